@@ -1,0 +1,151 @@
+//! The resolved configuration: every value checked and ready to use.
+//!
+//! What was written (environment, YAML, INI, flags) is read by the modules below; nothing else in
+//! the gateway looks at the environment or a configuration file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::mime::MimePolicy;
+use crate::s3::endpoint::Endpoint;
+use crate::s3::profile::Profile;
+
+/// Everything the gateway runs on.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses to accept requests on.
+    pub listen: SocketAddr,
+    /// The `name` of the metadata answers.
+    pub name: String,
+    /// Starts with `/` and does not end with one, or is empty.
+    pub path_prefix: String,
+    pub log: LogConfig,
+    /// Refuse object requests without `X-Auth-Request-User`.
+    pub require_user: bool,
+    pub mime: MimePolicy,
+    /// Seconds; `Cache-Control: public, max-age=N` for image types when above zero.
+    pub cache_max_age: u64,
+    /// Send `Content-Security-Policy: sandbox` with html, svg and xml.
+    pub content_security_policy: bool,
+    pub cors: Option<Cors>,
+    /// Hold buckets to S3's naming rules; when off, Ceph's `tenant:bucket` is admitted.
+    pub bucket_validation: bool,
+    pub profiles: Profiles,
+    pub upstream: UpstreamConfig,
+    pub downstream: DownstreamConfig,
+    pub server: ServerConfig,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    pub level: log::LevelFilter,
+}
+
+/// The two shapes of the log, named by `S3PROXY_PROFILE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for a person.
+    Development,
+    /// One JSON object a line.
+    Production,
+}
+
+/// Which pages of other origins may read answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// Exact origins (`https://a.example`), or a single `*`.
+    pub origins: Vec<String>,
+    /// Send `Access-Control-Allow-Credentials: true`; never together with `*`.
+    pub credentials: bool,
+    /// How long a browser may keep a preflight answer.
+    pub max_age: Duration,
+}
+
+/// The stores, by the name before the `@`.
+#[derive(Debug, Clone)]
+pub struct Profiles {
+    /// For URLs without `profile@`.
+    pub default: Arc<Profile>,
+    pub named: BTreeMap<String, Arc<Profile>>,
+}
+
+impl Profiles {
+    /// The profile a URL names; `None` names the default.
+    #[must_use]
+    pub fn get(&self, name: Option<&str>) -> Option<&Arc<Profile>> {
+        match name {
+            None => Some(&self.default),
+            Some(name) => self.named.get(name),
+        }
+    }
+
+    /// Every profile, the default first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        std::iter::once(&self.default).chain(self.named.values())
+    }
+
+    /// Every distinct endpoint.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<&Endpoint> {
+        let mut endpoints: Vec<&Endpoint> = Vec::new();
+        for profile in self.iter() {
+            if !endpoints.contains(&&profile.endpoint) {
+                endpoints.push(&profile.endpoint);
+            }
+        }
+        endpoints
+    }
+}
+
+/// How the stores are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// TCP connect and TLS handshake of one attempt.
+    pub connect_timeout: Duration,
+    /// From a request sent to the first byte of its answer; at most `read_timeout`.
+    pub first_byte_timeout: Duration,
+    /// Between two reads of an answer.
+    pub read_timeout: Duration,
+    /// All attempts of one request together, up to the head of the answer.
+    pub total_timeout: Duration,
+    /// Further attempts after the first, 0 or 1.
+    pub retries: u8,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// How many unused connections are kept, over all stores.
+    pub keepalive_pool_size: usize,
+    /// How often names are looked up again.
+    pub dns_refresh: Duration,
+    /// Certificates to trust in place of the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How clients are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DownstreamConfig {
+    /// From the first byte of a request to the end of its headers.
+    pub header_timeout: Duration,
+    /// Request line and headers together, bytes.
+    pub header_max_bytes: usize,
+    /// How long an idle connection is kept, at least 75 s behind most ingresses.
+    pub keepalive_timeout: Duration,
+    /// How long one write to a client may take.
+    pub write_timeout: Duration,
+}
+
+/// The process: threads, shutdown and Pingora's own settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    pub threads: usize,
+    /// After SIGTERM: how long requests are still accepted.
+    pub lame_duck: Duration,
+    /// After that: how long running requests may take to end.
+    pub grace_period: Duration,
+    /// Where a new process takes over the listening sockets (SIGQUIT).
+    pub upgrade_sock: PathBuf,
+}

@@ -1,0 +1,261 @@
+//! Where a store is, and how a bucket and key are spelled in a request to it: path-style or
+//! virtual-hosted-style addressing.
+//!
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html>
+
+use std::fmt;
+
+use crate::s3::encode::encode_path;
+
+/// The base of a store's URLs, such as `https://s3.example.org:9000/base`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub tls: bool,
+    /// Lower case, without brackets for an IPv6 address.
+    pub host: String,
+    pub port: u16,
+    /// Prefix of every path, percent-encoded: empty, or starting and not ending with `/`.
+    pub base_path: String,
+}
+
+/// How the bucket is named in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Addressing {
+    /// `https://endpoint/bucket/key`
+    Path,
+    /// `https://bucket.endpoint/key`; buckets that make no host name are addressed by path.
+    Virtual,
+}
+
+/// One object as the store is asked for it. The same strings are signed and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The `Host` header: port included unless it is the scheme's own.
+    pub host: String,
+    /// The name to verify in the store's certificate.
+    pub server_name: String,
+    /// Percent-encoded path, without a query.
+    pub path: String,
+}
+
+/// Why an endpoint URL was refused. `Display` never holds user info.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointError {
+    Scheme,
+    Host,
+    Port,
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "an endpoint is a URL that starts with http:// or https://",
+            Self::Host => "the endpoint has no valid host name or address",
+            Self::Port => "the port of an endpoint is a number from 1 to 65535",
+        })
+    }
+}
+
+impl std::error::Error for EndpointError {}
+
+impl Endpoint {
+    /// Amazon's own endpoint of a region.
+    #[must_use]
+    pub fn aws(region: &str) -> Self {
+        Self {
+            tls: true,
+            host: format!("s3.{region}.amazonaws.com"),
+            port: 443,
+            base_path: String::new(),
+        }
+    }
+
+    /// Reads `scheme://host[:port][/path]`, user info already taken off. The host is lower-cased,
+    /// trailing slashes, query and fragment are dropped, the path stays as a prefix of every key.
+    ///
+    /// # Errors
+    /// When scheme, host or port are not usable.
+    pub fn parse(url: &str) -> Result<Self, EndpointError> {
+        let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+        let (tls, scheme_length) = if lower.starts_with("https://") {
+            (true, 8)
+        } else if lower.starts_with("http://") {
+            (false, 7)
+        } else {
+            return Err(EndpointError::Scheme);
+        };
+        let rest = url.get(scheme_length..).unwrap_or_default();
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (authority, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
+        };
+        let (host, port) = split_port(authority)?;
+        let host = host.to_ascii_lowercase();
+        if !is_host(&host) {
+            return Err(EndpointError::Host);
+        }
+        let port = match port {
+            Some(text) => text.parse().ok().filter(|p| *p != 0).ok_or(EndpointError::Port)?,
+            None => default_port(tls),
+        };
+        let mut base_path = String::new();
+        encode_path(path.trim_end_matches('/').as_bytes(), &mut base_path);
+        Ok(Self { tls, host, port, base_path })
+    }
+
+    /// The `Host` header for this endpoint, with the port unless it is the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.authority_of(&self.host)
+    }
+
+    fn authority_of(&self, host: &str) -> String {
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        if self.port == default_port(self.tls) {
+            bracketed
+        } else {
+            format!("{bracketed}:{}", self.port)
+        }
+    }
+
+    /// How this bucket and key (decoded bytes) are asked for at this endpoint.
+    #[must_use]
+    pub fn target(&self, addressing: Addressing, bucket: &str, key: &[u8]) -> Target {
+        let mut path = String::with_capacity(self.base_path.len() + bucket.len() + key.len() + 16);
+        path.push_str(&self.base_path);
+        path.push('/');
+        let virtual_hosted = addressing == Addressing::Virtual && is_host_label(bucket);
+        if !virtual_hosted {
+            encode_path(bucket.as_bytes(), &mut path);
+            path.push('/');
+        }
+        encode_path(key, &mut path);
+        if virtual_hosted {
+            let host = format!("{bucket}.{}", self.host);
+            Target { host: self.authority_of(&host), server_name: host, path }
+        } else {
+            Target { host: self.authority(), server_name: self.host.clone(), path }
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.base_path)
+    }
+}
+
+fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
+/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
+fn split_port(authority: &str) -> Result<(&str, Option<&str>), EndpointError> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or(EndpointError::Host)?;
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err(EndpointError::Host);
+        }
+        return match after.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if after.is_empty() => Ok((host, None)),
+            None => Err(EndpointError::Port),
+        };
+    }
+    match authority.split_once(':') {
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((authority, None)),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= 253
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'))
+}
+
+/// Whether a bucket can stand before the endpoint's host: 3 to 63 lower-case letters, digits and
+/// hyphens. A dotted name would not match the store's wildcard certificate.
+fn is_host_label(bucket: &str) -> bool {
+    (3..=63).contains(&bucket.len())
+        && bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !bucket.starts_with('-')
+        && !bucket.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_urls_are_read_as_written_in_values_files() {
+        for (url, display) in [
+            ("https://sdfdatas3.slac.stanford.edu/", "https://sdfdatas3.slac.stanford.edu"),
+            ("HTTPS://S3.Example.ORG", "https://s3.example.org"),
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("http://h:80/", "http://h"),
+            ("https://h:443", "https://h"),
+            ("https://h:80", "https://h:80"),
+            ("https://h/base/path//", "https://h/base/path"),
+            ("https://h/a b?x=1#y", "https://h/a%20b"),
+            ("http://[::1]:7480/", "http://[::1]:7480"),
+            ("https://[2001:db8::1]", "https://[2001:db8::1]"),
+        ] {
+            assert_eq!(
+                Endpoint::parse(url).map(|e| e.to_string()).as_deref(),
+                Ok(display),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn unusable_endpoints_say_which_part_is_wrong() {
+        for (url, error) in [
+            ("", EndpointError::Scheme),
+            ("s3.example.org", EndpointError::Scheme),
+            ("ftp://s3.example.org", EndpointError::Scheme),
+            ("http://", EndpointError::Host),
+            ("http://a b/", EndpointError::Host),
+            ("http://[::1", EndpointError::Host),
+            ("http://[zz]/", EndpointError::Host),
+            ("http://h:0", EndpointError::Port),
+            ("http://h:99999", EndpointError::Port),
+            ("http://h:x", EndpointError::Port),
+            ("http://[::1]x", EndpointError::Port),
+        ] {
+            assert_eq!(Endpoint::parse(url), Err(error), "{url}");
+        }
+    }
+
+    #[test]
+    fn path_style_keeps_the_base_path_and_the_port() {
+        let endpoint = Endpoint::parse("http://h:9000/base").expect("a valid endpoint");
+        let target = endpoint.target(Addressing::Path, "bkt", b"a//b +%.png");
+        assert_eq!(target.host, "h:9000");
+        assert_eq!(target.server_name, "h");
+        assert_eq!(target.path, "/base/bkt/a//b%20%2B%25.png");
+    }
+
+    #[test]
+    fn ceph_tenants_are_sent_with_an_encoded_colon() {
+        let endpoint = Endpoint::parse("http://h").expect("a valid endpoint");
+        assert_eq!(endpoint.target(Addressing::Path, "ten:bkt", b"k").path, "/ten%3Abkt/k");
+    }
+
+    #[test]
+    fn virtual_hosting_is_used_only_for_buckets_that_make_a_host_name() {
+        let endpoint = Endpoint::aws("eu-west-1");
+        let target = endpoint.target(Addressing::Virtual, "mybucket", b"k");
+        assert_eq!(target.host, "mybucket.s3.eu-west-1.amazonaws.com");
+        assert_eq!(target.server_name, "mybucket.s3.eu-west-1.amazonaws.com");
+        assert_eq!(target.path, "/k");
+        for bucket in ["my.bucket", "ab", "Upper", "under_score", "-x-", "ten:bkt"] {
+            let target = endpoint.target(Addressing::Virtual, bucket, b"k");
+            assert_eq!(target.host, "s3.eu-west-1.amazonaws.com", "{bucket}");
+            assert!(target.path.ends_with("/k") && target.path.len() > 2, "{bucket}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A profile: one S3 store as the gateway reaches it, with the credentials it signs with and the
+//! rules for what it answers.
+
+use http::{HeaderName, HeaderValue};
+use wildmatch::WildMatch;
+
+use crate::s3::endpoint::{Addressing, Endpoint};
+use crate::secret::Secret;
+
+/// Everything needed to turn a bucket and key into a signed request, and its answer into ours.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The name before the `@`; `None` for the default profile of URLs without one.
+    pub name: Option<String>,
+    pub endpoint: Endpoint,
+    /// The region of the credential scope, such as `us-east-1`.
+    pub region: String,
+    pub addressing: Addressing,
+    pub credentials: Credentials,
+    /// The buckets that may be named; `None` admits every bucket.
+    pub buckets: Option<Vec<WildMatch>>,
+    /// Answer 404 for the store's 403: credentials without `ListBucket` get 403 for missing keys.
+    pub missing_on_403: bool,
+    pub content_type: ContentTypeFrom,
+    /// Names (globs, lower case) of further response headers of the store to pass to the client.
+    pub response_headers: Vec<WildMatch>,
+    /// Names (globs, lower case) of request headers of the client to pass to the store, unsigned.
+    pub request_headers: Vec<WildMatch>,
+    /// Headers to add to every request to the store and to sign (requester-pays, SSE-C).
+    pub upstream_headers: Vec<(HeaderName, Secret)>,
+    /// `Cache-Control` for this profile's objects, in place of the global rule.
+    pub cache_control: Option<HeaderValue>,
+}
+
+impl Profile {
+    /// Whether the allow list admits this bucket.
+    #[must_use]
+    pub fn admits(&self, bucket: &str) -> bool {
+        self.buckets.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(bucket)))
+    }
+
+    /// The name for logs and messages; `default` stands for the profile of URLs without one.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or("default")
+    }
+}
+
+/// What requests to the store are signed with, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    Keys {
+        keys: Keys,
+        source: CredentialSource,
+    },
+    /// Requests go out unsigned, because the configuration says so.
+    Anonymous,
+    /// None were found; requests are refused here. The text says where they were looked for.
+    Missing(String),
+}
+
+/// An access key as AWS issues it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Option<Secret>,
+}
+
+/// Where a profile's keys were read, for `s3proxy check` and the start log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// `key:secret@` inside the endpoint URL given by this variable or YAML path.
+    EndpointUrl(String),
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    Environment,
+    /// A section of the credentials file.
+    File { path: std::path::PathBuf, section: String },
+}
+
+/// Where the `Content-Type` of an answer is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentTypeFrom {
+    /// The table of file endings, as s3proxy always did.
+    #[default]
+    Key,
+    /// The type stored with the object, still subject to the allow list.
+    Origin,
+}
