@@ -1,6 +1,9 @@
 //! The S3 side of a request as values: addresses, encoding, endpoints, profiles and signatures.
 //! Nothing in here knows Pingora, the clock, the environment or any I/O.
 
+pub mod address;
 pub mod encode;
 pub mod endpoint;
+pub mod error_code;
 pub mod profile;
+pub mod sign;
