@@ -1,0 +1,192 @@
+//! What to make of the head of a store's answer: deliver it, answer for the store, refuse, or ask
+//! the store once more in another way. Stores such as Ceph RGW ignore `If-Range`, understand a
+//! single entity tag only and leave `ETag` and `Content-Range` off; the client gets what RFC 9110
+//! demands all the same.
+
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+use crate::refusal::Refusal;
+use crate::rfc9110::conditional::{Outcome, Validators, evaluate, if_range_holds};
+use crate::rfc9110::date;
+use crate::rfc9110::forward::UpstreamConditions;
+use crate::rfc9110::range::{ByteRange, ContentRange, RangeRequest, parse_range};
+
+/// Seconds a client is told to wait when a busy store names none.
+const DEFAULT_RETRY_AFTER: u32 = 5;
+
+/// How a store is asked for an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ask {
+    /// With the client's method, and of its conditions those a store can be trusted with.
+    #[default]
+    AsClient,
+    /// The whole object: the client's `If-Range` does not hold.
+    Whole,
+    /// HEAD, for the length and validators that a 416 left out.
+    Length,
+}
+
+impl Ask {
+    /// The method of the request to the store.
+    #[must_use]
+    pub fn method(self, client: &Method) -> Method {
+        match self {
+            Self::AsClient | Self::Whole => client.clone(),
+            Self::Length => Method::HEAD,
+        }
+    }
+}
+
+/// The request, as far as the answer depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub method: &'a Method,
+    /// What the client sent.
+    pub headers: &'a HeaderMap,
+    pub ask: Ask,
+    /// What of it the store was sent.
+    pub conditions: &'a UpstreamConditions,
+    /// Whether the store's 403 means that the object is missing.
+    pub missing_on_403: bool,
+}
+
+/// What becomes of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Its body is the client's: 200 or 206.
+    Deliver(StatusCode),
+    /// 304 for the client, whatever the store said.
+    NotModified,
+    /// 200 with no body: a suffix of an empty object.
+    Empty,
+    AskAgain(Ask),
+    Refuse(Refusal),
+    /// As `Refuse`, but another attempt may do better.
+    RefuseUnlessRetried(Refusal),
+}
+
+/// Decides on the status and headers of the store's answer.
+#[must_use]
+pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
+    let refuse = Decision::Refuse;
+    match status.as_u16() {
+        200 | 206 => decide_object(request, status, store),
+        304 if request.conditions.if_none_match.is_some() => Decision::NotModified,
+        412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
+        416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
+        404 => refuse(Refusal::ObjectNotFound),
+        403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
+        401 | 403 => refuse(Refusal::UpstreamForbidden),
+        429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
+        503 => Decision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
+        500 | 502 | 504 => Decision::RefuseUnlessRetried(Refusal::UpstreamError),
+        301 | 302 | 303 | 307 | 308 => refuse(Refusal::UpstreamRedirect),
+        304 | 412 | 416 => refuse(Refusal::UpstreamProtocol),
+        _ => refuse(Refusal::UpstreamError),
+    }
+}
+
+fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
+    let validators = Validators::from_headers(store);
+    match evaluate(request.headers, &validators) {
+        Outcome::Proceed => {}
+        Outcome::NotModified => return Decision::NotModified,
+        Outcome::PreconditionFailed => return Decision::Refuse(Refusal::PreconditionFailed),
+    }
+    let store_date = date::of(store, &DATE);
+    let range_applies = !request.headers.contains_key(IF_RANGE)
+        || if_range_holds(request.headers, &validators, store_date);
+    if request.ask == Ask::Length {
+        return decide_length(request, range_applies, content_length(store));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        if !range_applies {
+            return Decision::AskAgain(Ask::Whole);
+        }
+        return if is_the_range_asked_for(request, store) {
+            Decision::Deliver(status)
+        } else {
+            Decision::Refuse(Refusal::UpstreamProtocol)
+        };
+    }
+    // A body whose end is the end of the connection could be cut short unnoticed.
+    let framed = store.contains_key(CONTENT_LENGTH) || store.contains_key(TRANSFER_ENCODING);
+    if framed || *request.method == Method::HEAD {
+        Decision::Deliver(status)
+    } else {
+        Decision::Refuse(Refusal::UpstreamProtocol)
+    }
+}
+
+/// The store said 416 and was then asked for the length: answer the client's range with it.
+fn decide_length(request: &Request<'_>, range_applies: bool, length: Option<u64>) -> Decision {
+    if !range_applies {
+        return Decision::AskAgain(Ask::Whole);
+    }
+    match (asked_range(request), length) {
+        (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => Decision::Empty,
+        // The object has changed between the two answers, or the store cannot be followed.
+        (Some(range), Some(length)) if range.resolve(length).is_some() => {
+            Decision::Refuse(Refusal::UpstreamProtocol)
+        }
+        (_, length) => Decision::Refuse(Refusal::RangeNotSatisfiable(length)),
+    }
+}
+
+fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
+    let undecided = [&IF_MATCH, &IF_UNMODIFIED_SINCE, &IF_NONE_MATCH, &IF_MODIFIED_SINCE, &IF_RANGE]
+        .into_iter()
+        .any(|name| request.headers.contains_key(name));
+    let suffix = matches!(asked_range(request), Some(ByteRange::Suffix(_)));
+    match ContentRange::of(store) {
+        Some(ContentRange::Unsatisfied { length }) if !undecided && !suffix => {
+            Decision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
+        }
+        _ => Decision::AskAgain(Ask::Length),
+    }
+}
+
+fn asked_range(request: &Request<'_>) -> Option<ByteRange> {
+    match parse_range(request.headers) {
+        RangeRequest::Single(range) => Some(range),
+        RangeRequest::Whole | RangeRequest::Many(_) => None,
+    }
+}
+
+/// Whether a 206 holds the bytes that were asked for, with the length it claims.
+fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
+    if request.conditions.range.is_none() {
+        return false;
+    }
+    let Some(range) = asked_range(request) else { return false };
+    let Some(ContentRange::Satisfied { first, last, length }) = ContentRange::of(store) else {
+        return false;
+    };
+    let as_asked = match length {
+        Some(length) => range.resolve(length) == Some((first, last)),
+        None => true,
+    };
+    as_asked && content_length(store).is_none_or(|body| Some(body) == (last - first).checked_add(1))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The store's own number of seconds, within reason.
+fn retry_after(store: &HeaderMap) -> u32 {
+    let seconds = store.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.unwrap_or(DEFAULT_RETRY_AFTER).clamp(1, 3600)
+}
+
+/// Whether this header of the store belongs to the object and is passed on as it is.
+#[must_use]
+pub fn is_object_header(name: &HeaderName) -> bool {
+    use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, ETAG, LAST_MODIFIED};
+    [CONTENT_LENGTH, CONTENT_RANGE, CONTENT_ENCODING, CONTENT_DISPOSITION, ETAG, LAST_MODIFIED]
+        .contains(name)
+}

@@ -1,0 +1,524 @@
+//! The gateway as Pingora calls it: one request from its head to its log line, hook by hook in the
+//! order they run. What is decided is decided by pure functions elsewhere; here it is applied.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use crate::answer::{self, Ask, Decision};
+use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
+use crate::connection::{AnswerDeadline, Connection};
+use crate::gateway::context::{BodyPlan, Context, ObjectRequest, new_request_id, sane_request_id};
+use crate::gateway::deliver::{HeaderRules, answer_head};
+use crate::gateway::failure::{Failure, failure};
+use crate::lifecycle::Lifecycle;
+use crate::mime::{MimePolicy, StoredVerdict};
+use crate::pages::Pages;
+use crate::refusal::Refusal;
+use crate::s3::error_code::error_code;
+use crate::s3::profile::Credentials;
+use crate::upstream::{self, Stores};
+
+mod admit;
+pub mod context;
+mod deliver;
+mod failure;
+mod report;
+mod respond;
+
+/// How much of a store's error document is read for its code, bytes.
+const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// How often a request may be asked again in another way: for the length, then for the whole.
+const MAX_ASKS: u8 = 3;
+
+/// Everything requests need, shared by all of them.
+pub struct Gateway {
+    prefix: String,
+    pages: Pages,
+    require_user: bool,
+    bucket_validation: bool,
+    mime: MimePolicy,
+    cors: Option<Cors>,
+    header_rules: HeaderRules,
+    stores: Arc<Stores>,
+    upstream: UpstreamConfig,
+    downstream: DownstreamConfig,
+    lifecycle: Arc<Lifecycle>,
+    log_format: crate::config::LogFormat,
+}
+
+impl Gateway {
+    /// A gateway on this configuration, asking these stores.
+    #[must_use]
+    pub fn new(config: &Config, stores: Arc<Stores>, lifecycle: Arc<Lifecycle>) -> Self {
+        let image_cache_control = match config.cache_max_age {
+            0 => None,
+            seconds => HeaderValue::from_str(&format!("public, max-age={seconds}")).ok(),
+        };
+        Self {
+            prefix: config.path_prefix.clone(),
+            pages: Pages::new(&config.name, &config.path_prefix),
+            require_user: config.require_user,
+            bucket_validation: config.bucket_validation,
+            mime: config.mime.clone(),
+            cors: config.cors.clone(),
+            header_rules: HeaderRules {
+                image_cache_control,
+                content_security_policy: config.content_security_policy,
+            },
+            stores,
+            upstream: config.upstream.clone(),
+            downstream: config.downstream,
+            lifecycle,
+            log_format: config.log.format,
+        }
+    }
+
+    /// What the head of a store's answer means for this request.
+    fn decide(&self, session: &Session, object: &ObjectRequest, head: &ResponseHeader) -> Decision {
+        let client = session.req_header();
+        let request = answer::Request {
+            method: &client.method,
+            headers: &client.headers,
+            ask: object.upstream.ask,
+            conditions: &object.conditions,
+            missing_on_403: object.store.profile.missing_on_403,
+        };
+        let decision = answer::decide(&request, head.status, &head.headers);
+        let unframed = !head.headers.contains_key(CONTENT_LENGTH);
+        match decision {
+            // Without a length an old client could not tell a whole body from a cut one.
+            Decision::Deliver(_) if unframed && client.version < http::Version::HTTP_11 => {
+                Decision::Refuse(Refusal::UpstreamProtocol)
+            }
+            Decision::RefuseUnlessRetried(refusal) if !self.may_retry(object) => {
+                Decision::Refuse(refusal)
+            }
+            Decision::AskAgain(_) if object.upstream.attempts >= MAX_ASKS => {
+                Decision::Refuse(Refusal::UpstreamProtocol)
+            }
+            decision => decision,
+        }
+    }
+
+    /// Whether a failed attempt may be followed by another.
+    fn may_retry(&self, object: &ObjectRequest) -> bool {
+        object.upstream.retries < self.upstream.retries
+            && object.upstream.started.elapsed() < self.upstream.total_timeout
+    }
+
+    /// The type of an object whose profile takes it from the store.
+    fn stored_type(&self, store: &HeaderMap) -> Result<HeaderValue, Refusal> {
+        match self.mime.stored_verdict(store) {
+            StoredVerdict::Allowed(content_type) => Ok(content_type),
+            StoredVerdict::Denied(essence) => Err(Refusal::MediaTypeDenied(essence)),
+        }
+    }
+}
+
+/// The deadline that the client's connection watches; none where Pingora made the session itself.
+fn answer_deadline(session: &Session) -> Option<&AnswerDeadline> {
+    let connection = session.as_downstream().stream()?.as_any().downcast_ref::<Connection>()?;
+    Some(connection.answer_deadline())
+}
+
+/// Ends an attempt so that Pingora makes another.
+fn try_again(why: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::Custom("AskAgain"), why);
+    error.set_retry(true);
+    error
+}
+
+/// Ends the request; `fail_to_proxy` finds the refusal in the context.
+fn give_up(why: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::Custom("Refused"), why);
+    error.set_retry(false);
+    error
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            started: Instant::now(),
+            in_flight: self.lifecycle.enter(),
+            request_id: String::new(),
+            event: "request",
+            quiet: false,
+            object: None,
+            refusal: None,
+            failure: None,
+            detail: None,
+            ttfb: None,
+        }
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // No compression: tiles are compressed, and ranges must never be.
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let keepalive = if self.lifecycle.is_draining() {
+            None
+        } else {
+            Some(self.downstream.keepalive_timeout.as_secs())
+        };
+        let id = sane_request_id(session.get_header("x-request-id")).map(str::to_owned);
+        ctx.request_id = id.unwrap_or_else(new_request_id);
+        let downstream = session.as_downstream_mut();
+        downstream.set_keepalive(keepalive);
+        downstream.set_write_timeout(Some(self.downstream.write_timeout));
+        downstream.set_pipelining_enabled(true);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        match self.admit(session, ctx) {
+            Ok(admit::Admitted::Object(object)) => {
+                ctx.object = Some(*object);
+                Ok(false)
+            }
+            Ok(admit::Admitted::Answer(answer)) => {
+                self.respond(session, ctx, &answer).await?;
+                Ok(true)
+            }
+            Err(refusal) => {
+                self.refuse(session, ctx, refusal).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        if std::mem::take(&mut object.upstream.pause) {
+            // Full jitter, so that clients that failed together do not return together.
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(20..=200))).await;
+        }
+        let remaining =
+            self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed());
+        if remaining.is_zero() {
+            ctx.refusal = Some(Refusal::UpstreamTimeout);
+            return Err(give_up("no time is left for another attempt"));
+        }
+        let store = &object.store;
+        let patience = self.upstream.connect_timeout.min(remaining);
+        let Some(socket) = store.addresses.pick(object.upstream.socket, patience).await else {
+            ctx.refusal = Some(Refusal::UpstreamUnresolved);
+            return Err(give_up("the endpoint's name does not resolve"));
+        };
+        object.upstream.socket = Some(socket);
+        object.upstream.attempts = object.upstream.attempts.saturating_add(1);
+        let tls = store.profile.endpoint.tls;
+        Ok(Box::new(upstream::peer(socket, tls, &object.target, &self.upstream, remaining)))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(object) = ctx.object.as_mut() {
+            object.upstream.ended = Some(Instant::now());
+            if let Some(socket) = object.upstream.socket {
+                object.store.addresses.penalise(socket);
+            }
+            let retry = self.may_retry(object);
+            object.upstream.retries = object.upstream.retries.saturating_add(1);
+            error.set_retry(retry);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some(object) = ctx.object.as_ref() else { return Err(give_up("no object")) };
+        let client = session.req_header();
+        let ask = object.upstream.ask;
+        let target = &object.target;
+        // From scratch: nothing of the client's request reaches the store but what is named here.
+        let mut head =
+            RequestHeader::build(ask.method(&client.method), target.path.as_bytes(), Some(12))?;
+        head.insert_header(HOST, &target.host)?;
+        #[expect(clippy::disallowed_methods, reason = "the signature holds the time it is sent")]
+        let now = SystemTime::now();
+        let Ok(signed) = object.store.signer.sign(&head.method, target, now) else {
+            ctx.refusal = Some(Refusal::CredentialsInvalid);
+            return Err(give_up("a configured header or key cannot be sent"));
+        };
+        for (name, value) in signed {
+            head.insert_header(name, value)?;
+        }
+        if ask == Ask::AsClient {
+            let conditions = &object.conditions;
+            for (name, value) in [
+                (http::header::RANGE, &conditions.range),
+                (http::header::IF_MATCH, &conditions.if_match),
+                (http::header::IF_NONE_MATCH, &conditions.if_none_match),
+            ] {
+                if let Some(value) = value {
+                    head.insert_header(name, value.clone())?;
+                }
+            }
+        }
+        let passed = &object.store.profile.request_headers;
+        if !passed.is_empty() {
+            for (name, value) in &client.headers {
+                let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
+                if listed && admit::may_pass(name) && !head.headers.contains_key(name) {
+                    head.append_header(name.clone(), value.clone())?;
+                }
+            }
+        }
+        *request = head;
+        let remaining =
+            self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed());
+        if let Some(deadline) = answer_deadline(session) {
+            deadline.set(self.upstream.first_byte_timeout.min(remaining));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        if let Some(deadline) = answer_deadline(session) {
+            deadline.clear();
+        }
+        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        object.upstream.ended = Some(Instant::now());
+        object.upstream.status = Some(head.status.as_u16());
+        object.upstream.request_id = ["x-amz-request-id", "x-request-id"]
+            .iter()
+            .find_map(|name| sane_request_id(head.headers.get(*name)))
+            .map(str::to_owned);
+        let decision = self.decide(session, object, head);
+        let content_type = match (&object.content_type, &decision) {
+            (Some(content_type), _) => Ok(content_type.clone()),
+            (None, Decision::Deliver(_)) => self.stored_type(&head.headers),
+            (None, _) => Ok(HeaderValue::from_static("application/octet-stream")),
+        };
+        let profile = &object.store.profile;
+        let rules = &self.header_rules;
+        let refusal = match (decision, content_type) {
+            (Decision::Deliver(status), Ok(content_type)) => {
+                *head = rules.object_head(status, &head.headers, profile, &content_type)?;
+                return Ok(());
+            }
+            (Decision::Deliver(_), Err(refusal)) => refusal,
+            (Decision::NotModified, content_type) => {
+                let tag = object.conditions.if_none_match.as_ref();
+                let content_type = content_type
+                    .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+                *head = rules.not_modified_head(&head.headers, profile, &content_type, tag)?;
+                object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+                return Ok(());
+            }
+            (Decision::Empty, content_type) => {
+                let content_type = content_type
+                    .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+                *head =
+                    rules.object_head(StatusCode::OK, &head.headers, profile, &content_type)?;
+                return Ok(());
+            }
+            (Decision::AskAgain(ask), _) => {
+                object.upstream.ask = ask;
+                return Err(try_again("the store has to be asked in another way"));
+            }
+            (Decision::RefuseUnlessRetried(_), _) => {
+                object.upstream.retries = object.upstream.retries.saturating_add(1);
+                object.upstream.pause = true;
+                return Err(try_again("the store failed"));
+            }
+            (Decision::Refuse(refusal), _) => refusal,
+        };
+        // The store's own words never reach the client: its body is replaced while it is read,
+        // which keeps the connection to the store for the next request.
+        let object_name = object.address.to_string();
+        let answer = refusal.answer(Some(&object_name), self.allow(), &ctx.request_id);
+        ctx.refusal = Some(refusal);
+        let is_head = session.req_header().method == Method::HEAD;
+        let has_body = object.upstream.ask != Ask::Length
+            && head.headers.get(CONTENT_LENGTH).is_none_or(|length| length != "0")
+            && !matches!(head.status.as_u16(), 204 | 304);
+        if !has_body && !is_head {
+            return Err(give_up("the store's answer has no body to replace"));
+        }
+        let was_object = head.status.is_success();
+        *head = answer_head(&answer)?;
+        let answer = Bytes::from(answer.body);
+        object.upstream.body = if was_object {
+            BodyPlan::Cut { answer }
+        } else {
+            BodyPlan::Replace { answer, document: Vec::new() }
+        };
+        Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        let Some(object) = ctx.object.as_mut() else { return Ok(None) };
+        let upstream = &mut object.upstream;
+        match &mut upstream.body {
+            BodyPlan::Pass => {}
+            BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
+            BodyPlan::Replace { answer, document } => {
+                document.extend_from_slice(&body.take().unwrap_or_default());
+                if end_of_stream || document.len() > ERROR_DOCUMENT_BYTES {
+                    upstream.code = error_code(document).map(str::to_owned);
+                    *body = Some(std::mem::take(answer));
+                    upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        ctx.ttfb = Some(ctx.started.elapsed());
+        self.add_request_headers(session, head, ctx)
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Context,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let late = answer_deadline(session).is_some_and(AnswerDeadline::has_passed);
+        if let Some(deadline) = answer_deadline(session) {
+            deadline.clear();
+        }
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        if matches!(error.etype(), ErrorType::Custom(_)) {
+            return error;
+        }
+        let Some(object) = ctx.object.as_mut() else { return error };
+        object.upstream.ended = Some(Instant::now());
+        let answered = session.response_written().is_some();
+        let retry = if late {
+            ctx.refusal = Some(Refusal::UpstreamTimeout);
+            false
+        } else if answered || *error.esource() == pingora::ErrorSource::Downstream {
+            false
+        } else {
+            // A kept connection that the store has closed meanwhile costs nothing to replace.
+            let stale = client_reused && object.upstream.retries == 0;
+            let reset = failure(&error) == Failure::Refuse(Refusal::UpstreamReset);
+            reset && (stale || self.may_retry(object))
+        };
+        if retry {
+            object.upstream.retries = object.upstream.retries.saturating_add(1);
+            object.upstream.pause = !client_reused;
+        }
+        error.set_retry(retry);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        if !matches!(error.etype(), ErrorType::Custom(_)) {
+            ctx.detail = Some(error.to_string());
+        }
+        if session.response_written().is_some() {
+            ctx.failure = Some(match error.esource() {
+                pingora::ErrorSource::Upstream => "upstream_cut",
+                pingora::ErrorSource::Downstream => "client_gone",
+                _ => "internal",
+            });
+            return gone;
+        }
+        let refusal = match (ctx.refusal.take(), failure(error)) {
+            (Some(refusal), _) | (None, Failure::Refuse(refusal)) => refusal,
+            (None, Failure::ClientGone) => {
+                ctx.failure = Some("client_gone");
+                return gone;
+            }
+        };
+        let error_code = refusal.status();
+        session.set_keepalive(None);
+        if let Err(error) = self.refuse(session, ctx, refusal).await {
+            ctx.failure = Some("client_gone");
+            ctx.detail = Some(error.to_string());
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        // The line of the access log says it, with the request id.
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        self.report(session, error, ctx);
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// Whether a profile can be asked at all.
+fn has_credentials(credentials: &Credentials) -> bool {
+    !matches!(credentials, Credentials::Missing(_))
+}

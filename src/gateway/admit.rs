@@ -1,0 +1,204 @@
+//! The way of a request before any store is asked: HTTP hygiene, route, method, user, address,
+//! media type, profile, in this order.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, ORIGIN, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderName, HeaderValue, Method};
+use pingora::proxy::Session;
+
+use crate::cors;
+use crate::gateway::context::{Context, ObjectRequest};
+use crate::gateway::{Gateway, has_credentials};
+use crate::hygiene::{BadRequest, inspect, target_path};
+use crate::mime::Verdict;
+use crate::refusal::{Answer, Refusal};
+use crate::rfc9110::forward::upstream_conditions;
+use crate::route::{Route, route};
+use crate::s3::address::ObjectAddress;
+use crate::s3::profile::ContentTypeFrom;
+
+/// A request that goes on.
+pub(super) enum Admitted {
+    /// To the store.
+    Object(Box<ObjectRequest>),
+    /// To an answer of the gateway's own.
+    Answer(Answer),
+}
+
+/// Whether a header of the client may be passed to a store where its profile names it. What frames
+/// the message, identifies the host or is evaluated here stays out of reach.
+pub(super) fn may_pass(name: &HeaderName) -> bool {
+    const NEVER: [HeaderName; 13] = [
+        CONNECTION,
+        HOST,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        RANGE,
+        IF_MATCH,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_UNMODIFIED_SINCE,
+        IF_RANGE,
+        http::header::CONTENT_LENGTH,
+    ];
+    !NEVER.contains(name) && name != "keep-alive" && name != "proxy-connection"
+}
+
+impl Gateway {
+    /// Decides what happens to a request on its head alone.
+    pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Admitted, Refusal> {
+        let client = session.req_header();
+        let target = client.raw_path();
+        inspect(&client.method, client.version, target, &client.headers)
+            .map_err(Refusal::BadRequest)?;
+        let path_and_query = target_path(target);
+        let question = path_and_query.iter().position(|byte| *byte == b'?');
+        let (path, query) = path_and_query.split_at(question.unwrap_or(path_and_query.len()));
+        let route = route(&self.prefix, path);
+        if route == Route::Unknown {
+            return Err(Refusal::RouteUnknown);
+        }
+        let readable = matches!(client.method, Method::GET | Method::HEAD);
+        match route {
+            Route::Object { bucket, key } => {
+                ctx.event = "s3 response";
+                if client.method == Method::OPTIONS
+                    && let Some(answer) = self.preflight(session)
+                {
+                    return Ok(Admitted::Answer(answer));
+                }
+                if !readable {
+                    return Err(Refusal::MethodNotAllowed);
+                }
+                self.require_user(session)?;
+                self.admit_object(session, bucket, key).map(Admitted::Object)
+            }
+            _ if !readable => Err(Refusal::MethodNotAllowed),
+            Route::Index => {
+                ctx.quiet = true;
+                Ok(json(&self.pages.index))
+            }
+            Route::Metadata => {
+                ctx.event = "Request for application metadata";
+                self.require_user(session)?;
+                Ok(json(&self.pages.metadata))
+            }
+            Route::OpenApi => Ok(json(&self.pages.openapi)),
+            Route::Docs => Ok(page("text/html; charset=utf-8", &self.pages.docs)),
+            Route::Redirect { add_slash } => self.redirect(session, path, query, add_slash),
+            Route::Unknown => Err(Refusal::RouteUnknown),
+        }
+    }
+
+    fn admit_object(
+        &self,
+        session: &Session,
+        bucket: &[u8],
+        key: &[u8],
+    ) -> Result<Box<ObjectRequest>, Refusal> {
+        let client = session.req_header();
+        let address = ObjectAddress::parse(bucket, key, self.bucket_validation)
+            .map_err(Refusal::Address)?;
+        if address.key.is_empty() {
+            // Never a listing of the bucket.
+            return Err(Refusal::ObjectNotFound);
+        }
+        let store = self.stores.get(address.profile.as_deref());
+        let by_key = store.is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
+        let content_type = match self.mime.verdict(&address.key) {
+            _ if !by_key => None,
+            Verdict::Allowed(content_type) => Some(content_type.clone()),
+            Verdict::Denied(media_type) => {
+                return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
+            }
+        };
+        let store = Arc::clone(store.ok_or(Refusal::ProfileUnknown)?);
+        if !store.profile.admits(&address.bucket) {
+            return Err(Refusal::BucketNotAllowed);
+        }
+        if !has_credentials(&store.profile.credentials) {
+            return Err(Refusal::CredentialsMissing);
+        }
+        let conditions = upstream_conditions(&client.method, &client.headers);
+        let object =
+            ObjectRequest::new(address, store, content_type, conditions, Instant::now());
+        Ok(Box::new(object))
+    }
+
+    fn require_user(&self, session: &Session) -> Result<(), Refusal> {
+        if self.require_user && session.get_header("x-auth-request-user").is_none() {
+            return Err(Refusal::UserMissing);
+        }
+        Ok(())
+    }
+
+    /// The answer to a browser's question whether it may ask, where CORS is configured.
+    fn preflight(&self, session: &Session) -> Option<Answer> {
+        let headers = &session.req_header().headers;
+        if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+            return None;
+        }
+        let headers = cors::preflight_headers(self.cors.as_ref()?, headers);
+        Some(Answer { status: 204, content_type: "", body: Vec::new(), headers })
+    }
+
+    /// 307 to the same path with or without a final slash, the query kept.
+    fn redirect(
+        &self,
+        session: &Session,
+        path: &[u8],
+        query: &[u8],
+        add_slash: bool,
+    ) -> Result<Admitted, Refusal> {
+        let headers = &session.req_header().headers;
+        let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let scheme = forwarded_scheme(session).unwrap_or("http");
+        let mut location = format!("{scheme}://").into_bytes();
+        location.extend_from_slice(host);
+        if add_slash {
+            location.extend_from_slice(path);
+            location.push(b'/');
+        } else {
+            location.extend_from_slice(path.strip_suffix(b"/").unwrap_or(path));
+        }
+        location.extend_from_slice(query);
+        let location = HeaderValue::from_bytes(&location)
+            .map_err(|_| Refusal::BadRequest(BadRequest::Target))?;
+        Ok(Admitted::Answer(Answer {
+            status: 307,
+            content_type: "",
+            body: Vec::new(),
+            headers: vec![(LOCATION, location)],
+        }))
+    }
+}
+
+/// `X-Forwarded-Proto`, which s3proxy believes where `X-Forwarded-For` names an address.
+pub(super) fn forwarded_scheme(session: &Session) -> Option<&'static str> {
+    forwarded_for(session)?;
+    let scheme = session.get_header("x-forwarded-proto")?.as_bytes();
+    ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The last address of `X-Forwarded-For`: the one the nearest proxy has seen itself.
+pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
+    let lines = session.req_header().headers.get_all("x-forwarded-for");
+    let last = lines.iter().next_back()?.to_str().ok()?;
+    last.rsplit(',').find_map(|address| address.trim().parse().ok())
+}
+
+fn json(body: &str) -> Admitted {
+    page("application/json", body)
+}
+
+fn page(content_type: &'static str, body: &str) -> Admitted {
+    let body = body.as_bytes().to_vec();
+    Admitted::Answer(Answer { status: 200, content_type, body, headers: Vec::new() })
+}

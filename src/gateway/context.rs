@@ -1,0 +1,163 @@
+//! What the gateway remembers of one request from hook to hook.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::answer::Ask;
+use crate::lifecycle::InFlight;
+use crate::refusal::Refusal;
+use crate::rfc9110::forward::UpstreamConditions;
+use crate::s3::address::ObjectAddress;
+use crate::s3::endpoint::Target;
+use crate::upstream::Store;
+
+/// The memory of one request.
+#[derive(Debug)]
+pub struct Context {
+    pub started: Instant,
+    /// Counts this request as running until it is dropped.
+    pub in_flight: InFlight,
+    /// Taken from the client or made, in `early_request_filter`.
+    pub request_id: String,
+    pub event: &'static str,
+    /// Only debug lines are due: a probe.
+    pub quiet: bool,
+    pub object: Option<ObjectRequest>,
+    /// Why there is no object for the client.
+    pub refusal: Option<Refusal>,
+    /// What went wrong after the answer had begun, or with the client.
+    pub failure: Option<&'static str>,
+    pub detail: Option<String>,
+    /// From the start to the head of the answer.
+    pub ttfb: Option<Duration>,
+}
+
+/// A request for an object that may be asked of its store.
+#[derive(Debug)]
+pub struct ObjectRequest {
+    pub address: ObjectAddress,
+    pub store: Arc<Store>,
+    pub target: Target,
+    /// The type by the key; `None` where the object's own type decides.
+    pub content_type: Option<HeaderValue>,
+    pub conditions: UpstreamConditions,
+    pub upstream: UpstreamState,
+}
+
+/// How far asking the store has come.
+#[derive(Debug)]
+pub struct UpstreamState {
+    pub ask: Ask,
+    pub started: Instant,
+    /// When the head of the last answer came, or the last attempt failed.
+    pub ended: Option<Instant>,
+    pub attempts: u8,
+    /// Attempts after a failure; asking in another way is not one.
+    pub retries: u8,
+    /// Where the last attempt went.
+    pub socket: Option<SocketAddr>,
+    /// A pause is due before the next attempt.
+    pub pause: bool,
+    pub status: Option<u16>,
+    pub code: Option<String>,
+    pub request_id: Option<String>,
+    pub body: BodyPlan,
+}
+
+/// What becomes of the store's body.
+#[derive(Debug, Default)]
+pub enum BodyPlan {
+    /// It is the object's.
+    #[default]
+    Pass,
+    /// It is an error document: read, at most a little, for its code, while `answer` takes its place.
+    Replace { answer: Bytes, document: Vec<u8> },
+    /// `answer` takes its place at once and the rest is left unread.
+    Cut { answer: Bytes },
+}
+
+impl ObjectRequest {
+    /// A request that no store was asked yet.
+    #[must_use]
+    pub fn new(
+        address: ObjectAddress,
+        store: Arc<Store>,
+        content_type: Option<HeaderValue>,
+        conditions: UpstreamConditions,
+        now: Instant,
+    ) -> Self {
+        let profile = &store.profile;
+        let target =
+            profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
+        let upstream = UpstreamState {
+            ask: Ask::AsClient,
+            started: now,
+            ended: None,
+            attempts: 0,
+            retries: 0,
+            socket: None,
+            pause: false,
+            status: None,
+            code: None,
+            request_id: None,
+            body: BodyPlan::Pass,
+        };
+        Self { address, store, target, content_type, conditions, upstream }
+    }
+}
+
+/// The client's request id if it is one that can be searched for: up to 128 letters, digits, dots,
+/// hyphens and underscores.
+#[must_use]
+pub fn sane_request_id(value: Option<&HeaderValue>) -> Option<&str> {
+    let id = value?.to_str().ok()?;
+    let sane = (1..=128).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    sane.then_some(id)
+}
+
+/// A random UUID (RFC 9562, version 4).
+#[must_use]
+pub fn new_request_id() -> String {
+    let random = fastrand::u128(..);
+    let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{id:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_searchable_request_ids_are_taken_over() {
+        let long = "x".repeat(129);
+        for (value, sane) in [
+            ("abc-123_4.5", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            (long.as_str(), false),
+        ] {
+            let value = HeaderValue::from_str(value).expect("a valid header");
+            assert_eq!(sane_request_id(Some(&value)).is_some(), sane, "{value:?}");
+        }
+        assert_eq!(sane_request_id(None), None);
+    }
+
+    #[test]
+    fn made_request_ids_are_uuids_of_version_4() {
+        let id = new_request_id();
+        let bytes = id.as_bytes();
+        assert_eq!(id.len(), 36, "{id}");
+        assert_eq!([8, 13, 18, 23].map(|at| bytes[at]), [b'-'; 4], "{id}");
+        assert_eq!(bytes[14], b'4', "{id}");
+        assert!(matches!(bytes[19], b'8' | b'9' | b'a' | b'b'), "{id}");
+        assert_ne!(id, new_request_id());
+    }
+}

@@ -1,0 +1,162 @@
+//! The headers of answers: which of the store's are passed on, and which are the gateway's own.
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use crate::answer::is_object_header;
+use crate::mime::{is_image, is_scriptable};
+use crate::refusal::Answer;
+use crate::s3::profile::Profile;
+
+/// Sent with every answer: the media type is what the gateway says, not what a browser guesses.
+pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// The rules for headers that all profiles share.
+#[derive(Debug, Clone)]
+pub struct HeaderRules {
+    /// For image types, where a profile has no rule of its own.
+    pub image_cache_control: Option<HeaderValue>,
+    pub content_security_policy: bool,
+}
+
+impl HeaderRules {
+    /// The head of an answer with an object's body (200, 206) or about it (304).
+    ///
+    /// # Errors
+    /// Never for valid header values; Pingora's header type wants to be asked.
+    pub fn object_head(
+        &self,
+        status: StatusCode,
+        store: &HeaderMap,
+        profile: &Profile,
+        content_type: &HeaderValue,
+    ) -> Result<ResponseHeader> {
+        let mut head = ResponseHeader::build(status, Some(16))?;
+        let not_modified = status == StatusCode::NOT_MODIFIED;
+        for (name, value) in store {
+            let wanted = is_object_header(name) || is_listed(name, profile);
+            let body_only = *name == CONTENT_LENGTH
+                || *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT
+                || *name == CONTENT_ENCODING;
+            if !wanted || not_modified && body_only {
+                continue;
+            }
+            if *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT {
+                continue;
+            }
+            if *name == CONTENT_ENCODING {
+                if let Some(encoding) = real_encoding(value) {
+                    head.append_header(CONTENT_ENCODING, encoding)?;
+                }
+                continue;
+            }
+            head.append_header(name.clone(), value.clone())?;
+        }
+        head.insert_header(ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
+        head.insert_header(X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
+        if !not_modified {
+            head.insert_header(CONTENT_TYPE, content_type.clone())?;
+        }
+        if self.content_security_policy && is_scriptable(content_type) {
+            head.insert_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))?;
+        }
+        let global = self.image_cache_control.as_ref().filter(|_| is_image(content_type));
+        if let Some(cache_control) = profile.cache_control.as_ref().or(global) {
+            head.insert_header(CACHE_CONTROL, cache_control.clone())?;
+        }
+        Ok(head)
+    }
+
+    /// The head of a 304. Stores such as Ceph RGW leave the `ETag` off theirs (RFC 9110, section
+    /// 15.4.5, demands it); then it is the one the client named, since only that one was sent.
+    ///
+    /// # Errors
+    /// As for [`HeaderRules::object_head`].
+    pub fn not_modified_head(
+        &self,
+        store: &HeaderMap,
+        profile: &Profile,
+        content_type: &HeaderValue,
+        asked_tag: Option<&HeaderValue>,
+    ) -> Result<ResponseHeader> {
+        let mut head =
+            self.object_head(StatusCode::NOT_MODIFIED, store, profile, content_type)?;
+        if let (None, Some(tag)) = (store.get(ETAG), asked_tag) {
+            head.insert_header(ETAG, tag.clone())?;
+        }
+        Ok(head)
+    }
+}
+
+/// The head of an answer that is the gateway's own.
+///
+/// # Errors
+/// When the status is no HTTP status.
+pub fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(answer.status, Some(8))?;
+    head.insert_header(CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
+    head.insert_header(X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
+    for (name, value) in &answer.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    Ok(head)
+}
+
+/// Whether the profile's `response_headers` name this header. What frames the message, and the
+/// headers that are the gateway's own, stay out of reach.
+fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
+    const OWN: [HeaderName; 8] = [
+        ACCEPT_RANGES,
+        CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE,
+        TRANSFER_ENCODING,
+        X_CONTENT_TYPE_OPTIONS,
+        http::header::CONNECTION,
+        http::header::DATE,
+    ];
+    !profile.response_headers.is_empty()
+        && !OWN.contains(name)
+        && profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
+}
+
+/// `Content-Encoding` without `aws-chunked`, which some uploads leave on an object although its
+/// body is not encoded so.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>
+fn real_encoding(value: &HeaderValue) -> Option<HeaderValue> {
+    let Ok(text) = value.to_str() else { return Some(value.clone()) };
+    if !text.contains("aws-chunked") {
+        return Some(value.clone());
+    }
+    let kept: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_chunked_is_no_encoding_a_client_knows() {
+        for (stored, passed) in [
+            ("gzip", Some("gzip")),
+            ("aws-chunked", None),
+            ("aws-chunked,gzip", Some("gzip")),
+            ("gzip, AWS-chunked", Some("gzip, AWS-chunked")),
+            ("gzip, aws-chunked", Some("gzip")),
+        ] {
+            let passed = passed.map(HeaderValue::from_static);
+            assert_eq!(real_encoding(&HeaderValue::from_static(stored)), passed, "{stored}");
+        }
+    }
+}

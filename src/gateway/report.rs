@@ -1,0 +1,100 @@
+//! The line that every request leaves in the log.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::{HOST, USER_AGENT};
+use log::Level;
+use pingora::Error;
+use pingora::proxy::Session;
+
+use crate::access_log::{self, Record, UpstreamRecord};
+use crate::config::LogFormat;
+use crate::gateway::Gateway;
+use crate::gateway::admit::{forwarded_for, forwarded_scheme};
+use crate::gateway::context::{Context, ObjectRequest};
+use crate::refusal::Refusal;
+
+impl Gateway {
+    /// Logs the request: faults of stores and configuration as warnings, the rest as information.
+    pub(super) fn report(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
+            || matches!(ctx.failure, Some("upstream_cut" | "internal"));
+        let level = if fault {
+            Level::Warn
+        } else if ctx.quiet {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        if !log::log_enabled!(target: access_log::TARGET, level) {
+            return;
+        }
+        let client = session.req_header();
+        let text = |name: &str| session.get_header(name).and_then(|value| value.to_str().ok());
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let record = Record {
+            event: ctx.event,
+            method: &client.method,
+            url: request_url(session),
+            remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
+            user_agent: text(USER_AGENT.as_str()),
+            user: text("x-auth-request-user"),
+            request_id: &ctx.request_id,
+            path: ctx.object.as_ref().map(|object| object.address.to_string()),
+            profile: ctx.object.as_ref().map(|object| object.store.profile.label()),
+            status: session
+                .response_written()
+                .map(|head| head.status)
+                .or_else(|| ctx.refusal.as_ref().and_then(status_of)),
+            cache: if ctx.object.is_some() { "fwd=bypass" } else { "none" },
+            duration: ctx.started.elapsed(),
+            ttfb: ctx.ttfb,
+            bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
+            cause: ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause)),
+            detail: ctx.detail.as_deref(),
+            upstream: ctx.object.as_ref().and_then(upstream_record),
+        };
+        debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
+        match self.log_format {
+            LogFormat::Production => {
+                #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
+                let now = SystemTime::now();
+                let line = access_log::json_line(&record, level, now);
+                log::log!(target: access_log::TARGET, level, "{line}");
+            }
+            LogFormat::Development => {
+                log::log!(target: access_log::TARGET, level, "{}", access_log::text_line(&record));
+            }
+        }
+    }
+}
+
+fn status_of(refusal: &Refusal) -> Option<StatusCode> {
+    StatusCode::from_u16(refusal.status()).ok()
+}
+
+/// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may hold a
+/// token.
+fn request_url(session: &Session) -> String {
+    let client = session.req_header();
+    let scheme = forwarded_scheme(session).unwrap_or("http");
+    let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let target = String::from_utf8_lossy(crate::hygiene::target_path(client.raw_path()));
+    let path = target.split('?').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
+    let upstream = &object.upstream;
+    (upstream.attempts > 0).then(|| UpstreamRecord {
+        duration: match upstream.ended {
+            Some(ended) => ended.saturating_duration_since(upstream.started),
+            None => upstream.started.elapsed(),
+        },
+        attempts: upstream.attempts,
+        status: upstream.status,
+        code: upstream.code.as_deref(),
+        request_id: upstream.request_id.as_deref(),
+    })
+}

@@ -1,0 +1,87 @@
+//! Writing answers that no store gives.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::cors;
+use crate::gateway::Gateway;
+use crate::gateway::context::Context;
+use crate::gateway::deliver::answer_head;
+use crate::refusal::{Answer, Refusal};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Gateway {
+    /// The methods of `Allow`.
+    pub(super) fn allow(&self) -> &'static str {
+        if self.cors.is_some() { "GET, HEAD, OPTIONS" } else { "GET, HEAD" }
+    }
+
+    /// Adds what belongs to this request rather than to the object: id and CORS.
+    pub(super) fn add_request_headers(
+        &self,
+        session: &Session,
+        head: &mut ResponseHeader,
+        ctx: &Context,
+    ) -> Result<()> {
+        if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
+            head.insert_header(X_REQUEST_ID, id)?;
+        }
+        if let Some(cors) = &self.cors {
+            for (name, value) in cors::response_headers(cors, &session.req_header().headers) {
+                head.append_header(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a whole answer. Its body is left out for HEAD, 204 and 304.
+    pub(super) async fn respond(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        answer: &Answer,
+    ) -> Result<()> {
+        let mut head = answer_head(answer)?;
+        if answer.content_type.is_empty() {
+            head.remove_header(&CONTENT_TYPE);
+        }
+        if answer.status == 204 {
+            // A preflight brings its own CORS headers.
+            head.remove_header(&CONTENT_LENGTH);
+            if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
+                head.insert_header(X_REQUEST_ID, id)?;
+            }
+        } else {
+            self.add_request_headers(session, &mut head, ctx)?;
+        }
+        let no_body = session.req_header().method == Method::HEAD || answer.body.is_empty();
+        ctx.ttfb = Some(ctx.started.elapsed());
+        session.write_response_header(Box::new(head), no_body).await?;
+        if !no_body {
+            let body = Bytes::copy_from_slice(&answer.body);
+            session.write_response_body(Some(body), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a refusal and remembers it for the log. Bodies that nobody reads end the connection.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        refusal: Refusal,
+    ) -> Result<()> {
+        if let Refusal::BadRequest(_) = refusal {
+            session.set_keepalive(None);
+        }
+        let object = ctx.object.as_ref().map(|object| object.address.to_string());
+        let answer = refusal.answer(object.as_deref(), self.allow(), &ctx.request_id);
+        ctx.refusal = Some(refusal);
+        self.respond(session, ctx, &answer).await
+    }
+}

@@ -1,0 +1,64 @@
+//! How many requests are running, and whether the process is about to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Shared by the gateway, which counts requests, and the server, which waits for them.
+#[derive(Debug, Default)]
+pub struct Lifecycle {
+    running: AtomicUsize,
+    draining: AtomicBool,
+}
+
+impl Lifecycle {
+    /// Counts a request until the returned value is dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Requests that have begun and not ended.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// From now on answers ask clients to connect anew, to another replica.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the process was asked to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// A running request.
+#[derive(Debug)]
+pub struct InFlight(Arc<Lifecycle>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_while_they_live() {
+        let lifecycle = Arc::new(Lifecycle::default());
+        let first = lifecycle.enter();
+        let second = lifecycle.enter();
+        assert_eq!(lifecycle.running(), 2);
+        drop(first);
+        assert_eq!(lifecycle.running(), 1);
+        drop(second);
+        assert_eq!(lifecycle.running(), 0);
+    }
+}

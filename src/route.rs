@@ -1,0 +1,101 @@
+//! Which of the gateway's pages a request path names. Works on the raw path, before any decoding,
+//! so that an encoded slash never changes the route.
+
+/// A page of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/`: what probes ask.
+    Index,
+    /// `{prefix}/`: the same metadata for users.
+    Metadata,
+    /// `{prefix}/openapi.json`
+    OpenApi,
+    /// `{prefix}/docs` and `{prefix}/redoc`
+    Docs,
+    /// `{prefix}/s3/{profile@bucket}/{key}`, both parts still percent-encoded.
+    Object { bucket: &'a [u8], key: &'a [u8] },
+    /// The same path with (`true`) or without (`false`) a final slash.
+    Redirect { add_slash: bool },
+    /// No page.
+    Unknown,
+}
+
+/// Finds the route of a raw path (no query). `prefix` is `S3PROXY_PATH_PREFIX`.
+#[must_use]
+pub fn route<'a>(prefix: &str, path: &'a [u8]) -> Route<'a> {
+    if path == b"/" {
+        return Route::Index;
+    }
+    let Some(rest) = path.strip_prefix(prefix.as_bytes()) else { return Route::Unknown };
+    match rest {
+        b"" => Route::Redirect { add_slash: true },
+        b"/" => Route::Metadata,
+        b"/openapi.json" => Route::OpenApi,
+        b"/docs" | b"/redoc" => Route::Docs,
+        b"/docs/" | b"/redoc/" | b"/openapi.json/" => Route::Redirect { add_slash: false },
+        _ => match rest.strip_prefix(b"/s3/") {
+            Some(object) => object_route(object),
+            None => Route::Unknown,
+        },
+    }
+}
+
+fn object_route(path: &[u8]) -> Route<'_> {
+    match path.iter().position(|byte| *byte == b'/') {
+        // `s3/` and `s3//key` name no bucket at all.
+        Some(0) => Route::Unknown,
+        None if path.is_empty() => Route::Unknown,
+        None => Route::Redirect { add_slash: true },
+        Some(slash) => match (path.get(..slash), path.get(slash + 1..)) {
+            (Some(bucket), Some(key)) => Route::Object { bucket, key },
+            _ => Route::Unknown,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(bucket: &'static str, key: &'static str) -> Route<'static> {
+        Route::Object { bucket: bucket.as_bytes(), key: key.as_bytes() }
+    }
+
+    #[test]
+    fn paths_lead_to_the_pages_s3proxy_always_had() {
+        for (path, expected) in [
+            ("/", Route::Index),
+            ("/s3proxy", Route::Redirect { add_slash: true }),
+            ("/s3proxy/", Route::Metadata),
+            ("/s3proxy/openapi.json", Route::OpenApi),
+            ("/s3proxy/docs", Route::Docs),
+            ("/s3proxy/redoc", Route::Docs),
+            ("/s3proxy/docs/", Route::Redirect { add_slash: false }),
+            ("/s3proxy/s3/bk", Route::Redirect { add_slash: true }),
+            ("/s3proxy/s3/bk/", object("bk", "")),
+            ("/s3proxy/s3/hips@bk/a/b.png", object("hips@bk", "a/b.png")),
+            ("/s3proxy/s3/bk//b.png", object("bk", "/b.png")),
+            ("/s3proxy/s3/bk/x%2Fy", object("bk", "x%2Fy")),
+            ("/s3proxy/s3/b%2Fk/x", object("b%2Fk", "x")),
+            ("/s3proxy/s3", Route::Unknown),
+            ("/s3proxy/s3/", Route::Unknown),
+            ("/s3proxy/s3//x", Route::Unknown),
+            ("/s3proxy//s3/b/k", Route::Unknown),
+            ("//s3proxy/", Route::Unknown),
+            ("/S3PROXY/", Route::Unknown),
+            ("/s3proxyx/", Route::Unknown),
+            ("/docs", Route::Unknown),
+            ("/openapi.json", Route::Unknown),
+            ("/foo", Route::Unknown),
+        ] {
+            assert_eq!(route("/s3proxy", path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_empty_prefix_serves_from_the_root() {
+        assert_eq!(route("", b"/"), Route::Index);
+        assert_eq!(route("", b"/s3/bk/k.png"), object("bk", "k.png"));
+        assert_eq!(route("", b"/docs"), Route::Docs);
+    }
+}

@@ -1,0 +1,106 @@
+//! The stores: for each profile its signer, and the peer to connect to with its deadlines.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::protocols::TcpKeepalive;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::config::{Profiles, UpstreamConfig};
+use crate::s3::endpoint::{Endpoint, Target};
+use crate::s3::profile::Profile;
+use crate::s3::sign::Signer;
+use crate::upstream::resolve::EndpointAddresses;
+
+pub mod resolve;
+
+/// One profile, ready to be asked.
+#[derive(Debug)]
+pub struct Store {
+    pub profile: Arc<Profile>,
+    pub signer: Signer,
+    pub addresses: Arc<EndpointAddresses>,
+}
+
+/// Every store, by profile name.
+#[derive(Debug)]
+pub struct Stores {
+    default: Arc<Store>,
+    named: BTreeMap<String, Arc<Store>>,
+    endpoints: Vec<Arc<EndpointAddresses>>,
+}
+
+impl Stores {
+    /// Builds the stores of a configuration; profiles with one endpoint share its addresses.
+    #[must_use]
+    pub fn new(profiles: &Profiles) -> Self {
+        let mut endpoints: Vec<(Endpoint, Arc<EndpointAddresses>)> = Vec::new();
+        let mut store = |profile: &Arc<Profile>| {
+            let known = endpoints.iter().find(|(endpoint, _)| {
+                endpoint.host == profile.endpoint.host && endpoint.port == profile.endpoint.port
+            });
+            let addresses = match known {
+                Some((_, addresses)) => Arc::clone(addresses),
+                None => {
+                    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
+                    endpoints.push((profile.endpoint.clone(), Arc::clone(&addresses)));
+                    addresses
+                }
+            };
+            Arc::new(Store {
+                profile: Arc::clone(profile),
+                signer: Signer::new(profile),
+                addresses,
+            })
+        };
+        let default = store(&profiles.default);
+        let named =
+            profiles.named.iter().map(|(name, profile)| (name.clone(), store(profile))).collect();
+        let endpoints = endpoints.into_iter().map(|(_, addresses)| addresses).collect();
+        Self { default, named, endpoints }
+    }
+
+    /// The store a URL names; `None` names the default.
+    #[must_use]
+    pub fn get(&self, profile: Option<&str>) -> Option<&Arc<Store>> {
+        match profile {
+            None => Some(&self.default),
+            Some(name) => self.named.get(name),
+        }
+    }
+
+    /// The addresses to keep fresh.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
+        &self.endpoints
+    }
+}
+
+/// The peer for one attempt. `remaining` is what is left of the time for all attempts.
+#[must_use]
+pub fn peer(
+    socket: SocketAddr,
+    tls: bool,
+    target: &Target,
+    config: &UpstreamConfig,
+    remaining: Duration,
+) -> HttpPeer {
+    #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
+    let mut peer = HttpPeer::new(socket, tls, target.server_name.clone());
+    let connect = config.connect_timeout.min(remaining);
+    peer.options.connection_timeout = Some(connect);
+    peer.options.total_connection_timeout = Some(connect);
+    peer.options.read_timeout = Some(config.read_timeout);
+    peer.options.write_timeout = Some(config.read_timeout);
+    peer.options.idle_timeout = Some(config.idle_timeout);
+    peer.options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(30),
+        interval: Duration::from_secs(10),
+        count: 3,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    });
+    peer
+}

@@ -1,0 +1,249 @@
+//! Names of endpoints to addresses: looked up in the background, refreshed, the last good answer
+//! kept. Requests never wait for DNS once a name was known.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use tokio::sync::watch;
+
+use crate::s3::endpoint::Endpoint;
+
+/// How long an address that refused a connection is passed over while others are left.
+const PENALTY: Duration = Duration::from_secs(30);
+
+/// How soon a failed lookup is tried again while nothing is known.
+const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// The addresses of one endpoint.
+#[derive(Debug)]
+pub struct EndpointAddresses {
+    host: String,
+    port: u16,
+    known: watch::Sender<Lookup>,
+    /// Turns over the addresses so that each gets its share of connections.
+    turn: AtomicUsize,
+    started: Instant,
+}
+
+/// What is known of a name.
+#[derive(Debug, Clone)]
+enum Lookup {
+    Pending,
+    Failed,
+    Known(Arc<Vec<Address>>),
+}
+
+/// One address, with the time until which it is passed over (milliseconds since start).
+#[derive(Debug)]
+struct Address {
+    socket: SocketAddr,
+    penalised_until: AtomicU64,
+}
+
+impl Address {
+    fn new(socket: SocketAddr) -> Self {
+        Self { socket, penalised_until: AtomicU64::new(0) }
+    }
+}
+
+impl EndpointAddresses {
+    /// Addresses of an endpoint: known at once where the host is an address itself.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let lookup = match endpoint.host.parse::<IpAddr>() {
+            Ok(ip) => {
+                let address = Address::new(SocketAddr::new(ip, endpoint.port));
+                Lookup::Known(Arc::new(vec![address]))
+            }
+            Err(_) => Lookup::Pending,
+        };
+        Self {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            known: watch::Sender::new(lookup),
+            turn: AtomicUsize::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    /// An address to connect to, other than `except` where there is another. Waits at most
+    /// `patience`, and only while the first lookup is under way.
+    pub async fn pick(&self, except: Option<SocketAddr>, patience: Duration) -> Option<SocketAddr> {
+        if let Lookup::Known(addresses) = &*self.known.borrow() {
+            return Some(self.choose(addresses, except));
+        }
+        let mut watcher = self.known.subscribe();
+        let answered = watcher.wait_for(|lookup| !matches!(lookup, Lookup::Pending));
+        match tokio::time::timeout(patience, answered).await {
+            Ok(Ok(lookup)) => match &*lookup {
+                Lookup::Known(addresses) => Some(self.choose(addresses, except)),
+                Lookup::Pending | Lookup::Failed => None,
+            },
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    /// Passes over this address for a while: it refused a connection or did not answer.
+    pub fn penalise(&self, socket: SocketAddr) {
+        if let Lookup::Known(addresses) = &*self.known.borrow() {
+            let until = self.elapsed_millis(PENALTY);
+            for address in addresses.iter().filter(|address| address.socket == socket) {
+                address.penalised_until.store(until, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn choose(&self, addresses: &[Address], except: Option<SocketAddr>) -> SocketAddr {
+        let now = self.elapsed_millis(Duration::ZERO);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = || {
+            let start = turn.checked_rem(addresses.len()).unwrap_or(0);
+            addresses.iter().cycle().skip(start).take(addresses.len())
+        };
+        let fresh = in_turn().find(|address| {
+            Some(address.socket) != except && address.penalised_until.load(Ordering::Relaxed) <= now
+        });
+        fresh
+            .or_else(|| in_turn().find(|address| Some(address.socket) != except))
+            .or_else(|| addresses.first())
+            .map_or_else(|| SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0), |a| a.socket)
+    }
+
+    fn elapsed_millis(&self, plus: Duration) -> u64 {
+        u64::try_from((self.started.elapsed() + plus).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Looks the name up now and then, for ever. Returns at once for literal addresses.
+    pub async fn keep_fresh(&self, every: Duration) {
+        if self.host.parse::<IpAddr>().is_ok() {
+            return;
+        }
+        let mut failing = false;
+        loop {
+            match self.look_up().await {
+                Ok(sockets) => {
+                    if failing {
+                        info!("name {} resolves again", self.host);
+                    }
+                    failing = false;
+                    self.publish(sockets);
+                }
+                Err(error) => {
+                    if !failing {
+                        warn!("name {} does not resolve: {error}", self.host);
+                    }
+                    failing = true;
+                    self.known.send_if_modified(|lookup| {
+                        let first = matches!(lookup, Lookup::Pending);
+                        if first {
+                            *lookup = Lookup::Failed;
+                        }
+                        first
+                    });
+                }
+            }
+            let unknown = !matches!(&*self.known.borrow(), Lookup::Known(_));
+            tokio::time::sleep(if unknown { RETRY_AFTER_FAILURE } else { every }).await;
+        }
+    }
+
+    async fn look_up(&self) -> std::io::Result<Vec<SocketAddr>> {
+        let mut sockets: Vec<SocketAddr> =
+            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let mut seen = std::collections::HashSet::new();
+        sockets.retain(|socket| seen.insert(*socket));
+        if sockets.is_empty() {
+            return Err(std::io::Error::other("the answer holds no address"));
+        }
+        Ok(sockets)
+    }
+
+    /// Takes over a new answer, with the penalties of the addresses that stay.
+    fn publish(&self, sockets: Vec<SocketAddr>) {
+        self.known.send_if_modified(|lookup| {
+            let old = match lookup {
+                Lookup::Known(addresses) => Arc::clone(addresses),
+                Lookup::Pending | Lookup::Failed => Arc::new(Vec::new()),
+            };
+            let unchanged = old.len() == sockets.len()
+                && old.iter().all(|address| sockets.contains(&address.socket));
+            if unchanged {
+                return false;
+            }
+            let addresses = sockets.into_iter().map(|socket| {
+                let address = Address::new(socket);
+                if let Some(before) = old.iter().find(|address| address.socket == socket) {
+                    let until = before.penalised_until.load(Ordering::Relaxed);
+                    address.penalised_until.store(until, Ordering::Relaxed);
+                }
+                address
+            });
+            *lookup = Lookup::Known(Arc::new(addresses.collect()));
+            true
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(sockets: &[&str]) -> EndpointAddresses {
+        let endpoint = Endpoint::parse("http://name.invalid:9000").unwrap();
+        let addresses = EndpointAddresses::new(&endpoint);
+        addresses.publish(sockets.iter().map(|socket| socket.parse().unwrap()).collect());
+        addresses
+    }
+
+    async fn pick(addresses: &EndpointAddresses, except: Option<&str>) -> String {
+        let except = except.map(|socket| socket.parse().unwrap());
+        addresses.pick(except, Duration::ZERO).await.unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn literal_addresses_need_no_lookup() {
+        for (url, socket) in
+            [("http://127.0.0.1:7480", "127.0.0.1:7480"), ("https://[::1]", "[::1]:443")]
+        {
+            let addresses = EndpointAddresses::new(&Endpoint::parse(url).unwrap());
+            assert_eq!(pick(&addresses, None).await, socket);
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_take_turns_and_a_failed_one_is_passed_over() {
+        let addresses = addresses(&["10.0.0.1:1", "10.0.0.2:1"]);
+        let first = pick(&addresses, None).await;
+        let second = pick(&addresses, None).await;
+        assert_ne!(first, second);
+        addresses.penalise(first.parse().unwrap());
+        for _ in 0..4 {
+            assert_eq!(pick(&addresses, None).await, second);
+        }
+        assert_eq!(pick(&addresses, Some(&second)).await, first, "the only other one is tried");
+    }
+
+    #[tokio::test]
+    async fn a_single_address_is_tried_again_whatever_happened() {
+        let addresses = addresses(&["10.0.0.1:1"]);
+        addresses.penalise("10.0.0.1:1".parse().unwrap());
+        assert_eq!(pick(&addresses, Some("10.0.0.1:1")).await, "10.0.0.1:1");
+    }
+
+    #[tokio::test]
+    async fn a_name_nobody_looked_up_gives_no_address_in_time() {
+        let endpoint = Endpoint::parse("http://name.invalid").unwrap();
+        let addresses = EndpointAddresses::new(&endpoint);
+        assert_eq!(addresses.pick(None, Duration::from_millis(1)).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_new_answer_replaces_the_addresses() {
+        let addresses = addresses(&["10.0.0.1:1"]);
+        addresses.publish(vec!["10.0.0.9:1".parse().unwrap()]);
+        assert_eq!(pick(&addresses, None).await, "10.0.0.9:1");
+    }
+}
