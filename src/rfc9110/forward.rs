@@ -1,0 +1,222 @@
+//! Which conditions of a client a store may be asked, and when its answer is not enough.
+//!
+//! A store is asked only what Ceph RGW understands: one strong entity tag and one range. The rest
+//! is left to [`super::conditional`], on the headers of the answer.
+
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::entity_tag::{EntityTag, EntityTags};
+use super::range::{RangeRequest, parse_range};
+use super::{date, single};
+
+/// The conditional headers of a request to a store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamConditions {
+    /// One range, written anew.
+    pub range: Option<HeaderValue>,
+    /// One strong entity tag.
+    pub if_match: Option<HeaderValue>,
+    /// One entity tag, its weak marker dropped: the store compares strongly where a weak
+    /// comparison is due, and a strong tag of the store matches either way. Its 304 may lack the
+    /// `ETag`, which is this one.
+    pub if_none_match: Option<HeaderValue>,
+}
+
+/// Picks what a store may be asked out of a client's headers. HEAD sends nothing on: its answer
+/// has no body to save, and the headers that decide.
+#[must_use]
+pub fn upstream_conditions(method: &Method, headers: &HeaderMap) -> UpstreamConditions {
+    if method != Method::GET {
+        return UpstreamConditions::default();
+    }
+    let tag = |name| EntityTags::of(headers, name).and_then(|tags| tags.single());
+    let if_match = tag(&IF_MATCH).filter(|tag| !tag.weak);
+    // Both come before If-None-Match (section 13.2.2): a 304 of the store would hide their 412.
+    let comes_first = headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE);
+    let if_none_match = if comes_first { None } else { tag(&IF_NONE_MATCH) };
+    let range = match parse_range(headers) {
+        RangeRequest::Single(range) if if_range_may_hold(headers) => range.to_header(),
+        _ => None,
+    };
+    UpstreamConditions {
+        range,
+        if_match: if_match.and_then(|tag| tag.strong_header()),
+        if_none_match: if_none_match.and_then(|tag| tag.strong_header()),
+    }
+}
+
+impl UpstreamConditions {
+    /// Whether an answer with this status must be thrown away and the object asked for again
+    /// without the range. Ask after [`super::conditional::evaluate`] said to proceed;
+    /// `if_range_holds` is what [`super::conditional::if_range_holds`] says of the answer.
+    ///
+    /// The store does not know `If-Range`, so its 206 may be a part of another version. Its 416
+    /// carries no validators: when a condition is left to the gateway, whether the range counts at
+    /// all can only be told from the whole object.
+    #[must_use]
+    pub fn refetch_whole(
+        &self,
+        status: StatusCode,
+        request: &HeaderMap,
+        if_range_holds: bool,
+    ) -> bool {
+        match (&self.range, status) {
+            (Some(_), StatusCode::PARTIAL_CONTENT) => !if_range_holds,
+            (Some(_), StatusCode::RANGE_NOT_SATISFIABLE) => self.leaves_a_condition_of(request),
+            _ => false,
+        }
+    }
+
+    /// Whether the gateway has a condition to evaluate that the store was not asked.
+    fn leaves_a_condition_of(&self, request: &HeaderMap) -> bool {
+        let unasked = |name: HeaderName, asked: &Option<HeaderValue>| {
+            request.contains_key(name) && asked.is_none()
+        };
+        unasked(IF_RANGE, &None)
+            || unasked(IF_MATCH, &self.if_match)
+            || unasked(IF_UNMODIFIED_SINCE, &self.if_match)
+            || unasked(IF_NONE_MATCH, &self.if_none_match)
+            || unasked(IF_MODIFIED_SINCE, &self.if_none_match)
+    }
+}
+
+/// Whether `If-Range` is absent, or of a form that can hold.
+fn if_range_may_hold(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(IF_RANGE) {
+        return true;
+    }
+    single(headers, &IF_RANGE).is_some_and(|value| match EntityTag::parse(value.as_bytes()) {
+        Some(tag) => !tag.weak,
+        None => date::parse(value).is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rfc9110::headers_of;
+
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    /// Range, If-Match and If-None-Match as sent on, `-` for none.
+    fn sent(method: &Method, request: Pairs<'_>) -> [String; 3] {
+        let sent = upstream_conditions(method, &headers_of(request));
+        [sent.range, sent.if_match, sent.if_none_match].map(|value| {
+            value.map_or("-".to_owned(), |value| value.to_str().expect("ASCII").to_owned())
+        })
+    }
+
+    #[test]
+    fn a_get_sends_on_what_the_store_understands() {
+        let cases: &[(Pairs<'_>, [&str; 3])] = &[
+            (&[], ["-", "-", "-"]),
+            (&[("range", "bytes=0-9")], ["bytes=0-9", "-", "-"]),
+            (&[("range", " Bytes= 0 - 9 ,")], ["bytes=0-9", "-", "-"]),
+            (&[("range", "bytes=-5")], ["bytes=-5", "-", "-"]),
+            (&[("range", "bytes=5-")], ["bytes=5-", "-", "-"]),
+            (&[("range", "bytes=0-1,3-4")], ["-", "-", "-"]),
+            (&[("range", "bytes=9-0")], ["-", "-", "-"]),
+            (&[("range", "bytes=0-1"), ("range", "bytes=0-1")], ["-", "-", "-"]),
+            (&[("if-none-match", "\"a\"")], ["-", "-", "\"a\""]),
+            (&[("if-none-match", "W/\"a\"")], ["-", "-", "\"a\""]),
+            (&[("if-none-match", "a")], ["-", "-", "\"a\""]),
+            (&[("if-none-match", "\"a\", \"b\"")], ["-", "-", "-"]),
+            (&[("if-none-match", "\"a\""), ("if-none-match", "\"b\"")], ["-", "-", "-"]),
+            (&[("if-none-match", "*")], ["-", "-", "-"]),
+            (&[("if-none-match", "\"a")], ["-", "-", "-"]),
+            (&[("if-match", "\"a\"")], ["-", "\"a\"", "-"]),
+            (&[("if-match", "W/\"a\"")], ["-", "-", "-"]),
+            (&[("if-match", "*")], ["-", "-", "-"]),
+            (&[("if-match", "\"a\",\"b\"")], ["-", "-", "-"]),
+            (&[("if-match", "\"a\""), ("if-none-match", "\"b\"")], ["-", "\"a\"", "-"]),
+            (&[("if-match", "*"), ("if-none-match", "\"b\"")], ["-", "-", "-"]),
+            (&[("if-unmodified-since", DATE), ("if-none-match", "\"b\"")], ["-", "-", "-"]),
+            (&[("if-modified-since", DATE), ("if-none-match", "\"b\"")], ["-", "-", "\"b\""]),
+            (&[("if-modified-since", DATE)], ["-", "-", "-"]),
+            (&[("range", "bytes=0-"), ("if-none-match", "\"b\"")], ["bytes=0-", "-", "\"b\""]),
+            (&[("range", "bytes=0-"), ("if-range", "\"a\"")], ["bytes=0-", "-", "-"]),
+            (&[("range", "bytes=0-"), ("if-range", DATE)], ["bytes=0-", "-", "-"]),
+            (&[("range", "bytes=0-"), ("if-range", "W/\"a\"")], ["-", "-", "-"]),
+            (&[("range", "bytes=0-"), ("if-range", "a")], ["-", "-", "-"]),
+            (&[("range", "bytes=0-"), ("if-range", "")], ["-", "-", "-"]),
+            (
+                &[("range", "bytes=0-"), ("if-range", "\"a\""), ("if-range", "\"a\"")],
+                ["-", "-", "-"],
+            ),
+            (&[("if-range", "\"a\"")], ["-", "-", "-"]),
+        ];
+        for (request, expected) in cases {
+            assert_eq!(sent(&Method::GET, request), *expected, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn other_methods_send_nothing_on() {
+        let request = [("range", "bytes=0-9"), ("if-none-match", "\"a\"")];
+        for method in [Method::HEAD, Method::OPTIONS] {
+            assert_eq!(sent(&method, &request), ["-", "-", "-"], "{method}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_should_not_have_been_asked_is_fetched_again_whole() {
+        let range = ("range", "bytes=90-99");
+        let cases: &[(Pairs<'_>, u16, bool, bool)] = &[
+            (&[range], 206, true, false),
+            (&[range], 416, true, false),
+            (&[range], 200, true, false),
+            (&[range, ("if-range", "\"a\"")], 206, true, false),
+            (&[range, ("if-range", "\"a\"")], 206, false, true),
+            (&[range, ("if-range", "\"a\"")], 416, false, true),
+            (&[range, ("if-range", "\"a\"")], 200, false, false),
+            (&[range, ("if-range", "\"a\"")], 404, false, false),
+            // Never sent on, so never to be repeated.
+            (&[range, ("if-range", "W/\"a\"")], 200, false, false),
+            (&[("if-range", "\"a\"")], 206, false, false),
+            // The store has evaluated these before the range.
+            (&[range, ("if-none-match", "\"a\"")], 416, true, false),
+            (&[range, ("if-match", "\"a\"")], 416, true, false),
+            (&[range, ("if-none-match", "\"a\""), ("if-modified-since", DATE)], 416, true, false),
+            // These it was not asked.
+            (&[range, ("if-none-match", "\"a\", \"b\"")], 416, true, true),
+            (&[range, ("if-match", "*")], 416, true, true),
+            (&[range, ("if-modified-since", DATE)], 416, true, true),
+            (&[range, ("if-unmodified-since", DATE)], 416, true, true),
+            (&[range, ("if-match", "\"a\""), ("if-none-match", "\"b\"")], 416, true, true),
+        ];
+        for (request, status, holds, expected) in cases {
+            let request = headers_of(request);
+            let sent = upstream_conditions(&Method::GET, &request);
+            let status = StatusCode::from_u16(*status).expect("a status");
+            let again = sent.refetch_whole(status, &request, *holds);
+            assert_eq!(again, *expected, "{status} to {request:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_sends_one_tag_and_one_range_go_on(
+            tags in "[W/\"a*, é]{0,16}",
+            range in "bytes=[0-9, -]{0,12}",
+            if_range in "[W/\"a]{0,6}",
+        ) {
+            let request = headers_of(&[
+                ("if-none-match", &tags), ("range", &range), ("if-range", &if_range),
+            ]);
+            let sent = upstream_conditions(&Method::GET, &request);
+            if let Some(tag) = sent.if_none_match {
+                prop_assert!(EntityTag::parse(tag.as_bytes()).is_some_and(|tag| !tag.weak));
+            }
+            if let Some(range) = sent.range {
+                let mut headers = HeaderMap::new();
+                headers.insert(http::header::RANGE, range);
+                prop_assert!(matches!(parse_range(&headers), RangeRequest::Single(_)));
+            }
+        }
+    }
+}
