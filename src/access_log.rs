@@ -102,7 +102,8 @@ pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
 /// The line for a person at a terminal.
 #[must_use]
 pub fn text_line(record: &Record<'_>) -> String {
-    let status = record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
+    let status =
+        record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
     let subject = record.path.as_deref().unwrap_or(&record.url);
     let mut line = format!(
         "{} {status} {:>9.3} ms {:>10} B  {subject}",

@@ -138,12 +138,13 @@ fn decide_length(request: &Request<'_>, range_applies: bool, length: Option<u64>
 }
 
 fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
-    let undecided = [&IF_MATCH, &IF_UNMODIFIED_SINCE, &IF_NONE_MATCH, &IF_MODIFIED_SINCE, &IF_RANGE]
-        .into_iter()
-        .any(|name| request.headers.contains_key(name));
+    let undecided =
+        [&IF_MATCH, &IF_UNMODIFIED_SINCE, &IF_NONE_MATCH, &IF_MODIFIED_SINCE, &IF_RANGE]
+            .into_iter()
+            .any(|name| request.headers.contains_key(name));
     let suffix = matches!(asked_range(request), Some(ByteRange::Suffix(_)));
-    match ContentRange::of(store) {
-        Some(ContentRange::Unsatisfied { length }) if !undecided && !suffix => {
+    match content_range(store) {
+        Some(ContentRange::Unsatisfied { len: length }) if !undecided && !suffix => {
             Decision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
         }
         _ => Decision::AskAgain(Ask::Length),
@@ -163,7 +164,7 @@ fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
         return false;
     }
     let Some(range) = asked_range(request) else { return false };
-    let Some(ContentRange::Satisfied { first, last, length }) = ContentRange::of(store) else {
+    let Some(ContentRange::Part { first, last, len: length }) = content_range(store) else {
         return false;
     };
     let as_asked = match length {
@@ -171,6 +172,10 @@ fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
         None => true,
     };
     as_asked && content_length(store).is_none_or(|body| Some(body) == (last - first).checked_add(1))
+}
+
+fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    ContentRange::parse(headers.get(CONTENT_RANGE)?)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -345,8 +345,7 @@ impl ProxyHttp for Gateway {
             (Decision::Empty, content_type) => {
                 let content_type = content_type
                     .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
-                *head =
-                    rules.object_head(StatusCode::OK, &head.headers, profile, &content_type)?;
+                *head = rules.object_head(StatusCode::OK, &head.headers, profile, &content_type)?;
                 return Ok(());
             }
             (Decision::AskAgain(ask), _) => {

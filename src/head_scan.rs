@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn request_lines_a_parser_would_repair_are_bad() {
-        for line in ["GET /a b HTTP/1.1", "GET /a#b HTTP/1.1", "GET /a\0b HTTP/1.1", "GET\t/ HTTP/1.1"]
+        for line in
+            ["GET /a b HTTP/1.1", "GET /a#b HTTP/1.1", "GET /a\0b HTTP/1.1", "GET\t/ HTTP/1.1"]
         {
             assert_eq!(
                 scan(&format!("{line}\r\n\r\n")),
@@ -134,10 +135,7 @@ mod tests {
     fn a_bad_second_head_says_where_it_starts() {
         let first = "GET / HTTP/1.1\r\n\r\n";
         let both = format!("{first}GET /a b HTTP/1.1\r\n\r\n");
-        assert_eq!(
-            scan(&both),
-            Scan::Bad { start: first.len(), error: BadRequest::RequestLine }
-        );
+        assert_eq!(scan(&both), Scan::Bad { start: first.len(), error: BadRequest::RequestLine });
     }
 
     proptest! {

@@ -1,7 +1,32 @@
-//! stub
+//! A read gateway from plain HTTP to private S3 buckets.
+//!
+//! The way of a request, and the modules it passes in this order:
+//!
+//! 1. [`connection`] reads its head within limits ([`head_scan`]);
+//! 2. [`gateway`] admits it: [`hygiene`], [`route`], [`s3::address`], [`mime`];
+//! 3. [`upstream`] picks an address of its store ([`s3::profile`], [`s3::endpoint`]), and
+//!    [`s3::sign`] signs what is sent, with the conditions [`rfc9110::forward`] lets through;
+//! 4. [`answer`] decides what the store's answer means, by [`rfc9110`];
+//! 5. the object streams to the client, or [`refusal`] says why not; [`access_log`] notes it.
+//!
+//! [`config`] makes everything of this from files and variables, and [`server`] runs it.
+
+pub mod access_log;
+pub mod answer;
 pub mod config;
+pub mod connection;
 pub mod cors;
+pub mod gateway;
+pub mod head_scan;
+pub mod hygiene;
+pub mod lifecycle;
+pub mod logging;
 pub mod mime;
+pub mod pages;
+pub mod refusal;
 pub mod rfc9110;
+pub mod route;
 pub mod s3;
 pub mod secret;
+pub mod server;
+pub mod upstream;

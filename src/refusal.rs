@@ -170,11 +170,8 @@ impl Refusal {
     /// `{"message":…,"cause":…,"request_id":…}`: what happened, whose fault, and what to quote.
     fn explained(&self, object: &str, request_id: &str) -> Vec<u8> {
         let message = self.message();
-        let message = if object.is_empty() {
-            message
-        } else {
-            Cow::Owned(format!("{message}: {object}"))
-        };
+        let message =
+            if object.is_empty() { message } else { Cow::Owned(format!("{message}: {object}")) };
         let body = serde_json::json!({
             "message": message,
             "cause": self.cause(),

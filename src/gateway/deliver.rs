@@ -14,14 +14,14 @@ use crate::refusal::Answer;
 use crate::s3::profile::Profile;
 
 /// Sent with every answer: the media type is what the gateway says, not what a browser guesses.
-pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The rules for headers that all profiles share.
 #[derive(Debug, Clone)]
-pub struct HeaderRules {
+pub(super) struct HeaderRules {
     /// For image types, where a profile has no rule of its own.
-    pub image_cache_control: Option<HeaderValue>,
-    pub content_security_policy: bool,
+    pub(super) image_cache_control: Option<HeaderValue>,
+    pub(super) content_security_policy: bool,
 }
 
 impl HeaderRules {
@@ -29,7 +29,7 @@ impl HeaderRules {
     ///
     /// # Errors
     /// Never for valid header values; Pingora's header type wants to be asked.
-    pub fn object_head(
+    pub(super) fn object_head(
         &self,
         status: StatusCode,
         store: &HeaderMap,
@@ -77,15 +77,14 @@ impl HeaderRules {
     ///
     /// # Errors
     /// As for [`HeaderRules::object_head`].
-    pub fn not_modified_head(
+    pub(super) fn not_modified_head(
         &self,
         store: &HeaderMap,
         profile: &Profile,
         content_type: &HeaderValue,
         asked_tag: Option<&HeaderValue>,
     ) -> Result<ResponseHeader> {
-        let mut head =
-            self.object_head(StatusCode::NOT_MODIFIED, store, profile, content_type)?;
+        let mut head = self.object_head(StatusCode::NOT_MODIFIED, store, profile, content_type)?;
         if let (None, Some(tag)) = (store.get(ETAG), asked_tag) {
             head.insert_header(ETAG, tag.clone())?;
         }
@@ -97,7 +96,7 @@ impl HeaderRules {
 ///
 /// # Errors
 /// When the status is no HTTP status.
-pub fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
+pub(super) fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(answer.status, Some(8))?;
     head.insert_header(CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
     head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;

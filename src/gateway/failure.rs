@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 
 /// A request that ended in an error of the framework.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub(super) enum Failure {
     /// The client can be told.
     Refuse(Refusal),
     /// The client left, or did not read.
@@ -15,11 +15,11 @@ pub enum Failure {
 
 /// Names the cause of an error before or while a store was asked.
 #[must_use]
-pub fn failure(error: &Error) -> Failure {
+pub(super) fn failure(error: &Error) -> Failure {
     use ErrorType::{
         AcceptError, BindError, ConnectError, ConnectNoRoute, ConnectProxyFailure, ConnectRefused,
-        ConnectTimedout, ConnectionClosed, HTTPStatus, HandshakeError, InvalidCert,
-        InvalidHTTPHeader, InternalError, ReadError, ReadTimedout, SocketError, TLSHandshakeFailure,
+        ConnectTimedout, ConnectionClosed, HTTPStatus, HandshakeError, InternalError, InvalidCert,
+        InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, TLSHandshakeFailure,
         TLSHandshakeTimedout, TLSWantX509Lookup, WriteError, WriteTimedout,
     };
     if *error.esource() == ErrorSource::Downstream {

@@ -32,7 +32,8 @@ impl Gateway {
             head.insert_header(X_REQUEST_ID, id)?;
         }
         if let Some(cors) = &self.cors {
-            for (name, value) in cors::response_headers(cors, &session.req_header().headers) {
+            let client = session.req_header();
+            for (name, value) in cors::headers(cors, &client.method, &client.headers) {
                 head.append_header(name, value)?;
             }
         }
@@ -51,14 +52,9 @@ impl Gateway {
             head.remove_header(&CONTENT_TYPE);
         }
         if answer.status == 204 {
-            // A preflight brings its own CORS headers.
             head.remove_header(&CONTENT_LENGTH);
-            if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
-                head.insert_header(X_REQUEST_ID, id)?;
-            }
-        } else {
-            self.add_request_headers(session, &mut head, ctx)?;
         }
+        self.add_request_headers(session, &mut head, ctx)?;
         let no_body = session.req_header().method == Method::HEAD || answer.body.is_empty();
         ctx.ttfb = Some(ctx.started.elapsed());
         session.write_response_header(Box::new(head), no_body).await?;

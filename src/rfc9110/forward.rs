@@ -1,10 +1,10 @@
-//! Which conditions of a client a store may be asked, and when its answer is not enough.
+//! Which conditions of a client a store may be asked.
 //!
 //! A store is asked only what Ceph RGW understands: one strong entity tag and one range. The rest
 //! is left to [`super::conditional`], on the headers of the answer.
 
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::entity_tag::{EntityTag, EntityTags};
 use super::range::{RangeRequest, parse_range};
@@ -43,41 +43,6 @@ pub fn upstream_conditions(method: &Method, headers: &HeaderMap) -> UpstreamCond
         range,
         if_match: if_match.and_then(|tag| tag.strong_header()),
         if_none_match: if_none_match.and_then(|tag| tag.strong_header()),
-    }
-}
-
-impl UpstreamConditions {
-    /// Whether an answer with this status must be thrown away and the object asked for again
-    /// without the range. Ask after [`super::conditional::evaluate`] said to proceed;
-    /// `if_range_holds` is what [`super::conditional::if_range_holds`] says of the answer.
-    ///
-    /// The store does not know `If-Range`, so its 206 may be a part of another version. Its 416
-    /// carries no validators: when a condition is left to the gateway, whether the range counts at
-    /// all can only be told from the whole object.
-    #[must_use]
-    pub fn refetch_whole(
-        &self,
-        status: StatusCode,
-        request: &HeaderMap,
-        if_range_holds: bool,
-    ) -> bool {
-        match (&self.range, status) {
-            (Some(_), StatusCode::PARTIAL_CONTENT) => !if_range_holds,
-            (Some(_), StatusCode::RANGE_NOT_SATISFIABLE) => self.leaves_a_condition_of(request),
-            _ => false,
-        }
-    }
-
-    /// Whether the gateway has a condition to evaluate that the store was not asked.
-    fn leaves_a_condition_of(&self, request: &HeaderMap) -> bool {
-        let unasked = |name: HeaderName, asked: &Option<HeaderValue>| {
-            request.contains_key(name) && asked.is_none()
-        };
-        unasked(IF_RANGE, &None)
-            || unasked(IF_MATCH, &self.if_match)
-            || unasked(IF_UNMODIFIED_SINCE, &self.if_match)
-            || unasked(IF_NONE_MATCH, &self.if_none_match)
-            || unasked(IF_MODIFIED_SINCE, &self.if_none_match)
     }
 }
 
@@ -160,41 +125,6 @@ mod tests {
         let request = [("range", "bytes=0-9"), ("if-none-match", "\"a\"")];
         for method in [Method::HEAD, Method::OPTIONS] {
             assert_eq!(sent(&method, &request), ["-", "-", "-"], "{method}");
-        }
-    }
-
-    #[test]
-    fn a_range_that_should_not_have_been_asked_is_fetched_again_whole() {
-        let range = ("range", "bytes=90-99");
-        let cases: &[(Pairs<'_>, u16, bool, bool)] = &[
-            (&[range], 206, true, false),
-            (&[range], 416, true, false),
-            (&[range], 200, true, false),
-            (&[range, ("if-range", "\"a\"")], 206, true, false),
-            (&[range, ("if-range", "\"a\"")], 206, false, true),
-            (&[range, ("if-range", "\"a\"")], 416, false, true),
-            (&[range, ("if-range", "\"a\"")], 200, false, false),
-            (&[range, ("if-range", "\"a\"")], 404, false, false),
-            // Never sent on, so never to be repeated.
-            (&[range, ("if-range", "W/\"a\"")], 200, false, false),
-            (&[("if-range", "\"a\"")], 206, false, false),
-            // The store has evaluated these before the range.
-            (&[range, ("if-none-match", "\"a\"")], 416, true, false),
-            (&[range, ("if-match", "\"a\"")], 416, true, false),
-            (&[range, ("if-none-match", "\"a\""), ("if-modified-since", DATE)], 416, true, false),
-            // These it was not asked.
-            (&[range, ("if-none-match", "\"a\", \"b\"")], 416, true, true),
-            (&[range, ("if-match", "*")], 416, true, true),
-            (&[range, ("if-modified-since", DATE)], 416, true, true),
-            (&[range, ("if-unmodified-since", DATE)], 416, true, true),
-            (&[range, ("if-match", "\"a\""), ("if-none-match", "\"b\"")], 416, true, true),
-        ];
-        for (request, status, holds, expected) in cases {
-            let request = headers_of(request);
-            let sent = upstream_conditions(&Method::GET, &request);
-            let status = StatusCode::from_u16(*status).expect("a status");
-            let again = sent.refetch_whole(status, &request, *holds);
-            assert_eq!(again, *expected, "{status} to {request:?}");
         }
     }
 

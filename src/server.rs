@@ -1,0 +1,118 @@
+//! From a configuration to a running process: Pingora's server, the listener, name lookups, and a
+//! shutdown that loses nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use log::info;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+
+use crate::config::Config;
+use crate::connection::GuardedProxy;
+use crate::gateway::Gateway;
+use crate::lifecycle::Lifecycle;
+use crate::pages::VERSION;
+use crate::server::shutdown::LameDuck;
+use crate::upstream::Stores;
+
+mod shutdown;
+
+/// Read buffer of a connection, bytes: request heads are small, and Pingora's 64 KiB would be held
+/// by every idle client.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Write buffer of a connection, bytes: one system call for head and body of a small object.
+const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+
+/// Attempts Pingora may make for one request; the gateway decides whether there is another.
+const MAX_ATTEMPTS: usize = 5;
+
+/// Serves until the process is told to end. Returns when everything has been answered, or the time
+/// for it is over. `upgrade` takes over the sockets of a running process that gets SIGQUIT.
+pub fn run(config: &Config, upgrade: bool) {
+    let lifecycle = Arc::new(Lifecycle::default());
+    let stores = Arc::new(Stores::new(&config.profiles));
+    let server_conf = pingora_conf(config);
+    let gateway = Gateway::new(config, Arc::clone(&stores), Arc::clone(&lifecycle));
+    let opt = Opt { upgrade, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(opt, server_conf);
+    server.bootstrap();
+    let proxy = http_proxy(&server.configuration, gateway);
+    let mut service =
+        Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config.downstream));
+    let listener = ListenerConfig::tcp(config.listen.to_string())
+        .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
+    service.add_listener(listener);
+    server.add_service(service);
+    let names = NameLookups { stores, every: config.upstream.dns_refresh };
+    let mut names = background_service("names", names);
+    names.threads = Some(1);
+    server.add_service(names);
+
+    info!("s3proxy {VERSION} accepts requests on http://{}{}/", config.listen, config.path_prefix);
+    let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck);
+    run_to_the_end(server, signals, &lifecycle);
+    info!("s3proxy ends");
+}
+
+/// Runs the server on a thread of its own, because it sleeps through its whole grace period even
+/// when nothing is left to wait for; this returns as soon as the last request has ended.
+fn run_to_the_end(server: Server, signals: LameDuck, lifecycle: &Arc<Lifecycle>) {
+    let mut phases = server.watch_execution_phase();
+    let (ended, end) = sync_channel(2);
+    let drained = ended.clone();
+    let lifecycle = Arc::clone(lifecycle);
+    let _runs_on = std::thread::spawn(move || {
+        server.run(RunArgs { shutdown_signal: Box::new(signals) });
+        let _nobody_waits = ended.try_send(());
+    });
+    let _watches_on = std::thread::spawn(move || {
+        while let Ok(phase) = phases.blocking_recv() {
+            if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
+                while lifecycle.running() > 0 {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                let _nobody_waits = drained.try_send(());
+            }
+        }
+    });
+    let _server_is_gone = end.recv();
+}
+
+/// Pingora's own settings.
+fn pingora_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: config.server.threads,
+        upstream_keepalive_pool_size: config.upstream.keepalive_pool_size,
+        max_retries: MAX_ATTEMPTS,
+        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(0),
+        upgrade_sock: config.server.upgrade_sock.to_string_lossy().into_owned(),
+        ca_file: config.upstream.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        ..ServerConf::default()
+    }
+}
+
+/// Keeps the addresses of every endpoint fresh.
+struct NameLookups {
+    stores: Arc<Stores>,
+    every: Duration,
+}
+
+#[async_trait]
+impl BackgroundService for NameLookups {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        for addresses in self.stores.endpoints() {
+            let addresses = Arc::clone(addresses);
+            let every = self.every;
+            tokio::spawn(async move { addresses.keep_fresh(every).await });
+        }
+        let _ended = shutdown.changed().await;
+    }
+}
