@@ -165,13 +165,16 @@ impl Connection {
             self.refuse(context, BadRequest::HeadersTooSlow, between_answers);
             return Poll::Ready(Ok(()));
         }
-        if let Some(deadline) = self.answer_deadline.instant() {
-            ready!(self.poll_timer(context, deadline));
-            self.answer_deadline.clear();
-            self.answer_deadline.passed.store(true, Ordering::Relaxed);
-            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
-        }
-        Poll::Pending
+        self.poll_answer_deadline(context)
+    }
+
+    /// Fails the read under way when the store has taken too long, which ends the request.
+    fn poll_answer_deadline(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let Some(deadline) = self.answer_deadline.instant() else { return Poll::Pending };
+        ready!(self.poll_timer(context, deadline));
+        self.answer_deadline.clear();
+        self.answer_deadline.passed.store(true, Ordering::Relaxed);
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -182,11 +185,15 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        if this.ended {
-            return Poll::Ready(Ok(()));
-        }
         // While an answer is under way Pingora listens for the client's leaving with one byte.
         let between_answers = buffer.remaining() > 1;
+        if this.ended {
+            return if between_answers {
+                Poll::Ready(Ok(()))
+            } else {
+                this.poll_answer_deadline(context)
+            };
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Pending => return this.poll_deadlines(context, between_answers),

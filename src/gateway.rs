@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -157,6 +157,7 @@ impl ProxyHttp for Gateway {
             request_id: String::new(),
             event: "request",
             quiet: false,
+            address: None,
             object: None,
             refusal: None,
             failure: None,
@@ -170,11 +171,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let keepalive = if self.lifecycle.is_draining() {
-            None
-        } else {
-            Some(self.downstream.keepalive_timeout.as_secs())
-        };
+        // HTTP/1.0 clients end the connection unless they say otherwise (RFC 9112, section 9.3).
+        let client = session.req_header();
+        let persistent = client.version >= http::Version::HTTP_11
+            || client.headers.get(CONNECTION).is_some_and(|v| v.as_bytes() == b"keep-alive");
+        let keepalive = (persistent && !self.lifecycle.is_draining())
+            .then_some(self.downstream.keepalive_timeout.as_secs());
         let id = sane_request_id(session.get_header("x-request-id")).map(str::to_owned);
         ctx.request_id = id.unwrap_or_else(new_request_id);
         let downstream = session.as_downstream_mut();
@@ -361,8 +363,8 @@ impl ProxyHttp for Gateway {
         };
         // The store's own words never reach the client: its body is replaced while it is read,
         // which keeps the connection to the store for the next request.
-        let object_name = object.address.to_string();
-        let answer = refusal.answer(Some(&object_name), self.allow(), &ctx.request_id);
+        let object_name = ctx.address.as_ref().map(ToString::to_string);
+        let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
         ctx.refusal = Some(refusal);
         let is_head = session.req_header().method == Method::HEAD;
         let has_body = object.upstream.ask != Ask::Length

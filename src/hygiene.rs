@@ -90,7 +90,8 @@ pub fn inspect(
         _ => {}
     }
     let origin_form = target.first() == Some(&b'/');
-    if !origin_form && absolute_form_path(target).is_none() && *method != Method::OPTIONS {
+    let whole_server = *method == Method::OPTIONS && target == b"*";
+    if !origin_form && absolute_form_path(target).is_none() && !whole_server {
         return Err(BadRequest::Target);
     }
     Ok(())

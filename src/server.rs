@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use log::info;
+use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
@@ -43,7 +44,11 @@ pub fn run(config: &Config, upgrade: bool) {
     let opt = Opt { upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(opt, server_conf);
     server.bootstrap();
-    let proxy = http_proxy(&server.configuration, gateway);
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut options = HttpServerOptions::default();
+    // So that the gateway refuses CONNECT itself, as any other method, with its own headers.
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
     let mut service =
         Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config.downstream));
     let listener = ListenerConfig::tcp(config.listen.to_string())

@@ -56,8 +56,13 @@ impl Gateway {
     pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Admitted, Refusal> {
         let client = session.req_header();
         let target = client.raw_path();
-        inspect(&client.method, client.version, target, &client.headers)
-            .map_err(Refusal::BadRequest)?;
+        let readable = matches!(client.method, Method::GET | Method::HEAD);
+        match inspect(&client.method, client.version, target, &client.headers) {
+            Err(BadRequest::Body | BadRequest::Target) if !readable => {
+                return Err(Refusal::MethodNotAllowed);
+            }
+            inspected => inspected.map_err(Refusal::BadRequest)?,
+        }
         let path_and_query = target_path(target);
         let question = path_and_query.iter().position(|byte| *byte == b'?');
         let (path, query) = path_and_query.split_at(question.unwrap_or(path_and_query.len()));
@@ -65,7 +70,6 @@ impl Gateway {
         if route == Route::Unknown {
             return Err(Refusal::RouteUnknown);
         }
-        let readable = matches!(client.method, Method::GET | Method::HEAD);
         match route {
             Route::Object { bucket, key } => {
                 ctx.event = "s3 response";
@@ -78,7 +82,7 @@ impl Gateway {
                     return Err(Refusal::MethodNotAllowed);
                 }
                 self.require_user(session)?;
-                self.admit_object(session, bucket, key).map(Admitted::Object)
+                self.admit_object(session, ctx, bucket, key).map(Admitted::Object)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
             Route::Index => {
@@ -100,12 +104,14 @@ impl Gateway {
     fn admit_object(
         &self,
         session: &Session,
+        ctx: &mut Context,
         bucket: &[u8],
         key: &[u8],
     ) -> Result<Box<ObjectRequest>, Refusal> {
         let client = session.req_header();
         let address =
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
+        let address = ctx.address.insert(address);
         if address.key.is_empty() {
             // Never a listing of the bucket.
             return Err(Refusal::ObjectNotFound);

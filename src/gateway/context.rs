@@ -26,6 +26,8 @@ pub struct Context {
     pub event: &'static str,
     /// Only debug lines are due: a probe.
     pub quiet: bool,
+    /// What the client named, once it was understood.
+    pub address: Option<ObjectAddress>,
     pub object: Option<ObjectRequest>,
     /// Why there is no object for the client.
     pub refusal: Option<Refusal>,
@@ -39,7 +41,6 @@ pub struct Context {
 /// A request for an object that may be asked of its store.
 #[derive(Debug)]
 pub struct ObjectRequest {
-    pub address: ObjectAddress,
     pub store: Arc<Store>,
     pub target: Target,
     /// The type by the key; `None` where the object's own type decides.
@@ -84,7 +85,7 @@ impl ObjectRequest {
     /// A request that no store was asked yet.
     #[must_use]
     pub fn new(
-        address: ObjectAddress,
+        address: &ObjectAddress,
         store: Arc<Store>,
         content_type: Option<HeaderValue>,
         conditions: UpstreamConditions,
@@ -106,7 +107,7 @@ impl ObjectRequest {
             request_id: None,
             body: BodyPlan::Pass,
         };
-        Self { address, store, target, content_type, conditions, upstream }
+        Self { store, target, content_type, conditions, upstream }
     }
 }
 

@@ -36,7 +36,7 @@ impl HeaderRules {
         profile: &Profile,
         content_type: &HeaderValue,
     ) -> Result<ResponseHeader> {
-        let mut head = ResponseHeader::build(status, Some(16))?;
+        let mut head = ResponseHeader::build_no_case(status, Some(16))?;
         let not_modified = status == StatusCode::NOT_MODIFIED;
         for (name, value) in store {
             let wanted = is_object_header(name) || is_listed(name, profile);
@@ -97,7 +97,7 @@ impl HeaderRules {
 /// # Errors
 /// When the status is no HTTP status.
 pub(super) fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(answer.status, Some(8))?;
+    let mut head = ResponseHeader::build_no_case(answer.status, Some(8))?;
     head.insert_header(CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
     head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
     head.insert_header(X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;

@@ -41,7 +41,7 @@ impl Gateway {
             user_agent: text(USER_AGENT.as_str()),
             user: text("x-auth-request-user"),
             request_id: &ctx.request_id,
-            path: ctx.object.as_ref().map(|object| object.address.to_string()),
+            path: ctx.address.as_ref().map(ToString::to_string),
             profile: ctx.object.as_ref().map(|object| object.store.profile.label()),
             status: session
                 .response_written()

@@ -72,10 +72,10 @@ impl Gateway {
         ctx: &mut Context,
         refusal: Refusal,
     ) -> Result<()> {
-        if let Refusal::BadRequest(_) = refusal {
+        if matches!(refusal, Refusal::BadRequest(_) | Refusal::MethodNotAllowed) {
             session.set_keepalive(None);
         }
-        let object = ctx.object.as_ref().map(|object| object.address.to_string());
+        let object = ctx.address.as_ref().map(ToString::to_string);
         let answer = refusal.answer(object.as_deref(), self.allow(), &ctx.request_id);
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &answer).await
