@@ -1,0 +1,241 @@
+//! The command line: what may be typed, and what each command does.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::check;
+use crate::config::{self, Flags, Inputs, Loaded, Problem};
+use crate::{logging, server};
+
+/// Everything went well.
+const WELL: u8 = 0;
+/// The command ran, and found or met something wrong.
+const FAILED: u8 = 1;
+/// The configuration or the command line is wrong; nothing was started.
+const BAD_CONFIGURATION: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  s3proxy                                     serve, configured by the environment alone
+  s3proxy serve --config conf/s3proxy.yaml    serve, with a file below the environment
+  s3proxy config --config conf/s3proxy.yaml   what is in force, and where it comes from
+  s3proxy check                               does every profile work?
+  s3proxy check hips@sky/Norder3/Allsky.png   what would the gateway answer, and why?
+
+Without a profile@ in the URL the store of S3_ENDPOINT_URL is asked. A profile is an endpoint,
+LSST_RESOURCES_S3_PROFILE_hips=https://s3.example.org, and a section [hips] in the file that
+AWS_SHARED_CREDENTIALS_FILE names. docs/configuration.md lists every variable and key.";
+
+/// A read gateway from plain HTTP to private S3 buckets:
+/// http://host/s3proxy/s3/profile@bucket/path/to/file
+#[derive(Debug, Parser)]
+#[command(name = "s3proxy", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// YAML file of settings; the environment and the other options come before it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<String>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve requests until SIGTERM (this is also what no command at all does)
+    Serve(Serve),
+    /// Print the configuration in force and where each value comes from; secrets are left out
+    Config {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask every store, or explain one object, as the gateway would; exit code 0 if all is well
+    Check {
+        /// PROFILE@BUCKET/KEY or the URL of an object; without it every profile is checked
+        #[arg(value_name = "OBJECT")]
+        object: Option<String>,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args, Default)]
+struct Serve {
+    /// Address to accept requests on, such as 0.0.0.0:8080 or [::]:8080
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// DEBUG, INFO, WARNING, ERROR or CRITICAL
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// development (text) or production (one JSON object a line)
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Take over the sockets of a running s3proxy, which then needs a SIGQUIT
+    #[arg(long)]
+    upgrade: bool,
+}
+
+impl Cli {
+    /// Does what was typed.
+    #[must_use]
+    pub fn run(self, environment: BTreeMap<String, String>) -> ExitCode {
+        let Self { command, config, serve } = self;
+        let command = command.unwrap_or(Command::Serve(serve));
+        let code = match command {
+            Command::Completions { shell } => {
+                clap_complete::generate(
+                    shell,
+                    &mut Self::command(),
+                    "s3proxy",
+                    &mut std::io::stdout(),
+                );
+                WELL
+            }
+            Command::Serve(serve) => {
+                let upgrade = serve.upgrade;
+                with_configuration(environment, serve.flags(config), |loaded| {
+                    serve_requests(loaded, upgrade)
+                })
+            }
+            Command::Config { json } => {
+                with_configuration(environment, Serve::default().flags(config), |loaded| {
+                    print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+                    WELL
+                })
+            }
+            Command::Check { object, json } => {
+                with_configuration(environment, Serve::default().flags(config), |loaded| {
+                    check_stores(loaded, object.as_deref(), json)
+                })
+            }
+        };
+        ExitCode::from(code)
+    }
+}
+
+impl Serve {
+    fn flags(self, config: Option<String>) -> Flags {
+        let Self { listen, log_level, log_format, upgrade: _ } = self;
+        Flags { config, listen, log_level, log_format }
+    }
+}
+
+/// Loads the configuration and hands it on, or tells every mistake in it.
+fn with_configuration(
+    environment: BTreeMap<String, String>,
+    flags: Flags,
+    then: impl FnOnce(&Loaded) -> u8,
+) -> u8 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let inputs = Inputs { environment, flags, processors, read: &config::read_file };
+    match config::load(&inputs) {
+        Ok(loaded) => then(&loaded),
+        Err(problems) => {
+            complain(&problems);
+            BAD_CONFIGURATION
+        }
+    }
+}
+
+fn complain(problems: &[Problem]) {
+    let mut text = String::new();
+    for problem in problems {
+        text.push_str(&format!("s3proxy: {problem}\n"));
+    }
+    text.push_str(&format!(
+        "s3proxy: {} in the configuration, nothing was started\n",
+        match problems.len() {
+            1 => "1 mistake".to_owned(),
+            number => format!("{number} mistakes"),
+        }
+    ));
+    let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn serve_requests(loaded: &Loaded, upgrade: bool) -> u8 {
+    let writer = match logging::install(loaded.config.log) {
+        Ok(writer) => writer,
+        Err(error) => {
+            let text = format!("s3proxy: the log cannot be started: {error}\n");
+            let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
+            return FAILED;
+        }
+    };
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let code = match server::run(&loaded.config, upgrade) {
+        Ok(()) => WELL,
+        Err(error) => {
+            log::error!("{error}");
+            FAILED
+        }
+    };
+    writer.flush();
+    code
+}
+
+fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print(&format!("s3proxy: no threads to check with: {error}\n"));
+            return FAILED;
+        }
+    };
+    let report = runtime.block_on(async {
+        match object {
+            Some(object) => check::check_object(&loaded.config, object).await,
+            None => check::check_all(&loaded.config, &loaded.warnings).await,
+        }
+    });
+    print(&if json { report.to_json() } else { report.to_text() });
+    // A name lookup that hangs in the system must not hold up the end.
+    runtime.shutdown_background();
+    if report.is_well() { WELL } else { FAILED }
+}
+
+/// To standard output; a reader that has left is no error.
+fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _reader_left = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_serves_with_the_options_of_serve() {
+        let cli = Cli::try_parse_from(["s3proxy", "--listen", "127.0.0.1:1", "--config", "x"]);
+        let cli = cli.expect("options of serve stand alone");
+        assert!(cli.command.is_none());
+        let flags = cli.serve.flags(cli.config);
+        assert_eq!(flags.listen.as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(flags.config.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn the_configuration_file_may_be_named_after_the_command() {
+        for command in ["serve", "config", "check"] {
+            let cli = Cli::try_parse_from(["s3proxy", command, "--config", "x"]);
+            assert_eq!(cli.expect("a valid line").config.as_deref(), Some("x"), "{command}");
+        }
+    }
+}
