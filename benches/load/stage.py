@@ -1,0 +1,241 @@
+"""The servers of a load run, each a process of its own on loopback: a static nginx that plays the
+store, the gateway, and Debian's nginx as a plain reverse proxy to compare with."""
+
+import contextlib
+import http.client
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TICKS = os.sysconf("SC_CLK_TCK")
+
+# The path under which both proxies serve the store's bucket.
+PROXIED = "/s3proxy/s3/bench@bucket/"
+DIRECT = "/bucket/"
+
+# What S3 answers for a key that is not there.
+NO_SUCH_KEY = (
+    '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code><BucketName>bucket'
+    "</BucketName><RequestId>tx00000000000000000000a-0000000000-1234-default</RequestId>"
+    "<HostId>1234-default-default</HostId></Error>"
+)
+
+# What both nginxes share. Every folder is named so that nothing outside the run's own is touched.
+NGINX = """
+{user}
+daemon off;
+worker_processes {workers};
+worker_rlimit_nofile 8192;
+pid {folder}/{name}.pid;
+error_log {folder}/{name}.errors warn;
+events {{ worker_connections 2048; }}
+http {{
+  types {{ image/jpeg jpg; image/fits fits; application/xml xml; }}
+  client_body_temp_path {folder}/tmp; proxy_temp_path {folder}/tmp; fastcgi_temp_path {folder}/tmp;
+  uwsgi_temp_path {folder}/tmp; scgi_temp_path {folder}/tmp;
+  sendfile on; tcp_nopush on; tcp_nodelay on;
+  keepalive_requests 1000000000; keepalive_timeout 75s;
+  {http}
+}}
+"""
+
+STORE = """
+  access_log off;
+  open_file_cache max=100 inactive=1h;
+  server {{
+    listen 127.0.0.1:{port};
+    root {folder}/store;
+    add_header x-amz-request-id tx00000000000000000000a-0000000000-1234-default always;
+    error_page 404 /404.xml;
+  }}
+"""
+
+# Keep-alive to the store, buffers that hold a read of the store's, and nothing on disk.
+PROXY = """
+  log_format json escape=json '{{"time":"$time_iso8601","remote":"$remote_addr",'
+    '"method":"$request_method","path":"$request_uri","status":$status,'
+    '"bytes_sent":$body_bytes_sent,"request_time":$request_time,'
+    '"upstream_time":"$upstream_response_time","user_agent":"$http_user_agent",'
+    '"request_id":"$request_id"}}';
+  access_log {log};
+  upstream store {{
+    server 127.0.0.1:{store};
+    keepalive 128; keepalive_requests 1000000000;
+  }}
+  server {{
+    listen 127.0.0.1:{port};
+    location {proxied} {{
+      proxy_pass http://store/bucket/;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffer_size 16k; proxy_buffers 16 32k; proxy_busy_buffers_size 64k;
+      proxy_max_temp_file_size 0;
+    }}
+  }}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def need(*commands):
+    """Ends the run, saying what to install, unless all the commands are there."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    missing = [command for command in commands if shutil.which(command) is None]
+    if missing:
+        sys.exit(f"this run needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")
+
+
+def run_folder(stack):
+    """A folder that lives as long as the run, however that ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="s3proxy-load."))
+    return pathlib.Path(folder)
+
+
+def gateway_binary(given):
+    """The binary to measure: the one given, or a release build of this tree."""
+    if given:
+        return pathlib.Path(given).resolve()
+    subprocess.run(["cargo", "build", "--release", "--bin", "s3proxy"], cwd=ROOT, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / "release" / "s3proxy"
+
+
+class Server:
+    """One server: a process, and with nginx its workers."""
+
+    def __init__(self, stack, name, port, base, command, output, env=None):
+        self.name, self.port, self.base = name, port, base
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        stack.callback(self.stop)
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                written = pathlib.Path(output.name).read_text(errors="replace")
+                sys.exit(f"{name} does not start: {written}")
+            time.sleep(0.02)
+
+    def stop(self):
+        # Both end at once on SIGINT; nothing here is worth a graceful end.
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def url(self, key):
+        return f"http://127.0.0.1:{self.port}{self.base}{key}"
+
+    def pids(self):
+        pid = self.process.pid
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def cpu(self):
+        """Seconds of user and of system time so far, over all threads and workers."""
+        user = system = 0
+        for pid in self.pids():
+            # The name in parentheses may hold anything; the fields are counted from its end.
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            user, system = user + int(fields[11]), system + int(fields[12])
+        return user / TICKS, system / TICKS
+
+    def memory(self):
+        """Resident memory in bytes; a page that workers share counts once."""
+        total = 0
+        for pid in self.pids():
+            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def get(self, key):
+        """Status and length of the body, as one client sees them."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", self.base + key)
+            answer = connection.getresponse()
+            return answer.status, len(answer.read())
+        finally:
+            connection.close()
+
+
+def nginx(stack, folder, name, workers, base, http, **values):
+    """An nginx of its own, under a port of its own."""
+    port = free_port()
+    (folder / "tmp").mkdir(exist_ok=True)
+    configuration = folder / f"{name}.conf"
+    configuration.write_text(
+        NGINX.format(
+            # A master that runs as root would hand the run's folder to another user's workers.
+            user="user root;" if os.geteuid() == 0 else "",
+            workers=workers,
+            folder=folder,
+            name=name,
+            http=http.format(folder=folder, port=port, **values),
+        )
+    )
+    output = stack.enter_context((folder / f"{name}.output").open("ab"))
+    errors = folder / f"{name}.errors"
+    command = ["nginx", "-p", folder, "-e", errors, "-c", configuration]
+    return Server(stack, name, port, base, command, output)
+
+
+def store(stack, folder, sizes):
+    """The store: files of these sizes (bytes, by key), without a byte of them on the disk."""
+    bucket = folder / "store" / "bucket"
+    bucket.mkdir(parents=True)
+    for key, size in sizes.items():
+        with (bucket / key).open("wb") as file:
+            file.truncate(size)
+    (folder / "store" / "404.xml").write_text(NO_SUCH_KEY)
+    return nginx(stack, folder, "store", 1, DIRECT, STORE)
+
+
+def reverse_proxy(stack, folder, upstream, threads, access_log):
+    """nginx as a reverse proxy: it neither signs nor checks anything."""
+    log = f"{folder}/nginx.log json buffer=64k flush=1s" if access_log else "off"
+    return nginx(
+        stack, folder, "nginx", threads, PROXIED, PROXY, log=log, store=upstream.port, proxied=PROXIED
+    )
+
+
+def gateway(stack, folder, binary, upstream, threads, access_log):
+    """The gateway, which signs every request although this store does not look at signatures."""
+    port = free_port()
+    configuration = folder / "s3proxy.yaml"
+    configuration.write_text(f"server:\n  threads: {threads}\n")
+    endpoint = f"127.0.0.1:{upstream.port}"
+    output = stack.enter_context((folder / "s3proxy.log").open("ab"))
+    environment = {
+        "S3PROXY_CONFIG": str(configuration),
+        "S3PROXY_LISTEN": f"127.0.0.1:{port}",
+        "S3PROXY_PROFILE": "production",
+        "S3PROXY_LOG_LEVEL": "INFO" if access_log else "ERROR",
+        "S3_ENDPOINT_URL": f"http://{endpoint}",
+        "AWS_ACCESS_KEY_ID": "benchaccesskey",
+        "AWS_SECRET_ACCESS_KEY": "benchsecretkey",
+        "LSST_RESOURCES_S3_PROFILE_bench": f"http://benchaccesskey:benchsecretkey@{endpoint}",
+    }
+    return Server(stack, "s3proxy", port, PROXIED, [binary], output, environment)

@@ -1,0 +1,116 @@
+//! Keys that other gateways lose: each must come through byte for byte, or be refused by a rule.
+
+use crate::{gateway::Gateway, rgw::Rgw};
+
+/// Keys the gateway serves. Several pairs differ only in what a careless decoder would merge.
+fn served() -> Vec<String> {
+    let mut keys: Vec<String> = [
+        "a b.png",
+        "a+b.png",
+        "a%20b.png",
+        "héllo/日本.png",
+        "e\u{301}.png",
+        "x//y.png",
+        "x/y.png",
+        "x%2Fz.png",
+        "x/z.png",
+        "q?a=b.png",
+        "h#f.png",
+        "amp&eq=.png",
+        "p%.png",
+        "tilde~'()*!.png",
+        "trail/",
+        "/lead.png",
+        "semi;colon,at@$:.png",
+        "back\\slash.png",
+        "emoji😀.png",
+        "nl%0A.png",
+        "dot.",
+        "plus+ and space.png",
+    ]
+    .map(str::to_owned)
+    .into();
+    keys.push(format!("{}.png", "L".repeat(900)));
+    keys.push(format!("{}.png", "M".repeat(1020)));
+    keys
+}
+
+/// Keys that RGW stores and the gateway refuses: some proxy on the way would resolve the dots.
+const REFUSED: [&str; 3] = ["a/../b.png", "a/./b.png", ".."];
+
+#[test]
+fn hard_keys_arrive_byte_for_byte() {
+    let Some(rgw) = Rgw::from_environment("keys") else { return };
+    let gateway = Gateway::start(&rgw);
+    let keys = served();
+    for (number, key) in keys.iter().enumerate() {
+        rgw.put(key, format!("object {number}").as_bytes());
+    }
+    // All are stored before the first is read, so that a merged pair shows.
+    let mut lost = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        let answer = gateway.ask("GET", &gateway.path(key), &[]);
+        if answer.status != 200 || answer.text() != format!("object {number}") {
+            lost.push(format!("{key:?}: {} {}", answer.status, answer.text()));
+        }
+    }
+    assert!(lost.is_empty(), "{} of {} keys:\n{}", lost.len(), keys.len(), lost.join("\n"));
+}
+
+#[test]
+fn keys_with_dot_segments_are_refused_although_the_store_has_them() {
+    let Some(rgw) = Rgw::from_environment("dots") else { return };
+    let gateway = Gateway::start(&rgw);
+    rgw.put("b.png", b"what the dots would lead to");
+    for key in REFUSED {
+        rgw.put(key, b"an object");
+        for path in [gateway.path(key), gateway.path(key).replace('.', "%2E")] {
+            let answer = gateway.ask("GET", &path, &[]);
+            assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        }
+    }
+}
+
+#[test]
+fn one_key_has_many_spellings() {
+    let Some(rgw) = Rgw::from_environment("spellings") else { return };
+    let gateway = Gateway::start(&rgw);
+    rgw.put("a+b@c,d;e=f&g'(h)!.png", b"punctuation");
+    rgw.put("x/z.png", b"slash");
+    let base = gateway.path("");
+    for (spelling, expected) in [
+        ("a+b@c,d;e=f&g'(h)!.png", "punctuation"),
+        ("a%2Bb%40c%2Cd%3Be%3Df%26g%27%28h%29%21.png", "punctuation"),
+        ("%61%2bb@c,d;e=f&g'(h)!%2epng", "punctuation"),
+        ("x/z.png", "slash"),
+        ("x%2Fz.png", "slash"),
+        ("x%2fz.png", "slash"),
+        ("x/z.png?response-content-type=text/html", "slash"),
+        ("x/z.png?acl", "slash"),
+    ] {
+        let answer = gateway.ask("GET", &format!("{base}{spelling}"), &[]);
+        assert_eq!((answer.status, answer.text().as_str()), (200, expected), "{spelling}");
+        assert_eq!(answer.header("content-type"), Some("image/png"), "{spelling}");
+    }
+}
+
+/// RGW takes the wire path `/bucket%2Fkey` for the key `key` of `bucket`, and lists a bucket when
+/// the key is empty: neither may be reached.
+#[test]
+fn a_bucket_segment_cannot_smuggle_a_key_nor_an_empty_key_a_listing() {
+    let Some(rgw) = Rgw::from_environment("smuggling") else { return };
+    let gateway = Gateway::start(&rgw);
+    rgw.put("a/b.png", b"an object");
+    let bucket = &rgw.bucket;
+    for (path, expected) in [
+        (format!("/s3proxy/s3/rgw@{bucket}%2Fa/b.png"), 400),
+        (format!("/s3proxy/s3/rgw@{bucket}%2fa%2fb.png/"), 400),
+        (format!("/s3proxy/s3/rgw@{bucket}%3Flist-type=2/b.png"), 400),
+        (format!("/s3proxy/s3/rgw@../{bucket}/a/b.png"), 400),
+        (format!("/s3proxy/s3/rgw@{bucket}/"), 404),
+        (format!("/s3proxy/s3/rgw@{bucket}/?list-type=2"), 404),
+    ] {
+        let answer = gateway.ask("GET", &path, &[]);
+        assert_eq!(answer.status, expected, "{path}: {}", answer.text());
+    }
+}

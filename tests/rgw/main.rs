@@ -1,0 +1,23 @@
+//! The gateway in front of a real Ceph RGW, which is what its users run.
+//!
+//! `tests/rgw/run` starts a one-node Ceph and runs these. With `S3PROXY_TEST_RGW_ENDPOINT`
+//! (`http://host:port`), `S3PROXY_TEST_RGW_ACCESS_KEY` and `S3PROXY_TEST_RGW_SECRET_KEY` set they
+//! run against any RGW; without them each test says loudly that it did nothing, and passes.
+//!
+//! Every test has a bucket of its own, filled by a signing client that shares no code with the
+//! gateway's, and starts the real binary on a free port of 127.0.0.1.
+
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod conditions;
+#[cfg(test)]
+mod gateway;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod quirks;
+#[cfg(test)]
+mod rgw;
+#[cfg(test)]
+mod wire;
