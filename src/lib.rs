@@ -13,6 +13,8 @@
 
 pub mod access_log;
 pub mod answer;
+pub mod check;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod cors;

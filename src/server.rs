@@ -1,6 +1,7 @@
 //! From a configuration to a running process: Pingora's server, the listener, name lookups, and a
 //! shutdown that loses nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -36,7 +37,15 @@ const MAX_ATTEMPTS: usize = 5;
 
 /// Serves until the process is told to end. Returns when everything has been answered, or the time
 /// for it is over. `upgrade` takes over the sockets of a running process that gets SIGQUIT.
-pub fn run(config: &Config, upgrade: bool) {
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn run(config: &Config, upgrade: bool) -> Result<(), ListenError> {
+    if !upgrade {
+        // Pingora would panic on a thread of its own; a look ahead gives a message instead.
+        std::net::TcpListener::bind(config.listen)
+            .map_err(|error| ListenError { address: config.listen, error })?;
+    }
     let lifecycle = Arc::new(Lifecycle::default());
     let stores = Arc::new(Stores::new(&config.profiles));
     let server_conf = pingora_conf(config);
@@ -64,7 +73,27 @@ pub fn run(config: &Config, upgrade: bool) {
     let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck);
     run_to_the_end(server, signals, &lifecycle);
     info!("s3proxy ends");
+    Ok(())
 }
+
+/// The address is taken, or is none of this machine.
+#[derive(Debug)]
+pub struct ListenError {
+    pub address: SocketAddr,
+    pub error: std::io::Error,
+}
+
+impl std::fmt::Display for ListenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { address, error } = self;
+        write!(
+            f,
+            "cannot listen on {address}: {error}; --listen or S3PROXY_LISTEN names another address"
+        )
+    }
+}
+
+impl std::error::Error for ListenError {}
 
 /// Runs the server on a thread of its own, because it sleeps through its whole grace period even
 /// when nothing is left to wait for; this returns as soon as the last request has ended.
