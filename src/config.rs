@@ -3,6 +3,21 @@
 //! What was written (environment, YAML, INI, flags) is read by the modules below; nothing else in
 //! the gateway looks at the environment or a configuration file.
 
+mod endpoint_url;
+mod env;
+mod file;
+mod ini;
+mod layers;
+mod lines;
+mod load;
+mod nearest;
+mod problem;
+mod profiles;
+mod rules;
+pub mod settings;
+mod show;
+mod value;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +27,11 @@ use std::time::Duration;
 use crate::mime::MimePolicy;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::profile::Profile;
+
+pub use layers::{Effective, Flags};
+pub use load::{Inputs, Loaded, load, read_file};
+pub use problem::{Problem, Source};
+pub use show::{show, show_json};
 
 /// Everything the gateway runs on.
 #[derive(Debug, Clone)]

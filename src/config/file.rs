@@ -1,0 +1,247 @@
+//! The YAML file: its values by path, the line of each, and the keys nobody knows.
+
+use std::path::{Path, PathBuf};
+
+use serde_yaml::Value;
+
+use crate::config::lines::Lines;
+use crate::config::nearest::nearest;
+use crate::config::problem::{Problem, Source};
+use crate::config::rules::is_profile_name;
+use crate::config::settings::{GLOBAL, PROFILE};
+
+/// The keys of the two places profiles are written.
+pub(super) const DEFAULT_PROFILE: &str = "default_profile";
+pub(super) const PROFILES: &str = "profiles";
+
+/// A configuration file that is valid YAML.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    root: Value,
+    lines: Lines,
+}
+
+impl File {
+    /// Parses the text of the file at `path`; an empty one has no keys.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
+        let refused = |error: &serde_yaml::Error| {
+            let line = error.location().map(|location| location.line());
+            let message = error.to_string();
+            // Without the position at its end, which goes to the front with the path.
+            let message = message.split(" at line ").next().unwrap_or_default();
+            let source = Source::File { path: path.to_owned(), line };
+            Problem::new(source, format!("is not valid YAML: {message}"))
+        };
+        let mut root: Value = serde_yaml::from_str(text).map_err(|error| refused(&error))?;
+        root.apply_merge().map_err(|error| refused(&error))?;
+        Ok(Self { path: path.to_owned(), root, lines: Lines::of(text) })
+    }
+
+    /// The value at a path; `null` is as good as nothing.
+    pub(super) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
+        let value = path.iter().try_fold(&self.root, |node, key| node.get(key.as_ref()))?;
+        (!value.is_null()).then_some(value)
+    }
+
+    /// Where the value at a path stands.
+    pub(super) fn source<S: AsRef<str>>(&self, path: &[S]) -> Source {
+        Source::File { path: self.path.clone(), line: Some(self.lines.find(path)) }
+    }
+
+    /// The names under `profiles`.
+    pub(super) fn profiles(&self) -> Vec<&str> {
+        let Some(Value::Mapping(profiles)) = self.get(&[PROFILES]) else { return Vec::new() };
+        profiles.keys().filter_map(Value::as_str).filter(|name| is_profile_name(name)).collect()
+    }
+
+    /// Every key that is not a setting, and every value that should be a mapping and is not.
+    pub(super) fn shape_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.check_mapping(&self.root, &mut Vec::new(), &known_paths(), &mut problems);
+        problems
+    }
+
+    fn check_mapping(
+        &self,
+        node: &Value,
+        path: &mut Vec<String>,
+        known: &[Vec<&'static str>],
+        problems: &mut Vec<Problem>,
+    ) {
+        let names = children(known, path);
+        let mapping = match node {
+            Value::Null => return,
+            Value::Mapping(mapping) => mapping,
+            _ => {
+                let message = format!("must be a mapping, with keys such as {}", names.join(", "));
+                problems.push(self.problem(path, message));
+                return;
+            }
+        };
+        for (key, child) in mapping {
+            let Value::String(key) = key else {
+                let message = "has a key that is not text; put it in quotes";
+                problems.push(self.problem(path, message.to_owned()));
+                continue;
+            };
+            path.push(key.clone());
+            let any_name = names.first() == Some(&ANY);
+            if any_name && !is_profile_name(key) {
+                let message = "cannot be named in a URL: a profile has no @, / or : in its name";
+                problems.push(self.problem(path, message.to_owned()));
+            } else if !any_name && !names.contains(&key.as_str()) {
+                problems.push(self.problem(path, unknown(path, &names, known)));
+            } else if !is_setting(known, path) {
+                self.check_mapping(child, path, known, problems);
+            }
+            path.pop();
+        }
+    }
+
+    fn problem(&self, path: &[String], message: String) -> Problem {
+        let key = if path.is_empty() { "the file".to_owned() } else { path.join(".") };
+        Problem::new(self.source(path), message).key(key)
+    }
+}
+
+/// Stands for any name in a known path.
+const ANY: &str = "*";
+
+fn known_paths() -> Vec<Vec<&'static str>> {
+    let of_global = GLOBAL.iter().map(|row| row.path.split('.').collect());
+    let of_profile = |prefix: &'static [&'static str]| {
+        PROFILE.iter().map(move |row| prefix.iter().copied().chain(row.path.split('.')).collect())
+    };
+    of_global.chain(of_profile(&[DEFAULT_PROFILE])).chain(of_profile(&[PROFILES, ANY])).collect()
+}
+
+fn leads_to(known: &[&str], path: &[String]) -> bool {
+    known.len() >= path.len()
+        && known.iter().zip(path).all(|(known, key)| *known == ANY || known == key)
+}
+
+fn is_setting(known: &[Vec<&'static str>], path: &[String]) -> bool {
+    known.iter().any(|known| known.len() == path.len() && leads_to(known, path))
+}
+
+/// The keys that may stand in the mapping at `path`.
+fn children(known: &[Vec<&'static str>], path: &[String]) -> Vec<&'static str> {
+    let mut names: Vec<&str> = known
+        .iter()
+        .filter(|known| leads_to(known, path))
+        .filter_map(|known| known.get(path.len()).copied())
+        .collect();
+    names.dedup();
+    names
+}
+
+/// What to say of an unknown key: the one beside it that was probably meant, or where the setting
+/// of this name really belongs.
+fn unknown(path: &[String], siblings: &[&str], known: &[Vec<&'static str>]) -> String {
+    let Some((key, parents)) = path.split_last() else { return String::new() };
+    let elsewhere = || {
+        let found = known.iter().find(|known| known.last().is_some_and(|last| last == key))?;
+        Some(found.join(".").replace(ANY, "NAME"))
+    };
+    let beside = nearest(key, siblings.iter().copied())
+        .map(|name| parents.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("."));
+    match beside.or_else(elsewhere) {
+        Some(meant) => format!("is an unknown key; did you mean {meant}?"),
+        None => format!("is an unknown key; known here are {}", siblings.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<File, Problem> {
+        File::parse(Path::new("c.yaml"), text)
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        let file = parse(text).expect("valid YAML");
+        file.shape_problems().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn unknown_keys_are_named_by_path_and_line_with_what_was_meant() {
+        for (text, expected) in [
+            ("lisen: x", "c.yaml:1: lisen: is an unknown key; did you mean listen?"),
+            (
+                "upstream:\n  # x\n  retrys: 1",
+                "c.yaml:3: upstream.retrys: is an unknown key; did you mean upstream.retries?",
+            ),
+            (
+                "connect_timeout: 1s",
+                "c.yaml:1: connect_timeout: is an unknown key; did you mean \
+                 upstream.connect_timeout?",
+            ),
+            (
+                "profiles:\n  my.hips:\n    endpiont: x",
+                "c.yaml:3: profiles.my.hips.endpiont: is an unknown key; did you mean \
+                 profiles.my.hips.endpoint?",
+            ),
+            (
+                "profiles:\n  hips:\n    credentials:\n      secret: hush",
+                "c.yaml:4: profiles.hips.credentials.secret: is an unknown key; known here are \
+                 section, anonymous",
+            ),
+            (
+                "anonymous: true",
+                "c.yaml:1: anonymous: is an unknown key; did you mean \
+                 default_profile.credentials.anonymous?",
+            ),
+        ] {
+            assert_eq!(problems(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_place_of_a_mapping_is_reported() {
+        for (text, start) in [
+            ("- a", "c.yaml:1: the file: must be a mapping"),
+            ("log: 1", "c.yaml:1: log: must be a mapping, with keys such as format, level"),
+            ("profiles: [a]", "c.yaml:1: profiles: must be a mapping"),
+            ("profiles:\n  a: b", "c.yaml:2: profiles.a: must be a mapping"),
+            ("1: a", "c.yaml:1: the file: has a key that is not text"),
+            ("profiles:\n  a@b: {}", "c.yaml:2: profiles.a@b: cannot be named in a URL"),
+        ] {
+            let found = problems(text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].starts_with(start), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn empty_files_and_empty_sections_are_fine() {
+        for text in ["", "# nothing", "log:", "profiles:\n  hips:\n", "name: null"] {
+            assert_eq!(problems(text), [""; 0], "{text}");
+        }
+        assert_eq!(parse("name: null").expect("valid").get(&["name"]), None);
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_refused_with_its_line() {
+        for (text, start) in [
+            ("a: 1\nb: [", "c.yaml:"),
+            ("name: a\nname: b", "c.yaml:"),
+            ("a: 1\n---\nb: 2", "c.yaml"),
+            ("a: *nowhere", "c.yaml:1: is not valid YAML"),
+        ] {
+            let problem = parse(text).expect_err(text).to_string();
+            assert!(problem.starts_with(start), "{text}: {problem}");
+            assert!(
+                problem.contains("is not valid YAML: ") && !problem.contains('\n'),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn merged_mappings_are_read_as_if_written_out() {
+        let file = parse("x: &x\n  retries: 0\nupstream:\n  <<: *x\n").expect("valid YAML");
+        assert!(file.get(&["upstream", "retries"]).is_some());
+    }
+}

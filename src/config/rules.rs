@@ -1,0 +1,544 @@
+//! Readers of values with rules of their own: prefixes, log levels, media types, origins, header
+//! names and values, bucket patterns and `Cache-Control`.
+
+use http::{HeaderName, HeaderValue};
+use log::LevelFilter;
+use wildmatch::WildMatch;
+
+use crate::config::LogFormat;
+use crate::config::nearest::nearest;
+use crate::config::value::{Written, list, map, optional, text};
+use crate::s3::endpoint::{Addressing, Endpoint};
+use crate::s3::profile::ContentTypeFrom;
+use crate::secret::Secret;
+
+/// One of a few words, exactly as written.
+fn one_of<T: Copy>(written: Written<'_>, words: &[(&str, T)]) -> Result<T, String> {
+    let text = text(written).unwrap_or_default();
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("must be one of {}", words.join(", "))
+    })
+}
+
+/// `development` or `production`.
+pub(super) fn log_format(written: Written<'_>) -> Result<LogFormat, String> {
+    one_of(
+        written,
+        &[("development", LogFormat::Development), ("production", LogFormat::Production)],
+    )
+}
+
+/// Python's names of log levels, in any case. `CRITICAL` logs errors.
+pub(super) fn log_level(written: Written<'_>) -> Result<LevelFilter, String> {
+    let upper = text(written).unwrap_or_default().to_ascii_uppercase();
+    one_of(
+        Written::Text(&upper),
+        &[
+            ("DEBUG", LevelFilter::Debug),
+            ("INFO", LevelFilter::Info),
+            ("WARNING", LevelFilter::Warn),
+            ("ERROR", LevelFilter::Error),
+            ("CRITICAL", LevelFilter::Error),
+        ],
+    )
+}
+
+/// `path` or `virtual`; nothing lets the endpoint decide.
+pub(super) fn addressing(written: Written<'_>) -> Result<Option<Addressing>, String> {
+    optional(written, |written| {
+        one_of(written, &[("path", Addressing::Path), ("virtual", Addressing::Virtual)])
+    })
+}
+
+/// `key` or `origin`.
+pub(super) fn content_type(written: Written<'_>) -> Result<ContentTypeFrom, String> {
+    one_of(written, &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)])
+}
+
+/// Whether bucket names are checked. The variable says the opposite, `LSST_DISABLE_...`: any text
+/// but `0`, `f`, `n` and `false` switches the check off.
+pub(super) fn bucket_validation(written: Written<'_>) -> Result<bool, String> {
+    match written {
+        Written::Text(text) => {
+            Ok(["", "0", "f", "n", "false"].contains(&text.to_ascii_lowercase().as_str()))
+        }
+        Written::Yaml(_) => super::value::boolean(written),
+    }
+}
+
+/// Empty, or segments that each start with `/`.
+pub(super) fn path_prefix(written: Written<'_>) -> Result<String, String> {
+    let prefix = text(written)?;
+    let is_segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+    };
+    let valid = match prefix.strip_prefix('/') {
+        None => prefix.is_empty(),
+        Some(segments) => segments.split('/').all(is_segment),
+    };
+    if valid {
+        Ok(prefix)
+    } else {
+        Err("must be empty, or start with / and not end with one, and be made of letters, digits \
+             and -._~ between single slashes"
+            .to_owned())
+    }
+}
+
+/// A region of the credential scope, or nothing.
+pub(super) fn optional_region(written: Written<'_>) -> Result<Option<String>, String> {
+    optional(written, region)
+}
+
+/// A region of the credential scope.
+pub(super) fn region(written: Written<'_>) -> Result<String, String> {
+    let region = text(written)?;
+    let valid = (1..=63).contains(&region.len())
+        && region.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if valid { Ok(region) } else { Err("must be a region such as us-east-1".to_owned()) }
+}
+
+/// A name that can stand before the `@` of a URL.
+pub(super) fn is_profile_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['@', '/', ':']) && !name.chars().any(char::is_control)
+}
+
+/// The name of an INI section, or nothing.
+pub(super) fn optional_section(written: Written<'_>) -> Result<Option<String>, String> {
+    optional(written, text)
+}
+
+/// A media type that can stand in a header, or nothing.
+pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>, String> {
+    let kind = optional(written, text)?;
+    if kind.as_deref().is_none_or(is_media_type) {
+        Ok(kind)
+    } else {
+        Err("must be a media type such as application/octet-stream".to_owned())
+    }
+}
+
+/// Media types.
+pub(super) fn media_types(written: Written<'_>) -> Result<Vec<String>, String> {
+    let types = list(written)?;
+    match types.iter().find(|kind| !is_media_type(kind)) {
+        Some(wrong) => Err(format!("must hold media types such as image/png, not {wrong:?}")),
+        None => Ok(types),
+    }
+}
+
+/// Media types, or nothing.
+pub(super) fn optional_media_types(written: Written<'_>) -> Result<Option<Vec<String>>, String> {
+    if let Written::Text("") = written {
+        return Err("must be a JSON list of texts, such as [\"a\", \"b\"]".to_owned());
+    }
+    optional(written, media_types)
+}
+
+/// Media types by name or ending, or nothing.
+pub(super) fn optional_media_map(
+    written: Written<'_>,
+) -> Result<Option<Vec<(String, String)>>, String> {
+    if let Written::Text("") = written {
+        return Err("must be a JSON object of texts, such as {\"name\": \"value\"}".to_owned());
+    }
+    let types = optional(written, map)?;
+    let mut pairs = types.iter().flatten();
+    match pairs.find(|(name, kind)| name.is_empty() || !is_media_type(kind)) {
+        Some((name, kind)) => {
+            Err(format!("must give media types to names, not {kind:?} to {name:?}"))
+        }
+        None => Ok(types),
+    }
+}
+
+fn is_media_type(kind: &str) -> bool {
+    let visible = kind.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    let parts = kind.split_once('/');
+    visible && kind.trim() == kind && parts.is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
+}
+
+/// Origins as browsers send them, or a single `*`.
+pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
+    let origins = list(written)?;
+    if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+        return Err("must be either \"*\" alone or a list of origins".to_owned());
+    }
+    for origin in origins.iter().filter(|origin| *origin != "*") {
+        match Endpoint::parse(origin) {
+            Ok(url) if !url.base_path.is_empty() => return Err(not_an_origin(origin)),
+            Ok(url) if url.to_string() == *origin => {}
+            Ok(url) => {
+                return Err(format!("must hold {:?} in place of {origin:?}", url.to_string()));
+            }
+            Err(_) => return Err(not_an_origin(origin)),
+        }
+    }
+    Ok(origins)
+}
+
+fn not_an_origin(origin: &str) -> String {
+    format!("must hold origins such as https://a.example, not {origin:?}")
+}
+
+/// Patterns of bucket names, or nothing for every bucket.
+pub(super) fn buckets(written: Written<'_>) -> Result<Option<Vec<WildMatch>>, String> {
+    let Some(patterns) = optional(written, list)? else { return Ok(None) };
+    if patterns.is_empty() {
+        return Err("must name at least one bucket; leave it out to admit every bucket".to_owned());
+    }
+    let valid = |pattern: &str| {
+        !pattern.is_empty()
+            && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:*?".contains(&b))
+    };
+    match patterns.iter().find(|pattern| !valid(pattern)) {
+        Some(wrong) => {
+            Err(format!("must hold names of buckets, with * and ? as wildcards, not {wrong:?}"))
+        }
+        None => Ok(Some(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect())),
+    }
+}
+
+/// Headers of one connection (RFC 9110, section 7.6.1), never passed on.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Request headers the gateway sets itself, or that would change what is asked for.
+const OWN_REQUEST: &[&str] = &[
+    "accept-encoding",
+    "authorization",
+    "content-length",
+    "cookie",
+    "date",
+    "expect",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+];
+
+/// Response headers the gateway sets itself, or never lets through.
+const OWN_RESPONSE: &[&str] = &[
+    "accept-ranges",
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "cache-control",
+    "content-length",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "date",
+    "etag",
+    "last-modified",
+    "location",
+    "server",
+    "set-cookie",
+    "vary",
+    "x-content-type-options",
+    "x-request-id",
+];
+
+/// Patterns of the client's headers to pass to the store.
+pub(super) fn request_headers(written: Written<'_>) -> Result<Vec<WildMatch>, String> {
+    let patterns = header_patterns(written, OWN_REQUEST)?;
+    match patterns.iter().find(|pattern| pattern.pattern().starts_with("x-amz-")) {
+        Some(pattern) => Err(format!(
+            "must not hold \"{pattern}\": S3 refuses x-amz-* headers that are not signed; \
+             upstream_headers are"
+        )),
+        None => Ok(patterns),
+    }
+}
+
+/// Patterns of the store's headers to pass to the client.
+pub(super) fn response_headers(written: Written<'_>) -> Result<Vec<WildMatch>, String> {
+    header_patterns(written, OWN_RESPONSE)
+}
+
+fn header_patterns(written: Written<'_>, own: &[&str]) -> Result<Vec<WildMatch>, String> {
+    let mut patterns = Vec::new();
+    for name in list(written)? {
+        let name = name.to_ascii_lowercase();
+        let literal = name.replace(['*', '?'], "x");
+        if HeaderName::from_bytes(literal.as_bytes()).is_err() {
+            return Err(format!(
+                "must hold names of headers, with * and ? as wildcards, not {name:?}"
+            ));
+        }
+        let pattern = WildMatch::new(&name);
+        if let Some(refused) = HOP_BY_HOP.iter().chain(own).find(|own| pattern.matches(own)) {
+            return Err(format!(
+                "must not hold {name:?}: it matches {refused}, which is the gateway's own"
+            ));
+        }
+        patterns.push(pattern);
+    }
+    Ok(patterns)
+}
+
+/// Headers to add to requests to the store, with their secret values.
+pub(super) fn upstream_headers(written: Written<'_>) -> Result<Vec<(HeaderName, Secret)>, String> {
+    let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
+    for (name, value) in map(written)? {
+        let value = Secret::new(value);
+        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+            return Err(format!("must hold names of headers, not {name:?}"));
+        };
+        if HOP_BY_HOP.iter().chain(OWN_REQUEST).any(|own| header == *own) {
+            return Err(format!("must not hold {header}: it is the gateway's own"));
+        }
+        if headers.iter().any(|(other, _)| *other == header) {
+            return Err(format!("must not hold {header} twice"));
+        }
+        let sendable = value.expose().chars().all(|c| c.is_ascii_graphic() || c == ' ')
+            && value.expose().trim() == value.expose()
+            && !value.expose().is_empty();
+        if !sendable {
+            return Err(format!("must give {header} a value of printable ASCII"));
+        }
+        headers.push((header, value));
+    }
+    Ok(headers)
+}
+
+/// The directives of a response's `Cache-Control` (RFC 9111, section 5.2.2; RFC 5861; RFC 8246),
+/// and whether each has a number.
+const DIRECTIVES: &[(&str, bool)] = &[
+    ("immutable", false),
+    ("max-age", true),
+    ("must-revalidate", false),
+    ("must-understand", false),
+    ("no-cache", false),
+    ("no-store", false),
+    ("no-transform", false),
+    ("private", false),
+    ("proxy-revalidate", false),
+    ("public", false),
+    ("s-maxage", true),
+    ("stale-if-error", true),
+    ("stale-while-revalidate", true),
+];
+
+/// A `Cache-Control` value, or nothing.
+pub(super) fn cache_control(written: Written<'_>) -> Result<Option<HeaderValue>, String> {
+    let Some(text) = optional(written, text)? else { return Ok(None) };
+    let mut seen: Vec<&str> = Vec::new();
+    for directive in text.split(',').map(str::trim) {
+        let (name, number) = match directive.split_once('=') {
+            Some((name, number)) => (name, Some(number)),
+            None => (directive, None),
+        };
+        let known = DIRECTIVES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let Some((known, takes_number)) = known else {
+            let names = DIRECTIVES.iter().map(|(name, _)| *name);
+            let meant = nearest(name, names).map(|name| format!("; did you mean {name}?"));
+            return Err(format!(
+                "must hold directives such as public, max-age=86400, not {name:?}{}",
+                meant.unwrap_or_default()
+            ));
+        };
+        let has_number = number.is_some_and(|n| n.parse::<u32>().is_ok_and(|n| n <= 1 << 31));
+        if has_number != *takes_number || number.is_some() != *takes_number {
+            let needs = if *takes_number { "needs" } else { "takes no" };
+            return Err(format!("is refused: {known} {needs} whole number of seconds"));
+        }
+        if seen.contains(known) {
+            return Err(format!("is refused: it says {known} twice"));
+        }
+        seen.push(known);
+    }
+    if seen.contains(&"public") && (seen.contains(&"private") || seen.contains(&"no-store")) {
+        return Err("is refused: it says public and private (or no-store) at once".to_owned());
+    }
+    HeaderValue::try_from(text).map(Some).map_err(|_| "must be a Cache-Control value".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json_list(items: &[&str]) -> String {
+        serde_json::to_string(items).expect("texts make JSON")
+    }
+
+    #[test]
+    fn a_prefix_is_empty_or_whole_segments() {
+        for prefix in ["", "/s3proxy", "/a/b", "/a.b-c_d~e"] {
+            assert_eq!(path_prefix(Written::Text(prefix)).as_deref(), Ok(prefix));
+        }
+        for prefix in
+            ["/", "s3proxy", "/s3proxy/", "//a", "/a//b", "/a/../b", "/.", "/a b", "/a%41"]
+        {
+            assert!(path_prefix(Written::Text(prefix)).is_err(), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn log_levels_have_pythons_names_in_any_case() {
+        assert_eq!(log_level(Written::Text("info")), Ok(LevelFilter::Info));
+        assert_eq!(log_level(Written::Text("Warning")), Ok(LevelFilter::Warn));
+        assert_eq!(log_level(Written::Text("CRITICAL")), Ok(LevelFilter::Error));
+        for level in ["warn", "", "TRACE", "off"] {
+            assert!(log_level(Written::Text(level)).is_err(), "{level}");
+        }
+    }
+
+    #[test]
+    fn the_log_format_is_exact() {
+        assert_eq!(log_format(Written::Text("production")), Ok(LogFormat::Production));
+        for format in ["Production", "", "prod"] {
+            assert!(log_format(Written::Text(format)).is_err(), "{format}");
+        }
+    }
+
+    #[test]
+    fn bucket_validation_is_off_unless_its_variable_says_no() {
+        for (text, on) in
+            [("0", true), ("F", true), ("n", true), ("False", true), ("no", false), ("1", false)]
+        {
+            assert_eq!(bucket_validation(Written::Text(text)), Ok(on), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        for good in [&["*"][..], &["https://a.example", "http://b:8080"], &[]] {
+            assert!(origins(Written::Text(&json_list(good))).is_ok(), "{good:?}");
+        }
+        for bad in [
+            &["*", "https://a.example"][..],
+            &["https://a.example/"],
+            &["https://a.example/x"],
+            &["https://A.example"],
+            &["https://a.example:443"],
+            &["a.example"],
+            &["null"],
+            &["https://*.example"],
+        ] {
+            assert!(origins(Written::Text(&json_list(bad))).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_pattern_may_match_a_header_of_the_gateways_own() {
+        for name in [
+            "*",
+            "host",
+            "Range",
+            "if-*",
+            "authorization",
+            "x-*",
+            "x-amz-date",
+            "?ost",
+            "te",
+            "cookie",
+            "a b",
+            "",
+            "x-amz-request-payer",
+            "connection",
+            "accept*",
+        ] {
+            assert!(request_headers(Written::Text(&json_list(&[name]))).is_err(), "{name}");
+        }
+        for name in ["*", "set-cookie", "Server", "content-*", "x-*", "a:b"] {
+            assert!(response_headers(Written::Text(&json_list(&[name]))).is_err(), "{name}");
+        }
+        for name in ["x-trace-*", "User-Agent", "traceparent"] {
+            assert!(request_headers(Written::Text(&json_list(&[name]))).is_ok(), "{name}");
+        }
+        let patterns = response_headers(Written::Text(r#"["X-Amz-Meta-*"]"#)).expect("a pattern");
+        assert!(patterns[0].matches("x-amz-meta-band"), "patterns are lower case");
+    }
+
+    #[test]
+    fn upstream_headers_cannot_replace_the_gateways_own_nor_show_their_values() {
+        let read = |json: &str| upstream_headers(Written::Text(json));
+        let headers = read(r#"{"X-Amz-Request-Payer":"requester"}"#).expect("valid headers");
+        assert_eq!(headers[0].0, "x-amz-request-payer");
+        assert_eq!(headers[0].1.expose(), "requester");
+        for json in [
+            r#"{"Host":"hush"}"#,
+            r#"{"authorization":"hush"}"#,
+            r#"{"x-amz-date":"hush"}"#,
+            r#"{"transfer-encoding":"hush"}"#,
+            r#"{"a b":"hush"}"#,
+            r#"{"x-a":"hush\n"}"#,
+            r#"{"x-a":" hush"}"#,
+            r#"{"x-a":"hushé"}"#,
+            r#"{"x-a":"hush","X-A":"hush"}"#,
+            r#"["hush"]"#,
+            "hush",
+        ] {
+            let message = read(json).expect_err(json);
+            assert!(!message.contains("hush"), "{message}");
+        }
+    }
+
+    #[test]
+    fn cache_control_is_checked_by_directive() {
+        for good in
+            ["public, max-age=86400", "private, no-cache", "no-store", "Max-Age=0,immutable"]
+        {
+            assert!(cache_control(Written::Text(good)).is_ok_and(|v| v.is_some()), "{good}");
+        }
+        assert_eq!(cache_control(Written::Text("")), Ok(None));
+        for bad in [
+            "public, private",
+            "public, no-store",
+            "max-age",
+            "max-age=x",
+            "max-age=-1",
+            "max-age=99999999999",
+            "public=1",
+            "public,,private",
+            "max-age=1, max-age=2",
+            "publik",
+        ] {
+            assert!(cache_control(Written::Text(bad)).is_err(), "{bad}");
+        }
+        let message = cache_control(Written::Text("publik")).expect_err("a typing mistake");
+        assert!(message.contains("did you mean public?"), "{message}");
+    }
+
+    #[test]
+    fn bucket_patterns_hold_bucket_letters_and_wildcards() {
+        let read = |items: &[&str]| buckets(Written::Text(&json_list(items)));
+        let patterns = read(&["rubin-*", "ten:bkt"]).expect("valid").expect("patterns");
+        assert!(patterns[0].matches("rubin-hips") && !patterns[0].matches("x-rubin-hips"));
+        for bad in [&[][..], &[""], &["a/b"], &["a@b"], &["a b"]] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn media_types_have_two_halves() {
+        for good in ["image/png", "text/html; charset=utf-8"] {
+            assert!(media_types(Written::Text(&json_list(&[good]))).is_ok(), "{good}");
+        }
+        for bad in ["", "png", "image/", "/png", " image/png", "image/\npng"] {
+            assert!(media_types(Written::Text(&json_list(&[bad]))).is_err(), "{bad:?}");
+        }
+        assert!(optional_media_types(Written::Text("")).is_err());
+        assert!(optional_media_map(Written::Text("")).is_err());
+        assert!(optional_media_map(Written::Text(r#"{"":"a/b"}"#)).is_err());
+        assert_eq!(optional_media_type(Written::Text("")), Ok(None));
+    }
+}

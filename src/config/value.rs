@@ -1,0 +1,357 @@
+//! Reading one value as written: text of a variable or option, or a node of the YAML file. Every
+//! reader's error is the end of a sentence that starts with the value: "must be ...".
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_yaml::Value;
+
+/// A value before it is understood.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Written<'a> {
+    /// From a variable or an option; lists and mappings are JSON.
+    Text(&'a str),
+    /// From the file, or a default.
+    Yaml(&'a Value),
+}
+
+/// Turns what was written into a value, or says what is allowed.
+pub(super) type Read<T> = fn(Written<'_>) -> Result<T, String>;
+
+impl Written<'_> {
+    /// The value on one line, for a person.
+    pub(super) fn shown(self) -> String {
+        match self {
+            Self::Text(text) => text.to_owned(),
+            Self::Yaml(Value::Null) => "(none)".to_owned(),
+            Self::Yaml(Value::String(text)) => text.clone(),
+            Self::Yaml(value) => {
+                serde_json::to_string(value).unwrap_or_else(|_| "(a mapping)".to_owned())
+            }
+        }
+    }
+
+    /// The value for the report of a mistake. Lists and mappings may hold anything, secrets
+    /// included, and are not shown.
+    pub(super) fn shown_if_scalar(self) -> Option<String> {
+        match self {
+            Self::Yaml(Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_)) => None,
+            _ => Some(self.shown()),
+        }
+    }
+
+    /// The text of a scalar that may be written with or without quotes, such as `5s` or `5`.
+    fn scalar(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.trim().to_owned()),
+            Self::Yaml(Value::String(text)) => Some(text.clone()),
+            Self::Yaml(Value::Number(number)) => Some(number.to_string()),
+            Self::Yaml(_) => None,
+        }
+    }
+}
+
+/// Any text.
+pub(super) fn text(written: Written<'_>) -> Result<String, String> {
+    match written {
+        Written::Text(text) => Ok(text.to_owned()),
+        Written::Yaml(Value::String(text)) => Ok(text.clone()),
+        Written::Yaml(_) => Err("must be text; put it in quotes".to_owned()),
+    }
+}
+
+/// Nothing (`null`, or an empty variable), or what `read` reads.
+pub(super) fn optional<T>(written: Written<'_>, read: Read<T>) -> Result<Option<T>, String> {
+    match written {
+        Written::Text("") | Written::Yaml(Value::Null) => Ok(None),
+        _ => read(written).map(Some),
+    }
+}
+
+/// A path of a file, or nothing.
+pub(super) fn optional_path(written: Written<'_>) -> Result<Option<PathBuf>, String> {
+    optional(written, path)
+}
+
+/// A path of a file.
+pub(super) fn path(written: Written<'_>) -> Result<PathBuf, String> {
+    match text(written)? {
+        text if text.is_empty() => Err("must be the path of a file".to_owned()),
+        text => Ok(text.into()),
+    }
+}
+
+/// `true` or `false`; in variables also `1`/`0`, `yes`/`no`, `on`/`off`, `t`/`f`, `y`/`n`, in any
+/// case, as the Python service reads them.
+pub(super) fn boolean(written: Written<'_>) -> Result<bool, String> {
+    let value = match written {
+        Written::Yaml(Value::Bool(value)) => Some(*value),
+        Written::Yaml(_) => None,
+        Written::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+            "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+            _ => None,
+        },
+    };
+    value.ok_or_else(|| "must be true or false".to_owned())
+}
+
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn count<const MIN: usize, const MAX: usize>(
+    written: Written<'_>,
+) -> Result<usize, String> {
+    written
+        .scalar()
+        .and_then(|text| text.parse().ok())
+        .filter(|number| (MIN..=MAX).contains(number))
+        .ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
+}
+
+/// A whole number from `MIN` to `MAX`, or nothing.
+pub(super) fn optional_count<const MIN: usize, const MAX: usize>(
+    written: Written<'_>,
+) -> Result<Option<usize>, String> {
+    optional(written, count::<MIN, MAX>)
+}
+
+/// A number of bytes from `MIN` to `MAX`: `32KiB`, `16MiB`, `1GiB`, or a bare number.
+pub(super) fn size<const MIN: usize, const MAX: usize>(
+    written: Written<'_>,
+) -> Result<usize, String> {
+    written
+        .scalar()
+        .and_then(|text| parse_size(&text))
+        .filter(|bytes| (MIN..=MAX).contains(bytes))
+        .ok_or_else(|| format!("must be a size such as 32KiB, from {MIN} to {MAX} bytes"))
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: usize = match unit.trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(factor)
+}
+
+/// A time from `MIN` to `MAX` milliseconds: `500ms`, `5s`, `1m30s`, `2h`, or bare seconds.
+pub(super) fn duration<const MIN: u64, const MAX: u64>(
+    written: Written<'_>,
+) -> Result<Duration, String> {
+    let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
+    written
+        .scalar()
+        .and_then(|text| parse_duration(&text))
+        .filter(|time| (min..=max).contains(time))
+        .ok_or_else(|| format!("must be a time such as 5s or 1m30s, from {min:?} to {max:?}"))
+}
+
+/// Whole seconds that HTTP can say (RFC 9111, section 1.2.2): at most 2^31.
+pub(super) fn seconds(written: Written<'_>) -> Result<u64, String> {
+    const MAX: u64 = 1 << 31;
+    written
+        .scalar()
+        .and_then(|text| parse_duration(&text))
+        .filter(|time| time.subsec_nanos() == 0 && time.as_secs() <= MAX)
+        .map(|time| time.as_secs())
+        .ok_or_else(|| {
+            format!("must be a whole number of seconds from 0 to {MAX}, or a time such as 1h")
+        })
+}
+
+/// `1h30m`, `1.5s`, `250ms`; units in falling order. A number without a unit is seconds.
+fn parse_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u32); 5] =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    if let Some(bare) = decimal(text) {
+        return Some(bare);
+    }
+    let mut total = Duration::ZERO;
+    let mut smallest = u32::MAX;
+    let mut rest = text;
+    loop {
+        let (number, tail) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
+        let (unit, tail) =
+            tail.split_at(tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len()));
+        let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        if millis >= smallest {
+            return None;
+        }
+        smallest = millis;
+        // Multiplied before it is divided, so that 1.5ms keeps its half.
+        total = total.checked_add(decimal(number)?.checked_mul(millis)? / 1000)?;
+        rest = tail;
+        if rest.is_empty() {
+            return Some(total);
+        }
+    }
+}
+
+/// A decimal number of seconds, to the nanosecond.
+fn decimal(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    Some(Duration::new(whole.parse().ok()?, format!("{fraction:0<9}").parse().ok()?))
+}
+
+/// `host:port` with an IP address, as a listener needs it.
+pub(super) fn address(written: Written<'_>) -> Result<SocketAddr, String> {
+    written.scalar().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        "must be an IP address and a port, such as 0.0.0.0:8080 or [::]:8080".to_owned()
+    })
+}
+
+/// A list of texts; JSON in a variable.
+pub(super) fn list(written: Written<'_>) -> Result<Vec<String>, String> {
+    let wrong = |wanted: &str| Err(format!("must be {wanted}, such as [\"a\", \"b\"]"));
+    match written {
+        Written::Text(json) => match serde_json::from_str(json) {
+            Ok(list) => Ok(list),
+            Err(_) => wrong("a JSON list of texts"),
+        },
+        Written::Yaml(Value::Sequence(items)) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .map_or_else(|| wrong("a list of texts only"), Ok),
+        Written::Yaml(_) => wrong("a list of texts"),
+    }
+}
+
+/// A mapping from text to text, in the order written; JSON in a variable.
+pub(super) fn map(written: Written<'_>) -> Result<Vec<(String, String)>, String> {
+    let wrong = |wanted: &str| format!("must be {wanted}, such as {{\"name\": \"value\"}}");
+    match written {
+        Written::Text(json) => {
+            let object: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(json).map_err(|_| wrong("a JSON object of texts"))?;
+            object
+                .into_iter()
+                .map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+                .collect::<Option<_>>()
+                .ok_or_else(|| wrong("a JSON object of texts only"))
+        }
+        Written::Yaml(Value::Mapping(mapping)) => mapping
+            .iter()
+            .map(|(name, value)| Some((name.as_str()?.to_owned(), value.as_str()?.to_owned())))
+            .collect::<Option<_>>()
+            .ok_or_else(|| wrong("a mapping of texts only")),
+        Written::Yaml(_) => Err(wrong("a mapping of texts")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn yaml(text: &str) -> Value {
+        serde_yaml::from_str(text).expect("valid YAML")
+    }
+
+    #[test]
+    fn times_are_numbers_with_units() {
+        for (text, millis) in [
+            ("0", 0),
+            ("5", 5000),
+            ("1.0", 1000),
+            ("0.5", 500),
+            ("5s", 5000),
+            ("250ms", 250),
+            ("1m30s", 90_000),
+            ("90s", 90_000),
+            ("2h", 7_200_000),
+            ("1d1h1m1s1ms", 90_061_001),
+            ("1.5h", 5_400_000),
+        ] {
+            let expected = Ok(Duration::from_millis(millis));
+            assert_eq!(duration::<0, { u64::MAX }>(Written::Text(text)), expected, "{text}");
+            assert_eq!(duration::<0, { u64::MAX }>(Written::Yaml(&yaml(text))), expected, "{text}");
+        }
+        for text in ["", "-1", "s", "5 s", "5x", "1s1s", "1s1m", "1.s", ".5s", "1e3", "9d9d", "∞"]
+        {
+            assert!(duration::<0, { u64::MAX }>(Written::Text(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_out_of_range_names_the_range() {
+        assert_eq!(
+            duration::<1, 60_000>(Written::Text("2m")),
+            Err("must be a time such as 5s or 1m30s, from 1ms to 60s".to_owned())
+        );
+    }
+
+    #[test]
+    fn seconds_are_whole_and_not_negative() {
+        for (text, expected) in
+            [("86400", 86_400), ("1.0", 1), ("1d", 86_400), ("2147483648", 1 << 31)]
+        {
+            assert_eq!(seconds(Written::Text(text)), Ok(expected), "{text}");
+        }
+        for text in ["", "\"86400\"", "-1", "1.5", "500ms", "2147483649", "8.64e+04"] {
+            assert!(seconds(Written::Text(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_with_binary_units() {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("4096B", 4096),
+            ("32KiB", 32_768),
+            ("32 KiB", 32_768),
+            ("1MiB", 1 << 20),
+        ] {
+            assert_eq!(size::<0, { 1 << 40 }>(Written::Text(text)), Ok(bytes), "{text}");
+            assert_eq!(size::<0, { 1 << 40 }>(Written::Yaml(&yaml(text))), Ok(bytes), "{text}");
+        }
+        for text in ["", "KiB", "-1", "1kb", "1KB", "1.5MiB", "99999999999999GiB"] {
+            assert!(size::<0, { 1 << 40 }>(Written::Text(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_strict_in_yaml_and_generous_in_variables() {
+        for (text, expected) in
+            [("true", true), ("TRUE", true), ("1", true), ("off", false), ("No", false)]
+        {
+            assert_eq!(boolean(Written::Text(text)), Ok(expected), "{text}");
+        }
+        assert_eq!(boolean(Written::Yaml(&yaml("false"))), Ok(false));
+        assert!(boolean(Written::Text("")).is_err());
+        assert!(boolean(Written::Yaml(&yaml("'true'"))).is_err());
+        assert!(boolean(Written::Yaml(&yaml("1"))).is_err());
+    }
+
+    #[test]
+    fn lists_and_mappings_are_json_in_variables() {
+        assert_eq!(list(Written::Text(r#"["a","b"]"#)), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(list(Written::Yaml(&yaml("[a, b]"))), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(list(Written::Text("[]")), Ok(vec![]));
+        let pair = Ok(vec![("a".to_owned(), "b".to_owned())]);
+        assert_eq!(map(Written::Text(r#"{"a":"b"}"#)), pair);
+        assert_eq!(map(Written::Yaml(&yaml("a: b"))), pair);
+        for text in ["", "a,b", "{}", "[1]", "\"a\"", "null"] {
+            assert!(list(Written::Text(text)).is_err(), "{text}");
+        }
+        for text in ["", "[]", "{\"a\":1}", "a", "null"] {
+            assert!(map(Written::Text(text)).is_err(), "{text}");
+        }
+        assert!(list(Written::Yaml(&yaml("[1]"))).is_err());
+        assert!(map(Written::Yaml(&yaml("a: 1"))).is_err());
+    }
+
+    #[test]
+    fn text_in_yaml_is_not_a_number() {
+        assert!(text(Written::Yaml(&yaml("1"))).is_err());
+        assert_eq!(text(Written::Yaml(&yaml("'1'"))), Ok("1".to_owned()));
+    }
+}
