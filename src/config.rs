@@ -6,6 +6,7 @@
 mod endpoint_url;
 mod env;
 mod file;
+mod headers;
 mod ini;
 mod layers;
 mod lines;

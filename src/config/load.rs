@@ -12,7 +12,7 @@ use crate::config::ini::{self, CredentialsFile};
 use crate::config::layers::{Effective, Flags, Layers, Report, Reported};
 use crate::config::problem::{Problem, Source};
 use crate::config::profiles;
-use crate::config::settings::{self, Setting};
+use crate::config::settings::{self, Setting, gateway};
 use crate::config::value::{Written, size};
 use crate::config::{Config, Cors, DownstreamConfig, LogConfig, ServerConfig, UpstreamConfig};
 use crate::mime::{MimePolicy, MimeSettings};
@@ -140,22 +140,22 @@ struct Resolved {
 
 /// Every setting is read before the first `?`, so that no mistake hides another.
 fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Reported> {
-    let listen = layers.read(&settings::LISTEN);
-    let name = layers.read(&settings::NAME);
-    let path_prefix = layers.read(&settings::PATH_PREFIX);
-    let require_user = layers.read(&settings::REQUIRE_USER);
-    let cache_max_age = layers.read(&settings::CACHE_MAX_AGE);
-    let content_security_policy = layers.read(&settings::CONTENT_SECURITY_POLICY);
-    let bucket_validation = layers.read(&settings::BUCKET_VALIDATION);
+    let listen = layers.read(&gateway::LISTEN);
+    let name = layers.read(&gateway::NAME);
+    let path_prefix = layers.read(&gateway::PATH_PREFIX);
+    let require_user = layers.read(&gateway::REQUIRE_USER);
+    let cache_max_age = layers.read(&gateway::CACHE_MAX_AGE);
+    let content_security_policy = layers.read(&gateway::CONTENT_SECURITY_POLICY);
+    let bucket_validation = layers.read(&gateway::BUCKET_VALIDATION);
     let credentials = read_credentials_file(layers, inputs);
-    let region = layers.read(&settings::REGION);
+    let region = layers.read(&gateway::REGION);
     let log = log(layers);
     let mime = mime(layers);
     let cors = cors(layers);
     let upstream = upstream(layers, inputs);
     let downstream = downstream(layers);
     let server = server(layers, inputs.processors);
-    let fallback = settings::REGION.row.default;
+    let fallback = gateway::REGION.row.default;
     let profiles = profiles::resolve(layers, &credentials, region.as_deref().unwrap_or(fallback));
 
     let profiles::Resolved { profiles, orphan_sections } = profiles?;
@@ -183,7 +183,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
 /// for in the home directory, which need not be there.
 fn read_credentials_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> CredentialsFile {
     let home = layers.env.get("HOME").map(|(_, home)| PathBuf::from(home));
-    let Ok(named) = layers.read(&settings::CREDENTIALS_FILE) else {
+    let Ok(named) = layers.read(&gateway::CREDENTIALS_FILE) else {
         return CredentialsFile::default();
     };
     let is_named = named.is_some();
@@ -200,11 +200,11 @@ fn read_credentials_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Creden
         Ok(text) => {
             let (file, problems) = ini::parse(&path, &text);
             layers.report.problems.extend(problems);
-            layers.report.show(settings::CREDENTIALS_FILE.row.path, path.display().to_string());
+            layers.report.show(gateway::CREDENTIALS_FILE.row.path, path.display().to_string());
             file
         }
         Err(error) if is_named => {
-            let key = settings::CREDENTIALS_FILE.row.path;
+            let key = gateway::CREDENTIALS_FILE.row.path;
             let problem = unreadable(layers.report.source(key), &path, &error);
             layers.report.problem(problem.key(key));
             CredentialsFile::default()
@@ -219,18 +219,18 @@ fn read_credentials_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Creden
 }
 
 fn log(layers: &mut Layers<'_>) -> Result<LogConfig, Reported> {
-    let format = layers.read(&settings::LOG_FORMAT);
-    let level = layers.read(&settings::LOG_LEVEL);
+    let format = layers.read(&gateway::LOG_FORMAT);
+    let level = layers.read(&gateway::LOG_LEVEL);
     Ok(LogConfig { format: format?, level: level? })
 }
 
 fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
-    let accept = layers.read(&settings::ACCEPT);
-    let also_allow = layers.read(&settings::ALSO_ALLOW);
-    let disallow = layers.read(&settings::DISALLOW);
-    let extensionless = layers.read(&settings::EXTENSIONLESS);
-    let suffixes = layers.read(&settings::SUFFIXES);
-    let default = layers.read(&settings::DEFAULT_MIMETYPE);
+    let accept = layers.read(&gateway::ACCEPT);
+    let also_allow = layers.read(&gateway::ALSO_ALLOW);
+    let disallow = layers.read(&gateway::DISALLOW);
+    let extensionless = layers.read(&gateway::EXTENSIONLESS);
+    let suffixes = layers.read(&gateway::SUFFIXES);
+    let default = layers.read(&gateway::DEFAULT_MIMETYPE);
 
     let built_in = MimeSettings::default();
     let mime = MimeSettings {
@@ -242,21 +242,21 @@ fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
         default: default?,
     };
     let report = &mut layers.report;
-    report.show(settings::ACCEPT.row.path, json(&mime.accept));
-    report.show(settings::EXTENSIONLESS.row.path, json_object(&mime.extensionless));
-    report.show(settings::SUFFIXES.row.path, json_object(&mime.suffixes));
+    report.show(gateway::ACCEPT.row.path, json(&mime.accept));
+    report.show(gateway::EXTENSIONLESS.row.path, json_object(&mime.extensionless));
+    report.show(gateway::SUFFIXES.row.path, json_object(&mime.suffixes));
     if let Some(default) = &mime.default
         && (!mime.accept.iter().chain(&mime.also_allow).any(|kind| kind == default)
             || mime.disallow.contains(default))
     {
-        let (key, also) = (settings::DEFAULT_MIMETYPE.row.path, settings::ALSO_ALLOW.row.path);
+        let (key, also) = (gateway::DEFAULT_MIMETYPE.row.path, gateway::ALSO_ALLOW.row.path);
         report.warnings.push(format!(
             "{key} is {default}, which may not be served: unknown keys stay 415 unless {also} \
              has it"
         ));
     }
     MimePolicy::new(&mime).map_err(|kind| {
-        let key = settings::ACCEPT.row.path;
+        let key = gateway::ACCEPT.row.path;
         let message = format!("{kind:?} cannot be used as a media type");
         report.problem(Problem::new(report.source(key), message).key("mime"))
     })
@@ -273,15 +273,15 @@ fn json_object(pairs: &[(String, String)]) -> String {
 }
 
 fn cors(layers: &mut Layers<'_>) -> Result<Option<Cors>, Reported> {
-    let origins = layers.read(&settings::CORS_ORIGINS);
-    let credentials = layers.read(&settings::CORS_CREDENTIALS);
-    let max_age = layers.read(&settings::CORS_MAX_AGE);
+    let origins = layers.read(&gateway::CORS_ORIGINS);
+    let credentials = layers.read(&gateway::CORS_CREDENTIALS);
+    let max_age = layers.read(&gateway::CORS_MAX_AGE);
     let cors = Cors { origins: origins?, credentials: credentials?, max_age: max_age? };
     if cors.credentials && cors.origins.iter().any(|origin| origin == "*") {
         return Err(contradiction(
             layers,
-            &settings::CORS_CREDENTIALS,
-            &settings::CORS_ORIGINS,
+            &gateway::CORS_CREDENTIALS,
+            &gateway::CORS_ORIGINS,
             "browsers refuse cors.credentials together with the origin *: name the origins",
         ));
     }
@@ -304,16 +304,16 @@ fn contradiction<A, B>(
 }
 
 fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConfig, Reported> {
-    let connect_timeout = layers.read(&settings::CONNECT_TIMEOUT);
-    let first_byte_timeout = layers.read(&settings::FIRST_BYTE_TIMEOUT);
-    let read_timeout = layers.read(&settings::READ_TIMEOUT);
-    let total_timeout = layers.read(&settings::TOTAL_TIMEOUT);
-    let retries = layers.read(&settings::RETRIES);
-    let idle_timeout = layers.read(&settings::IDLE_TIMEOUT);
-    let keepalive_pool_size = layers.read(&settings::KEEPALIVE_POOL_SIZE);
-    let dns_refresh = layers.read(&settings::DNS_REFRESH);
+    let connect_timeout = layers.read(&gateway::CONNECT_TIMEOUT);
+    let first_byte_timeout = layers.read(&gateway::FIRST_BYTE_TIMEOUT);
+    let read_timeout = layers.read(&gateway::READ_TIMEOUT);
+    let total_timeout = layers.read(&gateway::TOTAL_TIMEOUT);
+    let retries = layers.read(&gateway::RETRIES);
+    let idle_timeout = layers.read(&gateway::IDLE_TIMEOUT);
+    let keepalive_pool_size = layers.read(&gateway::KEEPALIVE_POOL_SIZE);
+    let dns_refresh = layers.read(&gateway::DNS_REFRESH);
     let ca_file =
-        layers.read(&settings::CA_FILE).and_then(|path| check_ca_file(layers, inputs, path));
+        layers.read(&gateway::CA_FILE).and_then(|path| check_ca_file(layers, inputs, path));
     let upstream = UpstreamConfig {
         connect_timeout: connect_timeout?,
         first_byte_timeout: first_byte_timeout?,
@@ -331,7 +331,7 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
             "upstream.first_byte_timeout ({first_byte_timeout:?}) must not be longer than \
              upstream.read_timeout ({read_timeout:?})"
         );
-        let (first, second) = (&settings::FIRST_BYTE_TIMEOUT, &settings::READ_TIMEOUT);
+        let (first, second) = (&gateway::FIRST_BYTE_TIMEOUT, &gateway::READ_TIMEOUT);
         return Err(contradiction(layers, first, second, &message));
     }
     Ok(upstream)
@@ -343,7 +343,7 @@ fn check_ca_file(
     path: Option<PathBuf>,
 ) -> Result<Option<PathBuf>, Reported> {
     let Some(path) = path else { return Ok(None) };
-    let key = settings::CA_FILE.row.path;
+    let key = gateway::CA_FILE.row.path;
     let source = layers.report.source(key);
     let problem = match (inputs.read)(&path) {
         Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return Ok(Some(path)),
@@ -354,10 +354,10 @@ fn check_ca_file(
 }
 
 fn downstream(layers: &mut Layers<'_>) -> Result<DownstreamConfig, Reported> {
-    let header_timeout = layers.read(&settings::HEADER_TIMEOUT);
-    let header_max_bytes = layers.read(&settings::HEADER_MAX_BYTES);
-    let keepalive_timeout = layers.read(&settings::KEEPALIVE_TIMEOUT);
-    let write_timeout = layers.read(&settings::WRITE_TIMEOUT);
+    let header_timeout = layers.read(&gateway::HEADER_TIMEOUT);
+    let header_max_bytes = layers.read(&gateway::HEADER_MAX_BYTES);
+    let keepalive_timeout = layers.read(&gateway::KEEPALIVE_TIMEOUT);
+    let write_timeout = layers.read(&gateway::WRITE_TIMEOUT);
     Ok(DownstreamConfig {
         header_timeout: header_timeout?,
         header_max_bytes: header_max_bytes?,
@@ -369,17 +369,17 @@ fn downstream(layers: &mut Layers<'_>) -> Result<DownstreamConfig, Reported> {
 fn server(layers: &mut Layers<'_>, processors: usize) -> Result<ServerConfig, Reported> {
     /// Kubernetes kills a pod 30 s after SIGTERM; some of that is spent before and after.
     const LONGEST_END: Duration = Duration::from_secs(25);
-    let threads = layers.read(&settings::THREADS);
-    let lame_duck = layers.read(&settings::LAME_DUCK);
-    let grace_period = layers.read(&settings::GRACE_PERIOD);
-    let upgrade_sock = layers.read(&settings::UPGRADE_SOCK);
+    let threads = layers.read(&gateway::THREADS);
+    let lame_duck = layers.read(&gateway::LAME_DUCK);
+    let grace_period = layers.read(&gateway::GRACE_PERIOD);
+    let upgrade_sock = layers.read(&gateway::UPGRADE_SOCK);
     let server = ServerConfig {
         threads: threads?.unwrap_or(processors.max(1)),
         lame_duck: lame_duck?,
         grace_period: grace_period?,
         upgrade_sock: upgrade_sock?,
     };
-    layers.report.show(settings::THREADS.row.path, server.threads.to_string());
+    layers.report.show(gateway::THREADS.row.path, server.threads.to_string());
     let end = server.lame_duck.saturating_add(server.grace_period);
     if end > LONGEST_END {
         layers.report.warnings.push(format!(
