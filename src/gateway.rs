@@ -2,29 +2,28 @@
 //! order they run. What is decided is decided by pure functions elsewhere; here it is applied.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::HeaderValue;
+use http::header::CONNECTION;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use crate::answer::{self, Ask, Decision};
 use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
 use crate::connection::{AnswerDeadline, Connection};
-use crate::gateway::context::{BodyPlan, Context, ObjectRequest, new_request_id, sane_request_id};
-use crate::gateway::deliver::{HeaderRules, answer_head};
+use crate::gateway::context::{Context, ObjectRequest, new_request_id, sane_request_id};
+use crate::gateway::deliver::HeaderRules;
 use crate::gateway::failure::{Failure, failure};
+use crate::gateway::receive::receive_body;
 use crate::lifecycle::Lifecycle;
-use crate::mime::{MimePolicy, StoredVerdict};
+use crate::mime::MimePolicy;
 use crate::pages::Pages;
 use crate::refusal::Refusal;
-use crate::s3::error_code::error_code;
 use crate::s3::profile::Credentials;
 use crate::upstream::{self, Stores};
 
@@ -32,14 +31,10 @@ mod admit;
 pub mod context;
 mod deliver;
 mod failure;
+mod receive;
 mod report;
 mod respond;
-
-/// How much of a store's error document is read for its code, bytes.
-const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
-
-/// How often a request may be asked again in another way: for the length, then for the whole.
-const MAX_ASKS: u8 = 3;
+mod send;
 
 /// Everything requests need, shared by all of them.
 pub struct Gateway {
@@ -84,45 +79,10 @@ impl Gateway {
         }
     }
 
-    /// What the head of a store's answer means for this request.
-    fn decide(&self, session: &Session, object: &ObjectRequest, head: &ResponseHeader) -> Decision {
-        let client = session.req_header();
-        let request = answer::Request {
-            method: &client.method,
-            headers: &client.headers,
-            ask: object.upstream.ask,
-            conditions: &object.conditions,
-            missing_on_403: object.store.profile.missing_on_403,
-        };
-        let decision = answer::decide(&request, head.status, &head.headers);
-        let unframed = !head.headers.contains_key(CONTENT_LENGTH);
-        match decision {
-            // Without a length an old client could not tell a whole body from a cut one.
-            Decision::Deliver(_) if unframed && client.version < http::Version::HTTP_11 => {
-                Decision::Refuse(Refusal::UpstreamProtocol)
-            }
-            Decision::RefuseUnlessRetried(refusal) if !self.may_retry(object) => {
-                Decision::Refuse(refusal)
-            }
-            Decision::AskAgain(_) if object.upstream.attempts >= MAX_ASKS => {
-                Decision::Refuse(Refusal::UpstreamProtocol)
-            }
-            decision => decision,
-        }
-    }
-
     /// Whether a failed attempt may be followed by another.
     fn may_retry(&self, object: &ObjectRequest) -> bool {
         object.upstream.retries < self.upstream.retries
             && object.upstream.started.elapsed() < self.upstream.total_timeout
-    }
-
-    /// The type of an object whose profile takes it from the store.
-    fn stored_type(&self, store: &HeaderMap) -> Result<HeaderValue, Refusal> {
-        match self.mime.stored_verdict(store) {
-            StoredVerdict::Allowed(content_type) => Ok(content_type),
-            StoredVerdict::Denied(essence) => Err(Refusal::MediaTypeDenied(essence)),
-        }
     }
 }
 
@@ -256,50 +216,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        let Some(object) = ctx.object.as_ref() else { return Err(give_up("no object")) };
-        let client = session.req_header();
-        let ask = object.upstream.ask;
-        let target = &object.target;
-        // From scratch: nothing of the client's request reaches the store but what is named here.
-        let mut head =
-            RequestHeader::build(ask.method(&client.method), target.path.as_bytes(), Some(12))?;
-        head.insert_header(HOST, &target.host)?;
-        #[expect(clippy::disallowed_methods, reason = "the signature holds the time it is sent")]
-        let now = SystemTime::now();
-        let Ok(signed) = object.store.signer.sign(&head.method, target, now) else {
-            ctx.refusal = Some(Refusal::CredentialsInvalid);
-            return Err(give_up("a configured header or key cannot be sent"));
-        };
-        for (name, value) in signed {
-            head.insert_header(name, value)?;
-        }
-        if ask == Ask::AsClient {
-            let conditions = &object.conditions;
-            for (name, value) in [
-                (http::header::RANGE, &conditions.range),
-                (http::header::IF_MATCH, &conditions.if_match),
-                (http::header::IF_NONE_MATCH, &conditions.if_none_match),
-            ] {
-                if let Some(value) = value {
-                    head.insert_header(name, value.clone())?;
-                }
-            }
-        }
-        let passed = &object.store.profile.request_headers;
-        if !passed.is_empty() {
-            for (name, value) in &client.headers {
-                let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
-                if listed && admit::may_pass(name) && !head.headers.contains_key(name) {
-                    head.append_header(name.clone(), value.clone())?;
-                }
-            }
-        }
-        *request = head;
-        let remaining =
-            self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed());
-        if let Some(deadline) = answer_deadline(session) {
-            deadline.set(self.upstream.first_byte_timeout.min(remaining));
-        }
+        *request = self.request_to_store(session, ctx)?;
         Ok(())
     }
 
@@ -312,76 +229,7 @@ impl ProxyHttp for Gateway {
         if head.status.is_informational() {
             return Ok(());
         }
-        if let Some(deadline) = answer_deadline(session) {
-            deadline.clear();
-        }
-        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
-        object.upstream.ended = Some(Instant::now());
-        object.upstream.status = Some(head.status.as_u16());
-        object.upstream.request_id = ["x-amz-request-id", "x-request-id"]
-            .iter()
-            .find_map(|name| sane_request_id(head.headers.get(*name)))
-            .map(str::to_owned);
-        let decision = self.decide(session, object, head);
-        let content_type = match (&object.content_type, &decision) {
-            (Some(content_type), _) => Ok(content_type.clone()),
-            (None, Decision::Deliver(_)) => self.stored_type(&head.headers),
-            (None, _) => Ok(HeaderValue::from_static("application/octet-stream")),
-        };
-        let profile = &object.store.profile;
-        let rules = &self.header_rules;
-        let refusal = match (decision, content_type) {
-            (Decision::Deliver(status), Ok(content_type)) => {
-                *head = rules.object_head(status, &head.headers, profile, &content_type)?;
-                return Ok(());
-            }
-            (Decision::Deliver(_), Err(refusal)) => refusal,
-            (Decision::NotModified, content_type) => {
-                let tag = object.conditions.if_none_match.as_ref();
-                let content_type = content_type
-                    .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
-                *head = rules.not_modified_head(&head.headers, profile, &content_type, tag)?;
-                object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
-                return Ok(());
-            }
-            (Decision::Empty, content_type) => {
-                let content_type = content_type
-                    .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
-                *head = rules.object_head(StatusCode::OK, &head.headers, profile, &content_type)?;
-                return Ok(());
-            }
-            (Decision::AskAgain(ask), _) => {
-                object.upstream.ask = ask;
-                return Err(try_again("the store has to be asked in another way"));
-            }
-            (Decision::RefuseUnlessRetried(_), _) => {
-                object.upstream.retries = object.upstream.retries.saturating_add(1);
-                object.upstream.pause = true;
-                return Err(try_again("the store failed"));
-            }
-            (Decision::Refuse(refusal), _) => refusal,
-        };
-        // The store's own words never reach the client: its body is replaced while it is read,
-        // which keeps the connection to the store for the next request.
-        let object_name = ctx.address.as_ref().map(ToString::to_string);
-        let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
-        ctx.refusal = Some(refusal);
-        let is_head = session.req_header().method == Method::HEAD;
-        let has_body = object.upstream.ask != Ask::Length
-            && head.headers.get(CONTENT_LENGTH).is_none_or(|length| length != "0")
-            && !matches!(head.status.as_u16(), 204 | 304);
-        if !has_body && !is_head {
-            return Err(give_up("the store's answer has no body to replace"));
-        }
-        let was_object = head.status.is_success();
-        *head = answer_head(&answer)?;
-        let answer = Bytes::from(answer.body);
-        object.upstream.body = if was_object {
-            BodyPlan::Cut { answer }
-        } else {
-            BodyPlan::Replace { answer, document: Vec::new() }
-        };
-        Ok(())
+        self.receive_head(session, head, ctx)
     }
 
     fn upstream_response_body_filter(
@@ -391,19 +239,8 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
-        let Some(object) = ctx.object.as_mut() else { return Ok(None) };
-        let upstream = &mut object.upstream;
-        match &mut upstream.body {
-            BodyPlan::Pass => {}
-            BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
-            BodyPlan::Replace { answer, document } => {
-                document.extend_from_slice(&body.take().unwrap_or_default());
-                if end_of_stream || document.len() > ERROR_DOCUMENT_BYTES {
-                    upstream.code = error_code(document).map(str::to_owned);
-                    *body = Some(std::mem::take(answer));
-                    upstream.body = BodyPlan::Cut { answer: Bytes::new() };
-                }
-            }
+        if let Some(object) = ctx.object.as_mut() {
+            receive_body(&mut object.upstream, body, end_of_stream);
         }
         Ok(None)
     }

@@ -1,0 +1,166 @@
+//! A store's answer as it comes in: its head is decided on and made the client's, its body passed on
+//! or replaced.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::answer::{self, Ask, Decision};
+use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState, sane_request_id};
+use crate::gateway::deliver::answer_head;
+use crate::gateway::{Gateway, answer_deadline, give_up, try_again};
+use crate::mime::StoredVerdict;
+use crate::refusal::Refusal;
+use crate::s3::error_code::error_code;
+
+/// How much of a store's error document is read for its code, bytes.
+const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// How often a request may be asked again in another way: for the length, then for the whole.
+const MAX_ASKS: u8 = 3;
+
+impl Gateway {
+    /// What the head of a store's answer means for this request.
+    fn decide(&self, session: &Session, object: &ObjectRequest, head: &ResponseHeader) -> Decision {
+        let client = session.req_header();
+        let request = answer::Request {
+            method: &client.method,
+            headers: &client.headers,
+            ask: object.upstream.ask,
+            conditions: &object.conditions,
+            missing_on_403: object.store.profile.missing_on_403,
+        };
+        let decision = answer::decide(&request, head.status, &head.headers);
+        let unframed = !head.headers.contains_key(CONTENT_LENGTH);
+        match decision {
+            // Without a length an old client could not tell a whole body from a cut one.
+            Decision::Deliver(_) if unframed && client.version < http::Version::HTTP_11 => {
+                Decision::Refuse(Refusal::UpstreamProtocol)
+            }
+            Decision::RefuseUnlessRetried(refusal) if !self.may_retry(object) => {
+                Decision::Refuse(refusal)
+            }
+            Decision::AskAgain(_) if object.upstream.attempts >= MAX_ASKS => {
+                Decision::Refuse(Refusal::UpstreamProtocol)
+            }
+            decision => decision,
+        }
+    }
+
+    /// The type of an object whose profile takes it from the store. A 304 names none and needs
+    /// none: the client has it from before.
+    fn stored_type(&self, head: &ResponseHeader) -> Result<HeaderValue, Refusal> {
+        if head.status == StatusCode::NOT_MODIFIED {
+            return Ok(HeaderValue::from_static("application/octet-stream"));
+        }
+        match self.mime.stored_verdict(&head.headers) {
+            StoredVerdict::Allowed(content_type) => Ok(content_type),
+            StoredVerdict::Denied(essence) => Err(Refusal::MediaTypeDenied(essence)),
+        }
+    }
+
+    /// Makes the head of a store's answer the head of ours, or ends the attempt.
+    pub(super) fn receive_head(
+        &self,
+        session: &Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let Some(deadline) = answer_deadline(session) {
+            deadline.clear();
+        }
+        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        object.upstream.ended = Some(Instant::now());
+        object.upstream.status = Some(head.status.as_u16());
+        object.upstream.request_id = ["x-amz-request-id", "x-request-id"]
+            .iter()
+            .find_map(|name| sane_request_id(head.headers.get(*name)))
+            .map(str::to_owned);
+        let decision = self.decide(session, object, head);
+        let profile = &object.store.profile;
+        let rules = &self.header_rules;
+        let content_type = match &object.content_type {
+            Some(content_type) => Ok(content_type.clone()),
+            None => self.stored_type(head),
+        };
+        let refusal = match (decision, content_type) {
+            (Decision::Deliver(status), Ok(content_type)) => {
+                *head = rules.object_head(status, &head.headers, profile, &content_type)?;
+                return Ok(());
+            }
+            (Decision::Empty, Ok(content_type)) => {
+                *head = rules.object_head(StatusCode::OK, &head.headers, profile, &content_type)?;
+                return Ok(());
+            }
+            (Decision::NotModified, Ok(content_type)) => {
+                let tag = object.conditions.if_none_match.as_ref();
+                *head = rules.not_modified_head(&head.headers, profile, &content_type, tag)?;
+                object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+                return Ok(());
+            }
+            (Decision::Deliver(_) | Decision::Empty | Decision::NotModified, Err(refusal)) => {
+                refusal
+            }
+            (Decision::AskAgain(ask), _) => {
+                object.upstream.ask = ask;
+                return Err(try_again("the store has to be asked in another way"));
+            }
+            (Decision::RefuseUnlessRetried(_), _) => {
+                object.upstream.retries = object.upstream.retries.saturating_add(1);
+                object.upstream.pause = true;
+                return Err(try_again("the store failed"));
+            }
+            (Decision::Refuse(refusal), _) => refusal,
+        };
+        // The store's own words never reach the client: its body is replaced while it is read,
+        // which keeps the connection to the store for the next request.
+        let object_name = ctx.address.as_ref().map(ToString::to_string);
+        let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
+        ctx.refusal = Some(refusal);
+        let is_head = session.req_header().method == Method::HEAD;
+        let framed = match head.headers.get(CONTENT_LENGTH) {
+            Some(length) => length != "0",
+            None => head.headers.contains_key(TRANSFER_ENCODING),
+        };
+        let has_body = framed
+            && object.upstream.ask != Ask::Length
+            && !matches!(head.status.as_u16(), 204 | 304);
+        if !has_body && !is_head {
+            return Err(give_up("the store's answer has no body to replace"));
+        }
+        let was_object = head.status.is_success();
+        *head = answer_head(&answer)?;
+        let answer = Bytes::from(answer.body);
+        object.upstream.body = if was_object {
+            BodyPlan::Cut { answer }
+        } else {
+            BodyPlan::Replace { answer, document: Vec::new() }
+        };
+        Ok(())
+    }
+}
+
+/// Passes on a piece of a store's body, or puts the gateway's own answer in its place.
+pub(super) fn receive_body(
+    upstream: &mut UpstreamState,
+    body: &mut Option<Bytes>,
+    end_of_stream: bool,
+) {
+    match &mut upstream.body {
+        BodyPlan::Pass => {}
+        BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
+        BodyPlan::Replace { answer, document } => {
+            document.extend_from_slice(&body.take().unwrap_or_default());
+            if end_of_stream || document.len() > ERROR_DOCUMENT_BYTES {
+                upstream.code = error_code(document).map(str::to_owned);
+                *body = Some(std::mem::take(answer));
+                upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+            }
+        }
+    }
+}
