@@ -1,12 +1,12 @@
 //! One line for every request: the field names operators of s3proxy search for, and what they had
 //! to guess until now.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use log::Level;
-use serde_json::{Map, Value, json};
 
 use crate::hygiene::BadRequest;
 
@@ -55,48 +55,95 @@ pub struct UpstreamRecord<'a> {
 /// The line as one JSON object.
 #[must_use]
 pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
-    let mut http_request = Map::new();
-    http_request.insert("requestMethod".into(), json!(record.method.as_str()));
-    http_request.insert("requestUrl".into(), json!(record.url));
-    if let Some(status) = record.status {
-        http_request.insert("status".into(), json!(status.as_str()));
-    }
-    if let Some(ip) = record.remote_ip {
-        http_request.insert("remoteIp".into(), json!(ip.to_string()));
-    }
-    if let Some(agent) = record.user_agent {
-        http_request.insert("userAgent".into(), json!(agent));
-    }
-    let mut line = Map::new();
-    line.insert("timestamp".into(), json!(timestamp(now)));
-    line.insert("severity".into(), json!(severity(level)));
-    line.insert("logger".into(), json!("s3proxy"));
-    line.insert("event".into(), json!(record.event));
-    line.insert("httpRequest".into(), Value::Object(http_request));
-    line.insert("request_id".into(), json!(record.request_id));
-    let mut optional = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            line.insert(name.into(), value);
-        }
-    };
-    optional("user", record.user.map(Value::from));
-    optional("path", record.path.as_deref().map(Value::from));
-    optional("profile", record.profile.map(Value::from));
-    optional("status", record.status.map(|status| json!(status.as_u16())));
-    optional("cache", Some(json!(record.cache)));
-    optional("duration_ms", Some(json!(millis(record.duration))));
-    optional("ttfb_ms", record.ttfb.map(|ttfb| json!(millis(ttfb))));
-    optional("bytes_sent", Some(json!(record.bytes_sent)));
-    optional("cause", record.cause.map(Value::from));
-    optional("detail", record.detail.map(Value::from));
+    let mut line = JsonObject::new(512);
+    line.text("timestamp", &timestamp(now));
+    line.text("severity", severity(level));
+    line.text("logger", "s3proxy");
+    line.text("event", record.event);
+    line.begin_object("httpRequest");
+    line.text("requestMethod", record.method.as_str());
+    line.text("requestUrl", &record.url);
+    line.maybe_text("status", record.status.as_ref().map(StatusCode::as_str));
+    line.maybe_text("remoteIp", record.remote_ip.map(|ip| ip.to_string()).as_deref());
+    line.maybe_text("userAgent", record.user_agent);
+    line.end_object();
+    line.text("request_id", record.request_id);
+    line.maybe_text("user", record.user);
+    line.maybe_text("path", record.path.as_deref());
+    line.maybe_text("profile", record.profile);
+    line.maybe_number("status", record.status.map(|status| status.as_u16()));
+    line.text("cache", record.cache);
+    line.maybe_number("duration_ms", Some(millis(record.duration)));
+    line.maybe_number("ttfb_ms", record.ttfb.map(millis));
+    line.maybe_number("bytes_sent", Some(record.bytes_sent));
+    line.maybe_text("cause", record.cause);
+    line.maybe_text("detail", record.detail);
     if let Some(upstream) = &record.upstream {
-        optional("upstream_ms", Some(json!(millis(upstream.duration))));
-        optional("upstream_attempts", Some(json!(upstream.attempts)));
-        optional("upstream_status", upstream.status.map(Value::from));
-        optional("upstream_code", upstream.code.map(Value::from));
-        optional("upstream_request_id", upstream.request_id.map(Value::from));
+        line.maybe_number("upstream_ms", Some(millis(upstream.duration)));
+        line.maybe_number("upstream_attempts", Some(upstream.attempts));
+        line.maybe_number("upstream_status", upstream.status);
+        line.maybe_text("upstream_code", upstream.code);
+        line.maybe_text("upstream_request_id", upstream.request_id);
     }
-    Value::Object(line).to_string()
+    line.finish()
+}
+
+/// A JSON object in the making: the line of every request is written once, without a tree.
+struct JsonObject {
+    out: Vec<u8>,
+    first: bool,
+}
+
+impl JsonObject {
+    fn new(capacity: usize) -> Self {
+        let mut out = Vec::with_capacity(capacity);
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    fn key(&mut self, name: &str) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.key(name);
+        // Writing text to a Vec has no way to fail.
+        let _written = serde_json::to_writer(&mut self.out, value);
+    }
+
+    fn maybe_text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    fn maybe_number(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value {
+            self.key(name);
+            let _written = write!(self.out, "{value}");
+        }
+    }
+
+    fn begin_object(&mut self, name: &str) {
+        self.key(name);
+        self.out.push(b'{');
+        self.first = true;
+    }
+
+    fn end_object(&mut self) {
+        self.out.push(b'}');
+        self.first = false;
+    }
+
+    fn finish(mut self) -> String {
+        self.out.push(b'}');
+        String::from_utf8(self.out).unwrap_or_default()
+    }
 }
 
 /// The line for a person at a terminal.
@@ -211,7 +258,7 @@ mod tests {
                 r#""requestUrl":"http://h/s3proxy/s3/hips@bk/k.png","status":"200","#,
                 r#""remoteIp":"1.2.3.4","userAgent":"a\"b"},"request_id":"id","user":"u1","#,
                 r#""path":"s3://hips@bk/k.png","profile":"hips","status":200,"cache":"fwd=bypass","#,
-                r#""duration_ms":8.123,"ttfb_ms":5.0,"bytes_sent":10000,"upstream_ms":4.0,"#,
+                r#""duration_ms":8.123,"ttfb_ms":5,"bytes_sent":10000,"upstream_ms":4,"#,
                 r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
             )
         );
