@@ -2,49 +2,81 @@
 //! output, so that a slow reader of the log never holds up a request.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{LevelFilter, Record};
 
 use crate::access_log::{self, severity, timestamp};
 use crate::config::{LogConfig, LogFormat};
 
-/// How many lines may wait; beyond them lines are dropped and counted.
-const QUEUE_LINES: usize = 8192;
+/// How much may wait to be written, bytes; beyond it lines are dropped and counted.
+const WAITING_BYTES: usize = 4 * 1024 * 1024;
 
-/// How much the writer gathers before it writes, bytes.
-const BATCH_BYTES: usize = 64 * 1024;
+/// How often lines are written. Waking the writer for every line would cost more than the line.
+const WRITE_EVERY: Duration = Duration::from_millis(20);
 
-enum Message {
-    Line(Vec<u8>),
-    /// Write everything before this, then say so.
-    Flush(SyncSender<()>),
+/// How long [`LogWriter::flush`] waits for a reader of the log.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where log lines wait for the thread that writes them.
+#[derive(Clone, Default)]
+pub struct LogWriter {
+    waiting: Arc<Mutex<Waiting>>,
 }
 
-/// Keeps the log's writer; see [`LogWriter::flush`].
-#[derive(Clone)]
-pub struct LogWriter {
-    queue: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    dropped: u64,
+    /// Lines were taken out and are not written yet.
+    writing: bool,
 }
 
 impl LogWriter {
     /// Waits until what was logged so far is written, at most a second.
     pub fn flush(&self) {
-        let (done, written) = sync_channel(1);
-        if self.queue.send(Message::Flush(done)).is_ok() {
-            let _in_time = written.recv_timeout(Duration::from_secs(1));
+        let started = Instant::now();
+        while started.elapsed() < FLUSH_PATIENCE {
+            let waiting = self.lock();
+            if waiting.lines.is_empty() && !waiting.writing {
+                return;
+            }
+            drop(waiting);
+            std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits. Nobody can be told of an output that fails.
+    fn write_waiting(&self, batch: &mut Vec<u8>, output: &mut dyn Write) {
+        let mut waiting = self.lock();
+        if waiting.lines.is_empty() && waiting.dropped == 0 {
+            return;
+        }
+        waiting.writing = true;
+        std::mem::swap(&mut waiting.lines, batch);
+        let dropped = std::mem::take(&mut waiting.dropped);
+        drop(waiting);
+        if dropped > 0 {
+            batch.extend_from_slice(dropped_line(dropped).as_bytes());
+        }
+        let _nobody_to_tell = output.write_all(batch).and_then(|()| output.flush());
+        batch.clear();
+        self.lock().writing = false;
     }
 }
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Line(line.to_vec())) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.lock();
+        if waiting.lines.len() + line.len() > WAITING_BYTES {
+            waiting.dropped += 1;
+        } else {
+            waiting.lines.extend_from_slice(line);
         }
         Ok(line.len())
     }
@@ -59,12 +91,15 @@ impl Write for LogWriter {
 /// # Errors
 /// When a logger is installed already or no thread can be started.
 pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
-    let (queue, lines) = sync_channel(QUEUE_LINES);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let writer = LogWriter { queue, dropped: Arc::clone(&dropped) };
-    std::thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || write_lines(&lines, &dropped, &mut std::io::stdout()))?;
+    let writer = LogWriter::default();
+    let written = writer.clone();
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+        let mut batch = Vec::new();
+        loop {
+            written.write_waiting(&mut batch, &mut std::io::stdout());
+            std::thread::sleep(WRITE_EVERY);
+        }
+    })?;
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(config.level.min(LevelFilter::Warn))
@@ -105,37 +140,11 @@ fn json_event(record: &Record<'_>, now: SystemTime) -> String {
     .to_string()
 }
 
-/// Writes lines in batches until the last sender is gone. Nobody can be told of an output that
-/// fails, so errors end nothing.
-fn write_lines(lines: &Receiver<Message>, dropped: &AtomicU64, output: &mut dyn Write) {
-    let mut batch: Vec<u8> = Vec::with_capacity(BATCH_BYTES);
-    let mut waiting = Vec::new();
-    while let Ok(message) = lines.recv() {
-        let mut next = Some(message);
-        while let Some(message) = next {
-            match message {
-                Message::Line(line) => batch.extend_from_slice(&line),
-                Message::Flush(done) => waiting.push(done),
-            }
-            next = if batch.len() < BATCH_BYTES { lines.try_recv().ok() } else { None };
-        }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            batch.extend_from_slice(lost_line(lost).as_bytes());
-        }
-        let _nobody_to_tell = output.write_all(&batch).and_then(|()| output.flush());
-        batch.clear();
-        for done in waiting.drain(..) {
-            let _nobody_waits = done.try_send(());
-        }
-    }
-}
-
-fn lost_line(lost: u64) -> String {
+fn dropped_line(dropped: u64) -> String {
     let line = serde_json::json!({
         "severity": "warning",
         "logger": "s3proxy::logging",
-        "event": format!("the reader of the log is too slow: {lost} lines were dropped"),
+        "event": format!("the reader of the log is too slow: {dropped} lines were dropped"),
     });
     format!("{line}\n")
 }
@@ -146,32 +155,32 @@ mod tests {
 
     #[test]
     fn lines_are_written_in_order_and_losses_are_told() {
-        let (queue, lines) = sync_channel(2);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let mut writer = LogWriter { queue, dropped: Arc::clone(&dropped) };
-        for line in ["one\n", "two\n", "three\n"] {
-            writer.write_all(line.as_bytes()).expect("writing to the queue cannot fail");
+        let mut writer = LogWriter::default();
+        let long = vec![b'x'; WAITING_BYTES - 4];
+        for line in [b"one\n", &long[..], b"two\n"] {
+            writer.write_all(line).expect("lines are always taken");
         }
-        drop(writer);
-        let mut output = Vec::new();
-        write_lines(&lines, &dropped, &mut output);
+        let (mut batch, mut output) = (Vec::new(), Vec::new());
+        writer.write_waiting(&mut batch, &mut output);
         let text = String::from_utf8(output).expect("the log is UTF-8");
-        assert!(text.starts_with("one\ntwo\n{"), "{text}");
-        assert!(text.contains("1 lines were dropped"), "{text}");
+        assert!(text.starts_with("one\nxxx") && !text.contains("two"));
+        assert!(text.contains("1 lines were dropped"));
+        writer.write_all(b"three\n").expect("lines are always taken");
+        let mut output = Vec::new();
+        writer.write_waiting(&mut batch, &mut output);
+        assert_eq!(output, b"three\n", "room is made and the loss is told once");
     }
 
     #[test]
-    fn flush_waits_for_the_writer() {
-        let (queue, lines) = sync_channel(2);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let mut writer = LogWriter { queue, dropped: Arc::clone(&dropped) };
-        writer.write_all(b"line\n").expect("writing to the queue cannot fail");
+    fn flush_returns_once_everything_is_written() {
+        let mut writer = LogWriter::default();
+        writer.write_all(b"line\n").expect("lines are always taken");
         let flusher = writer.clone();
-        let flushed = std::thread::spawn(move || LogWriter::flush(&flusher));
-        let mut output = Vec::new();
-        drop(writer);
-        write_lines(&lines, &dropped, &mut output);
-        flushed.join().expect("flushing does not panic");
-        assert_eq!(output, b"line\n");
+        let flushed = std::thread::spawn(move || {
+            flusher.flush();
+            flusher.lock().lines.is_empty()
+        });
+        writer.write_waiting(&mut Vec::new(), &mut Vec::new());
+        assert!(flushed.join().expect("flushing does not panic"));
     }
 }
