@@ -130,7 +130,12 @@ impl Client {
     }
 
     /// One exchange on this connection.
-    pub(crate) fn exchange(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         self.request(method, path, headers);
         self.answer(method).unwrap_or_else(|| panic!("no answer to {method} {path}"))
     }

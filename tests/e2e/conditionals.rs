@@ -108,7 +108,7 @@ fn judge(answer: &Answer, etag: &str, status: u16, part: &str) -> Result<(), Str
                 .split_once('-')
                 .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
                 .unwrap_or((0_usize, BODY.len() - 1));
-            let body = &BODY[first..=last];
+            let body = BODY.get(first..=last).unwrap_or_default();
             expect("body", Some(answer.text()), Some(body))?;
             expect("length", length, Some(&body.len().to_string()))?;
             let range = (status == 206).then(|| format!("bytes {part}/20"));

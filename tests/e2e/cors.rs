@@ -65,8 +65,12 @@ fn a_listed_origin_may_read_every_answer() {
             assert_eq!(answer.header("vary"), Some("Origin"), "{what}");
             let exposed = answer.header("access-control-expose-headers").unwrap_or_default();
             let exposed = exposed.to_ascii_lowercase();
-            for name in ["etag", "content-range", "accept-ranges", "content-length", "cache-status"] {
-                assert!(exposed.split(',').any(|e| e.trim() == name), "{what}: {name} in {exposed}");
+            for name in ["etag", "content-range", "accept-ranges", "content-length", "cache-status"]
+            {
+                assert!(
+                    exposed.split(',').any(|e| e.trim() == name),
+                    "{what}: {name} in {exposed}"
+                );
             }
         }
     }

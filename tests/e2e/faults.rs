@@ -137,8 +137,10 @@ fn every_attempt_is_signed_anew() {
 #[test]
 fn retries_can_be_switched_off() {
     let upstream = Faulty::always(vec![Step::Close]);
-    let gateway =
-        Setup::new(&upstream.url()).yaml(json!({"upstream": {"retries": 0}})).tolerate("Upstream").start();
+    let gateway = Setup::new(&upstream.url())
+        .yaml(json!({"upstream": {"retries": 0}}))
+        .tolerate("Upstream")
+        .start();
     let answer = gateway.object("sky/a.png");
     assert_failed(&gateway, &answer, &[502]);
     assert_eq!(upstream.count(), 1);
@@ -229,7 +231,7 @@ fn a_profile_may_take_403_for_missing() {
     let upstream = Faulty::always(faulty::s3_error(403, "AccessDenied"));
     let gateway = Setup::new(&upstream.url())
         .profile("hips", &upstream.url())
-        .profile_settings("hips", json!({"missing_on_403": true}))
+        .profile_settings("hips", &json!({"missing_on_403": true}))
         .start();
     let missing = gateway.object("hips@sky/a.png");
     assert_eq!(missing.status(), 404);
@@ -253,7 +255,8 @@ fn an_answer_that_is_no_http_is_a_bad_gateway() {
         let mut client = gateway.connect();
         client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", "garbage")]);
         let answer = client.answer("GET");
-        let acceptable = answer.as_ref().is_none_or(|a| a.status() == 502 || a.ending == Ending::Cut);
+        let acceptable =
+            answer.as_ref().is_none_or(|a| a.status() == 502 || a.ending == Ending::Cut);
         assert!(acceptable, "{garbage:?}: {answer:?}");
         gateway.line_of_id("garbage");
         assert!(upstream.count() <= 2, "{garbage:?}");

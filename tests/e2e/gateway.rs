@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -89,7 +89,7 @@ impl Setup {
     }
 
     /// Further settings of a named profile, from the configuration file.
-    pub(crate) fn profile_settings(self, name: &str, settings: Value) -> Self {
+    pub(crate) fn profile_settings(self, name: &str, settings: &Value) -> Self {
         self.yaml(json!({"profiles": {name: settings}}))
     }
 
@@ -122,7 +122,9 @@ impl Setup {
             match self.try_start() {
                 Ok(gateway) => return gateway,
                 Err(NotServing::PortTaken) if attempt < ATTEMPTS => {}
-                Err(why) => panic!("the gateway did not come up: {why:?}\n{self:#?}"),
+                Err(NotServing::PortTaken) => panic!("no free port in {ATTEMPTS} attempts"),
+                Err(NotServing::Ended { status, log }) => panic!("ended at start: {status}\n{log}"),
+                Err(NotServing::Silent { log }) => panic!("not serving: {self:#?}\n{log}"),
             }
         }
         unreachable!("the loop ends in its last attempt")
@@ -230,6 +232,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     log: Log,
     tolerated: Vec<&'static str>,
+    #[expect(dead_code, reason = "held for its Drop")]
     folder: TempDir,
     ended: Option<ExitStatus>,
 }
@@ -282,14 +285,6 @@ impl Gateway {
 
     pub(crate) fn object_with(&self, tail: &str, headers: &[(&str, &str)]) -> Answer {
         self.send("GET", &format!("/s3proxy/s3/{tail}"), headers)
-    }
-
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -127,14 +127,46 @@ fn the_query_is_ignored_and_never_sent_on() {
     let gateway = Setup::new(&spy.url()).start();
     let mut asked = 0;
     for query in [
-        "list-type=2", "acl", "policy", "uploads", "uploadId=1", "torrent", "versions",
-        "versionId=1", "versioning", "location", "tagging", "cors", "lifecycle", "logging",
-        "notification", "website", "replication", "encryption", "object-lock", "retention",
-        "legal-hold", "select&select-type=2", "restore", "delete", "attributes", "partNumber=1",
-        "response-content-type=text/html", "response-content-disposition=attachment",
-        "response-cache-control=no-store", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=x",
-        "X-Amz-Credential=x", "AWSAccessKeyId=x&Signature=y&Expires=9999999999", "x-id=GetObject",
-        "", "?", "a=b#c", "%00", "%zz", "x=/../..", "x=\u{e9}",
+        "list-type=2",
+        "acl",
+        "policy",
+        "uploads",
+        "uploadId=1",
+        "torrent",
+        "versions",
+        "versionId=1",
+        "versioning",
+        "location",
+        "tagging",
+        "cors",
+        "lifecycle",
+        "logging",
+        "notification",
+        "website",
+        "replication",
+        "encryption",
+        "object-lock",
+        "retention",
+        "legal-hold",
+        "select&select-type=2",
+        "restore",
+        "delete",
+        "attributes",
+        "partNumber=1",
+        "response-content-type=text/html",
+        "response-content-disposition=attachment",
+        "response-cache-control=no-store",
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=x",
+        "X-Amz-Credential=x",
+        "AWSAccessKeyId=x&Signature=y&Expires=9999999999",
+        "x-id=GetObject",
+        "",
+        "?",
+        "a=b#c",
+        "%00",
+        "%zz",
+        "x=/../..",
+        "x=\u{e9}",
     ] {
         let answer = gateway.object(&format!("sky/a.png?{query}"));
         if answer.status() == 200 {
@@ -250,7 +282,9 @@ fn nothing_of_the_stores_errors_reaches_the_client() {
         faulty::answer(status.parse().unwrap_or(200), &headers, body)
     });
     let gateway = Setup::new(&upstream.url()).tolerate("s3://sky/").start();
-    for status in [301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 409, 411, 416, 429, 500, 501, 503] {
+    for status in
+        [301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 409, 411, 416, 429, 500, 501, 503]
+    {
         for method in ["GET", "HEAD"] {
             let path = format!("/s3proxy/s3/sky/{status}.png");
             let answer = gateway.send(method, &path, &[]);
@@ -260,7 +294,11 @@ fn nothing_of_the_stores_errors_reaches_the_client() {
                 assert!(!shown.contains(trace), "{method} {status}: {trace} in {shown}");
             }
             assert_eq!(answer.header("location"), None, "{method} {status}");
-            assert_eq!(answer.header("content-type"), Some("application/json"), "{method} {status}");
+            assert_eq!(
+                answer.header("content-type"),
+                Some("application/json"),
+                "{method} {status}"
+            );
         }
     }
 }
@@ -276,7 +314,7 @@ fn a_profile_may_let_named_headers_pass() {
         .profile("open", &upstream.url())
         .profile_settings(
             "open",
-            json!({
+            &json!({
                 "request_headers": ["x-trace-*", "x-custom"],
                 "response_headers": ["x-amz-meta-*", "x-amz-version-id"],
             }),
@@ -314,7 +352,6 @@ fn request_ids_are_taken_if_sane_and_made_otherwise() {
         assert_ne!(answer.request_id(), id);
         assert!(answer.request_id().len() >= 16, "{id:?}: {}", answer.request_id());
     }
-    let made: Vec<_> =
-        (0..3).map(|_| gateway.get("/foo").request_id().to_owned()).collect();
+    let made: Vec<_> = (0..3).map(|_| gateway.get("/foo").request_id().to_owned()).collect();
     assert!(made[0] != made[1] && made[1] != made[2], "{made:?}");
 }

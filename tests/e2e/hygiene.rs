@@ -181,7 +181,8 @@ fn a_request_in_single_bytes_works() {
 fn after_a_refused_body_the_connection_is_closed() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
-    for framing in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+    for framing in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+    {
         for path in ["/", "/s3proxy/s3/sky/a.png", "/foo"] {
             let mut client = gateway.connect();
             client.send(format!("GET {path} HTTP/1.1\r\nHost: gateway.test\r\n{framing}"));

@@ -52,7 +52,8 @@ fn hard_keys_come_back_byte_for_byte_from_a_store_that_checks_signatures() {
     let mut wrong = Vec::new();
     for (tail, key, _) in HARD_KEYS {
         let answer = gateway.object(&format!("sky/{tail}"));
-        if answer.status() != 200 || answer.body != key.as_bytes() || answer.ending != Ending::Whole {
+        if answer.status() != 200 || answer.body != key.as_bytes() || answer.ending != Ending::Whole
+        {
             wrong.push((tail, answer.status(), String::from_utf8_lossy(&answer.body).into_owned()));
         }
     }
@@ -168,8 +169,7 @@ fn nothing_in_a_url_moves_a_request_to_another_host() {
 fn ceph_tenants_are_admitted_when_validation_is_disabled_as_today() {
     let spy = Faulty::spy();
     for (value, status) in [("1", 200), ("true", 200), ("0", 400), ("False", 400), ("n", 400)] {
-        let gateway =
-            Setup::new(&spy.url()).env("LSST_DISABLE_BUCKET_VALIDATION", value).start();
+        let gateway = Setup::new(&spy.url()).env("LSST_DISABLE_BUCKET_VALIDATION", value).start();
         spy.clear();
         assert_eq!(gateway.object("ten:sky/k.png").status(), status, "{value}");
         if status == 200 {

@@ -159,10 +159,8 @@ fn bytes_sent_are_those_of_the_body_on_the_wire() {
 
 #[test]
 fn a_client_that_goes_away_is_no_error_of_ours() {
-    let upstream = Faulty::always(vec![
-        faulty::head(200, &[("Content-Length", "1000")]),
-        faulty::Step::Stall,
-    ]);
+    let upstream =
+        Faulty::always(vec![faulty::head(200, &[("Content-Length", "1000")]), faulty::Step::Stall]);
     let gateway = Setup::new(&upstream.url()).start();
     let mut client = gateway.connect();
     client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", "gone")]);
@@ -202,8 +200,15 @@ fn no_secret_is_in_any_log_or_answer() {
     let mut seen = format!("{}{}", printed.stdout, printed.stderr);
     let mut gateway = setup.start();
     for tail in [
-        "hips@sky/a.png", "hips@sky/denied.png", "hips@sky/broken.png", "hips@sky/moved.png",
-        "hips@sky/..", "hips@sky/a.exe", "sky/a.png", "sky/denied.png", "orphan@sky/a.png",
+        "hips@sky/a.png",
+        "hips@sky/denied.png",
+        "hips@sky/broken.png",
+        "hips@sky/moved.png",
+        "hips@sky/..",
+        "hips@sky/a.exe",
+        "sky/a.png",
+        "sky/denied.png",
+        "orphan@sky/a.png",
     ] {
         for method in ["GET", "HEAD"] {
             let answer = gateway.send(method, &format!("/s3proxy/s3/{tail}"), &[]);
@@ -219,7 +224,13 @@ fn no_secret_is_in_any_log_or_answer() {
     let encoded = SECRET_KEY.replace('/', "%2F").replace('+', "%2B");
     let hexadecimal: String = SECRET_KEY.bytes().map(|b| format!("{b:02x}")).collect();
     for secret in [
-        SECRET_KEY, &encoded, &hexadecimal, "canary/SecretKey", "canary%2FSecretKey", token, header,
+        SECRET_KEY,
+        &encoded,
+        &hexadecimal,
+        "canary/SecretKey",
+        "canary%2FSecretKey",
+        token,
+        header,
         "Signature=",
     ] {
         if let Some(at) = seen.find(secret) {

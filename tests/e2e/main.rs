@@ -4,7 +4,15 @@
 //! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3 with
 //! signatures checked) and [`faulty`] (scripted). Everything below them is tests.
 
-#[expect(dead_code, unreachable_pub, reason = "shared with the quickstart and the benchmarks")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy knows test functions as tests, not what they call"
+)]
+
+#[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
 
@@ -14,6 +22,8 @@ mod gateway;
 mod log;
 mod origin;
 
+// Whether the tools above can tell right from wrong.
+mod harness;
 // What the gateway says by itself: metadata, documentation, redirects, refusals, order of checks.
 mod routes;
 // Answers with an object: status, headers, bytes, HEAD, HTTP/1.0.
@@ -40,3 +50,9 @@ mod streams;
 mod signing;
 // The log.
 mod logs;
+// Start: configuration, warnings, the other commands.
+mod configuration;
+// The end: signals.
+mod life;
+// Stores behind TLS.
+mod tls;

@@ -164,11 +164,7 @@ fn a_default_type_serves_unknown_keys_if_it_is_allowed() {
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(text.object("sky/a.exe").status(), 415, "known and refused stays refused");
     let octets = setup.env("S3PROXY_DEFAULT_MIMETYPE", "application/octet-stream").start();
-    assert_refused(
-        &octets.object("sky/noending"),
-        "application/octet-stream",
-        "s3://sky/noending",
-    );
+    assert_refused(&octets.object("sky/noending"), "application/octet-stream", "s3://sky/noending");
 }
 
 #[test]
@@ -257,14 +253,12 @@ fn the_stores_own_type_is_used_where_configured_and_still_has_to_be_allowed() {
     });
     let gateway = Setup::bare()
         .profile("typed", &upstream.url())
-        .profile_settings("typed", json!({"content_type": "origin"}))
+        .profile_settings("typed", &json!({"content_type": "origin"}))
         .tolerate("typed@sky/")
         .start();
-    for (key, media_type) in [
-        ("tile", "image/png"),
-        ("upper", "image/png"),
-        ("text", "text/plain; charset=utf-8"),
-    ] {
+    for (key, media_type) in
+        [("tile", "image/png"), ("upper", "image/png"), ("text", "text/plain; charset=utf-8")]
+    {
         let answer = gateway.object(&format!("typed@sky/{key}"));
         assert_eq!(answer.status(), 200, "{key}");
         let found = answer.header("content-type").map(str::to_ascii_lowercase);
@@ -273,7 +267,8 @@ fn the_stores_own_type_is_used_where_configured_and_still_has_to_be_allowed() {
     let answer = gateway.object("typed@sky/text-latin");
     assert_eq!(answer.status(), 200);
     for key in ["script.png", "hidden.png", "two.png", "list.png", "none.bin"] {
-        for (method, headers) in [("GET", &[][..]), ("HEAD", &[]), ("GET", &[("Range", "bytes=0-3")])]
+        for (method, headers) in
+            [("GET", &[][..]), ("HEAD", &[]), ("GET", &[("Range", "bytes=0-3")])]
         {
             let path = format!("/s3proxy/s3/typed@sky/{key}");
             let answer = gateway.send(method, &path, headers);

@@ -200,9 +200,9 @@ fn a_profile_may_say_how_its_answers_are_cached() {
     let gateway = Setup::new(&origin.url())
         .env("S3PROXY_CACHE_MAX_AGE", "60")
         .profile("embargo", &origin.url())
-        .profile_settings("embargo", json!({"cache_control": "no-store"}))
+        .profile_settings("embargo", &json!({"cache_control": "no-store"}))
         .profile("hips", &origin.url())
-        .profile_settings("hips", json!({"cache_control": "private, max-age=30"}))
+        .profile_settings("hips", &json!({"cache_control": "private, max-age=30"}))
         .start();
     for (tail, cache_control) in [
         ("sky/a.png", "public, max-age=60"),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{Ending, Fate, PATIENCE};
-use crate::faulty::{self, Faulty, Gate, Step, head};
 use crate::faults::hasty;
+use crate::faulty::{self, Faulty, Gate, Step, head};
 use crate::gateway::Setup;
 
 #[test]
@@ -39,7 +39,7 @@ fn a_body_cut_short_is_never_a_whole_looking_answer() {
                     assert!(matches!(answer.status(), 502 | 504), "{what} {end:?}");
                 }
             }
-            assert!(!line["error"].is_null() || !line["cause"].is_null(), "{what} {end:?}: {line}");
+            assert!(line["cause"].is_string(), "{what} {end:?}: {line}");
             assert!(upstream.count() <= 2, "{what} {end:?}: no retry after the first byte");
         }
     }
@@ -82,9 +82,7 @@ fn bytes_behind_the_announced_length_never_reach_any_client() {
 fn interim_answers_of_the_store_are_swallowed() {
     let upstream = Faulty::always(
         [
-            vec![
-                Step::Send(b"HTTP/1.1 103 Early Hints\r\nLink: </evil>\r\n\r\n".to_vec()),
-            ],
+            vec![Step::Send(b"HTTP/1.1 103 Early Hints\r\nLink: </evil>\r\n\r\n".to_vec())],
             faulty::object(b"tile"),
         ]
         .concat(),
@@ -105,10 +103,7 @@ fn a_client_that_goes_away_stops_the_fetch() {
     for (what, steps) in [
         ("before the answer", vec![Step::Stall]),
         ("inside the body", vec![head(200, &[("Content-Length", "1000")]), Step::Stall]),
-        (
-            "under load",
-            vec![head(200, &[("Content-Length", "1073741824")]), Step::Flood(1 << 30)],
-        ),
+        ("under load", vec![head(200, &[("Content-Length", "1073741824")]), Step::Flood(1 << 30)]),
     ] {
         let upstream = Faulty::always(steps);
         let gateway = Setup::new(&upstream.url())
