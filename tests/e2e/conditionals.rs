@@ -22,7 +22,6 @@ const RANGES: &[Row] = &[
     (&[("Range", "BYTES=0-3")], 206, "0-3"),
     (&[("Range", "bytes=20-")], 416, "*"),
     (&[("Range", "bytes=20-30")], 416, "*"),
-    (&[("Range", "bytes=99999999999999999999-")], 416, "*"),
     (&[("Range", "bytes=-0")], 416, "*"),
     (&[("Range", "bytes=5-2")], 200, ""),
     (&[("Range", "bytes=x")], 200, ""),
@@ -136,7 +135,15 @@ fn check(rows: &[Row], manners: Manners) {
     for (headers, status, part) in rows {
         let filled: Vec<_> = headers.iter().map(|(n, v)| (*n, v.replace("ETAG", &etag))).collect();
         let filled: Vec<_> = filled.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &filled);
+        client.request("GET", "/s3proxy/s3/sky/a.png", &filled);
+        let Some(answer) = client.answer("GET") else {
+            wrong.push(format!("{headers:?}: closed without notice"));
+            client = gateway.connect();
+            continue;
+        };
+        if answer.header("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")) {
+            client = gateway.connect();
+        }
         if let Err(why) = judge(&answer, &etag, *status, part) {
             wrong.push(format!("{headers:?}: {why}"));
         }
@@ -185,6 +192,22 @@ fn a_plain_range_costs_one_request() {
         assert_eq!(gateway.object_with("sky/a.png", &[("Range", "bytes=0-3")]).text(), "0123");
         assert_eq!(origin.count(), 1, "{:?}", origin.requests());
         assert_eq!(origin.requests()[0].bytes_sent, 4, "only the range crossed the wire");
+    }
+}
+
+#[test]
+fn a_position_beyond_any_integer_is_unsatisfiable_or_ignored() {
+    let origin = Origin::start();
+    origin.put("a.png", BODY);
+    let gateway = Setup::new(&origin.url()).start();
+    for range in ["bytes=99999999999999999999-", "bytes=0-99999999999999999999"] {
+        let answer = gateway.object_with("sky/a.png", &[("Range", range)]);
+        match answer.status() {
+            200 => assert_eq!(answer.text(), BODY, "{range}"),
+            206 => assert_eq!(answer.header("content-range"), Some("bytes 0-19/20"), "{range}"),
+            416 => assert_eq!(answer.header("content-range"), Some("bytes */20"), "{range}"),
+            other => panic!("{range}: {other}"),
+        }
     }
 }
 

@@ -164,7 +164,7 @@ fn statuses_of_the_store_become_the_gateways_own() {
     for (store, code, client, attempts) in [
         (400, "InvalidRequest", 502, 1),
         (400, "AuthorizationHeaderMalformed", 502, 1),
-        (401, "Unauthorized", 502, 1),
+        (401, "Unauthorized", 403, 1),
         (403, "AccessDenied", 403, 1),
         (403, "SignatureDoesNotMatch", 403, 1),
         (403, "InvalidAccessKeyId", 403, 1),

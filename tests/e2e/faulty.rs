@@ -60,12 +60,18 @@ impl Gate {
 }
 
 /// A request as it came over the wire.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Recorded {
     pub(crate) raw: Vec<u8>,
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.raw))
+    }
 }
 
 impl Recorded {
@@ -272,7 +278,17 @@ async fn converse(mut stream: TcpStream, notebook: Arc<Notebook>, script: Arc<Sc
             nth = seen.requests.len();
             seen.requests.push(request.clone());
         });
-        for step in script(&request, nth) {
+        let mut steps = script(&request, nth);
+        if request.method == "HEAD" {
+            // What follows the head would be taken for an answer to the next request.
+            let mut heads = 0;
+            steps.retain(|step| match step {
+                Step::Send(_) => std::mem::replace(&mut heads, 1) == 0,
+                Step::Flood(_) => false,
+                _ => true,
+            });
+        }
+        for step in steps {
             if !take(&mut stream, step, &mut unread, &notebook).await {
                 return;
             }
@@ -375,6 +391,9 @@ pub(crate) fn s3_error(status: u16, code: &str) -> Vec<Step> {
     let headers = [("Content-Type", "application/xml"), ("x-amz-request-id", "tx000scripted")];
     answer(status, &headers, body.as_bytes())
 }
+
+/// More than the gateway gathers before it writes to a client (32 KiB).
+pub(crate) const MORE_THAN_A_BUFFER: usize = 256 * 1024;
 
 /// Polls until `value` has stood still for `quiet`, and returns it.
 pub(crate) fn settled(quiet: Duration, value: impl Fn() -> usize) -> usize {

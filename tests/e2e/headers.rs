@@ -82,7 +82,8 @@ fn nothing_of_the_clients_headers_reaches_the_store() {
         assert_eq!(answer.status(), 200, "{name}");
         let request = spy.only();
         assert_eq!(request.names(), PLAIN, "{name}: {request:?}");
-        assert!(!String::from_utf8_lossy(&request.raw).contains(value), "{name}: {request:?}");
+        let sent = request.headers.iter().any(|(_, v)| v == value);
+        assert!(!sent, "{name}: {request:?}");
     }
     spy.clear();
     assert_eq!(gateway.object_with("sky/a.png", HOSTILE_REQUEST).status(), 200);
@@ -198,7 +199,7 @@ const HOSTILE_ANSWER: &[(&str, &str)] = &[
     ("Cache-Control", "public, max-age=12345"),
     ("Expires", "Wed, 01 Jul 2037 10:00:00 GMT"),
     ("Pragma", "of-the-store"),
-    ("Age", "12345"),
+    ("Age", "987654321"),
     ("Vary", "x-of-the-store"),
     ("Via", "1.1 of-the-store"),
     ("Warning", "199 of-the-store"),
@@ -261,7 +262,7 @@ fn nothing_of_the_stores_headers_reaches_the_client_but_the_listed_ones() {
         let answer = gateway.send(method, "/s3proxy/s3/sky/a.png", headers);
         assert_eq!(answer.status(), status, "{method} {headers:?}");
         let shown = format!("{:?}", answer.head);
-        for trace in ["of-the-store", "12345", "2037", "store-software"] {
+        for trace in ["of-the-store", "max-age=12345", "987654321", "2037", "store-software"] {
             assert!(!shown.contains(trace), "{method} {headers:?}: {trace} in {shown}");
         }
         for name in answer.head.names() {
@@ -290,7 +291,8 @@ fn nothing_of_the_stores_errors_reaches_the_client() {
             let answer = gateway.send(method, &path, &[]);
             assert!(answer.status() >= 400, "{method} {status}: {answer:?}");
             let shown = format!("{:?} {}", answer.head, answer.text());
-            for trace in ["of-the-store", "12345", "store-software", "<Error"] {
+            for trace in ["of-the-store", "max-age=12345", "987654321", "store-software", "<Error"]
+            {
                 assert!(!shown.contains(trace), "{method} {status}: {trace} in {shown}");
             }
             assert_eq!(answer.header("location"), None, "{method} {status}");

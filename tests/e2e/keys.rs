@@ -35,7 +35,7 @@ const HARD_KEYS: &[(&str, &str, &str)] = &[
     ("quote%22%5C.png", "quote\"\\.png", "quote%22%5C.png"),
     ("%3Ctag%3E%7C%60%5E.png", "<tag>|`^.png", "%3Ctag%3E%7C%60%5E.png"),
     ("...png/..a/.b/c..png", "...png/..a/.b/c..png", "...png/..a/.b/c..png"),
-    (".../...png", ".../...png", ".../...png"),
+    (".../...a.png", ".../...a.png", ".../...a.png"),
     ("space%20/%20.png", "space / .png", "space%20/%20.png"),
     ("CON.png", "CON.png", "CON.png"),
     ("%61%62.png", "ab.png", "ab.png"),

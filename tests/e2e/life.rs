@@ -74,7 +74,7 @@ fn what_is_in_flight_at_sigterm_is_finished() {
 #[test]
 fn a_drained_process_ends_without_sitting_out_its_grace() {
     let spy = Faulty::spy();
-    let mut gateway = short_lived(&spy.url(), "0s", "60s").start();
+    let mut gateway = short_lived(&spy.url(), "0s", "20s").start();
     let mut idle: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
     for client in &mut idle {
         assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);

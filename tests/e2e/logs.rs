@@ -159,8 +159,11 @@ fn bytes_sent_are_those_of_the_body_on_the_wire() {
 
 #[test]
 fn a_client_that_goes_away_is_no_error_of_ours() {
-    let upstream =
-        Faulty::always(vec![faulty::head(200, &[("Content-Length", "1000")]), faulty::Step::Stall]);
+    let upstream = Faulty::always(vec![
+        faulty::head(200, &[("Content-Length", "1000000")]),
+        faulty::Step::Flood(faulty::MORE_THAN_A_BUFFER),
+        faulty::Step::Stall,
+    ]);
     let gateway = Setup::new(&upstream.url()).start();
     let mut client = gateway.connect();
     client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", "gone")]);

@@ -102,7 +102,14 @@ fn interim_answers_of_the_store_are_swallowed() {
 fn a_client_that_goes_away_stops_the_fetch() {
     for (what, steps) in [
         ("before the answer", vec![Step::Stall]),
-        ("inside the body", vec![head(200, &[("Content-Length", "1000")]), Step::Stall]),
+        (
+            "inside the body",
+            vec![
+                head(200, &[("Content-Length", "1000000")]),
+                Step::Flood(faulty::MORE_THAN_A_BUFFER),
+                Step::Stall,
+            ],
+        ),
         ("under load", vec![head(200, &[("Content-Length", "1073741824")]), Step::Flood(1 << 30)]),
     ] {
         let upstream = Faulty::always(steps);
