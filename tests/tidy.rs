@@ -32,15 +32,13 @@ const IMPURE: &[&str] = &["pingora", "tokio", "std::env", "std::fs", "::now("];
 const MAY_READ_FILES: &[&str] = &["src/config/load.rs"];
 
 /// Where a secret may be read: signing, and putting one together from what was written.
-const MAY_EXPOSE: &[&str] =
-    &["src/secret.rs", "src/s3/sign.rs", "src/config/profiles.rs", "src/config/endpoint_url.rs"];
+const MAY_EXPOSE: &[&str] = &["src/secret.rs", "src/s3/sign.rs", "src/config/headers.rs"];
 
 /// What would end the process, or a request, in place of an answer.
 const ABRUPT: &[&str] = &[".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "dbg!("];
 
 /// Traces of a workplace that have no business in a repository.
-const WORKPLACES: &[&str] =
-    &[concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp/", "wt")];
+const WORKPLACES: &[&str] = &[concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp/", "wt")];
 
 struct Source {
     /// Relative to the repository, with slashes.
@@ -49,9 +47,30 @@ struct Source {
 }
 
 impl Source {
-    /// The text without the module of unit tests at its end.
-    fn product(&self) -> &str {
-        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+    /// Whether the whole file is tests.
+    fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
+    /// Numbered lines without comments and without items for tests alone.
+    fn product_lines(&self) -> Vec<(usize, &str)> {
+        let mut kept = Vec::new();
+        let mut lines = (1..).zip(self.text.lines());
+        while let Some((number, line)) = lines.next() {
+            if line.trim() == "#[cfg(test)]" {
+                let indent = line.len() - line.trim_start().len();
+                let ends = |line: &str| line.len() == indent + 1 && line.trim() == "}";
+                // The item: one line that ends with a semicolon, or up to its closing brace.
+                for (nth, (_, line)) in lines.by_ref().enumerate() {
+                    if ends(line) || nth == 0 && line.ends_with(';') {
+                        break;
+                    }
+                }
+            } else if !line.trim_start().starts_with("//") {
+                kept.push((number, line));
+            }
+        }
+        kept
     }
 
     fn is_in(&self, places: &[&str]) -> bool {
@@ -62,10 +81,9 @@ impl Source {
 
     /// Lines of code that hold any of these, as `path:line: text`.
     fn lines_with(&self, words: &[&str]) -> Vec<String> {
-        let code = |line: &&str| !line.trim_start().starts_with("//");
-        let numbered = self.product().lines().enumerate().filter(|(_, line)| code(line));
-        let found = numbered.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
-        found.map(|(i, line)| format!("{}:{}: {}", self.path, i + 1, line.trim())).collect()
+        let lines = self.product_lines().into_iter();
+        let found = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        found.map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim())).collect()
     }
 }
 
@@ -96,8 +114,10 @@ fn files(folder: &str, ends: &[&str]) -> Vec<Source> {
     found
 }
 
+/// The sources of the product, test files left out.
 fn sources() -> Vec<Source> {
-    let sources = files("src", &[".rs"]);
+    let mut sources = files("src", &[".rs"]);
+    sources.retain(|source| !source.is_test());
     assert!(sources.len() > 20, "the sources were found: {}", sources.len());
     sources
 }
@@ -131,6 +151,14 @@ fn modules_are_files_beside_their_folder() {
 }
 
 #[test]
+fn items_for_tests_alone_are_left_out() {
+    let text = "//! a\nfn a() {}\n#[cfg(test)]\nmod tests;\nfn b() {}\n#[cfg(test)]\nmod tests {\n    \
+                fn t() {\n    }\n}\nfn c() {}\n";
+    let source = Source { path: "src/a.rs".to_owned(), text: text.to_owned() };
+    assert_eq!(source.product_lines(), [(2, "fn a() {}"), (5, "fn b() {}"), (11, "fn c() {}")]);
+}
+
+#[test]
 fn the_pure_core_knows_neither_framework_nor_world() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|s| s.is_in(PURE) && !s.is_in(MAY_READ_FILES)) {
@@ -159,7 +187,7 @@ fn secrets_are_read_in_few_places() {
 #[test]
 fn nothing_ends_abruptly_outside_tests() {
     let mut found = Vec::new();
-    for source in sources().iter().filter(|s| !s.path.ends_with("/tests.rs")) {
+    for source in sources() {
         found.extend(source.lines_with(ABRUPT));
     }
     assert_none("an abrupt end", &found);

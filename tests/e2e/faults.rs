@@ -241,6 +241,41 @@ fn a_profile_may_take_403_for_missing() {
 }
 
 #[test]
+fn an_endless_head_of_the_store_is_given_up() {
+    let upstream = Faulty::scripted(|_, _| {
+        let line = format!("X-Padding: {}\r\n", "x".repeat(1000)).into_bytes();
+        let mut steps = vec![Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n".to_vec())];
+        steps.extend((0..4000).map(|_| Step::Send(line.clone())));
+        steps
+    });
+    let gateway = hasty(&upstream.url()).start();
+    let answer = gateway.object("sky/a.png");
+    assert_failed(&gateway, &answer, &[502, 504]);
+}
+
+#[test]
+fn a_range_other_than_the_one_asked_for_is_not_passed_on() {
+    for content_range in ["bytes 4-7/100", "bytes 0-7/100", "bytes 0-3/2", "items 0-3/100", ""] {
+        let upstream = Faulty::scripted(move |_, _| {
+            let mut headers = faulty::OBJECT_HEADERS.to_vec();
+            headers.push(("Content-Range", content_range));
+            faulty::answer(206, &headers, b"tile")
+        });
+        let gateway = Setup::new(&upstream.url()).start();
+        let answer = gateway.object_with("sky/a.png", &[("Range", "bytes=0-3")]);
+        assert_failed(&gateway, &answer, &[502]);
+    }
+    let upstream = Faulty::scripted(|_, _| {
+        let mut headers = faulty::OBJECT_HEADERS.to_vec();
+        headers.push(("Content-Range", "bytes 0-3/100"));
+        faulty::answer(206, &headers, b"tile")
+    });
+    let gateway = Setup::new(&upstream.url()).start();
+    let answer = gateway.object("sky/a.png");
+    assert_failed(&gateway, &answer, &[502]);
+}
+
+#[test]
 fn an_answer_that_is_no_http_is_a_bad_gateway() {
     for garbage in [
         "SSH-2.0-OpenSSH_9.2\r\n",

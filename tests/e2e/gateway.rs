@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     /// In place of a port of its own on 127.0.0.1.
     listen: Option<SocketAddr>,
     unnamed: bool,
+    /// Another process answers at first.
+    takes_over: bool,
 }
 
 impl Setup {
@@ -54,6 +56,7 @@ impl Setup {
             tolerated: Vec::new(),
             listen: None,
             unnamed: false,
+            takes_over: false,
         };
         // The default profile is Amazon's own, whose name many machines cannot look up.
         nothing.env("S3PROXY_PROFILE", "production").tolerate("s3.us-east-1.amazonaws.com")
@@ -102,6 +105,13 @@ impl Setup {
     pub(crate) fn listen(mut self, address: &str) -> Self {
         self.listen = Some(address.parse().expect("an address with port"));
         self
+    }
+
+    /// Starts where another gateway serves, and is ready when it has taken its place.
+    pub(crate) fn takes_over(mut self, other: &Gateway) -> Self {
+        self.listen = Some(other.address);
+        self.takes_over = true;
+        self.args(&["serve", "--upgrade"])
     }
 
     /// Leaves `S3PROXY_NAME` unset, by which the harness knows its own gateway.
@@ -156,7 +166,7 @@ impl Setup {
             folder: dir,
             ended: None,
         };
-        gateway.wait_until_serving(&name)?;
+        gateway.wait_until_serving(&name, self.takes_over)?;
         Ok(gateway)
     }
 
@@ -239,8 +249,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    fn wait_until_serving(&mut self, name: &str) -> Result<(), NotServing> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_until_serving(&mut self, name: &str, takes_over: bool) -> Result<(), NotServing> {
+        let deadline = Instant::now() + if takes_over { 3 * PATIENCE } else { PATIENCE };
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 self.ended = Some(status);
@@ -254,12 +264,18 @@ impl Gateway {
                 });
             }
             if TcpStream::connect_timeout(&self.address, PATIENCE).is_ok() {
-                let answer = client::send(self.address, "GET", "/", &[]);
-                assert_eq!(answer.status(), 200, "{answer:?}");
-                if answer.json()["name"] != name {
-                    return Err(NotServing::PortTaken);
+                let mut client = self.connect();
+                client.request("GET", "/", &[("Connection", "close")]);
+                // No answer: the start looks whether the port is free by listening on it.
+                if let Some(answer) = client.answer("GET") {
+                    assert_eq!(answer.status(), 200, "{answer:?}");
+                    if answer.json()["name"] == name {
+                        return Ok(());
+                    }
+                    if !takes_over {
+                        return Err(NotServing::PortTaken);
+                    }
                 }
-                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -286,6 +302,16 @@ impl Gateway {
 
     pub(crate) fn object_with(&self, tail: &str, headers: &[(&str, &str)]) -> Answer {
         self.send("GET", &format!("/s3proxy/s3/{tail}"), headers)
+    }
+
+    /// The most memory it has held so far, bytes.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the status of our own child");
+        let line =
+            status.lines().find_map(|l| l.strip_prefix("VmHWM:").or(l.strip_prefix("VmRSS:")));
+        let kibibytes = line.and_then(|l| l.split_whitespace().next()?.parse::<usize>().ok());
+        kibibytes.expect("a number of kB") * 1024
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -156,6 +156,39 @@ fn sigint_ends_a_lame_duck_at_once() {
 }
 
 #[test]
+fn an_upgrade_loses_no_request() {
+    let spy = Faulty::spy();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("upgrade.sock");
+    let setup = Setup::new(&spy.url()).yaml(json!({"server": {
+        "upgrade_sock": socket.to_str().expect("UTF-8"),
+        "lame_duck": "0s",
+        "grace_period": "5s",
+    }}));
+    let mut old = setup.clone().tolerate("").start();
+    let new = setup.tolerate("").takes_over(&old);
+    let upgraded = std::sync::atomic::AtomicBool::new(false);
+    let new = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            let new = new.start();
+            upgraded.store(true, std::sync::atomic::Ordering::Release);
+            new
+        });
+        old.signal("QUIT");
+        let mut served = 0;
+        while !upgraded.load(std::sync::atomic::Ordering::Acquire) {
+            assert_eq!(old.get("/s3proxy/s3/sky/a.png").text(), "tile");
+            served += 1;
+        }
+        assert!(served > 0);
+        starting.join().expect("the new process serves")
+    });
+    let status = old.await_end(2 * PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(new.object("sky/a.png").text(), "tile");
+}
+
+#[test]
 fn a_panic_free_life_under_aborts() {
     let upstream = Faulty::scripted(|_, nth| match nth % 3 {
         0 => faulty::object(&vec![b'x'; 200_000]),

@@ -151,6 +151,74 @@ fn a_client_that_does_not_read_holds_the_store_back() {
 }
 
 #[test]
+fn a_client_that_never_reads_is_given_up_in_time() {
+    let total: usize = 1 << 30;
+    let length = total.to_string();
+    let upstream =
+        Faulty::always(vec![head(200, &[("Content-Length", &length)]), Step::Flood(total)]);
+    let gateway = Setup::new(&upstream.url())
+        .yaml(json!({"downstream": {"write_timeout": "500ms"}}))
+        .tolerate("s3://")
+        .start();
+    let mut client = gateway.connect();
+    client.request("GET", "/s3proxy/s3/sky/a.fits", &[("X-Request-ID", "never-reads")]);
+    upstream.await_hung_up(1);
+    gateway.line_of_id("never-reads");
+}
+
+#[test]
+fn a_large_object_passes_through_little_memory() {
+    let total: usize = 256 << 20;
+    let length = total.to_string();
+    let upstream =
+        Faulty::always(vec![head(200, &[("Content-Length", &length)]), Step::Flood(total)]);
+    let gateway = Setup::new(&upstream.url()).start();
+    let before = gateway.peak_memory();
+    let mut client = gateway.connect();
+    client.request("GET", "/s3proxy/s3/sky/a.fits", &[]);
+    let head = client.head().expect("a head");
+    let (read, ending) = client.count_body(&head);
+    assert_eq!((read, ending), (total, Ending::Whole));
+    let added = gateway.peak_memory().saturating_sub(before);
+    assert!(added < 64 << 20, "{added} bytes");
+}
+
+#[test]
+fn answers_are_never_mixed_up_under_load() {
+    let upstream = Faulty::scripted(|request, _| {
+        let length = 1 + request.target.len() * 997 % 50_000;
+        let body: Vec<u8> = request.target.bytes().cycle().take(length).collect();
+        match request.target.len() % 7 {
+            0 => faulty::s3_error(404, "NoSuchKey"),
+            1 => [faulty::object(&body), vec![Step::Close]].concat(),
+            _ => faulty::object(&body),
+        }
+    });
+    let gateway = Setup::new(&upstream.url()).start();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let mut client = gateway.connect();
+            scope.spawn(move || {
+                for nth in 0..100 {
+                    let target = format!("/sky/{thread}/{}.png", "n".repeat(1 + nth * 7 % 40));
+                    let method = if nth % 5 == 0 { "HEAD" } else { "GET" };
+                    let answer = client.exchange(method, &format!("/s3proxy/s3{target}"), &[]);
+                    if target.len() % 7 == 0 {
+                        assert_eq!(answer.status(), 404, "{target}");
+                        continue;
+                    }
+                    let length = 1 + target.len() * 997 % 50_000;
+                    let body: Vec<u8> = target.bytes().cycle().take(length).collect();
+                    assert_eq!(answer.header("content-length"), Some(&*length.to_string()));
+                    let expected = if method == "GET" { body } else { Vec::new() };
+                    assert!(answer.body == expected, "{method} {target}: another body");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_slow_store_delays_nobody_else() {
     let gate = Gate::new();
     let slow = Faulty::always([vec![Step::Wait(gate.clone())], faulty::object(b"late")].concat());
