@@ -1,0 +1,340 @@
+//! A raw HTTP/1.1 client: sends any bytes and reports exactly what came back, in which order,
+//! and whether the answer ended as its framing says.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long anything may take that ought to happen at once. Reaching it fails the test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One connection to the gateway.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// `Content-Length` satisfied, the last chunk seen, or no body by definition.
+    Whole,
+    /// The connection ended first: the client can tell that something is missing.
+    Cut,
+    /// Neither length nor chunks: whoever reads it cannot tell a whole body from a short one.
+    UntilClose,
+}
+
+/// What became of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Closed,
+    Reset,
+    Open,
+}
+
+/// The status line and headers of an answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) version: String,
+    pub(crate) status: u16,
+    /// In the order and spelling received.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) head: Head,
+    pub(crate) body: Vec<u8>,
+    pub(crate) ending: Ending,
+}
+
+impl Head {
+    /// The one value of a header; a header sent twice fails the test.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let values = self.all(name);
+        assert!(values.len() < 2, "{name} was sent {} times: {self:?}", values.len());
+        values.first().copied()
+    }
+
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let same = |(n, _): &&(String, String)| n.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(same).map(|(_, v)| v.as_str()).collect()
+    }
+
+    /// Lower-case header names, sorted, each once.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.headers.iter().map(|(n, _)| n.to_ascii_lowercase()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body of UTF-8")
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.text()))
+    }
+
+    /// The request id the gateway gave.
+    pub(crate) fn request_id(&self) -> &str {
+        self.header("x-request-id").expect("an answer with X-Request-ID")
+    }
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway accepts");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Writes the bytes; a gateway that has already hung up is found out when reading.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        match self.stream.write_all(bytes.as_ref()) {
+            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                panic!("writing to the gateway: {e}")
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the gateway still takes bytes; for clients that trickle.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Sends a request with a `Host` and these headers, leaving the connection open.
+    pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway.test\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        self.send(text);
+    }
+
+    /// One exchange on this connection.
+    pub(crate) fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        self.request(method, path, headers);
+        self.answer(method).unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    /// The next answer; `None` when the connection ends without one.
+    pub(crate) fn answer(&mut self, method: &str) -> Option<Answer> {
+        let head = self.head()?;
+        let (body, ending) = self.body(&head, method);
+        Some(Answer { head, body, ending })
+    }
+
+    /// The head of the next answer alone, its body left unread.
+    pub(crate) fn head(&mut self) -> Option<Head> {
+        loop {
+            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
+                let head: Vec<u8> = self.unread.drain(..end + 4).collect();
+                return Some(parse_head(&head));
+            }
+            if !self.fill(PATIENCE) {
+                assert!(
+                    self.unread.is_empty(),
+                    "the connection ended inside a head: {:?}",
+                    String::from_utf8_lossy(&self.unread)
+                );
+                return None;
+            }
+        }
+    }
+
+    /// The body that belongs to a head already read.
+    pub(crate) fn body(&mut self, head: &Head, method: &str) -> (Vec<u8>, Ending) {
+        if method == "HEAD" || matches!(head.status, 100..=199 | 204 | 304) {
+            return (Vec::new(), Ending::Whole);
+        }
+        if let Some(coding) = head.header("transfer-encoding") {
+            assert_eq!(coding, "chunked");
+            assert_eq!(head.header("content-length"), None, "length and chunks: {head:?}");
+            return self.chunks();
+        }
+        match head.header("content-length") {
+            Some(length) => {
+                let length: usize = length.parse().expect("a decimal Content-Length");
+                let whole = self.fill_to(length);
+                let taken = length.min(self.unread.len());
+                let body = self.unread.drain(..taken).collect();
+                (body, if whole { Ending::Whole } else { Ending::Cut })
+            }
+            None => {
+                while self.fill(PATIENCE) {}
+                (std::mem::take(&mut self.unread), Ending::UntilClose)
+            }
+        }
+    }
+
+    /// As [`Client::body`] for a body with `Content-Length`, counted in place of kept.
+    pub(crate) fn count_body(&mut self, head: &Head) -> (usize, Ending) {
+        let length = head.header("content-length").and_then(|length| length.parse().ok());
+        let length: usize = length.expect("a Content-Length");
+        let mut read = 0;
+        loop {
+            read += self.unread.len();
+            self.unread.clear();
+            if read >= length {
+                return (read, Ending::Whole);
+            }
+            if !self.fill(PATIENCE) {
+                return (read, Ending::Cut);
+            }
+        }
+    }
+
+    fn chunks(&mut self) -> (Vec<u8>, Ending) {
+        let mut body = Vec::new();
+        loop {
+            let line = loop {
+                if let Some(end) = find(&self.unread, b"\r\n") {
+                    let line: Vec<u8> = self.unread.drain(..end + 2).collect();
+                    break String::from_utf8(line).expect("a chunk size");
+                }
+                if !self.fill(PATIENCE) {
+                    return (body, Ending::Cut);
+                }
+            };
+            let size = usize::from_str_radix(line.trim_end(), 16).expect("a hexadecimal size");
+            if !self.fill_to(size + 2) {
+                body.append(&mut self.unread);
+                return (body, Ending::Cut);
+            }
+            body.extend(self.unread.drain(..size));
+            assert_eq!(self.unread.drain(..2).as_slice(), b"\r\n", "the end of a chunk");
+            if size == 0 {
+                return (body, Ending::Whole);
+            }
+        }
+    }
+
+    /// What becomes of the connection within this time, all further bytes set aside.
+    pub(crate) fn fate(&mut self, within: Duration) -> Fate {
+        let deadline = Instant::now() + within;
+        let mut scrap = [0; 4096];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Fate::Open;
+            }
+            self.stream.set_read_timeout(Some(left)).expect("a read timeout");
+            match self.stream.read(&mut scrap) {
+                Ok(0) => return Fate::Closed,
+                Ok(n) => self.unread.extend_from_slice(&scrap[..n]),
+                Err(e) if would_block(&e) => return Fate::Open,
+                Err(_) => return Fate::Reset,
+            }
+        }
+    }
+
+    /// Whether bytes of an answer are there or come within this time.
+    pub(crate) fn wait_for_bytes(&mut self, within: Duration) -> bool {
+        if self.unread.is_empty() {
+            self.stream.set_read_timeout(Some(within)).expect("a read timeout");
+            let mut buffer = [0; 4096];
+            if let Ok(n) = self.stream.read(&mut buffer) {
+                self.unread.extend_from_slice(&buffer[..n]);
+            }
+        }
+        !self.unread.is_empty()
+    }
+
+    /// Bytes received that belong to no answer read so far.
+    pub(crate) fn leftover(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// Reads at least this many bytes of whatever comes; `false` if the connection ends first.
+    pub(crate) fn fill_to(&mut self, length: usize) -> bool {
+        while self.unread.len() < length {
+            if !self.fill(PATIENCE) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One read; `false` at the end of the connection, however it ended.
+    fn fill(&mut self, within: Duration) -> bool {
+        let mut buffer = [0; 64 * 1024];
+        self.stream.set_read_timeout(Some(within)).expect("a read timeout");
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(n) => {
+                self.unread.extend_from_slice(&buffer[..n]);
+                true
+            }
+            Err(e) if would_block(&e) => panic!(
+                "nothing came for {within:?}; so far {:?}",
+                String::from_utf8_lossy(&self.unread)
+            ),
+            Err(_) => false,
+        }
+    }
+}
+
+/// One request on a connection of its own, which the request asks to be closed. Bytes after the
+/// answer fail the test.
+pub(crate) fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut client = Client::connect(address);
+    let mut with_close = headers.to_vec();
+    with_close.push(("Connection", "close"));
+    let answer = client.exchange(method, path, &with_close);
+    assert_ne!(client.fate(PATIENCE), Fate::Open, "{method} {path}: asked to close, still open");
+    assert_eq!(String::from_utf8_lossy(client.leftover()), "", "{method} {path}: bytes too many");
+    answer
+}
+
+fn would_block(e: &std::io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+fn parse_head(bytes: &[u8]) -> Head {
+    let text = std::str::from_utf8(bytes).expect("a head of UTF-8");
+    let mut lines = text.trim_end_matches("\r\n").split("\r\n");
+    let status_line = lines.next().expect("a status line");
+    let (version, rest) = status_line.split_once(' ').expect("a version");
+    let status = rest.get(..3).and_then(|digits| digits.parse().ok());
+    let split = |line: &str| {
+        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("a header: {line:?}"));
+        (name.to_owned(), value.trim().to_owned())
+    };
+    Head {
+        version: version.to_owned(),
+        status: status.unwrap_or_else(|| panic!("a status: {status_line:?}")),
+        headers: lines.map(split).collect(),
+    }
+}

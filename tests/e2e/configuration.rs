@@ -1,0 +1,250 @@
+//! Start: what is refused, what is warned of, what overrides what, and the other commands.
+
+use serde_json::{Value, json};
+
+use crate::faulty::Faulty;
+use crate::gateway::{ACCESS_KEY, Finished, SECRET_KEY, Setup};
+
+/// It must not start, and say each of these in one run.
+fn assert_refused(setup: Setup, mentions: &[&str]) -> Finished {
+    let run = setup.run();
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+    for mention in mentions {
+        assert!(run.stderr.contains(mention), "{mention:?} in {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    run
+}
+
+#[test]
+fn every_mistake_in_the_environment_is_named_in_one_run() {
+    let run = assert_refused(
+        Setup::new("no-scheme.example.org")
+            .env("S3PROXY_LISTEN", "localhost")
+            .env("S3PROXY_PATH_PREFIX", "no-slash/")
+            .env("S3PROXY_PROFILE", "Production")
+            .env("S3PROXY_LOG_LEVEL", "warn")
+            .env("S3PROXY_CACHE_MAX_AGE", "a day")
+            .env("S3PROXY_ACCEPT_MIMETYPES", "")
+            .env("S3PROXY_SUFFIX_MIMETYPES", "[1]")
+            .env("S3PROXY_REQUIRE_USER", "perhaps")
+            .env("S3PROXY_DEFAULT_MIMETYPE", "no type")
+            .env("LSST_RESOURCES_S3_PROFILE_bad", "ftp://s3.example.org"),
+        &[
+            "S3_ENDPOINT_URL",
+            "S3PROXY_LISTEN",
+            "S3PROXY_PATH_PREFIX",
+            "S3PROXY_PROFILE",
+            "S3PROXY_LOG_LEVEL",
+            "S3PROXY_CACHE_MAX_AGE",
+            "S3PROXY_ACCEPT_MIMETYPES",
+            "S3PROXY_SUFFIX_MIMETYPES",
+            "S3PROXY_REQUIRE_USER",
+            "S3PROXY_DEFAULT_MIMETYPE",
+            "LSST_RESOURCES_S3_PROFILE_bad",
+        ],
+    );
+    assert!(run.stderr.contains("DEBUG"), "what is allowed: {}", run.stderr);
+}
+
+#[test]
+fn every_mistake_in_the_file_is_named_with_its_full_path() {
+    assert_refused(
+        Setup::bare().yaml(json!({
+            "listn": "127.0.0.1:1",
+            "upstream": {"retries": 7, "first_byte_timeout": "soon"},
+            "profiles": {"hips": {"endpoint": "s3.example.org", "adressing": "virtual"}},
+        })),
+        &[
+            "s3proxy.yaml",
+            "listn",
+            "upstream.retries",
+            "upstream.first_byte_timeout",
+            "profiles.hips.endpoint",
+            "profiles.hips.adressing",
+        ],
+    );
+}
+
+#[test]
+fn mistakes_of_all_sources_come_together() {
+    assert_refused(
+        Setup::bare()
+            .env("S3PROXY_CACHE_MAX_AGE", "-1")
+            .yaml(json!({"no_such_key": 1}))
+            .ini("[half]\naws_access_key_id = AKHALF\n"),
+        &["S3PROXY_CACHE_MAX_AGE", "no_such_key", "half", "aws-credentials.ini"],
+    );
+}
+
+#[test]
+fn missing_files_are_named_by_their_path() {
+    for (variable, path) in [
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials.ini"),
+        ("S3PROXY_CONFIG", "/nonexistent/s3proxy.yaml"),
+    ] {
+        assert_refused(Setup::bare().env(variable, path), &[path]);
+    }
+}
+
+#[test]
+fn a_bad_value_is_shown_and_a_secret_never() {
+    let url = format!("http://{ACCESS_KEY}:{}@", SECRET_KEY.replace('/', "%2F"));
+    let run = assert_refused(
+        Setup::bare()
+            .env("S3PROXY_CACHE_MAX_AGE", "often")
+            .env("LSST_RESOURCES_S3_PROFILE_hips", &url)
+            .env("S3_ENDPOINT_URL", "http://user-without-secret@s3.example.org"),
+        &["often", "LSST_RESOURCES_S3_PROFILE_hips"],
+    );
+    assert!(!run.stderr.contains("canary"), "{}", run.stderr);
+}
+
+#[test]
+fn environment_overrides_file_and_flags_override_both() {
+    let printed = |setup: Setup, args: &[&str]| {
+        let run = setup.args(args).run();
+        assert!(run.status.success(), "{run:?}");
+        run.stdout
+    };
+    let file = Setup::bare().yaml(json!({"name": "from-the-file", "cache_max_age": 111}));
+    let both = file.clone().env("S3PROXY_NAME", "from-the-environment");
+    let first = printed(file, &["config"]);
+    assert!(first.contains("from-the-file") && first.contains("111"), "{first}");
+    let second = printed(both, &["config"]);
+    assert!(second.contains("from-the-environment"), "{second}");
+    assert!(!second.contains("from-the-file"), "{second}");
+    assert!(second.contains("S3PROXY_NAME"), "where the value came from: {second}");
+    assert!(second.contains("111"), "{second}");
+}
+
+#[test]
+fn the_effective_configuration_never_shows_a_secret() {
+    let run = Setup::new("http://s3.example.org")
+        .profile("hips", "http://s3.example.org")
+        .profile_settings("hips", &json!({"upstream_headers": {"x-amz-key": "canary-of-a-header"}}))
+        .env("AWS_SESSION_TOKEN", "canary-of-a-session")
+        .args(&["config"])
+        .run();
+    assert!(run.status.success(), "{run:?}");
+    let shown = format!("{}{}", run.stdout, run.stderr);
+    assert!(shown.contains("hips") && shown.contains("s3.example.org"), "{shown}");
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn orphans_both_ways_are_warned_of_at_start() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url())
+        .env("LSST_RESOURCES_S3_PROFILE_keyless", &spy.url())
+        .ini(&format!(
+            "[unused]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+        ))
+        .start();
+    for name in ["keyless", "unused"] {
+        gateway.expect_log(&format!("a warning about {name}"), |line| {
+            line["severity"] == "warning"
+                && line["event"].as_str().is_some_and(|e| e.contains(name))
+        });
+    }
+    let answer = gateway.object("unused@sky/a.png");
+    assert_eq!(answer.status(), 200, "its keys at the default endpoint, as ever");
+    let authorization = spy.only().header("authorization").unwrap_or_default().to_owned();
+    assert!(authorization.contains(ACCESS_KEY), "{authorization}");
+}
+
+#[test]
+fn unusable_credentials_are_warned_of_at_start_and_told_per_request() {
+    let spy = Faulty::spy();
+    let gateway = Setup::bare().env("S3_ENDPOINT_URL", &spy.url()).start();
+    gateway.expect_log("a warning about missing credentials", |line| {
+        let event = line["event"].as_str().unwrap_or_default().to_ascii_lowercase();
+        line["severity"] == "warning" && (event.contains("credential") || event.contains("key"))
+    });
+    assert_eq!(gateway.get("/").status(), 200);
+    let answer = gateway.object("sky/a.png");
+    assert!(answer.status() >= 500, "{answer:?}");
+    assert_eq!(answer.json()["cause"], "credentials_missing");
+    gateway.line_of(&answer);
+    assert_eq!(spy.count(), 0, "never unsigned by accident");
+}
+
+#[test]
+fn unknown_variables_of_ours_are_ignored_as_before() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url())
+        .env("S3PROXY_SOMETHING_ELSE", "1")
+        .env("S3PROXY_STREAM_CHUNK_SIZE", "262144")
+        .env("S3PROXY_PORT", "tcp://10.0.0.1:8080")
+        .env("S3PROXY_SERVICE_HOST", "10.0.0.1")
+        .tolerate("S3PROXY_S")
+        .start();
+    assert_eq!(gateway.object("sky/a.png").status(), 200);
+}
+
+#[test]
+fn variable_names_are_taken_in_any_case() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url()).env("s3proxy_cache_max_age", "7").start();
+    let answer = gateway.object("sky/a.png");
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=7"));
+}
+
+#[test]
+fn a_taken_port_ends_the_start_with_a_clear_message() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = holder.local_addr().expect("an address").to_string();
+    let run = Setup::new("http://127.0.0.1:9").env("S3PROXY_LISTEN", &address).run();
+    assert!(!run.status.success(), "{run:?}");
+    let shown = format!("{}{}", run.stdout, run.stderr);
+    assert!(shown.contains(&address), "{shown}");
+    assert!(!shown.contains("panicked"), "{shown}");
+}
+
+#[test]
+fn serve_takes_the_file_as_an_argument() {
+    let spy = Faulty::spy();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("own.yaml");
+    std::fs::write(&path, "cache_max_age: 5\n").expect("written");
+    let path = path.to_str().expect("UTF-8");
+    let gateway = Setup::new(&spy.url()).args(&["serve", "--config", path]).start();
+    let answer = gateway.object("sky/a.png");
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=5"));
+}
+
+#[test]
+fn help_version_and_completions_are_for_people() {
+    let shown = |args: &[&str]| {
+        let run = Setup::bare().args(args).run();
+        assert!(run.status.success(), "{args:?}: {run:?}");
+        run.stdout
+    };
+    assert_eq!(shown(&["--version"]).trim(), format!("s3proxy {}", env!("CARGO_PKG_VERSION")));
+    let help = shown(&["--help"]);
+    for command in ["serve", "config", "check"] {
+        assert!(help.contains(command), "{command} in {help}");
+    }
+    assert!(shown(&["serve", "--help"]).contains("--config"));
+    let run = Setup::bare().args(&["--no-such-flag"]).run();
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+}
+
+#[test]
+fn check_tells_whether_a_profile_works() {
+    let origin = crate::origin::Origin::start();
+    origin.put("a.png", "tile");
+    let setup = Setup::new(&origin.url()).profile("hips", &origin.url());
+    let good = setup.clone().args(&["check", "hips@sky/a.png"]).run();
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    let missing = setup.clone().args(&["check", "hips@sky/missing.png"]).run();
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    let wrong = setup.clone().env("AWS_SECRET_ACCESS_KEY", "wrong");
+    let wrong = wrong.args(&["check", "--json", "sky/a.png"]).run();
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    let report: Value = serde_json::from_str(&wrong.stdout).expect("JSON on stdout");
+    assert!(report.to_string().contains("SignatureDoesNotMatch"), "{report}");
+    for run in [&good, &missing, &wrong] {
+        assert!(!format!("{}{}", run.stdout, run.stderr).contains("canary"), "{run:?}");
+    }
+}

@@ -1,0 +1,458 @@
+//! The gateway under test: the real binary with its own port, folder, environment and log.
+//!
+//! A warning or error in the log that a test did not ask for with [`Gateway::expect_log`] fails
+//! the test when the gateway is dropped.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::{self, Answer, Client, PATIENCE};
+use crate::log::{Line, Log};
+
+pub(crate) const ACCESS_KEY: &str = "AKIDE2EXAMPLE";
+/// The canary: it must never be seen outside the gateway.
+pub(crate) const SECRET_KEY: &str = "canary/SecretKey+OfTheSuite/0123456789";
+
+/// What a gateway is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    env: BTreeMap<String, String>,
+    yaml: Value,
+    ini: String,
+    args: Vec<String>,
+    tolerated: Vec<&'static str>,
+    /// In place of a port of its own on 127.0.0.1.
+    listen: Option<SocketAddr>,
+    unnamed: bool,
+    /// Another process answers at first.
+    takes_over: bool,
+}
+
+impl Setup {
+    /// Serves, with the environment alone, objects of the store at this URL.
+    pub(crate) fn new(store: &str) -> Self {
+        Self::bare()
+            .env("S3_ENDPOINT_URL", store)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    }
+
+    /// Nothing but a port and the production log.
+    pub(crate) fn bare() -> Self {
+        let nothing = Self {
+            env: BTreeMap::new(),
+            yaml: Value::Null,
+            ini: String::new(),
+            args: Vec::new(),
+            tolerated: Vec::new(),
+            listen: None,
+            unnamed: false,
+            takes_over: false,
+        };
+        // The default profile is Amazon's own, whose name many machines cannot look up.
+        nothing.env("S3PROXY_PROFILE", "production").tolerate("s3.us-east-1.amazonaws.com")
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// Lays these settings over the configuration file, which exists only if this is called.
+    pub(crate) fn yaml(mut self, settings: Value) -> Self {
+        merge(&mut self.yaml, settings);
+        self
+    }
+
+    /// Adds a section to the credentials file, which exists only if this is called.
+    pub(crate) fn ini(mut self, section: &str) -> Self {
+        self.ini.push_str(section);
+        self.ini.push('\n');
+        self
+    }
+
+    /// A named profile with keys in the credentials file.
+    pub(crate) fn profile(self, name: &str, url: &str) -> Self {
+        self.env(&format!("LSST_RESOURCES_S3_PROFILE_{name}"), url).ini(&format!(
+            "[{name}]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+        ))
+    }
+
+    /// Further settings of a named profile, from the configuration file.
+    pub(crate) fn profile_settings(self, name: &str, settings: &Value) -> Self {
+        self.yaml(json!({"profiles": {name: settings}}))
+    }
+
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.args = args.iter().map(|&a| a.to_owned()).collect();
+        self
+    }
+
+    pub(crate) fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.parse().expect("an address with port"));
+        self
+    }
+
+    /// Starts where another gateway serves, and is ready when it has taken its place.
+    pub(crate) fn takes_over(mut self, other: &Gateway) -> Self {
+        self.listen = Some(other.address);
+        self.takes_over = true;
+        self.args(&["serve", "--upgrade"])
+    }
+
+    /// Leaves `S3PROXY_NAME` unset, by which the harness knows its own gateway.
+    pub(crate) fn unnamed(mut self) -> Self {
+        self.unnamed = true;
+        self
+    }
+
+    /// Lines that hold this text are no reason to fail the test.
+    pub(crate) fn tolerate(mut self, text: &'static str) -> Self {
+        self.tolerated.push(text);
+        self
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(self) -> Gateway {
+        const ATTEMPTS: usize = 3;
+        for attempt in 1..=ATTEMPTS {
+            match self.try_start() {
+                Ok(gateway) => return gateway,
+                Err(NotServing::PortTaken) if attempt < ATTEMPTS => {}
+                Err(NotServing::PortTaken) => panic!("no free port in {ATTEMPTS} attempts"),
+                Err(NotServing::Ended { status, log }) => panic!("ended at start: {status}\n{log}"),
+                Err(NotServing::Silent { log }) => panic!("not serving: {self:#?}\n{log}"),
+            }
+        }
+        unreachable!("the loop ends in its last attempt")
+    }
+
+    fn try_start(&self) -> Result<Gateway, NotServing> {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let own = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let address = self.listen.unwrap_or_else(own);
+        let name = format!("e2e-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
+        let mut setup = self.clone().env("S3PROXY_LISTEN", &address.to_string());
+        let name = if self.unnamed {
+            "s3proxy".to_owned()
+        } else {
+            setup.env.entry("S3PROXY_NAME".to_owned()).or_insert(name).clone()
+        };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut child = setup.command(dir.path()).spawn().expect("the binary starts");
+        let log = Log::follow(
+            child.stdout.take().expect("stdout is piped"),
+            child.stderr.take().expect("stderr is piped"),
+        );
+        let mut gateway = Gateway {
+            child,
+            address,
+            log,
+            tolerated: self.tolerated.clone(),
+            folder: dir,
+            ended: None,
+        };
+        gateway.wait_until_serving(&name, self.takes_over)?;
+        Ok(gateway)
+    }
+
+    /// Runs the binary to its end, for commands that end by themselves.
+    pub(crate) fn run(self) -> Finished {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut command = self.command(dir.path());
+        let mut child = command.spawn().expect("the binary starts");
+        let read = |stream: Box<dyn Read + Send>| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                let mut stream = stream;
+                stream.read_to_string(&mut text).expect("output of UTF-8");
+                text
+            })
+        };
+        let stdout = read(Box::new(child.stdout.take().expect("stdout is piped")));
+        let stderr = read(Box::new(child.stderr.take().expect("stderr is piped")));
+        let status = wait(&mut child, PATIENCE);
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
+        let Some(status) = status else {
+            panic!("still running after {PATIENCE:?}\n{stdout}\n{stderr}")
+        };
+        Finished { status, stdout, stderr, folder: dir }
+    }
+
+    /// The command with its files written and nothing of our own environment.
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
+        command.env_clear().args(&self.args).current_dir(dir);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if !self.ini.is_empty() {
+            let path = dir.join("aws-credentials.ini");
+            std::fs::write(&path, &self.ini).expect("the credentials file is written");
+            command.env("AWS_SHARED_CREDENTIALS_FILE", path);
+        }
+        if !self.yaml.is_null() {
+            let path = dir.join("s3proxy.yaml");
+            let text = serde_json::to_string_pretty(&self.yaml).expect("JSON, which is YAML too");
+            std::fs::write(&path, text).expect("the configuration file is written");
+            command.env("S3PROXY_CONFIG", path);
+        }
+        command.envs(&self.env);
+        command
+    }
+}
+
+/// A run that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// Kept until the assertions are done: messages name files in it.
+    #[expect(dead_code, reason = "held for its Drop")]
+    folder: TempDir,
+}
+
+#[derive(Debug)]
+enum NotServing {
+    PortTaken,
+    Ended { status: ExitStatus, log: String },
+    Silent { log: String },
+}
+
+/// A running gateway. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Log,
+    tolerated: Vec<&'static str>,
+    #[expect(dead_code, reason = "held for its Drop")]
+    folder: TempDir,
+    ended: Option<ExitStatus>,
+}
+
+impl Gateway {
+    fn wait_until_serving(&mut self, name: &str, takes_over: bool) -> Result<(), NotServing> {
+        let deadline = Instant::now() + if takes_over { 3 * PATIENCE } else { PATIENCE };
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                self.ended = Some(status);
+                self.log.until_end();
+                let log = self.log.text();
+                let taken = log.to_ascii_lowercase().contains("in use");
+                return Err(if taken {
+                    NotServing::PortTaken
+                } else {
+                    NotServing::Ended { status, log }
+                });
+            }
+            if TcpStream::connect_timeout(&self.address, PATIENCE).is_ok() {
+                let mut client = self.connect();
+                client.request("GET", "/", &[("Connection", "close")]);
+                // No answer: the start looks whether the port is free by listening on it.
+                if let Some(answer) = client.answer("GET") {
+                    assert_eq!(answer.status(), 200, "{answer:?}");
+                    if answer.json()["name"] == name {
+                        return Ok(());
+                    }
+                    if !takes_over {
+                        return Err(NotServing::PortTaken);
+                    }
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(NotServing::Silent { log: self.log.text() })
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        client::send(self.address, method, path, headers)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[])
+    }
+
+    /// GET of an object: `bucket/key` as it stands in a URL.
+    pub(crate) fn object(&self, tail: &str) -> Answer {
+        self.get(&format!("/s3proxy/s3/{tail}"))
+    }
+
+    pub(crate) fn object_with(&self, tail: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", &format!("/s3proxy/s3/{tail}"), headers)
+    }
+
+    /// The most memory it has held so far, bytes.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the status of our own child");
+        let line =
+            status.lines().find_map(|l| l.strip_prefix("VmHWM:").or(l.strip_prefix("VmRSS:")));
+        let kibibytes = line.and_then(|l| l.split_whitespace().next()?.parse::<usize>().ok());
+        kibibytes.expect("a number of kB") * 1024
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        // The shell's own `kill`: the program of that name is missing on small systems.
+        let command = format!("kill -{signal} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &command]).status().expect("a shell");
+        assert!(status.success(), "{command}");
+    }
+
+    /// Waits for the end; panics with the log when it does not come.
+    pub(crate) fn await_end(&mut self, within: Duration) -> ExitStatus {
+        let Some(status) = wait(&mut self.child, within) else {
+            panic!("still running after {within:?}")
+        };
+        self.ended = Some(status);
+        self.log.until_end();
+        status
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for a line that fits, takes it out of the ones to judge, and returns it.
+    pub(crate) fn expect_log(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.log.expect(what, fits)
+    }
+
+    /// The one line about the request that this answer belongs to.
+    pub(crate) fn line_of(&self, answer: &Answer) -> Value {
+        self.line_of_id(answer.request_id())
+    }
+
+    pub(crate) fn line_of_id(&self, id: &str) -> Value {
+        self.expect_log(&format!("request_id {id}"), |line| {
+            line["request_id"] == id && line.get("httpRequest").is_some()
+        })
+    }
+
+    /// Every line so far, after all that was logged has arrived.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.settle_log();
+        self.log.lines()
+    }
+
+    /// Everything written so far, both streams.
+    pub(crate) fn log_text(&self) -> String {
+        self.settle_log();
+        self.log.text()
+    }
+
+    /// A request whose log line tells that everything before it has been written.
+    fn settle_log(&self) {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        if self.ended.is_some() {
+            return;
+        }
+        let id = format!("settle-{}", SERIAL.fetch_add(1, Ordering::Relaxed));
+        self.send("GET", "/no-such-route", &[("X-Request-ID", &id)]);
+        self.line_of_id(&id);
+    }
+
+    /// Fails on warnings and errors that no test step expected.
+    pub(crate) fn assert_log_clean(&self) {
+        self.settle_log();
+        let unexpected = self.log.unexpected(&self.tolerated);
+        assert!(unexpected.is_empty(), "unexpected in the log: {unexpected:#?}");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the gateway at {} ---\n{}", self.address, self.log.text());
+        } else if self.ended.is_none() && !self.is_running() {
+            self.log.until_end();
+            panic!("the gateway ended by itself:\n{}", self.log.text());
+        }
+        let clean = if std::thread::panicking() {
+            Ok(())
+        } else {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.assert_log_clean()))
+        };
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if let Err(panic) = clean {
+            eprintln!("--- log of the gateway at {} ---\n{}", self.address, self.log.text());
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(status) = child.try_wait().expect("our own child") {
+            return Some(status);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port outside the range the kernel hands out by itself, so that nobody else picks it between
+/// our look and the gateway's bind.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    const FIRST: u32 = 12_000;
+    const SPAN: u32 = 20_000;
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let given = given.get_or_insert_default();
+    let start = std::process::id().wrapping_mul(7919);
+    for step in 0..SPAN {
+        let port = u16::try_from(FIRST + start.wrapping_add(step) % SPAN).expect("below 32000");
+        if given.insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port")
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// Reads lines of a stream to its end.
+pub(crate) fn each_line(stream: impl Read, mut take: impl FnMut(String)) {
+    for line in BufReader::new(stream).split(b'\n') {
+        let Ok(line) = line else { return };
+        take(String::from_utf8_lossy(&line).into_owned());
+    }
+}

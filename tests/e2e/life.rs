@@ -1,0 +1,208 @@
+//! The end: SIGTERM with its lame duck and drain, SIGINT at once, SIGQUIT for an upgrade.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::{Client, Ending, Fate, PATIENCE};
+use crate::faulty::{self, Faulty, Gate, Step};
+use crate::gateway::{Gateway, Setup};
+
+fn short_lived(store: &str, lame_duck: &str, grace: &str) -> Setup {
+    Setup::new(store).yaml(json!({"server": {"lame_duck": lame_duck, "grace_period": grace}}))
+}
+
+/// A store that holds every answer back until the gate opens.
+fn held(gate: &Gate) -> Faulty {
+    Faulty::always([vec![Step::Wait(gate.clone())], faulty::object(b"tile")].concat())
+}
+
+fn waiting_client(gateway: &Gateway, id: &str) -> Client {
+    let mut client = gateway.connect();
+    client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", id)]);
+    client
+}
+
+#[test]
+fn a_lame_duck_still_serves_and_says_it_is_well() {
+    let spy = Faulty::spy();
+    let mut gateway = short_lived(&spy.url(), "2s", "1s").start();
+    gateway.signal("TERM");
+    let began = Instant::now();
+    let mut served = 0;
+    while began.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(gateway.get("/").status(), 200);
+        assert_eq!(gateway.object("sky/a.png").text(), "tile");
+        served += 1;
+    }
+    assert!(served > 5, "{served}");
+    assert!(gateway.is_running());
+    let status = gateway.await_end(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    gateway.assert_log_clean();
+}
+
+#[test]
+fn what_is_in_flight_at_sigterm_is_finished() {
+    let gate = Gate::new();
+    let upstream = held(&gate);
+    let mut gateway = short_lived(&upstream.url(), "0s", "8s").start();
+    let mut waiting: Vec<_> =
+        (0..8).map(|i| waiting_client(&gateway, &format!("held-{i}"))).collect();
+    upstream.await_requests(8);
+    gateway.signal("TERM");
+    // The listener closes; those already inside wait for the store.
+    let deadline = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(gateway.address).is_ok() {
+        assert!(Instant::now() < deadline, "still accepting without a lame duck");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(gateway.is_running());
+    gate.open();
+    for client in &mut waiting {
+        let answer = client.answer("GET").expect("an answer");
+        assert_eq!((answer.status(), answer.text()), (200, "tile"));
+        assert_eq!(answer.ending, Ending::Whole);
+        assert_ne!(client.fate(PATIENCE), Fate::Open, "kept open by a process that ends");
+    }
+    let status = gateway.await_end(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    gateway.assert_log_clean();
+}
+
+#[test]
+fn a_drained_process_ends_without_sitting_out_its_grace() {
+    let spy = Faulty::spy();
+    let mut gateway = short_lived(&spy.url(), "0s", "20s").start();
+    let mut idle: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
+    for client in &mut idle {
+        assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
+    }
+    let began = Instant::now();
+    gateway.signal("TERM");
+    let status = gateway.await_end(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    for client in &mut idle {
+        assert_ne!(client.fate(PATIENCE), Fate::Open);
+    }
+    gateway.assert_log_clean();
+}
+
+#[test]
+fn what_does_not_end_within_the_grace_is_cut() {
+    let gate = Gate::new();
+    let upstream = held(&gate);
+    let mut gateway = short_lived(&upstream.url(), "0s", "1s").tolerate("").start();
+    let mut client = waiting_client(&gateway, "stuck");
+    upstream.await_requests(1);
+    let began = Instant::now();
+    gateway.signal("TERM");
+    let status = gateway.await_end(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(8), "{took:?}");
+    assert!(client.answer("GET").is_none_or(|answer| answer.status() >= 500));
+    gate.open();
+}
+
+#[test]
+fn a_large_download_survives_sigterm_whole() {
+    let gate = Gate::new();
+    let total = 4 << 20;
+    let length = total.to_string();
+    let upstream = Faulty::always(vec![
+        faulty::head(200, &[("Content-Length", &length)]),
+        Step::Flood(total / 2),
+        Step::Wait(gate.clone()),
+        Step::Flood(total / 2),
+    ]);
+    let mut gateway = short_lived(&upstream.url(), "0s", "8s").start();
+    let mut client = waiting_client(&gateway, "large");
+    let head = client.head().expect("a head");
+    gateway.signal("TERM");
+    gate.open();
+    let (body, ending) = client.body(&head, "GET");
+    assert_eq!((body.len(), ending), (total, Ending::Whole));
+    assert_eq!(gateway.await_end(PATIENCE).code(), Some(0));
+    gateway.assert_log_clean();
+}
+
+#[test]
+fn sigint_ends_at_once() {
+    let gate = Gate::new();
+    let upstream = held(&gate);
+    let mut gateway = short_lived(&upstream.url(), "60s", "60s").tolerate("").start();
+    let _client = waiting_client(&gateway, "cut");
+    upstream.await_requests(1);
+    let began = Instant::now();
+    gateway.signal("INT");
+    gateway.await_end(PATIENCE);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    gate.open();
+}
+
+#[test]
+fn sigint_ends_a_lame_duck_at_once() {
+    let spy = Faulty::spy();
+    let mut gateway = short_lived(&spy.url(), "60s", "60s").tolerate("").start();
+    gateway.signal("TERM");
+    assert_eq!(gateway.get("/").status(), 200);
+    let began = Instant::now();
+    gateway.signal("INT");
+    gateway.await_end(PATIENCE);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_upgrade_loses_no_request() {
+    let spy = Faulty::spy();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("upgrade.sock");
+    let setup = Setup::new(&spy.url()).yaml(json!({"server": {
+        "upgrade_sock": socket.to_str().expect("UTF-8"),
+        "lame_duck": "0s",
+        "grace_period": "5s",
+    }}));
+    let mut old = setup.clone().tolerate("").start();
+    let new = setup.tolerate("").takes_over(&old);
+    let upgraded = std::sync::atomic::AtomicBool::new(false);
+    let new = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            let new = new.start();
+            upgraded.store(true, std::sync::atomic::Ordering::Release);
+            new
+        });
+        old.signal("QUIT");
+        let mut served = 0;
+        while !upgraded.load(std::sync::atomic::Ordering::Acquire) {
+            assert_eq!(old.get("/s3proxy/s3/sky/a.png").text(), "tile");
+            served += 1;
+        }
+        assert!(served > 0);
+        starting.join().expect("the new process serves")
+    });
+    let status = old.await_end(2 * PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(new.object("sky/a.png").text(), "tile");
+}
+
+#[test]
+fn a_panic_free_life_under_aborts() {
+    let upstream = Faulty::scripted(|_, nth| match nth % 3 {
+        0 => faulty::object(&vec![b'x'; 200_000]),
+        1 => vec![Step::Close],
+        _ => vec![faulty::head(200, &[("Content-Length", "9999")]), Step::Reset],
+    });
+    let gateway = Setup::new(&upstream.url()).tolerate("s3://sky").tolerate("pstream").start();
+    for nth in 0..60 {
+        let mut client = waiting_client(&gateway, &format!("abort-{nth}"));
+        if nth % 2 == 0 {
+            let _ = client.head();
+        }
+    }
+    let log = gateway.log_text();
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(gateway.get("/").status(), 200);
+}

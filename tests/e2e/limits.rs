@@ -1,0 +1,152 @@
+//! What one client may cost: time for its headers, their size, idle connections.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::{Client, Fate, PATIENCE};
+use crate::faulty::Faulty;
+use crate::gateway::{Gateway, Setup};
+
+const DEADLINE: Duration = Duration::from_secs(1);
+
+fn hasty(store: &str) -> Gateway {
+    Setup::new(store)
+        .yaml(json!({"downstream": {"header_timeout": "1s", "header_max_bytes": 8192}}))
+        .tolerate("\"status\":4")
+        .tolerate("\"status\": 4")
+        .start()
+}
+
+/// Sends a header byte by byte and tells after how long the gateway put an end to it.
+fn trickle(client: &mut Client) -> Duration {
+    let began = Instant::now();
+    client.send("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: gateway.test\r\nX-Slow: ");
+    while began.elapsed() < PATIENCE {
+        client.try_send(b"x");
+        if client.fate(Duration::from_millis(50)) != Fate::Open {
+            return began.elapsed();
+        }
+        if client.leftover().starts_with(b"HTTP/1.1 ") {
+            let status = client.head().expect("a head").status;
+            assert!(matches!(status, 400 | 408), "{status}");
+            assert_ne!(client.fate(PATIENCE), Fate::Open, "refused, yet kept");
+            return began.elapsed();
+        }
+    }
+    panic!("still trickling after {PATIENCE:?}")
+}
+
+#[test]
+fn a_trickled_header_is_cut_at_the_deadline() {
+    let spy = Faulty::spy();
+    let gateway = hasty(&spy.url());
+    let took = trickle(&mut gateway.connect());
+    assert!(took >= DEADLINE.mul_f32(0.8) && took < DEADLINE * 3, "{took:?}");
+    assert_eq!(spy.count(), 0);
+}
+
+#[test]
+fn the_deadline_counts_anew_for_every_request_and_not_while_idle() {
+    let spy = Faulty::spy();
+    let gateway = hasty(&spy.url());
+    let mut client = gateway.connect();
+    assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
+    // Idle for longer than the header deadline: time itself is what is tested.
+    assert_eq!(client.fate(DEADLINE.mul_f32(1.5)), Fate::Open, "idle connections are kept");
+    assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
+    let took = trickle(&mut client);
+    assert!(took >= DEADLINE.mul_f32(0.8) && took < DEADLINE * 3, "{took:?}");
+    assert_eq!(spy.count(), 2);
+}
+
+#[test]
+fn a_header_in_two_pieces_within_the_deadline_is_fine() {
+    let spy = Faulty::spy();
+    let gateway = hasty(&spy.url());
+    let mut client = gateway.connect();
+    client.send("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHo");
+    assert_eq!(client.fate(Duration::from_millis(100)), Fate::Open);
+    client.send("st: gateway.test\r\n\r");
+    assert_eq!(client.fate(Duration::from_millis(100)), Fate::Open);
+    client.send("\n");
+    assert_eq!(client.answer("GET").expect("an answer").status(), 200);
+}
+
+#[test]
+fn a_header_larger_than_allowed_is_refused() {
+    let spy = Faulty::spy();
+    let gateway = hasty(&spy.url());
+    let value = "v".repeat(20_000);
+    let many: String = (0..1000).map(|i| format!("X-{i}: {}\r\n", "v".repeat(20))).collect();
+    for request in [
+        format!("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: a.test\r\nX-Big: {value}\r\n\r\n"),
+        format!("GET /s3proxy/s3/sky/a.png?{value} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        format!("GET /s3proxy/s3/sky/{value}.png HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        format!("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: a.test\r\n{many}\r\n"),
+    ] {
+        let mut client = gateway.connect();
+        client.send(&request);
+        if let Some(answer) = client.answer("GET") {
+            assert!(matches!(answer.status(), 400 | 414 | 431), "{answer:?}");
+            assert_ne!(client.fate(PATIENCE), Fate::Open, "refused, yet kept");
+        }
+    }
+    assert_eq!(spy.count(), 0);
+}
+
+#[test]
+fn a_header_that_never_ends_is_refused_at_the_limit() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url())
+        .yaml(json!({"downstream": {"header_max_bytes": 8192}}))
+        .tolerate("\"status\":4")
+        .start();
+    let mut client = gateway.connect();
+    client.send("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: gateway.test\r\nX-Big: ");
+    let mut sent = 0;
+    let block = vec![b'v'; 16 * 1024];
+    while client.fate(Duration::from_millis(20)) == Fate::Open && client.leftover().is_empty() {
+        assert!(sent < 2 * 1024 * 1024, "{sent} bytes of one header were taken");
+        client.try_send(&block);
+        sent += block.len();
+    }
+    assert_eq!(spy.count(), 0);
+}
+
+#[test]
+fn a_large_header_below_the_limit_is_fine() {
+    let spy = Faulty::spy();
+    let gateway = hasty(&spy.url());
+    let value = "v".repeat(6000);
+    assert_eq!(gateway.object_with("sky/a.png", &[("X-Big", &value)]).status(), 200);
+    let default = Setup::new(&spy.url()).start();
+    let value = "v".repeat(12_000);
+    assert_eq!(default.object_with("sky/a.png", &[("Cookie", &value)]).status(), 200);
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let spy = Faulty::spy();
+    let gateway =
+        Setup::new(&spy.url()).yaml(json!({"downstream": {"keepalive_timeout": "1s"}})).start();
+    let mut client = gateway.connect();
+    let began = Instant::now();
+    assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
+    assert_ne!(client.fate(PATIENCE), Fate::Open);
+    let took = began.elapsed();
+    assert!(took >= DEADLINE.mul_f32(0.8) && took < DEADLINE * 4, "{took:?}");
+}
+
+#[test]
+fn many_idle_connections_do_not_keep_others_out() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url()).start();
+    let idle: Vec<_> = (0..200).map(|_| gateway.connect()).collect();
+    for mut client in (0..100).map(|_| gateway.connect()) {
+        client.send("GET / HTTP/1.1\r\nHost: half");
+    }
+    assert_eq!(gateway.object("sky/a.png").status(), 200);
+    assert_eq!(gateway.get("/").status(), 200);
+    drop(idle);
+}

@@ -1,0 +1,58 @@
+//! The gateway as its users meet it: the real binary, raw sockets, and stores that verify, spy or
+//! misbehave.
+//!
+//! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3 with
+//! signatures checked) and [`faulty`] (scripted). Everything below them is tests.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy knows test functions as tests, not what they call"
+)]
+
+#[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
+#[path = "../support/store.rs"]
+mod store;
+
+mod client;
+mod faulty;
+mod gateway;
+mod log;
+mod origin;
+
+// Whether the tools above can tell right from wrong.
+mod harness;
+// What the gateway says by itself: metadata, documentation, redirects, refusals, order of checks.
+mod routes;
+// Answers with an object: status, headers, bytes, HEAD, HTTP/1.0.
+mod objects;
+// Which keys are served, and as what.
+mod media_types;
+// Which URL names which object.
+mod keys;
+// What passes between client and store, and request ids.
+mod headers;
+// Preconditions and ranges.
+mod conditionals;
+// Pages of other origins.
+mod cors;
+// Raw requests no polite client sends.
+mod hygiene;
+// What one client may cost.
+mod limits;
+// A store that fails before its answer.
+mod faults;
+// Bodies on their way, and one store beside another.
+mod streams;
+// How the store is asked.
+mod signing;
+// The log.
+mod logs;
+// Start: configuration, warnings, the other commands.
+mod configuration;
+// The end: signals.
+mod life;
+// Stores behind TLS.
+mod tls;
