@@ -143,6 +143,8 @@ impl ProxyHttp for Gateway {
         downstream.set_keepalive(keepalive);
         downstream.set_write_timeout(Some(self.downstream.write_timeout));
         downstream.set_pipelining_enabled(true);
+        // Interim answers of a store, such as 103, are not for the client.
+        downstream.set_ignore_info_resp(true);
         Ok(())
     }
 

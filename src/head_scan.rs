@@ -22,13 +22,22 @@ pub struct HeadScan {
     line_length: usize,
     in_request_line: bool,
     spaces: u8,
+    /// The last byte was a carriage return, which only a line feed may follow (section 2.2).
+    after_return: bool,
 }
 
 impl HeadScan {
     /// Heads (request line and fields together) may have `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, length: 0, line_length: 0, in_request_line: true, spaces: 0 }
+        Self {
+            max_bytes,
+            length: 0,
+            line_length: 0,
+            in_request_line: true,
+            spaces: 0,
+            after_return: false,
+        }
     }
 
     /// Whether a head has begun and not ended.
@@ -51,6 +60,9 @@ impl HeadScan {
             self.length += 1;
             if self.length > self.max_bytes {
                 return Scan::Bad { start, error: BadRequest::HeadersTooLarge };
+            }
+            if std::mem::replace(&mut self.after_return, byte == b'\r') && byte != b'\n' {
+                return Scan::Bad { start, error: BadRequest::RequestLine };
             }
             match byte {
                 b'\n' => {
@@ -111,9 +123,13 @@ mod tests {
 
     #[test]
     fn request_lines_a_parser_would_repair_are_bad() {
-        for line in
-            ["GET /a b HTTP/1.1", "GET /a#b HTTP/1.1", "GET /a\0b HTTP/1.1", "GET\t/ HTTP/1.1"]
-        {
+        for line in [
+            "GET /a b HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET /a\0b HTTP/1.1",
+            "GET\t/ HTTP/1.1",
+            "GET /a\rb HTTP/1.1",
+        ] {
             assert_eq!(
                 scan(&format!("{line}\r\n\r\n")),
                 Scan::Bad { start: 0, error: BadRequest::RequestLine },

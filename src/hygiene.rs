@@ -14,7 +14,8 @@ pub enum BadRequest {
     HostInvalid,
     /// Neither `/path` nor `http://host/path`.
     Target,
-    /// A request line with more than two spaces, a control character or a `#`.
+    /// A request line with more than two spaces, a control character or a `#`, or a carriage return
+    /// in the middle of a line.
     RequestLine,
     HeadersTooLarge,
     HeadersTooSlow,

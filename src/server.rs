@@ -15,6 +15,7 @@ use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
+use tokio::net::TcpSocket;
 
 use crate::config::Config;
 use crate::connection::GuardedProxy;
@@ -39,14 +40,15 @@ const MAX_ATTEMPTS: usize = 5;
 /// for it is over. `upgrade` takes over the sockets of a running process that gets SIGQUIT.
 ///
 /// # Errors
-/// When the address cannot be listened on.
-pub fn run(config: &Config, upgrade: bool) -> Result<(), ListenError> {
-    if !upgrade {
-        // Pingora would panic on a thread of its own; a look ahead gives a message instead.
-        std::net::TcpListener::bind(config.listen)
-            .map_err(|error| ListenError { address: config.listen, error })?;
-    }
+/// When the address cannot be listened on, or signals cannot be received.
+pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
     let lifecycle = Arc::new(Lifecycle::default());
+    let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck)
+        .map_err(StartError::Signals)?;
+    if !upgrade {
+        look_ahead(config.listen)
+            .map_err(|error| StartError::Listen { address: config.listen, error })?;
+    }
     let stores = Arc::new(Stores::new(&config.profiles));
     let server_conf = pingora_conf(config);
     let gateway = Gateway::new(config, Arc::clone(&stores), Arc::clone(&lifecycle));
@@ -70,30 +72,42 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), ListenError> {
     server.add_service(names);
 
     info!("s3proxy {VERSION} accepts requests on http://{}{}/", config.listen, config.path_prefix);
-    let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck);
     run_to_the_end(server, signals, &lifecycle);
     info!("s3proxy ends");
     Ok(())
 }
 
-/// The address is taken, or is none of this machine.
-#[derive(Debug)]
-pub struct ListenError {
-    pub address: SocketAddr,
-    pub error: std::io::Error,
+/// Whether the address can be bound: where it cannot, Pingora would panic on a thread of its own.
+/// Nothing listens yet, so that no client is taken in and dropped.
+fn look_ahead(address: SocketAddr) -> std::io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
 }
 
-impl std::fmt::Display for ListenError {
+/// Why nothing was started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address is taken, or is none of this machine.
+    Listen { address: SocketAddr, error: std::io::Error },
+    /// The signals that end the process cannot be received.
+    Signals(std::io::Error),
+}
+
+impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { address, error } = self;
-        write!(
-            f,
-            "cannot listen on {address}: {error}; --listen or S3PROXY_LISTEN names another address"
-        )
+        match self {
+            Self::Listen { address, error } => write!(
+                f,
+                "cannot listen on {address}: {error}; --listen or S3PROXY_LISTEN names another \
+                 address"
+            ),
+            Self::Signals(error) => write!(f, "signals cannot be received: {error}"),
+        }
     }
 }
 
-impl std::error::Error for ListenError {}
+impl std::error::Error for StartError {}
 
 /// Runs the server on a thread of its own, because it sleeps through its whole grace period even
 /// when nothing is left to wait for; this returns as soon as the last request has ended.

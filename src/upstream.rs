@@ -10,7 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{Profiles, UpstreamConfig};
 use crate::s3::endpoint::{Endpoint, Target};
-use crate::s3::profile::Profile;
+use crate::s3::profile::{Credentials, Profile};
 use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
 
@@ -56,10 +56,16 @@ impl Stores {
             })
         };
         let default = store(&profiles.default);
-        let named =
+        let named: BTreeMap<_, _> =
             profiles.named.iter().map(|(name, profile)| (name.clone(), store(profile))).collect();
-        let endpoints = endpoints.into_iter().map(|(_, addresses)| addresses).collect();
-        Self { default, named, endpoints }
+        let mut asked: Vec<Arc<EndpointAddresses>> = Vec::new();
+        for store in std::iter::once(&default).chain(named.values()) {
+            let usable = !matches!(store.profile.credentials, Credentials::Missing(_));
+            if usable && !asked.iter().any(|known| Arc::ptr_eq(known, &store.addresses)) {
+                asked.push(Arc::clone(&store.addresses));
+            }
+        }
+        Self { default, named, endpoints: asked }
     }
 
     /// The store a URL names; `None` names the default.
@@ -71,7 +77,7 @@ impl Stores {
         }
     }
 
-    /// The addresses to keep fresh.
+    /// The addresses to keep fresh: those of stores that can be asked.
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
         &self.endpoints

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -130,11 +130,17 @@ impl Gateway {
         let has_body = framed
             && object.upstream.ask != Ask::Length
             && !matches!(head.status.as_u16(), 204 | 304);
-        if !has_body && !is_head {
+        if !has_body && !is_head && object.upstream.ask != Ask::Length {
             return Err(give_up("the store's answer has no body to replace"));
         }
         let was_object = head.status.is_success();
         *head = answer_head(&answer)?;
+        if !has_body && !is_head {
+            // Without words, but the client's connection stays: readers of ranges meet 416 often.
+            head.remove_header(&CONTENT_TYPE);
+            head.insert_header(CONTENT_LENGTH, 0)?;
+            return Ok(());
+        }
         let answer = Bytes::from(answer.body);
         object.upstream.body = if was_object {
             BodyPlan::Cut { answer }

@@ -2,50 +2,75 @@
 //! while load balancers take notice.
 
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use log::{error, info};
+use log::info;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::lifecycle::Lifecycle;
 
-/// SIGTERM ends gently, SIGINT at once, SIGQUIT hands the sockets to a new process.
+/// A signal that ends the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// SIGTERM: gently.
+    Terminate,
+    /// SIGINT: at once.
+    Interrupt,
+    /// SIGQUIT: after handing the sockets to a new process.
+    Quit,
+}
+
+/// Waits for the end of the process.
 pub(super) struct LameDuck {
     lifecycle: Arc<Lifecycle>,
     time: Duration,
+    signals: Mutex<UnboundedReceiver<End>>,
 }
 
 impl LameDuck {
-    pub(super) fn new(lifecycle: Arc<Lifecycle>, time: Duration) -> Self {
-        Self { lifecycle, time }
+    /// Receives signals from here on, before any port is open: one that comes while the server
+    /// starts is kept for it.
+    pub(super) fn new(lifecycle: Arc<Lifecycle>, time: Duration) -> std::io::Result<Self> {
+        let (sender, receiver) = unbounded_channel();
+        let (registered, answer) = sync_channel(1);
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let _server_is_gone = match runtime {
+                Ok(runtime) => runtime.block_on(async {
+                    let signals = Signals::register();
+                    let _nobody_waits = registered.send(signals.as_ref().map(|_| ()).map_err(copy));
+                    if let Ok(signals) = signals {
+                        signals.forward(&sender).await;
+                    }
+                    Ok(())
+                }),
+                Err(error) => registered.send(Err(error)),
+            };
+        })?;
+        answer.recv().unwrap_or_else(|_| Err(std::io::Error::other("no answer")))?;
+        Ok(Self { lifecycle, time, signals: Mutex::new(receiver) })
     }
 
-    async fn wait(&self) -> std::io::Result<ShutdownSignal> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut quit = signal(SignalKind::quit())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(self.lame_duck(&mut interrupt).await),
-            _ = interrupt.recv() => {
-                info!("SIGINT: ending at once");
-                Ok(ShutdownSignal::FastShutdown)
-            }
-            _ = quit.recv() => {
-                info!("SIGQUIT: handing over to a new process");
-                self.lifecycle.start_draining();
-                Ok(ShutdownSignal::GracefulUpgrade)
-            }
-        }
-    }
-
-    async fn lame_duck(&self, interrupt: &mut Signal) -> ShutdownSignal {
+    /// Serves on for the lame-duck time; a SIGINT meanwhile ends it.
+    async fn lame_duck(&self, signals: &mut UnboundedReceiver<End>) -> ShutdownSignal {
         info!("SIGTERM: accepting requests for another {:?}, then ending", self.time);
         self.lifecycle.start_draining();
+        let interrupted = async {
+            while let Some(end) = signals.recv().await {
+                if end == End::Interrupt {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = tokio::time::sleep(self.time) => ShutdownSignal::GracefulTerminate,
-            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+            () = interrupted => ShutdownSignal::FastShutdown,
         }
     }
 }
@@ -53,12 +78,52 @@ impl LameDuck {
 #[async_trait]
 impl ShutdownSignalWatch for LameDuck {
     async fn recv(&self) -> ShutdownSignal {
-        match self.wait().await {
-            Ok(signal) => signal,
-            Err(error) => {
-                error!("signals cannot be received, ending: {error}");
+        let mut signals = self.signals.lock().await;
+        match signals.recv().await {
+            Some(End::Terminate) => self.lame_duck(&mut signals).await,
+            Some(End::Quit) => {
+                info!("SIGQUIT: handing over to a new process");
+                self.lifecycle.start_draining();
+                ShutdownSignal::GracefulUpgrade
+            }
+            Some(End::Interrupt) | None => {
+                info!("SIGINT: ending at once");
                 ShutdownSignal::FastShutdown
             }
         }
     }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    fn register() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    async fn forward(mut self, sender: &UnboundedSender<End>) {
+        loop {
+            let end = tokio::select! {
+                _ = self.terminate.recv() => End::Terminate,
+                _ = self.interrupt.recv() => End::Interrupt,
+                _ = self.quit.recv() => End::Quit,
+            };
+            if sender.send(end).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// An error can be told in one place only; this tells it in another.
+fn copy(error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), error.to_string())
 }
