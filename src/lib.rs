@@ -13,6 +13,7 @@
 
 pub mod access_log;
 pub mod answer;
+pub mod check;
 pub mod config;
 pub mod connection;
 pub mod cors;
