@@ -157,7 +157,8 @@ impl Request {
     /// `GET https://host/path` with the names of the headers; never a value that is secret.
     pub(super) fn describe(&self, tls: bool) -> String {
         let scheme = if tls { "https" } else { "http" };
-        let names: Vec<&str> = self.head.headers.keys().map(HeaderName::as_str).collect();
+        let mut names: Vec<&str> = self.head.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
         let authorization = self.head.headers.get(http::header::AUTHORIZATION);
         let signed = authorization
             .and_then(|value| {
@@ -202,11 +203,11 @@ fn unsigned(target: &Target) -> Result<Box<RequestHeader>, AskError> {
 }
 
 impl Asker<'_> {
-    /// Connects with TLS; the protocol's version, such as `TLSv1.3`.
+    /// Connects with TLS; the version, such as `TLSv1.3`.
     pub(super) async fn secure(&self, target: &Target) -> Result<String, AskError> {
         let stream = self.connect(target, true).await?;
         let digest = stream.get_ssl_digest();
-        Ok(digest.map_or_else(|| "TLS".to_owned(), |digest| digest.version.to_string()))
+        Ok(digest.map_or_else(|| "TLS".to_owned(), |digest| digest.version.replace('_', ".")))
     }
 
     /// Whether the port answers HTTP without TLS. No credentials are sent.
@@ -248,7 +249,7 @@ impl Asker<'_> {
     async fn connect(&self, target: &Target, tls: bool) -> Result<Stream, AskError> {
         let limit = self.deadline.at_most(self.upstream.connect_timeout);
         let peer = upstream::peer(self.socket, tls, target, self.upstream, limit);
-        Ok(in_time(limit, self.connector.new_stream(&peer)).await??)
+        Ok(in_time(limit, Box::pin(self.connector.new_stream(&peer))).await??)
     }
 
     async fn head(

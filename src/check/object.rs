@@ -11,7 +11,7 @@ use crate::check::deadline::Deadline;
 use crate::check::named::read;
 use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
 use crate::check::reach::reach;
-use crate::check::report::{Finding, Section, Step, Subject};
+use crate::check::report::{Finding, Section, State, Step, Subject};
 use crate::check::verdict::{Question, Reply, judge_denied};
 use crate::config::Config;
 use crate::mime::{StoredVerdict, Verdict};
@@ -277,9 +277,8 @@ fn allowed(profile: &Profile, bucket: &str) -> Finding {
     }
 }
 
+/// The fix stands with the step that failed.
 fn refused(refusal: &Refusal) -> Finding {
-    Finding::failed(
-        format!("{} {}", refusal.status(), refusal.cause()),
-        "see the failed step above",
-    )
+    let detail = format!("{} {}", refusal.status(), refusal.cause());
+    Finding { state: State::Failed, detail, fix: None }
 }

@@ -23,7 +23,7 @@ pub enum State {
 pub struct Finding {
     pub state: State,
     pub detail: String,
-    /// The likely remedy, for warnings and failures.
+    /// The likely remedy, for warnings and failures that no other step explains.
     pub fix: Option<String>,
 }
 

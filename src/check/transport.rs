@@ -83,7 +83,7 @@ pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding 
         );
     }
     let has = |word: &str| error.contains(word);
-    let (what, fix) = if has("UnknownIssuer") {
+    let (what, fix) = if has("UnknownIssuer") || has("BadSignature") {
         (
             "its certificate is signed by an authority that is not trusted",
             "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE) to the certificate of the store's \
@@ -199,6 +199,7 @@ mod tests {
         for (error, plain, fix) in [
             ("received corrupt message", true, "http:// in place of https://"),
             ("invalid peer certificate: UnknownIssuer", false, "upstream.ca_file"),
+            ("invalid peer certificate: BadSignature", false, "upstream.ca_file"),
             ("invalid peer certificate: certificate not valid for name \"h\"", false, "for h;"),
             ("invalid peer certificate: certificate expired: verification", false, "renew"),
             ("invalid peer certificate: certificate not valid yet: x", false, "clock"),

@@ -319,7 +319,7 @@ pub(super) fn judge_clock(store: Option<SystemTime>, now: SystemTime) -> Finding
         Ok(ahead) => (ahead, "ahead of"),
         Err(behind) => (behind.duration(), "behind"),
     };
-    let detail = format!("{} s {direction} the store's", difference.as_secs());
+    let detail = format!("this clock is {} s {direction} the store's", difference.as_secs());
     let fix = "set the clock that is wrong (NTP); stores refuse signatures from 15 minutes on";
     if difference > CLOCK_FAILURE {
         Finding::failed(detail, fix)
