@@ -8,7 +8,7 @@ use pingora::connectors::TransportConnector;
 use crate::check::ask::{Answer, AskError, Asker, Request, bucket_target, clock, service_target};
 use crate::check::deadline::Deadline;
 use crate::check::reach::reach;
-use crate::check::report::{Finding, Section, Step, Subject};
+use crate::check::report::{Finding, Section, State, Step, Subject};
 use crate::check::transport::{judge_no_answer, speaks_tls};
 use crate::check::verdict::{Question, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
@@ -88,9 +88,10 @@ impl ProfileCheck {
         let tls = profile.endpoint.tls;
         let asker = Asker { connector, socket, tls, upstream: &self.upstream, deadline };
         let (step, answer) = ask_step("request", asker, Question::Service, profile, target).await;
+        let is_refused = step.finding.state == State::Failed;
         steps.push(step);
         steps.push(clock_step(answer.as_ref()));
-        if answer.is_some() {
+        if !is_refused {
             self.bucket_steps(asker, steps).await;
         }
     }

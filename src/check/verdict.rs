@@ -13,6 +13,9 @@ const CLOCK_WARNING: Duration = Duration::from_secs(60);
 /// A clock that is off by more is a failure: stores refuse requests from 15 minutes on.
 const CLOCK_FAILURE: Duration = Duration::from_secs(5 * 60);
 
+/// The fix for an anonymous profile that is denied an object.
+const NOT_PUBLIC: &str = "make the bucket readable by everybody, or give the profile credentials";
+
 /// What a store was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
@@ -132,10 +135,17 @@ fn denied(question: Question, profile: &Profile, reply: &Reply) -> Finding {
         Question::Bucket if profile.missing_on_403 => {
             reply.ok("it may not be listed; missing keys are answered 404 (missing_on_403)")
         }
+        Question::Bucket if !is_signed(profile) => reply.warning(
+            "it may not be listed, so the store says 403 for missing keys too",
+            "let everybody list the bucket, or set missing_on_403: true in the profile",
+        ),
         Question::Bucket => reply.warning(
             "it may not be listed, so the store says 403 for missing keys too",
             "grant s3:ListBucket to the key, or set missing_on_403: true in the profile",
         ),
+        Question::Object if !is_signed(profile) => {
+            reply.failed("the object may not be read without credentials", NOT_PUBLIC)
+        }
         Question::Object => reply.failed(
             "the object may not be read",
             "grant s3:GetObject on the bucket to the profile's key",
@@ -156,6 +166,7 @@ pub(super) fn judge_denied(profile: &Profile, object: &Reply, bucket: &Reply) ->
             "there is no such bucket",
             "check the name of the bucket, and that it is in this store",
         ),
+        _ if !is_signed(profile) => denied(Question::Object, profile, object),
         (403, "AccessDenied") if profile.missing_on_403 => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
              tell which",

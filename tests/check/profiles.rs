@@ -49,8 +49,10 @@ async fn a_store_that_refuses_the_key_is_explained() {
         ("503 Slow Down", "SlowDown", "too busy", "try again"),
     ] {
         let store = Store::start(move |_| error(status, code)).await;
-        let report = all(&config(vec![hips(&store.url())])).await;
+        let buckets = Some(vec![WildMatch::new("bkt")]);
+        let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
         assert!(!report.is_well(), "{code}");
+        assert_eq!(store.requests().len(), 1, "its buckets would be refused as well");
         assert_step(step(&report, "hips", "request"), State::Failed, detail, fix);
     }
 }

@@ -120,6 +120,8 @@ fn some_answers_depend_on_what_was_asked() {
             "403 for missing",
             "missing_on_403",
         ),
+        (Bucket, anonymous(), reply(403, "AccessDenied"), Warning, "403 for missing", "everybody"),
+        (Object, anonymous(), reply(403, "AccessDenied"), Failed, "without cred", "everybody"),
         (Bucket, lenient(), reply(403, "AccessDenied"), Ok, "answered 404", ""),
         (Bucket, signed(), reply(404, ""), Failed, "no such bucket", "name of the bucket"),
         (Object, signed(), reply(200, ""), Ok, "has the object", ""),
@@ -147,6 +149,7 @@ fn a_denied_object_is_explained_by_its_bucket() {
         (signed(), denied(), "missing, or may not be read", "missing_on_403: true"),
         (lenient(), denied(), "missing, or may not be read", "spelling of the key"),
         (signed(), reply(404, "NoSuchBucket"), "no such bucket", "name of the bucket"),
+        (anonymous(), denied(), "may not be read without credentials", "everybody"),
         (signed(), reply(503, "SlowDown"), "may not be read", "s3:GetObject"),
     ] {
         assert_finding(&judge_denied(&profile, &denied(), &bucket), State::Failed, detail, fix);
