@@ -1,37 +1,106 @@
-//! `s3proxy check`: being written.
+//! `s3proxy check`: does it work, and if not, why? Asks the stores as the gateway would, and
+//! explains what it finds to the person who runs it.
+//!
+//! - [`check_all`] looks at every profile: its settings, its store's name, port, certificate and
+//!   clock, and whether the store knows the key.
+//! - [`check_object`] does for one object what the gateway does for its URL.
+//!
+//! The verdicts themselves are pure functions (`verdict`, `transport`, `named`); `reach` and `ask`
+//! do the asking. Each step has a deadline, so a check always ends.
 
+use std::sync::Arc;
+
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::tls::{
+    RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
+};
+
+use crate::check::object::ObjectCheck;
+use crate::check::profile::ProfileCheck;
+use crate::check::report::{Finding, Section, Step, Subject};
 use crate::config::Config;
 
-/// What was found.
-#[derive(Debug)]
-pub struct Report;
+pub use crate::check::report::Report;
 
-impl Report {
-    /// For a person.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        String::new()
-    }
+mod ask;
+mod deadline;
+mod named;
+mod object;
+mod profile;
+mod reach;
+pub mod report;
+mod transport;
+mod verdict;
 
-    /// For a machine.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        String::new()
+/// Checks every profile, all at the same time. `warnings` are those of the configuration, among
+/// them the orphans: credentials without endpoint and the reverse.
+pub async fn check_all(config: &Config, warnings: &[String]) -> Report {
+    let (certificates, connector) = connector(config);
+    let connector = connector.map(Arc::new);
+    let mut steps: Vec<Step> = warnings.iter().map(|warning| warning_step(warning)).collect();
+    if steps.is_empty() {
+        steps.push(Step::new("configuration", Finding::ok("nothing looks unintended")));
     }
-
-    /// Whether nothing failed.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        false
+    steps.push(certificates);
+    let mut sections = vec![Section { subject: Subject::Gateway, name: None, steps }];
+    let checks = config.profiles.iter().map(|profile| {
+        let check = ProfileCheck::new(config, profile, connector.clone());
+        (check.name(), tokio::spawn(check.run()))
+    });
+    for (name, task) in checks.collect::<Vec<_>>() {
+        sections.push(task.await.unwrap_or_else(|error| {
+            let finding = Finding::failed(
+                format!("the check itself failed: {error}"),
+                "report this to the authors of s3proxy",
+            );
+            let steps = vec![Step::new("request", finding)];
+            Section { subject: Subject::Profile, name, steps }
+        }));
     }
+    Report { sections }
 }
 
-/// Checks every profile.
-pub async fn check_all(_config: &Config, _warnings: &[String]) -> Report {
-    Report
+/// Does for one object what the gateway does for its URL. `object` is a URL of the gateway, the
+/// part of it behind `/s3/`, or an `s3://` name as messages and logs have it.
+pub async fn check_object(config: &Config, object: &str) -> Report {
+    let (certificates, connector) = connector(config);
+    let section = match connector {
+        Some(connector) => ObjectCheck::new(config, &connector).run(object).await,
+        None => Section { subject: Subject::Gateway, name: None, steps: vec![certificates] },
+    };
+    Report { sections: vec![section] }
 }
 
-/// Checks one object.
-pub async fn check_object(_config: &Config, _object: &str) -> Report {
-    Report
+fn warning_step(warning: &str) -> Step {
+    let fix = "see docs/configuration.md, and s3proxy config for where each value comes from";
+    Step::new("configuration", Finding::warning(warning, fix))
+}
+
+/// Pingora's connector as the gateway has it. It reads certificates when it is made, and panics
+/// where it cannot, so they are read here before.
+fn connector(config: &Config) -> (Step, Option<TransportConnector>) {
+    let mut trusted = RootCertStore::empty();
+    let ca_file = config.upstream.ca_file.as_ref();
+    let (read, place) = match ca_file {
+        Some(path) => (load_ca_file_into_store(path, &mut trusted), format!("{}", path.display())),
+        None => (load_platform_certs_incl_env_into_store(&mut trusted), "the system".to_owned()),
+    };
+    let is_readable = read.is_ok();
+    let tls = config.profiles.iter().any(|profile| profile.endpoint.tls);
+    let finding = match read {
+        Err(error) => Finding::failed(
+            format!("the trusted certificates of {place} cannot be read: {error}"),
+            "the gateway cannot start like this: correct upstream.ca_file, or SSL_CERT_FILE and \
+             SSL_CERT_DIR",
+        ),
+        Ok(()) if trusted.is_empty() && tls => Finding::failed(
+            format!("{place} has no trusted certificates, so no TLS store is believed"),
+            "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE), or install ca-certificates",
+        ),
+        Ok(()) => Finding::ok(format!("{} trusted, from {place}", trusted.len())),
+    };
+    let mut options = ConnectorOptions::new(1);
+    options.ca_file = ca_file.map(|path| path.to_string_lossy().into_owned());
+    let connector = is_readable.then(|| TransportConnector::new(Some(options)));
+    (Step::new("certificates", finding), connector)
 }

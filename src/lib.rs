@@ -9,7 +9,8 @@
 //! 4. [`answer`] decides what the store's answer means, by [`rfc9110`];
 //! 5. the object streams to the client, or [`refusal`] says why not; [`access_log`] notes it.
 //!
-//! [`config`] makes everything of this from files and variables, and [`server`] runs it.
+//! [`config`] makes everything of this from files and variables, [`server`] runs it, and [`check`]
+//! asks the stores as it would.
 
 pub mod access_log;
 pub mod answer;

@@ -1,0 +1,284 @@
+//! What becomes of a request for one object, step by step as the gateway takes them, and why.
+
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use pingora::connectors::TransportConnector;
+
+use crate::answer::{self, Ask, Decision};
+use crate::check::ask::{Answer, Asker, Request, bucket_target, clock};
+use crate::check::deadline::Deadline;
+use crate::check::named::read;
+use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
+use crate::check::reach::reach;
+use crate::check::report::{Finding, Section, State, Step, Subject};
+use crate::check::verdict::{Question, Reply, judge_denied};
+use crate::config::Config;
+use crate::mime::{StoredVerdict, Verdict};
+use crate::refusal::Refusal;
+use crate::rfc9110::forward::upstream_conditions;
+use crate::s3::address::ObjectAddress;
+use crate::s3::profile::{ContentTypeFrom, Credentials, Profile};
+
+/// The check of one object, with the steps made so far.
+pub(super) struct ObjectCheck<'a> {
+    config: &'a Config,
+    connector: &'a TransportConnector,
+    steps: Vec<Step>,
+}
+
+impl<'a> ObjectCheck<'a> {
+    pub(super) fn new(config: &'a Config, connector: &'a TransportConnector) -> Self {
+        Self { config, connector, steps: Vec::new() }
+    }
+
+    /// Runs every step, up to the first that ends the request.
+    pub(super) async fn run(mut self, argument: &str) -> Section {
+        let Config { path_prefix, bucket_validation, .. } = self.config;
+        let name = match read(argument, path_prefix, *bucket_validation) {
+            Ok(named) => {
+                let name = named.address.to_string();
+                self.note("address", address_finding(&named.address, named.was_cut));
+                match self.serve(&named.address).await {
+                    Ok(finding) => self.note("answer", finding),
+                    Err(refusal) => {
+                        let finding = refused(&refusal);
+                        self.note("answer", finding);
+                    }
+                }
+                name
+            }
+            Err(not_named) => {
+                self.note("address", not_named.finding);
+                // What follows may be the signature of a presigned URL.
+                argument.split(['?', '#']).next().unwrap_or_default().to_owned()
+            }
+        };
+        Section { subject: Subject::Object, name: Some(name), steps: self.steps }
+    }
+
+    fn note(&mut self, name: &'static str, finding: Finding) {
+        self.steps.push(Step::new(name, finding));
+    }
+
+    /// As the gateway admits a request: key, media type, profile, bucket, credentials.
+    async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
+        if address.key.is_empty() {
+            return Err(Refusal::ObjectNotFound);
+        }
+        let config = self.config;
+        let profile = config.profiles.get(address.profile.as_deref());
+        let by_key = profile.is_none_or(|p| p.content_type == ContentTypeFrom::Key);
+        let mut content_type = None;
+        if by_key {
+            match config.mime.verdict(&address.key) {
+                Verdict::Allowed(media_type) => {
+                    content_type = Some(media_type.clone());
+                    let shown = String::from_utf8_lossy(media_type.as_bytes());
+                    self.note("type", Finding::ok(format!("{shown}, by the name of the key")));
+                }
+                Verdict::Denied(media_type) => {
+                    self.note("type", denied_type(media_type));
+                    return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
+                }
+            }
+        }
+        let Some(profile) = profile else {
+            let known: Vec<&str> = config.profiles.named.keys().map(String::as_str).collect();
+            self.note("endpoint", unknown_profile(address, &known));
+            return Err(Refusal::ProfileUnknown);
+        };
+        let shared = profile.name.is_some() && profile.endpoint == config.profiles.default.endpoint;
+        self.note("endpoint", endpoint(profile, shared));
+        self.note("allowed", allowed(profile, &address.bucket));
+        if !profile.admits(&address.bucket) {
+            return Err(Refusal::BucketNotAllowed);
+        }
+        self.note("credentials", credentials(profile, false));
+        if matches!(profile.credentials, Credentials::Missing(_)) {
+            return Err(Refusal::CredentialsMissing);
+        }
+        self.ask_store(address, profile, content_type).await
+    }
+
+    async fn ask_store(
+        &mut self,
+        address: &ObjectAddress,
+        profile: &Profile,
+        content_type: Option<HeaderValue>,
+    ) -> Result<Finding, Refusal> {
+        let deadline = Deadline::start();
+        let upstream = &self.config.upstream;
+        let target =
+            profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
+        let reached =
+            reach(&profile.endpoint, &target, Some(self.connector), upstream, deadline).await;
+        self.steps.extend(reached.steps);
+        let socket = reached.socket?;
+        let tls = profile.endpoint.tls;
+        let connector = self.connector;
+        let asker = Asker { connector, socket, tls, upstream, deadline };
+
+        let started = Instant::now();
+        let request = Request::new(Question::Object, profile, target.clone(), clock());
+        let answer = match request {
+            Ok(request) => {
+                self.note("sent", Finding::ok(request.describe(tls)));
+                asker.ask(request).await
+            }
+            Err(error) => Err(error),
+        };
+        let took = started.elapsed();
+        let mut finding = judge_answer(asker, Question::Object, profile, &target, &answer).await;
+        let mut bucket_step = None;
+        if let Ok(answer) = &answer
+            && is_denied(&answer.reply)
+        {
+            let target = bucket_target(profile, &address.bucket);
+            let (step, bucket) = ask_step("bucket", asker, Question::Bucket, profile, target).await;
+            if let Some(bucket) = bucket {
+                finding = judge_denied(profile, &answer.reply, &bucket.reply);
+            }
+            bucket_step = Some(step);
+        }
+        self.steps.push(Step::timed("request", finding, took));
+        self.steps.push(clock_step(answer.as_ref().ok()));
+        self.steps.extend(bucket_step);
+        let answer = answer.map_err(|error| error.refusal())?;
+        self.decide(profile, content_type, &answer)
+    }
+
+    /// What the client is told, by the gateway's own decision.
+    fn decide(
+        &mut self,
+        profile: &Profile,
+        by_key: Option<HeaderValue>,
+        answer: &Answer,
+    ) -> Result<Finding, Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::RANGE, HeaderValue::from_static("bytes=0-0"));
+        let request = answer::Request {
+            method: &Method::GET,
+            headers: &headers,
+            ask: Ask::AsClient,
+            conditions: &upstream_conditions(&Method::GET, &headers),
+            missing_on_403: profile.missing_on_403,
+        };
+        let status = StatusCode::from_u16(answer.reply.status).map_err(|_| Refusal::Internal)?;
+        // Only the check asks for a range; a plain GET of an empty object is 200.
+        let is_empty = status == StatusCode::RANGE_NOT_SATISFIABLE;
+        if !is_empty {
+            match answer::decide(&request, status, &answer.headers) {
+                Decision::Deliver(_) | Decision::Empty => {}
+                Decision::Refuse(refusal) | Decision::RefuseUnlessRetried(refusal) => {
+                    return Err(refusal);
+                }
+                Decision::NotModified | Decision::AskAgain(_) => {
+                    return Err(Refusal::UpstreamProtocol);
+                }
+            }
+        }
+        let content_type = match by_key {
+            Some(content_type) => content_type,
+            None => match self.config.mime.stored_verdict(&answer.headers) {
+                StoredVerdict::Allowed(content_type) => content_type,
+                StoredVerdict::Denied(media_type) => {
+                    self.note("type", denied_type(media_type.as_deref()));
+                    return Err(Refusal::MediaTypeDenied(media_type));
+                }
+            },
+        };
+        let shown = String::from_utf8_lossy(content_type.as_bytes());
+        let length = if is_empty { Some("0".to_owned()) } else { whole_length(&answer.headers) };
+        let length = length.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
+        let user = if self.config.require_user {
+            "; without X-Auth-Request-User it is 422 (require_user)"
+        } else {
+            ""
+        };
+        Ok(Finding::ok(format!("200 {shown}{length}{user}")))
+    }
+}
+
+/// A 403 that the bucket's own answer may explain.
+fn is_denied(reply: &Reply) -> bool {
+    reply.status == 403 && reply.code.as_deref() == Some("AccessDenied")
+}
+
+/// The length of the object in `Content-Range: bytes 0-0/N`, or of a store that sends it whole.
+fn whole_length(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let length = match text(http::header::CONTENT_RANGE) {
+        Some(range) => range.rsplit('/').next(),
+        None => text(http::header::CONTENT_LENGTH),
+    };
+    length.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).map(str::to_owned)
+}
+
+fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
+    let detail = format!(
+        "profile {}, bucket {}, key {}",
+        address.profile.as_deref().unwrap_or("(default)"),
+        address.bucket,
+        address.key
+    );
+    if address.key.is_empty() {
+        return Finding::failed(
+            format!("{detail}: the key is empty; buckets are never listed"),
+            "name an object: profile@bucket/path/to/file",
+        );
+    }
+    if was_cut {
+        return Finding::warning(
+            format!("{detail}; what follows the ? or # is not part of it"),
+            "write ? as %3F and # as %23 if they belong to the key",
+        );
+    }
+    Finding::ok(detail)
+}
+
+fn denied_type(media_type: Option<&str>) -> Finding {
+    match media_type {
+        Some(media_type) => Finding::failed(
+            format!("{media_type} may not be served"),
+            "add it to mime.also_allow (S3PROXY_ALSO_ALLOW_MIMETYPES) if it should",
+        ),
+        None => Finding::failed(
+            "no rule knows the media type",
+            "add the ending to mime.suffixes (S3PROXY_SUFFIX_MIMETYPES), the name to \
+             mime.extensionless (S3PROXY_EXTENSIONLESS_MIMETYPES), or set mime.default \
+             (S3PROXY_DEFAULT_MIMETYPE)",
+        ),
+    }
+}
+
+fn unknown_profile(address: &ObjectAddress, known: &[&str]) -> Finding {
+    let name = address.profile.as_deref().unwrap_or_default();
+    let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+    Finding::failed(
+        format!("there is no profile {name}; known: {known}"),
+        format!(
+            "correct the name (case counts), or add the profile's endpoint \
+             (LSST_RESOURCES_S3_PROFILE_{name}, or profiles.{name}.endpoint)"
+        ),
+    )
+}
+
+fn allowed(profile: &Profile, bucket: &str) -> Finding {
+    match &profile.buckets {
+        None => Finding::ok("the profile serves every bucket"),
+        Some(_) if profile.admits(bucket) => {
+            Finding::ok(format!("the profile's list admits {bucket}"))
+        }
+        Some(_) => Finding::failed(
+            format!("the profile's list does not admit {bucket}"),
+            "add the bucket to the profile's buckets if it should be served",
+        ),
+    }
+}
+
+/// The fix stands with the step that failed.
+fn refused(refusal: &Refusal) -> Finding {
+    let detail = format!("{} {}", refusal.status(), refusal.cause());
+    Finding { state: State::Failed, detail, fix: None }
+}

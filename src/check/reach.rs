@@ -1,0 +1,158 @@
+//! Getting to a store step by step: its name, its port, its certificate.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
+
+use pingora::connectors::TransportConnector;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::check::ask::{AskError, Asker};
+use crate::check::deadline::Deadline;
+use crate::check::report::{Finding, Step};
+use crate::check::transport::{judge_connect, judge_lookup, judge_tls};
+use crate::config::UpstreamConfig;
+use crate::refusal::Refusal;
+use crate::s3::endpoint::{Endpoint, Target};
+
+/// How many of a name's addresses are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// The steps to a store, and the address to ask it at, or what requests come to instead.
+pub(super) struct Reached {
+    pub steps: Vec<Step>,
+    pub socket: Result<SocketAddr, Refusal>,
+}
+
+/// Looks the endpoint's name up, connects to its addresses, and speaks TLS with one of them.
+/// `target` holds the name the certificate is checked for.
+pub(super) async fn reach(
+    endpoint: &Endpoint,
+    target: &Target,
+    connector: Option<&TransportConnector>,
+    upstream: &UpstreamConfig,
+    deadline: Deadline,
+) -> Reached {
+    let mut steps = Vec::new();
+    let started = Instant::now();
+    let found = resolve(endpoint, deadline.at_most(upstream.connect_timeout)).await;
+    let took = started.elapsed();
+    steps.push(Step::timed("dns", judge_lookup(&endpoint.host, found.as_deref()), took));
+    let sockets = match found {
+        Ok(sockets) => sockets,
+        Err(_) => return given_up(steps, &["tcp", "tls"], Refusal::UpstreamUnresolved),
+    };
+
+    let started = Instant::now();
+    let connects = connect_all(sockets, deadline.at_most(upstream.connect_timeout)).await;
+    steps.push(Step::timed("tcp", judge_connect(&connects), started.elapsed()));
+    let Some(socket) =
+        connects.iter().find_map(|(socket, result)| result.is_ok().then_some(*socket))
+    else {
+        let in_time = connects.iter().any(|(_, result)| {
+            result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::TimedOut)
+        });
+        let refusal = if in_time { Refusal::UpstreamUnreachable } else { Refusal::UpstreamTimeout };
+        return given_up(steps, &["tls"], refusal);
+    };
+
+    if !endpoint.tls {
+        steps.push(Step::new("tls", Finding::skipped("the endpoint is plain http")));
+        return Reached { steps, socket: Ok(socket) };
+    }
+    let Some(connector) = connector else {
+        return given_up(steps, &["tls"], Refusal::UpstreamUnreachable);
+    };
+    let asker = Asker { connector, socket, tls: true, upstream, deadline };
+    let started = Instant::now();
+    let secured = asker.secure(target).await;
+    let took = started.elapsed();
+    let (finding, socket) = match secured {
+        Ok(protocol) => {
+            let name = &target.server_name;
+            let detail = format!("{protocol}, with a trusted certificate for {name}");
+            (Finding::ok(detail), Ok(socket))
+        }
+        Err(error) => {
+            let plain = error.may_be_no_tls() && asker.speaks_plain_http(target).await;
+            let refusal = error.refusal();
+            (judge_tls(&error.to_string(), plain, &target.server_name), Err(refusal))
+        }
+    };
+    steps.push(Step::timed("tls", finding, took));
+    Reached { steps, socket }
+}
+
+fn given_up(mut steps: Vec<Step>, left: &[&'static str], refusal: Refusal) -> Reached {
+    let skipped = || Finding::skipped("not tried");
+    steps.extend(left.iter().map(|name| Step::new(name, skipped())));
+    Reached { steps, socket: Err(refusal) }
+}
+
+/// The addresses of the endpoint's name, each once. The lookup runs on a thread of its own, which
+/// nobody waits for: a name server that never answers delays neither the check nor its end.
+async fn resolve(endpoint: &Endpoint, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+    }
+    let (tell, told) = oneshot::channel();
+    let (host, port) = (endpoint.host.clone(), endpoint.port);
+    std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        let _nobody_waits = tell.send(found);
+    })?;
+    let found = match tokio::time::timeout(patience, told).await {
+        Ok(Ok(found)) => found?,
+        Ok(Err(_)) => return Err(io::Error::other("the lookup ended without an answer")),
+        Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
+    };
+    let mut sockets: Vec<SocketAddr> = Vec::new();
+    for socket in found {
+        if !sockets.contains(&socket) {
+            sockets.push(socket);
+        }
+    }
+    if sockets.is_empty() {
+        return Err(io::Error::other("the answer holds no address"));
+    }
+    Ok(sockets)
+}
+
+/// Connects to all addresses at the same time, and says for each how it went, in their order.
+async fn connect_all(
+    sockets: Vec<SocketAddr>,
+    patience: Duration,
+) -> Vec<(SocketAddr, io::Result<()>)> {
+    let mut tasks = JoinSet::new();
+    for (turn, socket) in sockets.into_iter().take(MAX_ADDRESSES).enumerate() {
+        tasks.spawn(async move {
+            let connected = tokio::time::timeout(patience, TcpStream::connect(socket)).await;
+            let result = match connected {
+                Ok(result) => result.map(drop),
+                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            };
+            (turn, socket, result)
+        });
+    }
+    let mut connects = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        connects.extend(joined);
+    }
+    connects.sort_by_key(|(turn, ..)| *turn);
+    connects.into_iter().map(|(_, socket, result)| (socket, result)).collect()
+}
+
+impl AskError {
+    /// What requests come to that meet this error.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoAnswer => Refusal::UpstreamTimeout,
+            Self::Tls(_) | Self::Connect(_) => Refusal::UpstreamUnreachable,
+            Self::Closed(_) => Refusal::UpstreamReset,
+            Self::NotHttp(_) => Refusal::UpstreamProtocol,
+            Self::CannotBeSent => Refusal::CredentialsInvalid,
+        }
+    }
+}

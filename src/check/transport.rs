@@ -1,0 +1,216 @@
+//! What it means that a store cannot be reached: verdicts on names, connections and TLS.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::check::ask::AskError;
+use crate::check::report::Finding;
+
+/// The verdict on a lookup.
+#[must_use]
+pub(super) fn judge_lookup(host: &str, found: Result<&[SocketAddr], &io::Error>) -> Finding {
+    match found {
+        Ok([only]) if only.ip().to_string() == host => {
+            Finding::ok(format!("{host} is an address itself"))
+        }
+        Ok(sockets) => {
+            let addresses: Vec<String> = sockets.iter().map(|s| s.ip().to_string()).collect();
+            Finding::ok(format!("{host} is {}", addresses.join(", ")))
+        }
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Finding::failed(
+            format!("no name server answered for {host} in time"),
+            "check the name servers of this machine or pod",
+        ),
+        Err(error) => Finding::failed(
+            format!("{host} does not resolve: {error}"),
+            "check the spelling of the endpoint, and the name servers of this machine or pod",
+        ),
+    }
+}
+
+/// The verdict on the attempts to connect to each address.
+#[must_use]
+pub(super) fn judge_connect(connects: &[(SocketAddr, io::Result<()>)]) -> Finding {
+    let failures: Vec<String> = connects
+        .iter()
+        .filter_map(|(socket, result)| result.as_ref().err().map(|e| (socket, e)))
+        .map(|(socket, error)| format!("{socket} {}", reason(error)))
+        .collect();
+    let accepting: Vec<String> = connects
+        .iter()
+        .filter(|(_, result)| result.is_ok())
+        .map(|(socket, _)| socket.to_string())
+        .collect();
+    if failures.is_empty() && !accepting.is_empty() {
+        return Finding::ok(format!("connected to {}", accepting.join(", ")));
+    }
+    let first = connects.iter().find_map(|(_, result)| result.as_ref().err());
+    let fix = match first.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "nothing listens there: check the port of the endpoint, and that the store runs"
+        }
+        Some(io::ErrorKind::TimedOut) => {
+            "something drops the connection: check the port of the endpoint, firewalls and network \
+             policies"
+        }
+        _ => "check the address and port of the endpoint, and the routes to it",
+    };
+    if accepting.is_empty() {
+        Finding::failed(failures.join("; "), fix)
+    } else {
+        let detail =
+            format!("connected to {}, but not to {}", accepting.join(", "), failures.join("; "));
+        Finding::warning(detail, fix)
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "refuses connections".to_owned(),
+        io::ErrorKind::TimedOut => "does not answer in time".to_owned(),
+        _ => format!("cannot be reached ({error})"),
+    }
+}
+
+/// The verdict on a failed TLS handshake. Pingora passes the reason on as text only; the words are
+/// those of rustls. `plain` tells that the port answers unencrypted HTTP.
+#[must_use]
+pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding {
+    if plain {
+        return Finding::failed(
+            "the port speaks plain HTTP and no TLS",
+            "write the endpoint with http:// in place of https://, or name the store's TLS port",
+        );
+    }
+    let has = |word: &str| error.contains(word);
+    let (what, fix) = if has("UnknownIssuer") || has("BadSignature") {
+        (
+            "its certificate is signed by an authority that is not trusted",
+            "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE) to the certificate of the store's \
+             authority, PEM"
+                .to_owned(),
+        )
+    } else if has("not valid for name") || has("NotValidForName") {
+        (
+            "its certificate is for another name",
+            format!(
+                "use a name of the certificate in the endpoint, or get a certificate for \
+                 {server_name}; with addressing: virtual it must hold *.host"
+            ),
+        )
+    } else if has("certificate expired") || has("Expired") {
+        ("its certificate has expired", "renew it, unless this machine's clock is wrong".to_owned())
+    } else if has("not valid yet") || has("NotValidYet") {
+        ("its certificate is not valid yet", "check the clock of this machine".to_owned())
+    } else if has("CaUsedAsEndEntity") {
+        (
+            "it shows the certificate of an authority as its own",
+            "give the store a certificate signed by that authority".to_owned(),
+        )
+    } else if has("invalid peer certificate") {
+        ("its certificate is not accepted", "look at the store's certificate".to_owned())
+    } else {
+        (
+            "there is no TLS handshake",
+            "check that the endpoint's port is the store's TLS port, and that it speaks TLS 1.2 or \
+             1.3"
+                .to_owned(),
+        )
+    };
+    Finding::failed(format!("{what} ({error})"), fix)
+}
+
+/// The verdict on a request without an answer. `tls` tells that the plain port speaks TLS.
+#[must_use]
+pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
+    if tls {
+        return speaks_tls();
+    }
+    let fix = match error {
+        AskError::NoAnswer => {
+            "check that the port is the store's S3 port; a store under load may need a longer \
+             upstream.first_byte_timeout"
+        }
+        AskError::CannotBeSent => {
+            "correct the access key id, session token and upstream_headers: they must be plain \
+             text without line ends"
+        }
+        _ => "check that the endpoint's port is the store's S3 port, and look at the store's log",
+    };
+    Finding::failed(error.to_string(), fix)
+}
+
+/// The verdict on an `http://` endpoint whose port wants TLS.
+#[must_use]
+pub(super) fn speaks_tls() -> Finding {
+    Finding::failed(
+        "the port speaks TLS and no plain HTTP",
+        "write the endpoint with https:// in place of http://",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::report::State;
+
+    fn socket(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn lookups_say_what_was_found() {
+        for (host, found, state, detail) in [
+            ("10.0.0.1", Ok(vec!["10.0.0.1:1"]), State::Ok, "10.0.0.1 is an address itself"),
+            ("s3", Ok(vec!["10.0.0.1:1", "[::1]:1"]), State::Ok, "s3 is 10.0.0.1, ::1"),
+            ("s3", Err(io::ErrorKind::TimedOut), State::Failed, "no name server answered"),
+            ("s3", Err(io::ErrorKind::Other), State::Failed, "s3 does not resolve"),
+        ] {
+            let found = found
+                .map(|texts| texts.into_iter().map(socket).collect::<Vec<_>>())
+                .map_err(io::Error::from);
+            let finding = judge_lookup(host, found.as_deref());
+            assert_eq!(finding.state, state);
+            assert!(finding.detail.starts_with(detail), "{}", finding.detail);
+        }
+    }
+
+    #[test]
+    fn one_address_of_several_is_enough_but_worth_a_warning() {
+        let refused = || Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let late = || Err(io::Error::from(io::ErrorKind::TimedOut));
+        let (a, b) = (socket("10.0.0.1:1"), socket("10.0.0.2:1"));
+        for (connects, state, detail) in [
+            (vec![(a, Ok(()))], State::Ok, "connected to 10.0.0.1:1"),
+            (vec![(a, Ok(())), (b, refused())], State::Warning, "connected to 10.0.0.1:1, but not"),
+            (vec![(a, refused())], State::Failed, "10.0.0.1:1 refuses connections"),
+            (vec![(a, late()), (b, refused())], State::Failed, "10.0.0.1:1 does not answer in"),
+            (vec![], State::Failed, ""),
+        ] {
+            let finding = judge_connect(&connects);
+            assert_eq!(finding.state, state);
+            assert!(finding.detail.starts_with(detail), "{}", finding.detail);
+            assert_eq!(finding.fix.is_some(), state != State::Ok);
+        }
+    }
+
+    #[test]
+    fn each_fault_of_tls_has_its_fix() {
+        for (error, plain, fix) in [
+            ("received corrupt message", true, "http:// in place of https://"),
+            ("invalid peer certificate: UnknownIssuer", false, "upstream.ca_file"),
+            ("invalid peer certificate: BadSignature", false, "upstream.ca_file"),
+            ("invalid peer certificate: certificate not valid for name \"h\"", false, "for h;"),
+            ("invalid peer certificate: certificate expired: verification", false, "renew"),
+            ("invalid peer certificate: certificate not valid yet: x", false, "clock"),
+            ("invalid peer certificate: Other(CaUsedAsEndEntity)", false, "signed by that"),
+            ("invalid peer certificate: BadEncoding", false, "look at the store's certificate"),
+            ("received fatal alert: HandshakeFailure", false, "TLS 1.2 or 1.3"),
+        ] {
+            let finding = judge_tls(error, plain, "h");
+            assert_eq!(finding.state, State::Failed);
+            let given = finding.fix.unwrap_or_default();
+            assert!(given.contains(fix), "{error}: {given}");
+        }
+    }
+}

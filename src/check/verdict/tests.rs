@@ -1,0 +1,235 @@
+//! Tables of answers and the verdicts on them.
+
+use super::*;
+use crate::check::report::State;
+use crate::s3::endpoint::Addressing;
+use crate::s3::profile::{ContentTypeFrom, Keys};
+use crate::secret::Secret;
+
+const ALL: [Question; 3] = [Question::Service, Question::Bucket, Question::Object];
+
+fn signed() -> Profile {
+    Profile {
+        name: Some("hips".to_owned()),
+        endpoint: Endpoint::parse("http://s3.example.org").unwrap(),
+        region: "us-east-1".to_owned(),
+        addressing: Addressing::Path,
+        credentials: Credentials::Keys {
+            keys: Keys {
+                access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+                secret_access_key: Secret::new("secretsecret".to_owned()),
+                session_token: None,
+            },
+            source: CredentialSource::File {
+                path: "/secrets/aws-credentials.ini".into(),
+                section: "hips".to_owned(),
+            },
+        },
+        buckets: None,
+        missing_on_403: false,
+        content_type: ContentTypeFrom::Key,
+        response_headers: Vec::new(),
+        request_headers: Vec::new(),
+        upstream_headers: Vec::new(),
+        cache_control: None,
+    }
+}
+
+fn anonymous() -> Profile {
+    Profile { credentials: Credentials::Anonymous, ..signed() }
+}
+
+fn lenient() -> Profile {
+    Profile { missing_on_403: true, ..signed() }
+}
+
+fn reply(status: u16, code: &str) -> Reply {
+    let code = (!code.is_empty()).then(|| code.to_owned());
+    Reply { status, code, request_id: Some("tx01".to_owned()), ..Reply::default() }
+}
+
+fn list() -> Reply {
+    Reply { is_list: true, ..reply(200, "") }
+}
+
+#[track_caller]
+fn assert_finding(finding: &Finding, state: State, detail: &str, fix: &str) {
+    assert_eq!(finding.state, state, "{finding:?}");
+    assert!(finding.detail.contains(detail), "{detail}: {finding:?}");
+    assert!(finding.fix.as_deref().unwrap_or_default().contains(fix), "{fix}: {finding:?}");
+    assert_eq!(finding.fix.is_some(), state != State::Ok && state != State::Skipped);
+}
+
+#[test]
+fn codes_that_mean_the_same_whatever_was_asked() {
+    for (status, code, detail, fix) in [
+        (403, "SignatureDoesNotMatch", "the secret is wrong", "section [hips] of /secrets/aws-"),
+        (403, "InvalidAccessKeyId", "does not know the key id", "section [hips]"),
+        (403, "RequestTimeTooSkewed", "clocks", "NTP"),
+        (403, "RequestExpired", "clocks", "NTP"),
+        (400, "AuthorizationHeaderMalformed", "region us-east-1", "region"),
+        (400, "IllegalLocationConstraintException", "region us-east-1", "region"),
+        (301, "PermanentRedirect", "redirects", "endpoint"),
+        (307, "TemporaryRedirect", "redirects", "endpoint"),
+        (400, "ExpiredToken", "expired", "section [hips]"),
+        (400, "InvalidToken", "token is wrong", "section [hips]"),
+        (403, "UserSuspended", "account", "operators"),
+        (403, "AllAccessDisabled", "account", "operators"),
+        (404, "NoSuchBucket", "no such bucket", "name of the bucket"),
+        (400, "InvalidBucketName", "name of a bucket", "addressing"),
+        (404, "NoSuchKey", "no such key", "spelling"),
+        (403, "InvalidObjectState", "archived", "restore"),
+        (400, "InvalidRequest", "header", "upstream_headers"),
+        (400, "InvalidArgument", "header", "upstream_headers"),
+        (503, "SlowDown", "too busy", "load"),
+        (503, "ServiceUnavailable", "too busy", "load"),
+        (429, "TooManyRequests", "too busy", "load"),
+        (500, "InternalError", "failed", "log"),
+    ] {
+        for question in ALL {
+            let finding = judge(question, &signed(), &reply(status, code));
+            assert_finding(&finding, State::Failed, detail, fix);
+            let said = format!("{status} {code}, request tx01: ");
+            assert!(finding.detail.starts_with(&said), "{finding:?}");
+        }
+    }
+}
+
+#[test]
+fn some_answers_depend_on_what_was_asked() {
+    use Question::{Bucket, Object, Service};
+    use State::{Failed, Ok, Warning};
+    for (question, profile, reply, state, detail, fix) in [
+        (Service, signed(), list(), Ok, "accepts the signature", ""),
+        (Service, anonymous(), list(), Ok, "nothing is signed", ""),
+        (Service, signed(), reply(200, ""), Warning, "no answer of an S3 store", "console"),
+        (Service, signed(), reply(403, "AccessDenied"), Ok, "knows the key", ""),
+        (Service, anonymous(), reply(403, "AccessDenied"), Ok, "nothing is signed", ""),
+        (Service, anonymous(), reply(307, ""), Ok, "nothing is signed", ""),
+        (Service, anonymous(), reply(404, ""), Ok, "nothing is signed", ""),
+        (Service, signed(), reply(403, ""), Failed, "without a code", "the store itself"),
+        (Service, signed(), reply(404, ""), Warning, "key is not tested", "name an object"),
+        (Service, signed(), reply(405, "MethodNotAllowed"), Warning, "not tested", "name an obj"),
+        (Service, signed(), reply(501, "NotImplemented"), Warning, "not tested", "name an object"),
+        (Bucket, signed(), list(), Ok, "may be listed", ""),
+        (
+            Bucket,
+            signed(),
+            reply(403, "AccessDenied"),
+            Warning,
+            "403 for missing",
+            "missing_on_403",
+        ),
+        (Bucket, anonymous(), reply(403, "AccessDenied"), Warning, "403 for missing", "everybody"),
+        (Object, anonymous(), reply(403, "AccessDenied"), Failed, "without cred", "everybody"),
+        (Bucket, lenient(), reply(403, "AccessDenied"), Ok, "answered 404", ""),
+        (Bucket, signed(), reply(404, ""), Failed, "no such bucket", "name of the bucket"),
+        (Object, signed(), reply(200, ""), Ok, "has the object", ""),
+        (Object, signed(), reply(206, ""), Ok, "has the object", ""),
+        (Object, signed(), reply(416, "InvalidRange"), Ok, "empty", ""),
+        (Object, signed(), reply(403, "AccessDenied"), Failed, "may not be read", "s3:GetObject"),
+        (Object, signed(), reply(404, ""), Failed, "no such key", "spelling"),
+        (Object, signed(), reply(405, "MethodNotAllowed"), Failed, "GET", "delete marker"),
+        (Object, signed(), reply(401, ""), Failed, "without a code", "the store itself"),
+        (Object, signed(), reply(429, ""), Failed, "busy", "load"),
+        (Object, signed(), reply(503, ""), Failed, "busy", "load"),
+        (Object, signed(), reply(502, ""), Failed, "the store has failed", "log"),
+        (Object, signed(), reply(400, "NeverHeardOf"), Failed, "nothing is known", "S3 port"),
+        (Object, signed(), reply(400, ""), Failed, "nothing is known", "S3 port"),
+    ] {
+        assert_finding(&judge(question, &profile, &reply), state, detail, fix);
+    }
+}
+
+#[test]
+fn a_denied_object_is_explained_by_its_bucket() {
+    let denied = || reply(403, "AccessDenied");
+    for (profile, bucket, detail, fix) in [
+        (signed(), list(), "the object exists, but may not be read", "s3:GetObject"),
+        (signed(), denied(), "missing, or may not be read", "missing_on_403: true"),
+        (lenient(), denied(), "missing, or may not be read", "spelling of the key"),
+        (signed(), reply(404, "NoSuchBucket"), "no such bucket", "name of the bucket"),
+        (anonymous(), denied(), "may not be read without credentials", "everybody"),
+        (signed(), reply(503, "SlowDown"), "may not be read", "s3:GetObject"),
+    ] {
+        assert_finding(&judge_denied(&profile, &denied(), &bucket), State::Failed, detail, fix);
+    }
+    let fix = judge_denied(&lenient(), &denied(), &denied()).fix.unwrap_or_default();
+    assert!(!fix.contains("missing_on_403"), "it is set already: {fix}");
+}
+
+#[test]
+fn redirects_and_regions_name_where_to_go() {
+    let to = |url: &str| Some(Endpoint::parse(url).unwrap());
+    let region = |name: &str| Some(name.to_owned());
+    for (reply, detail, fix) in [
+        (
+            Reply { location: to("https://s3.example.org"), ..reply(301, "") },
+            "redirects to https://s3.example.org",
+            "https:// in place of http://",
+        ),
+        (
+            Reply { location: to("http://other.example.org"), ..reply(307, "TemporaryRedirect") },
+            "redirects to http://other.example.org",
+            "endpoint to where the bucket is",
+        ),
+        (
+            Reply { location: to("http://s3.example.org"), ..reply(302, "") },
+            "redirects elsewhere",
+            "addressing",
+        ),
+        (
+            Reply { region: region("eu-west-1"), ..reply(301, "PermanentRedirect") },
+            "in region eu-west-1, not in us-east-1",
+            "region to eu-west-1",
+        ),
+        (
+            Reply { region: region("eu-west-1"), ..reply(400, "AuthorizationHeaderMalformed") },
+            "the store wants eu-west-1",
+            "region to eu-west-1",
+        ),
+        (
+            Reply { region: region("us-east-1"), ..reply(400, "AuthorizationHeaderMalformed") },
+            "does not accept a signature",
+            "stray character",
+        ),
+    ] {
+        let finding = judge(Question::Object, &signed(), &reply);
+        assert_finding(&finding, State::Failed, detail, fix);
+    }
+}
+
+#[test]
+fn clocks_may_differ_by_a_minute() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    for (seconds, state, detail) in [
+        (0, State::Ok, "0 s ahead of"),
+        (60, State::Ok, "60 s ahead of"),
+        (-60, State::Ok, "60 s behind"),
+        (61, State::Warning, "61 s ahead of"),
+        (-61, State::Warning, "61 s behind"),
+        (300, State::Warning, "300 s ahead of"),
+        (301, State::Failed, "301 s ahead of"),
+        (-1200, State::Failed, "1200 s behind"),
+    ] {
+        let difference = Duration::from_secs(i64::unsigned_abs(seconds));
+        let store = if seconds < 0 { now + difference } else { now - difference };
+        let finding = judge_clock(Some(store), now);
+        assert_finding(&finding, state, detail, if state == State::Ok { "" } else { "NTP" });
+    }
+    assert_eq!(judge_clock(None, now).state, State::Skipped);
+}
+
+#[test]
+fn every_source_of_keys_is_named_as_it_was_written() {
+    let from = |source| {
+        let Credentials::Keys { keys, .. } = signed().credentials else { panic!("it has keys") };
+        key_source(&Profile { credentials: Credentials::Keys { keys, source }, ..signed() })
+    };
+    let variable = "LSST_RESOURCES_S3_PROFILE_hips".to_owned();
+    assert_eq!(
+        from(CredentialSource::EndpointUrl(variable)),
+        "the URL of LSST_RESOURCES_S3_PROFILE_hips"
+    );
+    assert!(from(CredentialSource::Environment).contains("AWS_ACCESS_KEY_ID"));
+}

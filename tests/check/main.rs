@@ -1,0 +1,14 @@
+//! `s3proxy check` against stores on this machine that answer by script: each fault is found, named
+//! and given its fix, in time, and no secret is ever printed.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy knows test functions as tests, not what they call"
+)]
+
+mod objects;
+mod profiles;
+mod setup;
+mod store;
+mod tls;

@@ -1,0 +1,148 @@
+//! Configurations, and what every report is held to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use s3proxy::check::report::{Report, State, Step};
+use s3proxy::check::{check_all, check_object};
+use s3proxy::config::{
+    Config, DownstreamConfig, LogConfig, LogFormat, Profiles, ServerConfig, UpstreamConfig,
+};
+use s3proxy::mime::{MimePolicy, MimeSettings};
+use s3proxy::s3::endpoint::{Addressing, Endpoint};
+use s3proxy::s3::profile::{ContentTypeFrom, CredentialSource, Credentials, Keys, Profile};
+use s3proxy::secret::Secret;
+
+const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+const TOKEN: &str = "a-session-token-nobody-may-see";
+const SSE_KEY: &str = "an-encryption-key-nobody-may-see";
+
+/// No check of one store may take longer, whatever happens.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The profile `hips` at this endpoint, with everything that is secret.
+pub(crate) fn hips(endpoint: &str) -> Profile {
+    let customer_key = "x-amz-server-side-encryption-customer-key";
+    Profile {
+        name: Some("hips".to_owned()),
+        endpoint: Endpoint::parse(endpoint).expect("an endpoint"),
+        region: "us-east-1".to_owned(),
+        addressing: Addressing::Path,
+        credentials: Credentials::Keys {
+            keys: Keys {
+                access_key_id: KEY_ID.to_owned(),
+                secret_access_key: Secret::new(SECRET.to_owned()),
+                session_token: Some(Secret::new(TOKEN.to_owned())),
+            },
+            source: CredentialSource::File {
+                path: "/secrets/aws-credentials.ini".into(),
+                section: "hips".to_owned(),
+            },
+        },
+        buckets: None,
+        missing_on_403: false,
+        content_type: ContentTypeFrom::Key,
+        response_headers: Vec::new(),
+        request_headers: Vec::new(),
+        upstream_headers: vec![(
+            http::HeaderName::from_static(customer_key),
+            Secret::new(SSE_KEY.to_owned()),
+        )],
+        cache_control: None,
+    }
+}
+
+/// A configuration with these named profiles, and a default profile that nobody uses.
+pub(crate) fn config(named: Vec<Profile>) -> Config {
+    let default = Profile {
+        name: None,
+        credentials: Credentials::Missing("AWS_ACCESS_KEY_ID is not set".to_owned()),
+        upstream_headers: Vec::new(),
+        ..hips("http://127.0.0.1:1")
+    };
+    let named = named
+        .into_iter()
+        .map(|profile| (profile.name.clone().expect("a named profile"), Arc::new(profile)));
+    Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        name: "s3proxy".to_owned(),
+        path_prefix: "/s3proxy".to_owned(),
+        log: LogConfig { format: LogFormat::Development, level: log::LevelFilter::Info },
+        require_user: false,
+        mime: MimePolicy::new(&MimeSettings::default()).expect("the default rules"),
+        cache_max_age: 0,
+        content_security_policy: true,
+        cors: None,
+        bucket_validation: true,
+        profiles: Profiles { default: Arc::new(default), named: BTreeMap::from_iter(named) },
+        upstream: UpstreamConfig {
+            connect_timeout: Duration::from_millis(500),
+            first_byte_timeout: Duration::from_millis(500),
+            read_timeout: Duration::from_millis(500),
+            total_timeout: Duration::from_secs(2),
+            retries: 1,
+            idle_timeout: Duration::from_secs(60),
+            keepalive_pool_size: 4,
+            dns_refresh: Duration::from_secs(30),
+            ca_file: None,
+        },
+        downstream: DownstreamConfig {
+            header_timeout: Duration::from_secs(10),
+            header_max_bytes: 16 * 1024,
+            keepalive_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(60),
+        },
+        server: ServerConfig {
+            threads: 1,
+            lame_duck: Duration::ZERO,
+            grace_period: Duration::ZERO,
+            upgrade_sock: "/nonexistent/s3proxy.sock".into(),
+        },
+    }
+}
+
+/// Checks all profiles, in time and without a secret in the output.
+pub(crate) async fn all(config: &Config) -> Report {
+    let started = Instant::now();
+    let report = check_all(config, &[]).await;
+    hold_to_rules(&report, started);
+    report
+}
+
+/// Checks one object, in time and without a secret in the output.
+pub(crate) async fn object(config: &Config, object: &str) -> Report {
+    let started = Instant::now();
+    let report = check_object(config, object).await;
+    hold_to_rules(&report, started);
+    report
+}
+
+fn hold_to_rules(report: &Report, started: Instant) {
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    let debug = format!("{report:?}");
+    for output in [report.to_text(), report.to_json(), debug] {
+        for secret in [KEY_ID, SECRET, TOKEN, SSE_KEY, "Signature="] {
+            assert!(!output.contains(secret), "{secret} is in the output:\n{output}");
+        }
+    }
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("valid JSON");
+    assert_eq!(json.get("well").and_then(|well| well.as_bool()), Some(report.is_well()));
+}
+
+/// The step of this name in the section of this name.
+#[track_caller]
+pub(crate) fn step<'a>(report: &'a Report, section: &str, name: &str) -> &'a Step {
+    let section = report.sections.iter().find(|s| s.name.as_deref() == Some(section));
+    let step = section.and_then(|section| section.steps.iter().find(|step| step.name == name));
+    step.unwrap_or_else(|| panic!("no step {name} in:\n{}", report.to_text()))
+}
+
+/// The step has this state, and these words in its detail and fix.
+#[track_caller]
+pub(crate) fn assert_step(step: &Step, state: State, detail: &str, fix: &str) {
+    assert_eq!(step.finding.state, state, "{step:?}");
+    assert!(step.finding.detail.contains(detail), "{detail}: {step:?}");
+    assert!(step.finding.fix.as_deref().unwrap_or_default().contains(fix), "{fix}: {step:?}");
+}
