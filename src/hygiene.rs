@@ -143,7 +143,7 @@ mod tests {
     use http::header::HeaderName;
 
     fn check(
-        method: Method,
+        method: &Method,
         version: Version,
         target: &str,
         headers: &[(&'static str, &'static str)],
@@ -152,7 +152,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        inspect(&method, version, target.as_bytes(), &map)
+        inspect(method, version, target.as_bytes(), &map)
     }
 
     #[test]
@@ -169,14 +169,14 @@ mod tests {
         ] {
             let headers = [("host", host)];
             assert_eq!(
-                check(Method::GET, Version::HTTP_11, target, &headers),
+                check(&Method::GET, Version::HTTP_11, target, &headers),
                 Ok(()),
                 "{target} {host}"
             );
         }
-        assert_eq!(check(Method::GET, Version::HTTP_10, "/", &[]), Ok(()));
+        assert_eq!(check(&Method::GET, Version::HTTP_10, "/", &[]), Ok(()));
         let empty_body = [("host", "h"), ("content-length", "0")];
-        assert_eq!(check(Method::GET, Version::HTTP_11, "/", &empty_body), Ok(()));
+        assert_eq!(check(&Method::GET, Version::HTTP_11, "/", &empty_body), Ok(()));
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
             (&[("host", "[::1")][..], BadRequest::HostInvalid),
         ] {
             assert_eq!(
-                check(Method::GET, Version::HTTP_11, "/", headers),
+                check(&Method::GET, Version::HTTP_11, "/", headers),
                 Err(error),
                 "{headers:?}"
             );
@@ -210,7 +210,7 @@ mod tests {
     fn targets_are_paths_or_http_urls() {
         for target in ["*", "example.org:80", "ftp://h/k", "http://", "http://u@h/k", "k", ""] {
             assert_eq!(
-                check(Method::GET, Version::HTTP_11, target, &[("host", "h")]),
+                check(&Method::GET, Version::HTTP_11, target, &[("host", "h")]),
                 Err(BadRequest::Target),
                 "{target}"
             );

@@ -121,6 +121,9 @@ impl Gateway {
         // which keeps the connection to the store for the next request.
         let object_name = ctx.address.as_ref().map(ToString::to_string);
         let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
+        // Readers of ranges meet these often: they are worth a connection more than their words.
+        let terse =
+            matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
         ctx.refusal = Some(refusal);
         let is_head = session.req_header().method == Method::HEAD;
         let framed = match head.headers.get(CONTENT_LENGTH) {
@@ -130,13 +133,12 @@ impl Gateway {
         let has_body = framed
             && object.upstream.ask != Ask::Length
             && !matches!(head.status.as_u16(), 204 | 304);
-        if !has_body && !is_head && object.upstream.ask != Ask::Length {
+        if !has_body && !is_head && !terse {
             return Err(give_up("the store's answer has no body to replace"));
         }
         let was_object = head.status.is_success();
         *head = answer_head(&answer)?;
         if !has_body && !is_head {
-            // Without words, but the client's connection stays: readers of ranges meet 416 often.
             head.remove_header(&CONTENT_TYPE);
             head.insert_header(CONTENT_LENGTH, 0)?;
             return Ok(());
