@@ -31,6 +31,16 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// How a store is asked first. `bytes=-0` names no byte of any object, and stores differ in
+    /// what they make of it, so that only the length is asked for.
+    #[must_use]
+    pub fn first(method: &Method, client: &HeaderMap) -> Self {
+        match parse_range(client) {
+            RangeRequest::Single(ByteRange::Suffix(0)) if method == Method::GET => Self::Length,
+            _ => Self::AsClient,
+        }
+    }
+
     /// The method of the request to the store.
     #[must_use]
     pub fn method(self, client: &Method) -> Method {
@@ -348,6 +358,16 @@ mod tests {
         assert_eq!(silent, Decision::AskAgain(Ask::Length));
         let asked = decided(client, Ask::Length, 200, &map(OBJECT));
         assert_eq!(asked, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
+    }
+
+    #[test]
+    fn a_range_of_no_bytes_asks_for_the_length_alone() {
+        let none: Pairs = &[("range", "bytes=-0")];
+        assert_eq!(Ask::first(&Method::GET, &map(none)), Ask::Length);
+        assert_eq!(Ask::first(&Method::HEAD, &map(none)), Ask::AsClient);
+        assert_eq!(Ask::first(&Method::GET, &map(&[("range", "bytes=-1")])), Ask::AsClient);
+        let answer = decided(none, Ask::Length, 200, &map(OBJECT));
+        assert_eq!(answer, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
+use crate::answer::Ask;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::{Gateway, has_credentials};
 use crate::hygiene::{BadRequest, inspect, target_path};
@@ -133,7 +134,9 @@ impl Gateway {
             return Err(Refusal::CredentialsMissing);
         }
         let conditions = upstream_conditions(&client.method, &client.headers);
-        let object = ObjectRequest::new(address, store, content_type, conditions, Instant::now());
+        let ask = Ask::first(&client.method, &client.headers);
+        let object =
+            ObjectRequest::new(address, store, content_type, conditions, ask, Instant::now());
         Ok(Box::new(object))
     }
 

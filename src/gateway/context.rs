@@ -89,13 +89,14 @@ impl ObjectRequest {
         store: Arc<Store>,
         content_type: Option<HeaderValue>,
         conditions: UpstreamConditions,
+        ask: Ask,
         now: Instant,
     ) -> Self {
         let profile = &store.profile;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
         let upstream = UpstreamState {
-            ask: Ask::AsClient,
+            ask,
             started: now,
             ended: None,
             attempts: 0,

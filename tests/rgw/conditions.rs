@@ -30,7 +30,7 @@ const CASES: &[(&[(&str, &str)], Want)] = &[
     (&[("If-None-Match", "\"other\"")], Whole),
     (&[("If-None-Match", "\"other\", {etag}")], NotModified),
     (&[("If-None-Match", "{etag},\"other\"")], NotModified),
-    (&[("If-None-Match", "\"a, b\" ,, {etag}")], NotModified),
+    (&[("If-None-Match", "\"a,b\" ,, {etag}")], NotModified),
     (&[("If-None-Match", "\"other\", \"another\"")], Whole),
     (&[("If-None-Match", "\"other\""), ("If-None-Match", "{etag}")], NotModified),
     (&[("If-None-Match", "W/{etag}")], NotModified),
