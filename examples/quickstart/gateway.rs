@@ -9,8 +9,8 @@ pub(crate) type Environment = BTreeMap<String, String>;
 
 /// What the gateway is told.
 ///
-/// One profile, `hips`, that carries its keys in the URL of its endpoint. The policy that keeps
-/// scripts of pages in buckets from running is off, for the viewer in the bucket is such a script.
+/// One profile, `hips`, with its keys in the URL of its endpoint. The policy that keeps scripts in
+/// buckets from running is off, because the viewer is such a script.
 pub(crate) fn environment(
     listen: SocketAddr,
     store: SocketAddr,

@@ -50,7 +50,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     let listener = bind(options.store_port, "--store-port")?;
     let keys = Keys::new();
     let store = Store::new();
-    // On the heap of its own runtime until the process ends; the gateway has another.
+    // Threads of its own, for the gateway brings its own runtime and blocks this thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("store")

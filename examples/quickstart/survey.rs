@@ -1,7 +1,8 @@
 //! A small HiPS survey, computed: full sky at orders 0 to 3, deeper around one nebula, and the
 //! files that surveys come with.
 //!
-//! HiPS 1.0, <https://www.ivoa.net/documents/HiPS/20170519/>. The same bytes in every run.
+//! HiPS 1.0, <https://www.ivoa.net/documents/HiPS/20170519/>. The same bytes in every run on
+//! one machine.
 
 #![expect(
     clippy::cast_possible_truncation,

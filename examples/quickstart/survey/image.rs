@@ -21,7 +21,9 @@ impl Image {
 
     /// A picture of linear light, row by row.
     pub(crate) fn of(width: usize, light: &[Light]) -> Self {
-        Self::of_pixels(width, light.iter().map(|light| light.map(tone)).collect())
+        let tones = &*TONES;
+        let expose = |light: &Light| light.map(|channel| tones.expose(channel));
+        Self::of_pixels(width, light.iter().map(expose).collect())
     }
 
     /// A picture of these pixels, row by row.
@@ -86,18 +88,16 @@ impl Image {
 /// How much light makes a pixel nearly white.
 const EXPOSURE: f32 = 1.8;
 
-/// A byte for an amount of light: bright parts saturate softly, then the usual gamma.
-fn tone(light: f32) -> u8 {
-    let exposed = 1.0 - (-EXPOSURE * light.max(0.0)).exp();
-    TONES.byte((exposed * f32::from(u16::MAX)) as u32)
-}
-
-/// Conversion between bytes of gamma 2.2 and linear 16-bit light.
+/// Conversion between amounts of light, bytes of gamma 2.2 and linear 16-bit values.
 struct Tones {
     linear: [u16; 256],
-    /// By the square root of the light, which keeps dark tones apart.
     bytes: Vec<u8>,
+    /// By the square root of the light, which keeps dark tones apart; the last is white.
+    exposed: Vec<u8>,
 }
+
+/// Entries of `Tones::exposed` for a square root of one.
+const SHADES: f32 = 4096.0;
 
 static TONES: LazyLock<Tones> = LazyLock::new(Tones::new);
 
@@ -109,7 +109,22 @@ impl Tones {
         let bytes = (0..=u16::MAX)
             .map(|light| ((f64::from(light) / white).powf(1.0 / 2.2) * 255.0).round() as u8)
             .collect();
-        Self { linear, bytes }
+        let mut tones = Self { linear, bytes, exposed: Vec::new() };
+        tones.exposed = (0..=2 * SHADES as u32)
+            .map(|shade| {
+                let root = shade as f32 / SHADES;
+                // Bright parts saturate softly.
+                let exposed = 1.0 - (-EXPOSURE * root * root).exp();
+                tones.byte((exposed * f32::from(u16::MAX)) as u32)
+            })
+            .collect();
+        tones
+    }
+
+    /// The byte for an amount of light.
+    fn expose(&self, light: f32) -> u8 {
+        let shade = (light.max(0.0).sqrt() * SHADES) as usize;
+        self.exposed.get(shade).copied().unwrap_or(255)
     }
 
     fn linear(&self, byte: u8) -> u16 {

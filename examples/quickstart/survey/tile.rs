@@ -116,10 +116,11 @@ where
     [a0 + (b0 - a0) * part, a1 + (b1 - a1) * part, a2 + (b2 - a2) * part]
 }
 
-/// As many octaves as the steps can show, given that the noise begins at three features a radian.
+/// As many octaves as the steps can show, given that the noise begins at three features a radian
+/// and that a feature takes two steps.
 fn octaves(order: u8, width: usize, step: usize) -> u32 {
     let finest = 1.0 / (pixel_size(order, width) * step as f64);
-    (finest / 3.0).log2().round().max(1.0) as u32
+    (finest / 6.0).log2().round().max(1.0) as u32
 }
 
 fn draw(star: &Star, tile: Cell, width: usize, grid: &Grid, light: &mut [Light]) {
