@@ -1,2 +1,150 @@
-//! stub
-fn main() {}
+//! The gateway on a laptop: a private, signature-checking S3 server in this process, filled with a
+//! computed survey of the sky, and the gateway before it.
+//!
+//! `cargo run --release --example quickstart`
+
+mod gateway;
+mod survey;
+mod tour;
+
+#[expect(dead_code, reason = "the quickstart serves; the log and the manners are for the tests")]
+#[path = "../../tests/support/store.rs"]
+mod store;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use clap::Parser;
+
+use store::{Object, Serving, Store};
+
+/// Starts an S3 server with a small survey of the sky, and the gateway before it.
+#[derive(Parser)]
+#[command(name = "quickstart")]
+struct Options {
+    /// Where the gateway listens on 127.0.0.1.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Where the S3 server listens on 127.0.0.1; 0 takes any free port.
+    #[arg(long, default_value_t = 0)]
+    store_port: u16,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(code) => code,
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "quickstart: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<ExitCode, String> {
+    // Before the sky is computed, so that a taken port is known at once.
+    drop(bind(options.port, "--port")?);
+    let listener = bind(options.store_port, "--store-port")?;
+    let keys = Keys::new();
+    let store = Store::new();
+    // Threads of its own, for the gateway brings its own runtime and blocks this thread.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("store")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the S3 server cannot start: {error}"))?;
+    let serving = runtime
+        .block_on(serve(&store, listener, &keys))
+        .map_err(|error| format!("the S3 server cannot start: {error}"))?;
+
+    say(&format!("S3 server on {}, signatures checked", serving.endpoint()));
+    let filled = fill(&store).map_err(|error| format!("the survey cannot be made: {error}"))?;
+    say(&filled);
+
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let environment = gateway::environment(listen, serving.address(), &keys.access, &keys.secret);
+    say(&tour::text(listen, survey::deep_cell(), &environment));
+    let code = gateway::run(&environment)?;
+    drop(serving);
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+/// A listener on loopback.
+fn bind(port: u16, flag: &str) -> Result<TcpListener, String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("port {port} is taken; choose another, for example {flag} {}", port ^ 1)
+        }
+        _ => format!("cannot listen on {address}: {error}; choose another with {flag}"),
+    })
+}
+
+async fn serve(store: &Store, listener: TcpListener, keys: &Keys) -> io::Result<Serving> {
+    listener.set_nonblocking(true)?;
+    store.serve(tokio::net::TcpListener::from_std(listener)?, &keys.access, &keys.secret)
+}
+
+/// Keys that are good for this run alone.
+struct Keys {
+    access: String,
+    secret: String,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let text = |length| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
+        Self { access: format!("AKIA{}", text(16).to_uppercase()), secret: text(40) }
+    }
+}
+
+/// Computes the survey into the bucket, and says how much it was.
+fn fill(store: &Store) -> io::Result<String> {
+    let begun = Instant::now();
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    let (objects, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+    survey::generate(threads, &|piece| {
+        objects.fetch_add(1, Ordering::Relaxed);
+        bytes.fetch_add(piece.body.len() as u64, Ordering::Relaxed);
+        store.put(tour::BUCKET, &piece.key, Object::new(piece.body).typed(piece.content_type));
+    })?;
+    Ok(format!(
+        "A sky in bucket {:?}: {} objects, {} MB, computed in {:.1} s",
+        tour::BUCKET,
+        objects.into_inner(),
+        bytes.into_inner() / 1_000_000,
+        begun.elapsed().as_secs_f64(),
+    ))
+}
+
+/// Standard output may be closed; that is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_one_line_that_names_the_flag() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let problem = bind(port, "--port").unwrap_err();
+        assert!(problem.contains(&port.to_string()) && problem.contains("--port"), "{problem}");
+        assert!(!problem.contains('\n'));
+    }
+
+    #[test]
+    fn keys_differ_from_run_to_run_and_fit_into_a_url() {
+        let (one, other) = (Keys::new(), Keys::new());
+        assert_ne!(one.secret, other.secret);
+        assert_eq!((one.access.len(), one.secret.len()), (20, 40));
+        assert!(format!("{}{}", one.access, one.secret).bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+}

@@ -1,0 +1,53 @@
+//! The gateway as the quickstart runs it: configured by the environment alone, as its container is.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use s3proxy::config::{Flags, Inputs, load, read_file};
+use s3proxy::{logging, server};
+
+/// Names and values of environment variables.
+pub(crate) type Environment = BTreeMap<String, String>;
+
+/// What the gateway is told.
+///
+/// One profile, `hips`, with its keys in the URL of its endpoint. The policy that keeps scripts in
+/// buckets from running is off, because the viewer is such a script.
+pub(crate) fn environment(
+    listen: SocketAddr,
+    store: SocketAddr,
+    access_key: &str,
+    secret_key: &str,
+) -> Environment {
+    [
+        ("S3PROXY_LISTEN", listen.to_string()),
+        ("S3_ENDPOINT_URL", format!("http://{store}")),
+        ("LSST_RESOURCES_S3_PROFILE_hips", format!("http://{access_key}:{secret_key}@{store}")),
+        ("S3PROXY_CONTENT_SECURITY_POLICY", "false".to_owned()),
+        ("S3PROXY_CACHE_MAX_AGE", "86400".to_owned()),
+        ("S3PROXY_LOG_LEVEL", "WARNING".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Runs the gateway until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// One line that says what is wrong with the configuration, or why the gateway cannot start.
+pub(crate) fn run(environment: &Environment) -> Result<ExitCode, String> {
+    let inputs = Inputs {
+        environment: environment.clone(),
+        flags: Flags::default(),
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+        read: &read_file,
+    };
+    let loaded = load(&inputs).map_err(|problems| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    })?;
+    let log = logging::install(loaded.config.log).map_err(|error| error.to_string())?;
+    server::run(&loaded.config, false).map_err(|error| error.to_string())?;
+    log.flush();
+    Ok(ExitCode::SUCCESS)
+}
