@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 use log::Level;
 
+use crate::date_text::rfc3339;
 use crate::hygiene::BadRequest;
 
 /// Lines with this target are already whole; the logger writes them as they are.
@@ -56,7 +57,7 @@ pub struct UpstreamRecord<'a> {
 #[must_use]
 pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
     let mut line = JsonObject::new(512);
-    line.text("timestamp", &timestamp(now));
+    line.text("timestamp", &rfc3339(now));
     line.text("severity", severity(level));
     line.text("logger", "s3proxy");
     line.text("event", record.event);
@@ -73,13 +74,13 @@ pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
     line.maybe_text("profile", record.profile);
     line.maybe_number("status", record.status.map(|status| status.as_u16()));
     line.text("cache", record.cache);
-    line.maybe_number("duration_ms", Some(millis(record.duration)));
-    line.maybe_number("ttfb_ms", record.ttfb.map(millis));
+    line.maybe_number("duration_ms", Some(Millis(record.duration)));
+    line.maybe_number("ttfb_ms", record.ttfb.map(Millis));
     line.maybe_number("bytes_sent", Some(record.bytes_sent));
     line.maybe_text("cause", record.cause);
     line.maybe_text("detail", record.detail);
     if let Some(upstream) = &record.upstream {
-        line.maybe_number("upstream_ms", Some(millis(upstream.duration)));
+        line.maybe_number("upstream_ms", Some(Millis(upstream.duration)));
         line.maybe_number("upstream_attempts", Some(upstream.attempts));
         line.maybe_number("upstream_status", upstream.status);
         line.maybe_text("upstream_code", upstream.code);
@@ -153,9 +154,9 @@ pub fn text_line(record: &Record<'_>) -> String {
         record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
     let subject = record.path.as_deref().unwrap_or(&record.url);
     let mut line = format!(
-        "{} {status} {:>9.3} ms {:>10} B  {subject}",
+        "{} {status} {:>9} ms {:>10} B  {subject}",
         record.method,
-        millis(record.duration),
+        Millis(record.duration).to_string(),
         record.bytes_sent,
     );
     if let Some(cause) = record.cause {
@@ -164,7 +165,7 @@ pub fn text_line(record: &Record<'_>) -> String {
     }
     if let Some(upstream) = &record.upstream {
         let status = upstream.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        line.push_str(&format!("  store {status} {:.3} ms", millis(upstream.duration)));
+        line.push_str(&format!("  store {status} {} ms", Millis(upstream.duration)));
         if let Some(code) = upstream.code {
             line.push(' ');
             line.push_str(code);
@@ -183,22 +184,6 @@ pub fn refused_connection(client: Option<IpAddr>, error: BadRequest) {
     log::info!("refused a request of {client}: {} ({})", error.message(), error.cause());
 }
 
-/// RFC 3339 in UTC with microseconds.
-#[must_use]
-pub fn timestamp(now: SystemTime) -> String {
-    let now = time::OffsetDateTime::from(now);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-        now.year(),
-        u8::from(now.month()),
-        now.day(),
-        now.hour(),
-        now.minute(),
-        now.second(),
-        now.microsecond()
-    )
-}
-
 /// The severity names s3proxy always logged.
 #[must_use]
 pub fn severity(level: Level) -> &'static str {
@@ -210,9 +195,14 @@ pub fn severity(level: Level) -> &'static str {
     }
 }
 
-/// Milliseconds, rounded to a microsecond.
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
+/// Milliseconds with three decimals.
+struct Millis(Duration);
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+    }
 }
 
 #[cfg(test)]
@@ -258,7 +248,7 @@ mod tests {
                 r#""requestUrl":"http://h/s3proxy/s3/hips@bk/k.png","status":"200","#,
                 r#""remoteIp":"1.2.3.4","userAgent":"a\"b"},"request_id":"id","user":"u1","#,
                 r#""path":"s3://hips@bk/k.png","profile":"hips","status":200,"cache":"fwd=bypass","#,
-                r#""duration_ms":8.123,"ttfb_ms":5,"bytes_sent":10000,"upstream_ms":4,"#,
+                r#""duration_ms":8.123,"ttfb_ms":5.000,"bytes_sent":10000,"upstream_ms":4.000,"#,
                 r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
             )
         );

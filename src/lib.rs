@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod cors;
+pub mod date_text;
 pub mod gateway;
 pub mod head_scan;
 pub mod hygiene;

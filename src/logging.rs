@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{LevelFilter, Record};
 
-use crate::access_log::{self, severity, timestamp};
+use crate::access_log::{self, severity};
 use crate::config::{LogConfig, LogFormat};
+use crate::date_text::rfc3339;
 
 /// How much may wait to be written, bytes; beyond it lines are dropped and counted.
 const WAITING_BYTES: usize = 4 * 1024 * 1024;
@@ -115,7 +116,7 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
             writeln!(buffer, "{}", json_event(record, now()))
         }),
         LogFormat::Development => builder.format(|buffer, record| {
-            let time = timestamp(now());
+            let time = rfc3339(now());
             let time = time.get(11..23).unwrap_or(&time);
             let text = record.args().to_string();
             writeln!(buffer, "{time} {:<5} {}", record.level(), text.replace('\n', "\n    "))
@@ -132,7 +133,7 @@ fn now() -> SystemTime {
 
 fn json_event(record: &Record<'_>, now: SystemTime) -> String {
     serde_json::json!({
-        "timestamp": timestamp(now),
+        "timestamp": rfc3339(now),
         "severity": severity(record.level()),
         "logger": record.target(),
         "event": record.args().to_string(),

@@ -25,8 +25,11 @@ impl Gateway {
         let client = session.req_header();
         let ask = object.upstream.ask;
         let target = &object.target;
-        let mut head =
-            RequestHeader::build(ask.method(&client.method), target.path.as_bytes(), Some(12))?;
+        let mut head = RequestHeader::build_no_case(
+            ask.method(&client.method),
+            target.path.as_bytes(),
+            Some(12),
+        )?;
         head.insert_header(HOST, &target.host)?;
         #[expect(clippy::disallowed_methods, reason = "the signature holds the time it is sent")]
         let now = SystemTime::now();
