@@ -115,6 +115,7 @@ fn answer(c: &mut Criterion) {
         method: &Method::GET,
         headers: &client,
         ask: Ask::AsClient,
+        conditional: false,
         conditions: &conditions,
         missing_on_403: false,
     };

@@ -1,7 +1,6 @@
 //! One line for every request: the field names operators of s3proxy search for, and what they had
 //! to guess until now.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -74,13 +73,13 @@ pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
     line.maybe_text("profile", record.profile);
     line.maybe_number("status", record.status.map(|status| status.as_u16()));
     line.text("cache", record.cache);
-    line.maybe_number("duration_ms", Some(Millis(record.duration)));
-    line.maybe_number("ttfb_ms", record.ttfb.map(Millis));
+    line.maybe_millis("duration_ms", Some(record.duration));
+    line.maybe_millis("ttfb_ms", record.ttfb);
     line.maybe_number("bytes_sent", Some(record.bytes_sent));
     line.maybe_text("cause", record.cause);
     line.maybe_text("detail", record.detail);
     if let Some(upstream) = &record.upstream {
-        line.maybe_number("upstream_ms", Some(Millis(upstream.duration)));
+        line.maybe_millis("upstream_ms", Some(upstream.duration));
         line.maybe_number("upstream_attempts", Some(upstream.attempts));
         line.maybe_number("upstream_status", upstream.status);
         line.maybe_text("upstream_code", upstream.code);
@@ -113,8 +112,15 @@ impl JsonObject {
 
     fn text(&mut self, name: &str, value: &str) {
         self.key(name);
-        // Writing text to a Vec has no way to fail.
-        let _written = serde_json::to_writer(&mut self.out, value);
+        if value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !matches!(byte, b'"' | b'\\'))
+        {
+            self.out.push(b'"');
+            self.out.extend_from_slice(value.as_bytes());
+            self.out.push(b'"');
+        } else {
+            // Writing text to a Vec has no way to fail.
+            let _written = serde_json::to_writer(&mut self.out, value);
+        }
     }
 
     fn maybe_text(&mut self, name: &str, value: Option<&str>) {
@@ -123,10 +129,23 @@ impl JsonObject {
         }
     }
 
-    fn maybe_number(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
+    fn maybe_number(&mut self, name: &str, value: Option<impl Into<u64>>) {
         if let Some(value) = value {
             self.key(name);
-            let _written = write!(self.out, "{value}");
+            let _written = serde_json::to_writer(&mut self.out, &value.into());
+        }
+    }
+
+    /// Milliseconds with three decimals.
+    fn maybe_millis(&mut self, name: &str, value: Option<Duration>) {
+        if let Some(value) = value {
+            self.key(name);
+            let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+            let _written = serde_json::to_writer(&mut self.out, &(micros / 1000));
+            self.out.push(b'.');
+            for place in [100, 10, 1] {
+                self.out.extend(u8::try_from(micros / place % 10).map(|digit| b'0' + digit));
+            }
         }
     }
 
@@ -154,9 +173,9 @@ pub fn text_line(record: &Record<'_>) -> String {
         record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
     let subject = record.path.as_deref().unwrap_or(&record.url);
     let mut line = format!(
-        "{} {status} {:>9} ms {:>10} B  {subject}",
+        "{} {status} {:>9.3} ms {:>10} B  {subject}",
         record.method,
-        Millis(record.duration).to_string(),
+        millis(record.duration),
         record.bytes_sent,
     );
     if let Some(cause) = record.cause {
@@ -165,7 +184,7 @@ pub fn text_line(record: &Record<'_>) -> String {
     }
     if let Some(upstream) = &record.upstream {
         let status = upstream.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        line.push_str(&format!("  store {status} {} ms", Millis(upstream.duration)));
+        line.push_str(&format!("  store {status} {:.3} ms", millis(upstream.duration)));
         if let Some(code) = upstream.code {
             line.push(' ');
             line.push_str(code);
@@ -176,6 +195,10 @@ pub fn text_line(record: &Record<'_>) -> String {
         line.push_str(&detail.escape_debug().to_string());
     }
     line
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 /// Notes a connection that ended over a bad request head, which never became a request.
@@ -192,16 +215,6 @@ pub fn severity(level: Level) -> &'static str {
         Level::Warn => "warning",
         Level::Info => "info",
         Level::Debug | Level::Trace => "debug",
-    }
-}
-
-/// Milliseconds with three decimals.
-struct Millis(Duration);
-
-impl std::fmt::Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
 

@@ -58,10 +58,20 @@ pub struct Request<'a> {
     /// What the client sent.
     pub headers: &'a HeaderMap,
     pub ask: Ask,
+    /// Whether any of it is a condition; most requests have none, and are spared the comparison.
+    pub conditional: bool,
     /// What of it the store was sent.
     pub conditions: &'a UpstreamConditions,
     /// Whether the store's 403 means that the object is missing.
     pub missing_on_403: bool,
+}
+
+/// Whether a client's headers hold a condition (RFC 9110, section 13.1).
+#[must_use]
+pub fn is_conditional(client: &HeaderMap) -> bool {
+    const CONDITIONS: [HeaderName; 5] =
+        [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE];
+    client.keys().any(|name| CONDITIONS.contains(name))
 }
 
 /// What becomes of the answer.
@@ -101,15 +111,18 @@ pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> D
 }
 
 fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
-    let validators = Validators::from_headers(store);
-    match evaluate(request.headers, &validators) {
-        Outcome::Proceed => {}
-        Outcome::NotModified => return Decision::NotModified,
-        Outcome::PreconditionFailed => return Decision::Refuse(Refusal::PreconditionFailed),
+    let mut range_applies = true;
+    if request.conditional {
+        let validators = Validators::from_headers(store);
+        match evaluate(request.headers, &validators) {
+            Outcome::Proceed => {}
+            Outcome::NotModified => return Decision::NotModified,
+            Outcome::PreconditionFailed => return Decision::Refuse(Refusal::PreconditionFailed),
+        }
+        let store_date = date::of(store, &DATE);
+        range_applies = !request.headers.contains_key(IF_RANGE)
+            || if_range_holds(request.headers, &validators, store_date);
     }
-    let store_date = date::of(store, &DATE);
-    let range_applies = !request.headers.contains_key(IF_RANGE)
-        || if_range_holds(request.headers, &validators, store_date);
     if request.ask == Ask::Length {
         return decide_length(request, range_applies, content_length(store));
     }
@@ -236,6 +249,7 @@ mod tests {
             method: &Method::GET,
             headers: &headers,
             ask,
+            conditional: is_conditional(&headers),
             conditions: &conditions,
             missing_on_403: false,
         };

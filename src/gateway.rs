@@ -16,7 +16,9 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
 use crate::connection::{AnswerDeadline, Connection};
-use crate::gateway::context::{Context, ObjectRequest, new_request_id, sane_request_id};
+use crate::gateway::context::{
+    Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
+};
 use crate::gateway::deliver::HeaderRules;
 use crate::gateway::failure::{Failure, failure};
 use crate::gateway::receive::receive_body;
@@ -137,7 +139,7 @@ impl ProxyHttp for Gateway {
             || client.headers.get(CONNECTION).is_some_and(|v| v.as_bytes() == b"keep-alive");
         let keepalive = (persistent && !self.lifecycle.is_draining())
             .then_some(self.downstream.keepalive_timeout.as_secs());
-        let id = sane_request_id(session.get_header("x-request-id")).map(str::to_owned);
+        let id = sane_request_id(session.get_header(X_REQUEST_ID)).map(str::to_owned);
         ctx.request_id = id.unwrap_or_else(new_request_id);
         let downstream = session.as_downstream_mut();
         downstream.set_keepalive(keepalive);

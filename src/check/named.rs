@@ -83,7 +83,7 @@ mod tests {
 
     fn name(argument: &str) -> Result<(String, bool), u16> {
         match read(argument, "/s3proxy", true) {
-            Ok(named) => Ok((named.address.to_string(), named.was_cut)),
+            Ok(named) => Ok((named.address.name(), named.was_cut)),
             Err(not) => Err(not.status),
         }
     }

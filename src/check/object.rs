@@ -37,7 +37,7 @@ impl<'a> ObjectCheck<'a> {
         let Config { path_prefix, bucket_validation, .. } = self.config;
         let name = match read(argument, path_prefix, *bucket_validation) {
             Ok(named) => {
-                let name = named.address.to_string();
+                let name = named.address.name();
                 self.note("address", address_finding(&named.address, named.was_cut));
                 match self.serve(&named.address).await {
                     Ok(finding) => self.note("answer", finding),
@@ -162,6 +162,7 @@ impl<'a> ObjectCheck<'a> {
             headers: &headers,
             ask: Ask::AsClient,
             conditions: &upstream_conditions(&Method::GET, &headers),
+            conditional: false,
             missing_on_403: profile.missing_on_403,
         };
         let status = StatusCode::from_u16(answer.reply.status).map_err(|_| Refusal::Internal)?;

@@ -12,16 +12,18 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
-use crate::answer::Ask;
-use crate::gateway::context::{Context, ObjectRequest};
+use crate::gateway::context::{Client, Context, ObjectRequest};
 use crate::gateway::{Gateway, has_credentials};
 use crate::hygiene::{BadRequest, inspect, target_path};
 use crate::mime::Verdict;
 use crate::refusal::{Answer, Refusal};
-use crate::rfc9110::forward::upstream_conditions;
 use crate::route::{Route, route};
 use crate::s3::address::ObjectAddress;
 use crate::s3::profile::ContentTypeFrom;
+
+pub(super) const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A request that goes on.
 pub(super) enum Admitted {
@@ -133,15 +135,13 @@ impl Gateway {
         if !has_credentials(&store.profile.credentials) {
             return Err(Refusal::CredentialsMissing);
         }
-        let conditions = upstream_conditions(&client.method, &client.headers);
-        let ask = Ask::first(&client.method, &client.headers);
-        let object =
-            ObjectRequest::new(address, store, content_type, conditions, ask, Instant::now());
+        let client = Client { method: &client.method, headers: &client.headers };
+        let object = ObjectRequest::new(address, store, content_type, &client, Instant::now());
         Ok(Box::new(object))
     }
 
     fn require_user(&self, session: &Session) -> Result<(), Refusal> {
-        if self.require_user && session.get_header("x-auth-request-user").is_none() {
+        if self.require_user && session.get_header(X_AUTH_REQUEST_USER).is_none() {
             return Err(Refusal::UserMissing);
         }
         Ok(())
@@ -191,13 +191,13 @@ impl Gateway {
 /// `X-Forwarded-Proto`, which s3proxy believes where `X-Forwarded-For` names an address.
 pub(super) fn forwarded_scheme(session: &Session) -> Option<&'static str> {
     forwarded_for(session)?;
-    let scheme = session.get_header("x-forwarded-proto")?.as_bytes();
+    let scheme = session.get_header(X_FORWARDED_PROTO)?.as_bytes();
     ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The last address of `X-Forwarded-For`: the one the nearest proxy has seen itself.
 pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
-    let lines = session.req_header().headers.get_all("x-forwarded-for");
+    let lines = session.req_header().headers.get_all(X_FORWARDED_FOR);
     let last = lines.iter().next_back()?.to_str().ok()?;
     last.rsplit(',').find_map(|address| address.trim().parse().ok())
 }

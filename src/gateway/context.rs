@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::answer::Ask;
+use crate::answer::{Ask, is_conditional};
 use crate::lifecycle::InFlight;
 use crate::refusal::Refusal;
-use crate::rfc9110::forward::UpstreamConditions;
+use crate::rfc9110::forward::{UpstreamConditions, upstream_conditions};
 use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
 use crate::upstream::Store;
+
+/// The id of a request, the client's or ours.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The memory of one request.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct ObjectRequest {
     pub target: Target,
     /// The type by the key; `None` where the object's own type decides.
     pub content_type: Option<HeaderValue>,
+    /// Whether the client set any condition.
+    pub conditional: bool,
     pub conditions: UpstreamConditions,
     pub upstream: UpstreamState,
 }
@@ -81,6 +86,12 @@ pub enum BodyPlan {
     Cut { answer: Bytes },
 }
 
+/// What the client sent, as far as it decides how the store is asked.
+pub struct Client<'a> {
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+}
+
 impl ObjectRequest {
     /// A request that no store was asked yet.
     #[must_use]
@@ -88,15 +99,14 @@ impl ObjectRequest {
         address: &ObjectAddress,
         store: Arc<Store>,
         content_type: Option<HeaderValue>,
-        conditions: UpstreamConditions,
-        ask: Ask,
+        client: &Client<'_>,
         now: Instant,
     ) -> Self {
         let profile = &store.profile;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
         let upstream = UpstreamState {
-            ask,
+            ask: Ask::first(client.method, client.headers),
             started: now,
             ended: None,
             attempts: 0,
@@ -108,7 +118,14 @@ impl ObjectRequest {
             request_id: None,
             body: BodyPlan::Pass,
         };
-        Self { store, target, content_type, conditions, upstream }
+        Self {
+            store,
+            target,
+            content_type,
+            conditional: is_conditional(client.headers),
+            conditions: upstream_conditions(client.method, client.headers),
+            upstream,
+        }
     }
 }
 

@@ -5,17 +5,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::answer::{self, Ask, Decision};
-use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState, sane_request_id};
+use crate::gateway::context::{
+    BodyPlan, Context, ObjectRequest, UpstreamState, X_REQUEST_ID, sane_request_id,
+};
 use crate::gateway::deliver::answer_head;
 use crate::gateway::{Gateway, answer_deadline, give_up, try_again};
 use crate::mime::StoredVerdict;
 use crate::refusal::Refusal;
+use crate::s3::address::ObjectAddress;
 use crate::s3::error_code::error_code;
 
 /// How much of a store's error document is read for its code, bytes.
@@ -23,6 +26,8 @@ const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
 
 /// How often a request may be asked again in another way: for the length, then for the whole.
 const MAX_ASKS: u8 = 3;
+
+const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 impl Gateway {
     /// What the head of a store's answer means for this request.
@@ -32,6 +37,7 @@ impl Gateway {
             method: &client.method,
             headers: &client.headers,
             ask: object.upstream.ask,
+            conditional: object.conditional,
             conditions: &object.conditions,
             missing_on_403: object.store.profile.missing_on_403,
         };
@@ -77,9 +83,9 @@ impl Gateway {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.ended = Some(Instant::now());
         object.upstream.status = Some(head.status.as_u16());
-        object.upstream.request_id = ["x-amz-request-id", "x-request-id"]
-            .iter()
-            .find_map(|name| sane_request_id(head.headers.get(*name)))
+        object.upstream.request_id = [X_AMZ_REQUEST_ID, X_REQUEST_ID]
+            .into_iter()
+            .find_map(|name| sane_request_id(head.headers.get(name)))
             .map(str::to_owned);
         let decision = self.decide(session, object, head);
         let profile = &object.store.profile;
@@ -119,7 +125,7 @@ impl Gateway {
         };
         // The store's own words never reach the client: its body is replaced while it is read,
         // which keeps the connection to the store for the next request.
-        let object_name = ctx.address.as_ref().map(ToString::to_string);
+        let object_name = ctx.address.as_ref().map(ObjectAddress::name);
         let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
         // Readers of ranges meet these often: they are worth a connection more than their words.
         let terse =

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use http::StatusCode;
 use http::header::{HOST, USER_AGENT};
+use http::{HeaderName, StatusCode};
 use log::Level;
 use pingora::Error;
 use pingora::proxy::Session;
@@ -11,9 +11,10 @@ use pingora::proxy::Session;
 use crate::access_log::{self, Record, UpstreamRecord};
 use crate::config::LogFormat;
 use crate::gateway::Gateway;
-use crate::gateway::admit::{forwarded_for, forwarded_scheme};
+use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::refusal::Refusal;
+use crate::s3::address::ObjectAddress;
 
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, the rest as information.
@@ -31,17 +32,18 @@ impl Gateway {
             return;
         }
         let client = session.req_header();
-        let text = |name: &str| session.get_header(name).and_then(|value| value.to_str().ok());
+        let text =
+            |name: HeaderName| session.get_header(name).and_then(|value| value.to_str().ok());
         let peer = session.client_addr().and_then(|address| address.as_inet());
         let record = Record {
             event: ctx.event,
             method: &client.method,
             url: request_url(session),
             remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
-            user_agent: text(USER_AGENT.as_str()),
-            user: text("x-auth-request-user"),
+            user_agent: text(USER_AGENT),
+            user: text(X_AUTH_REQUEST_USER),
             request_id: &ctx.request_id,
-            path: ctx.address.as_ref().map(ToString::to_string),
+            path: ctx.address.as_ref().map(ObjectAddress::name),
             profile: ctx.object.as_ref().map(|object| object.store.profile.label()),
             status: session
                 .response_written()
@@ -80,9 +82,9 @@ fn request_url(session: &Session) -> String {
     let client = session.req_header();
     let scheme = forwarded_scheme(session).unwrap_or("http");
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let target = String::from_utf8_lossy(crate::hygiene::target_path(client.raw_path()));
-    let path = target.split('?').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
+    let target = crate::hygiene::target_path(client.raw_path());
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    [scheme, "://", host, &String::from_utf8_lossy(path)].concat()
 }
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {

@@ -2,18 +2,17 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::cors;
 use crate::gateway::Gateway;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, X_REQUEST_ID};
 use crate::gateway::deliver::answer_head;
 use crate::refusal::{Answer, Refusal};
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::s3::address::ObjectAddress;
 
 impl Gateway {
     /// The methods of `Allow`.
@@ -75,7 +74,7 @@ impl Gateway {
         if matches!(refusal, Refusal::BadRequest(_) | Refusal::MethodNotAllowed) {
             session.set_keepalive(None);
         }
-        let object = ctx.address.as_ref().map(ToString::to_string);
+        let object = ctx.address.as_ref().map(ObjectAddress::name);
         let answer = refusal.answer(object.as_deref(), self.allow(), &ctx.request_id);
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &answer).await

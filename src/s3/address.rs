@@ -94,14 +94,13 @@ impl ObjectAddress {
     }
 }
 
-impl fmt::Display for ObjectAddress {
+impl ObjectAddress {
     /// `s3://profile@bucket/key`, decoded: what messages and logs call the object.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("s3://")?;
-        if let Some(profile) = &self.profile {
-            write!(f, "{profile}@")?;
-        }
-        write!(f, "{}/{}", self.bucket, self.key)
+    #[must_use]
+    pub fn name(&self) -> String {
+        let profile = self.profile.as_deref().unwrap_or_default();
+        let at = if self.profile.is_some() { "@" } else { "" };
+        ["s3://", profile, at, &self.bucket, "/", &self.key].concat()
     }
 }
 
@@ -152,7 +151,7 @@ mod tests {
 
     fn parse(path: &str) -> Result<String, AddressError> {
         let (bucket, key) = path.split_once('/').expect("a test path has a slash");
-        ObjectAddress::parse(bucket.as_bytes(), key.as_bytes(), true).map(|a| a.to_string())
+        ObjectAddress::parse(bucket.as_bytes(), key.as_bytes(), true).map(|a| a.name())
     }
 
     #[test]

@@ -111,12 +111,20 @@ impl Endpoint {
     }
 
     fn authority_of(&self, host: &str) -> String {
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        if self.port == default_port(self.tls) {
-            bracketed
-        } else {
-            format!("{bracketed}:{}", self.port)
+        let mut authority = String::with_capacity(host.len() + 8);
+        let address = host.contains(':');
+        for part in [if address { "[" } else { "" }, host, if address { "]" } else { "" }] {
+            authority.push_str(part);
         }
+        if self.port != default_port(self.tls) {
+            authority.push(':');
+            let leading = [10_000, 1000, 100, 10].into_iter().filter(|unit| self.port >= *unit);
+            for unit in leading.chain([1]) {
+                let digit = u32::from(self.port / unit % 10);
+                authority.push(char::from_digit(digit, 10).unwrap_or('0'));
+            }
+        }
+        authority
     }
 
     /// How this bucket and key (decoded bytes) are asked for at this endpoint.
@@ -198,6 +206,9 @@ mod tests {
             ("http://h:80/", "http://h"),
             ("https://h:443", "https://h"),
             ("https://h:80", "https://h:80"),
+            ("https://h:1", "https://h:1"),
+            ("https://h:65535", "https://h:65535"),
+            ("https://h:10000", "https://h:10000"),
             ("https://h/base/path//", "https://h/base/path"),
             ("https://h/a b?x=1#y", "https://h/a%20b"),
             ("http://[::1]:7480/", "http://[::1]:7480"),

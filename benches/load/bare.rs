@@ -1,0 +1,62 @@
+//! The least a Pingora proxy can do, to tell what the framework costs from what the gateway adds:
+//! `bare LISTEN UPSTREAM` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`, unsigned.
+
+use async_trait::async_trait;
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
+use pingora::server::Server;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+struct Bare(std::net::SocketAddr);
+
+#[async_trait]
+impl ProxyHttp for Bare {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
+        #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
+        let peer = HttpPeer::new(self.0, false, String::new());
+        Ok(Box::new(peer))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        _ctx: &mut (),
+    ) -> Result<()> {
+        let path = request.uri.path();
+        let path = path.split_once('@').map_or(path, |(_, path)| path);
+        request.set_raw_path(format!("/{path}").as_bytes())?;
+        request.insert_header("host", self.0.to_string())
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(listen), Some(Ok(upstream))) =
+        (arguments.next(), arguments.next().map(|address| address.parse()))
+    else {
+        return;
+    };
+    let conf = ServerConf { threads: 2, grace_period_seconds: Some(0), ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let mut service = http_proxy_service(&server.configuration, Bare(upstream));
+    service.add_listener(
+        ListenerConfig::tcp(listen).l4_buffer(L4BufferSettings::new(8 * 1024, 32 * 1024)),
+    );
+    server.add_service(service);
+    server.run_forever();
+}
