@@ -1,5 +1,5 @@
 //! The least a Pingora proxy can do, to tell what the framework costs from what the gateway adds:
-//! `bare LISTEN UPSTREAM` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`, unsigned.
+//! `bare LISTEN UPSTREAM THREADS` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`, unsigned.
 
 use async_trait::async_trait;
 use pingora::Result;
@@ -45,12 +45,14 @@ impl ProxyHttp for Bare {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (Some(listen), Some(Ok(upstream))) =
-        (arguments.next(), arguments.next().map(|address| address.parse()))
-    else {
+    let (Some(listen), Some(Ok(upstream)), Some(Ok(threads))) = (
+        arguments.next(),
+        arguments.next().map(|address| address.parse()),
+        arguments.next().map(|threads| threads.parse()),
+    ) else {
         return;
     };
-    let conf = ServerConf { threads: 2, grace_period_seconds: Some(0), ..ServerConf::default() };
+    let conf = ServerConf { threads, grace_period_seconds: Some(0), ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Bare(upstream));

@@ -107,9 +107,18 @@ def gateway_binary(given):
     """The binary to measure: the one given, or a release build of this tree."""
     if given:
         return pathlib.Path(given).resolve()
-    subprocess.run(["cargo", "build", "--release", "--bin", "s3proxy"], cwd=ROOT, check=True)
+    return built("--bin", "s3proxy", "s3proxy")
+
+
+def bare_binary():
+    """The least a Pingora proxy can do: what the framework costs."""
+    return built("--example", "bare", "examples/bare")
+
+
+def built(kind, name, path):
+    subprocess.run(["cargo", "build", "--release", kind, name], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / "s3proxy"
+    return target / "release" / path
 
 
 class Server:
@@ -239,3 +248,11 @@ def gateway(stack, folder, binary, upstream, threads, access_log):
         "LSST_RESOURCES_S3_PROFILE_bench": f"http://benchaccesskey:benchsecretkey@{endpoint}",
     }
     return Server(stack, "s3proxy", port, PROXIED, [binary], output, environment)
+
+
+def bare(stack, folder, binary, upstream, threads):
+    """A Pingora proxy that only passes requests on, without a log."""
+    port = free_port()
+    output = stack.enter_context((folder / "pingora.log").open("ab"))
+    command = [binary, f"127.0.0.1:{port}", f"127.0.0.1:{upstream.port}", threads]
+    return Server(stack, "pingora", port, PROXIED, command, output)
