@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 use log::Level;
 
+use crate::config::LogFormat;
 use crate::date_text::rfc3339;
 use crate::hygiene::BadRequest;
 
@@ -192,19 +193,51 @@ pub fn text_line(record: &Record<'_>) -> String {
     }
     if let Some(detail) = record.detail {
         line.push_str("  ");
-        line.push_str(&detail.escape_debug().to_string());
+        line.push_str(detail);
     }
-    line
+    // A key may hold line breaks and what drives a terminal.
+    let mut safe = String::with_capacity(line.len());
+    for character in line.chars() {
+        if character.is_control() {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
 }
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Notes a connection that ended over a bad request head, which never became a request.
-pub fn refused_connection(client: Option<IpAddr>, error: BadRequest) {
-    let client = client.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-    log::info!("refused a request of {client}: {} ({})", error.message(), error.cause());
+/// Logs a head that was refused before it became a request.
+pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
+    #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
+    let now = SystemTime::now();
+    let client = client.map(|ip| ip.to_string());
+    match format {
+        LogFormat::Production => {
+            let mut line = JsonObject::new(256);
+            line.text("timestamp", &rfc3339(now));
+            line.text("severity", severity(Level::Info));
+            line.text("logger", "s3proxy");
+            line.text("event", "refused request");
+            line.begin_object("httpRequest");
+            line.text("status", &error.status().to_string());
+            line.maybe_text("remoteIp", client.as_deref());
+            line.end_object();
+            line.text("request_id", id);
+            line.maybe_number("status", Some(error.status()));
+            line.text("cache", "none");
+            line.text("cause", error.cause());
+            log::info!(target: TARGET, "{}", line.finish());
+        }
+        LogFormat::Development => {
+            let client = client.as_deref().unwrap_or("unknown");
+            log::info!(target: TARGET, "{} {} from {client}", error.status(), error.cause());
+        }
+    }
 }
 
 /// The severity names s3proxy always logged.
@@ -271,9 +304,10 @@ mod tests {
     fn the_text_line_fits_one_line_whatever_the_key_holds() {
         let mut record = record();
         record.detail = Some("two\nlines");
+        record.path = Some("s3://bk/a\u{1b}[31mred\r\nx.png".to_owned());
         record.cause = Some("upstream_reset");
         let line = text_line(&record);
-        assert!(!line.contains('\n'), "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
         assert!(line.contains("GET 200") && line.contains("upstream_reset"), "{line}");
     }
 }

@@ -24,6 +24,9 @@ pub enum Ask {
     /// With the client's method, and of its conditions those a store can be trusted with.
     #[default]
     AsClient,
+    /// HEAD, for the validators that a condition of the client is compared with: most such requests
+    /// end in a 304, and a GET would be thrown away with its connection.
+    Validators,
     /// The whole object: the client's `If-Range` does not hold.
     Whole,
     /// HEAD, for the length and validators that a 416 left out.
@@ -31,12 +34,23 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// How a store is asked first. `bytes=-0` names no byte of any object, and stores differ in
-    /// what they make of it, so that only the length is asked for.
+    /// How a store is asked first, when it can be sent these of the client's conditions.
+    ///
+    /// `bytes=-0` names no byte of any object, and stores differ in what they make of it, so that
+    /// only the length is asked for.
     #[must_use]
-    pub fn first(method: &Method, client: &HeaderMap) -> Self {
+    pub fn first(method: &Method, client: &HeaderMap, sent: &UpstreamConditions) -> Self {
+        if method != Method::GET {
+            return Self::AsClient;
+        }
+        let left_to_compare = if client.contains_key(IF_NONE_MATCH) {
+            sent.if_none_match.is_none()
+        } else {
+            client.contains_key(IF_MODIFIED_SINCE)
+        };
         match parse_range(client) {
-            RangeRequest::Single(ByteRange::Suffix(0)) if method == Method::GET => Self::Length,
+            RangeRequest::Single(ByteRange::Suffix(0)) => Self::Length,
+            _ if left_to_compare => Self::Validators,
             _ => Self::AsClient,
         }
     }
@@ -46,7 +60,7 @@ impl Ask {
     pub fn method(self, client: &Method) -> Method {
         match self {
             Self::AsClient | Self::Whole => client.clone(),
-            Self::Length => Method::HEAD,
+            Self::Validators | Self::Length => Method::HEAD,
         }
     }
 }
@@ -102,6 +116,8 @@ pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> D
         403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
         401 | 403 => refuse(Refusal::UpstreamForbidden),
         429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
+        // A store that names a time is left in peace until then.
+        503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),
         503 => Decision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
         500 | 502 | 504 => Decision::RefuseUnlessRetried(Refusal::UpstreamError),
         301 | 302 | 303 | 307 | 308 => refuse(Refusal::UpstreamRedirect),
@@ -123,8 +139,14 @@ fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -
         range_applies = !request.headers.contains_key(IF_RANGE)
             || if_range_holds(request.headers, &validators, store_date);
     }
-    if request.ask == Ask::Length {
-        return decide_length(request, range_applies, content_length(store));
+    match request.ask {
+        Ask::Length => return decide_length(request, range_applies, content_length(store)),
+        Ask::Validators if range_applies => return Decision::AskAgain(Ask::AsClient),
+        Ask::Validators => return Decision::AskAgain(Ask::Whole),
+        Ask::AsClient | Ask::Whole => {}
+    }
+    if *request.method != Method::HEAD && !is_framed(store) {
+        return Decision::Refuse(Refusal::UpstreamProtocol);
     }
     if status == StatusCode::PARTIAL_CONTENT {
         if !range_applies {
@@ -136,12 +158,26 @@ fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -
             Decision::Refuse(Refusal::UpstreamProtocol)
         };
     }
-    // A body whose end is the end of the connection could be cut short unnoticed.
-    let framed = store.contains_key(CONTENT_LENGTH) || store.contains_key(TRANSFER_ENCODING);
-    if framed || *request.method == Method::HEAD {
-        Decision::Deliver(status)
-    } else {
-        Decision::Refuse(Refusal::UpstreamProtocol)
+    Decision::Deliver(status)
+}
+
+/// Whether the end of the body is told: by a length, or by chunks alone. A body that ends with its
+/// connection could be cut short unnoticed (RFC 9112, section 6.3).
+fn is_framed(store: &HeaderMap) -> bool {
+    let mut codings = store.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => store.contains_key(CONTENT_LENGTH),
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// How long the body of an answer has to be, where its head tells it otherwise than by framing.
+#[must_use]
+pub fn length_of_part(store: &HeaderMap) -> Option<u64> {
+    match content_range(store)? {
+        ContentRange::Part { first, last, .. } => (last - first).checked_add(1),
+        ContentRange::Unsatisfied { .. } => None,
     }
 }
 
@@ -190,9 +226,12 @@ fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
     let Some(ContentRange::Part { first, last, len: length }) = content_range(store) else {
         return false;
     };
-    let as_asked = match length {
-        Some(length) => range.resolve(length) == Some((first, last)),
-        None => true,
+    let as_asked = match (length, range) {
+        (Some(length), _) => range.resolve(length) == Some((first, last)),
+        (None, ByteRange::FromTo { first: asked, last: until }) => {
+            first == asked && until.is_none_or(|until| last <= until)
+        }
+        (None, ByteRange::Suffix(_)) => false,
     };
     as_asked && content_length(store).is_none_or(|body| Some(body) == (last - first).checked_add(1))
 }
@@ -220,206 +259,4 @@ pub fn is_object_header(name: &HeaderName) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rfc9110::forward::upstream_conditions;
-    use http::HeaderValue;
-
-    type Pairs = &'static [(&'static str, &'static str)];
-
-    const OBJECT: Pairs = &[
-        ("content-length", "4096"),
-        ("etag", "\"v1\""),
-        ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
-        ("date", "Mon, 07 Nov 1994 08:49:37 GMT"),
-    ];
-
-    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        map
-    }
-
-    fn decided(client: Pairs, ask: Ask, status: u16, store: &HeaderMap) -> Decision {
-        let headers = map(client);
-        let conditions = upstream_conditions(&Method::GET, &headers);
-        let request = Request {
-            method: &Method::GET,
-            headers: &headers,
-            ask,
-            conditional: is_conditional(&headers),
-            conditions: &conditions,
-            missing_on_403: false,
-        };
-        decide(&request, StatusCode::from_u16(status).unwrap(), store)
-    }
-
-    fn plain(status: u16) -> Decision {
-        decided(&[], Ask::AsClient, status, &map(OBJECT))
-    }
-
-    #[test]
-    fn every_status_of_a_store_has_its_answer() {
-        use Refusal::{
-            ObjectNotFound, UpstreamBusy, UpstreamError, UpstreamForbidden, UpstreamProtocol,
-            UpstreamRedirect,
-        };
-        assert_eq!(plain(200), Decision::Deliver(StatusCode::OK));
-        for (status, refusal) in [
-            (201, UpstreamError),
-            (204, UpstreamError),
-            (206, UpstreamProtocol),
-            (301, UpstreamRedirect),
-            (302, UpstreamRedirect),
-            (303, UpstreamRedirect),
-            (307, UpstreamRedirect),
-            (308, UpstreamRedirect),
-            (304, UpstreamProtocol),
-            (400, UpstreamError),
-            (401, UpstreamForbidden),
-            (403, UpstreamForbidden),
-            (404, ObjectNotFound),
-            (405, UpstreamError),
-            (412, UpstreamProtocol),
-            (416, UpstreamProtocol),
-            (429, UpstreamBusy(DEFAULT_RETRY_AFTER)),
-            (501, UpstreamError),
-        ] {
-            assert_eq!(plain(status), Decision::Refuse(refusal), "{status}");
-        }
-        for (status, refusal) in [
-            (500, UpstreamError),
-            (502, UpstreamError),
-            (503, UpstreamBusy(DEFAULT_RETRY_AFTER)),
-            (504, UpstreamError),
-        ] {
-            assert_eq!(plain(status), Decision::RefuseUnlessRetried(refusal), "{status}");
-        }
-    }
-
-    #[test]
-    fn a_busy_stores_own_patience_is_passed_on_within_reason() {
-        for (value, seconds) in [("7", 7), ("0", 1), ("999999", 3600), ("soon", 5)] {
-            let decision = decided(&[], Ask::AsClient, 429, &map(&[("retry-after", value)]));
-            assert_eq!(decision, Decision::Refuse(Refusal::UpstreamBusy(seconds)), "{value}");
-        }
-    }
-
-    #[test]
-    fn conditions_the_store_cannot_be_trusted_with_are_evaluated_here() {
-        for (client, decision) in [
-            (&[("if-none-match", "\"x\", \"v1\"")][..], Decision::NotModified),
-            (&[("if-none-match", "*")][..], Decision::NotModified),
-            (&[("if-none-match", "\"x\"")][..], Decision::Deliver(StatusCode::OK)),
-            (&[("if-modified-since", "Sun, 06 Nov 1994 08:49:38 GMT")][..], Decision::NotModified),
-            (&[("if-match", "\"x\"")][..], Decision::Refuse(Refusal::PreconditionFailed)),
-            (&[("if-match", "W/\"v1\"")][..], Decision::Refuse(Refusal::PreconditionFailed)),
-        ] {
-            let found = decided(client, Ask::AsClient, 200, &map(OBJECT));
-            assert_eq!(found, decision, "{client:?}");
-        }
-    }
-
-    #[test]
-    fn a_304_or_412_counts_only_where_its_condition_was_sent() {
-        let sent = decided(&[("if-none-match", "\"v1\"")], Ask::AsClient, 304, &map(&[]));
-        assert_eq!(sent, Decision::NotModified);
-        let sent = decided(&[("if-match", "\"v0\"")], Ask::AsClient, 412, &map(&[]));
-        assert_eq!(sent, Decision::Refuse(Refusal::PreconditionFailed));
-    }
-
-    fn part(content_range: &'static str, length: &'static str) -> HeaderMap {
-        map(&[("content-range", content_range), ("content-length", length), ("etag", "\"v1\"")])
-    }
-
-    #[test]
-    fn a_part_must_be_the_part_that_was_asked_for() {
-        let deliver = Decision::Deliver(StatusCode::PARTIAL_CONTENT);
-        let refuse = Decision::Refuse(Refusal::UpstreamProtocol);
-        for (range, content_range, length, decision) in [
-            ("bytes=10-19", "bytes 10-19/4096", "10", &deliver),
-            ("bytes=4090-9999", "bytes 4090-4095/4096", "6", &deliver),
-            ("bytes=-6", "bytes 4090-4095/4096", "6", &deliver),
-            ("bytes=10-19", "bytes 10-19/*", "10", &deliver),
-            ("bytes=10-19", "bytes 0-9/4096", "10", &refuse),
-            ("bytes=10-19", "bytes 10-19/4096", "11", &refuse),
-            ("bytes=10-19", "bytes nonsense", "10", &refuse),
-            ("bytes=0-1,5-6", "bytes 0-1/4096", "2", &refuse),
-        ] {
-            let client: Pairs = Box::leak(Box::new([("range", range)]));
-            let found = decided(client, Ask::AsClient, 206, &part(content_range, length));
-            assert_eq!(&found, decision, "{range} answered by {content_range}");
-        }
-    }
-
-    #[test]
-    fn a_part_of_another_version_is_replaced_by_the_whole() {
-        let client: Pairs = &[("range", "bytes=0-9"), ("if-range", "\"v0\"")];
-        let found = decided(client, Ask::AsClient, 206, &part("bytes 0-9/4096", "10"));
-        assert_eq!(found, Decision::AskAgain(Ask::Whole));
-        let whole = decided(client, Ask::Whole, 200, &map(OBJECT));
-        assert_eq!(whole, Decision::Deliver(StatusCode::OK));
-    }
-
-    #[test]
-    fn a_416_names_the_length_even_where_the_store_does_not() {
-        let client: Pairs = &[("range", "bytes=9000-")];
-        let told = decided(client, Ask::AsClient, 416, &map(&[("content-range", "bytes */4096")]));
-        assert_eq!(told, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
-        let silent = decided(client, Ask::AsClient, 416, &map(&[]));
-        assert_eq!(silent, Decision::AskAgain(Ask::Length));
-        let asked = decided(client, Ask::Length, 200, &map(OBJECT));
-        assert_eq!(asked, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
-    }
-
-    #[test]
-    fn a_range_of_no_bytes_asks_for_the_length_alone() {
-        let none: Pairs = &[("range", "bytes=-0")];
-        assert_eq!(Ask::first(&Method::GET, &map(none)), Ask::Length);
-        assert_eq!(Ask::first(&Method::HEAD, &map(none)), Ask::AsClient);
-        assert_eq!(Ask::first(&Method::GET, &map(&[("range", "bytes=-1")])), Ask::AsClient);
-        let answer = decided(none, Ask::Length, 200, &map(OBJECT));
-        assert_eq!(answer, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
-    }
-
-    #[test]
-    fn a_416_does_not_hide_conditions_that_come_before_the_range() {
-        for (client, decision) in [
-            (&[("range", "bytes=9000-"), ("if-none-match", "*")][..], Decision::NotModified),
-            (
-                &[("range", "bytes=9000-"), ("if-range", "\"v0\"")][..],
-                Decision::AskAgain(Ask::Whole),
-            ),
-        ] {
-            let told = map(&[("content-range", "bytes */4096")]);
-            let first = decided(client, Ask::AsClient, 416, &told);
-            assert_eq!(first, Decision::AskAgain(Ask::Length), "{client:?}");
-            assert_eq!(decided(client, Ask::Length, 200, &map(OBJECT)), decision, "{client:?}");
-        }
-    }
-
-    #[test]
-    fn the_end_of_an_empty_object_is_empty_and_no_error() {
-        let empty = map(&[("content-length", "0"), ("etag", "\"v1\"")]);
-        let suffix: Pairs = &[("range", "bytes=-5")];
-        assert_eq!(
-            decided(suffix, Ask::AsClient, 416, &map(&[("content-range", "bytes */0")])),
-            Decision::AskAgain(Ask::Length)
-        );
-        assert_eq!(decided(suffix, Ask::Length, 200, &empty), Decision::Empty);
-        assert_eq!(
-            decided(&[("range", "bytes=0-")], Ask::Length, 200, &empty),
-            Decision::Refuse(Refusal::RangeNotSatisfiable(Some(0)))
-        );
-    }
-
-    #[test]
-    fn a_body_that_ends_with_the_connection_is_not_trusted() {
-        let unframed = decided(&[], Ask::AsClient, 200, &map(&[("etag", "\"v1\"")]));
-        assert_eq!(unframed, Decision::Refuse(Refusal::UpstreamProtocol));
-        let chunked = decided(&[], Ask::AsClient, 200, &map(&[("transfer-encoding", "chunked")]));
-        assert_eq!(chunked, Decision::Deliver(StatusCode::OK));
-    }
-}
+mod tests;

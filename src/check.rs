@@ -11,14 +11,12 @@
 use std::sync::Arc;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::tls::{
-    RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
-};
 
 use crate::check::object::ObjectCheck;
 use crate::check::profile::ProfileCheck;
 use crate::check::report::{Finding, Section, Step, Subject};
 use crate::config::Config;
+use crate::upstream::certificates::Trusted;
 
 pub use crate::check::report::Report;
 
@@ -76,31 +74,25 @@ fn warning_step(warning: &str) -> Step {
     Step::new("configuration", Finding::warning(warning, fix))
 }
 
-/// Pingora's connector as the gateway has it. It reads certificates when it is made, and panics
-/// where it cannot, so they are read here before.
+/// Pingora's connector as the gateway has it.
 fn connector(config: &Config) -> (Step, Option<TransportConnector>) {
-    let mut trusted = RootCertStore::empty();
-    let ca_file = config.upstream.ca_file.as_ref();
-    let (read, place) = match ca_file {
-        Some(path) => (load_ca_file_into_store(path, &mut trusted), format!("{}", path.display())),
-        None => (load_platform_certs_incl_env_into_store(&mut trusted), "the system".to_owned()),
-    };
-    let is_readable = read.is_ok();
     let tls = config.profiles.iter().any(|profile| profile.endpoint.tls);
-    let finding = match read {
+    let trusted = Trusted::read(&config.upstream);
+    let finding = match &trusted {
         Err(error) => Finding::failed(
-            format!("the trusted certificates of {place} cannot be read: {error}"),
+            error.to_string(),
             "the gateway cannot start like this: correct upstream.ca_file, or SSL_CERT_FILE and \
              SSL_CERT_DIR",
         ),
-        Ok(()) if trusted.is_empty() && tls => Finding::failed(
+        Ok(Trusted { number: 0, place }) if tls => Finding::failed(
             format!("{place} has no trusted certificates, so no TLS store is believed"),
             "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE), or install ca-certificates",
         ),
-        Ok(()) => Finding::ok(format!("{} trusted, from {place}", trusted.len())),
+        Ok(Trusted { number, place }) => Finding::ok(format!("{number} trusted, from {place}")),
     };
     let mut options = ConnectorOptions::new(1);
+    let ca_file = config.upstream.ca_file.as_ref();
     options.ca_file = ca_file.map(|path| path.to_string_lossy().into_owned());
-    let connector = is_readable.then(|| TransportConnector::new(Some(options)));
+    let connector = trusted.is_ok().then(|| TransportConnector::new(Some(options)));
     (Step::new("certificates", finding), connector)
 }

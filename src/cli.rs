@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::check;
 use crate::config::{self, Flags, Inputs, Loaded, Problem};
-use crate::{logging, server};
+use crate::logging;
+use crate::server::{self, StartError};
 
 /// Everything went well.
 const WELL: u8 = 0;
@@ -40,14 +41,24 @@ pub struct Cli {
     /// YAML file of settings; the environment and the other options come before it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    #[command(flatten)]
-    serve: Serve,
+    /// Address to accept requests on, such as 0.0.0.0:8080 or [::]:8080
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// DEBUG, INFO, WARNING, ERROR or CRITICAL
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// development (text) or production (one JSON object a line)
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// When serving, take over the sockets of a running s3proxy, which then needs a SIGQUIT
+    #[arg(long, global = true)]
+    upgrade: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve requests until SIGTERM (this is also what no command at all does)
-    Serve(Serve),
+    Serve,
     /// Print the configuration in force and where each value comes from; secrets are left out
     Config {
         /// As one JSON object
@@ -70,28 +81,13 @@ enum Command {
     },
 }
 
-#[derive(Debug, Args, Default)]
-struct Serve {
-    /// Address to accept requests on, such as 0.0.0.0:8080 or [::]:8080
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
-    /// DEBUG, INFO, WARNING, ERROR or CRITICAL
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// development (text) or production (one JSON object a line)
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// Take over the sockets of a running s3proxy, which then needs a SIGQUIT
-    #[arg(long)]
-    upgrade: bool,
-}
-
 impl Cli {
     /// Does what was typed.
     #[must_use]
     pub fn run(self, environment: BTreeMap<String, String>) -> ExitCode {
-        let Self { command, config, serve } = self;
-        let command = command.unwrap_or(Command::Serve(serve));
+        let Self { command, config, listen, log_level, log_format, upgrade } = self;
+        let flags = Flags { config, listen, log_level, log_format };
+        let command = command.unwrap_or(Command::Serve);
         let code = match command {
             Command::Completions { shell } => {
                 clap_complete::generate(
@@ -102,32 +98,18 @@ impl Cli {
                 );
                 WELL
             }
-            Command::Serve(serve) => {
-                let upgrade = serve.upgrade;
-                with_configuration(environment, serve.flags(config), |loaded| {
-                    serve_requests(loaded, upgrade)
-                })
+            Command::Serve => {
+                with_configuration(environment, flags, |loaded| serve_requests(loaded, upgrade))
             }
-            Command::Config { json } => {
-                with_configuration(environment, Serve::default().flags(config), |loaded| {
-                    print(&if json { config::show_json(loaded) } else { config::show(loaded) });
-                    WELL
-                })
-            }
-            Command::Check { object, json } => {
-                with_configuration(environment, Serve::default().flags(config), |loaded| {
-                    check_stores(loaded, object.as_deref(), json)
-                })
-            }
+            Command::Config { json } => with_configuration(environment, flags, |loaded| {
+                print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+                WELL
+            }),
+            Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
+                check_stores(loaded, object.as_deref(), json)
+            }),
         };
         ExitCode::from(code)
-    }
-}
-
-impl Serve {
-    fn flags(self, config: Option<String>) -> Flags {
-        let Self { listen, log_level, log_format, upgrade: _ } = self;
-        Flags { config, listen, log_level, log_format }
     }
 }
 
@@ -179,7 +161,10 @@ fn serve_requests(loaded: &Loaded, upgrade: bool) -> u8 {
         Ok(()) => WELL,
         Err(error) => {
             log::error!("{error}");
-            FAILED
+            match error {
+                StartError::Certificates(_) => BAD_CONFIGURATION,
+                StartError::Listen { .. } | StartError::Signals(_) => FAILED,
+            }
         }
     };
     writer.flush();
@@ -222,20 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn no_command_serves_with_the_options_of_serve() {
-        let cli = Cli::try_parse_from(["s3proxy", "--listen", "127.0.0.1:1", "--config", "x"]);
-        let cli = cli.expect("options of serve stand alone");
-        assert!(cli.command.is_none());
-        let flags = cli.serve.flags(cli.config);
-        assert_eq!(flags.listen.as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(flags.config.as_deref(), Some("x"));
-    }
-
-    #[test]
-    fn the_configuration_file_may_be_named_after_the_command() {
-        for command in ["serve", "config", "check"] {
-            let cli = Cli::try_parse_from(["s3proxy", command, "--config", "x"]);
-            assert_eq!(cli.expect("a valid line").config.as_deref(), Some("x"), "{command}");
+    fn options_count_before_and_after_the_command_and_without_one() {
+        for line in [
+            &["--listen", "127.0.0.1:1", "--config", "x"][..],
+            &["serve", "--listen", "127.0.0.1:1", "--config", "x"],
+            &["--listen", "127.0.0.1:1", "serve", "--config", "x"],
+            &["--listen", "127.0.0.1:1", "--config", "x", "config"],
+            &["check", "--config", "x", "--listen", "127.0.0.1:1", "hips@b/k"],
+        ] {
+            let words = std::iter::once("s3proxy").chain(line.iter().copied());
+            let cli = Cli::try_parse_from(words).expect("a valid line");
+            assert_eq!(cli.listen.as_deref(), Some("127.0.0.1:1"), "{line:?}");
+            assert_eq!(cli.config.as_deref(), Some("x"), "{line:?}");
         }
     }
 }

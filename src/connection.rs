@@ -22,8 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::access_log;
-use crate::config::DownstreamConfig;
+use crate::config::{Config, DownstreamConfig, LogFormat};
 use crate::gateway::Gateway;
+use crate::gateway::context::new_request_id;
 use crate::head_scan::{HeadScan, Scan};
 use crate::hygiene::BadRequest;
 
@@ -31,13 +32,14 @@ use crate::hygiene::BadRequest;
 pub struct GuardedProxy {
     proxy: Arc<HttpProxy<Gateway>>,
     limits: DownstreamConfig,
+    log_format: LogFormat,
 }
 
 impl GuardedProxy {
-    /// The proxy behind connections that keep to these limits.
+    /// The proxy behind connections that keep to the limits of this configuration.
     #[must_use]
-    pub fn new(proxy: HttpProxy<Gateway>, limits: DownstreamConfig) -> Self {
-        Self { proxy: Arc::new(proxy), limits }
+    pub fn new(proxy: HttpProxy<Gateway>, config: &Config) -> Self {
+        Self { proxy: Arc::new(proxy), limits: config.downstream, log_format: config.log.format }
     }
 }
 
@@ -48,7 +50,7 @@ impl ServerApp for GuardedProxy {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let connection = Connection::new(stream, &self.limits);
+        let connection = Connection::new(stream, &self.limits, self.log_format);
         self.proxy.process_new(Box::new(connection), shutdown).await
     }
 
@@ -57,41 +59,63 @@ impl ServerApp for GuardedProxy {
     }
 }
 
-/// A deadline for the store's answer, kept by the request and watched by its connection, because
-/// Pingora has one read timeout for the first byte and for every later one.
+/// What a request tells its connection: that an answer is under way, and until when the store's must
+/// have begun. Pingora has one read timeout for the first byte and for every later one, and does not
+/// say between which bytes a request lies.
 #[derive(Debug)]
-pub struct AnswerDeadline {
+pub struct Exchange {
     base: Instant,
-    /// Milliseconds since `base`; 0 while no answer is waited for.
-    at: AtomicU64,
+    answering: AtomicBool,
+    /// Milliseconds since `base`; 0 while no answer of a store is waited for.
+    deadline: AtomicU64,
     passed: AtomicBool,
 }
 
-impl AnswerDeadline {
+impl Exchange {
     fn new() -> Self {
-        Self { base: Instant::now(), at: AtomicU64::new(0), passed: AtomicBool::new(false) }
+        Self {
+            base: Instant::now(),
+            answering: AtomicBool::new(false),
+            deadline: AtomicU64::new(0),
+            passed: AtomicBool::new(false),
+        }
     }
 
-    /// From now on the answer has this long.
-    pub fn set(&self, patience: Duration) {
+    /// The head of a request was read; what is written from now on is its answer.
+    pub fn begin(&self) {
+        self.answering.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer is complete, or given up.
+    pub fn end(&self) {
+        self.clear_deadline();
+        self.answering.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on the store has this long for the head of its answer.
+    pub fn set_deadline(&self, patience: Duration) {
         let at = (self.base.elapsed() + patience).as_millis();
         self.passed.store(false, Ordering::Relaxed);
-        self.at.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
 
-    /// The answer is here.
-    pub fn clear(&self) {
-        self.at.store(0, Ordering::Relaxed);
+    /// The store's answer has begun.
+    pub fn clear_deadline(&self) {
+        self.deadline.store(0, Ordering::Relaxed);
     }
 
     /// Whether the last answer waited for did not come in time.
     #[must_use]
-    pub fn has_passed(&self) -> bool {
+    pub fn deadline_has_passed(&self) -> bool {
         self.passed.load(Ordering::Relaxed)
     }
 
-    fn instant(&self) -> Option<Instant> {
-        match self.at.load(Ordering::Relaxed) {
+    fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.deadline.load(Ordering::Relaxed) {
             0 => None,
             at => self.base.checked_add(Duration::from_millis(at)),
         }
@@ -103,78 +127,163 @@ pub struct Connection {
     stream: Stream,
     heads: HeadScan,
     header_timeout: Duration,
+    write_timeout: Duration,
+    log_format: LogFormat,
     /// When the head being read began.
     head_started: Option<Instant>,
-    /// A bad head was found: nothing more is read.
+    /// A byte of the next head that came while an answer was under way.
+    held: Option<u8>,
+    /// A bad head that follows a good one in the same read: its turn comes after that one's answer.
+    bad_head: Option<BadRequest>,
+    /// A bad head was answered: nothing more is read.
     ended: bool,
-    timer: Option<Pin<Box<Sleep>>>,
-    answer_deadline: AnswerDeadline,
+    read_timer: Timer,
+    write_timer: Timer,
+    exchange: Exchange,
 }
 
 impl Connection {
-    fn new(stream: Stream, limits: &DownstreamConfig) -> Self {
+    fn new(stream: Stream, limits: &DownstreamConfig, log_format: LogFormat) -> Self {
         Self {
             stream,
             heads: HeadScan::new(limits.header_max_bytes),
             header_timeout: limits.header_timeout,
+            write_timeout: limits.write_timeout,
+            log_format,
             head_started: None,
+            held: None,
+            bad_head: None,
             ended: false,
-            timer: None,
-            answer_deadline: AnswerDeadline::new(),
+            read_timer: Timer::default(),
+            write_timer: Timer::default(),
+            exchange: Exchange::new(),
         }
     }
 
-    /// The deadline that requests on this connection set for the store.
+    /// What requests on this connection tell it.
     #[must_use]
-    pub fn answer_deadline(&self) -> &AnswerDeadline {
-        &self.answer_deadline
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
     }
 
-    /// Ends the connection for a bad head. Answers in place of Pingora, which would hang up without
-    /// a word, but only where no other answer can be under way. One write: if it does not fit into
-    /// the socket, the client is not reading anyway.
-    fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest, answer: bool) {
+    /// Answers a bad head in place of Pingora, which would hang up without a word or with a page of
+    /// its own, and ends the connection. One write: if it does not fit into the socket, the client
+    /// is not reading anyway.
+    fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest) {
         self.ended = true;
         let digest = self.stream.get_socket_digest();
         let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
-        access_log::refused_connection(client.map(std::net::SocketAddr::ip), error);
-        if answer && Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error)).is_ready()
-        {
+        let id = new_request_id();
+        let client = client.map(std::net::SocketAddr::ip);
+        access_log::refused_head(self.log_format, client, error, &id);
+        if Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error, &id)).is_ready() {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
 
-    /// Ready when `deadline` has passed; otherwise the task is woken then.
-    fn poll_timer(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
+    /// While an answer is under way, Pingora listens for the client's leaving. The first byte of a
+    /// next head is no leaving: it is held back, and what comes after it stays in the socket.
+    fn poll_client_leaving(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.head_started = None;
+        if self.held.is_none() && !self.ended {
+            let mut byte = [0];
+            let mut probe = ReadBuf::new(&mut byte);
+            if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut probe) {
+                read?;
+                match probe.filled().first() {
+                    Some(first) => self.held = Some(*first),
+                    None => return Poll::Ready(Ok(())),
+                }
+            }
         }
-        timer.as_mut().poll(context)
+        let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
+        ready!(self.read_timer.poll(context, deadline));
+        self.exchange.clear_deadline();
+        self.exchange.passed.store(true, Ordering::Relaxed);
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 
-    /// What to do while nothing arrives: end what has taken too long.
-    fn poll_deadlines(
+    /// Reads bytes of a head, within its time.
+    fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        between_answers: bool,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if let Some(started) = self.head_started {
-            ready!(self.poll_timer(context, started + self.header_timeout));
-            self.refuse(context, BadRequest::HeadersTooSlow, between_answers);
-            return Poll::Ready(Ok(()));
+        let before = buffer.filled().len();
+        if let Some(byte) = self.held.take() {
+            buffer.put_slice(&[byte]);
+        } else {
+            match Pin::new(&mut self.stream).poll_read(context, buffer) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    if !self.heads.in_head() {
+                        return Poll::Pending;
+                    }
+                    let started = *self.head_started.get_or_insert_with(Instant::now);
+                    ready!(self.read_timer.poll(context, started + self.header_timeout));
+                    self.refuse(context, BadRequest::HeadersTooSlow);
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
-        self.poll_answer_deadline(context)
+        let arrived = buffer.filled().get(before..).unwrap_or_default();
+        match self.heads.feed(arrived) {
+            Scan::Fine => {}
+            Scan::Bad { start: 0, error } => {
+                buffer.set_filled(before);
+                self.refuse(context, error);
+                return Poll::Ready(Ok(()));
+            }
+            Scan::Bad { start, error } => {
+                buffer.set_filled(before + start);
+                self.bad_head = Some(error);
+            }
+        }
+        if !self.heads.in_head() {
+            self.head_started = None;
+        } else if self.head_started.is_none() {
+            self.head_started = Some(Instant::now());
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Fails the read under way when the store has taken too long, which ends the request.
-    fn poll_answer_deadline(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let Some(deadline) = self.answer_deadline.instant() else { return Poll::Pending };
-        ready!(self.poll_timer(context, deadline));
-        self.answer_deadline.clear();
-        self.answer_deadline.passed.store(true, Ordering::Relaxed);
+    /// Whether what is about to be written is Pingora's own word on a head it cannot parse.
+    fn is_of_pingora(&self) -> bool {
+        !self.exchange.is_answering()
+    }
+
+    /// Ends a write that waits for the client for too long.
+    fn poll_written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<std::io::Result<T>>,
+    ) -> Poll<std::io::Result<T>> {
+        if written.is_ready() {
+            self.write_timer.started = None;
+            return written;
+        }
+        let started = *self.write_timer.started.get_or_insert_with(Instant::now);
+        ready!(self.write_timer.poll(context, started + self.write_timeout));
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// A timer that is made when it is first needed: most connections need none.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    started: Option<Instant>,
+}
+
+impl Timer {
+    /// Ready when `deadline` has passed; otherwise the task is woken then.
+    fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(context)
     }
 }
 
@@ -185,49 +294,38 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        // While an answer is under way Pingora listens for the client's leaving with one byte.
-        let between_answers = buffer.remaining() > 1;
+        if this.exchange.is_answering() {
+            return this.poll_client_leaving(context);
+        }
+        if let Some(error) = this.bad_head.take() {
+            this.refuse(context, error);
+        }
         if this.ended {
-            return if between_answers {
-                Poll::Ready(Ok(()))
-            } else {
-                this.poll_answer_deadline(context)
-            };
-        }
-        let before = buffer.filled().len();
-        match Pin::new(&mut this.stream).poll_read(context, buffer) {
-            Poll::Pending => return this.poll_deadlines(context, between_answers),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {}
-        }
-        let arrived = buffer.filled().get(before..).unwrap_or_default();
-        if let Scan::Bad { start, error } = this.heads.feed(arrived) {
-            // Whole heads before the bad one in this read are still answered.
-            buffer.set_filled(before + start);
-            this.refuse(context, error, between_answers && start == 0);
             return Poll::Ready(Ok(()));
         }
-        if !this.heads.in_head() {
-            this.head_started = None;
-        } else if this.head_started.is_none() {
-            this.head_started = Some(Instant::now());
-        }
-        Poll::Ready(Ok(()))
+        this.poll_head(context, buffer)
     }
 }
 
 /// The whole answer to a head that never reaches the gateway's own code.
-fn answer_bytes(error: BadRequest) -> Vec<u8> {
+fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
     let reason = match error {
         BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
         BadRequest::HeadersTooSlow => "Request Timeout",
         _ => "Bad Request",
     };
-    let body = serde_json::json!({ "message": error.message(), "cause": error.cause() });
+    let body = serde_json::json!({
+        "message": error.message(),
+        "cause": error.cause(),
+        "request_id": id,
+    });
     let body = body.to_string();
+    #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     format!(
         "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
+         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n\
+         Connection: close\r\n\r\n{body}",
         error.status(),
         body.len(),
     )
@@ -240,14 +338,23 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let this = &mut *self;
+        if this.is_of_pingora() {
+            if !this.ended {
+                this.refuse(context, BadRequest::Malformed);
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.poll_written(context, written)
     }
 
     fn poll_flush(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.poll_written(context, flushed)
     }
 
     fn poll_shutdown(
@@ -255,18 +362,6 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::CONNECTION;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -15,7 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
-use crate::connection::{AnswerDeadline, Connection};
+use crate::connection::{Connection, Exchange};
 use crate::gateway::context::{
     Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
 };
@@ -26,7 +25,6 @@ use crate::lifecycle::Lifecycle;
 use crate::mime::MimePolicy;
 use crate::pages::Pages;
 use crate::refusal::Refusal;
-use crate::s3::profile::Credentials;
 use crate::upstream::{self, Stores};
 
 mod admit;
@@ -81,17 +79,21 @@ impl Gateway {
         }
     }
 
+    /// What is left of the time for all attempts.
+    fn time_left(&self, object: &ObjectRequest) -> Duration {
+        self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed())
+    }
+
     /// Whether a failed attempt may be followed by another.
     fn may_retry(&self, object: &ObjectRequest) -> bool {
-        object.upstream.retries < self.upstream.retries
-            && object.upstream.started.elapsed() < self.upstream.total_timeout
+        object.upstream.retries < self.upstream.retries && !self.time_left(object).is_zero()
     }
 }
 
-/// The deadline that the client's connection watches; none where Pingora made the session itself.
-fn answer_deadline(session: &Session) -> Option<&AnswerDeadline> {
+/// What this request tells its connection; none where Pingora made the session itself.
+fn exchange(session: &Session) -> Option<&Exchange> {
     let connection = session.as_downstream().stream()?.as_any().downcast_ref::<Connection>()?;
-    Some(connection.answer_deadline())
+    Some(connection.exchange())
 }
 
 /// Ends an attempt so that Pingora makes another.
@@ -133,11 +135,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        // HTTP/1.0 clients end the connection unless they say otherwise (RFC 9112, section 9.3).
-        let client = session.req_header();
-        let persistent = client.version >= http::Version::HTTP_11
-            || client.headers.get(CONNECTION).is_some_and(|v| v.as_bytes() == b"keep-alive");
-        let keepalive = (persistent && !self.lifecycle.is_draining())
+        if let Some(exchange) = exchange(session) {
+            exchange.begin();
+        }
+        // Pingora knows by now whether the client wants to keep its connection.
+        let kept = session.as_downstream().get_keepalive().is_some();
+        let keepalive = (kept && !self.lifecycle.is_draining())
             .then_some(self.downstream.keepalive_timeout.as_secs());
         let id = sane_request_id(session.get_header(X_REQUEST_ID)).map(str::to_owned);
         ctx.request_id = id.unwrap_or_else(new_request_id);
@@ -153,7 +156,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         match self.admit(session, ctx) {
             Ok(admit::Admitted::Object(object)) => {
-                ctx.object = Some(*object);
+                ctx.object = Some(object);
                 Ok(false)
             }
             Ok(admit::Admitted::Answer(answer)) => {
@@ -177,8 +180,7 @@ impl ProxyHttp for Gateway {
             // Full jitter, so that clients that failed together do not return together.
             tokio::time::sleep(Duration::from_millis(fastrand::u64(20..=200))).await;
         }
-        let remaining =
-            self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed());
+        let remaining = self.time_left(object);
         if remaining.is_zero() {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
             return Err(give_up("no time is left for another attempt"));
@@ -189,6 +191,8 @@ impl ProxyHttp for Gateway {
             ctx.refusal = Some(Refusal::UpstreamUnresolved);
             return Err(give_up("the endpoint's name does not resolve"));
         };
+        // Waiting for the first lookup has taken of the time.
+        let remaining = self.time_left(object).max(Duration::from_millis(1));
         object.upstream.socket = Some(socket);
         object.upstream.attempts = object.upstream.attempts.saturating_add(1);
         let tls = store.profile.endpoint.tls;
@@ -209,6 +213,7 @@ impl ProxyHttp for Gateway {
             }
             let retry = self.may_retry(object);
             object.upstream.retries = object.upstream.retries.saturating_add(1);
+            object.upstream.pause = object.store.addresses.is_single();
             error.set_retry(retry);
         }
         error
@@ -244,7 +249,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if let Some(object) = ctx.object.as_mut() {
-            receive_body(&mut object.upstream, body, end_of_stream);
+            receive_body(&mut object.upstream, body, end_of_stream)?;
         }
         Ok(None)
     }
@@ -270,9 +275,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let late = answer_deadline(session).is_some_and(AnswerDeadline::has_passed);
-        if let Some(deadline) = answer_deadline(session) {
-            deadline.clear();
+        let late = exchange(session).is_some_and(Exchange::deadline_has_passed);
+        if let Some(exchange) = exchange(session) {
+            exchange.clear_deadline();
         }
         let mut error = error.more_context(format!("Peer: {peer}"));
         if matches!(error.etype(), ErrorType::Custom(_)) {
@@ -283,6 +288,9 @@ impl ProxyHttp for Gateway {
         let answered = session.response_written().is_some();
         let retry = if late {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
+            if let Some(socket) = object.upstream.socket {
+                object.store.addresses.penalise(socket);
+            }
             false
         } else if answered || *error.esource() == pingora::ErrorSource::Downstream {
             false
@@ -351,6 +359,9 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         self.report(session, error, ctx);
+        if let Some(exchange) = exchange(session) {
+            exchange.end();
+        }
     }
 }
 
@@ -358,9 +369,4 @@ impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").field("prefix", &self.prefix).finish_non_exhaustive()
     }
-}
-
-/// Whether a profile can be asked at all.
-fn has_credentials(credentials: &Credentials) -> bool {
-    !matches!(credentials, Credentials::Missing(_))
 }

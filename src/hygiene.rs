@@ -17,6 +17,8 @@ pub enum BadRequest {
     /// A request line with more than two spaces, a control character or a `#`, or a carriage return
     /// in the middle of a line.
     RequestLine,
+    /// What Pingora's parser refuses: bad field names, versions, framing.
+    Malformed,
     HeadersTooLarge,
     HeadersTooSlow,
 }
@@ -32,6 +34,7 @@ impl BadRequest {
             Self::HostInvalid => "host_invalid",
             Self::Target => "request_target",
             Self::RequestLine => "request_line",
+            Self::Malformed => "request_malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeadersTooSlow => "headers_too_slow",
         }
@@ -60,6 +63,7 @@ impl BadRequest {
                 "the request line must be a method, a target without spaces, controls or #, and a \
                  version"
             }
+            Self::Malformed => "the request head is not valid HTTP/1.1",
             Self::HeadersTooLarge => "the request headers are too large",
             Self::HeadersTooSlow => "the request headers took too long to arrive",
         }

@@ -21,9 +21,10 @@ const WRITE_EVERY: Duration = Duration::from_millis(20);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where log lines wait for the thread that writes them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct LogWriter {
     waiting: Arc<Mutex<Waiting>>,
+    format: LogFormat,
 }
 
 #[derive(Default)]
@@ -35,12 +36,16 @@ struct Waiting {
 }
 
 impl LogWriter {
+    fn new(format: LogFormat) -> Self {
+        Self { waiting: Arc::default(), format }
+    }
+
     /// Waits until what was logged so far is written, at most a second.
     pub fn flush(&self) {
         let started = Instant::now();
         while started.elapsed() < FLUSH_PATIENCE {
             let waiting = self.lock();
-            if waiting.lines.is_empty() && !waiting.writing {
+            if waiting.lines.is_empty() && waiting.dropped == 0 && !waiting.writing {
                 return;
             }
             drop(waiting);
@@ -63,7 +68,7 @@ impl LogWriter {
         let dropped = std::mem::take(&mut waiting.dropped);
         drop(waiting);
         if dropped > 0 {
-            batch.extend_from_slice(dropped_line(dropped).as_bytes());
+            batch.extend_from_slice(dropped_line(self.format, dropped, now()).as_bytes());
         }
         let _nobody_to_tell = output.write_all(batch).and_then(|()| output.flush());
         batch.clear();
@@ -92,7 +97,7 @@ impl Write for LogWriter {
 /// # Errors
 /// When a logger is installed already or no thread can be started.
 pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
-    let writer = LogWriter::default();
+    let writer = LogWriter::new(config.format);
     let written = writer.clone();
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         let mut batch = Vec::new();
@@ -141,13 +146,20 @@ fn json_event(record: &Record<'_>, now: SystemTime) -> String {
     .to_string()
 }
 
-fn dropped_line(dropped: u64) -> String {
-    let line = serde_json::json!({
-        "severity": "warning",
-        "logger": "s3proxy::logging",
-        "event": format!("the reader of the log is too slow: {dropped} lines were dropped"),
-    });
-    format!("{line}\n")
+fn dropped_line(format: LogFormat, dropped: u64, now: SystemTime) -> String {
+    let event = format!("the reader of the log is too slow: {dropped} lines were dropped");
+    match format {
+        LogFormat::Development => format!("{} WARN  {event}\n", rfc3339(now)),
+        LogFormat::Production => {
+            let line = serde_json::json!({
+                "timestamp": rfc3339(now),
+                "severity": "warning",
+                "logger": "s3proxy",
+                "event": event,
+            });
+            format!("{line}\n")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -156,7 +168,7 @@ mod tests {
 
     #[test]
     fn lines_are_written_in_order_and_losses_are_told() {
-        let mut writer = LogWriter::default();
+        let mut writer = LogWriter::new(LogFormat::Production);
         let long = vec![b'x'; WAITING_BYTES - 4];
         for line in [b"one\n", &long[..], b"two\n"] {
             writer.write_all(line).expect("lines are always taken");
@@ -174,7 +186,7 @@ mod tests {
 
     #[test]
     fn flush_returns_once_everything_is_written() {
-        let mut writer = LogWriter::default();
+        let mut writer = LogWriter::new(LogFormat::Production);
         writer.write_all(b"line\n").expect("lines are always taken");
         let flusher = writer.clone();
         let flushed = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::pages::VERSION;
 use crate::server::shutdown::LameDuck;
 use crate::upstream::Stores;
+use crate::upstream::certificates::{CertificatesError, Trusted};
 
 mod shutdown;
 
@@ -40,10 +41,12 @@ const MAX_ATTEMPTS: usize = 5;
 /// for it is over. `upgrade` takes over the sockets of a running process that gets SIGQUIT.
 ///
 /// # Errors
-/// When the address cannot be listened on, or signals cannot be received.
+/// When the address cannot be listened on, certificates cannot be read, or signals not received.
 pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
+    Trusted::read(&config.upstream).map_err(StartError::Certificates)?;
     let lifecycle = Arc::new(Lifecycle::default());
-    let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck)
+    let (ended, end) = sync_channel(2);
+    let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck, ended.clone())
         .map_err(StartError::Signals)?;
     if !upgrade {
         look_ahead(config.listen)
@@ -60,8 +63,7 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
     // So that the gateway refuses CONNECT itself, as any other method, with its own headers.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut service =
-        Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config.downstream));
+    let mut service = Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config));
     let listener = ListenerConfig::tcp(config.listen.to_string())
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
@@ -72,7 +74,7 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
     server.add_service(names);
 
     info!("s3proxy {VERSION} accepts requests on http://{}{}/", config.listen, config.path_prefix);
-    run_to_the_end(server, signals, &lifecycle);
+    run_to_the_end(server, signals, &lifecycle, ended, &end);
     info!("s3proxy ends");
     Ok(())
 }
@@ -92,6 +94,8 @@ pub enum StartError {
     Listen { address: SocketAddr, error: std::io::Error },
     /// The signals that end the process cannot be received.
     Signals(std::io::Error),
+    /// The certificates to trust cannot be read.
+    Certificates(CertificatesError),
 }
 
 impl std::fmt::Display for StartError {
@@ -103,6 +107,10 @@ impl std::fmt::Display for StartError {
                  address"
             ),
             Self::Signals(error) => write!(f, "signals cannot be received: {error}"),
+            Self::Certificates(error) => write!(
+                f,
+                "{error}; S3PROXY_UPSTREAM_CA_FILE, SSL_CERT_FILE and SSL_CERT_DIR say which"
+            ),
         }
     }
 }
@@ -111,9 +119,14 @@ impl std::error::Error for StartError {}
 
 /// Runs the server on a thread of its own, because it sleeps through its whole grace period even
 /// when nothing is left to wait for; this returns as soon as the last request has ended.
-fn run_to_the_end(server: Server, signals: LameDuck, lifecycle: &Arc<Lifecycle>) {
+fn run_to_the_end(
+    server: Server,
+    signals: LameDuck,
+    lifecycle: &Arc<Lifecycle>,
+    ended: SyncSender<()>,
+    end: &Receiver<()>,
+) {
     let mut phases = server.watch_execution_phase();
-    let (ended, end) = sync_channel(2);
     let drained = ended.clone();
     let lifecycle = Arc::clone(lifecycle);
     let _runs_on = std::thread::spawn(move || {
@@ -123,8 +136,12 @@ fn run_to_the_end(server: Server, signals: LameDuck, lifecycle: &Arc<Lifecycle>)
     let _watches_on = std::thread::spawn(move || {
         while let Ok(phase) = phases.blocking_recv() {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
-                while lifecycle.running() > 0 {
+                // Twice, for a head that was read just when the last request ended.
+                for _ in 0..2 {
                     std::thread::sleep(Duration::from_millis(20));
+                    while lifecycle.running() > 0 {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
                 }
                 let _nobody_waits = drained.try_send(());
             }

@@ -14,6 +14,7 @@ use crate::s3::profile::{Credentials, Profile};
 use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
 
+pub mod certificates;
 pub mod resolve;
 
 /// One profile, ready to be asked.

@@ -7,8 +7,8 @@ use serde_yaml::Value;
 use crate::config::lines::Lines;
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, Source};
-use crate::config::rules::is_profile_name;
 use crate::config::settings::{GLOBAL, PROFILE};
+use crate::s3::address::is_profile_name;
 
 /// The keys of the two places profiles are written.
 pub(super) const DEFAULT_PROFILE: &str = "default_profile";
@@ -88,7 +88,7 @@ impl File {
             path.push(key.clone());
             let any_name = names.first() == Some(&ANY);
             if any_name && !is_profile_name(key) {
-                let message = "cannot be named in a URL: a profile has no @, / or : in its name";
+                let message = "cannot be named in a URL: profiles have letters, digits and ._- in their names";
                 problems.push(self.problem(path, message.to_owned()));
             } else if !any_name && !names.contains(&key.as_str()) {
                 problems.push(self.problem(path, unknown(path, &names, known)));

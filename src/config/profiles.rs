@@ -3,7 +3,7 @@
 
 mod credentials;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::Profiles;
@@ -12,11 +12,12 @@ use crate::config::file::{DEFAULT_PROFILE, PROFILES};
 use crate::config::ini::{CredentialsFile, Section};
 use crate::config::layers::{Layers, Reported};
 use crate::config::nearest::nearest;
-use crate::config::problem::Source;
+use crate::config::problem::{Problem, Source};
 use crate::config::profiles::credentials::{Found, environment_keys};
 use crate::config::settings::{self, gateway, profile};
+use crate::s3::address::is_profile_name;
 use crate::s3::endpoint::{Addressing, Endpoint};
-use crate::s3::profile::{Keys, Profile};
+use crate::s3::profile::{Credentials, Keys, Profile};
 
 /// The stores, and the INI sections that no endpoint was written for.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(super) fn resolve(
             continue;
         }
         let is_orphan = stores.warn_of_orphan(name, section, &declared);
-        if section.keys.is_some() {
+        if section.keys.is_some() && is_profile_name(name) {
             named.push(stores.named(name));
         }
         if is_orphan {
@@ -55,13 +56,22 @@ pub(super) fn resolve(
     }
 
     let default = Arc::new(default?);
-    let named = named
+    let named: BTreeMap<_, _> = named
         .into_iter()
         .map(|profile| {
             let profile = profile?;
             Ok((profile.label().to_owned(), Arc::new(profile)))
         })
         .collect::<Result<_, _>>()?;
+    let usable = |profile: &Arc<Profile>| !matches!(profile.credentials, Credentials::Missing(_));
+    let told = layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
+    if !told && !std::iter::once(&default).chain(named.values()).any(usable) {
+        layers.report.warnings.push(
+            "no profile has credentials: every object will be refused until there are some; \
+             s3proxy check says where they are looked for"
+                .to_owned(),
+        );
+    }
     Ok(Resolved { profiles: Profiles { default, named }, orphan_sections })
 }
 
@@ -71,6 +81,11 @@ fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
     let in_variables = layers.env.profiles().map(|(_, name)| name);
     let names = in_file.chain(in_variables).map(str::to_owned).collect();
     for (variable, name) in layers.env.profiles() {
+        if !is_profile_name(name) {
+            let message = "names a profile that no URL can name: profiles have letters, digits and \
+                           ._- in their names";
+            layers.report.problem(Problem::new(Source::Variable(variable.to_owned()), message));
+        }
         if layers.env.get(variable).is_none() {
             layers.report.warnings.push(format!(
                 "{variable} is empty: {name}@ is looked for at the endpoint of the file, or else \
@@ -220,6 +235,9 @@ impl<'a> Stores<'_, 'a> {
         };
         let variable = settings::PROFILE_ENDPOINT;
         let fate = match section.keys {
+            Some(_) if !is_profile_name(name) => {
+                "no URL can name it (letters, digits and ._- alone), and it is not used".to_owned()
+            }
             Some(_) => format!(
                 "{name}@ uses its keys at the endpoint of the default profile; \
                  set {variable}{name} if that is wrong"

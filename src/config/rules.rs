@@ -97,11 +97,6 @@ pub(super) fn region(written: Written<'_>) -> Result<String, String> {
     if valid { Ok(region) } else { Err("must be a region such as us-east-1".to_owned()) }
 }
 
-/// A name that can stand before the `@` of a URL.
-pub(super) fn is_profile_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['@', '/', ':']) && !name.chars().any(char::is_control)
-}
-
 /// The name of an INI section, or nothing.
 pub(super) fn optional_section(written: Written<'_>) -> Result<Option<String>, String> {
     optional(written, text)

@@ -4,22 +4,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, ORIGIN, RANGE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
-};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
+use crate::gateway::Gateway;
 use crate::gateway::context::{Client, Context, ObjectRequest};
-use crate::gateway::{Gateway, has_credentials};
 use crate::hygiene::{BadRequest, inspect, target_path};
 use crate::mime::Verdict;
 use crate::refusal::{Answer, Refusal};
 use crate::route::{Route, route};
 use crate::s3::address::ObjectAddress;
-use crate::s3::profile::ContentTypeFrom;
+use crate::s3::profile::{ContentTypeFrom, Credentials};
 
 pub(super) const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -31,27 +27,6 @@ pub(super) enum Admitted {
     Object(Box<ObjectRequest>),
     /// To an answer of the gateway's own.
     Answer(Answer),
-}
-
-/// Whether a header of the client may be passed to a store where its profile names it. What frames
-/// the message, identifies the host or is evaluated here stays out of reach.
-pub(super) fn may_pass(name: &HeaderName) -> bool {
-    const NEVER: [HeaderName; 13] = [
-        CONNECTION,
-        HOST,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        RANGE,
-        IF_MATCH,
-        IF_NONE_MATCH,
-        IF_MODIFIED_SINCE,
-        IF_UNMODIFIED_SINCE,
-        IF_RANGE,
-        http::header::CONTENT_LENGTH,
-    ];
-    !NEVER.contains(name) && name != "keep-alive" && name != "proxy-connection"
 }
 
 impl Gateway {
@@ -132,7 +107,8 @@ impl Gateway {
         if !store.profile.admits(&address.bucket) {
             return Err(Refusal::BucketNotAllowed);
         }
-        if !has_credentials(&store.profile.credentials) {
+        if let Credentials::Missing(looked) = &store.profile.credentials {
+            ctx.detail = Some(looked.clone());
             return Err(Refusal::CredentialsMissing);
         }
         let client = Client { method: &client.method, headers: &client.headers };
@@ -168,8 +144,11 @@ impl Gateway {
         let headers = &session.req_header().headers;
         let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
         let scheme = forwarded_scheme(session).unwrap_or("http");
-        let mut location = format!("{scheme}://").into_bytes();
-        location.extend_from_slice(host);
+        let mut location = Vec::new();
+        if !host.is_empty() {
+            location.extend_from_slice(format!("{scheme}://").as_bytes());
+            location.extend_from_slice(host);
+        }
         if add_slash {
             location.extend_from_slice(path);
             location.push(b'/');
@@ -199,7 +178,9 @@ pub(super) fn forwarded_scheme(session: &Session) -> Option<&'static str> {
 pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
     let lines = session.req_header().headers.get_all(X_FORWARDED_FOR);
     let last = lines.iter().next_back()?.to_str().ok()?;
-    last.rsplit(',').find_map(|address| address.trim().parse().ok())
+    let address = last.rsplit(',').next()?.trim();
+    let socket = || address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
+    address.parse().ok().or_else(socket)
 }
 
 fn json(body: &str) -> Admitted {

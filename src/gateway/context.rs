@@ -31,7 +31,7 @@ pub struct Context {
     pub quiet: bool,
     /// What the client named, once it was understood.
     pub address: Option<ObjectAddress>,
-    pub object: Option<ObjectRequest>,
+    pub object: Option<Box<ObjectRequest>>,
     /// Why there is no object for the client.
     pub refusal: Option<Refusal>,
     /// What went wrong after the answer had begun, or with the client.
@@ -62,6 +62,8 @@ pub struct UpstreamState {
     /// When the head of the last answer came, or the last attempt failed.
     pub ended: Option<Instant>,
     pub attempts: u8,
+    /// Times the store was asked in another way.
+    pub asks: u8,
     /// Attempts after a failure; asking in another way is not one.
     pub retries: u8,
     /// Where the last attempt went.
@@ -80,6 +82,8 @@ pub enum BodyPlan {
     /// It is the object's.
     #[default]
     Pass,
+    /// It is a part of the object that has so many bytes left to come.
+    PassExactly(u64),
     /// It is an error document: read, at most a little, for its code, while `answer` takes its place.
     Replace { answer: Bytes, document: Vec<u8> },
     /// `answer` takes its place at once and the rest is left unread.
@@ -105,11 +109,13 @@ impl ObjectRequest {
         let profile = &store.profile;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
+        let conditions = upstream_conditions(client.method, client.headers);
         let upstream = UpstreamState {
-            ask: Ask::first(client.method, client.headers),
+            ask: Ask::first(client.method, client.headers, &conditions),
             started: now,
             ended: None,
             attempts: 0,
+            asks: 0,
             retries: 0,
             socket: None,
             pause: false,
@@ -123,7 +129,7 @@ impl ObjectRequest {
             target,
             content_type,
             conditional: is_conditional(client.headers),
-            conditions: upstream_conditions(client.method, client.headers),
+            conditions,
             upstream,
         }
     }
@@ -144,9 +150,15 @@ pub fn sane_request_id(value: Option<&HeaderValue>) -> Option<&str> {
 pub fn new_request_id() -> String {
     let random = fastrand::u128(..);
     let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{id:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+    let mut text = String::with_capacity(36);
+    for place in (0..32).rev() {
+        let nibble = (id >> (4 * place) & 0xf) as u32;
+        text.push(char::from_digit(nibble, 16).unwrap_or('0'));
+        if matches!(place, 24 | 20 | 16 | 12) {
+            text.push('-');
+        }
+    }
+    text
 }
 
 #[cfg(test)]

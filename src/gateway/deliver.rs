@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora::Result;
@@ -39,14 +39,12 @@ impl HeaderRules {
         let mut head = ResponseHeader::build_no_case(status, Some(16))?;
         let not_modified = status == StatusCode::NOT_MODIFIED;
         for (name, value) in store {
-            let wanted = is_object_header(name) || is_listed(name, profile);
-            let body_only = *name == CONTENT_LENGTH
-                || *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT
-                || *name == CONTENT_ENCODING;
-            if !wanted || not_modified && body_only {
-                continue;
-            }
-            if *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT {
+            let passes = is_object_header(name) || is_listed(name, profile);
+            let of_a_body = *name == CONTENT_LENGTH || *name == CONTENT_ENCODING;
+            let of_a_part = *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT;
+            // Of the object's own headers one is enough: two would contradict each other.
+            let repeated = is_object_header(name) && head.headers.contains_key(name);
+            if !passes || not_modified && of_a_body || of_a_part || repeated {
                 continue;
             }
             if *name == CONTENT_ENCODING {
@@ -107,22 +105,10 @@ pub(super) fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
     Ok(head)
 }
 
-/// Whether the profile's `response_headers` name this header. What frames the message, and the
-/// headers that are the gateway's own, stay out of reach.
+/// Whether the profile's `response_headers` name this header. The configuration admits no pattern
+/// that matches a header of the gateway's own.
 fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
-    const OWN: [HeaderName; 8] = [
-        ACCEPT_RANGES,
-        CONTENT_LENGTH,
-        CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE,
-        TRANSFER_ENCODING,
-        X_CONTENT_TYPE_OPTIONS,
-        http::header::CONNECTION,
-        http::header::DATE,
-    ];
-    !profile.response_headers.is_empty()
-        && !OWN.contains(name)
-        && profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
+    profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
 }
 
 /// `Content-Encoding` without `aws-chunked`, which some uploads leave on an object although its

@@ -6,16 +6,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
 use crate::answer::{self, Ask, Decision};
 use crate::gateway::context::{
     BodyPlan, Context, ObjectRequest, UpstreamState, X_REQUEST_ID, sane_request_id,
 };
 use crate::gateway::deliver::answer_head;
-use crate::gateway::{Gateway, answer_deadline, give_up, try_again};
+use crate::gateway::{Gateway, exchange, give_up, try_again};
 use crate::mime::StoredVerdict;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
@@ -45,13 +45,17 @@ impl Gateway {
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
         match decision {
             // Without a length an old client could not tell a whole body from a cut one.
-            Decision::Deliver(_) if unframed && client.version < http::Version::HTTP_11 => {
+            Decision::Deliver(_)
+                if unframed
+                    && client.version < http::Version::HTTP_11
+                    && client.method != Method::HEAD =>
+            {
                 Decision::Refuse(Refusal::UpstreamProtocol)
             }
             Decision::RefuseUnlessRetried(refusal) if !self.may_retry(object) => {
                 Decision::Refuse(refusal)
             }
-            Decision::AskAgain(_) if object.upstream.attempts >= MAX_ASKS => {
+            Decision::AskAgain(_) if object.upstream.asks >= MAX_ASKS => {
                 Decision::Refuse(Refusal::UpstreamProtocol)
             }
             decision => decision,
@@ -77,8 +81,8 @@ impl Gateway {
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let Some(deadline) = answer_deadline(session) {
-            deadline.clear();
+        if let Some(exchange) = exchange(session) {
+            exchange.clear_deadline();
         }
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.ended = Some(Instant::now());
@@ -96,6 +100,12 @@ impl Gateway {
         };
         let refusal = match (decision, content_type) {
             (Decision::Deliver(status), Ok(content_type)) => {
+                if status == StatusCode::PARTIAL_CONTENT
+                    && !head.headers.contains_key(CONTENT_LENGTH)
+                    && let Some(length) = answer::length_of_part(&head.headers)
+                {
+                    object.upstream.body = BodyPlan::PassExactly(length);
+                }
                 *head = rules.object_head(status, &head.headers, profile, &content_type)?;
                 return Ok(());
             }
@@ -114,6 +124,7 @@ impl Gateway {
             }
             (Decision::AskAgain(ask), _) => {
                 object.upstream.ask = ask;
+                object.upstream.asks = object.upstream.asks.saturating_add(1);
                 return Err(try_again("the store has to be asked in another way"));
             }
             (Decision::RefuseUnlessRetried(_), _) => {
@@ -137,7 +148,7 @@ impl Gateway {
             None => head.headers.contains_key(TRANSFER_ENCODING),
         };
         let has_body = framed
-            && object.upstream.ask != Ask::Length
+            && !matches!(object.upstream.ask, Ask::Length | Ask::Validators)
             && !matches!(head.status.as_u16(), 204 | 304);
         if !has_body && !is_head && !terse {
             return Err(give_up("the store's answer has no body to replace"));
@@ -160,13 +171,26 @@ impl Gateway {
 }
 
 /// Passes on a piece of a store's body, or puts the gateway's own answer in its place.
+///
+/// # Errors
+/// When a part in chunks is longer or shorter than its `Content-Range`.
 pub(super) fn receive_body(
     upstream: &mut UpstreamState,
     body: &mut Option<Bytes>,
     end_of_stream: bool,
-) {
+) -> Result<()> {
     match &mut upstream.body {
         BodyPlan::Pass => {}
+        BodyPlan::PassExactly(left) => {
+            let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
+            match left.checked_sub(arrived) {
+                Some(rest) if rest == 0 || !end_of_stream => *left = rest,
+                _ => {
+                    let error = Error::explain(ErrorType::ReadError, "a part of another length");
+                    return Err(error.into_up());
+                }
+            }
+        }
         BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
         BodyPlan::Replace { answer, document } => {
             document.extend_from_slice(&body.take().unwrap_or_default());
@@ -177,4 +201,5 @@ pub(super) fn receive_body(
             }
         }
     }
+    Ok(())
 }

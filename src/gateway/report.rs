@@ -55,7 +55,7 @@ impl Gateway {
             bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
             cause: ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause)),
             detail: ctx.detail.as_deref(),
-            upstream: ctx.object.as_ref().and_then(upstream_record),
+            upstream: ctx.object.as_deref().and_then(upstream_record),
         };
         debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
         match self.log_format {

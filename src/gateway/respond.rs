@@ -56,10 +56,13 @@ impl Gateway {
         self.add_request_headers(session, &mut head, ctx)?;
         let no_body = session.req_header().method == Method::HEAD || answer.body.is_empty();
         ctx.ttfb = Some(ctx.started.elapsed());
-        session.write_response_header(Box::new(head), no_body).await?;
+        // Pingora does not say whose fault a write to the client is.
+        let written = session.write_response_header(Box::new(head), no_body).await;
+        written.map_err(|error| error.into_down())?;
         if !no_body {
             let body = Bytes::copy_from_slice(&answer.body);
-            session.write_response_body(Some(body), true).await?;
+            let written = session.write_response_body(Some(body), true).await;
+            written.map_err(|error| error.into_down())?;
         }
         Ok(())
     }

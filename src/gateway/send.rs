@@ -3,15 +3,15 @@
 
 use std::time::SystemTime;
 
+use http::HeaderName;
 use http::header::{HOST, IF_MATCH, IF_NONE_MATCH, RANGE};
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::answer::Ask;
-use crate::gateway::admit::may_pass;
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, answer_deadline, give_up};
+use crate::gateway::{Gateway, exchange, give_up};
 use crate::refusal::Refusal;
 
 impl Gateway {
@@ -54,17 +54,18 @@ impl Gateway {
         }
         let passed = &object.store.profile.request_headers;
         if !passed.is_empty() {
+            // The configuration admits no pattern that matches a header of the gateway's own.
+            let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
             for (name, value) in &client.headers {
                 let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
-                if listed && may_pass(name) && !head.headers.contains_key(name) {
+                if listed && !ours.contains(name) {
                     head.append_header(name.clone(), value.clone())?;
                 }
             }
         }
-        let remaining =
-            self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed());
-        if let Some(deadline) = answer_deadline(session) {
-            deadline.set(self.upstream.first_byte_timeout.min(remaining));
+        if let Some(exchange) = exchange(session) {
+            let patience = self.upstream.first_byte_timeout.min(self.time_left(object));
+            exchange.set_deadline(patience);
         }
         Ok(head)
     }

@@ -78,7 +78,7 @@ impl ObjectAddress {
             None => (None, segment.as_str()),
             Some((_, rest)) if rest.contains('@') => return Err(AddressError::ManyAt),
             Some(("", _)) => return Err(AddressError::ProfileEmpty),
-            Some((profile, _)) if !profile.bytes().all(is_name_byte) => {
+            Some((profile, _)) if !is_profile_name(profile) => {
                 return Err(AddressError::ProfileInvalid);
             }
             Some((profile, bucket)) => (Some(profile.to_owned()), bucket),
@@ -102,6 +102,13 @@ impl ObjectAddress {
         let at = if self.profile.is_some() { "@" } else { "" };
         ["s3://", profile, at, &self.bucket, "/", &self.key].concat()
     }
+}
+
+/// Whether a profile of this name can stand before the `@` of a URL: letters, digits, dots, hyphens
+/// and underscores of ASCII.
+#[must_use]
+pub fn is_profile_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_name_byte)
 }
 
 fn decode_text(raw: &[u8]) -> Result<String, AddressError> {

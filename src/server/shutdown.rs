@@ -2,7 +2,7 @@
 //! while load balancers take notice.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,7 +35,13 @@ pub(super) struct LameDuck {
 impl LameDuck {
     /// Receives signals from here on, before any port is open: one that comes while the server
     /// starts is kept for it.
-    pub(super) fn new(lifecycle: Arc<Lifecycle>, time: Duration) -> std::io::Result<Self> {
+    ///
+    /// `ended` is told of a SIGINT that follows another signal, when Pingora no longer listens.
+    pub(super) fn new(
+        lifecycle: Arc<Lifecycle>,
+        time: Duration,
+        ended: SyncSender<()>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded_channel();
         let (registered, answer) = sync_channel(1);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -45,7 +51,7 @@ impl LameDuck {
                     let signals = Signals::register();
                     let _nobody_waits = registered.send(signals.as_ref().map(|_| ()).map_err(copy));
                     if let Ok(signals) = signals {
-                        signals.forward(&sender).await;
+                        signals.forward(&sender, &ended).await;
                     }
                     Ok(())
                 }),
@@ -56,31 +62,20 @@ impl LameDuck {
         Ok(Self { lifecycle, time, signals: Mutex::new(receiver) })
     }
 
-    /// Serves on for the lame-duck time; a SIGINT meanwhile ends it.
-    async fn lame_duck(&self, signals: &mut UnboundedReceiver<End>) -> ShutdownSignal {
+    /// Serves on for the lame-duck time.
+    async fn lame_duck(&self) -> ShutdownSignal {
         info!("SIGTERM: accepting requests for another {:?}, then ending", self.time);
         self.lifecycle.start_draining();
-        let interrupted = async {
-            while let Some(end) = signals.recv().await {
-                if end == End::Interrupt {
-                    return;
-                }
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = tokio::time::sleep(self.time) => ShutdownSignal::GracefulTerminate,
-            () = interrupted => ShutdownSignal::FastShutdown,
-        }
+        tokio::time::sleep(self.time).await;
+        ShutdownSignal::GracefulTerminate
     }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for LameDuck {
     async fn recv(&self) -> ShutdownSignal {
-        let mut signals = self.signals.lock().await;
-        match signals.recv().await {
-            Some(End::Terminate) => self.lame_duck(&mut signals).await,
+        match self.signals.lock().await.recv().await {
+            Some(End::Terminate) => self.lame_duck().await,
             Some(End::Quit) => {
                 info!("SIGQUIT: handing over to a new process");
                 self.lifecycle.start_draining();
@@ -109,13 +104,19 @@ impl Signals {
         })
     }
 
-    async fn forward(mut self, sender: &UnboundedSender<End>) {
+    async fn forward(mut self, sender: &UnboundedSender<End>, ended: &SyncSender<()>) {
+        let mut ending = false;
         loop {
             let end = tokio::select! {
                 _ = self.terminate.recv() => End::Terminate,
                 _ = self.interrupt.recv() => End::Interrupt,
                 _ = self.quit.recv() => End::Quit,
             };
+            if ending && end == End::Interrupt {
+                info!("SIGINT: ending at once");
+                let _told_already = ended.try_send(());
+            }
+            ending = true;
             if sender.send(end).is_err() {
                 return;
             }

@@ -86,6 +86,12 @@ impl EndpointAddresses {
         }
     }
 
+    /// Whether there is no other address to try.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        matches!(&*self.known.borrow(), Lookup::Known(addresses) if addresses.len() < 2)
+    }
+
     /// Passes over this address for a while: it refused a connection or did not answer.
     pub fn penalise(&self, socket: SocketAddr) {
         if let Lookup::Known(addresses) = &*self.known.borrow() {
@@ -103,10 +109,17 @@ impl EndpointAddresses {
             let start = turn.checked_rem(addresses.len()).unwrap_or(0);
             addresses.iter().cycle().skip(start).take(addresses.len())
         };
-        let fresh = in_turn().find(|address| {
+        let fresh = |address: &&Address| {
             Some(address.socket) != except && address.penalised_until.load(Ordering::Relaxed) <= now
-        });
-        fresh
+        };
+        // After a failure the other family first: often a whole family has no route.
+        let other_family = |address: &&Address| {
+            except.is_some_and(|failed| failed.is_ipv4() != address.socket.is_ipv4())
+        };
+        in_turn()
+            .filter(fresh)
+            .find(other_family)
+            .or_else(|| in_turn().find(fresh))
             .or_else(|| in_turn().find(|address| Some(address.socket) != except))
             .or_else(|| addresses.first())
             .map_or_else(|| SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0), |a| a.socket)
@@ -224,6 +237,14 @@ mod tests {
             assert_eq!(pick(&addresses, None).await, second);
         }
         assert_eq!(pick(&addresses, Some(&second)).await, first, "the only other one is tried");
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_the_other_family_comes_first() {
+        let addresses = addresses(&["[2001:db8::1]:1", "[2001:db8::2]:1", "10.0.0.1:1"]);
+        for _ in 0..6 {
+            assert_eq!(pick(&addresses, Some("[2001:db8::1]:1")).await, "10.0.0.1:1");
+        }
     }
 
     #[tokio::test]

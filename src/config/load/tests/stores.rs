@@ -121,10 +121,21 @@ fn a_section_without_an_endpoint_is_a_profile_on_the_default_one_with_a_warning(
 }
 
 #[test]
+fn names_that_no_url_can_hold_are_told() {
+    let ini = "[sp ace]\naws_access_key_id = AKIA\naws_secret_access_key = s";
+    let loaded = Case { ini, ..Case::default() }.good();
+    assert!(loaded.config.profiles.named.is_empty());
+    assert!(loaded.warnings[0].contains("no URL can name it"), "{:?}", loaded.warnings);
+    let problems = env(&[("LSST_RESOURCES_S3_PROFILE_h+x", "http://h")]).bad();
+    assert!(problems[0].contains("LSST_RESOURCES_S3_PROFILE_h+x"), "{problems:?}");
+}
+
+#[test]
 fn a_section_without_keys_makes_no_profile() {
     let loaded = Case { ini: "[x]\nregion = y", ..Case::default() }.good();
     assert!(loaded.config.profiles.named.is_empty());
-    assert_eq!(loaded.warnings.len(), 1);
+    assert!(loaded.warnings[0].contains("it has no keys"), "{:?}", loaded.warnings);
+    assert!(loaded.warnings[1].starts_with("no profile has credentials"));
 }
 
 #[test]
@@ -215,7 +226,9 @@ fn the_credentials_file_in_the_home_directory_is_optional() {
     let loaded = env(&[("HOME", "/home/x")]).good();
     assert_eq!(keys(&loaded.config.profiles.default).0, "DEFAULTKEY0001");
     assert_eq!(loaded.credentials_file, Some("/home/x/.aws/credentials".into()));
-    assert_eq!(env(&[("HOME", "/home/y")]).good().warnings, [""; 0]);
+    let without = env(&[("HOME", "/home/y")]).good();
+    assert_eq!(without.credentials_file, None);
+    assert!(without.warnings.iter().all(|warning| !warning.contains("/home/y")));
     let tilde = [("HOME", "/home/u"), ("AWS_SHARED_CREDENTIALS_FILE", "~/c.ini")];
     assert_eq!(env(&tilde).good().credentials_file, Some("/home/u/c.ini".into()));
 }

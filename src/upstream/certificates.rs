@@ -1,0 +1,54 @@
+//! The certificates that stores with TLS are believed by. Pingora reads them when its connector is
+//! made, and panics where it cannot; here they are read before, for a message in place of that.
+
+use std::fmt;
+
+use pingora::tls::{
+    RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
+};
+
+use crate::config::UpstreamConfig;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// How many certificates.
+    pub number: usize,
+    /// The file, or `the system`.
+    pub place: String,
+}
+
+/// The certificates cannot be read.
+#[derive(Debug)]
+pub struct CertificatesError {
+    place: String,
+    error: Box<pingora::Error>,
+}
+
+impl fmt::Display for CertificatesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, error } = self;
+        write!(f, "the trusted certificates of {place} cannot be read: {error}")
+    }
+}
+
+impl std::error::Error for CertificatesError {}
+
+impl Trusted {
+    /// Reads the configured file, or the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// included).
+    ///
+    /// # Errors
+    /// When they are missing or damaged.
+    pub fn read(config: &UpstreamConfig) -> Result<Self, CertificatesError> {
+        let mut store = RootCertStore::empty();
+        let (read, place) = match &config.ca_file {
+            Some(path) => (load_ca_file_into_store(path, &mut store), path.display().to_string()),
+            None => (load_platform_certs_incl_env_into_store(&mut store), "the system".to_owned()),
+        };
+        match read {
+            Ok(()) => Ok(Self { number: store.len(), place }),
+            Err(error) => Err(CertificatesError { place, error }),
+        }
+    }
+}
