@@ -62,7 +62,7 @@ impl Gateway {
         };
         Self {
             prefix: config.path_prefix.clone(),
-            pages: Pages::new(&config.name, &config.path_prefix),
+            pages: Pages::new(&config.name, &config.path_prefix, config.cors.is_some()),
             require_user: config.require_user,
             bucket_validation: config.bucket_validation,
             mime: config.mime.clone(),

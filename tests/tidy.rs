@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// No file of the sources is longer.
 const MAX_LINES: usize = 500;
@@ -17,11 +18,17 @@ const PURE: &[&str] = &[
     "src/mime/",
     "src/rfc9110.rs",
     "src/rfc9110/",
+    "src/answer.rs",
     "src/cors.rs",
     "src/config.rs",
     "src/config/",
-    "src/route.rs",
+    "src/date_text.rs",
+    "src/head_scan.rs",
+    "src/hygiene.rs",
+    "src/pages.rs",
+    "src/pages/",
     "src/refusal.rs",
+    "src/route.rs",
     "src/secret.rs",
 ];
 
@@ -36,9 +43,6 @@ const MAY_EXPOSE: &[&str] = &["src/secret.rs", "src/s3/sign.rs", "src/config/hea
 
 /// What would end the process, or a request, in place of an answer.
 const ABRUPT: &[&str] = &[".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "dbg!("];
-
-/// Traces of a workplace that have no business in a repository.
-const WORKPLACES: &[&str] = &[concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp/", "wt")];
 
 struct Source {
     /// Relative to the repository, with slashes.
@@ -193,14 +197,131 @@ fn nothing_ends_abruptly_outside_tests() {
     assert_none("an abrupt end", &found);
 }
 
-#[test]
-fn no_path_of_a_workplace_is_left() {
-    let mut found = Vec::new();
-    for source in files(".", &[".rs", ".md", ".toml", ".yaml", ".yml", ".ini", ".sh", "Dockerfile"])
-    {
-        let lines = source.text.lines().enumerate();
-        let here = lines.filter(|(_, line)| WORKPLACES.iter().any(|place| line.contains(place)));
-        found.extend(here.map(|(i, line)| format!("{}:{}: {line}", source.path, i + 1)));
+/// Folders of whoever runs the tests: this repository and the home folder, unless a file may name
+/// them for another reason, as `/build` or `/tmp`.
+fn own_folders() -> Vec<String> {
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let home = std::env::home_dir().unwrap_or_default();
+    [(repository, 3), (home, 2)]
+        .into_iter()
+        .filter(|(folder, parts)| folder.components().count() >= *parts)
+        .filter(|(folder, _)| *folder != std::env::temp_dir())
+        .map(|(folder, _)| format!("{}/", folder.display()))
+        .collect()
+}
+
+/// Every file of the repository; without git, those that look like it.
+fn repository() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output();
+    let names = match listed {
+        Ok(output) if output.status.success() => String::from_utf8(output.stdout),
+        _ => Ok(String::new()),
+    };
+    let names = names.expect("names of UTF-8");
+    let tracked: Vec<Source> = names
+        .split('\0')
+        // Not those that are deleted and not yet committed so.
+        .filter_map(|name| Some((name, fs::read(root.join(name)).ok()?)))
+        .map(|(name, bytes)| Source {
+            path: name.to_owned(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        })
+        .collect();
+    if tracked.is_empty() {
+        return files(".", &[".rs", ".md", ".toml", ".yaml", ".ini", ".example", "Dockerfile"]);
     }
-    assert_none("a path of a workplace", &found);
+    tracked
+}
+
+#[test]
+fn no_file_names_a_folder_of_one_machine() {
+    let own = own_folders();
+    let mut found = Vec::new();
+    for source in repository() {
+        let lines = (1..).zip(source.text.lines());
+        let here = lines.filter(|(_, line)| own.iter().any(|folder| line.contains(folder)));
+        found.extend(here.map(|(number, line)| format!("{}:{number}: {line}", source.path)));
+    }
+    assert_none("a path of one machine", &found);
+}
+
+/// The one file at this path.
+fn file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a text of UTF-8")
+}
+
+/// The lines of a function, from the line that begins so to the brace that closes it.
+fn function<'a>(text: &'a str, begins: &str) -> Vec<&'a str> {
+    let mut lines = text.lines().skip_while(|line| !line.trim_start().starts_with(begins));
+    let first = lines.next().unwrap_or_default();
+    let indent = first.len() - first.trim_start().len();
+    let end = format!("{}}}", " ".repeat(indent));
+    lines.take_while(|line| *line != end).collect()
+}
+
+/// Those of the names that do not stand in `text` as code.
+fn undocumented(names: &[&str], text: &str) -> Vec<String> {
+    let missing = names.iter().filter(|name| !text.contains(&format!("`{name}`")));
+    missing.map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn every_cause_is_documented() {
+    for (path, at_least) in [("src/refusal.rs", 20), ("src/hygiene.rs", 8)] {
+        let text = file(path);
+        let lines = function(&text, "pub fn cause(");
+        let causes: Vec<&str> =
+            lines.iter().filter_map(|line| line.split("=> \"").nth(1)?.split('"').next()).collect();
+        assert!(causes.len() >= at_least, "the causes of {path} were found: {causes:?}");
+        assert_none("docs/http.md leaves out", &undocumented(&causes, &file("docs/http.md")));
+    }
+}
+
+#[test]
+fn every_field_of_the_log_is_documented() {
+    let text = file("src/access_log.rs");
+    let written = function(&text, "pub fn json_line(").concat();
+    let calls = written.split("line.").skip(1);
+    let fields: Vec<&str> = calls
+        .filter_map(|call| {
+            call.split_once('(')?.1.trim_start().strip_prefix('"')?.split('"').next()
+        })
+        .collect();
+    assert!(fields.len() > 20, "the fields were found: {fields:?}");
+    assert_none("docs/logs.md leaves out", &undocumented(&fields, &file("docs/logs.md")));
+}
+
+/// Targets of `[text](target)` outside of code.
+fn links(markdown: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for line in markdown.lines() {
+        in_code ^= line.trim_start().starts_with("```");
+        if !in_code {
+            found.extend(line.split("](").skip(1).filter_map(|rest| rest.split(')').next()));
+        }
+    }
+    found
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut checked, mut dead) = (0, Vec::new());
+    for page in files(".", &[".md"]) {
+        let folder = root.join(&page.path).parent().expect("a file is in a folder").to_owned();
+        for link in links(&page.text) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            checked += 1;
+            if !folder.join(target).exists() {
+                dead.push(format!("{}: {link}", page.path));
+            }
+        }
+    }
+    assert!(checked > 5, "links were found: {checked}");
+    assert_none("dead links", &dead);
 }

@@ -1,7 +1,7 @@
 //! AWS Signature Version 4 for one request, over exactly the strings that are sent.
 //!
 //! The canonical request is written here, stage by stage as AWS describes it; keys and signature are
-//! computed by `aws-sigv4`. Its own canonical request costs three times as much, because it takes any
+//! computed by `aws-sigv4`. Its own canonical request costs more, because it takes any
 //! request: ours has no body and the same headers every time, and the signing key is kept for its day.
 //! The tests hold the two against each other.
 //!
