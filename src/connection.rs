@@ -83,6 +83,7 @@ impl Exchange {
 
     /// The head of a request was read; what is written from now on is its answer.
     pub fn begin(&self) {
+        self.passed.store(false, Ordering::Relaxed);
         self.answering.store(true, Ordering::Relaxed);
     }
 
