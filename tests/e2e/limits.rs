@@ -157,11 +157,14 @@ const NEXT: &str = "GET /s3proxy/s3/sky/next.png HTTP/1.1\r\nHost: gateway.test\
 #[test]
 fn the_start_of_a_next_request_ends_no_download_and_is_not_forgotten() {
     const DRIPS: usize = 15;
+    // The gateway has written the head when it has read so much.
+    const TOTAL: usize = faulty::MORE_THAN_A_BUFFER + DRIPS;
     let upstream = Faulty::scripted(|request, _| {
         if request.target == "/sky/next.png" {
             return faulty::object(b"next");
         }
-        let mut steps = vec![faulty::head(200, &[("Content-Length", &DRIPS.to_string())])];
+        let head = faulty::head(200, &[("Content-Length", &TOTAL.to_string())]);
+        let mut steps = vec![head, Step::Flood(faulty::MORE_THAN_A_BUFFER)];
         for _ in 0..DRIPS {
             steps.extend([Step::Pause(DEADLINE / 10), Step::Send(b"d".to_vec())]);
         }
@@ -173,13 +176,13 @@ fn the_start_of_a_next_request_ends_no_download_and_is_not_forgotten() {
             let gateway = &gateway;
             scope.spawn(move || {
                 let mut client = gateway.connect();
-                let began = Instant::now();
                 client.request("GET", "/s3proxy/s3/sky/drips.png", &[]);
                 let head = client.head().expect("a head");
+                let began = Instant::now();
                 let (now, later) = NEXT.split_at(sent);
                 client.send(now);
                 let (body, ending) = client.body(&head, "GET");
-                assert_eq!((body.len(), ending), (DRIPS, Ending::Whole), "{sent} bytes");
+                assert_eq!((body.len(), ending), (TOTAL, Ending::Whole), "{sent} bytes");
                 assert!(began.elapsed() > DEADLINE, "longer than a head may take");
                 client.send(later);
                 let next = client.answer("GET").expect("an answer to the next request");
@@ -193,11 +196,12 @@ fn the_start_of_a_next_request_ends_no_download_and_is_not_forgotten() {
 #[test]
 fn a_control_byte_during_a_download_is_refused_after_it() {
     let gate = Gate::new();
+    let total = 2 * faulty::MORE_THAN_A_BUFFER;
     let upstream = Faulty::always(vec![
-        faulty::head(200, &[("Content-Length", "8")]),
-        Step::Send(b"half".to_vec()),
+        faulty::head(200, &[("Content-Length", &total.to_string())]),
+        Step::Flood(total / 2),
         Step::Wait(gate.clone()),
-        Step::Send(b"half".to_vec()),
+        Step::Flood(total / 2),
     ]);
     let gateway = hasty(&upstream.url());
     let mut client = gateway.connect();
@@ -207,7 +211,8 @@ fn a_control_byte_during_a_download_is_refused_after_it() {
     // Time for the byte to be found.
     assert_eq!(client.fate(Duration::from_millis(200)), Fate::Open, "cut by a byte");
     gate.open();
-    assert_eq!(client.body(&head, "GET"), (b"halfhalf".to_vec(), Ending::Whole));
+    let (body, ending) = client.body(&head, "GET");
+    assert_eq!((body.len(), ending), (total, Ending::Whole));
     let refusal = client.answer("GET").expect("a word on the byte");
     assert_eq!(refusal.status(), 400, "{refusal:?}");
     assert_ne!(client.fate(PATIENCE), Fate::Open);
