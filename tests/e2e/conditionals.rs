@@ -1,6 +1,7 @@
 //! Preconditions and ranges, with a store that has Ceph RGW's faults and with one that has none.
 
 use crate::client::{Answer, Ending};
+use crate::faulty::{self, Faulty};
 use crate::gateway::Setup;
 use crate::origin::{MODIFIED, Manners, Origin};
 
@@ -292,4 +293,58 @@ fn a_missing_object_stays_missing_under_any_condition() {
             assert_eq!(answer.status(), 404, "{headers:?}");
         }
     }
+}
+
+#[test]
+fn revalidation_costs_a_head_and_a_body_only_when_it_has_changed() {
+    for manners in [Manners::rgw(), Manners::aws()] {
+        let origin = Origin::with(manners);
+        let etag = origin.put("a.png", BODY);
+        let gateway = Setup::new(&origin.url()).start();
+        let list = format!("\"a\", {etag}, \"b\"");
+        for (header, status, asked) in [
+            (("If-Modified-Since", MODIFIED), 304, &["HEAD"][..]),
+            (("If-Modified-Since", AFTER), 304, &["HEAD"]),
+            (("If-None-Match", list.as_str()), 304, &["HEAD"]),
+            (("If-None-Match", "*"), 304, &["HEAD"]),
+            (("If-Modified-Since", BEFORE), 200, &["HEAD", "GET"]),
+            (("If-None-Match", "\"a\", \"b\""), 200, &["HEAD", "GET"]),
+        ] {
+            origin.clear();
+            let answer = gateway.object_with("sky/a.png", &[header]);
+            assert_eq!(answer.status(), status, "{header:?}");
+            let methods: Vec<_> = origin.requests().into_iter().map(|r| r.method).collect();
+            assert_eq!(methods, asked, "{header:?}");
+            assert_eq!(answer.text(), if status == 200 { BODY } else { "" }, "{header:?}");
+            assert_eq!(answer.header("etag"), Some(etag.as_str()), "{header:?}");
+            assert_eq!(answer.header("last-modified"), Some(MODIFIED), "{header:?}");
+        }
+    }
+}
+
+#[test]
+fn revalidation_keeps_the_connection_to_the_store() {
+    // So large that nobody would read it for the connection's sake.
+    let spy = Faulty::always(faulty::object(&vec![b'x'; 4 << 20]));
+    let gateway = Setup::new(&spy.url()).start();
+    let header = |name: &str| {
+        let found = faulty::OBJECT_HEADERS.into_iter().find(|(n, _)| *n == name);
+        found.map(|(_, value)| value).expect("a header of every object")
+    };
+    let modified = header("Last-Modified");
+    let list = format!("\"a\", {}", header("ETag"));
+    // One client: its next request is read when the exchange with the store is over.
+    let mut client = gateway.connect();
+    for (header, status) in [
+        (("If-Modified-Since", modified), 304),
+        (("If-None-Match", list.as_str()), 304),
+        (("If-None-Match", "*"), 304),
+        (("If-Modified-Since", modified), 304),
+    ] {
+        let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[header]);
+        assert_eq!(answer.status(), status, "{header:?}");
+    }
+    let methods: Vec<_> = spy.requests().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["HEAD"; 4]);
+    assert_eq!(spy.connections(), 1);
 }

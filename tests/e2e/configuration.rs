@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
-use crate::gateway::{ACCESS_KEY, Finished, SECRET_KEY, Setup};
+use crate::gateway::{ACCESS_KEY, Finished, SECRET_KEY, Setup, free_port};
 
 /// It must not start, and say each of these in one run.
 fn assert_refused(setup: Setup, mentions: &[&str]) -> Finished {
@@ -165,7 +165,9 @@ fn unusable_credentials_are_warned_of_at_start_and_told_per_request() {
     let answer = gateway.object("sky/a.png");
     assert!(answer.status() >= 500, "{answer:?}");
     assert_eq!(answer.json()["cause"], "credentials_missing");
-    gateway.line_of(&answer);
+    let line = gateway.line_of(&answer);
+    let looked = line["detail"].as_str().unwrap_or_default();
+    assert!(looked.contains("AWS_ACCESS_KEY_ID"), "where keys were looked for: {line}");
     assert_eq!(spy.count(), 0, "never unsigned by accident");
 }
 
@@ -247,4 +249,68 @@ fn check_tells_whether_a_profile_works() {
     for run in [&good, &missing, &wrong] {
         assert!(!format!("{}{}", run.stdout, run.stderr).contains("canary"), "{run:?}");
     }
+}
+
+#[test]
+fn listen_counts_before_and_after_the_command() {
+    let spy = Faulty::spy();
+    for words in [&["--listen", "X", "serve"][..], &["serve", "--listen", "X"], &["--listen", "X"]]
+    {
+        let address = format!("127.0.0.1:{}", free_port());
+        let other = format!("127.0.0.1:{}", free_port());
+        let args: Vec<_> = words.iter().map(|w| if *w == "X" { &*address } else { *w }).collect();
+        let gateway = Setup::new(&spy.url())
+            .env("S3PROXY_LISTEN", &other)
+            .listen(&address)
+            .args(&args)
+            .start();
+        assert_eq!(gateway.object("sky/a.png").text(), "tile", "{words:?}");
+        assert!(std::net::TcpStream::connect(&other).is_err(), "{words:?}: on both");
+    }
+}
+
+#[test]
+fn listen_before_config_is_shown_with_its_source() {
+    for args in [["--listen", "127.0.0.1:17", "config"], ["config", "--listen", "127.0.0.1:17"]] {
+        let run = Setup::bare().env("S3PROXY_LISTEN", "127.0.0.1:18").args(&args).run();
+        assert!(run.status.success(), "{run:?}");
+        let line = run.stdout.lines().find(|line| line.starts_with("listen "));
+        let line = line.unwrap_or_else(|| panic!("listen in {}", run.stdout));
+        assert!(line.contains("127.0.0.1:17") && line.contains("(--listen)"), "{line}");
+    }
+}
+
+#[test]
+fn a_profile_that_no_url_can_name_is_a_mistake() {
+    for name in ["h+x", "h x", "h@x", "h\u{e9}"] {
+        let variable = format!("LSST_RESOURCES_S3_PROFILE_{name}");
+        assert_refused(Setup::bare().env(&variable, "http://127.0.0.1:9"), &[&variable]);
+    }
+}
+
+#[test]
+fn a_start_with_nothing_configured_warns() {
+    let gateway = Setup::bare().start();
+    let line = gateway.expect_log("a warning", |line| {
+        line["severity"] == "warning"
+            && line["event"].as_str().is_some_and(|e| e.contains("credentials"))
+    });
+    assert!(line["event"].as_str().is_some_and(|e| e.contains("refused")), "{line}");
+    assert_eq!(gateway.get("/").status(), 200);
+}
+
+#[test]
+fn a_profile_without_keys_tells_per_request_where_they_were_looked_for() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url())
+        .env("LSST_RESOURCES_S3_PROFILE_keyless", &spy.url())
+        .tolerate("keyless")
+        .start();
+    let answer = gateway.object("keyless@sky/a.png");
+    assert_eq!(answer.json()["cause"], "credentials_missing");
+    let line = gateway.line_of(&answer);
+    let looked = line["detail"].as_str().unwrap_or_default();
+    assert!(looked.contains("AWS_SHARED_CREDENTIALS_FILE"), "{line}");
+    assert!(!answer.text().contains("AWS_"), "for operators alone: {}", answer.text());
+    assert_eq!(spy.count(), 0);
 }

@@ -20,7 +20,7 @@ pub(crate) fn hasty(store: &str) -> Setup {
 }
 
 /// The JSON refusal of a failed object request; its line in the log is taken as expected.
-fn assert_failed(gateway: &Gateway, answer: &Answer, statuses: &[u16]) -> Value {
+pub(crate) fn assert_failed(gateway: &Gateway, answer: &Answer, statuses: &[u16]) -> Value {
     assert!(statuses.contains(&answer.status()), "{answer:?}, not one of {statuses:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
     assert_eq!(answer.ending, Ending::Whole, "{answer:?}");
@@ -295,5 +295,56 @@ fn an_answer_that_is_no_http_is_a_bad_gateway() {
         assert!(acceptable, "{garbage:?}: {answer:?}");
         gateway.line_of_id("garbage");
         assert!(upstream.count() <= 2, "{garbage:?}");
+    }
+}
+
+#[test]
+fn the_start_of_a_next_request_does_not_lengthen_the_wait_for_a_dead_store() {
+    let upstream = Faulty::always(vec![Step::Stall]);
+    let gateway = Setup::new(&upstream.url())
+        .yaml(json!({"upstream": {
+            "first_byte_timeout": "500ms",
+            "read_timeout": "8s",
+            "total_timeout": "9s",
+        }}))
+        .start();
+    let mut client = gateway.connect();
+    let began = Instant::now();
+    client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
+    upstream.await_requests(1);
+    client.send("GET /s3p");
+    let answer = client.answer("GET").expect("an answer");
+    let took = began.elapsed();
+    assert_failed(&gateway, &answer, &[504]);
+    assert!(took >= Duration::from_millis(450) && took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(upstream.count(), 1);
+}
+
+#[test]
+fn a_busy_store_that_names_a_time_is_left_in_peace_until_then() {
+    for (headers, attempts, told) in
+        [(&[("Retry-After", "7")][..], 1, Some("7")), (&[][..], 2, None)]
+    {
+        let upstream = Faulty::always(faulty::answer(503, headers, b""));
+        let gateway = Setup::new(&upstream.url()).start();
+        let answer = gateway.object("sky/a.png");
+        assert_failed(&gateway, &answer, &[503]);
+        assert_eq!(upstream.count(), attempts, "{headers:?}");
+        let after = answer.header("retry-after");
+        assert!(after.is_some() && (told.is_none() || after == told), "{headers:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_refused_connection_to_the_only_address_is_not_tried_again_at_once() {
+    let gateway = hasty(&format!("http://127.0.0.1:{}", free_port())).start();
+    for _ in 0..5 {
+        let began = Instant::now();
+        let answer = gateway.object("sky/a.png");
+        let took = began.elapsed();
+        let line = assert_failed(&gateway, &answer, &[502]);
+        assert_eq!(line["upstream_attempts"], 2, "{line}");
+        assert_eq!(line["cause"], "upstream_unreachable", "{line}");
+        assert!(took >= Duration::from_millis(20), "{took:?}");
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     unnamed: bool,
     /// Another process answers at first.
     takes_over: bool,
+    /// Its output is left in the pipes at first.
+    log_unread: bool,
 }
 
 impl Setup {
@@ -57,6 +59,7 @@ impl Setup {
             listen: None,
             unnamed: false,
             takes_over: false,
+            log_unread: false,
         };
         // The default profile is Amazon's own, whose name many machines cannot look up.
         nothing.env("S3PROXY_PROFILE", "production").tolerate("s3.us-east-1.amazonaws.com")
@@ -120,6 +123,12 @@ impl Setup {
         self
     }
 
+    /// Nobody reads its output before [`Gateway::read_log`].
+    pub(crate) fn log_unread(mut self) -> Self {
+        self.log_unread = true;
+        self
+    }
+
     /// Lines that hold this text are no reason to fail the test.
     pub(crate) fn tolerate(mut self, text: &'static str) -> Self {
         self.tolerated.push(text);
@@ -146,7 +155,9 @@ impl Setup {
         let own = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let address = self.listen.unwrap_or_else(own);
         let name = format!("e2e-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let mut setup = self.clone().env("S3PROXY_LISTEN", &address.to_string());
+        let mut setup = self.clone();
+        // A test of the flag sets another address here.
+        setup.env.entry("S3PROXY_LISTEN".to_owned()).or_insert_with(|| address.to_string());
         let name = if self.unnamed {
             "s3proxy".to_owned()
         } else {
@@ -154,10 +165,13 @@ impl Setup {
         };
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut child = setup.command(dir.path()).spawn().expect("the binary starts");
-        let log = Log::follow(
+        let log = Log::new(
             child.stdout.take().expect("stdout is piped"),
             child.stderr.take().expect("stderr is piped"),
         );
+        if !self.log_unread {
+            log.read();
+        }
         let mut gateway = Gateway {
             child,
             address,
@@ -334,6 +348,11 @@ impl Gateway {
 
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Begins to read output that was left [unread](Setup::log_unread).
+    pub(crate) fn read_log(&self) {
+        self.log.read();
     }
 
     /// Waits for a line that fits, takes it out of the ones to judge, and returns it.

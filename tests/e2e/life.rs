@@ -23,6 +23,15 @@ fn waiting_client(gateway: &Gateway, id: &str) -> Client {
     client
 }
 
+/// Waits until the listener is closed.
+fn await_no_listener(gateway: &Gateway) {
+    let deadline = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(gateway.address).is_ok() {
+        assert!(Instant::now() < deadline, "still accepting without a lame duck");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_lame_duck_still_serves_and_says_it_is_well() {
     let spy = Faulty::spy();
@@ -52,12 +61,8 @@ fn what_is_in_flight_at_sigterm_is_finished() {
         (0..8).map(|i| waiting_client(&gateway, &format!("held-{i}"))).collect();
     upstream.await_requests(8);
     gateway.signal("TERM");
-    // The listener closes; those already inside wait for the store.
-    let deadline = Instant::now() + PATIENCE;
-    while std::net::TcpStream::connect(gateway.address).is_ok() {
-        assert!(Instant::now() < deadline, "still accepting without a lame duck");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    // Those already inside wait for the store.
+    await_no_listener(&gateway);
     assert!(gateway.is_running());
     gate.open();
     for client in &mut waiting {
@@ -92,19 +97,24 @@ fn a_drained_process_ends_without_sitting_out_its_grace() {
 
 #[test]
 fn what_does_not_end_within_the_grace_is_cut() {
-    let gate = Gate::new();
-    let upstream = held(&gate);
-    let mut gateway = short_lived(&upstream.url(), "0s", "1s").tolerate("").start();
-    let mut client = waiting_client(&gateway, "stuck");
-    upstream.await_requests(1);
-    let began = Instant::now();
-    gateway.signal("TERM");
-    let status = gateway.await_end(PATIENCE);
-    assert_eq!(status.code(), Some(0), "{status}");
-    let took = began.elapsed();
-    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(8), "{took:?}");
-    assert!(client.answer("GET").is_none_or(|answer| answer.status() >= 500));
-    gate.open();
+    for (lame_duck, grace) in [(0, 1), (1, 2)] {
+        let gate = Gate::new();
+        let upstream = held(&gate);
+        let setup = short_lived(&upstream.url(), &format!("{lame_duck}s"), &format!("{grace}s"));
+        let mut gateway = setup.tolerate("").start();
+        let mut client = waiting_client(&gateway, "stuck");
+        upstream.await_requests(1);
+        let began = Instant::now();
+        gateway.signal("TERM");
+        let status = gateway.await_end(PATIENCE);
+        assert_eq!(status.code(), Some(0), "{status}");
+        let took = began.elapsed();
+        let promised = Duration::from_secs(lame_duck + grace);
+        assert!(took >= promised.mul_f32(0.9), "{took:?}, {promised:?} were promised");
+        assert!(took < promised + Duration::from_secs(2), "{took:?} in place of {promised:?}");
+        assert!(client.answer("GET").is_none_or(|answer| answer.status() >= 500));
+        gate.open();
+    }
 }
 
 #[test]
@@ -153,6 +163,23 @@ fn sigint_ends_a_lame_duck_at_once() {
     gateway.signal("INT");
     gateway.await_end(PATIENCE);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn sigint_ends_a_drain_at_once() {
+    let gate = Gate::new();
+    let upstream = held(&gate);
+    let mut gateway = short_lived(&upstream.url(), "0s", "60s").tolerate("").start();
+    let _client = waiting_client(&gateway, "cut");
+    upstream.await_requests(1);
+    gateway.signal("TERM");
+    await_no_listener(&gateway);
+    assert!(gateway.is_running(), "a request is still in flight");
+    let began = Instant::now();
+    gateway.signal("INT");
+    gateway.await_end(PATIENCE);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    gate.open();
 }
 
 #[test]

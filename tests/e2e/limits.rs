@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{Client, Fate, PATIENCE};
-use crate::faulty::Faulty;
+use crate::client::{Client, Ending, Fate, PATIENCE};
+use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Gateway, Setup};
 
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -149,4 +149,71 @@ fn many_idle_connections_do_not_keep_others_out() {
     assert_eq!(gateway.object("sky/a.png").status(), 200);
     assert_eq!(gateway.get("/").status(), 200);
     drop(idle);
+}
+
+/// What a client sends while its first answer is still coming in.
+const NEXT: &str = "GET /s3proxy/s3/sky/next.png HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
+
+#[test]
+fn the_start_of_a_next_request_ends_no_download_and_is_not_forgotten() {
+    const DRIPS: usize = 15;
+    // The gateway has written the head when it has read so much.
+    const TOTAL: usize = faulty::MORE_THAN_A_BUFFER + DRIPS;
+    let upstream = Faulty::scripted(|request, _| {
+        if request.target == "/sky/next.png" {
+            return faulty::object(b"next");
+        }
+        let head = faulty::head(200, &[("Content-Length", &TOTAL.to_string())]);
+        let mut steps = vec![head, Step::Flood(faulty::MORE_THAN_A_BUFFER)];
+        for _ in 0..DRIPS {
+            steps.extend([Step::Pause(DEADLINE / 10), Step::Send(b"d".to_vec())]);
+        }
+        steps
+    });
+    let gateway = hasty(&upstream.url());
+    std::thread::scope(|scope| {
+        for sent in [1, 8, 45, NEXT.len() - 1, NEXT.len()] {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut client = gateway.connect();
+                client.request("GET", "/s3proxy/s3/sky/drips.png", &[]);
+                let head = client.head().expect("a head");
+                let began = Instant::now();
+                let (now, later) = NEXT.split_at(sent);
+                client.send(now);
+                let (body, ending) = client.body(&head, "GET");
+                assert_eq!((body.len(), ending), (TOTAL, Ending::Whole), "{sent} bytes");
+                assert!(began.elapsed() > DEADLINE, "longer than a head may take");
+                client.send(later);
+                let next = client.answer("GET").expect("an answer to the next request");
+                assert_eq!((next.status(), next.text()), (200, "next"), "{sent} bytes");
+            });
+        }
+    });
+    assert_eq!(upstream.count(), 10);
+}
+
+#[test]
+fn a_control_byte_during_a_download_is_refused_after_it() {
+    let gate = Gate::new();
+    let total = 2 * faulty::MORE_THAN_A_BUFFER;
+    let upstream = Faulty::always(vec![
+        faulty::head(200, &[("Content-Length", &total.to_string())]),
+        Step::Flood(total / 2),
+        Step::Wait(gate.clone()),
+        Step::Flood(total / 2),
+    ]);
+    let gateway = hasty(&upstream.url());
+    let mut client = gateway.connect();
+    client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
+    let head = client.head().expect("a head");
+    client.send(b"\x01");
+    // Time for the byte to be found.
+    assert_eq!(client.fate(Duration::from_millis(200)), Fate::Open, "cut by a byte");
+    gate.open();
+    let (body, ending) = client.body(&head, "GET");
+    assert_eq!((body.len(), ending), (total, Ending::Whole));
+    let refusal = client.answer("GET").expect("a word on the byte");
+    assert_eq!(refusal.status(), 400, "{refusal:?}");
+    assert_ne!(client.fate(PATIENCE), Fate::Open);
 }

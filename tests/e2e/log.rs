@@ -49,22 +49,29 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Log {
     shared: Arc<Shared>,
+    unread: Mutex<Option<(ChildStdout, ChildStderr)>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Log {
-    pub(crate) fn follow(stdout: ChildStdout, stderr: ChildStderr) -> Self {
-        let shared = Arc::new(Shared::default());
-        let (out, err) = (Arc::clone(&shared), Arc::clone(&shared));
+    /// Reads nothing before [`Log::read`].
+    pub(crate) fn new(stdout: ChildStdout, stderr: ChildStderr) -> Self {
+        let unread = Mutex::new(Some((stdout, stderr)));
+        Self { shared: Arc::default(), unread, readers: Mutex::default() }
+    }
+
+    /// Begins to read both streams.
+    pub(crate) fn read(&self) {
+        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (stdout, stderr) = unread.expect("reading begins once");
+        let (out, err) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let push = |shared: &Shared, text| {
             shared.lock().push(Line::new(text));
             shared.more.notify_all();
         };
-        let readers = vec![
-            std::thread::spawn(move || each_line(stdout, |text| push(&out, text))),
-            std::thread::spawn(move || each_line(stderr, |text| push(&err, text))),
-        ];
-        Self { shared, readers: Mutex::new(readers) }
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.push(std::thread::spawn(move || each_line(stdout, |text| push(&out, text))));
+        readers.push(std::thread::spawn(move || each_line(stderr, |text| push(&err, text))));
     }
 
     /// Returns once both streams are closed.

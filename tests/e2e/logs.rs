@@ -1,8 +1,12 @@
 //! The production log: one line per request, the old field names, and never a secret.
 
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-use crate::faulty::{self, Faulty};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::client::PATIENCE;
+use crate::faulty::{self, Faulty, runtime};
 use crate::gateway::{ACCESS_KEY, SECRET_KEY, Setup};
 use crate::origin::Origin;
 
@@ -99,7 +103,7 @@ fn at_error_level_ordinary_requests_are_silent() {
     let mut gateway = Setup::new(&spy.url()).env("S3PROXY_LOG_LEVEL", "error").start();
     assert_eq!(gateway.object("sky/a.png").status(), 200);
     gateway.signal("INT");
-    gateway.await_end(crate::client::PATIENCE);
+    gateway.await_end(PATIENCE);
     assert_eq!(gateway.log_text(), "");
 }
 
@@ -113,7 +117,7 @@ fn development_lines_are_for_people() {
     let mut gateway = gateway.start();
     assert_eq!(gateway.object("sky/a.png").status(), 200);
     gateway.signal("INT");
-    gateway.await_end(crate::client::PATIENCE);
+    gateway.await_end(PATIENCE);
     let log = gateway.log_text();
     let line = log.lines().find(|l| l.contains("s3://sky/a.png"));
     let line = line.unwrap_or_else(|| panic!("the request in {log}"));
@@ -220,7 +224,7 @@ fn no_secret_is_in_any_log_or_answer() {
     }
     gateway.signal("TERM");
     gateway.signal("INT");
-    gateway.await_end(crate::client::PATIENCE);
+    gateway.await_end(PATIENCE);
     let log = gateway.log_text();
     assert!(log.contains("denied.png"), "the log was read: {log}");
     seen.push_str(&log);
@@ -241,4 +245,91 @@ fn no_secret_is_in_any_log_or_answer() {
             panic!("{secret} was shown: {}", String::from_utf8_lossy(&seen.as_bytes()[from..at]));
         }
     }
+}
+
+#[test]
+fn control_characters_of_a_key_drive_no_terminal() {
+    let spy = Faulty::spy();
+    let setup = Setup::new(&spy.url()).env("S3PROXY_PROFILE", "development").tolerate("");
+    let mut gateway = setup.start();
+    let answer = gateway.object("sky/a%1B%5B31mred%0D%0Aforged%07%7F%C2%9B.png");
+    assert_eq!(answer.status(), 200);
+    gateway.signal("INT");
+    gateway.await_end(PATIENCE);
+    let log = gateway.log_text();
+    let about: Vec<_> = log.lines().filter(|l| l.contains("red") || l.contains("forged")).collect();
+    assert_eq!(about.len(), 1, "{log:?}");
+    assert!(about[0].contains("s3://sky/a") && about[0].contains(".png"), "{about:?}");
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
+}
+
+#[test]
+fn a_client_that_resets_while_we_refuse_is_no_warning() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url()).start();
+    let deadline = Instant::now() + PATIENCE;
+    let mut sent = 0;
+    let gone = |lines: &[crate::log::Line]| {
+        lines.iter().any(|l| l.json.as_ref().is_some_and(|json| json["cause"] == "client_gone"))
+    };
+    // Whether the reset comes before the answer is a race.
+    while !gone(&gateway.lines()) {
+        assert!(Instant::now() < deadline, "{sent} resets, all unnoticed");
+        for _ in 0..20 {
+            sent += 1;
+            let head = format!(
+                "GET /no-such-page HTTP/1.1\r\nHost: a.test\r\nX-Request-ID: reset-{sent}\r\n\r\n"
+            );
+            runtime().block_on(async {
+                let mut stream =
+                    tokio::net::TcpStream::connect(gateway.address).await.expect("accepted");
+                stream.write_all(head.as_bytes()).await.expect("written");
+                stream.set_zero_linger().expect("a reset when dropped");
+            });
+        }
+    }
+    let lines = gateway.lines();
+    for nth in 1..=sent {
+        for line in access_lines(&lines, &format!("reset-{nth}")) {
+            assert_eq!(line["severity"], "info", "{line}");
+        }
+        let times = access_lines(&lines, &format!("reset-{nth}")).len();
+        assert!(times <= 1, "reset-{nth} was logged {times} times");
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request() {
+    const PROBES: usize = 6000;
+    const CLIENTS: usize = 4;
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url())
+        .env("S3PROXY_LOG_LEVEL", "DEBUG")
+        .tolerate("lines were dropped")
+        .log_unread()
+        .start();
+    let before = gateway.peak_memory();
+    // Lines so long that they fill first the pipe, then what the gateway keeps for it.
+    let agent = "a".repeat(2000);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = gateway.connect();
+                for nth in 0..PROBES / CLIENTS {
+                    let began = Instant::now();
+                    let answer = client.exchange("GET", "/", &[("User-Agent", &agent)]);
+                    assert_eq!(answer.status(), 200);
+                    let took = began.elapsed();
+                    assert!(took < Duration::from_secs(1), "probe {nth}: {took:?}");
+                }
+            });
+        }
+    });
+    let added = gateway.peak_memory().saturating_sub(before);
+    assert!(added < 32 << 20, "{added} bytes");
+    gateway.read_log();
+    gateway.expect_log("the loss", |line| {
+        line["severity"] == "warning"
+            && line["event"].as_str().is_some_and(|event| event.contains("lines were dropped"))
+    });
 }

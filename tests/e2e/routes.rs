@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::client;
+use crate::client::{self, Ending, Fate, PATIENCE};
 use crate::faulty::Faulty;
 use crate::gateway::{Gateway, Setup};
 
@@ -264,5 +264,44 @@ fn head_has_the_headers_of_get_on_every_route() {
         "/s3proxy/s3/sky/",
     ] {
         crate::objects::assert_head_is_get(&gateway, path, &[]);
+    }
+}
+
+#[test]
+fn a_connection_of_http_1_0_is_kept_when_asked_for_in_any_case() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url()).start();
+    for path in ["/", "/s3proxy/s3/sky/a.png", "/no-such-page"] {
+        for value in ["keep-alive", "Keep-Alive", "KEEP-ALIVE"] {
+            let mut client = gateway.connect();
+            for _ in 0..3 {
+                client.send(format!("GET {path} HTTP/1.0\r\nConnection: {value}\r\n\r\n"));
+                let answer = client.answer("GET");
+                let answer = answer.unwrap_or_else(|| panic!("{path} {value}: closed"));
+                assert_eq!(answer.ending, Ending::Whole, "{path} {value}");
+                let kept = answer.header("connection").unwrap_or_default().to_ascii_lowercase();
+                assert_eq!(kept, "keep-alive", "{path} {value}: {answer:?}");
+            }
+        }
+        let mut client = gateway.connect();
+        client.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert!(client.answer("GET").is_some(), "{path}");
+        assert_ne!(client.fate(PATIENCE), Fate::Open, "{path}: kept unasked");
+    }
+}
+
+#[test]
+fn a_redirect_without_a_host_names_a_path_alone() {
+    let gateway = without_store();
+    for (head, location) in [
+        ("GET /s3proxy HTTP/1.0\r\n", "/s3proxy/"),
+        ("GET /s3proxy/s3/sky?a=b HTTP/1.0\r\n", "/s3proxy/s3/sky/?a=b"),
+        ("GET /s3proxy HTTP/1.1\r\nHost:\r\nConnection: close\r\n", "/s3proxy/"),
+    ] {
+        let mut client = gateway.connect();
+        client.send(format!("{head}\r\n"));
+        let answer = client.answer("GET").expect("an answer");
+        assert_eq!(answer.status(), 307, "{head:?}");
+        assert_eq!(answer.header("location"), Some(location), "{head:?}");
     }
 }

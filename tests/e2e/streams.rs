@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{Ending, Fate, PATIENCE};
-use crate::faults::hasty;
+use crate::faults::{assert_failed, hasty};
 use crate::faulty::{self, Faulty, Gate, Step, head};
 use crate::gateway::Setup;
 
@@ -276,5 +276,90 @@ fn many_dead_stores_delay_nobody_else() {
     for client in &mut waiting {
         let answer = client.answer("GET").expect("an answer");
         assert!(matches!(answer.status(), 502 | 504), "{answer:?}");
+    }
+}
+
+/// A part of an object of 1000 bytes, as a store sends it with these headers more.
+fn part(content_range: &str, framing: (&str, &str), body: &[u8]) -> Vec<Step> {
+    let mut headers = faulty::OBJECT_HEADERS.to_vec();
+    headers.extend([("Content-Range", content_range), framing]);
+    vec![head(206, &headers), Step::Send(body.to_vec()), Step::Close]
+}
+
+const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
+
+#[test]
+fn a_part_whose_end_nobody_can_tell_is_a_bad_gateway() {
+    let upstream = Faulty::always(part("bytes 0-3/1000", ("X-Framing", "none"), b"tile"));
+    let gateway = Setup::new(&upstream.url()).start();
+    let answer = gateway.object_with("sky/a.png", &[("Range", "bytes=0-3")]);
+    let line = assert_failed(&gateway, &answer, &[502]);
+    assert_eq!(line["cause"], "upstream_protocol", "{line}");
+    assert_eq!(upstream.count(), 1);
+}
+
+#[test]
+fn a_part_in_chunks_of_another_length_than_it_says_is_never_whole() {
+    for (what, chunks, whole) in [
+        ("as long as it says", "a\r\n0123456789\r\n0\r\n\r\n", true),
+        ("in two chunks", "4\r\n0123\r\n6\r\n456789\r\n0\r\n\r\n", true),
+        ("shorter", "5\r\n01234\r\n0\r\n\r\n", false),
+        ("empty", "0\r\n\r\n", false),
+        ("longer", "f\r\n0123456789abcde\r\n0\r\n\r\n", false),
+        ("one chunk too many", "a\r\n0123456789\r\n1\r\na\r\n0\r\n\r\n", false),
+    ] {
+        let upstream = Faulty::always(part("bytes 0-9/1000", CHUNKED, chunks.as_bytes()));
+        let gateway = Setup::new(&upstream.url()).start();
+        let mut client = gateway.connect();
+        let headers = [("Range", "bytes=0-9"), ("X-Request-ID", "part")];
+        client.request("GET", "/s3proxy/s3/sky/a.png", &headers);
+        let answer = client.answer("GET").unwrap_or_else(|| panic!("{what}: no answer"));
+        let line = gateway.line_of_id("part");
+        if whole {
+            assert_eq!((answer.status(), answer.ending), (206, Ending::Whole), "{what}");
+            assert_eq!(answer.text(), "0123456789", "{what}");
+            continue;
+        }
+        assert!(line["cause"].is_string() && line["severity"] == "warning", "{what}: {line}");
+        assert!("0123456789".starts_with(answer.text()) || answer.status() == 502, "{what}");
+        assert!(answer.ending == Ending::Cut || answer.status() == 502, "{what}: {answer:?}");
+        assert_ne!(client.fate(PATIENCE), Fate::Open, "{what}");
+    }
+}
+
+#[test]
+fn a_body_in_a_coding_we_cannot_undo_is_a_bad_gateway() {
+    for coding in ["gzip", "gzip, chunked", "chunked, gzip", "x"] {
+        for (status, range) in [(200, None), (206, Some(("Range", "bytes=0-3")))] {
+            let upstream = Faulty::scripted(move |_, _| {
+                let mut headers = faulty::OBJECT_HEADERS.to_vec();
+                headers.push(("Transfer-Encoding", coding));
+                if status == 206 {
+                    headers.push(("Content-Range", "bytes 0-3/1000"));
+                }
+                let body = b"4\r\ntile\r\n0\r\n\r\n".to_vec();
+                vec![head(status, &headers), Step::Send(body), Step::Close]
+            });
+            let gateway = Setup::new(&upstream.url()).start();
+            let headers: Vec<_> = range.into_iter().collect();
+            let answer = gateway.object_with("sky/a.png", &headers);
+            assert_failed(&gateway, &answer, &[502]);
+            assert!(!answer.text().contains("tile"), "{coding}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_unknown_total_is_still_the_part_asked_for() {
+    for (content_range, status) in [("bytes 100-109/*", 206), ("bytes 0-9/*", 502)] {
+        let upstream = Faulty::always(part(content_range, ("Content-Length", "10"), b"0123456789"));
+        let gateway = Setup::new(&upstream.url()).start();
+        let answer = gateway.object_with("sky/a.png", &[("Range", "bytes=100-109")]);
+        if status == 502 {
+            assert_failed(&gateway, &answer, &[502]);
+        } else {
+            assert_eq!((answer.status(), answer.text()), (206, "0123456789"), "{answer:?}");
+        }
+        assert_eq!(upstream.count(), 1, "{content_range}");
     }
 }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::faulty::{Faulty, runtime};
-use crate::gateway::{Gateway, Setup};
+use crate::gateway::{Gateway, Setup, free_port};
 use crate::origin::Origin;
 
 /// A certificate authority of our own and the folder with its certificate.
@@ -127,4 +127,27 @@ fn http_and_https_mistaken_for_each_other_are_told_soon() {
         gateway.line_of(&answer);
     }
     assert!(spy.requests().iter().all(|r| r.target != "/sky/a.png"), "{:?}", spy.requests());
+}
+
+#[test]
+fn certificates_that_cannot_be_read_end_the_start_with_a_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broken = folder.path().join("broken.pem");
+    let text = "-----BEGIN CERTIFICATE-----\nrubbish, not base64!\n";
+    std::fs::write(&broken, text).expect("written");
+    let broken = broken.to_str().expect("UTF-8");
+    let missing = "/nonexistent/certificates.pem";
+    let setup = Setup::new("https://localhost:1")
+        .env("S3PROXY_LISTEN", &format!("127.0.0.1:{}", free_port()));
+    for (what, setup, named) in [
+        ("a damaged file", setup.clone().yaml(json!({"upstream": {"ca_file": broken}})), broken),
+        ("a missing file", setup.clone().yaml(json!({"upstream": {"ca_file": missing}})), missing),
+        ("the system", setup.clone().env("SSL_CERT_FILE", missing), "SSL_CERT_FILE"),
+    ] {
+        let run = setup.run();
+        let shown = format!("{}{}", run.stdout, run.stderr);
+        assert_eq!(run.status.code(), Some(2), "{what}: {shown}");
+        assert!(shown.contains(named), "{what}: {shown}");
+        assert!(!shown.contains("panic"), "{what}: {shown}");
+    }
 }
