@@ -28,6 +28,9 @@ use crate::gateway::context::new_request_id;
 use crate::head_scan::{HeadScan, Scan};
 use crate::hygiene::BadRequest;
 
+/// How long what was written may wait for more to leave with it.
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
+
 /// Hands every accepted connection to the proxy, guarded.
 pub struct GuardedProxy {
     proxy: Arc<HttpProxy<Gateway>>,
@@ -132,14 +135,18 @@ pub struct Connection {
     log_format: LogFormat,
     /// When the head being read began.
     head_started: Option<Instant>,
-    /// A byte of the next head that came while an answer was under way.
-    held: Option<u8>,
+    /// What came of next heads while an answer was under way, at most the size of one head.
+    held: Vec<u8>,
+    held_most: usize,
     /// A bad head that follows a good one in the same read: its turn comes after that one's answer.
     bad_head: Option<BadRequest>,
     /// A bad head was answered: nothing more is read.
     ended: bool,
+    /// Something written may still lie in the buffer of the stream.
+    unflushed: bool,
     read_timer: Timer,
     write_timer: Timer,
+    flush_timer: Timer,
     exchange: Exchange,
 }
 
@@ -152,11 +159,14 @@ impl Connection {
             write_timeout: limits.write_timeout,
             log_format,
             head_started: None,
-            held: None,
+            held: Vec::new(),
+            held_most: limits.header_max_bytes,
             bad_head: None,
             ended: false,
+            unflushed: false,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
+            flush_timer: Timer::default(),
             exchange: Exchange::new(),
         }
     }
@@ -182,26 +192,47 @@ impl Connection {
         }
     }
 
-    /// While an answer is under way, Pingora listens for the client's leaving. The first byte of a
-    /// next head is no leaving: it is held back, and what comes after it stays in the socket.
+    /// While an answer is under way, Pingora listens for the client's leaving. Bytes of a next head
+    /// are no leaving: they are held back.
     fn poll_client_leaving(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.head_started = None;
-        if self.held.is_none() && !self.ended {
-            let mut byte = [0];
-            let mut probe = ReadBuf::new(&mut byte);
-            if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut probe) {
-                read?;
-                match probe.filled().first() {
-                    Some(first) => self.held = Some(*first),
-                    None => return Poll::Ready(Ok(())),
-                }
+        self.flush_if_the_store_pauses(context);
+        while self.held.len() < self.held_most && !self.ended {
+            let mut bytes = [0; 256];
+            let mut arrived = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut arrived) {
+                Poll::Pending => break,
+                Poll::Ready(read) => read?,
             }
+            if arrived.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(arrived.filled());
         }
         let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
         ready!(self.read_timer.poll(context, deadline));
         self.exchange.clear_deadline();
         self.exchange.passed.store(true, Ordering::Relaxed);
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Head and body of a small answer leave in one piece, which is why the stream gathers them. A
+    /// store that pauses in the middle must not keep the client from what there is.
+    fn flush_if_the_store_pauses(&mut self, context: &mut Context<'_>) {
+        if !self.unflushed {
+            return;
+        }
+        let started = *self.flush_timer.started.get_or_insert_with(Instant::now);
+        if self.flush_timer.poll(context, started + FLUSH_AFTER).is_ready()
+            && Pin::new(&mut self.stream).poll_flush(context).is_ready()
+        {
+            self.note_flushed();
+        }
+    }
+
+    fn note_flushed(&mut self) {
+        self.unflushed = false;
+        self.flush_timer.started = None;
     }
 
     /// Reads bytes of a head, within its time.
@@ -211,8 +242,10 @@ impl Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
-        if let Some(byte) = self.held.take() {
-            buffer.put_slice(&[byte]);
+        if !self.held.is_empty() {
+            let fits = self.held.len().min(buffer.remaining());
+            buffer.put_slice(self.held.get(..fits).unwrap_or_default());
+            self.held.drain(..fits);
         } else {
             match Pin::new(&mut self.stream).poll_read(context, buffer) {
                 Poll::Ready(read) => read?,
@@ -347,6 +380,7 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.unflushed |= written.is_ready();
         this.poll_written(context, written)
     }
 
@@ -355,6 +389,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.note_flushed();
+        }
         self.poll_written(context, flushed)
     }
 

@@ -288,6 +288,7 @@ impl ProxyHttp for Gateway {
         let answered = session.response_written().is_some();
         let retry = if late {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
+            ctx.detail = Some("timed out: the store's answer did not begin in its time".to_owned());
             if let Some(socket) = object.upstream.socket {
                 object.store.addresses.penalise(socket);
             }
@@ -315,7 +316,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        if !matches!(error.etype(), ErrorType::Custom(_)) {
+        if !matches!(error.etype(), ErrorType::Custom(_)) && ctx.detail.is_none() {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {

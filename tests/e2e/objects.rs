@@ -291,27 +291,36 @@ fn no_answer_but_a_broken_one_costs_the_client_its_connection() {
     }
 }
 
-#[test]
-fn the_answer_starts_before_the_object_has_arrived() {
-    const HALF: usize = faulty::MORE_THAN_A_BUFFER;
+/// A store sends half of an object and waits; the client must have that half meanwhile.
+fn assert_half_arrives(half: usize) {
     let gate = faulty::Gate::new();
     let at_gate = gate.clone();
     let upstream = Faulty::scripted(move |_: &Recorded, _| {
         vec![
-            faulty::head(200, &[("Content-Length", &(2 * HALF).to_string())]),
-            faulty::Step::Flood(HALF),
+            faulty::head(200, &[("Content-Length", &(2 * half).to_string())]),
+            faulty::Step::Flood(half),
             faulty::Step::Wait(at_gate.clone()),
-            faulty::Step::Flood(HALF),
+            faulty::Step::Flood(half),
         ]
     });
     let gateway = Setup::new(&upstream.url()).start();
     let mut client = gateway.connect();
     client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
     let head = client.head().expect("the head, while the store still holds half of the body");
-    assert!(client.fill_to(HALF / 2), "most of the first half");
+    assert!(client.fill_to(half), "the first half");
     gate.open();
     let (body, ending) = client.body(&head, "GET");
-    assert_eq!((body.len(), ending), (2 * HALF, Ending::Whole));
+    assert_eq!((body.len(), ending), (2 * half, Ending::Whole));
+}
+
+#[test]
+fn the_answer_starts_before_the_object_has_arrived() {
+    assert_half_arrives(faulty::MORE_THAN_A_BUFFER);
+}
+
+#[test]
+fn the_first_bytes_of_a_small_object_do_not_wait_for_the_last() {
+    assert_half_arrives(4);
 }
 
 #[test]
