@@ -7,6 +7,9 @@
     reason = "clippy knows test functions as tests, not what they call"
 )]
 
+#[path = "../support/authority.rs"]
+mod authority;
+
 mod objects;
 mod profiles;
 mod setup;

@@ -3,85 +3,46 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use s3proxy::check::report::{Report, State};
 use s3proxy::config::Config;
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::authority::Authority;
 use crate::setup::{all, assert_step, config, hips, object, step};
 use crate::store::{Script, Store, TLS_HANDSHAKE, answer, healthy};
 
-/// A certificate authority of our own and the folder with its certificate.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).expect("written");
-        Self { issuer, folder }
-    }
-
-    fn file(&self) -> Option<PathBuf> {
-        Some(self.folder.path().join("ca.pem"))
-    }
-
-    fn acceptor(&self, name: &str, has_expired: bool) -> TlsAcceptor {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        if has_expired {
-            params.not_after = date_time_ymd(2020, 1, 1);
+/// A healthy store that speaks TLS as `name`; the port. What is not TLS gets `to_plain`, or
+/// what TLS says to it.
+async fn store(
+    authority: &Authority,
+    name: &str,
+    has_expired: bool,
+    to_plain: Option<&'static str>,
+) -> u16 {
+    let acceptor = authority.acceptor(name, has_expired);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut first = [0];
+                let read = stream.peek(&mut first).await;
+                if let (Ok(1), Some(to_plain)) = (read, to_plain)
+                    && first != [TLS_HANDSHAKE]
+                {
+                    let _client_may_be_gone = stream.write_all(to_plain.as_bytes()).await;
+                    return;
+                }
+                let script: Script = Arc::new(healthy);
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    answer(stream, &script, &Mutex::default()).await;
+                }
+            });
         }
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a certificate and its key");
-        TlsAcceptor::from(Arc::new(config))
-    }
-
-    /// A healthy store that speaks TLS as `name`; the port. What is not TLS gets `to_plain`, or
-    /// what TLS says to it.
-    async fn store(&self, name: &str, has_expired: bool, to_plain: Option<&'static str>) -> u16 {
-        let acceptor = self.acceptor(name, has_expired);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    let mut first = [0];
-                    let read = stream.peek(&mut first).await;
-                    if let (Ok(1), Some(to_plain)) = (read, to_plain)
-                        && first != [TLS_HANDSHAKE]
-                    {
-                        let _client_may_be_gone = stream.write_all(to_plain.as_bytes()).await;
-                        return;
-                    }
-                    let script: Script = Arc::new(healthy);
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        answer(stream, &script, &Mutex::default()).await;
-                    }
-                });
-            }
-        });
-        port
-    }
+    });
+    port
 }
 
 fn trusting(endpoint: &str, ca_file: Option<PathBuf>) -> Config {
@@ -93,8 +54,8 @@ fn trusting(endpoint: &str, ca_file: Option<PathBuf>) -> Config {
 #[tokio::test]
 async fn a_store_with_a_trusted_certificate_is_well() {
     let authority = Authority::new();
-    let port = authority.store("127.0.0.1", false, None).await;
-    let config = trusting(&format!("https://127.0.0.1:{port}"), authority.file());
+    let port = store(&authority, "127.0.0.1", false, None).await;
+    let config = trusting(&format!("https://127.0.0.1:{port}"), Some(authority.file()));
     let report = all(&config).await;
     assert!(report.is_well(), "{}", report.to_text());
     let protocol = "TLSv1.3, with a trusted certificate for 127.0.0.1";
@@ -112,8 +73,8 @@ async fn certificates_are_refused_for_a_reason_that_is_named() {
         (&ours, "other.example.org", false, "for another name", "certificate for 127.0.0.1"),
         (&ours, "127.0.0.1", true, "has expired", "renew"),
     ] {
-        let port = ours.store(name, has_expired, None).await;
-        let config = trusting(&format!("https://127.0.0.1:{port}"), trusted.file());
+        let port = store(&ours, name, has_expired, None).await;
+        let config = trusting(&format!("https://127.0.0.1:{port}"), Some(trusted.file()));
         let report = all(&config).await;
         assert_step(step(&report, "hips", "tls"), State::Failed, detail, fix);
         assert_eq!(step(&report, "hips", "request").finding.state, State::Skipped);
@@ -140,7 +101,7 @@ async fn plain_http_to_a_port_of_tls_is_found() {
     let authority = Authority::new();
     let as_nginx = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     for to_plain in [None, Some(""), Some(as_nginx)] {
-        let port = authority.store("127.0.0.1", false, to_plain).await;
+        let port = store(&authority, "127.0.0.1", false, to_plain).await;
         let config = config(vec![hips(&format!("http://127.0.0.1:{port}"))]);
         let https = "https:// in place of http://";
         let speaks_tls = |report: &Report, section: &str| {

@@ -16,6 +16,8 @@
 #[path = "../support/store.rs"]
 mod store;
 
+#[path = "../support/authority.rs"]
+mod authority;
 mod client;
 mod faulty;
 mod gateway;

@@ -14,6 +14,9 @@ mod conditions;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+#[path = "../support/hard_keys.rs"]
+mod hard_keys;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod quirks;

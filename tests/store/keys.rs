@@ -1,41 +1,13 @@
 //! Every key is its own object, and nothing but the key decides.
 
 use crate::client::{Ask, encode, get, start};
+use crate::hard_keys::{DOTTED_KEYS, HARD_KEYS};
 use crate::store::{Manners, Object, Store};
 
 /// The hard keys of the integration runs, and the longest that S3 allows.
 fn hard_keys() -> Vec<String> {
-    let mut keys: Vec<String> = [
-        "a b.png",
-        "a+b.png",
-        "a%20b.png",
-        "héllo/日本.png",
-        "e\u{301}.png",
-        "\u{e9}.png",
-        "x//y.png",
-        "x/y.png",
-        "x%2Fz.png",
-        "x/z.png",
-        "q?a=b.png",
-        "h#f.png",
-        "amp&eq=.png",
-        "p%.png",
-        "tilde~'()*!.png",
-        "trail/",
-        "/lead.png",
-        "a/../b.png",
-        "a/./b.png",
-        "..",
-        "semi;colon,at@$:.png",
-        "back\\slash.png",
-        "emoji😀.png",
-        "nl%0A.png",
-        "nl\n.png",
-        "dot.",
-        "plus+ and space.png",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut keys: Vec<String> =
+        HARD_KEYS.into_iter().chain(DOTTED_KEYS).map(str::to_owned).collect();
     keys.push("L".repeat(1020) + ".png");
     keys
 }

@@ -9,6 +9,9 @@ mod client;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+#[path = "../support/hard_keys.rs"]
+mod hard_keys;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod log;
