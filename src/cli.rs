@@ -41,7 +41,7 @@ pub struct Cli {
     /// YAML file of settings; the environment and the other options come before it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// Address to accept requests on, such as 0.0.0.0:8080 or [::]:8080
+    /// Address to accept requests on, such as 0.0.0.0:8080 or `[::]:8080`
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// DEBUG, INFO, WARNING, ERROR or CRITICAL
