@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mime::MimePolicy;
-use crate::s3::endpoint::Endpoint;
 use crate::s3::profile::Profile;
 
 pub use layers::{Effective, Flags};
@@ -108,18 +107,6 @@ impl Profiles {
     /// Every profile, the default first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
         std::iter::once(&self.default).chain(self.named.values())
-    }
-
-    /// Every distinct endpoint.
-    #[must_use]
-    pub fn endpoints(&self) -> Vec<&Endpoint> {
-        let mut endpoints: Vec<&Endpoint> = Vec::new();
-        for profile in self.iter() {
-            if !endpoints.contains(&&profile.endpoint) {
-                endpoints.push(&profile.endpoint);
-            }
-        }
-        endpoints
     }
 }
 

@@ -1,5 +1,5 @@
 //! Points in time as text, in the two forms every request needs: RFC 3339 for the log and ISO 8601's
-//! basic form for signatures. Digit by digit, since `format!` costs ten times as much.
+//! basic form for signatures. Digit by digit, without the machinery of `format!`.
 
 use std::time::SystemTime;
 

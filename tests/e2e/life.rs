@@ -139,6 +139,13 @@ fn a_large_download_survives_sigterm_whole() {
     gateway.assert_log_clean();
 }
 
+fn assert_interrupt_ends_at_once(gateway: &mut Gateway) {
+    let began = Instant::now();
+    gateway.signal("INT");
+    gateway.await_end(PATIENCE);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
 #[test]
 fn sigint_ends_at_once() {
     let gate = Gate::new();
@@ -146,10 +153,7 @@ fn sigint_ends_at_once() {
     let mut gateway = short_lived(&upstream.url(), "60s", "60s").tolerate("").start();
     let _client = waiting_client(&gateway, "cut");
     upstream.await_requests(1);
-    let began = Instant::now();
-    gateway.signal("INT");
-    gateway.await_end(PATIENCE);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_interrupt_ends_at_once(&mut gateway);
     gate.open();
 }
 
@@ -159,10 +163,7 @@ fn sigint_ends_a_lame_duck_at_once() {
     let mut gateway = short_lived(&spy.url(), "60s", "60s").tolerate("").start();
     gateway.signal("TERM");
     assert_eq!(gateway.get("/").status(), 200);
-    let began = Instant::now();
-    gateway.signal("INT");
-    gateway.await_end(PATIENCE);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_interrupt_ends_at_once(&mut gateway);
 }
 
 #[test]
@@ -175,10 +176,7 @@ fn sigint_ends_a_drain_at_once() {
     gateway.signal("TERM");
     await_no_listener(&gateway);
     assert!(gateway.is_running(), "a request is still in flight");
-    let began = Instant::now();
-    gateway.signal("INT");
-    gateway.await_end(PATIENCE);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_interrupt_ends_at_once(&mut gateway);
     gate.open();
 }
 
