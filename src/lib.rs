@@ -14,6 +14,7 @@
 
 pub mod access_log;
 pub mod answer;
+pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -1,0 +1,56 @@
+//! What the cache counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Adds so many.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything the cache counts, since the start of the process.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    /// Requests answered from memory.
+    pub memory_hits: Counter,
+    /// Requests answered from disk.
+    pub disk_hits: Counter,
+    /// Requests for which the store was asked.
+    pub misses: Counter,
+    /// Requests that waited for, or read along with, another one's fetch.
+    pub collapsed: Counter,
+    /// Answers served stale, while or because the store was asked in vain.
+    pub stale_served: Counter,
+    /// Stale entries the store confirmed.
+    pub revalidated: Counter,
+    /// Entries pushed out of memory.
+    pub memory_evictions: Counter,
+    /// Entries pushed off the disk.
+    pub disk_evictions: Counter,
+    /// Files found damaged, truncated or foreign, and removed.
+    pub disk_damaged: Counter,
+    /// Entries not written to disk: the queue was full.
+    pub disk_dropped: Counter,
+    /// Reads and writes the disk failed.
+    pub disk_errors: Counter,
+    /// Fetches that found no room beside others under way, and were not kept.
+    pub no_room: Counter,
+    /// Objects removed by request.
+    pub purges: Counter,
+}
