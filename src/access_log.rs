@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 use log::Level;
 
+use crate::cache::status::CacheStatus;
 use crate::config::LogFormat;
 use crate::date_text::rfc3339;
 use crate::hygiene::BadRequest;
@@ -30,8 +31,8 @@ pub struct Record<'a> {
     pub profile: Option<&'a str>,
     /// `None` where the client left before an answer began.
     pub status: Option<StatusCode>,
-    /// What the cache did, in the words of RFC 9211.
-    pub cache: &'static str,
+    /// What the cache did; `None` where no object was asked for.
+    pub cache: Option<CacheStatus>,
     pub duration: Duration,
     pub ttfb: Option<Duration>,
     pub bytes_sent: u64,
@@ -73,7 +74,7 @@ pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
     line.maybe_text("path", record.path.as_deref());
     line.maybe_text("profile", record.profile);
     line.maybe_number("status", record.status.map(|status| status.as_u16()));
-    line.text("cache", record.cache);
+    line.text("cache", record.cache.map(|status| status.to_string()).as_deref().unwrap_or("none"));
     line.maybe_millis("duration_ms", Some(record.duration));
     line.maybe_millis("ttfb_ms", record.ttfb);
     line.maybe_number("bytes_sent", Some(record.bytes_sent));
@@ -267,7 +268,7 @@ mod tests {
             path: Some("s3://hips@bk/k.png".to_owned()),
             profile: Some("hips"),
             status: Some(StatusCode::OK),
-            cache: "fwd=bypass",
+            cache: Some(CacheStatus::Bypass),
             duration: Duration::from_micros(8123),
             ttfb: Some(Duration::from_millis(5)),
             bytes_sent: 10_000,

@@ -1,7 +1,305 @@
 //! The cache: objects kept in memory and on disk, each fetched once however many ask for it.
+//!
+//! A request is answered by the first that can: the memory tier, a fetch under way, the disk tier, the
+//! store. Fetches are tasks of their own, so that no client's leaving or slowness harms them.
 
+pub mod body;
+pub mod budget;
+pub mod disk;
 pub mod entry;
+mod fetching;
+pub mod fill;
+pub mod flights;
+pub mod found;
 pub mod freshness;
 pub mod key;
+pub mod memory;
+pub mod memory_limit;
+mod purging;
+pub mod purges;
 pub mod rules;
 pub mod statistics;
+pub mod status;
+pub mod wanted;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Semaphore;
+
+use crate::cache::budget::Budget;
+use crate::cache::disk::DiskTier;
+use crate::cache::entry::{Content, Entry};
+use crate::cache::fetching::Landed;
+use crate::cache::flights::{Flights, Part};
+use crate::cache::found::{Found, Source, What};
+use crate::cache::freshness::State;
+use crate::cache::memory::MemoryTier;
+use crate::cache::purges::Purges;
+use crate::cache::statistics::Statistics;
+use crate::cache::status::{CacheStatus, Stale, Why};
+use crate::cache::wanted::{Manner, Wanted};
+use crate::config::CacheConfig;
+use crate::fetch::Fetcher;
+use crate::object_head::ObjectHeads;
+use crate::refusal::Refusal;
+
+/// How often a request looks again, when what it waited for is not what it needs.
+const MAX_LOOKS: usize = 5;
+
+/// Objects that were fetched, and the fetches of those that were not.
+#[derive(Debug)]
+pub struct Cache {
+    memory: MemoryTier,
+    disk: Option<DiskTier>,
+    flights: Arc<Flights<Landed>>,
+    purges: Purges,
+    budget: Arc<Budget>,
+    fetcher: Fetcher,
+    heads: Arc<ObjectHeads>,
+    /// How many stale objects may be asked for at once behind their clients' backs.
+    refreshes: Arc<Semaphore>,
+    statistics: Arc<Statistics>,
+}
+
+/// What is to be done about what was found.
+enum Verdict {
+    Serve(Found),
+    /// The store has to be asked; it may confirm what is kept.
+    Ask { kept: Option<Arc<Entry>>, why: Why },
+}
+
+impl Cache {
+    /// A cache of `memory` bytes, with a disk tier where the configuration has one.
+    #[must_use]
+    pub fn new(
+        memory: u64,
+        config: &CacheConfig,
+        fetcher: Fetcher,
+        heads: Arc<ObjectHeads>,
+    ) -> Arc<Self> {
+        let statistics = Arc::new(Statistics::default());
+        let disk = config.disk.as_ref();
+        Arc::new(Self {
+            // The rest is for what is on its way, and for what slow clients still read.
+            memory: MemoryTier::new(memory - memory / 8, Arc::clone(&statistics)),
+            disk: disk.map(|disk| DiskTier::open(&disk.path, disk.size, Arc::clone(&statistics))),
+            flights: Arc::default(),
+            purges: Purges::default(),
+            budget: Budget::new(memory),
+            fetcher,
+            heads,
+            refreshes: Arc::new(Semaphore::new(config.background_refreshes)),
+            statistics,
+        })
+    }
+
+    /// What the cache counts.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Finds an object, or has it fetched.
+    pub async fn find(self: &Arc<Self>, wanted: &Arc<Wanted>) -> Found {
+        let began = now();
+        let mut kept = self.in_memory(wanted);
+        let mut anew = wanted.anew;
+        if let Some(entry) = &kept {
+            self.statistics.memory_hits.add(u64::from(!anew && is_fresh(entry, began)));
+        }
+        for _ in 0..MAX_LOOKS {
+            let (old, why) = match self.judge(wanted, kept.take(), anew, began) {
+                Verdict::Serve(found) => return found,
+                Verdict::Ask { kept, why } => (kept, why),
+            };
+            if wanted.manner == Manner::Glance && old.is_none() && self.disk.is_none() {
+                let Some(flight) = self.flights.under_way(&wanted.key) else {
+                    return self.pass(why);
+                };
+                if self.purges.cover(wanted.key.as_bytes(), flight.began) {
+                    return self.pass(why);
+                }
+                let landed = flight.outcome().await;
+                match self.settle(landed, old.as_deref(), why, true) {
+                    Settled::Found(found) => return found,
+                    Settled::LookAgain(entry) => kept = entry,
+                }
+                continue;
+            }
+            let newer = || {
+                let entry = self.in_memory(wanted)?;
+                let news = old.as_ref().is_none_or(|old| !Arc::ptr_eq(old, &entry));
+                (news && is_fresh(&entry, now())).then_some(entry)
+            };
+            let usable = |began| !self.purges.cover(wanted.key.as_bytes(), began);
+            let part =
+                self.flights.join(&wanted.key, now(), |flight| usable(flight.began), newer);
+            let (flight, follows) = match part {
+                Err(entry) => {
+                    anew = false;
+                    kept = Some(entry);
+                    continue;
+                }
+                Ok(Part::Follow(flight)) => (flight, true),
+                Ok(Part::Lead(landing)) => {
+                    let flight = Arc::clone(landing.flight());
+                    self.begin_fetch(Arc::clone(wanted), old.clone(), landing, None);
+                    (flight, false)
+                }
+            };
+            let landed = flight.outcome().await;
+            match self.settle(landed, old.as_deref(), why, follows) {
+                Settled::Found(found) => return found,
+                Settled::LookAgain(None) if wanted.manner == Manner::Glance => {
+                    return self.pass(why);
+                }
+                Settled::LookAgain(entry) => kept = entry,
+            }
+        }
+        self.pass(Why::Miss)
+    }
+
+    /// What memory holds of it, unless it was purged.
+    fn in_memory(&self, wanted: &Wanted) -> Option<Arc<Entry>> {
+        let entry = self.memory.get(wanted.key.as_bytes())?;
+        (!self.purges.cover(wanted.key.as_bytes(), entry.asked)).then_some(entry)
+    }
+
+    /// Whether what is kept will do.
+    fn judge(
+        self: &Arc<Self>,
+        wanted: &Arc<Wanted>,
+        kept: Option<Arc<Entry>>,
+        anew: bool,
+        now: SystemTime,
+    ) -> Verdict {
+        let Some(entry) = kept else { return Verdict::Ask { kept: None, why: Why::Miss } };
+        let state = entry.freshness.at(now);
+        let ttl = entry.freshness.ttl(now);
+        let (what, stale) = match (&entry.content, state) {
+            (_, State::Fresh) if anew => {
+                return Verdict::Ask { kept: Some(entry), why: Why::Request };
+            }
+            (Content::Object(object), State::Fresh) => (self.object(object, &entry), None),
+            (Content::Object(object), State::Refreshing) if !anew => {
+                let what = self.object(object, &entry);
+                self.refresh(wanted, &entry);
+                self.statistics.stale_served.count();
+                (what, Some(Stale::WhileRevalidate))
+            }
+            (Content::Missing, State::Fresh) => (What::Refused(Refusal::ObjectNotFound), None),
+            (Content::Pass, State::Fresh) => return Verdict::Serve(self.pass(Why::Miss)),
+            (Content::Object(_), _) => {
+                return Verdict::Ask { kept: Some(entry), why: Why::Stale };
+            }
+            (Content::Missing | Content::Pass, _) => {
+                return Verdict::Ask { kept: None, why: Why::Stale };
+            }
+        };
+        Verdict::Serve(Found { what, status: CacheStatus::Hit { ttl, stale }, report: None })
+    }
+
+    fn object(&self, object: &Arc<entry::Object>, entry: &Entry) -> What {
+        What::Object { source: Source::Kept(Arc::clone(object)), freshness: entry.freshness }
+    }
+
+    fn pass(&self, why: Why) -> Found {
+        self.statistics.misses.count();
+        Found { what: What::Pass, status: CacheStatus::passed(why), report: None }
+    }
+
+    /// Asks for a stale object again, unless that is being done or too much of it is.
+    fn refresh(self: &Arc<Self>, wanted: &Arc<Wanted>, entry: &Arc<Entry>) {
+        let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
+        let usable = |began| !self.purges.cover(wanted.key.as_bytes(), began);
+        let newer = || {
+            let kept = self.in_memory(wanted)?;
+            (!Arc::ptr_eq(entry, &kept)).then_some(())
+        };
+        let part = self.flights.join(&wanted.key, now(), |flight| usable(flight.began), newer);
+        if let Ok(Part::Lead(landing)) = part {
+            self.begin_fetch(Arc::clone(wanted), Some(Arc::clone(entry)), landing, Some(permit));
+        }
+    }
+
+    /// What the end of a fetch means for a request.
+    fn settle(
+        &self,
+        landed: Option<Landed>,
+        old: Option<&Entry>,
+        why: Why,
+        collapsed: bool,
+    ) -> Settled {
+        let now = now();
+        let (what, status) = match landed {
+            None => (What::Refused(Refusal::Internal), CacheStatus::passed(why)),
+            Some(Landed::OnDisk(entry)) => return Settled::LookAgain(Some(entry)),
+            Some(Landed::NotKept) => return Settled::LookAgain(None),
+            Some(Landed::Pass { report }) => {
+                let found = self.pass(why);
+                return Settled::Found(Found { report: (!collapsed).then_some(report), ..found });
+            }
+            Some(Landed::Object { source, freshness, report }) => {
+                self.count_fetch(collapsed);
+                let status = CacheStatus::Forwarded {
+                    why,
+                    status: report.status.filter(|_| !collapsed),
+                    ttl: Some(freshness.ttl(now)),
+                    stored: true,
+                    collapsed,
+                };
+                let what = What::Object { source, freshness };
+                return Settled::Found(Found { what, status, report: (!collapsed).then_some(report) });
+            }
+            Some(Landed::Refused { refusal, stored_for, report }) => {
+                self.count_fetch(collapsed);
+                let report = (!collapsed).then_some(report);
+                if let Some(Content::Object(object)) = old.map(|old| &old.content)
+                    && let Some(old) = old
+                    && refusal.is_outage()
+                    && old.freshness.may_stand_in(now)
+                {
+                    self.statistics.stale_served.count();
+                    let ttl = old.freshness.ttl(now);
+                    let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
+                    return Settled::Found(Found { what: self.object(object, old), status, report });
+                }
+                let status = CacheStatus::Forwarded {
+                    why,
+                    status: report.as_ref().and_then(|report| report.status),
+                    ttl: stored_for,
+                    stored: stored_for.is_some(),
+                    collapsed,
+                };
+                return Settled::Found(Found { what: What::Refused(refusal), status, report });
+            }
+        };
+        Settled::Found(Found { what, status, report: None })
+    }
+
+    fn count_fetch(&self, collapsed: bool) {
+        if collapsed {
+            self.statistics.collapsed.count();
+        } else {
+            self.statistics.misses.count();
+        }
+    }
+}
+
+/// What came of waiting for a fetch.
+enum Settled {
+    Found(Found),
+    /// Something is kept now, or nothing was.
+    LookAgain(Option<Arc<Entry>>),
+}
+
+fn is_fresh(entry: &Entry, now: SystemTime) -> bool {
+    entry.freshness.at(now) == State::Fresh
+}
+
+/// The time, read in one place of the cache.
+fn now() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "freshness is a matter of the time of day")]
+    SystemTime::now()
+}

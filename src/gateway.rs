@@ -6,30 +6,34 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
+use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::proxy::range_filter::RangeType;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use crate::cache::Cache;
+use crate::cache::found::What;
 use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
 use crate::connection::{Connection, Exchange};
+use crate::gateway::cached::{ReadThrough, Told};
 use crate::gateway::context::{
     Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
 };
-use crate::gateway::deliver::HeaderRules;
 use crate::gateway::failure::{Failure, failure};
 use crate::gateway::receive::receive_body;
 use crate::lifecycle::Lifecycle;
-use crate::mime::MimePolicy;
+use crate::object_head::ObjectHeads;
 use crate::pages::Pages;
 use crate::refusal::Refusal;
+use crate::rfc9110::serving::{Serving, serving};
 use crate::upstream::{self, Stores};
 
 mod admit;
+pub mod cached;
 pub mod context;
-mod deliver;
 mod failure;
 mod receive;
 mod report;
@@ -42,9 +46,9 @@ pub struct Gateway {
     pages: Pages,
     require_user: bool,
     bucket_validation: bool,
-    mime: MimePolicy,
     cors: Option<Cors>,
-    header_rules: HeaderRules,
+    heads: Arc<ObjectHeads>,
+    cache: Option<&'static ReadThrough>,
     stores: Arc<Stores>,
     upstream: UpstreamConfig,
     downstream: DownstreamConfig,
@@ -55,22 +59,21 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway on this configuration, asking these stores.
     #[must_use]
-    pub fn new(config: &Config, stores: Arc<Stores>, lifecycle: Arc<Lifecycle>) -> Self {
-        let image_cache_control = match config.cache_max_age {
-            0 => None,
-            seconds => HeaderValue::from_str(&format!("public, max-age={seconds}")).ok(),
-        };
+    pub fn new(
+        config: &Config,
+        stores: Arc<Stores>,
+        cache: Option<Arc<Cache>>,
+        heads: Arc<ObjectHeads>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
         Self {
             prefix: config.path_prefix.clone(),
             pages: Pages::new(&config.name, &config.path_prefix, config.cors.is_some()),
             require_user: config.require_user,
             bucket_validation: config.bucket_validation,
-            mime: config.mime.clone(),
             cors: config.cors.clone(),
-            header_rules: HeaderRules {
-                image_cache_control,
-                content_security_policy: config.content_security_policy,
-            },
+            heads,
+            cache: cache.map(ReadThrough::for_ever),
             stores,
             upstream: config.upstream.clone(),
             downstream: config.downstream,
@@ -108,6 +111,15 @@ fn give_up(why: &'static str) -> Box<Error> {
     let mut error = Error::explain(ErrorType::Custom("Refused"), why);
     error.set_retry(false);
     error
+}
+
+/// What went wrong when an answer had begun.
+fn failure_under_way(error: &Error) -> &'static str {
+    match error.esource() {
+        pingora::ErrorSource::Upstream => "upstream_cut",
+        pingora::ErrorSource::Downstream => "client_gone",
+        _ => "internal",
+    }
 }
 
 #[async_trait]
@@ -170,6 +182,89 @@ impl ProxyHttp for Gateway {
         }
     }
 
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
+            && object.wanted.rule.store
+        {
+            object.told = Some(Told::new(Arc::clone(&object.wanted)));
+            // What Pingora would do besides, the cache does itself: collapsing, freshness, eviction.
+            session.cache.enable(cache, None, None, None, None);
+        }
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
+        let told = ctx.object.as_ref().and_then(|object| object.told.as_ref());
+        told.map(Told::key).ok_or_else(|| give_up("no object"))
+    }
+
+    /// The lookup has found no object: what it found in its place is told by the next hook.
+    fn cache_miss(&self, session: &mut Session, _ctx: &mut Context) {
+        session.cache.disable(NoCacheReason::Deferred);
+    }
+
+    async fn proxy_upstream_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        match ctx.found().map(|found| &found.what) {
+            Some(What::Refused(refusal)) => {
+                let refusal = refusal.clone();
+                self.refuse(session, ctx, refusal).await?;
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        _handler: &mut HitHandler,
+        _is_fresh: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<ForcedFreshness>> {
+        let client = session.req_header();
+        if let Some(object) = ctx.object.as_mut()
+            && let Some(What::Object { source, freshness }) = object.found().map(|found| &found.what)
+        {
+            object.serving = serving(
+                &client.method,
+                &client.headers,
+                object.conditional,
+                meta.headers(),
+                source.length(),
+                freshness.born,
+            );
+        }
+        // Stale or not, the cache has said that it may be served.
+        Ok(Some(ForcedFreshness::ForceFresh))
+    }
+
+    fn cache_not_modified_filter(
+        &self,
+        _session: &Session,
+        _head: &ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        let serving = ctx.object.as_ref().map(|object| &object.serving);
+        Ok(matches!(serving, Some(Serving::NotModified | Serving::PreconditionFailed)))
+    }
+
+    fn range_header_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> RangeType {
+        match ctx.object.as_ref().and_then(|object| Some((object, object.source()?))) {
+            Some((object, source)) => cached::part_of(&object.serving, source.length(), head),
+            None => RangeType::None,
+        }
+    }
+
     async fn upstream_peer(
         &self,
         _session: &mut Session,
@@ -185,7 +280,7 @@ impl ProxyHttp for Gateway {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
             return Err(give_up("no time is left for another attempt"));
         }
-        let store = &object.store;
+        let store = &object.wanted.store;
         let patience = self.upstream.connect_timeout.min(remaining);
         let Some(socket) = store.addresses.pick(object.upstream.socket, patience).await else {
             ctx.refusal = Some(Refusal::UpstreamUnresolved);
@@ -196,7 +291,7 @@ impl ProxyHttp for Gateway {
         object.upstream.socket = Some(socket);
         object.upstream.attempts = object.upstream.attempts.saturating_add(1);
         let tls = store.profile.endpoint.tls;
-        Ok(Box::new(upstream::peer(socket, tls, &object.target, &self.upstream, remaining)))
+        Ok(Box::new(upstream::peer(socket, tls, &object.wanted.target, &self.upstream, remaining)))
     }
 
     fn fail_to_connect(
@@ -209,11 +304,11 @@ impl ProxyHttp for Gateway {
         if let Some(object) = ctx.object.as_mut() {
             object.upstream.ended = Some(Instant::now());
             if let Some(socket) = object.upstream.socket {
-                object.store.addresses.penalise(socket);
+                object.wanted.store.addresses.penalise(socket);
             }
             let retry = self.may_retry(object);
             object.upstream.retries = object.upstream.retries.saturating_add(1);
-            object.upstream.pause = object.store.addresses.is_single();
+            object.upstream.pause = object.wanted.store.addresses.is_single();
             error.set_retry(retry);
         }
         error
@@ -264,6 +359,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         ctx.ttfb = Some(ctx.started.elapsed());
+        self.shape_cached(head, ctx)?;
         self.add_request_headers(session, head, ctx)
     }
 
@@ -290,7 +386,7 @@ impl ProxyHttp for Gateway {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
             ctx.detail = Some("timed out: the store's answer did not begin in its time".to_owned());
             if let Some(socket) = object.upstream.socket {
-                object.store.addresses.penalise(socket);
+                object.wanted.store.addresses.penalise(socket);
             }
             false
         } else if answered || *error.esource() == pingora::ErrorSource::Downstream {
@@ -320,11 +416,7 @@ impl ProxyHttp for Gateway {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            ctx.failure = Some(match error.esource() {
-                pingora::ErrorSource::Upstream => "upstream_cut",
-                pingora::ErrorSource::Downstream => "client_gone",
-                _ => "internal",
-            });
+            ctx.failure = Some(failure_under_way(error));
             return gone;
         }
         let refusal = match (ctx.refusal.take(), failure(error)) {
@@ -359,6 +451,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        // An object of the cache fails without a word to `fail_to_proxy`.
+        if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
+            ctx.failure = Some(failure_under_way(error));
+            ctx.detail = Some(error.to_string());
+        }
         self.report(session, error, ctx);
         if let Some(exchange) = exchange(session) {
             exchange.end();

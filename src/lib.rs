@@ -27,6 +27,7 @@ pub mod hygiene;
 pub mod lifecycle;
 pub mod logging;
 pub mod mime;
+pub mod object_head;
 pub mod pages;
 pub mod refusal;
 pub mod rfc9110;

@@ -126,6 +126,21 @@ impl Refusal {
         self.status() >= 500 || matches!(self, Self::UpstreamForbidden)
     }
 
+    /// Whether the store cannot answer for now, so that an object from before may stand in for it.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamBusy(_)
+                | Self::UpstreamError
+                | Self::UpstreamProtocol
+                | Self::UpstreamUnresolved
+                | Self::UpstreamUnreachable
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
+        )
+    }
+
     /// The answer. `object` is the object's `s3://` name where the request named one;
     /// `allow` lists the methods for 405.
     #[must_use]

@@ -11,11 +11,12 @@ pub mod date;
 pub mod entity_tag;
 pub mod forward;
 pub mod range;
+pub mod serving;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The value of a header that must not come twice; `None` when it is missing or repeated.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => value,
@@ -24,7 +25,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderVal
 }
 
 #[cfg(test)]
-fn headers_of(pairs: &[(&str, &str)]) -> HeaderMap {
+pub(crate) fn headers_of(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
+use crate::cache::body::Body;
+use crate::cache::budget::Held;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
 /// Bytes of an entry besides its key, its headers and its body: the entry, its place in the tier.
-const OVERHEAD: usize = 400;
+const OVERHEAD: u64 = 400;
 /// Bytes of a header besides its name and value.
 const HEADER_OVERHEAD: usize = 72;
 
@@ -39,7 +41,11 @@ pub enum Content {
 pub struct Object {
     /// The head of the answer to a client.
     pub head: ResponseHeader,
-    pub body: Bytes,
+    /// `Cache-Control` and `Expires` as the store sent them.
+    pub lifetime: HeaderMap,
+    pub body: Body,
+    /// Its share of the budget, until its last reader has left.
+    pub held: Arc<Held>,
 }
 
 impl Entry {
@@ -47,15 +53,17 @@ impl Entry {
     #[must_use]
     pub fn weight(&self) -> u64 {
         let held = match &self.content {
-            Content::Object(object) => {
-                let headers = object.head.headers.iter();
-                let head: usize = headers
-                    .map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD)
-                    .sum();
-                head + object.body.len()
-            }
+            Content::Object(object) => head_weight(&object.head) + object.body.len(),
             Content::Missing | Content::Pass => 0,
         };
-        (OVERHEAD + self.key.as_bytes().len() + held) as u64
+        OVERHEAD + self.key.as_bytes().len() as u64 + held
     }
+}
+
+/// The memory a head holds, bytes.
+#[must_use]
+pub fn head_weight(head: &ResponseHeader) -> u64 {
+    let headers = head.headers.iter();
+    let held = headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD);
+    held.sum::<usize>() as u64
 }

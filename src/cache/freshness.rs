@@ -1,6 +1,14 @@
-//! How long an answer may be served: RFC 9111, section 4.2, and RFC 5861.
+//! How long an answer may be served: RFC 9111, section 4.2, and RFC 5861. `Cache-Control` is read by
+//! Pingora's parser.
 
 use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
+use pingora::cache::cache_control::{CacheControl, Cacheable, InterpretCacheControl};
+
+use crate::cache::rules::Rule;
+use crate::rfc9110::{date, single};
 
 /// When an answer was made, and how long it may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,4 +21,211 @@ pub struct Freshness {
     pub stale_while_revalidate: Duration,
     /// How long after `fresh_until` it is served when the store fails.
     pub stale_if_error: Duration,
+}
+
+/// What an answer of some age may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Fresh,
+    /// Served, while it is asked for again.
+    Refreshing,
+    /// The store is asked first; if it fails, this is served.
+    Fallback,
+    /// The store is asked first.
+    Expired,
+}
+
+impl Freshness {
+    /// The freshness of an object that has arrived `now`: what its own headers say, else what the
+    /// rule says. `None` when it is not for shared caches (`no-store`, `private`).
+    #[must_use]
+    pub fn of_object(headers: &HeaderMap, rule: &Rule, now: SystemTime) -> Option<Self> {
+        let control = CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers);
+        if control.as_ref().is_some_and(|control| control.is_cacheable() == Cacheable::No) {
+            return None;
+        }
+        let age = age_in_header(headers);
+        let control = control.as_ref();
+        // A lifetime the object names began when it was made, one of the rule begins here.
+        let named = control.and_then(InterpretCacheControl::fresh_duration);
+        let named = named.or_else(|| expires_after(headers, now));
+        let lifetime = named.map_or(rule.ttl, |named| named.saturating_sub(age));
+        let window = |named: Option<Duration>, rule: Duration| named.unwrap_or(rule);
+        Some(Self {
+            born: now.checked_sub(age).unwrap_or(now),
+            fresh_until: later(now, lifetime),
+            stale_while_revalidate: window(
+                control.and_then(InterpretCacheControl::serve_stale_while_revalidate_duration),
+                rule.stale_while_revalidate,
+            ),
+            stale_if_error: window(
+                control.and_then(InterpretCacheControl::serve_stale_if_error_duration),
+                rule.stale_if_error,
+            ),
+        })
+    }
+
+    /// The freshness of something that is not served stale: a miss, or a note to let objects pass.
+    #[must_use]
+    pub fn for_a_while(now: SystemTime, lifetime: Duration) -> Self {
+        Self {
+            born: now,
+            fresh_until: later(now, lifetime),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+        }
+    }
+
+    /// What it may be used for at this time.
+    #[must_use]
+    pub fn at(&self, now: SystemTime) -> State {
+        let Ok(stale_for) = now.duration_since(self.fresh_until) else { return State::Fresh };
+        if stale_for < self.stale_while_revalidate {
+            State::Refreshing
+        } else if stale_for < self.stale_if_error {
+            State::Fallback
+        } else {
+            State::Expired
+        }
+    }
+
+    /// Whether it may stand in for a store that fails.
+    #[must_use]
+    pub fn may_stand_in(&self, now: SystemTime) -> bool {
+        now.duration_since(self.fresh_until).map_or(true, |stale| stale < self.stale_if_error)
+    }
+
+    /// Whole seconds that are left of its freshness, below zero when it is stale.
+    #[must_use]
+    pub fn ttl(&self, now: SystemTime) -> i64 {
+        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        match self.fresh_until.duration_since(now) {
+            Ok(left) => seconds(left),
+            Err(error) => -seconds(error.duration()),
+        }
+    }
+
+    /// The value of `Age`, seconds.
+    #[must_use]
+    pub fn age(&self, now: SystemTime) -> u64 {
+        now.duration_since(self.born).map_or(0, |age| age.as_secs())
+    }
+}
+
+/// `Expires` minus `Date`; a value that is no date, such as `0`, has passed (section 5.3).
+fn expires_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    if !headers.contains_key(EXPIRES) {
+        return None;
+    }
+    let expires = date::of(headers, &EXPIRES);
+    let sent = date::of(headers, &DATE).unwrap_or(now);
+    Some(expires.and_then(|expires| expires.duration_since(sent).ok()).unwrap_or_default())
+}
+
+fn age_in_header(headers: &HeaderMap) -> Duration {
+    let seconds = single(headers, &AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or_default())
+}
+
+/// So much later; what is beyond the calendar is a century away.
+fn later(now: SystemTime, span: Duration) -> SystemTime {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    now.checked_add(span.min(CENTURY)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::rfc9110::headers_of;
+
+    fn rule() -> Rule {
+        Rule {
+            store: true,
+            ttl: Duration::from_secs(300),
+            negative_ttl: Duration::from_secs(60),
+            stale_while_revalidate: Duration::from_secs(100),
+            stale_if_error: Duration::from_secs(1000),
+            max_object: 1 << 24,
+            client_no_cache: false,
+        }
+    }
+
+    /// 1994-11-06 08:49:37.
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(784_111_777)
+    }
+
+    #[test]
+    fn an_object_says_how_long_it_is_fresh_or_the_rule_does() {
+        // Headers, then: seconds of freshness, of stale-while-revalidate, of stale-if-error, age.
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<(i64, u64, u64, u64)>);
+        let cases: &[Case<'_>] = &[
+            (&[], Some((300, 100, 1000, 0))),
+            (&[("age", "50")], Some((300, 100, 1000, 50))),
+            (&[("cache-control", "max-age=60")], Some((60, 100, 1000, 0))),
+            (&[("cache-control", "max-age=60"), ("age", "50")], Some((10, 100, 1000, 50))),
+            (&[("cache-control", "max-age=60"), ("age", "70")], Some((0, 100, 1000, 70))),
+            (&[("cache-control", "max-age=60, s-maxage=20")], Some((20, 0, 0, 0))),
+            (&[("cache-control", "max-age=60, must-revalidate")], Some((60, 0, 0, 0))),
+            (&[("cache-control", "stale-while-revalidate=7")], Some((300, 7, 1000, 0))),
+            (&[("cache-control", "stale-if-error=7")], Some((300, 100, 7, 0))),
+            (&[("cache-control", "no-cache")], Some((0, 100, 1000, 0))),
+            (&[("cache-control", "public")], Some((300, 100, 1000, 0))),
+            (&[("cache-control", "no-store")], None),
+            (&[("cache-control", "max-age=9"), ("cache-control", "private")], None),
+            (&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT")], Some((60, 100, 1000, 0))),
+            (
+                &[
+                    ("expires", "Sun, 06 Nov 1994 08:50:37 GMT"),
+                    ("date", "Sun, 06 Nov 1994 08:50:07 GMT"),
+                ],
+                Some((30, 100, 1000, 0)),
+            ),
+            (&[("expires", "0")], Some((0, 100, 1000, 0))),
+            (&[("expires", "Sun, 06 Nov 1994 08:00:00 GMT")], Some((0, 100, 1000, 0))),
+            (
+                &[("expires", "Sun, 06 Nov 1994 08:50:37 GMT"), ("cache-control", "max-age=5")],
+                Some((5, 100, 1000, 0)),
+            ),
+            (&[("cache-control", "max-age=99999999999999")], Some((2_147_483_647, 100, 1000, 0))),
+        ];
+        for (headers, expected) in cases {
+            let freshness = Freshness::of_object(&headers_of(headers), &rule(), now());
+            let seen = freshness.map(|f| {
+                let [swr, sie] = [f.stale_while_revalidate, f.stale_if_error].map(|d| d.as_secs());
+                (f.ttl(now()), swr, sie, f.age(now()))
+            });
+            assert_eq!(seen, *expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_fresh_then_refreshed_then_a_fallback_then_expired() {
+        let freshness = Freshness::of_object(&HeaderMap::new(), &rule(), now());
+        let freshness = freshness.expect("an object without headers is kept");
+        for (after, state, ttl) in [
+            (0, State::Fresh, 300),
+            (299, State::Fresh, 1),
+            (300, State::Refreshing, 0),
+            (399, State::Refreshing, -99),
+            (400, State::Fallback, -100),
+            (1299, State::Fallback, -999),
+            (1300, State::Expired, -1000),
+        ] {
+            let later = now() + Duration::from_secs(after);
+            assert_eq!(freshness.at(later), state, "after {after} s");
+            assert_eq!(freshness.ttl(later), ttl, "after {after} s");
+            assert_eq!(freshness.may_stand_in(later), state != State::Expired, "after {after} s");
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_stale_ends_with_its_freshness() {
+        let freshness = Freshness::for_a_while(now(), Duration::from_secs(60));
+        assert_eq!(freshness.at(now() + Duration::from_secs(59)), State::Fresh);
+        assert_eq!(freshness.at(now() + Duration::from_secs(60)), State::Expired);
+        assert_eq!(freshness.age(now() - Duration::from_secs(5)), 0, "the clock went back");
+    }
 }

@@ -49,6 +49,8 @@ pub struct Statistics {
     pub disk_dropped: Counter,
     /// Reads and writes the disk failed.
     pub disk_errors: Counter,
+    /// Bodies that ended before their length.
+    pub cut_fills: Counter,
     /// Fetches that found no room beside others under way, and were not kept.
     pub no_room: Counter,
     /// Objects removed by request.

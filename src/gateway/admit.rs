@@ -8,6 +8,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
+use crate::cache::wanted::Wanted;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Client, Context, ObjectRequest};
 use crate::hygiene::{BadRequest, inspect, target_path};
@@ -96,7 +97,7 @@ impl Gateway {
         }
         let store = self.stores.get(address.profile.as_deref());
         let by_key = store.is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
-        let content_type = match self.mime.verdict(&address.key) {
+        let content_type = match self.heads.mime.verdict(&address.key) {
             _ if !by_key => None,
             Verdict::Allowed(content_type) => Some(content_type.clone()),
             Verdict::Denied(media_type) => {
@@ -112,7 +113,8 @@ impl Gateway {
             return Err(Refusal::CredentialsMissing);
         }
         let client = Client { method: &client.method, headers: &client.headers };
-        let object = ObjectRequest::new(address, store, content_type, &client, Instant::now());
+        let wanted = Wanted::new(store, address, content_type, client.method, client.headers);
+        let object = ObjectRequest::new(wanted, &client, Instant::now());
         Ok(Box::new(object))
     }
 

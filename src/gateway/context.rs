@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::answer::{Ask, is_conditional};
+use crate::cache::found::{Found, Source, What};
+use crate::cache::status::CacheStatus;
+use crate::cache::wanted::Wanted;
+use crate::gateway::cached::Told;
 use crate::lifecycle::InFlight;
 use crate::refusal::Refusal;
 use crate::rfc9110::forward::{UpstreamConditions, upstream_conditions};
+use crate::rfc9110::serving::Serving;
 use crate::s3::address::ObjectAddress;
-use crate::s3::endpoint::Target;
-use crate::upstream::Store;
 
 /// The id of a request, the client's or ours.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,10 +47,11 @@ pub struct Context {
 /// A request for an object that may be asked of its store.
 #[derive(Debug)]
 pub struct ObjectRequest {
-    pub store: Arc<Store>,
-    pub target: Target,
-    /// The type by the key; `None` where the object's own type decides.
-    pub content_type: Option<HeaderValue>,
+    pub wanted: Arc<Wanted>,
+    /// What the cache had to say, where it was asked.
+    pub told: Option<Arc<Told>>,
+    /// What of an object in the cache the client gets.
+    pub serving: Serving,
     /// Whether the client set any condition.
     pub conditional: bool,
     pub conditions: UpstreamConditions,
@@ -96,19 +100,43 @@ pub struct Client<'a> {
     pub headers: &'a HeaderMap,
 }
 
+impl Context {
+    /// What the cache told, where it was asked.
+    #[must_use]
+    pub fn found(&self) -> Option<&Found> {
+        self.object.as_ref()?.found()
+    }
+}
+
 impl ObjectRequest {
+    /// What the cache told, where it was asked.
+    #[must_use]
+    pub fn found(&self) -> Option<&Found> {
+        self.told.as_ref()?.found()
+    }
+
+    /// What the cache did.
+    #[must_use]
+    pub fn cache_status(&self) -> CacheStatus {
+        self.found().map_or(CacheStatus::Bypass, |found| found.status)
+    }
+
+    /// The object in the cache, where there is one.
+    #[must_use]
+    pub fn source(&self) -> Option<&Source> {
+        match &self.found()?.what {
+            What::Object { source, .. } => Some(source),
+            What::Refused(_) | What::Pass => None,
+        }
+    }
+
     /// A request that no store was asked yet.
     #[must_use]
     pub fn new(
-        address: &ObjectAddress,
-        store: Arc<Store>,
-        content_type: Option<HeaderValue>,
+        wanted: Wanted,
         client: &Client<'_>,
         now: Instant,
     ) -> Self {
-        let profile = &store.profile;
-        let target =
-            profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
         let conditions = upstream_conditions(client.method, client.headers);
         let upstream = UpstreamState {
             ask: Ask::first(client.method, client.headers, &conditions),
@@ -125,9 +153,9 @@ impl ObjectRequest {
             body: BodyPlan::Pass,
         };
         Self {
-            store,
-            target,
-            content_type,
+            wanted: Arc::new(wanted),
+            serving: Serving::Whole,
+            told: None,
             conditional: is_conditional(client.headers),
             conditions,
             upstream,

@@ -14,9 +14,8 @@ use crate::answer::{self, Ask, Decision};
 use crate::gateway::context::{
     BodyPlan, Context, ObjectRequest, UpstreamState, X_REQUEST_ID, sane_request_id,
 };
-use crate::gateway::deliver::answer_head;
 use crate::gateway::{Gateway, exchange, give_up, try_again};
-use crate::mime::StoredVerdict;
+use crate::object_head::answer_head;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::error_code::error_code;
@@ -39,7 +38,7 @@ impl Gateway {
             ask: object.upstream.ask,
             conditional: object.conditional,
             conditions: &object.conditions,
-            missing_on_403: object.store.profile.missing_on_403,
+            missing_on_403: object.wanted.store.profile.missing_on_403,
         };
         let decision = answer::decide(&request, head.status, &head.headers);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
@@ -62,18 +61,6 @@ impl Gateway {
         }
     }
 
-    /// The type of an object whose profile takes it from the store. A 304 names none and needs
-    /// none: the client has it from before.
-    fn stored_type(&self, head: &ResponseHeader) -> Result<HeaderValue, Refusal> {
-        if head.status == StatusCode::NOT_MODIFIED {
-            return Ok(HeaderValue::from_static("application/octet-stream"));
-        }
-        match self.mime.stored_verdict(&head.headers) {
-            StoredVerdict::Allowed(content_type) => Ok(content_type),
-            StoredVerdict::Denied(essence) => Err(Refusal::MediaTypeDenied(essence)),
-        }
-    }
-
     /// Makes the head of a store's answer the head of ours, or ends the attempt.
     pub(super) fn receive_head(
         &self,
@@ -92,11 +79,11 @@ impl Gateway {
             .find_map(|name| sane_request_id(head.headers.get(name)))
             .map(str::to_owned);
         let decision = self.decide(session, object, head);
-        let profile = &object.store.profile;
-        let rules = &self.header_rules;
-        let content_type = match &object.content_type {
+        let profile = &object.wanted.store.profile;
+        let rules = &self.heads;
+        let content_type = match &object.wanted.content_type {
             Some(content_type) => Ok(content_type.clone()),
-            None => self.stored_type(head),
+            None => self.heads.stored_type(head.status, &head.headers),
         };
         let refusal = match (decision, content_type) {
             (Decision::Deliver(status), Ok(content_type)) => {

@@ -44,12 +44,12 @@ impl Gateway {
             user: text(X_AUTH_REQUEST_USER),
             request_id: &ctx.request_id,
             path: ctx.address.as_ref().map(ObjectAddress::name),
-            profile: ctx.object.as_ref().map(|object| object.store.profile.label()),
+            profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
             status: session
                 .response_written()
                 .map(|head| head.status)
                 .or_else(|| ctx.refusal.as_ref().and_then(status_of)),
-            cache: if ctx.object.is_some() { "fwd=bypass" } else { "none" },
+            cache: ctx.object.as_ref().map(|object| object.cache_status()),
             duration: ctx.started.elapsed(),
             ttfb: ctx.ttfb,
             bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
@@ -88,6 +88,15 @@ fn request_url(session: &Session) -> String {
 }
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
+    if let Some(report) = object.found().and_then(|found| found.report.as_ref()) {
+        return Some(UpstreamRecord {
+            duration: report.duration,
+            attempts: report.attempts,
+            status: report.status,
+            code: report.code.as_deref(),
+            request_id: report.request_id.as_deref(),
+        });
+    }
     let upstream = &object.upstream;
     (upstream.attempts > 0).then(|| UpstreamRecord {
         duration: match upstream.ended {

@@ -1,5 +1,7 @@
 //! Writing answers that no store gives.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method};
@@ -7,10 +9,12 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::cache::found::What;
 use crate::cors;
 use crate::gateway::Gateway;
+use crate::gateway::cached::{CACHE_STATUS, cache_status, refused, refused_head, set_age};
 use crate::gateway::context::{Context, X_REQUEST_ID};
-use crate::gateway::deliver::answer_head;
+use crate::object_head::answer_head;
 use crate::refusal::{Answer, Refusal};
 use crate::s3::address::ObjectAddress;
 
@@ -20,7 +24,22 @@ impl Gateway {
         if self.cors.is_some() { "GET, HEAD, OPTIONS" } else { "GET, HEAD" }
     }
 
-    /// Adds what belongs to this request rather than to the object: id and CORS.
+    /// Makes the head of an object in the cache that of this answer: its age, or why there is none.
+    pub(super) fn shape_cached(&self, head: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let Some(object) = ctx.object.as_ref() else { return Ok(()) };
+        let (Some(found), Some(source)) = (object.found(), object.source()) else { return Ok(()) };
+        let What::Object { freshness, .. } = &found.what else { return Ok(()) };
+        if let Some(refusal) = refused(&object.serving, source.length()) {
+            *head = refused_head(&refusal, &ctx.request_id)?;
+            ctx.refusal = Some(refusal);
+            return Ok(());
+        }
+        #[expect(clippy::disallowed_methods, reason = "Age counts up to the answer")]
+        let now = SystemTime::now();
+        set_age(head, found, freshness.age(now))
+    }
+
+    /// Adds what belongs to this request rather than to the object: id, CORS, what the cache did.
     pub(super) fn add_request_headers(
         &self,
         session: &Session,
@@ -29,6 +48,11 @@ impl Gateway {
     ) -> Result<()> {
         if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
             head.insert_header(X_REQUEST_ID, id)?;
+        }
+        if let Some(object) = &ctx.object
+            && let Some(value) = cache_status(object.cache_status())
+        {
+            head.insert_header(CACHE_STATUS, value)?;
         }
         if let Some(cors) = &self.cors {
             let client = session.req_header();

@@ -24,7 +24,7 @@ impl Gateway {
         let Some(object) = ctx.object.as_ref() else { return Err(give_up("no object")) };
         let client = session.req_header();
         let ask = object.upstream.ask;
-        let target = &object.target;
+        let target = &object.wanted.target;
         let mut head = RequestHeader::build_no_case(
             ask.method(&client.method),
             target.path.as_bytes(),
@@ -33,7 +33,7 @@ impl Gateway {
         head.insert_header(HOST, &target.host)?;
         #[expect(clippy::disallowed_methods, reason = "the signature holds the time it is sent")]
         let now = SystemTime::now();
-        let Ok(signed) = object.store.signer.sign(&head.method, target, now) else {
+        let Ok(signed) = object.wanted.store.signer.sign(&head.method, target, now) else {
             ctx.refusal = Some(Refusal::CredentialsInvalid);
             return Err(give_up("a configured header or key cannot be sent"));
         };
@@ -52,7 +52,7 @@ impl Gateway {
                 }
             }
         }
-        let passed = &object.store.profile.request_headers;
+        let passed = &object.wanted.store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration admits no pattern that matches a header of the gateway's own.
             let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();

@@ -37,6 +37,12 @@ impl ByteRange {
         }
     }
 
+    /// Whether it asks for so many bytes at the end.
+    #[must_use]
+    pub fn is_suffix(self) -> bool {
+        matches!(self, Self::Suffix(count) if count > 0)
+    }
+
     /// The range as a `Range` header.
     #[must_use]
     pub fn to_header(self) -> Option<HeaderValue> {

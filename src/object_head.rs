@@ -1,4 +1,5 @@
-//! The headers of answers: which of the store's are passed on, and which are the gateway's own.
+//! The head of an answer with an object: which of the store's headers are passed on, and which are
+//! the gateway's own. Objects kept in the cache have theirs made once.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
@@ -9,27 +10,63 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use crate::answer::is_object_header;
-use crate::mime::{is_image, is_scriptable};
-use crate::refusal::Answer;
+use crate::config::Config;
+use crate::mime::{MimePolicy, StoredVerdict, is_image, is_scriptable};
+use crate::refusal::{Answer, Refusal};
 use crate::s3::profile::Profile;
 
 /// Sent with every answer: the media type is what the gateway says, not what a browser guesses.
-pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// The rules for headers that all profiles share.
+/// The rules for heads that all profiles share.
 #[derive(Debug, Clone)]
-pub(super) struct HeaderRules {
+pub struct ObjectHeads {
     /// For image types, where a profile has no rule of its own.
-    pub(super) image_cache_control: Option<HeaderValue>,
-    pub(super) content_security_policy: bool,
+    pub image_cache_control: Option<HeaderValue>,
+    pub content_security_policy: bool,
+    /// What may be served, as what.
+    pub mime: MimePolicy,
 }
 
-impl HeaderRules {
+impl ObjectHeads {
+    /// The rules of a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let image_cache_control = match config.cache_max_age {
+            0 => None,
+            seconds => HeaderValue::from_str(&format!("public, max-age={seconds}")).ok(),
+        };
+        Self {
+            image_cache_control,
+            content_security_policy: config.content_security_policy,
+            mime: config.mime.clone(),
+        }
+    }
+
+    /// The type of an object whose profile takes it from the store. A 304 names none and needs
+    /// none: the client has it from before.
+    ///
+    /// # Errors
+    /// When the type may not be served.
+    pub fn stored_type(
+        &self,
+        status: StatusCode,
+        store: &HeaderMap,
+    ) -> Result<HeaderValue, Refusal> {
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(HeaderValue::from_static("application/octet-stream"));
+        }
+        match self.mime.stored_verdict(store) {
+            StoredVerdict::Allowed(content_type) => Ok(content_type),
+            StoredVerdict::Denied(essence) => Err(Refusal::MediaTypeDenied(essence)),
+        }
+    }
+
     /// The head of an answer with an object's body (200, 206) or about it (304).
     ///
     /// # Errors
     /// Never for valid header values; Pingora's header type wants to be asked.
-    pub(super) fn object_head(
+    pub fn object_head(
         &self,
         status: StatusCode,
         store: &HeaderMap,
@@ -70,12 +107,31 @@ impl HeaderRules {
         Ok(head)
     }
 
+    /// The head of an object that is kept: as for 200. `content_type` is the type by the key, where
+    /// that decides.
+    ///
+    /// # Errors
+    /// When the type may not be served.
+    pub fn kept_head(
+        &self,
+        store: &HeaderMap,
+        profile: &Profile,
+        content_type: Option<&HeaderValue>,
+    ) -> Result<ResponseHeader, Refusal> {
+        let content_type = match content_type {
+            Some(content_type) => content_type.clone(),
+            None => self.stored_type(StatusCode::OK, store)?,
+        };
+        let head = self.object_head(StatusCode::OK, store, profile, &content_type);
+        head.map_err(|_| Refusal::UpstreamProtocol)
+    }
+
     /// The head of a 304. Stores such as Ceph RGW leave the `ETag` off theirs (RFC 9110, section
     /// 15.4.5, demands it); then it is the one the client named, since only that one was sent.
     ///
     /// # Errors
-    /// As for [`HeaderRules::object_head`].
-    pub(super) fn not_modified_head(
+    /// As for [`ObjectHeads::object_head`].
+    pub fn not_modified_head(
         &self,
         store: &HeaderMap,
         profile: &Profile,
@@ -94,7 +150,7 @@ impl HeaderRules {
 ///
 /// # Errors
 /// When the status is no HTTP status.
-pub(super) fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
+pub fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build_no_case(answer.status, Some(8))?;
     head.insert_header(CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
     head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;

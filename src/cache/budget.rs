@@ -1,0 +1,73 @@
+//! The bound of the memory that bodies hold: those kept, those being filled, and those a slow client
+//! still reads after they were pushed out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So many bytes and no more.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u64,
+    held: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, held: AtomicU64::new(0) })
+    }
+
+    /// Takes so many bytes, until the returned value is dropped; `None` when they are not left.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Held> {
+        let taken = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+            held.checked_add(bytes).filter(|sum| *sum <= self.limit)
+        });
+        taken.is_ok().then(|| Held { budget: Arc::clone(self), bytes })
+    }
+
+    /// Bytes taken.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Bytes there are in all.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+/// Bytes of a budget, given back when dropped.
+#[derive(Debug)]
+pub struct Held {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_given_back_and_what_is_not_there_is_refused() {
+        let budget = Budget::new(100);
+        let first = budget.take(60).expect("there is room");
+        assert!(budget.take(41).is_none());
+        let second = budget.take(40).expect("there is room");
+        assert_eq!(budget.held(), 100);
+        drop(first);
+        assert_eq!(budget.held(), 40);
+        drop(second);
+        assert_eq!(budget.held(), 0);
+        assert!(budget.take(u64::MAX).is_none());
+    }
+}

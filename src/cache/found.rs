@@ -1,0 +1,81 @@
+//! What the cache has to say to a request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
+
+use crate::cache::entry::Object;
+use crate::cache::fill::{Cut, Fill};
+use crate::cache::freshness::Freshness;
+use crate::cache::status::CacheStatus;
+use crate::fetch::Report;
+use crate::refusal::Refusal;
+
+/// The answer of the cache.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub what: What,
+    pub status: CacheStatus,
+    /// What is known of the store's part, where this request had it asked.
+    pub report: Option<Arc<Report>>,
+}
+
+/// What there is for a request.
+#[derive(Debug, Clone)]
+pub enum What {
+    Object { source: Source, freshness: Freshness },
+    /// There is no object, and this is why.
+    Refused(Refusal),
+    /// The cache has no part in it: the store has to be asked for this request alone.
+    Pass,
+}
+
+/// An object that is at hand, or on its way.
+#[derive(Debug, Clone)]
+pub enum Source {
+    Kept(Arc<Object>),
+    Filling(Arc<Filling>),
+}
+
+/// An object on its way.
+#[derive(Debug)]
+pub struct Filling {
+    pub head: ResponseHeader,
+    /// What the store said of its lifetime.
+    pub lifetime: HeaderMap,
+    pub fill: Arc<Fill>,
+}
+
+impl Source {
+    /// The head of the answer to a client.
+    #[must_use]
+    pub fn head(&self) -> &ResponseHeader {
+        match self {
+            Self::Kept(object) => &object.head,
+            Self::Filling(filling) => &filling.head,
+        }
+    }
+
+    /// The length of the body, bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Kept(object) => object.body.len(),
+            Self::Filling(filling) => filling.fill.length(),
+        }
+    }
+
+    /// Bytes of the body from `position` on, not beyond `end`, as soon as there are any; `None` at
+    /// the end.
+    ///
+    /// # Errors
+    /// When they will never come.
+    pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Cut> {
+        match self {
+            Self::Kept(object) => Ok(object.body.read(position, end)),
+            Self::Filling(filling) => filling.fill.read(position, end).await,
+        }
+    }
+}
