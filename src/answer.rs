@@ -109,7 +109,7 @@ pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> D
     let refuse = Decision::Refuse;
     match status.as_u16() {
         200 | 206 => decide_object(request, status, store),
-        304 if request.conditions.if_none_match.is_some() => Decision::NotModified,
+        304 if request.conditions.revalidate() => Decision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
         416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
         404 => refuse(Refusal::ObjectNotFound),

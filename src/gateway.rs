@@ -272,8 +272,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<Box<HttpPeer>> {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         if std::mem::take(&mut object.upstream.pause) {
-            // Full jitter, so that clients that failed together do not return together.
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(20..=200))).await;
+            tokio::time::sleep(upstream::retry_pause()).await;
         }
         let remaining = self.time_left(object);
         if remaining.is_zero() {

@@ -21,6 +21,7 @@ pub mod config;
 pub mod connection;
 pub mod cors;
 pub mod date_text;
+pub mod fetch;
 pub mod gateway;
 pub mod head_scan;
 pub mod hygiene;

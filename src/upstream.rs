@@ -15,6 +15,8 @@ use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
 
 pub mod certificates;
+pub mod failure;
+pub mod request;
 pub mod resolve;
 
 /// One profile, ready to be asked.
@@ -83,6 +85,13 @@ impl Stores {
     pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
         &self.endpoints
     }
+}
+
+/// How long to wait before a store that failed is asked again: 20 to 200 ms. Full jitter, so that
+/// those that failed together do not return together.
+#[must_use]
+pub fn retry_pause() -> Duration {
+    Duration::from_millis(fastrand::u64(20..=200))
 }
 
 /// The peer for one attempt. `remaining` is what is left of the time for all attempts.

@@ -18,10 +18,7 @@ use crate::gateway::{Gateway, exchange, give_up, try_again};
 use crate::object_head::answer_head;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::s3::error_code::error_code;
-
-/// How much of a store's error document is read for its code, bytes.
-const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
+use crate::s3::error_code::{ERROR_DOCUMENT_BYTES, error_code};
 
 /// How often a request may be asked again in another way: for the length, then for the whole.
 const MAX_ASKS: u8 = 3;

@@ -1,10 +1,7 @@
-//! The request to a store, made from scratch: nothing of the client's request reaches the store but
-//! what is named here.
-
-use std::time::SystemTime;
+//! The request to a store on a client's behalf: of the client's own headers none reaches the store
+//! but its conditions, as far as the store can be asked them, and those the profile names.
 
 use http::HeaderName;
-use http::header::{HOST, IF_MATCH, IF_NONE_MATCH, RANGE};
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -12,7 +9,8 @@ use pingora::proxy::Session;
 use crate::answer::Ask;
 use crate::gateway::context::Context;
 use crate::gateway::{Gateway, exchange, give_up};
-use crate::refusal::Refusal;
+use crate::rfc9110::forward::UpstreamConditions;
+use crate::upstream::request::signed_request;
 
 impl Gateway {
     /// The signed head of one attempt. Starts the time the store has for its answer.
@@ -24,34 +22,16 @@ impl Gateway {
         let Some(object) = ctx.object.as_ref() else { return Err(give_up("no object")) };
         let client = session.req_header();
         let ask = object.upstream.ask;
-        let target = &object.wanted.target;
-        let mut head = RequestHeader::build_no_case(
-            ask.method(&client.method),
-            target.path.as_bytes(),
-            Some(12),
-        )?;
-        head.insert_header(HOST, &target.host)?;
-        #[expect(clippy::disallowed_methods, reason = "the signature holds the time it is sent")]
-        let now = SystemTime::now();
-        let Ok(signed) = object.wanted.store.signer.sign(&head.method, target, now) else {
-            ctx.refusal = Some(Refusal::CredentialsInvalid);
-            return Err(give_up("a configured header or key cannot be sent"));
-        };
-        for (name, value) in signed {
-            head.insert_header(name, value)?;
-        }
-        if ask == Ask::AsClient {
-            let conditions = &object.conditions;
-            for (name, value) in [
-                (RANGE, &conditions.range),
-                (IF_MATCH, &conditions.if_match),
-                (IF_NONE_MATCH, &conditions.if_none_match),
-            ] {
-                if let Some(value) = value {
-                    head.insert_header(name, value.clone())?;
-                }
+        let none = UpstreamConditions::default();
+        let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
+        let method = ask.method(&client.method);
+        let mut head = match signed_request(&object.wanted.store, &object.wanted.target, &method, conditions) {
+            Ok(head) => head,
+            Err(refusal) => {
+                ctx.refusal = Some(refusal);
+                return Err(give_up("a request with the configured headers cannot be made"));
             }
-        }
+        };
         let passed = &object.wanted.store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration admits no pattern that matches a header of the gateway's own.

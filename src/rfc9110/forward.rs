@@ -21,6 +21,17 @@ pub struct UpstreamConditions {
     /// comparison is due, and a strong tag of the store matches either way. Its 304 may lack the
     /// `ETag`, which is this one.
     pub if_none_match: Option<HeaderValue>,
+    /// A date the store itself gave, of an object without an entity tag. A client's date is compared
+    /// with the answer instead.
+    pub if_modified_since: Option<HeaderValue>,
+}
+
+impl UpstreamConditions {
+    /// Whether a store that is asked so may answer 304.
+    #[must_use]
+    pub fn revalidate(&self) -> bool {
+        self.if_none_match.is_some() || self.if_modified_since.is_some()
+    }
 }
 
 /// Picks what a store may be asked out of a client's headers. HEAD sends nothing on: its answer
@@ -43,6 +54,7 @@ pub fn upstream_conditions(method: &Method, headers: &HeaderMap) -> UpstreamCond
         range,
         if_match: if_match.and_then(|tag| tag.strong_header()),
         if_none_match: if_none_match.and_then(|tag| tag.strong_header()),
+        if_modified_since: None,
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
+/// How much of an error document is read for its code, bytes.
+pub const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
+
 /// The text of the first `<Code>` element, if it looks like one of S3's codes (letters and digits,
 /// at most 64). Anything else in the document is left unread.
 #[must_use]

@@ -69,6 +69,19 @@ impl EndpointAddresses {
         }
     }
 
+    /// The addresses of a name that resolved to these, in this order.
+    #[cfg(test)]
+    pub(crate) fn known(sockets: &[SocketAddr]) -> Self {
+        let addresses = sockets.iter().map(|socket| Address::new(*socket)).collect();
+        Self {
+            host: "name.invalid".to_owned(),
+            port: 9000,
+            known: watch::Sender::new(Lookup::Known(Arc::new(addresses))),
+            turn: AtomicUsize::new(0),
+            started: Instant::now(),
+        }
+    }
+
     /// An address to connect to, other than `except` where there is another. Waits at most
     /// `patience`, and only while the first lookup is under way.
     pub async fn pick(&self, except: Option<SocketAddr>, patience: Duration) -> Option<SocketAddr> {
@@ -205,10 +218,8 @@ mod tests {
     use super::*;
 
     fn addresses(sockets: &[&str]) -> EndpointAddresses {
-        let endpoint = Endpoint::parse("http://name.invalid:9000").unwrap();
-        let addresses = EndpointAddresses::new(&endpoint);
-        addresses.publish(sockets.iter().map(|socket| socket.parse().unwrap()).collect());
-        addresses
+        let sockets: Vec<_> = sockets.iter().map(|socket| socket.parse().unwrap()).collect();
+        EndpointAddresses::known(&sockets)
     }
 
     async fn pick(addresses: &EndpointAddresses, except: Option<&str>) -> String {
