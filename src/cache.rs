@@ -3,5 +3,6 @@
 pub mod entry;
 pub mod freshness;
 pub mod key;
+pub mod memory_limit;
 pub mod rules;
 pub mod statistics;
