@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use s3proxy::answer::{Ask, Request, decide};
+use s3proxy::cache::rules::CacheRules;
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::rfc9110::forward::upstream_conditions;
 use s3proxy::route::route;
@@ -49,6 +50,7 @@ fn profile() -> Profile {
         request_headers: Vec::new(),
         upstream_headers: Vec::new(),
         cache_control: None,
+        cache: CacheRules::default(),
     }
 }
 

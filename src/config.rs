@@ -3,6 +3,7 @@
 //! What was written (environment, YAML, INI, flags) is read by the modules below; nothing else in
 //! the gateway looks at the environment or a configuration file.
 
+mod cache;
 mod endpoint_url;
 mod env;
 mod file;
@@ -57,6 +58,9 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     pub downstream: DownstreamConfig,
     pub server: ServerConfig,
+    pub cache: CacheConfig,
+    /// The address for operators, who may purge the cache there; `None` where there is to be none.
+    pub admin_listen: Option<SocketAddr>,
 }
 
 /// What is logged and how.
@@ -156,4 +160,32 @@ pub struct ServerConfig {
     pub grace_period: Duration,
     /// Where a new process takes over the listening sockets (SIGQUIT).
     pub upgrade_sock: PathBuf,
+}
+
+/// The tiers of the cache. What is kept in them, and for how long, is said by each profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    pub memory: CacheMemory,
+    /// `None` keeps nothing on disk.
+    pub disk: Option<DiskConfig>,
+    /// Stale objects that may be asked for again in the background at once; at least 1.
+    pub background_refreshes: usize,
+}
+
+/// How much memory the cache may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheMemory {
+    /// A part of what the process may use, see [`crate::cache::memory_limit`].
+    Auto,
+    /// So many bytes; 0 turns caching off, the disk included.
+    Bytes(u64),
+}
+
+/// The disk tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskConfig {
+    /// A folder of its own.
+    pub path: PathBuf,
+    /// Bytes that may be in it.
+    pub size: u64,
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-/// How the objects whose keys share a pattern are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the objects whose keys share a pattern are kept. The default keeps nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rule {
     /// Whether anything is kept at all; off, every request goes to the store.
     pub store: bool,
@@ -23,8 +23,8 @@ pub struct Rule {
     pub client_no_cache: bool,
 }
 
-/// The rules of one profile.
-#[derive(Debug, Clone, PartialEq)]
+/// The rules of one profile. The default keeps nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CacheRules {
     /// For keys that match no pattern.
     pub base: Rule,

@@ -7,12 +7,16 @@ use serde_yaml::Value;
 use crate::config::lines::Lines;
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, Source};
-use crate::config::settings::{GLOBAL, PROFILE};
+use crate::config::settings::{GLOBAL, PATTERN, PROFILE, RULE, Row};
 use crate::s3::address::is_profile_name;
 
 /// The keys of the two places profiles are written.
 pub(super) const DEFAULT_PROFILE: &str = "default_profile";
 pub(super) const PROFILES: &str = "profiles";
+
+/// The key of the cache's rules, in the file and in a profile, and in it that of the rules by pattern.
+pub(super) const CACHE: &str = "cache";
+pub(super) const PATTERNS: &str = "patterns";
 
 /// A configuration file that is valid YAML.
 #[derive(Debug)]
@@ -38,9 +42,9 @@ impl File {
         Ok(Self { path: path.to_owned(), root, lines: Lines::of(text) })
     }
 
-    /// The value at a path; `null` is as good as nothing.
+    /// The value at a path; `null` is as good as nothing. Items of lists are named as by [`item`].
     pub(super) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
-        let value = path.iter().try_fold(&self.root, |node, key| node.get(key.as_ref()))?;
+        let value = path.iter().try_fold(&self.root, |node, key| child(node, key.as_ref()))?;
         (!value.is_null()).then_some(value)
     }
 
@@ -60,6 +64,27 @@ impl File {
         let mut problems = Vec::new();
         self.check_mapping(&self.root, &mut Vec::new(), &known_paths(), &mut problems);
         problems
+    }
+
+    /// A value that is no setting, or one that has settings in it.
+    fn check_below(
+        &self,
+        node: &Value,
+        path: &mut Vec<String>,
+        known: &[Vec<&'static str>],
+        problems: &mut Vec<Problem>,
+    ) {
+        if !is_setting(known, path) {
+            self.check_mapping(node, path, known, problems);
+        } else if let Value::Sequence(items) = node
+            && children(known, path) == [ITEM]
+        {
+            for (at, node) in items.iter().enumerate() {
+                path.push(item(at));
+                self.check_mapping(node, path, known, problems);
+                path.pop();
+            }
+        }
     }
 
     fn check_mapping(
@@ -92,33 +117,80 @@ impl File {
                 problems.push(self.problem(path, message.to_owned()));
             } else if !any_name && !names.contains(&key.as_str()) {
                 problems.push(self.problem(path, unknown(path, &names, known)));
-            } else if !is_setting(known, path) {
-                self.check_mapping(child, path, known, problems);
+            } else {
+                self.check_below(child, path, known, problems);
             }
             path.pop();
         }
     }
 
     fn problem(&self, path: &[String], message: String) -> Problem {
-        let key = if path.is_empty() { "the file".to_owned() } else { path.join(".") };
+        let key = if path.is_empty() { "the file".to_owned() } else { written(path) };
         Problem::new(self.source(path), message).key(key)
     }
 }
 
+fn child<'v>(node: &'v Value, key: &str) -> Option<&'v Value> {
+    match node {
+        Value::Sequence(items) => items.get(place(key)?),
+        _ => node.get(key),
+    }
+}
+
+/// A path as a person writes it: `cache.patterns[2].ttl`.
+pub(super) fn written<S: AsRef<str>>(path: &[S]) -> String {
+    let mut text = String::new();
+    for key in path.iter().map(AsRef::as_ref) {
+        if !text.is_empty() && place(key).is_none() {
+            text.push('.');
+        }
+        text.push_str(key);
+    }
+    text
+}
+
+/// The name of an item in a path, by its place in the list from 0.
+pub(super) fn item(place: usize) -> String {
+    format!("[{place}]")
+}
+
+/// The place that [`item`] names.
+fn place(key: &str) -> Option<usize> {
+    key.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
 /// Stands for any name in a known path.
 const ANY: &str = "*";
+/// Stands for any item of a list.
+const ITEM: &str = "[N]";
 
 fn known_paths() -> Vec<Vec<&'static str>> {
-    let of_global = GLOBAL.iter().map(|row| row.path.split('.').collect());
-    let of_profile = |prefix: &'static [&'static str]| {
-        PROFILE.iter().map(move |row| prefix.iter().copied().chain(row.path.split('.')).collect())
+    let mut known: Vec<Vec<&str>> = Vec::new();
+    let mut add = |prefix: &[&'static str], rows: &[Row]| {
+        let below = |row: &Row| prefix.iter().copied().chain(row.path.split('.')).collect();
+        known.extend(rows.iter().map(below));
     };
-    of_global.chain(of_profile(&[DEFAULT_PROFILE])).chain(of_profile(&[PROFILES, ANY])).collect()
+    add(&[], GLOBAL);
+    add(&[CACHE, PATTERNS, ITEM], PATTERN);
+    add(&[CACHE, PATTERNS, ITEM], RULE);
+    for profile in [&[DEFAULT_PROFILE][..], &[PROFILES, ANY]] {
+        add(profile, PROFILE);
+        let cache = [profile, &[CACHE]].concat();
+        add(&cache, RULE);
+        let pattern = [profile, &[CACHE, PATTERNS, ITEM]].concat();
+        add(&pattern, PATTERN);
+        add(&pattern, RULE);
+    }
+    known
 }
 
 fn leads_to(known: &[&str], path: &[String]) -> bool {
-    known.len() >= path.len()
-        && known.iter().zip(path).all(|(known, key)| *known == ANY || known == key)
+    let matches = |known: &str, key: &str| match known {
+        ANY => true,
+        ITEM => place(key).is_some(),
+        _ => known == key,
+    };
+    known.len() >= path.len() && known.iter().zip(path).all(|(known, key)| matches(known, key))
 }
 
 fn is_setting(known: &[Vec<&'static str>], path: &[String]) -> bool {
@@ -127,12 +199,14 @@ fn is_setting(known: &[Vec<&'static str>], path: &[String]) -> bool {
 
 /// The keys that may stand in the mapping at `path`.
 fn children(known: &[Vec<&'static str>], path: &[String]) -> Vec<&'static str> {
-    let mut names: Vec<&str> = known
-        .iter()
-        .filter(|known| leads_to(known, path))
-        .filter_map(|known| known.get(path.len()).copied())
-        .collect();
-    names.dedup();
+    let mut names = Vec::new();
+    for known in known.iter().filter(|known| leads_to(known, path)) {
+        if let Some(name) = known.get(path.len())
+            && !names.contains(name)
+        {
+            names.push(*name);
+        }
+    }
     names
 }
 
@@ -142,10 +216,10 @@ fn unknown(path: &[String], siblings: &[&str], known: &[Vec<&'static str>]) -> S
     let Some((key, parents)) = path.split_last() else { return String::new() };
     let elsewhere = || {
         let found = known.iter().find(|known| known.last().is_some_and(|last| last == key))?;
-        Some(found.join(".").replace(ANY, "NAME"))
+        Some(written(found).replace(ANY, "NAME").replace(&format!(".{ITEM}"), ITEM))
     };
     let beside = nearest(key, siblings.iter().copied())
-        .map(|name| parents.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("."));
+        .map(|name| written(&parents.iter().map(String::as_str).chain([name]).collect::<Vec<_>>()));
     match beside.or_else(elsewhere) {
         Some(meant) => format!("is an unknown key; did you mean {meant}?"),
         None => format!("is an unknown key; known here are {}", siblings.join(", ")),
@@ -189,6 +263,20 @@ mod tests {
                  section, anonymous",
             ),
             (
+                "cache:\n  patterns:\n  - match: a\n  - match: b\n    tll: 1h",
+                "c.yaml:5: cache.patterns[1].tll: is an unknown key; did you mean \
+                 cache.patterns[1].ttl?",
+            ),
+            (
+                "profiles:\n  a:\n    cache: {patterns: [{mtach: a}]}",
+                "c.yaml:3: profiles.a.cache.patterns[0].mtach: is an unknown key; did you mean \
+                 profiles.a.cache.patterns[0].match?",
+            ),
+            (
+                "match: a",
+                "c.yaml:1: match: is an unknown key; did you mean cache.patterns[N].match?",
+            ),
+            (
                 "anonymous: true",
                 "c.yaml:1: anonymous: is an unknown key; did you mean \
                  default_profile.credentials.anonymous?",
@@ -204,6 +292,10 @@ mod tests {
             ("- a", "c.yaml:1: the file: must be a mapping"),
             ("log: 1", "c.yaml:1: log: must be a mapping, with keys such as format, level"),
             ("profiles: [a]", "c.yaml:1: profiles: must be a mapping"),
+            (
+                "cache:\n  patterns:\n    - match: a\n    - b",
+                "c.yaml:4: cache.patterns[1]: must be a mapping, with keys such as match, store",
+            ),
             ("profiles:\n  a: b", "c.yaml:2: profiles.a: must be a mapping"),
             ("1: a", "c.yaml:1: the file: has a key that is not text"),
             ("profiles:\n  a@b: {}", "c.yaml:2: profiles.a@b: cannot be named in a URL"),

@@ -178,6 +178,19 @@ pub(super) fn cache_control(written: Written<'_>) -> Result<Option<HeaderValue>,
     HeaderValue::try_from(text).map(Some).map_err(|_| "must be a Cache-Control value".to_owned())
 }
 
+/// What in this `Cache-Control` keeps a shared cache from storing (RFC 9111, section 3), if anything.
+pub(super) fn keeps_from_storing(value: &HeaderValue) -> Option<&'static str> {
+    let text = value.to_str().unwrap_or_default();
+    let says = |word: &str| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
+    if says("no-store") {
+        Some("says no-store")
+    } else if says("private") {
+        Some("says private")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

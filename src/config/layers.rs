@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::config::endpoint_url::redacted;
 use crate::config::env::Environment;
-use crate::config::file::File;
+use crate::config::file::{self, File};
 use crate::config::problem::{Problem, Source};
 use crate::config::settings::{Row, Setting, Shown};
 use crate::config::value::Written;
@@ -58,6 +58,15 @@ impl Report {
     pub(super) fn source(&self, key: &str) -> Source {
         let found = self.settings.iter().find(|setting| setting.key == key);
         found.map_or(Source::Default, |setting| setting.source.clone())
+    }
+
+    /// Shows the value of another setting in place of one that was not written.
+    pub(super) fn show_same(&mut self, key: &str, other: &str) {
+        if let Some(Effective { value, source, .. }) =
+            self.settings.iter().find(|setting| setting.key == other).cloned()
+        {
+            self.show_from(key, value, source);
+        }
     }
 
     /// Shows a value that was worked out, and not written.
@@ -122,7 +131,7 @@ impl<'a> Layers<'a> {
         variable: Option<(&str, &str)>,
         flag: Option<(&'static str, &str)>,
     ) -> Result<T, Reported> {
-        let key = path.join(".");
+        let key = file::written(path);
         // A default is written as in the file. One that cannot be read is a problem like any other.
         let default = serde_yaml::from_str(setting.row.default).unwrap_or(Value::Null);
         let written = [

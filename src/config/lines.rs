@@ -2,7 +2,8 @@
 //! read again by their indentation. Keys inside flow style (`{a: 1}`) and block scalars are not
 //! looked for: they get the line of the nearest key around them.
 
-/// The keys of a YAML text with the line (from 1) each stands on.
+/// The keys and list items of a YAML text with the line (from 1) each stands on. An item is named by
+/// its place, from 0: `[2]`.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     keys: Vec<(Vec<String>, usize)>,
@@ -12,7 +13,7 @@ impl Lines {
     /// Reads the keys of a text that is valid YAML; of any other it makes what it can.
     pub(super) fn of(yaml: &str) -> Self {
         let mut keys = Vec::new();
-        let mut open: Vec<(usize, String)> = Vec::new();
+        let mut open = Open::default();
         let mut flow = Flow::default();
         let mut block_scalar: Option<usize> = None;
         for (index, line) in yaml.lines().enumerate() {
@@ -29,17 +30,26 @@ impl Lines {
                 flow.read(content);
                 continue;
             }
-            let Some((indent, key, value)) = key_of(indent, content) else {
-                flow.read(content);
-                continue;
-            };
-            while open.last().is_some_and(|(other, _)| *other >= indent) {
-                open.pop();
+            let (mut indent, mut content) = (indent, content);
+            let mut around = None;
+            while let Some(item) = item_of(content) {
+                open.item(indent);
+                keys.push((open.path(), index + 1));
+                around = Some(indent);
+                indent += content.len() - item.len();
+                content = item;
             }
-            open.push((indent, key));
-            keys.push((open.iter().map(|(_, key)| key.clone()).collect(), index + 1));
-            if value.starts_with(['|', '>']) {
-                block_scalar = Some(indent);
+            let value = match key_of(content) {
+                Some((key, value)) => {
+                    open.key(indent, key);
+                    keys.push((open.path(), index + 1));
+                    around = Some(indent);
+                    value
+                }
+                None => content,
+            };
+            if around.is_some() && value.starts_with(['|', '>']) {
+                block_scalar = around;
             } else {
                 flow.read(value);
             }
@@ -60,13 +70,56 @@ impl Lines {
     }
 }
 
-/// Splits `key: value`, also behind the dash of a list item; the indentation is that of the key.
-fn key_of(mut indent: usize, mut content: &str) -> Option<(usize, String, &str)> {
-    while let Some(rest) = content.strip_prefix("- ") {
-        let item = rest.trim_start();
-        indent += content.len() - item.len();
-        content = item;
+/// The keys and items around a line.
+#[derive(Default)]
+struct Open(Vec<Opened>);
+
+struct Opened {
+    /// The column of the key, or of the dash.
+    indent: usize,
+    name: String,
+    /// The place in its list, for an item.
+    place: Option<usize>,
+}
+
+impl Open {
+    fn key(&mut self, indent: usize, name: String) {
+        while self.0.last().is_some_and(|other| other.indent >= indent) {
+            self.0.pop();
+        }
+        self.0.push(Opened { indent, name, place: None });
     }
+
+    /// The dashes of a list may stand as far left as the key of the list.
+    fn item(&mut self, indent: usize) {
+        let mut place = 0;
+        while let Some(last) = self.0.last() {
+            if last.indent < indent || (last.indent == indent && last.place.is_none()) {
+                break;
+            }
+            if last.indent == indent {
+                place = last.place.map_or(0, |before| before + 1);
+            }
+            self.0.pop();
+        }
+        self.0.push(Opened { indent, name: format!("[{place}]"), place: Some(place) });
+    }
+
+    fn path(&self) -> Vec<String> {
+        self.0.iter().map(|opened| opened.name.clone()).collect()
+    }
+}
+
+/// What stands behind the dash of a list item.
+fn item_of(content: &str) -> Option<&str> {
+    if content == "-" {
+        return Some("");
+    }
+    content.strip_prefix("- ").map(str::trim_start)
+}
+
+/// Splits `key: value`.
+fn key_of(content: &str) -> Option<(String, &str)> {
     let quote = content.chars().next().filter(|c| matches!(c, '"' | '\''));
     let (key, rest) = match quote {
         Some(quote) => content.get(1..)?.split_once(quote)?,
@@ -83,7 +136,7 @@ fn key_of(mut indent: usize, mut content: &str) -> Option<(usize, String, &str)>
         }
     };
     let value = rest.trim_start().strip_prefix(':')?;
-    Some((indent, key.trim_end().to_owned(), value.trim_start()))
+    Some((key.trim_end().to_owned(), value.trim_start()))
 }
 
 /// How deep in brackets and quotes the text is.
@@ -162,6 +215,10 @@ upstream:
             ("profiles.other.note", 12),
             ("profiles.other.region", 15),
             ("profiles.other.list", 16),
+            ("profiles.other.list.[0].name", 17),
+            ("profiles.other.list.[0].value", 18),
+            ("profiles.other.list.[1]", 19),
+            ("profiles.other.list.[1].name", 19),
             ("server", 20),
             ("upstream.retries", 23),
         ] {
@@ -178,6 +235,45 @@ upstream:
             ("server.grace", 20),
             ("profiles.hips.region", 6),
             ("nothing", 1),
+        ] {
+            let path: Vec<&str> = path.split('.').collect();
+            assert_eq!(lines.find(&path), line, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn items_are_counted_however_they_are_written() {
+        let yaml = "\
+a:
+  - {x: 1,
+     y: 2}
+  -
+    x: 1
+  - |
+    - not an item
+  - x: 1
+    b:
+    - 1
+    - - 2
+      - 3
+  - last
+c:
+- x: 1
+d: 1
+";
+        let lines = Lines::of(yaml);
+        for (path, line) in [
+            ("a.[0].y", 2),
+            ("a.[1]", 4),
+            ("a.[1].x", 5),
+            ("a.[2]", 6),
+            ("a.[3].x", 8),
+            ("a.[3].b.[0]", 10),
+            ("a.[3].b.[1].[1]", 12),
+            ("a.[4]", 13),
+            ("a.[5]", 1),
+            ("c.[0].x", 15),
+            ("d", 16),
         ] {
             let path: Vec<&str> = path.split('.').collect();
             assert_eq!(lines.find(&path), line, "{path:?}");

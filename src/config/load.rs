@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::cache;
 use crate::config::env::Environment;
 use crate::config::file::File;
 use crate::config::ini::{self, CredentialsFile};
@@ -119,7 +121,7 @@ fn unreadable(source: Source, path: &Path, error: &io::Error) -> Problem {
 /// Accepts what the Python service wanted, though nothing depends on it.
 fn check_stream_chunk_size(layers: &mut Layers<'_>) {
     let Some((name, text)) = layers.env.get(settings::STREAM_CHUNK_SIZE) else { return };
-    match size::<4096, { usize::MAX }>(Written::Text(text)) {
+    match size::<4096, { u64::MAX }>(Written::Text(text)) {
         Ok(_) => layers
             .report
             .warnings
@@ -155,8 +157,17 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
     let upstream = upstream(layers, inputs);
     let downstream = downstream(layers);
     let server = server(layers, inputs.processors);
+    let admin_listen = admin_listen(layers, listen);
+    let cache = cache::tiers(layers);
+    let cache_rules = cache::shared(layers, cache.as_ref().map_err(|reported| *reported));
     let fallback = gateway::REGION.row.default;
-    let profiles = profiles::resolve(layers, &credentials, region.as_deref().unwrap_or(fallback));
+    let no_rules = cache::Shared::default();
+    let profiles = profiles::resolve(
+        layers,
+        &credentials,
+        region.as_deref().unwrap_or(fallback),
+        cache_rules.as_ref().unwrap_or(&no_rules),
+    );
 
     let profiles::Resolved { profiles, orphan_sections } = profiles?;
     let config = Config {
@@ -174,9 +185,28 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
         upstream: upstream?,
         downstream: downstream?,
         server: server?,
+        cache: cache?,
+        admin_listen: admin_listen?,
     };
     region?;
+    cache_rules?;
     Ok(Resolved { config, orphan_sections, credentials_file: credentials.path })
+}
+
+fn admin_listen(
+    layers: &mut Layers<'_>,
+    listen: Result<SocketAddr, Reported>,
+) -> Result<Option<SocketAddr>, Reported> {
+    let Some(admin) = layers.read(&gateway::ADMIN_LISTEN)? else { return Ok(None) };
+    // Where `listen` cannot be read, that is a mistake of its own.
+    let Ok(listen) = listen else { return Ok(Some(admin)) };
+    let same_host =
+        admin.ip() == listen.ip() || admin.ip().is_unspecified() || listen.ip().is_unspecified();
+    if same_host && admin.port() == listen.port() && listen.port() != 0 {
+        let message = format!("listen ({listen}) and admin.listen ({admin}) need different ports");
+        return Err(contradiction(layers, &gateway::LISTEN, &gateway::ADMIN_LISTEN, &message));
+    }
+    Ok(Some(admin))
 }
 
 /// The credentials file that was named, which must be readable, or the one AWS's tools would look
@@ -360,7 +390,7 @@ fn downstream(layers: &mut Layers<'_>) -> Result<DownstreamConfig, Reported> {
     let write_timeout = layers.read(&gateway::WRITE_TIMEOUT);
     Ok(DownstreamConfig {
         header_timeout: header_timeout?,
-        header_max_bytes: header_max_bytes?,
+        header_max_bytes: usize::try_from(header_max_bytes?).unwrap_or(usize::MAX),
         keepalive_timeout: keepalive_timeout?,
         write_timeout: write_timeout?,
     })

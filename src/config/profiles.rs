@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::Profiles;
+use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::file::{DEFAULT_PROFILE, PROFILES};
+use crate::config::headers;
 use crate::config::ini::{CredentialsFile, Section};
 use crate::config::layers::{Layers, Reported};
 use crate::config::nearest::nearest;
@@ -31,10 +33,11 @@ pub(super) fn resolve(
     layers: &mut Layers<'_>,
     file: &CredentialsFile,
     region: &str,
+    cache: &cache::Shared,
 ) -> Result<Resolved, Reported> {
     let environment_keys = environment_keys(layers);
     let declared = declared(layers);
-    let mut stores = Stores { layers, file, region, base: None, taken: BTreeSet::new() };
+    let mut stores = Stores { layers, file, region, cache, base: None, taken: BTreeSet::new() };
 
     let default = stores.default_profile(environment_keys);
     let mut named = Vec::new();
@@ -102,6 +105,8 @@ struct Stores<'l, 'a> {
     file: &'l CredentialsFile,
     /// The region of profiles without their own.
     region: &'l str,
+    /// The rules of the cache for all profiles.
+    cache: &'l cache::Shared,
     /// The endpoint of the default profile, if it is not AWS.
     base: Option<Endpoint>,
     /// Sections that a profile of another name uses.
@@ -145,6 +150,19 @@ impl<'a> Stores<'_, 'a> {
         let request_headers = layers.read_in(prefix, &profile::REQUEST_HEADERS, None);
         let upstream_headers = layers.read_in(prefix, &profile::UPSTREAM_HEADERS, None);
         let cache_control = layers.read_in(prefix, &profile::CACHE_CONTROL, None);
+        let forbidden = if let Ok(Some(value)) = &cache_control
+            && let Some(reason) = headers::keeps_from_storing(value)
+        {
+            Some((profile::CACHE_CONTROL.row.path, reason))
+        } else if request_headers.as_ref().is_ok_and(|headers| !headers.is_empty()) {
+            let reason = "passes headers of clients to the store, whose answers may depend on them";
+            Some((profile::REQUEST_HEADERS.row.path, reason))
+        } else {
+            None
+        };
+        let forbidden = forbidden
+            .map(|(key, reason)| Forbidden { key: format!("{}.{key}", prefix.join(".")), reason });
+        let cache = cache::of_profile(layers, prefix, self.cache, forbidden.as_ref());
 
         // A URL that cannot be read must not hide what else is wrong with the profile.
         let url_read = url.as_ref().map(|_| ()).map_err(|reported| *reported);
@@ -191,6 +209,7 @@ impl<'a> Stores<'_, 'a> {
             request_headers: request_headers?,
             upstream_headers: upstream_headers?,
             cache_control: cache_control?,
+            cache: cache?,
         })
     }
 

@@ -1,11 +1,14 @@
-//! Readers of values with rules of their own: prefixes, log levels, media types, origins and bucket
-//! patterns.
+//! Readers of values with rules of their own: prefixes, log levels, media types, origins, patterns of
+//! buckets and keys, and the memory of the cache.
+
+use std::net::SocketAddr;
 
 use log::LevelFilter;
+use serde_yaml::Value;
 use wildmatch::WildMatch;
 
-use crate::config::LogFormat;
-use crate::config::value::{Written, list, map, optional, text};
+use crate::config::value::{Written, address, list, map, optional, size, size_text, text};
+use crate::config::{CacheMemory, LogFormat};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::profile::ContentTypeFrom;
 
@@ -193,6 +196,48 @@ pub(super) fn buckets(written: Written<'_>) -> Result<Option<Vec<WildMatch>>, St
     }
 }
 
+/// `auto`, 0, or a number of bytes from `MIN` to `MAX`.
+pub(super) fn cache_memory<const MIN: u64, const MAX: u64>(
+    written: Written<'_>,
+) -> Result<CacheMemory, String> {
+    if text(written).is_ok_and(|text| text.trim() == "auto") {
+        return Ok(CacheMemory::Auto);
+    }
+    match size::<0, MAX>(written) {
+        Ok(bytes) if bytes == 0 || bytes >= MIN => Ok(CacheMemory::Bytes(bytes)),
+        _ => {
+            let (min, max) = (size_text(MIN), size_text(MAX));
+            Err(format!("must be auto, 0, or a size such as 256MiB, from {min} to {max}"))
+        }
+    }
+}
+
+/// The address of a listener, or `off`.
+pub(super) fn optional_address(written: Written<'_>) -> Result<Option<SocketAddr>, String> {
+    match text(written).as_deref() {
+        Ok("" | "off") => Ok(None),
+        _ => address(written).map(Some).map_err(|message| format!("{message}, or off")),
+    }
+}
+
+/// The number of patterns in a list, whose fields are read one by one.
+pub(super) fn patterns(written: Written<'_>) -> Result<usize, String> {
+    match written {
+        Written::Yaml(Value::Sequence(patterns)) => Ok(patterns.len()),
+        _ => Err("must be a list, such as [{match: \"*/Norder*/*\", ttl: 1h}]".to_owned()),
+    }
+}
+
+/// A pattern of keys, or nothing.
+pub(super) fn key_pattern(written: Written<'_>) -> Result<Option<WildMatch>, String> {
+    match optional(written, text)? {
+        Some(pattern) if pattern.is_empty() => {
+            Err("must be a pattern of keys, such as */Norder*/*".to_owned())
+        }
+        pattern => Ok(pattern.as_deref().map(WildMatch::new)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +311,38 @@ mod tests {
         assert!(patterns[0].matches("rubin-hips") && !patterns[0].matches("x-rubin-hips"));
         for bad in [&[][..], &[""], &["a/b"], &["a@b"], &["a b"]] {
             assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_memory_of_the_cache_is_auto_none_or_enough() {
+        let read = |text| cache_memory::<{ 1 << 20 }, { 1 << 50 }>(Written::Text(text));
+        for (text, expected) in [
+            ("auto", CacheMemory::Auto),
+            ("0", CacheMemory::Bytes(0)),
+            ("0MiB", CacheMemory::Bytes(0)),
+            ("256MiB", CacheMemory::Bytes(256 << 20)),
+            ("256Mi", CacheMemory::Bytes(256 << 20)),
+            ("1048576", CacheMemory::Bytes(1 << 20)),
+        ] {
+            assert_eq!(read(text), Ok(expected), "{text}");
+        }
+        for text in ["", "off", "Auto", "256", "1023KiB", "2000TiB", "-1", "40%"] {
+            let message = "must be auto, 0, or a size such as 256MiB, from 1MiB to 1024TiB";
+            assert_eq!(read(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_admin_listener_can_be_off() {
+        for text in ["off", ""] {
+            assert_eq!(optional_address(Written::Text(text)), Ok(None));
+        }
+        let yaml: Value = serde_yaml::from_str("off").expect("valid YAML");
+        assert_eq!(optional_address(Written::Yaml(&yaml)), Ok(None));
+        assert!(optional_address(Written::Text("[::1]:9090")).is_ok_and(|found| found.is_some()));
+        for text in ["9090", "localhost:9090", "no"] {
+            assert!(optional_address(Written::Text(text)).is_err(), "{text}");
         }
     }
 

@@ -2,11 +2,14 @@
 //! `s3proxy config`, the suggestions for unknown keys and the tests of the documentation all go
 //! through it.
 
+pub(super) mod cache;
 pub(super) mod gateway;
 pub(super) mod profile;
 
 use crate::config::value::Read;
 
+pub use cache::PATTERN;
+pub use cache::rule::ALL as RULE;
 pub use gateway::ALL as GLOBAL;
 pub use profile::ALL as PROFILE;
 
@@ -53,7 +56,8 @@ impl<T> Setting<T> {
         Self { row: Row { path, variable, default, meaning }, read, shown: Shown::Whole }
     }
 
-    const fn shown(mut self, shown: Shown) -> Self {
+    /// The same setting, shown otherwise.
+    pub(super) const fn shown(mut self, shown: Shown) -> Self {
         self.shown = shown;
         self
     }
@@ -117,7 +121,7 @@ mod tests {
 
     #[test]
     fn every_meaning_is_a_sentence() {
-        for row in GLOBAL.iter().chain(PROFILE) {
+        for row in GLOBAL.iter().chain(PROFILE).chain(RULE).chain(PATTERN) {
             assert!(row.meaning.ends_with('.'), "{}", row.path);
         }
     }

@@ -97,6 +97,11 @@ pub(super) fn boolean(written: Written<'_>) -> Result<bool, String> {
     value.ok_or_else(|| "must be true or false".to_owned())
 }
 
+/// `true` or `false`, or nothing.
+pub(super) fn optional_boolean(written: Written<'_>) -> Result<Option<bool>, String> {
+    optional(written, boolean)
+}
+
 /// A whole number from `MIN` to `MAX`.
 pub(super) fn count<const MIN: usize, const MAX: usize>(
     written: Written<'_>,
@@ -116,27 +121,50 @@ pub(super) fn optional_count<const MIN: usize, const MAX: usize>(
 }
 
 /// A number of bytes from `MIN` to `MAX`: `32KiB`, `16MiB`, `1GiB`, or a bare number.
-pub(super) fn size<const MIN: usize, const MAX: usize>(
-    written: Written<'_>,
-) -> Result<usize, String> {
+pub(super) fn size<const MIN: u64, const MAX: u64>(written: Written<'_>) -> Result<u64, String> {
     written
         .scalar()
         .and_then(|text| parse_size(&text))
         .filter(|bytes| (MIN..=MAX).contains(bytes))
-        .ok_or_else(|| format!("must be a size such as 32KiB, from {MIN} to {MAX} bytes"))
+        .ok_or_else(|| {
+            format!("must be a size such as 32KiB, from {} to {}", size_text(MIN), size_text(MAX))
+        })
 }
 
-fn parse_size(text: &str) -> Option<usize> {
+/// A number of bytes from `MIN` to `MAX`, or nothing.
+pub(super) fn optional_size<const MIN: u64, const MAX: u64>(
+    written: Written<'_>,
+) -> Result<Option<u64>, String> {
+    optional(written, size::<MIN, MAX>)
+}
+
+/// Kubernetes' spelling (`Mi`) counts as `MiB`; `MB` is the decimal million.
+fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor: usize = match unit.trim_start() {
+    let factor: u64 = match unit.trim_start() {
         "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
+        "KiB" | "Ki" => 1 << 10,
+        "MiB" | "Mi" => 1 << 20,
+        "GiB" | "Gi" => 1 << 30,
+        "TiB" | "Ti" => 1 << 40,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         _ => return None,
     };
-    number.parse::<usize>().ok()?.checked_mul(factor)
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A number of bytes in the largest binary unit that says it whole.
+pub(super) fn size_text(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = |shift: u32| bytes != 0 && bytes.is_multiple_of(1 << shift);
+    match UNITS.into_iter().find(|(_, shift)| whole(*shift)) {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// A time from `MIN` to `MAX` milliseconds: `500ms`, `5s`, `1m30s`, `2h`, or bare seconds.
@@ -149,6 +177,13 @@ pub(super) fn duration<const MIN: u64, const MAX: u64>(
         .and_then(|text| parse_duration(&text))
         .filter(|time| (min..=max).contains(time))
         .ok_or_else(|| format!("must be a time such as 5s or 1m30s, from {min:?} to {max:?}"))
+}
+
+/// A time from `MIN` to `MAX` milliseconds, or nothing.
+pub(super) fn optional_duration<const MIN: u64, const MAX: u64>(
+    written: Written<'_>,
+) -> Result<Option<Duration>, String> {
+    optional(written, duration::<MIN, MAX>)
 }
 
 /// Whole seconds that HTTP can say (RFC 9111, section 1.2.2): at most 2^31.
@@ -309,13 +344,29 @@ mod tests {
             ("32KiB", 32_768),
             ("32 KiB", 32_768),
             ("1MiB", 1 << 20),
+            ("512Mi", 512 << 20),
+            ("1Gi", 1 << 30),
+            ("2TiB", 2 << 40),
+            ("4KB", 4000),
+            ("4kB", 4000),
+            ("3GB", 3_000_000_000),
         ] {
-            assert_eq!(size::<0, { 1 << 40 }>(Written::Text(text)), Ok(bytes), "{text}");
-            assert_eq!(size::<0, { 1 << 40 }>(Written::Yaml(&yaml(text))), Ok(bytes), "{text}");
+            assert_eq!(size::<0, { 1 << 50 }>(Written::Text(text)), Ok(bytes), "{text}");
+            assert_eq!(size::<0, { 1 << 50 }>(Written::Yaml(&yaml(text))), Ok(bytes), "{text}");
         }
-        for text in ["", "KiB", "-1", "1kb", "1KB", "1.5MiB", "99999999999999GiB"] {
+        for text in ["", "KiB", "-1", "1kb", "1K", "1mib", "1.5MiB", "99999999999999GiB"] {
             assert!(size::<0, { 1 << 40 }>(Written::Text(text)).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_size_out_of_range_names_the_range() {
+        assert_eq!(
+            size::<4096, { 3 << 29 }>(Written::Text("1")),
+            Err("must be a size such as 32KiB, from 4KiB to 1536MiB".to_owned())
+        );
+        assert_eq!(size_text(0), "0 bytes");
+        assert_eq!(size_text(1025), "1025 bytes");
     }
 
     #[test]

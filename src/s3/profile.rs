@@ -4,6 +4,7 @@
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
+use crate::cache::rules::CacheRules;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::secret::Secret;
 
@@ -30,6 +31,8 @@ pub struct Profile {
     pub upstream_headers: Vec<(HeaderName, Secret)>,
     /// `Cache-Control` for this profile's objects, in place of the global rule.
     pub cache_control: Option<HeaderValue>,
+    /// What of this profile's objects is kept, and for how long.
+    pub cache: CacheRules,
 }
 
 impl Profile {

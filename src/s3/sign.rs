@@ -247,6 +247,7 @@ fn canonical_value(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::rules::CacheRules;
     use crate::s3::endpoint::{Addressing, Endpoint};
     use crate::s3::profile::{ContentTypeFrom, CredentialSource, Keys};
     use proptest::prelude::*;
@@ -276,6 +277,7 @@ mod tests {
                 })
                 .collect(),
             cache_control: None,
+            cache: CacheRules::default(),
         }
     }
 

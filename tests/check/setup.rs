@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use s3proxy::cache::rules::CacheRules;
 use s3proxy::check::report::{Report, State, Step};
 use s3proxy::check::{check_all, check_object};
 use s3proxy::config::{
-    Config, DownstreamConfig, LogConfig, LogFormat, Profiles, ServerConfig, UpstreamConfig,
+    CacheConfig, CacheMemory, Config, DownstreamConfig, LogConfig, LogFormat, Profiles,
+    ServerConfig, UpstreamConfig,
 };
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
@@ -51,6 +53,7 @@ pub(crate) fn hips(endpoint: &str) -> Profile {
             Secret::new(SSE_KEY.to_owned()),
         )],
         cache_control: None,
+        cache: CacheRules::default(),
     }
 }
 
@@ -100,6 +103,8 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             grace_period: Duration::ZERO,
             upgrade_sock: "/nonexistent/s3proxy.sock".into(),
         },
+        cache: CacheConfig { memory: CacheMemory::Bytes(0), disk: None, background_refreshes: 1 },
+        admin_listen: None,
     }
 }
 

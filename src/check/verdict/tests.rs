@@ -1,6 +1,7 @@
 //! Tables of answers and the verdicts on them.
 
 use super::*;
+use crate::cache::rules::CacheRules;
 use crate::check::report::State;
 use crate::s3::endpoint::Addressing;
 use crate::s3::profile::{ContentTypeFrom, Keys};
@@ -32,6 +33,7 @@ fn signed() -> Profile {
         request_headers: Vec::new(),
         upstream_headers: Vec::new(),
         cache_control: None,
+        cache: CacheRules::default(),
     }
 }
 

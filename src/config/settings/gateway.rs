@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::settings::{Row, Setting};
+use crate::config::settings::{Row, Setting, cache};
 use crate::config::{LogFormat, rules, value};
 
-const HOUR: u64 = 3_600_000;
+pub(super) const HOUR: u64 = 3_600_000;
 
 pub(in crate::config) const LISTEN: Setting<SocketAddr> = Setting::new(
     "listen",
@@ -17,6 +17,14 @@ pub(in crate::config) const LISTEN: Setting<SocketAddr> = Setting::new(
     "0.0.0.0:8080",
     value::address,
     "The address and port to accept requests on.",
+);
+
+pub(in crate::config) const ADMIN_LISTEN: Setting<Option<SocketAddr>> = Setting::new(
+    "admin.listen",
+    "S3PROXY_ADMIN_LISTEN",
+    "127.0.0.1:9090",
+    rules::optional_address,
+    "The address and port for operators, who may purge the cache there; `off` for none.",
 );
 
 pub(in crate::config) const NAME: Setting<String> = Setting::new(
@@ -255,7 +263,7 @@ pub(in crate::config) const HEADER_TIMEOUT: Setting<Duration> = Setting::new(
     "From the first byte of a client's request to the end of its headers.",
 );
 
-pub(in crate::config) const HEADER_MAX_BYTES: Setting<usize> = Setting::new(
+pub(in crate::config) const HEADER_MAX_BYTES: Setting<u64> = Setting::new(
     "downstream.header_max_bytes",
     "S3PROXY_DOWNSTREAM_HEADER_MAX_BYTES",
     "32KiB",
@@ -351,4 +359,17 @@ pub const ALL: &[Row] = &[
     LAME_DUCK.row,
     GRACE_PERIOD.row,
     UPGRADE_SOCK.row,
+    ADMIN_LISTEN.row,
+    cache::MEMORY.row,
+    cache::DISK_PATH.row,
+    cache::DISK_SIZE.row,
+    cache::BACKGROUND_REFRESHES.row,
+    cache::STORE.row,
+    cache::TTL.row,
+    cache::NEGATIVE_TTL.row,
+    cache::STALE_WHILE_REVALIDATE.row,
+    cache::STALE_IF_ERROR.row,
+    cache::MAX_OBJECT.row,
+    cache::CLIENT_NO_CACHE.row,
+    cache::PATTERNS.row,
 ];

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
 use crate::config::endpoint_url::{EndpointUrl, endpoint_url};
-use crate::config::settings::{Row, Setting, Shown};
+use crate::config::settings::{Row, Setting, Shown, cache};
 use crate::config::{headers, rules, value};
 use crate::s3::endpoint::Addressing;
 use crate::s3::profile::ContentTypeFrom;
@@ -127,4 +127,5 @@ pub const ALL: &[Row] = &[
     REQUEST_HEADERS.row,
     UPSTREAM_HEADERS.row,
     CACHE_CONTROL.row,
+    cache::PATTERNS.row,
 ];

@@ -1,0 +1,202 @@
+//! The settings of the cache: those of the whole gateway, and the fields of a rule, which a profile
+//! and a pattern may say otherwise.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use crate::config::settings::gateway::HOUR;
+use crate::config::settings::{Row, Setting, Shown};
+use crate::config::{CacheMemory, rules, value};
+
+/// The longest time anything is kept: RFC 9111 knows none, HTTP/1.1 once asked for no more.
+const YEAR: u64 = 365 * 24 * HOUR;
+/// The least that a tier is worth having with, and more than there is.
+const SMALLEST_MEMORY: u64 = 1 << 20;
+const SMALLEST_DISK: u64 = 64 << 20;
+const LARGEST: u64 = 1 << 50;
+
+pub(in crate::config) const MEMORY: Setting<CacheMemory> = Setting::new(
+    "cache.memory",
+    "S3PROXY_CACHE_MEMORY",
+    "auto",
+    rules::cache_memory::<SMALLEST_MEMORY, LARGEST>,
+    "Memory for objects. `auto` is 40 % of the memory limit of the cgroup, or 256MiB without one; \
+     `0` turns caching off, the disk included.",
+);
+
+pub(in crate::config) const DISK_PATH: Setting<Option<PathBuf>> = Setting::new(
+    "cache.disk.path",
+    "S3PROXY_CACHE_DISK_PATH",
+    "null",
+    value::optional_path,
+    "A folder for objects that no longer fit into memory. Unset: nothing is kept on disk.",
+);
+
+pub(in crate::config) const DISK_SIZE: Setting<u64> = Setting::new(
+    "cache.disk.size",
+    "S3PROXY_CACHE_DISK_SIZE",
+    "10GiB",
+    value::size::<SMALLEST_DISK, LARGEST>,
+    "How much of the disk that folder may take, from 64MiB.",
+);
+
+pub(in crate::config) const BACKGROUND_REFRESHES: Setting<usize> = Setting::new(
+    "cache.background_refreshes",
+    "S3PROXY_CACHE_BACKGROUND_REFRESHES",
+    "64",
+    value::count::<1, 10_000>,
+    "How many stale objects may be asked for again in the background at once.",
+);
+
+pub(in crate::config) const STORE: Setting<bool> = Setting::new(
+    "cache.store",
+    "S3PROXY_CACHE_STORE",
+    "true",
+    value::boolean,
+    "Keep objects. Off, every request goes to the store.",
+);
+
+pub(in crate::config) const TTL: Setting<Duration> = Setting::new(
+    "cache.ttl",
+    "S3PROXY_CACHE_TTL",
+    "5m",
+    value::duration::<0, YEAR>,
+    "How long an object is served without asking the store, unless the object's own \
+     `Cache-Control` or `Expires` says so.",
+);
+
+pub(in crate::config) const NEGATIVE_TTL: Setting<Duration> = Setting::new(
+    "cache.negative_ttl",
+    "S3PROXY_CACHE_NEGATIVE_TTL",
+    "1m",
+    value::duration::<0, YEAR>,
+    "How long a missing object is taken for missing without asking; `0` asks each time.",
+);
+
+pub(in crate::config) const STALE_WHILE_REVALIDATE: Setting<Duration> = Setting::new(
+    "cache.stale_while_revalidate",
+    "S3PROXY_CACHE_STALE_WHILE_REVALIDATE",
+    "5m",
+    value::duration::<0, YEAR>,
+    "How long after its freshness an object is still served at once, while the store is asked in \
+     the background; `0` has the client wait for the store.",
+);
+
+pub(in crate::config) const STALE_IF_ERROR: Setting<Duration> = Setting::new(
+    "cache.stale_if_error",
+    "S3PROXY_CACHE_STALE_IF_ERROR",
+    "1d",
+    value::duration::<0, YEAR>,
+    "How long after its freshness an object is still served when the store fails.",
+);
+
+pub(in crate::config) const MAX_OBJECT: Setting<u64> = Setting::new(
+    "cache.max_object",
+    "S3PROXY_CACHE_MAX_OBJECT",
+    "16MiB",
+    value::size::<0, LARGEST>,
+    "The largest object that is kept; larger ones are passed on.",
+);
+
+pub(in crate::config) const CLIENT_NO_CACHE: Setting<bool> = Setting::new(
+    "cache.client_no_cache",
+    "S3PROXY_CACHE_CLIENT_NO_CACHE",
+    "false",
+    value::boolean,
+    "Let a client's `Cache-Control: no-cache` have the store asked again.",
+);
+
+/// How many patterns there are; each is read by the settings below.
+pub(in crate::config) const PATTERNS: Setting<usize> = Setting::new(
+    "cache.patterns",
+    "",
+    "[]",
+    rules::patterns,
+    "Rules for keys, see [patterns](#patterns).",
+);
+
+pub(in crate::config) const MATCH: Setting<Option<WildMatch>> = Setting::new(
+    "match",
+    "",
+    "null",
+    rules::key_pattern,
+    "The keys it is for, with `*` (also across `/`) and `?` as wildcards. Needed.",
+)
+.shown(Shown::Elsewhere);
+
+/// The fields of a rule in a profile's `cache` or in a pattern. What is not said there is as around it.
+pub(in crate::config) mod rule {
+    use super::*;
+
+    pub(in crate::config) const STORE: Setting<Option<bool>> = Setting::new(
+        "store",
+        "",
+        "null",
+        value::optional_boolean,
+        "In place of the global `cache.store`.",
+    );
+
+    pub(in crate::config) const TTL: Setting<Option<Duration>> = Setting::new(
+        "ttl",
+        "",
+        "null",
+        value::optional_duration::<0, YEAR>,
+        "In place of the global `cache.ttl`.",
+    );
+
+    pub(in crate::config) const NEGATIVE_TTL: Setting<Option<Duration>> = Setting::new(
+        "negative_ttl",
+        "",
+        "null",
+        value::optional_duration::<0, YEAR>,
+        "In place of the global `cache.negative_ttl`.",
+    );
+
+    pub(in crate::config) const STALE_WHILE_REVALIDATE: Setting<Option<Duration>> = Setting::new(
+        "stale_while_revalidate",
+        "",
+        "null",
+        value::optional_duration::<0, YEAR>,
+        "In place of the global `cache.stale_while_revalidate`.",
+    );
+
+    pub(in crate::config) const STALE_IF_ERROR: Setting<Option<Duration>> = Setting::new(
+        "stale_if_error",
+        "",
+        "null",
+        value::optional_duration::<0, YEAR>,
+        "In place of the global `cache.stale_if_error`.",
+    );
+
+    pub(in crate::config) const MAX_OBJECT: Setting<Option<u64>> = Setting::new(
+        "max_object",
+        "",
+        "null",
+        value::optional_size::<0, LARGEST>,
+        "In place of the global `cache.max_object`.",
+    );
+
+    pub(in crate::config) const CLIENT_NO_CACHE: Setting<Option<bool>> = Setting::new(
+        "client_no_cache",
+        "",
+        "null",
+        value::optional_boolean,
+        "In place of the global `cache.client_no_cache`.",
+    );
+
+    /// The fields of a rule; their paths are within `cache` of a profile, or within a pattern.
+    pub const ALL: &[Row] = &[
+        STORE.row,
+        TTL.row,
+        NEGATIVE_TTL.row,
+        STALE_WHILE_REVALIDATE.row,
+        STALE_IF_ERROR.row,
+        MAX_OBJECT.row,
+        CLIENT_NO_CACHE.row,
+    ];
+}
+
+/// What a pattern has besides the fields of a rule.
+pub const PATTERN: &[Row] = &[MATCH.row];
