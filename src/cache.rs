@@ -15,8 +15,8 @@ pub mod freshness;
 pub mod key;
 pub mod memory;
 pub mod memory_limit;
-mod purging;
 pub mod purges;
+mod purging;
 pub mod rules;
 pub mod statistics;
 pub mod status;
@@ -66,7 +66,10 @@ pub struct Cache {
 enum Verdict {
     Serve(Found),
     /// The store has to be asked; it may confirm what is kept.
-    Ask { kept: Option<Arc<Entry>>, why: Why },
+    Ask {
+        kept: Option<Arc<Entry>>,
+        why: Why,
+    },
 }
 
 impl Cache {
@@ -133,8 +136,7 @@ impl Cache {
                 (news && is_fresh(&entry, now())).then_some(entry)
             };
             let usable = |began| !self.purges.cover(wanted.key.as_bytes(), began);
-            let part =
-                self.flights.join(&wanted.key, now(), |flight| usable(flight.began), newer);
+            let part = self.flights.join(&wanted.key, now(), |flight| usable(flight.began), newer);
             let (flight, follows) = match part {
                 Err(entry) => {
                     anew = false;
@@ -250,7 +252,11 @@ impl Cache {
                     collapsed,
                 };
                 let what = What::Object { source, freshness };
-                return Settled::Found(Found { what, status, report: (!collapsed).then_some(report) });
+                return Settled::Found(Found {
+                    what,
+                    status,
+                    report: (!collapsed).then_some(report),
+                });
             }
             Some(Landed::Refused { refusal, stored_for, report }) => {
                 self.count_fetch(collapsed);
@@ -263,7 +269,11 @@ impl Cache {
                     self.statistics.stale_served.count();
                     let ttl = old.freshness.ttl(now);
                     let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
-                    return Settled::Found(Found { what: self.object(object, old), status, report });
+                    return Settled::Found(Found {
+                        what: self.object(object, old),
+                        status,
+                        report,
+                    });
                 }
                 let status = CacheStatus::Forwarded {
                     why,

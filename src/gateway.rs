@@ -9,8 +9,7 @@ use bytes::Bytes;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::proxy::range_filter::RangeType;
-use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
@@ -228,7 +227,8 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<ForcedFreshness>> {
         let client = session.req_header();
         if let Some(object) = ctx.object.as_mut()
-            && let Some(What::Object { source, freshness }) = object.found().map(|found| &found.what)
+            && let Some(What::Object { source, freshness }) =
+                object.found().map(|found| &found.what)
         {
             object.serving = serving(
                 &client.method,

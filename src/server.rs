@@ -17,10 +17,14 @@ use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
-use crate::config::Config;
+use crate::cache::Cache;
+use crate::cache::memory_limit::{auto_budget, cgroup_limit};
+use crate::config::{CacheMemory, Config};
 use crate::connection::GuardedProxy;
+use crate::fetch::Fetcher;
 use crate::gateway::Gateway;
 use crate::lifecycle::Lifecycle;
+use crate::object_head::ObjectHeads;
 use crate::pages::VERSION;
 use crate::server::shutdown::LameDuck;
 use crate::upstream::Stores;
@@ -54,7 +58,10 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
     }
     let stores = Arc::new(Stores::new(&config.profiles));
     let server_conf = pingora_conf(config);
-    let gateway = Gateway::new(config, Arc::clone(&stores), Arc::clone(&lifecycle));
+    let heads = Arc::new(ObjectHeads::new(config));
+    let cache = cache(config, &heads);
+    let gateway =
+        Gateway::new(config, Arc::clone(&stores), cache.clone(), heads, Arc::clone(&lifecycle));
     let opt = Opt { upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(opt, server_conf);
     server.bootstrap();
@@ -77,6 +84,18 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
     run_to_the_end(server, signals, &lifecycle, ended, &end);
     info!("s3proxy ends");
     Ok(())
+}
+
+/// The cache, unless it is off.
+fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
+    let memory = match config.cache.memory {
+        CacheMemory::Bytes(0) => return None,
+        CacheMemory::Bytes(bytes) => bytes,
+        CacheMemory::Auto => auto_budget(cgroup_limit()),
+    };
+    let fetcher = Fetcher::new(&config.upstream);
+    info!("the cache holds up to {memory} bytes in memory");
+    Some(Cache::new(memory, &config.cache, fetcher, Arc::clone(heads)))
 }
 
 /// Whether the address can be bound: where it cannot, Pingora would panic on a thread of its own.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
-};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -14,7 +12,7 @@ use crate::answer::is_object_header;
 use crate::cache::body::Body;
 use crate::cache::disk::Record;
 use crate::cache::entry::{Content, Entry, Object, head_weight};
-use crate::cache::fill::Fill;
+use crate::cache::fill::{Cut, Fill};
 use crate::cache::flights::Landing;
 use crate::cache::found::{Filling, Source};
 use crate::cache::freshness::Freshness;
@@ -35,11 +33,21 @@ pub(super) enum Landed {
     OnDisk(Arc<Entry>),
     /// It is not kept, and nobody who needs all of it has asked.
     NotKept,
-    Object { source: Source, freshness: Freshness, report: Arc<Report> },
+    Object {
+        source: Source,
+        freshness: Freshness,
+        report: Arc<Report>,
+    },
     /// `stored_for`: seconds for which the answer is kept.
-    Refused { refusal: Refusal, stored_for: Option<i64>, report: Arc<Report> },
+    Refused {
+        refusal: Refusal,
+        stored_for: Option<i64>,
+        report: Arc<Report>,
+    },
     /// The object is not for the cache.
-    Pass { report: Arc<Report> },
+    Pass {
+        report: Arc<Report>,
+    },
 }
 
 impl Cache {
@@ -92,7 +100,7 @@ impl Cache {
             (Err(refusal), _) => {
                 let mut stored_for = None;
                 if refusal == Refusal::ObjectNotFound {
-                    stored_for = self.note_missing(wanted, asked);
+                    stored_for = self.note_missing(wanted, asked, landing);
                 }
                 landing.make_known(Landed::Refused { refusal, stored_for, report });
             }
@@ -100,32 +108,47 @@ impl Cache {
     }
 
     /// The store has no such object; remembered for as long as the rule says.
-    fn note_missing(&self, wanted: &Wanted, asked: SystemTime) -> Option<i64> {
+    fn note_missing(
+        &self,
+        wanted: &Wanted,
+        asked: SystemTime,
+        landing: &Landing<Landed>,
+    ) -> Option<i64> {
         if let Some(disk) = &self.disk {
             disk.remove(&wanted.key);
         }
         let lifetime = wanted.rule.negative_ttl;
         if lifetime.is_zero() {
-            self.memory.remove(wanted.key.as_bytes());
+            landing.keep(|| {
+                self.memory.remove(wanted.key.as_bytes());
+            });
             return None;
         }
         let freshness = Freshness::for_a_while(now(), lifetime);
-        self.keep(wanted, asked, freshness, Content::Missing);
-        Some(freshness.ttl(now()))
+        let kept = self.keep(wanted, asked, freshness, Content::Missing, landing);
+        kept.then(|| freshness.ttl(now()))
     }
 
     /// The object is not for the cache: it is remembered that it is to pass.
-    fn let_pass(&self, wanted: &Wanted, asked: SystemTime) {
+    fn let_pass(&self, wanted: &Wanted, asked: SystemTime, landing: &Landing<Landed>) {
         if let Some(disk) = &self.disk {
             disk.remove(&wanted.key);
         }
         let lifetime = wanted.rule.ttl.max(PASS_AT_LEAST);
-        self.keep(wanted, asked, Freshness::for_a_while(now(), lifetime), Content::Pass);
+        let freshness = Freshness::for_a_while(now(), lifetime);
+        self.keep(wanted, asked, freshness, Content::Pass, landing);
     }
 
-    fn keep(&self, wanted: &Wanted, asked: SystemTime, freshness: Freshness, content: Content) {
-        let key = wanted.key.clone();
-        self.memory.insert(Arc::new(Entry { key, asked, freshness, content }));
+    fn keep(
+        &self,
+        wanted: &Wanted,
+        asked: SystemTime,
+        freshness: Freshness,
+        content: Content,
+        landing: &Landing<Landed>,
+    ) -> bool {
+        let entry = Arc::new(Entry { key: wanted.key.clone(), asked, freshness, content });
+        landing.keep(|| self.memory.insert(entry))
     }
 
     /// The store has confirmed what is kept: a 304 brings it a new lifetime (RFC 9111, section 4.3.4).
@@ -152,12 +175,13 @@ impl Cache {
         let freshness = Freshness::of_object(&said, &wanted.rule, now);
         match freshness {
             Some(freshness) => {
-                self.keep(wanted, asked, freshness, Content::Object(Arc::clone(object)));
-                if let Some(disk) = &self.disk {
+                let content = Content::Object(Arc::clone(object));
+                let kept = self.keep(wanted, asked, freshness, content, landing);
+                if let (true, Some(disk)) = (kept, &self.disk) {
                     disk.refresh(&wanted.key, freshness);
                 }
             }
-            None => self.let_pass(wanted, asked),
+            None => self.let_pass(wanted, asked, landing),
         }
         let source = Source::Kept(Arc::clone(object));
         let freshness = freshness.unwrap_or(entry.freshness);
@@ -178,7 +202,7 @@ impl Cache {
         let freshness = Freshness::of_object(headers, &wanted.rule, now());
         let length = length(headers).filter(|length| *length <= wanted.rule.max_object);
         let (Some(freshness), Some(length)) = (freshness, length) else {
-            self.let_pass(wanted, asked);
+            self.let_pass(wanted, asked, landing);
             return landing.make_known(Landed::Pass { report });
         };
         let head = match self.heads.kept_head(headers, profile, wanted.content_type.as_ref()) {
@@ -198,19 +222,17 @@ impl Cache {
         landing.make_known(Landed::Object { source, freshness, report });
         let fill = &filling.fill;
         loop {
-            match body.next().await {
-                Ok(Some(bytes)) if fill.push(bytes).is_ok() => {}
+            let pushed = match body.next().await {
+                Ok(Some(bytes)) => fill.push(bytes),
                 Ok(None) => break,
-                Ok(Some(_)) | Err(_) => {
-                    self.statistics.cut_fills.count();
-                    return fill.fail();
-                }
+                Err(_) => Err(Cut),
+            };
+            if pushed.is_err() {
+                self.statistics.cut_fills.count();
+                return fill.fail();
             }
         }
         let Ok(whole) = fill.complete() else { return self.statistics.cut_fills.count() };
-        if self.purges.cover(wanted.key.as_bytes(), asked) {
-            return;
-        }
         let pieces: Vec<Bytes> = whole.pieces().to_vec();
         let object = Object {
             head: filling.head.clone(),
@@ -218,8 +240,8 @@ impl Cache {
             body: whole,
             held,
         };
-        self.keep(wanted, asked, freshness, Content::Object(Arc::new(object)));
-        if let Some(disk) = &self.disk {
+        let kept = self.keep(wanted, asked, freshness, Content::Object(Arc::new(object)), landing);
+        if let (true, Some(disk)) = (kept, &self.disk) {
             let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
             disk.put(Record { key, asked, freshness, headers, body: pieces });
         }

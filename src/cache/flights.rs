@@ -88,9 +88,7 @@ impl<T: Clone> Flights<T> {
     ) -> Result<Part<T>, K> {
         let mut shard = self.shard(key);
         match shard.entry(key.clone()) {
-            Slot::Occupied(slot) if usable(slot.get()) => {
-                return Ok(Part::Follow(Arc::clone(slot.get())));
-            }
+            Slot::Occupied(slot) if usable(slot.get()) => Ok(Part::Follow(Arc::clone(slot.get()))),
             slot => {
                 if let Some(kept) = kept() {
                     return Err(kept);
@@ -145,6 +143,21 @@ impl<T: Clone> Landing<T> {
         &self.flight
     }
 
+    /// Lets `keep` keep what the fetch has brought, unless another one has taken its place after a
+    /// purge. Returns whether it was kept.
+    pub fn keep(&self, keep: impl FnOnce()) -> bool {
+        let shard = self.flights.shard(&self.key);
+        let current = self.is_current(&shard);
+        if current {
+            keep();
+        }
+        current
+    }
+
+    fn is_current(&self, shard: &Map<T>) -> bool {
+        shard.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+    }
+
     /// Tells everybody who takes part what has become of it; only the first word counts.
     pub fn make_known(&self, outcome: T) {
         self.end_unknown(Outcome::Known(outcome));
@@ -164,8 +177,7 @@ impl<T: Clone> Landing<T> {
 impl<T: Clone> Drop for Landing<T> {
     fn drop(&mut self) {
         let mut shard = self.flights.shard(&self.key);
-        // Another one may have begun since, when this one was not usable any more.
-        if shard.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+        if self.is_current(&shard) {
             shard.remove(&self.key);
         }
         drop(shard);

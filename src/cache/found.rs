@@ -25,7 +25,10 @@ pub struct Found {
 /// What there is for a request.
 #[derive(Debug, Clone)]
 pub enum What {
-    Object { source: Source, freshness: Freshness },
+    Object {
+        source: Source,
+        freshness: Freshness,
+    },
     /// There is no object, and this is why.
     Refused(Refusal),
     /// The cache has no part in it: the store has to be asked for this request alone.

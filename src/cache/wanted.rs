@@ -69,9 +69,9 @@ impl Wanted {
 fn asks_anew(headers: &HeaderMap) -> bool {
     match CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers) {
         Some(control) => control.no_cache() || control.max_age().ok().flatten() == Some(0),
-        None => headers.get(PRAGMA).is_some_and(|pragma| {
-            pragma.as_bytes().eq_ignore_ascii_case(b"no-cache")
-        }),
+        None => headers
+            .get(PRAGMA)
+            .is_some_and(|pragma| pragma.as_bytes().eq_ignore_ascii_case(b"no-cache")),
     }
 }
 

@@ -15,7 +15,7 @@ use pingora::cache::storage::{
 use pingora::cache::trace::SpanHandle;
 use pingora::cache::{CacheKey, CacheMeta};
 use pingora::http::ResponseHeader;
-use pingora::proxy::range_filter::{MultiRangeInfo, RangeType};
+use pingora::proxy::{MultiRangeInfo, RangeType};
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::Cache;

@@ -132,11 +132,7 @@ impl ObjectRequest {
 
     /// A request that no store was asked yet.
     #[must_use]
-    pub fn new(
-        wanted: Wanted,
-        client: &Client<'_>,
-        now: Instant,
-    ) -> Self {
+    pub fn new(wanted: Wanted, client: &Client<'_>, now: Instant) -> Self {
         let conditions = upstream_conditions(client.method, client.headers);
         let upstream = UpstreamState {
             ask: Ask::first(client.method, client.headers, &conditions),

@@ -25,7 +25,12 @@ impl Gateway {
         let none = UpstreamConditions::default();
         let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
         let method = ask.method(&client.method);
-        let mut head = match signed_request(&object.wanted.store, &object.wanted.target, &method, conditions) {
+        let mut head = match signed_request(
+            &object.wanted.store,
+            &object.wanted.target,
+            &method,
+            conditions,
+        ) {
             Ok(head) => head,
             Err(refusal) => {
                 ctx.refusal = Some(refusal);

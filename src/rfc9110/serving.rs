@@ -57,7 +57,8 @@ pub fn serving(
         RangeRequest::Single(range) => vec![range],
         RangeRequest::Many(ranges) => ranges,
     };
-    if conditional && !if_range_holds(client, &validators, Some(date)) || ranges.len() > MAX_RANGES {
+    if conditional && !if_range_holds(client, &validators, Some(date)) || ranges.len() > MAX_RANGES
+    {
         return Serving::Whole;
     }
     let satisfied = ranges.iter().filter_map(|range| range.resolve(length));
@@ -121,7 +122,8 @@ mod tests {
         ] {
             assert_eq!(served(&[("range", range)], length), expected, "{range} of {length}");
         }
-        let many = format!("bytes={}", (0..65).map(|i| format!("{0}-{0},", i * 3)).collect::<String>());
+        let many =
+            format!("bytes={}", (0..65).map(|i| format!("{0}-{0},", i * 3)).collect::<String>());
         assert_eq!(served(&[("range", &many)], 1000), Serving::Whole, "too many to be of use");
     }
 
