@@ -25,6 +25,7 @@ pub mod wanted;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::cache::budget::Budget;
@@ -101,6 +102,19 @@ impl Cache {
     #[must_use]
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// The state of the cache, for operators.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        let mut report = self.statistics.report();
+        let sizes = [
+            ("memory_bytes", self.budget.held()),
+            ("memory_limit", self.budget.limit()),
+            ("fetches_under_way", self.flights.count() as u64),
+        ];
+        report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
+        Value::Object(report)
     }
 
     /// Finds an object, or has it fetched.

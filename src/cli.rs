@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::admin;
 use crate::check;
 use crate::config::{self, Flags, Inputs, Loaded, Problem};
 use crate::logging;
@@ -74,6 +76,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have a running s3proxy forget objects it keeps, at once
+    Purge {
+        /// PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for everything below it
+        #[arg(value_name = "TARGET", required = true)]
+        targets: Vec<String>,
+        /// Its admin address; else that of the configuration
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        admin: Option<SocketAddr>,
+    },
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -108,6 +119,16 @@ impl Cli {
             Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
                 check_stores(loaded, object.as_deref(), json)
             }),
+            Command::Purge { targets, admin: Some(admin) } => purge(admin, &targets),
+            Command::Purge { targets, admin: None } => {
+                with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
+                    Some(admin) => purge(admin, &targets),
+                    None => {
+                        tell("s3proxy: admin.listen is off; --admin names a running s3proxy\n");
+                        BAD_CONFIGURATION
+                    }
+                })
+            }
         };
         ExitCode::from(code)
     }
@@ -189,6 +210,25 @@ fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
     // A name lookup that hangs in the system must not hold up the end.
     runtime.shutdown_background();
     if report.is_well() { WELL } else { FAILED }
+}
+
+fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
+    let mut code = WELL;
+    for target in targets {
+        match admin::purge::purge(admin, target) {
+            Ok(said) => print(&format!("{said}\n")),
+            Err(error) => {
+                tell(&format!("s3proxy: {error}\n"));
+                code = FAILED;
+            }
+        }
+    }
+    code
+}
+
+/// To standard error.
+fn tell(text: &str) {
+    let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// To standard output; a reader that has left is no error.

@@ -13,6 +13,7 @@
 //! asks the stores as it would.
 
 pub mod access_log;
+pub mod admin;
 pub mod answer;
 pub mod cache;
 pub mod check;

@@ -17,6 +17,7 @@ use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
+use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::cache::memory_limit::{auto_budget, cgroup_limit};
 use crate::config::{CacheMemory, Config};
@@ -53,8 +54,13 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
     let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck, ended.clone())
         .map_err(StartError::Signals)?;
     if !upgrade {
-        look_ahead(config.listen)
-            .map_err(|error| StartError::Listen { address: config.listen, error })?;
+        for (address, setting) in [
+            (Some(config.listen), "--listen or S3PROXY_LISTEN"),
+            (config.admin_listen, "S3PROXY_ADMIN_LISTEN"),
+        ] {
+            let Some(address) = address else { continue };
+            look_ahead(address).map_err(|error| StartError::Listen { address, setting, error })?;
+        }
     }
     let stores = Arc::new(Stores::new(&config.profiles));
     let server_conf = pingora_conf(config);
@@ -75,6 +81,13 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
+    if let Some(address) = config.admin_listen {
+        let admin = Admin::new(cache.clone(), Arc::clone(&stores), config.bucket_validation);
+        let mut service = Service::new("admin".to_owned(), admin);
+        service.threads = Some(1);
+        service.add_tcp(&address.to_string());
+        server.add_service(service);
+    }
     let names = NameLookups { stores, every: config.upstream.dns_refresh };
     let mut names = background_service("names", names);
     names.threads = Some(1);
@@ -110,7 +123,7 @@ fn look_ahead(address: SocketAddr) -> std::io::Result<()> {
 #[derive(Debug)]
 pub enum StartError {
     /// The address is taken, or is none of this machine.
-    Listen { address: SocketAddr, error: std::io::Error },
+    Listen { address: SocketAddr, setting: &'static str, error: std::io::Error },
     /// The signals that end the process cannot be received.
     Signals(std::io::Error),
     /// The certificates to trust cannot be read.
@@ -120,11 +133,9 @@ pub enum StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Listen { address, error } => write!(
-                f,
-                "cannot listen on {address}: {error}; --listen or S3PROXY_LISTEN names another \
-                 address"
-            ),
+            Self::Listen { address, setting, error } => {
+                write!(f, "cannot listen on {address}: {error}; {setting} names another address")
+            }
             Self::Signals(error) => write!(f, "signals cannot be received: {error}"),
             Self::Certificates(error) => write!(
                 f,

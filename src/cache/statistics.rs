@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::{Map, Value};
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -55,4 +57,31 @@ pub struct Statistics {
     pub no_room: Counter,
     /// Objects removed by request.
     pub purges: Counter,
+}
+
+impl Statistics {
+    /// Every counter by name.
+    #[must_use]
+    pub fn report(&self) -> Map<String, Value> {
+        let counters = [
+            ("memory_hits", &self.memory_hits),
+            ("disk_hits", &self.disk_hits),
+            ("misses", &self.misses),
+            ("collapsed", &self.collapsed),
+            ("stale_served", &self.stale_served),
+            ("revalidated", &self.revalidated),
+            ("memory_evictions", &self.memory_evictions),
+            ("disk_evictions", &self.disk_evictions),
+            ("disk_damaged", &self.disk_damaged),
+            ("disk_dropped", &self.disk_dropped),
+            ("disk_errors", &self.disk_errors),
+            ("cut_fills", &self.cut_fills),
+            ("no_room", &self.no_room),
+            ("purges", &self.purges),
+        ];
+        counters
+            .into_iter()
+            .map(|(name, counter)| (name.to_owned(), counter.get().into()))
+            .collect()
+    }
 }

@@ -1,0 +1,112 @@
+//! The admin listener: what operators ask of a running gateway, on an address of its own that is never
+//! the public one.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use log::info;
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use serde_json::{Value, json};
+
+use crate::cache::Cache;
+use crate::cache::key::CacheKey;
+use crate::cache::purges::Reach;
+use crate::s3::address::ObjectAddress;
+use crate::upstream::Stores;
+
+pub mod purge;
+
+/// Answers operators.
+pub struct Admin {
+    cache: Option<Arc<Cache>>,
+    stores: Arc<Stores>,
+    bucket_validation: bool,
+}
+
+/// A status and a JSON document.
+type Page = (StatusCode, Value);
+
+impl Admin {
+    /// An admin of this cache and these stores.
+    #[must_use]
+    pub fn new(cache: Option<Arc<Cache>>, stores: Arc<Stores>, bucket_validation: bool) -> Self {
+        Self { cache, stores, bucket_validation }
+    }
+
+    fn answer(&self, method: &Method, target: &[u8]) -> Page {
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        match (method.as_str(), path) {
+            ("PURGE", path) => self.purge(path),
+            ("GET" | "HEAD", b"/cache") => match &self.cache {
+                Some(cache) => (StatusCode::OK, cache.report()),
+                None => off(),
+            },
+            ("GET" | "HEAD", _) => refused(StatusCode::NOT_FOUND, "there is no such page"),
+            _ => refused(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and PURGE are understood"),
+        }
+    }
+
+    /// `PURGE /profile@bucket/key`: one object, or everything below a key that ends with a slash.
+    fn purge(&self, path: &[u8]) -> Page {
+        let Some(cache) = &self.cache else { return off() };
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        let slash = path.iter().position(|byte| *byte == b'/');
+        let Some((bucket, key)) = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)))
+        else {
+            return refused(StatusCode::BAD_REQUEST, purge::TARGET);
+        };
+        let address = match ObjectAddress::parse(bucket, key, self.bucket_validation) {
+            Ok(address) => address,
+            Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let Some(store) = self.stores.get(address.profile.as_deref()) else {
+            return refused(StatusCode::NOT_FOUND, "there is no such profile");
+        };
+        let below = address.key.is_empty() || address.key.ends_with('/');
+        let reach = if below { Reach::Prefix } else { Reach::Object };
+        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
+        cache.purge(&key, reach);
+        let name = address.name();
+        info!("purged {}{}", name.escape_debug(), if below { " and everything below" } else { "" });
+        (StatusCode::OK, json!({ "purged": name, "below": below }))
+    }
+}
+
+fn off() -> Page {
+    refused(StatusCode::CONFLICT, "the cache is off")
+}
+
+fn refused(status: StatusCode, message: &str) -> Page {
+    (status, json!({ "message": message }))
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        let (status, document) = self.answer(&request.method, request.raw_path());
+        let mut body = document.to_string().into_bytes();
+        body.push(b'\n');
+        let length = HeaderValue::from(body.len());
+        if request.method == Method::HEAD {
+            body.clear();
+        }
+        // A body that came with the request is not read.
+        session.set_keepalive(None);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, length);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, PURGE"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;
