@@ -186,7 +186,7 @@ impl<'a> Asking<'a> {
                 if refusal != Refusal::UpstreamReset {
                     return Attempt::Refused(refusal);
                 }
-                if connection.is_reused() && !self.fresh && !self.time_left().is_zero() {
+                if connection.is_reused() && !self.time_left().is_zero() {
                     // A kept connection that the store has closed meanwhile costs nothing to
                     // replace, by a new one.
                     self.fresh = true;

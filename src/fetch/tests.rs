@@ -192,11 +192,17 @@ async fn a_busy_store_is_asked_once_more() {
         (1, [502, 504, 200], 2, Err(Refusal::UpstreamError)),
         (0, [503, 200, 200], 1, Err(Refusal::UpstreamBusy(5))),
     ] {
-        let script = Script::run(move |nth| vec![whole(answers[nth], "tile")]).await;
+        let script = Script::run(move |nth| match answers[nth] {
+            200 => vec![whole(200, "tile")],
+            status => vec![error(status, "Trouble")],
+        })
+        .await;
         let config = UpstreamConfig { retries, ..config() };
         let fetched = once(&script, &config, &Question::default()).await;
         assert_eq!(fetched.report.attempts, attempts, "{answers:?}");
         assert_eq!(fetched.report.status, Some(answers[usize::from(attempts) - 1]));
+        let code = fetched.outcome.is_err().then_some("Trouble");
+        assert_eq!(fetched.report.code.as_deref(), code, "of the last answer: {answers:?}");
         assert_eq!(read(fetched.outcome).await.as_deref(), expected.as_deref(), "{answers:?}");
         assert_eq!(script.seen().connections, 1, "{answers:?}");
     }

@@ -224,3 +224,25 @@ async fn only_certificates_of_the_configured_authority_are_trusted() {
     assert_eq!(fetched.outcome.expect_err("refused"), Refusal::UpstreamUnreachable);
     assert_eq!(store.requests().len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fetches_in_tasks_of_their_own_do_not_mix_up_their_bodies() {
+    let (store, serving) = serve(Manners::rgw(), &[]).await;
+    let fetcher = Arc::new(Fetcher::new(&config(None)));
+    let upstream = Arc::new(upstream(&serving.endpoint(), SECRET_KEY));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..32_usize {
+        let (key, body) = (format!("{number}.png"), format!("<{number}>").repeat(number * 1000));
+        store.put("sky", &key, Object::new(body.clone()));
+        let (fetcher, upstream) = (Arc::clone(&fetcher), Arc::clone(&upstream));
+        tasks.spawn(async move {
+            for _ in 0..4 {
+                let fetched = ask(&fetcher, &upstream, &key, &Question::default()).await;
+                assert!(object(fetched).await.2 == body, "{key}");
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("every body is its own");
+    }
+}
