@@ -22,6 +22,7 @@ pub(crate) fn environment(
 ) -> Environment {
     [
         ("S3PROXY_LISTEN", listen.to_string()),
+        ("S3PROXY_ADMIN_LISTEN", "off".to_owned()),
         ("S3_ENDPOINT_URL", format!("http://{store}")),
         ("LSST_RESOURCES_S3_PROFILE_hips", format!("http://{access_key}:{secret_key}@{store}")),
         ("S3PROXY_CONTENT_SECURITY_POLICY", "false".to_owned()),

@@ -12,7 +12,7 @@ use crate::config::layers::{Layers, Reported};
 use crate::config::problem::{Problem, Source};
 use crate::config::settings::cache::{self as settings, rule};
 use crate::config::settings::{RULE, Shown};
-use crate::config::value::size_text;
+use crate::config::value::{Written, size_text};
 use crate::config::{CacheConfig, CacheMemory, DiskConfig};
 
 /// What profiles share.
@@ -24,7 +24,8 @@ pub(super) struct Shared {
     memory: Option<u64>,
 }
 
-/// Why nothing of a profile may be kept.
+/// Why nothing of a profile may be kept. To ask for the opposite in the same profile is a mistake;
+/// what is said for all profiles just does not count.
 #[derive(Debug, Clone)]
 pub(super) struct Forbidden {
     /// The full path of the setting that says so.
@@ -33,11 +34,16 @@ pub(super) struct Forbidden {
     pub(super) reason: &'static str,
 }
 
+/// What fields are held to.
+#[derive(Debug, Clone, Copy)]
+struct Limits<'f> {
+    memory: Option<u64>,
+    forbidden: Option<&'f Forbidden>,
+}
+
 /// The fields of a rule that are written in one place.
 #[derive(Debug, Clone)]
 struct Fields {
-    /// Where they are written.
-    path: Vec<String>,
     store: Option<bool>,
     ttl: Option<Duration>,
     negative_ttl: Option<Duration>,
@@ -69,7 +75,9 @@ pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
             .push(format!("{path_key} has no effect: {memory_key} is 0, which turns caching off"));
     }
     let size_key = settings::DISK_SIZE.row.path;
-    if path.is_none() && layers.report.source(size_key) != Source::Default {
+    let default = (settings::DISK_SIZE.read)(Written::Text(settings::DISK_SIZE.row.default));
+    // To write the default out is no mistake: the shipped example does.
+    if path.is_none() && Ok(size) != default {
         layers.report.warnings.push(format!("{size_key} has no effect without {path_key}"));
     }
     Ok(CacheConfig {
@@ -95,7 +103,7 @@ pub(super) fn shared(
     let stale_if_error = layers.read(&settings::STALE_IF_ERROR);
     let max_object = layers.read(&settings::MAX_OBJECT);
     let client_no_cache = layers.read(&settings::CLIENT_NO_CACHE);
-    let patterns = patterns(layers, &[], memory);
+    let patterns = patterns(layers, &[], Limits { memory, forbidden: None });
 
     let key = settings::MAX_OBJECT.row.path;
     if let Ok(max_object) = max_object
@@ -123,8 +131,9 @@ pub(super) fn of_profile(
     forbidden: Option<&Forbidden>,
 ) -> Result<CacheRules, Reported> {
     let path = [prefix, &[CACHE]].concat();
-    let own = Fields::read(layers, &path, Shown::Whole, shared.memory);
-    let patterns = patterns(layers, prefix, shared.memory);
+    let limits = Limits { memory: shared.memory, forbidden };
+    let own = Fields::read(layers, &path, Shown::Whole, limits);
+    let patterns = patterns(layers, prefix, limits);
     for row in RULE {
         let key = file::written(&[&path[..], &[row.path]].concat());
         if layers.report.source(&key) == Source::Default {
@@ -136,45 +145,23 @@ pub(super) fn of_profile(
     let rules = patterns.iter().chain(&shared.patterns);
     let rules = rules.map(|pattern| (pattern.keys.clone(), pattern.fields.over(&base))).collect();
     let mut rules = CacheRules { base, patterns: rules };
-    let Some(forbidden) = forbidden else { return Ok(rules) };
-    let written = std::iter::once(&own).chain(patterns.iter().map(|pattern| &pattern.fields));
-    forbid(layers, forbidden, written)?;
-    let store = file::written(&[&path[..], &[rule::STORE.row.path]].concat());
-    let source = layers.report.source(&forbidden.key);
-    layers.report.show_from(&store, false.to_string(), source);
-    rules.base.store = false;
-    for (_, rule) in &mut rules.patterns {
-        rule.store = false;
+    if let Some(forbidden) = forbidden {
+        rules.base.store = false;
+        for (_, rule) in &mut rules.patterns {
+            rule.store = false;
+        }
+        let store = file::written(&[&path[..], &[rule::STORE.row.path]].concat());
+        let source = layers.report.source(&forbidden.key);
+        layers.report.show_from(&store, false.to_string(), source);
     }
     Ok(rules)
-}
-
-/// A mistake for each place that has something kept of a profile of which nothing may be. What is
-/// said for all profiles is none.
-fn forbid<'f>(
-    layers: &mut Layers<'_>,
-    Forbidden { key: forbidding, reason }: &Forbidden,
-    written: impl Iterator<Item = &'f Fields>,
-) -> Result<(), Reported> {
-    let mut result = Ok(());
-    for fields in written.filter(|fields| fields.store == Some(true)) {
-        let mut path = fields.path.clone();
-        path.push(rule::STORE.row.path.to_owned());
-        let source = layers.file.as_ref().map_or(Source::Default, |file| file.source(&path));
-        let key = file::written(&path);
-        let message = format!(
-            "{key} is true, but nothing of this profile can be kept: {forbidding} {reason}"
-        );
-        result = Err(layers.report.problem(Problem::new(source, message).key(key)));
-    }
-    result
 }
 
 /// The patterns in the `cache` at `prefix`, each with its `match`.
 fn patterns(
     layers: &mut Layers<'_>,
     prefix: &[&str],
-    memory: Option<u64>,
+    limits: Limits<'_>,
 ) -> Result<Vec<Pattern>, Reported> {
     let count = layers.read_in(prefix, &settings::PATTERNS, None)?;
     let mut patterns = Vec::new();
@@ -182,7 +169,7 @@ fn patterns(
         let item = file::item(place);
         let path = [prefix, &[CACHE, PATTERNS, &item]].concat();
         let keys = layers.read_in(&path, &settings::MATCH, None);
-        let fields = Fields::read(layers, &path, Shown::Elsewhere, memory);
+        let fields = Fields::read(layers, &path, Shown::Elsewhere, limits);
         let keys = keys.and_then(|keys| keys.ok_or_else(|| without_match(layers, &path)));
         patterns.push((keys, fields));
     }
@@ -211,9 +198,9 @@ impl Fields {
         layers: &mut Layers<'_>,
         path: &[&str],
         shown: Shown,
-        memory: Option<u64>,
+        Limits { memory, forbidden }: Limits<'_>,
     ) -> Result<Self, Reported> {
-        let store = layers.read_in(path, &rule::STORE.shown(shown), None);
+        let mut store = layers.read_in(path, &rule::STORE.shown(shown), None);
         let ttl = layers.read_in(path, &rule::TTL.shown(shown), None);
         let negative_ttl = layers.read_in(path, &rule::NEGATIVE_TTL.shown(shown), None);
         let stale_while_revalidate =
@@ -221,12 +208,21 @@ impl Fields {
         let stale_if_error = layers.read_in(path, &rule::STALE_IF_ERROR.shown(shown), None);
         let max_object = layers.read_in(path, &rule::MAX_OBJECT.shown(shown), None);
         let client_no_cache = layers.read_in(path, &rule::CLIENT_NO_CACHE.shown(shown), None);
+        if store == Ok(Some(true))
+            && let Some(Forbidden { key, reason }) = forbidden
+        {
+            let path = [path, &[rule::STORE.row.path]].concat();
+            let source = layers.file.as_ref().map_or(Source::Default, |file| file.source(&path));
+            let message =
+                format!("is true, but nothing of this profile can be kept: {key} {reason}");
+            let problem = Problem::new(source, message).key(file::written(&path));
+            store = Err(layers.report.problem(problem));
+        }
         if let Ok(Some(max_object)) = max_object {
             let key = file::written(&[path, &[rule::MAX_OBJECT.row.path]].concat());
             warn_of_large(layers, &key, max_object, memory);
         }
         Ok(Self {
-            path: path.iter().map(|key| (*key).to_owned()).collect(),
             store: store?,
             ttl: ttl?,
             negative_ttl: negative_ttl?,

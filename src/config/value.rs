@@ -176,7 +176,10 @@ pub(super) fn duration<const MIN: u64, const MAX: u64>(
         .scalar()
         .and_then(|text| parse_duration(&text))
         .filter(|time| (min..=max).contains(time))
-        .ok_or_else(|| format!("must be a time such as 5s or 1m30s, from {min:?} to {max:?}"))
+        .ok_or_else(|| {
+            let (min, max) = (time_text(MIN), time_text(MAX));
+            format!("must be a time such as 5s or 1m30s, from {min} to {max}")
+        })
 }
 
 /// A time from `MIN` to `MAX` milliseconds, or nothing.
@@ -199,10 +202,21 @@ pub(super) fn seconds(written: Written<'_>) -> Result<u64, String> {
         })
 }
 
+/// The units of times, in milliseconds.
+const UNITS: [(&str, u32); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// A number of milliseconds in the largest unit that says it whole.
+fn time_text(millis: u64) -> String {
+    let whole = |unit: u32| millis != 0 && millis.is_multiple_of(u64::from(unit));
+    match UNITS.into_iter().find(|(_, unit)| whole(*unit)) {
+        Some((name, unit)) => format!("{}{name}", millis / u64::from(unit)),
+        None => "0s".to_owned(),
+    }
+}
+
 /// `1h30m`, `1.5s`, `250ms`; units in falling order. A number without a unit is seconds.
 fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u32); 5] =
-        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     if let Some(bare) = decimal(text) {
         return Some(bare);
     }
@@ -318,10 +332,11 @@ mod tests {
 
     #[test]
     fn a_time_out_of_range_names_the_range() {
-        assert_eq!(
-            duration::<1, 60_000>(Written::Text("2m")),
-            Err("must be a time such as 5s or 1m30s, from 1ms to 60s".to_owned())
-        );
+        let text = Written::Text("500d");
+        let start = "must be a time such as 5s or 1m30s, from ";
+        assert_eq!(duration::<1, 60_000>(text), Err(format!("{start}1ms to 1m")));
+        assert_eq!(duration::<0, 90_000>(text), Err(format!("{start}0s to 90s")));
+        assert_eq!(duration::<1500, 86_400_000>(text), Err(format!("{start}1500ms to 1d")));
     }
 
     #[test]

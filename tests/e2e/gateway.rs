@@ -227,6 +227,14 @@ impl Setup {
             std::fs::write(&path, text).expect("the configuration file is written");
             command.env("S3PROXY_CONFIG", path);
         }
+        // Most tests count what the store is asked, and several gateways run at once.
+        for (name, value, key) in
+            [("S3PROXY_CACHE_MEMORY", "0", "cache"), ("S3PROXY_ADMIN_LISTEN", "off", "admin")]
+        {
+            if self.yaml.get(key).is_none() {
+                command.env(name, value);
+            }
+        }
         command.envs(&self.env);
         command
     }

@@ -50,6 +50,8 @@ impl Gateway {
                 format!("http://{access_key}:not{secret_key}@{authority}"),
             )
             .env("S3PROXY_LISTEN", address.to_string())
+            .env("S3PROXY_ADMIN_LISTEN", "off")
+            .env("S3PROXY_CACHE_MEMORY", "0")
             .env("S3PROXY_PROFILE", "production")
             .env("S3PROXY_CACHE_MAX_AGE", "60")
             .env("S3PROXY_DEFAULT_MIMETYPE", "text/plain")

@@ -1,5 +1,6 @@
 //! The configuration as a whole: environment, YAML and INI in, values or problems out.
 
+mod cache;
 mod shipped;
 mod stores;
 
@@ -137,6 +138,10 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             upgrade_sock: "/tmp/s3proxy-upgrade.sock".into(),
         }
     );
+    assert_eq!(
+        config.admin_listen.map(|address| address.to_string()),
+        Some("127.0.0.1:9090".into())
+    );
     let default = &config.profiles.default;
     assert_eq!(default.endpoint.to_string(), "https://s3.us-east-1.amazonaws.com");
     assert_eq!(default.addressing, Addressing::Virtual);
@@ -225,6 +230,9 @@ fn every_variable_refuses_what_it_cannot_mean() {
         "LSST_DISABLE_BUCKET_VALIDATION",
         "AWS_PROFILE",
         "S3PROXY_SERVER_UPGRADE_SOCK",
+        "S3PROXY_CACHE_DISK_PATH",
+        // None.
+        "",
     ];
     for row in GLOBAL.iter().filter(|row| !free.contains(&row.variable)) {
         let problems = env(&[(row.variable, "?? \n")]).bad();
@@ -262,6 +270,24 @@ fn variables_have_todays_meanings() {
         ("LSST_RESOURCES_S3_PROFILE_x", "https://key:a/b@h", false),
         ("S3PROXY_SOMETHING_ELSE", "x", true),
         ("S3PROXY_PORT", "tcp://10.0.0.1:8080", true),
+        ("S3PROXY_ADMIN_LISTEN", "off", true),
+        ("S3PROXY_ADMIN_LISTEN", "", true),
+        ("S3PROXY_ADMIN_LISTEN", "9090", false),
+        ("S3PROXY_ADMIN_LISTEN", "0.0.0.0:8080", false),
+        ("S3PROXY_LISTEN", "0.0.0.0:9090", false),
+        ("S3PROXY_LISTEN", "[::1]:9090", true),
+        ("S3PROXY_CACHE_MEMORY", "auto", true),
+        ("S3PROXY_CACHE_MEMORY", "256Mi", true),
+        ("S3PROXY_CACHE_MEMORY", "256", false),
+        ("S3PROXY_CACHE_DISK_PATH", "", true),
+        ("S3PROXY_CACHE_DISK_SIZE", "63MiB", false),
+        ("S3PROXY_CACHE_DISK_SIZE", "64MiB", true),
+        ("S3PROXY_CACHE_TTL", "300", true),
+        ("S3PROXY_CACHE_TTL", "0", true),
+        ("S3PROXY_CACHE_TTL", "366d", false),
+        ("S3PROXY_CACHE_NEGATIVE_TTL", "2h", true),
+        ("S3PROXY_CACHE_MAX_OBJECT", "16MB", true),
+        ("S3PROXY_CACHE_BACKGROUND_REFRESHES", "0", false),
     ] {
         assert_eq!(env(&[(name, text)]).load().is_ok(), good, "{name}={text}");
     }
@@ -299,6 +325,11 @@ fn settings_that_contradict_each_other_are_refused() {
              longer than upstream.read_timeout (5s)",
         ),
         (
+            "listen: 127.0.0.1:7\nadmin:\n  listen: 0.0.0.0:7",
+            "c.yaml:1: listen: listen (127.0.0.1:7) and admin.listen (0.0.0.0:7) need different \
+             ports",
+        ),
+        (
             "cors:\n  origins: ['*']\n  credentials: true",
             "c.yaml:3: cors.credentials: browsers refuse cors.credentials together with the \
              origin *: name the origins",
@@ -316,6 +347,23 @@ fn what_was_hardly_meant_is_a_warning() {
         (env(&[("S3_ENDPOINT_URL", "http://h")]), "URLs without a profile will be refused"),
         (env(&[("LSST_RESOURCES_S3_PROFILE_x", "")]), "LSST_RESOURCES_S3_PROFILE_x is empty"),
         (yaml("server: {grace_period: 30s}"), "make 35s together"),
+        (yaml("cache: {disk: {size: 1GiB}}"), "cache.disk.size has no effect without"),
+        (
+            yaml("cache: {disk: {path: a}, memory: 0}"),
+            "cache.disk.path has no effect: cache.memory",
+        ),
+        (
+            yaml("cache: {memory: 8MiB, max_object: 5MiB}"),
+            "cache.max_object is 5MiB, more than half of cache.memory, 8MiB",
+        ),
+        (
+            yaml("cache: {memory: 8MiB, patterns: [{match: a, max_object: 5MiB}]}"),
+            "cache.patterns[0].max_object is 5MiB",
+        ),
+        (
+            yaml("cache: {memory: 8MiB}\nprofiles: {a: {cache: {max_object: 5MiB}}}"),
+            "profiles.a.cache.max_object is 5MiB",
+        ),
         (
             yaml("mime: {accept: [a/b], default: c/d}"),
             "mime.default is c/d, which may not be served",

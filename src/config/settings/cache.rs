@@ -114,7 +114,7 @@ pub(in crate::config) const PATTERNS: Setting<usize> = Setting::new(
     "",
     "[]",
     rules::patterns,
-    "Rules for keys, see [patterns](#patterns).",
+    "Rules for the keys that match a pattern; the first that matches counts.",
 );
 
 pub(in crate::config) const MATCH: Setting<Option<WildMatch>> = Setting::new(

@@ -1,7 +1,7 @@
 //! The files in `conf/` and the tables of `docs/configuration.md` agree with the table of settings.
 
 use super::*;
-use crate::config::settings::{FURTHER_VARIABLES, GLOBAL, PROFILE};
+use crate::config::settings::{FURTHER_VARIABLES, GLOBAL, PATTERN, PROFILE, RULE};
 
 const FULL: &str = include_str!("../../../../conf/s3proxy.yaml");
 const MINIMAL: &str = include_str!("../../../../conf/minimal.yaml");
@@ -14,6 +14,8 @@ fn the_shipped_files_load() {
         for ini in ["", EXAMPLE_INI] {
             let loaded = Case { yaml: text, ini, ..Case::default() }.good();
             assert_eq!(named(&loaded, "hips").endpoint.to_string(), "https://s3.example.org");
+            let odd = loaded.warnings.iter().find(|warning| warning.contains("cache."));
+            assert_eq!(odd, None, "{name}");
             if ini.is_empty() {
                 continue;
             }
@@ -81,12 +83,25 @@ fn every_setting_is_in_the_documentation_and_in_the_full_example() {
             row.path
         );
     }
-    for row in GLOBAL.iter().chain(PROFILE) {
-        let line = if row.variable.is_empty() {
-            format!("| `{}` | `{}` | {} |", row.path, row.default, row.meaning)
-        } else {
-            format!("| `{}` | `{}` | `{}` | {} |", row.path, row.variable, row.default, row.meaning)
-        };
+    let hips = root.get("profiles").and_then(|profiles| profiles.get("hips"));
+    let cache = hips.and_then(|hips| hips.get("cache")).expect("the cache's rules of a profile");
+    for row in RULE {
+        assert!(cache.get(row.path).is_some(), "conf/s3proxy.yaml lacks {}", row.path);
+    }
+    let pattern = cache.get("patterns").and_then(|patterns| patterns.get(0)).expect("a pattern");
+    for row in PATTERN {
+        assert!(pattern.get(row.path).is_some(), "conf/s3proxy.yaml lacks {}", row.path);
+    }
+    let of_global = GLOBAL.iter().map(|row| {
+        let name = row.variable;
+        let variable = if name.is_empty() { String::new() } else { format!("`{name}`") };
+        format!("| `{}` | {variable} | `{}` | {} |", row.path, row.default, row.meaning)
+    });
+    let of_others = [PROFILE, RULE, PATTERN]
+        .into_iter()
+        .flatten()
+        .map(|row| format!("| `{}` | `{}` | {} |", row.path, row.default, row.meaning));
+    for line in of_global.chain(of_others) {
         assert!(DOCUMENTATION.contains(&line), "docs/configuration.md lacks this line:\n{line}");
     }
     for name in FURTHER_VARIABLES {
@@ -107,6 +122,9 @@ fn every_setting_of_the_table_is_read() {
         setting(&loaded, &format!("default_profile.{}", row.path));
     }
     setting(&loaded, "default_profile.credentials");
+    for row in RULE {
+        setting(&loaded, &format!("default_profile.cache.{}", row.path));
+    }
 }
 
 /// The fenced blocks of the documentation in this language.

@@ -1,0 +1,254 @@
+//! The cache: its tiers, and which rule holds for which key of which profile.
+
+use super::*;
+use crate::cache::rules::Rule;
+use crate::config::{CacheConfig, CacheMemory, DiskConfig};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The rule of a profile without anything written.
+fn documented() -> Rule {
+    Rule {
+        store: true,
+        ttl: 5 * MINUTE,
+        negative_ttl: MINUTE,
+        stale_while_revalidate: 5 * MINUTE,
+        stale_if_error: 24 * 60 * MINUTE,
+        max_object: 16 << 20,
+        client_no_cache: false,
+    }
+}
+
+#[track_caller]
+fn rule<'a>(loaded: &'a Loaded, profile: &str, key: &str) -> &'a Rule {
+    named(loaded, profile).cache.of(key)
+}
+
+#[test]
+fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
+    let config = env(&[]).good().config;
+    let tiers = CacheConfig { memory: CacheMemory::Auto, disk: None, background_refreshes: 64 };
+    assert_eq!(config.cache, tiers);
+    let rules = &config.profiles.default.cache;
+    assert_eq!(rules.base, documented());
+    assert!(rules.patterns.is_empty());
+}
+
+#[test]
+fn every_setting_has_a_variable_and_a_key() {
+    let variables = [
+        ("S3PROXY_CACHE_MEMORY", "512Mi"),
+        ("S3PROXY_CACHE_DISK_PATH", "/cache"),
+        ("S3PROXY_CACHE_DISK_SIZE", "1GiB"),
+        ("S3PROXY_CACHE_BACKGROUND_REFRESHES", "8"),
+        ("S3PROXY_CACHE_STORE", "no"),
+        ("S3PROXY_CACHE_TTL", "1"),
+        ("S3PROXY_CACHE_NEGATIVE_TTL", "2s"),
+        ("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", "3s"),
+        ("S3PROXY_CACHE_STALE_IF_ERROR", "4s"),
+        ("S3PROXY_CACHE_MAX_OBJECT", "5"),
+        ("S3PROXY_CACHE_CLIENT_NO_CACHE", "yes"),
+    ];
+    let file = "cache:\n  memory: 512MiB\n  disk: {path: /cache, size: 1GiB}\n  \
+                background_refreshes: 8\n  store: false\n  ttl: 1\n  negative_ttl: 2s\n  \
+                stale_while_revalidate: 3s\n  stale_if_error: 4s\n  max_object: 5\n  \
+                client_no_cache: true\n";
+    let seconds = Duration::from_secs;
+    for case in [env(&variables), yaml(file)] {
+        let config = case.good().config;
+        let tiers = CacheConfig {
+            memory: CacheMemory::Bytes(512 << 20),
+            disk: Some(DiskConfig { path: "/cache".into(), size: 1 << 30 }),
+            background_refreshes: 8,
+        };
+        assert_eq!(config.cache, tiers);
+        let rule = Rule {
+            store: false,
+            ttl: seconds(1),
+            negative_ttl: seconds(2),
+            stale_while_revalidate: seconds(3),
+            stale_if_error: seconds(4),
+            max_object: 5,
+            client_no_cache: true,
+        };
+        assert_eq!(config.profiles.default.cache.base, rule);
+    }
+}
+
+const LAYERED: &str = "\
+cache:
+  ttl: 10m
+  patterns:
+  - match: '*.json'
+    ttl: 1s
+  - {match: 'a/*', store: false}
+default_profile:
+  cache: {ttl: 30m}
+profiles:
+  own:
+    cache:
+      negative_ttl: 2m
+      max_object: 1MiB
+      patterns:
+      - match: 'a/b*'
+        stale_if_error: 0
+      - {match: '*/b/*', ttl: 3m}
+      - {match: 'a/b*', ttl: 9m}
+  none:
+";
+
+#[test]
+fn a_pattern_of_the_profile_counts_before_one_for_all_before_the_profile_before_all() {
+    let loaded = yaml(LAYERED).good();
+    let all = Rule { ttl: 10 * MINUTE, ..documented() };
+    let own = Rule { negative_ttl: 2 * MINUTE, max_object: 1 << 20, ..all.clone() };
+    for (profile, key, expected) in [
+        ("none", "x", all.clone()),
+        ("none", "x.json", Rule { ttl: Duration::from_secs(1), ..all.clone() }),
+        ("none", "a/x.json", Rule { ttl: Duration::from_secs(1), ..all.clone() }),
+        ("none", "a/x", Rule { store: false, ..all.clone() }),
+        ("own", "x", own.clone()),
+        ("own", "x.json", Rule { ttl: Duration::from_secs(1), ..own.clone() }),
+        ("own", "a/x", Rule { store: false, ..own.clone() }),
+        ("own", "a/b/x.json", Rule { stale_if_error: Duration::ZERO, ..own.clone() }),
+        ("own", "x/b/x.json", Rule { ttl: 3 * MINUTE, ..own.clone() }),
+    ] {
+        assert_eq!(rule(&loaded, profile, key), &expected, "{profile} {key}");
+    }
+    let default = &loaded.config.profiles.default.cache;
+    assert_eq!(default.of("x").ttl, 30 * MINUTE);
+    assert_eq!(default.of("x.json").ttl, Duration::from_secs(1));
+}
+
+#[test]
+fn a_profile_shows_the_value_it_has_and_where_it_comes_from() {
+    let loaded = Case { yaml: LAYERED, ..env(&[("S3PROXY_CACHE_TTL", "7m")]) }.good();
+    for (key, value, source) in [
+        ("cache.ttl", "7m", "S3PROXY_CACHE_TTL"),
+        ("cache.disk.path", "(none)", "default"),
+        (
+            "cache.patterns",
+            r#"[{"match":"*.json","ttl":"1s"},{"match":"a/*","store":false}]"#,
+            "c.yaml:3",
+        ),
+        ("default_profile.cache.ttl", "30m", "c.yaml:8"),
+        ("profiles.own.cache.ttl", "7m", "S3PROXY_CACHE_TTL"),
+        ("profiles.own.cache.negative_ttl", "2m", "c.yaml:12"),
+        ("profiles.own.cache.stale_if_error", "1d", "default"),
+        ("profiles.none.cache.patterns", "[]", "default"),
+    ] {
+        let shown = setting(&loaded, key);
+        assert_eq!((shown.value.as_str(), shown.source.to_string().as_str()), (value, source));
+    }
+    assert!(!show(&loaded).contains("patterns["), "{}", show(&loaded));
+}
+
+#[test]
+fn what_is_for_one_client_is_never_kept() {
+    for (settings, forbidden) in [
+        ("cache_control: no-store", true),
+        ("cache_control: 'Private, max-age=60'", true),
+        ("cache_control: 'max-age=60, NO-STORE'", true),
+        ("request_headers: [traceparent]", true),
+        ("cache_control: no-cache", false),
+        ("cache_control: 'public, max-age=60'", false),
+        ("request_headers: []", false),
+    ] {
+        let text = format!(
+            "cache:\n  store: true\n  patterns: [{{match: 'a*', store: true}}]\n\
+             profiles:\n  p:\n    {settings}\n    cache:\n      ttl: 1h\n      \
+             patterns: [{{match: 'b*', ttl: 2h}}]\n  q:\n"
+        );
+        let loaded = Case { env: &[("S3PROXY_CACHE_STORE", "true")], ..yaml(&text) }.good();
+        for key in ["x", "a", "b"] {
+            assert_eq!(rule(&loaded, "p", key).store, !forbidden, "{settings} {key}");
+            assert!(rule(&loaded, "q", key).store, "another profile, {key}");
+        }
+        let shown = setting(&loaded, "profiles.p.cache.store");
+        let expected =
+            if forbidden { ("false", "c.yaml:6") } else { ("true", "S3PROXY_CACHE_STORE") };
+        assert_eq!((shown.value.as_str(), shown.source.to_string().as_str()), expected);
+    }
+}
+
+#[test]
+fn to_keep_what_must_not_be_kept_is_a_mistake_with_both_names() {
+    let text = "profiles:\n  p:\n    cache_control: private\n    cache:\n      store: true\n      \
+                patterns:\n      - {match: a, store: false}\n      - match: b\n        store: true\n  \
+                q:\n    request_headers: [traceparent]\n    cache: {store: true}\n";
+    assert_eq!(
+        yaml(text).bad(),
+        [
+            "c.yaml:5: profiles.p.cache.store: is true, but nothing of this profile can be kept: \
+             profiles.p.cache_control says private",
+            "c.yaml:9: profiles.p.cache.patterns[1].store: is true, but nothing of this profile \
+             can be kept: profiles.p.cache_control says private",
+            "c.yaml:12: profiles.q.cache.store: is true, but nothing of this profile can be kept: \
+             profiles.q.request_headers passes headers of clients to the store, whose answers may \
+             depend on them",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_in_patterns_are_named_by_place_and_line_in_one_run() {
+    let text = "\
+cache:
+  ttl: soon
+  patterns:
+  - ttl: 1h
+  - match: ''
+  - match: 'a'
+    ttl: never
+    tll: 1h
+    memory: 1MiB
+  - b
+  -
+profiles:
+  p:
+    cache:
+      max_object: much
+      patterns: {match: a}
+      memory: 1GiB
+  q:
+    cache:
+      patterns:
+        - {match: 1}
+";
+    let problems = Case { yaml: text, env: &[("S3PROXY_CACHE_MEMORY", "40%")], ..env(&[]) }.bad();
+    let expected = [
+        "c.yaml:2: cache.ttl: \"soon\" must be a time",
+        "c.yaml:4: cache.patterns[0]: needs a match: the keys it is for",
+        "c.yaml:5: cache.patterns[1].match: \"\" must be a pattern of keys",
+        "c.yaml:7: cache.patterns[2].ttl: \"never\" must be a time",
+        "c.yaml:8: cache.patterns[2].tll: is an unknown key; did you mean cache.patterns[2].ttl?",
+        "c.yaml:9: cache.patterns[2].memory: is an unknown key; did you mean cache.memory?",
+        "c.yaml:10: cache.patterns[3]: must be a mapping, with keys such as match, store, ttl",
+        "c.yaml:11: cache.patterns[4]: needs a match",
+        "c.yaml:15: profiles.p.cache.max_object: \"much\" must be a size",
+        "c.yaml:16: profiles.p.cache.patterns: must be a list, such as [{match",
+        "c.yaml:17: profiles.p.cache.memory: is an unknown key; did you mean cache.memory?",
+        "c.yaml:21: profiles.q.cache.patterns[0].match: \"1\" must be text",
+        "S3PROXY_CACHE_MEMORY: \"40%\" must be auto, 0, or a size",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(expected), "{expected} is not\n{problem}");
+    }
+}
+
+#[test]
+fn limits_that_may_be_odd_but_are_meant_raise_no_warning() {
+    for text in [
+        "cache: {negative_ttl: 2h}",
+        "cache: {memory: 8MiB}",
+        "cache: {memory: 0, max_object: 1GiB}",
+        "cache: {max_object: 1GiB}",
+        "cache: {memory: 10MiB, max_object: 5MiB}",
+        "admin: {listen: off}",
+    ] {
+        let case = Case { ini: INI, ..yaml(text) };
+        let warnings = case.good().warnings;
+        assert!(warnings.iter().all(|warning| warning.contains("[hips]")), "{text} {warnings:?}");
+    }
+}
