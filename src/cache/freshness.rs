@@ -95,12 +95,12 @@ impl Freshness {
         now.duration_since(self.fresh_until).map_or(true, |stale| stale < self.stale_if_error)
     }
 
-    /// Whole seconds that are left of its freshness, below zero when it is stale.
+    /// Seconds that are left of its freshness, begun ones counted, below zero when it is stale.
     #[must_use]
     pub fn ttl(&self, now: SystemTime) -> i64 {
         let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
         match self.fresh_until.duration_since(now) {
-            Ok(left) => seconds(left),
+            Ok(left) => seconds(left.saturating_add(Duration::from_nanos(999_999_999))),
             Err(error) => -seconds(error.duration()),
         }
     }

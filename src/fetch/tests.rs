@@ -8,6 +8,7 @@ use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
+use crate::cache::rules::CacheRules;
 use script::{PATIENCE, Script, Step, answer, error, send, whole};
 
 mod bodies;
@@ -45,6 +46,7 @@ fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
         request_headers: Vec::new(),
         upstream_headers: Vec::new(),
         cache_control: None,
+        cache: CacheRules::default(),
     };
     let signer = Signer::new(&profile);
     let addresses = Arc::new(EndpointAddresses::known(sockets));

@@ -18,6 +18,7 @@ mod store;
 
 #[path = "../support/authority.rs"]
 mod authority;
+mod cached;
 mod client;
 mod faulty;
 mod gateway;

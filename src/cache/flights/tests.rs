@@ -38,7 +38,7 @@ async fn a_fetch_that_panics_leaves_nobody_waiting() {
     let Part::Follow(flight) = join(&flights, 1) else { panic!("the second follows") };
     let task = tokio::spawn(async move {
         let _landing = landing;
-        assert!(UNIX_EPOCH > std::time::SystemTime::now(), "as it was meant to");
+        assert!(UNIX_EPOCH > SystemTime::now(), "as it was meant to");
     });
     assert!(task.await.is_err());
     let outcome = tokio::time::timeout(Duration::from_secs(10), flight.outcome()).await;
