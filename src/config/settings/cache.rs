@@ -10,11 +10,13 @@ use crate::config::settings::gateway::HOUR;
 use crate::config::settings::{Row, Setting, Shown};
 use crate::config::{CacheMemory, rules, value};
 
-/// The longest time anything is kept: RFC 9111 knows none, HTTP/1.1 once asked for no more.
+/// The longest time anything is kept, milliseconds. RFC 2616, section 14.21, asked for no more.
 const YEAR: u64 = 365 * 24 * HOUR;
-/// The least that a tier is worth having with, and more than there is.
+/// Less than this, bytes, is a unit that was forgotten.
 const SMALLEST_MEMORY: u64 = 1 << 20;
+/// Less than this, bytes, holds too few of the largest objects.
 const SMALLEST_DISK: u64 = 64 << 20;
+/// More than any machine has, bytes.
 const LARGEST: u64 = 1 << 50;
 
 pub(in crate::config) const MEMORY: Setting<CacheMemory> = Setting::new(

@@ -175,7 +175,7 @@ fn what_is_for_one_client_is_never_kept() {
 fn to_keep_what_must_not_be_kept_is_a_mistake_with_both_names() {
     let text = "profiles:\n  p:\n    cache_control: private\n    cache:\n      store: true\n      \
                 patterns:\n      - {match: a, store: false}\n      - match: b\n        store: true\n  \
-                q:\n    request_headers: [traceparent]\n    cache: {store: true}\n";
+                q:\n    request_headers: [traceparent]\n    cache: {max_object: x, store: true}\n";
     assert_eq!(
         yaml(text).bad(),
         [
@@ -183,6 +183,8 @@ fn to_keep_what_must_not_be_kept_is_a_mistake_with_both_names() {
              profiles.p.cache_control says private",
             "c.yaml:9: profiles.p.cache.patterns[1].store: is true, but nothing of this profile \
              can be kept: profiles.p.cache_control says private",
+            "c.yaml:12: profiles.q.cache.max_object: \"x\" must be a size such as 32KiB, from 0 bytes \
+             to 1024TiB",
             "c.yaml:12: profiles.q.cache.store: is true, but nothing of this profile can be kept: \
              profiles.q.request_headers passes headers of clients to the store, whose answers may \
              depend on them",
