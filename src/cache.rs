@@ -3,5 +3,6 @@
 pub mod entry;
 pub mod freshness;
 pub mod key;
+pub mod memory;
 pub mod rules;
 pub mod statistics;
