@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
@@ -46,6 +47,15 @@ pub struct Object {
     pub body: Body,
     /// Its share of the budget, until its last reader has left.
     pub held: Arc<Held>,
+}
+
+impl Object {
+    /// A whole object that names no lifetime of its own.
+    #[must_use]
+    pub fn new(head: ResponseHeader, body: Bytes, held: Held) -> Self {
+        let (lifetime, body) = (HeaderMap::new(), Body::from_bytes(body));
+        Self { head, lifetime, body, held: Arc::new(held) }
+    }
 }
 
 impl Entry {
