@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use s3proxy::cache::rules::CacheRules;
 use s3proxy::config::UpstreamConfig;
 use s3proxy::fetch::{Fetched, Fetcher, Question, Reply};
 use s3proxy::refusal::Refusal;
@@ -75,6 +76,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         request_headers: Vec::new(),
         upstream_headers: Vec::new(),
         cache_control: None,
+        cache: CacheRules::default(),
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
     Upstream { signer: Signer::new(&profile), profile: Arc::new(profile), addresses }
