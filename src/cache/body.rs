@@ -57,6 +57,15 @@ impl Body {
         &self.pieces
     }
 
+    /// The whole in one stretch: a copy unless it has but one piece.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match &*self.pieces {
+            [only] => only.clone(),
+            pieces => pieces.concat().into(),
+        }
+    }
+
     /// Bytes from `position` on, at most to the end of its piece and not beyond `end`; `None` where
     /// there are none. They share the memory of the body.
     #[must_use]

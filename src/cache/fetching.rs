@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
@@ -233,7 +232,7 @@ impl Cache {
             }
         }
         let Ok(whole) = fill.complete() else { return self.statistics.cut_fills.count() };
-        let pieces: Vec<Bytes> = whole.pieces().to_vec();
+        let bytes = whole.to_bytes();
         let object = Object {
             head: filling.head.clone(),
             lifetime: filling.lifetime.clone(),
@@ -243,7 +242,7 @@ impl Cache {
         let kept = self.keep(wanted, asked, freshness, Content::Object(Arc::new(object)), landing);
         if let (true, Some(disk)) = (kept, &self.disk) {
             let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
-            disk.put(Record { key, asked, freshness, headers, body: pieces });
+            disk.put(Record { key, asked, freshness, headers, body: bytes });
         }
     }
 
@@ -256,12 +255,9 @@ impl Cache {
         let profile = &wanted.store.profile;
         let headers = &record.headers;
         let head = self.heads.kept_head(headers, profile, wanted.content_type.as_ref()).ok()?;
-        let length = record.body.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let length = record.body.len() as u64;
         let held = Arc::new(self.budget.take(length + head_weight(&head))?);
-        let body = match <[Bytes; 1]>::try_from(record.body) {
-            Ok([whole]) => Body::from_bytes(whole),
-            Err(pieces) => Body::from_pieces(pieces)?,
-        };
+        let body = Body::from_bytes(record.body);
         let content =
             Content::Object(Arc::new(Object { head, lifetime: lifetime(headers), body, held }));
         let (key, asked, freshness) = (record.key, record.asked, record.freshness);

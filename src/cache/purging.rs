@@ -25,7 +25,7 @@ impl Cache {
         self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
         if let Some(disk) = &self.disk {
             let doomed = purge.clone();
-            disk.remove_where(move |key, asked| doomed.covers(key, asked)).await;
+            disk.remove_where(move |key, asked| doomed.covers(key, asked));
         }
         // A fetch that began before the purge may still leave behind what it brings.
         while self.flights.oldest().is_some_and(|began| began <= purge.at) {

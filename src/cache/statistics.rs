@@ -49,6 +49,8 @@ pub struct Statistics {
     pub disk_damaged: Counter,
     /// Entries not written to disk: the queue was full.
     pub disk_dropped: Counter,
+    /// Reads from disk not tried: too many were under way.
+    pub disk_busy: Counter,
     /// Reads and writes the disk failed.
     pub disk_errors: Counter,
     /// Bodies that ended before their length.

@@ -1,0 +1,296 @@
+//! The folder of the disk tier: the only place that opens, writes, renames and removes its files.
+//!
+//! ```text
+//! lock        held by the one process that uses the folder
+//! writing     the file being written; renamed when it is whole
+//! 00/ .. ff/  records, by the first byte of their names
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use crate::cache::disk::Record;
+use crate::cache::disk::name::{Name, folder_name};
+use crate::cache::disk::record::{self, Damage, Head};
+use crate::cache::freshness::Freshness;
+use crate::cache::key::CacheKey;
+
+const LOCK: &str = "lock";
+const WRITING: &str = "writing";
+/// Bytes read at first: nearly every head, and many a small record, is no longer.
+const FIRST_READ: u64 = 4096;
+/// Files take whole blocks of the disk.
+const BLOCK: u64 = 4096;
+
+/// How bytes are written to a file; tests put failing disks in its place.
+pub type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
+
+/// What a file turned out to be.
+#[derive(Debug)]
+pub enum Found<T> {
+    Whole(T),
+    Absent,
+    Damaged(Damage),
+}
+
+/// The folder, locked for this process.
+pub struct Folder {
+    path: PathBuf,
+    lock: File,
+    write: Write,
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Folder").field(&self.path).finish()
+    }
+}
+
+/// Writes with no seam in between.
+#[must_use]
+pub fn plain_write() -> Write {
+    Box::new(|file, bytes, at| file.write_all_at(bytes, at))
+}
+
+/// Bytes a file of this length takes on disk.
+#[must_use]
+pub fn size_on_disk(length: u64) -> u64 {
+    length.next_multiple_of(BLOCK)
+}
+
+impl Folder {
+    /// Opens the folder, made with all that is in it for this user alone, and locks it. What a
+    /// process that died left half written is removed.
+    ///
+    /// # Errors
+    /// It cannot be made, written to, or is in use by another process.
+    pub fn open(path: &Path, write: Write) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another process uses it"),
+            TryLockError::Error(error) => error,
+        })?;
+        let folder = Self { path: path.to_owned(), lock, write };
+        for number in 0..=u8::MAX {
+            folder.make(number)?;
+        }
+        folder.probe()?;
+        Ok(folder)
+    }
+
+    /// Makes one of the 256 folders, or finds it: a folder, and no link to one elsewhere.
+    fn make(&self, number: u8) -> io::Result<()> {
+        let path = self.path.join(folder_name(number));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let is_folder = fs::symlink_metadata(&path)?.is_dir();
+                if is_folder { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+            }
+            made => made,
+        }
+    }
+
+    /// Tries to write a block.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn probe(&self) -> io::Result<()> {
+        let block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
+        let written = self.create().and_then(|file| (self.write)(&file, &block, 0));
+        written.and(fs::remove_file(self.path.join(WRITING)))
+    }
+
+    /// The file to write to. There is one, since one thread writes; what is there in its place was
+    /// left by a process that died.
+    fn create(&self) -> io::Result<File> {
+        let path = self.path.join(WRITING);
+        match new_file().create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&path)?;
+                new_file().create_new(true).open(&path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Writes a record, in place of any other of this name: whole, or not at all. Nothing waits
+    /// for the disk to have it (fsync): after a loss of power the checksums tell what is whole.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&self, name: Name, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let writing = self.path.join(WRITING);
+        let written = self.create().and_then(|file| {
+            (self.write)(&file, head, 0)?;
+            (self.write)(&file, body, head.len() as u64)
+        });
+        let to = self.path.join(name.path());
+        let renamed = written.and_then(|()| match fs::rename(&writing, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make(name.folder())?;
+                fs::rename(&writing, &to)
+            }
+            renamed => renamed,
+        });
+        if renamed.is_err() {
+            let _ = fs::remove_file(&writing);
+        }
+        renamed
+    }
+
+    /// Reads the record of this key, every byte of it checked.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn read(&self, name: Name, key: &CacheKey) -> io::Result<Found<Record>> {
+        let (mut file, head, rest) = match self.open_head(name, false)? {
+            Found::Whole(opened) => opened,
+            Found::Absent => return Ok(Found::Absent),
+            Found::Damaged(damage) => return Ok(Found::Damaged(damage)),
+        };
+        if head.key != *key {
+            return Ok(Found::Damaged(Damage::Foreign));
+        }
+        let length = usize::try_from(head.body).map_err(io::Error::other)?;
+        let mut body = Vec::with_capacity(length);
+        body.extend_from_slice(&rest);
+        let missing = head.body.saturating_sub(rest.len() as u64);
+        (&mut file).take(missing).read_to_end(&mut body)?;
+        if body.len() != length {
+            return Ok(Found::Damaged(Damage::Length));
+        }
+        if !head.fits(0, &body) {
+            return Ok(Found::Damaged(Damage::Checksum));
+        }
+        let Head { key, asked, freshness, headers, .. } = head;
+        Ok(Found::Whole(Record { key, asked, freshness, headers, body: body.into() }))
+    }
+
+    /// Reads the head of whatever record has this name.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn head(&self, name: Name) -> io::Result<Found<Head>> {
+        Ok(match self.open_head(name, false)? {
+            Found::Whole((_, head, _)) => Found::Whole(head),
+            Found::Absent => Found::Absent,
+            Found::Damaged(damage) => Found::Damaged(damage),
+        })
+    }
+
+    /// Gives a record another freshness, in its place: a torn write does not fit its checksum.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn refresh(&self, name: Name, key: &CacheKey, to: &Freshness) -> io::Result<Found<()>> {
+        let (file, head, _) = match self.open_head(name, true)? {
+            Found::Whole(opened) => opened,
+            Found::Absent => return Ok(Found::Absent),
+            Found::Damaged(damage) => return Ok(Found::Damaged(damage)),
+        };
+        if head.key != *key {
+            return Ok(Found::Damaged(Damage::Foreign));
+        }
+        (self.write)(&file, &head.other_freshness(to), record::FRESHNESS_AT)?;
+        Ok(Found::Whole(()))
+    }
+
+    /// Opens a file and reads its head, and what came with it of its body.
+    fn open_head(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
+        // Neither a link is followed nor a pipe waited for.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(write).custom_flags(flags);
+        let mut file = match options.open(self.path.join(name.path())) {
+            Ok(file) => file,
+            Err(error) => {
+                return match error.raw_os_error() {
+                    Some(libc::ENOENT) => Ok(Found::Absent),
+                    Some(libc::ELOOP | libc::ENXIO | libc::EISDIR) => {
+                        Ok(Found::Damaged(Damage::Foreign))
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(Found::Damaged(Damage::Foreign));
+        }
+        let mut start = Vec::with_capacity(usize::try_from(FIRST_READ).unwrap_or_default());
+        (&mut file).take(FIRST_READ).read_to_end(&mut start)?;
+        let length = match record::head_length(&start) {
+            Ok(length) => length,
+            Err(damage) => return Ok(Found::Damaged(damage)),
+        };
+        let missing = length.saturating_sub(start.len());
+        (&mut file).take(missing as u64).read_to_end(&mut start)?;
+        let head = match Head::parse(&start) {
+            Ok(head) => head,
+            Err(damage) => return Ok(Found::Damaged(damage)),
+        };
+        if metadata.len() != length as u64 + head.body {
+            return Ok(Found::Damaged(Damage::Length));
+        }
+        Ok(Found::Whole((file, head, start.split_off(length))))
+    }
+
+    /// Removes a file; one that is not there is removed, and a folder is none of ours.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove(&self, name: Name) -> io::Result<()> {
+        match fs::remove_file(self.path.join(name.path())) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                Ok(())
+            }
+            removed => removed,
+        }
+    }
+
+    /// Every file of one of the 256 folders: its name, the bytes it takes, and its last use in
+    /// microseconds since the Unix epoch, as far as the file system notes it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn list(&self, number: u8, mut each: impl FnMut(Name, u64, u64)) -> io::Result<()> {
+        for file in fs::read_dir(self.path.join(folder_name(number)))? {
+            let file = file?;
+            let name = file.file_name();
+            let Some(name) = name.to_str().and_then(|name| Name::parse(number, name)) else {
+                continue;
+            };
+            // It was removed since, or is none of ours.
+            let Some(metadata) = file.metadata().ok().filter(|found| !found.is_dir()) else {
+                continue;
+            };
+            let seconds = metadata.atime().max(metadata.mtime());
+            let used = u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
+            each(name, size_on_disk(metadata.len()), used);
+        }
+        Ok(())
+    }
+
+    /// Gives the folder free for other processes.
+    pub fn unlock(&self) {
+        let _ = self.lock.unlock();
+    }
+}
+
+/// A file for this user alone, behind no link.
+fn new_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options
+}

@@ -1,0 +1,229 @@
+//! What is on disk, held in memory: for each file its name, its size and its last use, and nothing
+//! else, so that a miss asks no disk and what was used least makes room.
+//!
+//! An entry takes 32 bytes; the arrays they are kept in, sorted by name, have up to an eighth of
+//! room to grow, so 100,000 entries take 3.2 to 3.6 MB and the [`MAX_ENTRIES`] at most 144 MB.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::cache::disk::name::Name;
+
+/// More are not kept, whatever the capacity: it bounds the memory of the index.
+pub const MAX_ENTRIES: u64 = 4_000_000;
+
+/// Of so many, the one that was used longest ago is evicted.
+const SAMPLE: usize = 16;
+/// Room that an array is given at least when it is full, entries.
+const ROOM: usize = 8;
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    name: Name,
+    /// Bytes it takes on disk.
+    size: u64,
+    /// Its last use, microseconds since the Unix epoch.
+    used: u64,
+}
+
+/// The entries on disk.
+#[derive(Debug)]
+pub struct Index {
+    /// One for each folder, sorted by name.
+    shards: Vec<Mutex<Vec<Slot>>>,
+    bytes: AtomicU64,
+    entries: AtomicU64,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let shards = (0..=u8::MAX).map(|_| Mutex::default()).collect();
+        Self { shards, bytes: AtomicU64::new(0), entries: AtomicU64::new(0) }
+    }
+}
+
+impl Index {
+    /// Bytes of all entries on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The number of entries.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Notes a file that was written.
+    pub fn insert(&self, name: Name, size: u64, used: u64) {
+        self.place(Slot { name, size, used }, true);
+    }
+
+    /// Notes a file that was found, unless it is known already, and better.
+    pub fn discover(&self, name: Name, size: u64, used: u64) {
+        self.place(Slot { name, size, used }, false);
+    }
+
+    fn place(&self, slot: Slot, replace: bool) {
+        let Some(mut shard) = self.shard(slot.name.folder()) else { return };
+        match shard.binary_search_by_key(&slot.name, |slot| slot.name) {
+            Ok(at) => {
+                if let Some(old) = shard.get_mut(at).filter(|_| replace) {
+                    self.bytes.fetch_sub(old.size, Ordering::Relaxed);
+                    self.bytes.fetch_add(slot.size, Ordering::Relaxed);
+                    *old = slot;
+                }
+            }
+            Err(at) => {
+                if shard.len() == shard.capacity() {
+                    let room = ROOM + shard.len() / 8;
+                    shard.reserve_exact(room);
+                }
+                shard.insert(at, slot);
+                self.bytes.fetch_add(slot.size, Ordering::Relaxed);
+                self.entries.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The size of an entry that is there; it is used now.
+    pub fn touch(&self, name: Name, now: u64) -> Option<u64> {
+        let mut shard = self.shard(name.folder())?;
+        let at = shard.binary_search_by_key(&name, |slot| slot.name).ok()?;
+        let slot = shard.get_mut(at)?;
+        slot.used = slot.used.max(now);
+        Some(slot.size)
+    }
+
+    /// The size of an entry that is there, which is no use of it.
+    #[must_use]
+    pub fn size(&self, name: Name) -> Option<u64> {
+        self.touch(name, 0)
+    }
+
+    /// Forgets an entry.
+    pub fn remove(&self, name: Name) {
+        let Some(mut shard) = self.shard(name.folder()) else { return };
+        if let Ok(at) = shard.binary_search_by_key(&name, |slot| slot.name) {
+            let slot = shard.remove(at);
+            self.bytes.fetch_sub(slot.size, Ordering::Relaxed);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+            if shard.capacity() > 2 * shard.len() + 2 * ROOM {
+                let room = shard.len() + ROOM;
+                shard.shrink_to(room);
+            }
+        }
+    }
+
+    /// Forgets all entries.
+    pub fn clear(&self) {
+        for folder in 0..=u8::MAX {
+            for name in self.names(folder) {
+                self.remove(name);
+            }
+        }
+    }
+
+    /// The names in a folder.
+    #[must_use]
+    pub fn names(&self, folder: u8) -> Vec<Name> {
+        let shard = self.shard(folder);
+        shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
+    }
+
+    /// Of a few entries from a random place on, the one that was used longest ago. Names are
+    /// hashes, so neighbours have nothing to do with each other: they are a random sample.
+    #[must_use]
+    pub fn least_used(&self, random: u64) -> Option<Name> {
+        let [folder, rest @ ..] = random.to_le_bytes();
+        let mut sample: Vec<Slot> = Vec::with_capacity(SAMPLE);
+        // The first folder twice: from the place on, and at last up to it.
+        for nth in 0..=self.shards.len() {
+            let step = u8::try_from(nth % self.shards.len()).unwrap_or_default();
+            let Some(shard) = self.shard(folder.wrapping_add(step)) else { continue };
+            let place = usize::from(u16::from_le_bytes([rest[0], rest[1]]));
+            let skip = if nth == 0 { place.checked_rem(shard.len()).unwrap_or(0) } else { 0 };
+            sample.extend(shard.iter().skip(skip).take(SAMPLE - sample.len()));
+            if sample.len() == SAMPLE {
+                break;
+            }
+        }
+        sample.iter().min_by_key(|slot| slot.used).map(|slot| slot.name)
+    }
+
+    fn shard(&self, folder: u8) -> Option<MutexGuard<'_, Vec<Slot>>> {
+        let shard = self.shards.get(usize::from(folder))?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::CacheKey;
+
+    fn name(number: u32) -> Name {
+        Name::of(&CacheKey::from_bytes(&number.to_le_bytes()))
+    }
+
+    #[test]
+    fn a_slot_is_as_small_as_documented() {
+        assert_eq!(size_of::<Slot>(), 32);
+        let index = Index::default();
+        for number in 0..20_000 {
+            index.insert(name(number), 4096, 1);
+        }
+        let slots: usize = index.shards.iter().map(|s| s.lock().unwrap().capacity()).sum();
+        assert!(slots <= 20_000 * 9 / 8 + 256 * ROOM, "{slots}");
+        (0..20_000).for_each(|number| index.remove(name(number)));
+        let slots: usize = index.shards.iter().map(|s| s.lock().unwrap().capacity()).sum();
+        assert!(slots <= 256 * 2 * ROOM, "{slots}");
+    }
+
+    #[test]
+    fn bytes_and_entries_are_those_of_what_is_there() {
+        let index = Index::default();
+        index.insert(name(1), 10, 1);
+        index.insert(name(2), 20, 1);
+        index.insert(name(1), 30, 1);
+        index.discover(name(1), 1000, 1);
+        index.discover(name(3), 5, 1);
+        assert_eq!((index.bytes(), index.entries()), (55, 3));
+        index.remove(name(2));
+        index.remove(name(2));
+        assert_eq!((index.bytes(), index.entries()), (35, 2));
+        assert_eq!((index.touch(name(1), 9), index.touch(name(2), 9)), (Some(30), None));
+        index.clear();
+        assert_eq!((index.bytes(), index.entries()), (0, 0));
+    }
+
+    #[test]
+    fn of_a_few_the_least_used_goes_whatever_the_random_number() {
+        let index = Index::default();
+        assert_eq!(index.least_used(7), None);
+        for number in 0..10 {
+            index.insert(name(number), 1, 100 + u64::from(number));
+        }
+        index.touch(name(0), 200);
+        for random in (0..u64::MAX).step_by(usize::MAX / 1000) {
+            assert_eq!(index.least_used(random), Some(name(1)), "{random}");
+        }
+    }
+
+    #[test]
+    fn of_many_the_recently_used_stay() {
+        let index = Index::default();
+        for number in 0..2000 {
+            index.insert(name(number), 1, u64::from(number));
+        }
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..1000 {
+            index.remove(index.least_used(random.u64(..)).unwrap());
+        }
+        let kept = (1900..2000).filter(|number| index.size(name(*number)).is_some()).count();
+        assert_eq!(kept, 100, "none of the last hundred went");
+        let old = (0..500).filter(|number| index.size(name(*number)).is_some()).count();
+        assert!(old < 25, "{old} of the oldest 500 stayed");
+    }
+}

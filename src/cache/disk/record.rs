@@ -1,0 +1,323 @@
+//! How a record lies in its file: bytes from a record, a record from bytes, nothing believed that
+//! no checksum covers.
+//!
+//! All numbers are little-endian, times and durations microseconds (times since the Unix epoch):
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | magic |
+//! | 8 | 4 | version of this format |
+//! | 12 | 4 | length of the key, `k` |
+//! | 16 | 4 | length of the headers, `h` |
+//! | 20 | 4 | length of a piece of the body; the last one may be shorter |
+//! | 24 | 8 | length of the body, `b` |
+//! | 32 | 8 | when the store was asked |
+//! | 40 | 4 | checksum of the head: of bytes 0 to 39, and of 80 to the body |
+//! | 44 | 32 | freshness: born, fresh until, stale while revalidate, stale if error |
+//! | 76 | 4 | checksum of the freshness, continued from that of the head |
+//! | 80 | k | key |
+//! | | h | headers: lengths of name (2) and value (4), name, value; one after the other |
+//! | | 4 each | checksum of every piece of the body |
+//! | | b | body |
+//!
+//! The freshness can be written anew in its place. Its checksum continues that of the head, so
+//! that the freshness of another record does not fit. Each piece of the body can be checked alone.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crc32fast::Hasher;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache::disk::Record;
+use crate::cache::freshness::Freshness;
+use crate::cache::key::CacheKey;
+
+/// Bytes before the key; enough to tell the length of the head.
+pub const PREFIX: usize = 80;
+/// Where the freshness lies, with its checksum.
+pub const FRESHNESS_AT: u64 = 44;
+/// Bytes of a piece of the body.
+pub const PIECE: usize = 64 * 1024;
+
+const MAGIC: [u8; 8] = *b"s3pcache";
+const VERSION: u32 = 1;
+const HEAD_SUM_AT: usize = 40;
+const SUM: usize = 4;
+/// Bytes of the freshness with its checksum.
+const FRESHNESS: usize = PREFIX - 44;
+
+/// Longer keys, headers and bodies are not written, and their lengths not believed.
+const MAX_KEY: usize = 16 * 1024;
+const MAX_HEADERS: usize = 256 * 1024;
+const MAX_BODY: u64 = 1024 * 1024 * 1024;
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// Not a regular file, not one of ours, or not the record of this key.
+    Foreign,
+    /// Written in another version of the format.
+    Version,
+    /// Longer or shorter than it says, or than there is any sense in.
+    Length,
+    /// A checksum does not fit.
+    Checksum,
+    /// The checksum fits, the content makes no sense.
+    Content,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Foreign => "not this record's file",
+            Self::Version => "another version of the format",
+            Self::Length => "a length that is not its own",
+            Self::Checksum => "a checksum that does not fit",
+            Self::Content => "content without sense",
+        })
+    }
+}
+
+/// A record without its body.
+#[derive(Debug)]
+pub struct Head {
+    pub key: CacheKey,
+    pub asked: SystemTime,
+    pub freshness: Freshness,
+    pub headers: HeaderMap,
+    /// Bytes of the body.
+    pub body: u64,
+    /// Bytes of the head; the body begins there.
+    pub length: usize,
+    /// The checksum over all but the freshness, which that of the freshness continues.
+    sum: u32,
+    /// Checksums of the pieces of the body.
+    pieces: Vec<u32>,
+}
+
+/// Microseconds since the Unix epoch, rounded down; zero before it.
+#[must_use]
+pub fn micros(time: SystemTime) -> u64 {
+    duration_micros(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+fn duration_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The bytes of a record before its body, and the lengths of both; `None` if it is too large.
+#[must_use]
+pub fn head_bytes(record: &Record) -> Option<Vec<u8>> {
+    let key = record.key.as_bytes();
+    let headers = header_bytes(&record.headers)?;
+    let body = u64::try_from(record.body.len()).ok()?;
+    if key.len() > MAX_KEY || headers.len() > MAX_HEADERS || body > MAX_BODY {
+        return None;
+    }
+    let pieces = record.body.chunks(PIECE);
+    let mut bytes = Vec::with_capacity(PREFIX + key.len() + headers.len() + SUM * pieces.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    for length in [key.len(), headers.len(), PIECE] {
+        bytes.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+    }
+    bytes.extend_from_slice(&body.to_le_bytes());
+    bytes.extend_from_slice(&micros(record.asked).to_le_bytes());
+    let mut tail = Vec::with_capacity(bytes.capacity() - PREFIX);
+    tail.extend_from_slice(key);
+    tail.extend_from_slice(&headers);
+    for piece in pieces {
+        tail.extend_from_slice(&crc32fast::hash(piece).to_le_bytes());
+    }
+    let sum = sum_of(&[&bytes, &tail]);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes.extend_from_slice(&freshness_bytes(&record.freshness, sum));
+    bytes.extend_from_slice(&tail);
+    Some(bytes)
+}
+
+fn sum_of(parts: &[&[u8]]) -> u32 {
+    let mut hasher = Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize()
+}
+
+fn header_bytes(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(512);
+    for (name, value) in headers {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        bytes.extend_from_slice(&u16::try_from(name.len()).ok()?.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(value.len()).ok()?.to_le_bytes());
+        bytes.extend_from_slice(name);
+        bytes.extend_from_slice(value);
+    }
+    Some(bytes)
+}
+
+/// The block of the freshness, with the checksum that belongs to the head with this sum.
+fn freshness_bytes(freshness: &Freshness, head_sum: u32) -> [u8; FRESHNESS] {
+    let mut block = [0; FRESHNESS];
+    let numbers = [
+        micros(freshness.born),
+        micros(freshness.fresh_until),
+        duration_micros(freshness.stale_while_revalidate),
+        duration_micros(freshness.stale_if_error),
+    ];
+    let (content, sum) = block.split_at_mut(FRESHNESS - SUM);
+    for (place, number) in content.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    sum.copy_from_slice(&freshness_sum(content, head_sum).to_le_bytes());
+    block
+}
+
+fn freshness_sum(content: &[u8], head_sum: u32) -> u32 {
+    let mut hasher = Hasher::new_with_initial(head_sum);
+    hasher.update(content);
+    hasher.finalize()
+}
+
+/// The length of the whole head, told by its first [`PREFIX`] bytes. It is bounded, and not yet
+/// checked by any sum.
+///
+/// # Errors
+/// It is no record of this format, or its lengths are out of bounds.
+pub fn head_length(start: &[u8]) -> Result<usize, Damage> {
+    let mut cursor = Cursor(start.get(..PREFIX).ok_or(Damage::Length)?);
+    Ok(Lengths::read(&mut cursor)?.head())
+}
+
+/// The lengths of a record's parts.
+struct Lengths {
+    key: usize,
+    headers: usize,
+    body: u64,
+    pieces: usize,
+}
+
+impl Lengths {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Damage> {
+        if cursor.take(MAGIC.len())? != MAGIC {
+            return Err(Damage::Foreign);
+        }
+        if cursor.u32()? != VERSION {
+            return Err(Damage::Version);
+        }
+        let (key, headers, piece, body) =
+            (cursor.length()?, cursor.length()?, cursor.length()?, cursor.u64()?);
+        if key > MAX_KEY || headers > MAX_HEADERS || piece != PIECE || body > MAX_BODY {
+            return Err(Damage::Length);
+        }
+        let whole = usize::try_from(body).map_err(|_| Damage::Length)?;
+        Ok(Self { key, headers, body, pieces: whole.div_ceil(PIECE) })
+    }
+
+    fn head(&self) -> usize {
+        PREFIX + self.key + self.headers + SUM * self.pieces
+    }
+}
+
+impl Head {
+    /// Reads the head of a record; `bytes` may hold more than that.
+    ///
+    /// # Errors
+    /// Any byte of it is not what was written.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
+        let mut cursor = Cursor(bytes);
+        let lengths = Lengths::read(&mut cursor)?;
+        let asked = cursor.time()?;
+        let sum = cursor.u32()?;
+        let freshness = cursor.take(FRESHNESS)?;
+        let length = lengths.head();
+        let covered = bytes.get(..HEAD_SUM_AT).zip(bytes.get(PREFIX..length));
+        let (start, tail) = covered.ok_or(Damage::Length)?;
+        if sum_of(&[start, tail]) != sum {
+            return Err(Damage::Checksum);
+        }
+        let freshness = parse_freshness(freshness, sum)?;
+        let key = CacheKey::from_bytes(cursor.take(lengths.key)?);
+        let headers = parse_headers(cursor.take(lengths.headers)?)?;
+        let pieces = (0..lengths.pieces).map(|_| cursor.u32()).collect::<Result<_, _>>()?;
+        Ok(Self { key, asked, freshness, headers, body: lengths.body, length, sum, pieces })
+    }
+
+    /// Whether these are the bytes of the body from the start of this piece on, whole pieces
+    /// except for the body's last.
+    #[must_use]
+    pub fn fits(&self, first_piece: usize, bytes: &[u8]) -> bool {
+        let Some(sums) = self.pieces.get(first_piece..) else { return false };
+        let pieces = bytes.chunks(PIECE);
+        pieces.len() <= sums.len()
+            && pieces.zip(sums).all(|(piece, sum)| crc32fast::hash(piece) == *sum)
+    }
+
+    /// What is written at [`FRESHNESS_AT`] to give this record another freshness.
+    #[must_use]
+    pub fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
+        freshness_bytes(freshness, self.sum)
+    }
+}
+
+fn parse_freshness(block: &[u8], head_sum: u32) -> Result<Freshness, Damage> {
+    let content = block.get(..FRESHNESS - SUM).ok_or(Damage::Length)?;
+    let mut cursor = Cursor(block);
+    let freshness = Freshness {
+        born: cursor.time()?,
+        fresh_until: cursor.time()?,
+        stale_while_revalidate: Duration::from_micros(cursor.u64()?),
+        stale_if_error: Duration::from_micros(cursor.u64()?),
+    };
+    let fits = cursor.u32()? == freshness_sum(content, head_sum);
+    if fits { Ok(freshness) } else { Err(Damage::Checksum) }
+}
+
+fn parse_headers(bytes: &[u8]) -> Result<HeaderMap, Damage> {
+    let mut headers = HeaderMap::new();
+    let mut cursor = Cursor(bytes);
+    while !cursor.0.is_empty() {
+        let name = usize::from(u16::from_le_bytes(cursor.array()?));
+        let value = cursor.length()?;
+        let name = HeaderName::from_bytes(cursor.take(name)?).map_err(|_| Damage::Content)?;
+        let value = HeaderValue::from_bytes(cursor.take(value)?).map_err(|_| Damage::Content)?;
+        headers.try_append(name, value).map_err(|_| Damage::Content)?;
+    }
+    Ok(headers)
+}
+
+/// Bytes that are read from their start.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Damage> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Damage::Length)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
+        self.take(N)?.try_into().map_err(|_| Damage::Length)
+    }
+
+    fn u32(&mut self) -> Result<u32, Damage> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Damage> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn length(&mut self) -> Result<usize, Damage> {
+        usize::try_from(self.u32()?).map_err(|_| Damage::Length)
+    }
+
+    fn time(&mut self) -> Result<SystemTime, Damage> {
+        let since = Duration::from_micros(self.u64()?);
+        SystemTime::UNIX_EPOCH.checked_add(since).ok_or(Damage::Content)
+    }
+}
+
+#[cfg(test)]
+mod tests;

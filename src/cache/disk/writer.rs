@@ -1,0 +1,188 @@
+//! The thread that writes and removes files. Being the only one, it needs no locks on them.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cache::disk::breaker::Access;
+use crate::cache::disk::folder::{Folder, Found, Write, size_on_disk};
+use crate::cache::disk::index::MAX_ENTRIES;
+use crate::cache::disk::name::Name;
+use crate::cache::disk::queue::{Job, Taken};
+use crate::cache::disk::record::head_bytes;
+use crate::cache::disk::shared::{Shared, now, wait_for};
+use crate::cache::disk::{Record, sweep};
+
+/// A wait that is ended by a signal.
+const LONG: Duration = Duration::from_secs(3600);
+/// What a full disk is relieved of before a second attempt, at least.
+const RELIEF: u64 = 1024 * 1024;
+
+/// What there is to do next.
+enum Work {
+    Job(Taken),
+    /// More is on disk than may be.
+    Evict,
+    /// The tier has been off for long enough.
+    Retry,
+    End,
+}
+
+/// Starts the thread; if there can be none, the tier is off for good.
+pub(super) fn start(shared: &Arc<Shared>, write: Write) {
+    let owned = Arc::clone(shared);
+    let thread = thread::Builder::new().name("disk-writer".to_owned()).spawn(move || {
+        run(&owned, write);
+        owned.lock().finished = true;
+        owned.idle.notify_all();
+    });
+    if let Err(error) = thread {
+        shared.unusable(&error);
+        shared.lock().finished = true;
+    }
+}
+
+fn run(shared: &Arc<Shared>, write: Write) {
+    let write = Arc::new(write);
+    let folder = loop {
+        let write = Arc::clone(&write);
+        let opened =
+            Folder::open(&shared.path, Box::new(move |file, bytes, at| (*write)(file, bytes, at)));
+        match opened {
+            Ok(folder) => break folder,
+            Err(error) => shared.unusable(&error),
+        }
+        match next(shared) {
+            Work::End => return,
+            Work::Job(_) | Work::Evict | Work::Retry => {}
+        }
+    };
+    let folder = shared.folder.get_or_init(|| folder);
+    shared.turn_on();
+    if let Err(error) = sweep::start(shared) {
+        shared.unusable(&error);
+    }
+    loop {
+        match next(shared) {
+            Work::Job(taken) => {
+                perform(shared, folder, &taken);
+                if !shared.lock().queue.done(&taken) && remove(shared, folder, taken.name).is_err()
+                {
+                    shared.lock().orphans = true;
+                }
+                shared.idle.notify_all();
+            }
+            Work::Evict => {
+                evict(shared, folder);
+            }
+            Work::Retry => match folder.probe() {
+                Ok(()) => shared.turn_on(),
+                Err(error) => shared.unusable(&error),
+            },
+            Work::End => return,
+        }
+    }
+}
+
+fn next(shared: &Shared) -> Work {
+    let mut inner = shared.lock();
+    loop {
+        let longest = match &inner.off {
+            Some(_) if inner.closing => return Work::End,
+            Some(off) => {
+                let left = off.until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Work::Retry;
+                }
+                left
+            }
+            None => {
+                if let Some(taken) = inner.queue.take() {
+                    return Work::Job(taken);
+                }
+                if inner.closing {
+                    return Work::End;
+                }
+                if shared.index.bytes() > shared.capacity {
+                    return Work::Evict;
+                }
+                LONG
+            }
+        };
+        inner = wait_for(&shared.wake, inner, longest);
+    }
+}
+
+fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
+    let name = taken.name;
+    let done = match &taken.job {
+        Job::Write(record) => write(shared, folder, name, record),
+        Job::Refresh(key, freshness) => match folder.refresh(name, key, freshness) {
+            Ok(Found::Whole(())) => Ok(()),
+            Ok(Found::Absent) => remove(shared, folder, name),
+            Ok(Found::Damaged(_)) => {
+                shared.statistics.disk_damaged.count();
+                remove(shared, folder, name)
+            }
+            Err(error) => Err(error),
+        },
+        Job::Remove => remove(shared, folder, name),
+    };
+    match done {
+        Ok(()) => shared.lock().breaker.worked(Access::Write),
+        Err(error) => {
+            // What is there now is older than what was to be.
+            if remove(shared, folder, name).is_err() {
+                shared.lock().orphans = true;
+            }
+            shared.failed(Access::Write, &error);
+        }
+    }
+}
+
+/// Removes a file. The index forgets it even if the disk does not.
+fn remove(shared: &Shared, folder: &Folder, name: Name) -> io::Result<()> {
+    shared.index.remove(name);
+    folder.remove(name)
+}
+
+fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::Result<()> {
+    let index = &shared.index;
+    let head = head_bytes(record);
+    let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
+    let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity)) else {
+        shared.statistics.disk_dropped.count();
+        return remove(shared, folder, name);
+    };
+    let old = index.size(name).unwrap_or(0);
+    while (index.bytes() + size > shared.capacity + old || index.entries() >= MAX_ENTRIES)
+        && evict(shared, folder)
+    {}
+    let written = folder.write(name, &head, &record.body);
+    let written = match written {
+        Err(error) if is_full(&error) && index.entries() > 0 => {
+            shared.statistics.disk_errors.count();
+            let goal = index.bytes().saturating_sub(RELIEF.max(2 * size));
+            while index.bytes() > goal && evict(shared, folder) {}
+            folder.write(name, &head, &record.body)
+        }
+        written => written,
+    };
+    written.map(|()| index.insert(name, size, now()))
+}
+
+/// Removes the least used of a few; whether there was one.
+fn evict(shared: &Shared, folder: &Folder) -> bool {
+    let Some(name) = shared.index.least_used(fastrand::u64(..)) else { return false };
+    shared.statistics.disk_evictions.count();
+    if let Err(error) = remove(shared, folder, name) {
+        shared.lock().orphans = true;
+        shared.failed(Access::Write, &error);
+    }
+    true
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
