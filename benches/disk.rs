@@ -109,7 +109,7 @@ fn main() {
                 }
             }
             println!(
-                "put {number} of {size}: {:?}, {:.0} ms of CPU",
+                "put {number} of {size}, made included: {:?}, {:.0} ms of CPU",
                 clock.elapsed(),
                 cpu() - before
             );
