@@ -1,5 +1,5 @@
-//! Points in time as text, in the two forms every request needs: RFC 3339 for the log and ISO 8601's
-//! basic form for signatures. Digit by digit, without the machinery of `format!`.
+//! Points in time and numbers as text. Of times the two forms every request needs: RFC 3339 for the
+//! log and ISO 8601's basic form for signatures. Digit by digit, without the machinery of `format!`.
 
 use std::time::SystemTime;
 
@@ -49,10 +49,28 @@ fn push_time(text: &mut String, now: OffsetDateTime, separator: &str) {
 
 /// The last `width` decimal digits of a number.
 fn push_digits(text: &mut String, number: u32, width: u32) {
-    for place in (0..width).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        text.push(char::from_digit(digit, 10).unwrap_or('0'));
+    let mut unit = 10_u32.pow(width);
+    while unit > 1 {
+        let rest = number % unit;
+        unit /= 10;
+        text.push(digit(rest / unit));
     }
+}
+
+/// A number in decimal.
+pub fn push_decimal(text: &mut String, number: u64) {
+    let mut unit = 1;
+    while number / unit > 9 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        text.push(digit(u32::try_from(number / unit % 10).unwrap_or_default()));
+        unit /= 10;
+    }
+}
+
+fn digit(number: u32) -> char {
+    char::from_digit(number, 10).unwrap_or('0')
 }
 
 #[cfg(test)]
@@ -70,6 +88,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_are_those_of_the_standard_library(number: u64) {
+            for number in [number, number % 1000, 0] {
+                let mut text = String::new();
+                push_decimal(&mut text, number);
+                prop_assert_eq!(text, number.to_string());
+            }
+        }
+
         #[test]
         fn both_forms_name_the_second_that_http_names(seconds in 0u64..250_000_000_000) {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);

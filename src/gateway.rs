@@ -9,6 +9,7 @@ use bytes::Bytes;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::http::conditional_filter::to_304;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -19,7 +20,7 @@ use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
 use crate::connection::{Connection, Exchange};
 use crate::gateway::cached::{ReadThrough, Told};
 use crate::gateway::context::{
-    Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
+    Client, Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
 };
 use crate::gateway::failure::{Failure, failure};
 use crate::gateway::receive::receive_body;
@@ -213,14 +214,21 @@ impl ProxyHttp for Gateway {
                 self.refuse(session, ctx, refusal).await?;
                 Ok(false)
             }
-            _ => Ok(true),
+            _ => {
+                let head = session.req_header();
+                let client = Client { method: &head.method, headers: &head.headers };
+                if let Some(object) = ctx.object.as_mut() {
+                    object.pass(&client);
+                }
+                Ok(true)
+            }
         }
     }
 
     async fn cache_hit_filter(
         &self,
         session: &mut Session,
-        meta: &CacheMeta,
+        _meta: &CacheMeta,
         _handler: &mut HitHandler,
         _is_fresh: bool,
         ctx: &mut Context,
@@ -234,7 +242,7 @@ impl ProxyHttp for Gateway {
                 &client.method,
                 &client.headers,
                 object.conditional,
-                meta.headers(),
+                &source.head().headers,
                 source.length(),
                 freshness.born,
             );
@@ -259,10 +267,21 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> RangeType {
-        match ctx.object.as_ref().and_then(|object| Some((object, object.source()?))) {
-            Some((object, source)) => cached::part_of(&object.serving, source.length(), head),
-            None => RangeType::None,
+        // Called for every hit, 304 included: the place where the head becomes the client's.
+        let Some(object) = ctx.object.as_ref() else { return RangeType::None };
+        let Some(source) = object.source() else { return RangeType::None };
+        ctx.refusal = cached::refused(&object.serving, source.length());
+        if let Some(refusal) = &ctx.refusal {
+            if let Ok(refused) = cached::refused_head(refusal, &ctx.request_id) {
+                *head = refused;
+            }
+            return RangeType::Invalid;
         }
+        *head = source.head().clone();
+        if object.serving == Serving::NotModified {
+            to_304(head);
+        }
+        cached::part_of(&object.serving, source.length(), head)
     }
 
     async fn upstream_peer(
@@ -290,7 +309,7 @@ impl ProxyHttp for Gateway {
         object.upstream.socket = Some(socket);
         object.upstream.attempts = object.upstream.attempts.saturating_add(1);
         let tls = store.profile.endpoint.tls;
-        Ok(Box::new(upstream::peer(socket, tls, &object.wanted.target, &self.upstream, remaining)))
+        Ok(Box::new(upstream::peer(socket, tls, object.wanted.target(), &self.upstream, remaining)))
     }
 
     fn fail_to_connect(
@@ -358,7 +377,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         ctx.ttfb = Some(ctx.started.elapsed());
-        self.shape_cached(head, ctx)?;
+        self.add_age(head, ctx)?;
         self.add_request_headers(session, head, ctx)
     }
 

@@ -2,7 +2,7 @@
 //! output, so that a slow reader of the log never holds up a request.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{LevelFilter, Record};
@@ -92,6 +92,18 @@ impl Write for LogWriter {
     }
 }
 
+/// The writer of the process, for lines that are whole.
+static INSTALLED: OnceLock<LogWriter> = OnceLock::new();
+
+/// Writes the line of a request as it is, past the logger's formatting. Ask first whether its level
+/// is logged.
+pub fn access_line(mut line: String) {
+    if let Some(mut writer) = INSTALLED.get().cloned() {
+        line.push('\n');
+        let _always_taken = writer.write_all(line.as_bytes());
+    }
+}
+
 /// Installs the logger for the whole process and starts its writer.
 ///
 /// # Errors
@@ -130,6 +142,7 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         }),
     };
     builder.try_init().map_err(std::io::Error::other)?;
+    let _first = INSTALLED.set(writer.clone());
     Ok(writer)
 }
 

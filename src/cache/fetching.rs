@@ -82,7 +82,7 @@ impl Cache {
             Content::Missing | Content::Pass => None,
         });
         let question = kept.map(|(_, object)| question(&object.head.headers)).unwrap_or_default();
-        let fetched = self.fetcher.fetch(&wanted.store, &wanted.target, &question).await;
+        let fetched = self.fetcher.fetch(&wanted.store, wanted.target(), &question).await;
         let report = Arc::new(fetched.report);
         match (fetched.outcome, kept) {
             (Ok(Reply::NotModified(headers)), Some((entry, object))) => {

@@ -2,13 +2,14 @@
 //! profiles, buckets or keys can make the same bytes.
 
 use std::fmt;
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::s3::profile::Profile;
 
 /// Profile, endpoint, bucket and key of an object; its bytes are its identity.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct CacheKey(Arc<[u8]>);
+pub struct CacheKey(Bytes);
 
 impl CacheKey {
     /// The key of an object. The key within the bucket comes last and is not normalised, so that
@@ -38,7 +39,7 @@ impl CacheKey {
     /// A key as it was written before, by [`CacheKey::as_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+        Self(Bytes::copy_from_slice(bytes))
     }
 
     /// The bytes that are its identity, for maps and files.

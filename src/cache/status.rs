@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::date_text::push_decimal;
+
 /// What the cache did for one request. Its text leaves out the name of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
@@ -46,39 +48,54 @@ impl CacheStatus {
     }
 }
 
-impl fmt::Display for CacheStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+impl CacheStatus {
+    /// Adds its text, without the machinery of `format!`: every answer has one, and its line in the
+    /// log another.
+    pub fn push_to(&self, text: &mut String) {
+        match *self {
             Self::Hit { ttl, stale } => {
-                write!(f, "hit; ttl={ttl}")?;
-                match stale {
-                    None => Ok(()),
-                    Some(Stale::WhileRevalidate) => f.write_str("; detail=stale-while-revalidate"),
-                    Some(Stale::IfError) => f.write_str("; detail=stale-if-error"),
-                }
+                text.push_str("hit; ttl=");
+                push_number(text, ttl);
+                text.push_str(match stale {
+                    None => "",
+                    Some(Stale::WhileRevalidate) => "; detail=stale-while-revalidate",
+                    Some(Stale::IfError) => "; detail=stale-if-error",
+                });
             }
             Self::Forwarded { why, status, ttl, stored, collapsed } => {
-                f.write_str(match why {
+                text.push_str(match why {
                     Why::Miss => "fwd=miss",
                     Why::Stale => "fwd=stale",
                     Why::Request => "fwd=request",
-                })?;
+                });
                 if let Some(status) = status {
-                    write!(f, "; fwd-status={status}")?;
+                    text.push_str("; fwd-status=");
+                    push_number(text, status.into());
                 }
                 if let Some(ttl) = ttl {
-                    write!(f, "; ttl={ttl}")?;
+                    text.push_str("; ttl=");
+                    push_number(text, ttl);
                 }
-                if *stored {
-                    f.write_str("; stored")?;
-                }
-                if *collapsed {
-                    f.write_str("; collapsed")?;
-                }
-                Ok(())
+                text.push_str(if stored { "; stored" } else { "" });
+                text.push_str(if collapsed { "; collapsed" } else { "" });
             }
-            Self::Bypass => f.write_str("fwd=bypass"),
+            Self::Bypass => text.push_str("fwd=bypass"),
         }
+    }
+}
+
+fn push_number(text: &mut String, number: i64) {
+    if number < 0 {
+        text.push('-');
+    }
+    push_decimal(text, number.unsigned_abs());
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(64);
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -97,6 +114,8 @@ mod tests {
         };
         for (status, text) in [
             (CacheStatus::Hit { ttl: 30, stale: None }, "hit; ttl=30"),
+            (CacheStatus::Hit { ttl: 0, stale: None }, "hit; ttl=0"),
+            (CacheStatus::Hit { ttl: i64::MIN, stale: None }, "hit; ttl=-9223372036854775808"),
             (
                 CacheStatus::Hit { ttl: -3, stale: Some(Stale::WhileRevalidate) },
                 "hit; ttl=-3; detail=stale-while-revalidate",

@@ -1,6 +1,6 @@
 //! What a request wants of the cache.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
@@ -17,7 +17,9 @@ use crate::upstream::Store;
 pub struct Wanted {
     pub key: CacheKey,
     pub store: Arc<Store>,
-    pub target: Target,
+    pub address: Arc<ObjectAddress>,
+    /// Made when the store is asked: most requests are answered without.
+    target: OnceLock<Target>,
     /// The type by the key; `None` where the object's own type decides.
     pub content_type: Option<HeaderValue>,
     pub rule: Rule,
@@ -40,7 +42,7 @@ impl Wanted {
     #[must_use]
     pub fn new(
         store: Arc<Store>,
-        address: &ObjectAddress,
+        address: Arc<ObjectAddress>,
         content_type: Option<HeaderValue>,
         method: &Method,
         headers: &HeaderMap,
@@ -50,17 +52,24 @@ impl Wanted {
         let glance = *method != Method::GET || headers.contains_key(RANGE);
         Self {
             key: CacheKey::new(profile, &address.bucket, &address.key),
-            target: profile.endpoint.target(
-                profile.addressing,
-                &address.bucket,
-                address.key.as_bytes(),
-            ),
+            address,
+            target: OnceLock::new(),
             content_type,
             rule,
             manner: if glance { Manner::Glance } else { Manner::Whole },
             anew: rule.client_no_cache && asks_anew(headers),
             store,
         }
+    }
+
+    /// The object as its store is asked for it.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.target.get_or_init(|| {
+            let (profile, address) = (&self.store.profile, &self.address);
+            let key = address.key.as_bytes();
+            profile.endpoint.target(profile.addressing, &address.bucket, key)
+        })
     }
 }
 

@@ -90,7 +90,7 @@ impl Gateway {
         let client = session.req_header();
         let address =
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
-        let address = ctx.address.insert(address);
+        let address = Arc::clone(ctx.address.insert(Arc::new(address)));
         if address.key.is_empty() {
             // Never a listing of the bucket.
             return Err(Refusal::ObjectNotFound);

@@ -51,7 +51,7 @@ impl Told {
 
     /// The key Pingora hands to the storage; what matters travels beside it.
     pub(super) fn key(self: &Arc<Self>) -> CacheKey {
-        let mut key = CacheKey::new(self.wanted.key.as_bytes(), "");
+        let mut key = CacheKey::new(Vec::new(), "");
         key.extensions.insert(Arc::clone(self));
         key
     }
@@ -81,10 +81,10 @@ impl Storage for ReadThrough {
         let found = self.cache.find(&told.wanted).await;
         let hit = match &found.what {
             What::Object { source, freshness } => {
-                // Freshness was seen to: Pingora is told only what `Age` is made of.
-                let until = freshness.fresh_until;
-                let head = source.head().clone();
-                let meta = CacheMeta::new(until, freshness.born, 0, 0, head);
+                // Freshness was seen to, and the head is made when it is known of what: Pingora is
+                // told no more than it needs to go on.
+                let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
+                let meta = CacheMeta::new(freshness.fresh_until, freshness.born, 0, 0, head);
                 let handler: HitHandler = Box::new(Reader::new(source.clone()));
                 Some((meta, handler))
             }
@@ -246,15 +246,13 @@ pub(super) fn refused_head(refusal: &Refusal, request_id: &str) -> Result<Respon
 
 /// `Age` for what was kept from before (RFC 9111, section 5.1), none for what has just arrived.
 pub(super) fn set_age(head: &mut ResponseHeader, found: &Found, age: u64) -> Result<()> {
-    if found.status.is_hit() {
-        return head.insert_header(AGE, HeaderValue::from(age));
-    }
-    head.remove_header(&AGE);
-    Ok(())
+    if found.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
 }
 
 /// The name of this cache, before what it did.
 pub(super) fn cache_status(status: CacheStatus) -> Option<HeaderValue> {
-    let text = format!("s3proxy; {status}");
+    let mut text = String::with_capacity(64);
+    text.push_str("s3proxy; ");
+    status.push_to(&mut text);
     HeaderValue::try_from(text).ok()
 }

@@ -33,7 +33,7 @@ pub struct Context {
     /// Only debug lines are due: a probe.
     pub quiet: bool,
     /// What the client named, once it was understood.
-    pub address: Option<ObjectAddress>,
+    pub address: Option<Arc<ObjectAddress>>,
     pub object: Option<Box<ObjectRequest>>,
     /// Why there is no object for the client.
     pub refusal: Option<Refusal>,
@@ -133,9 +133,8 @@ impl ObjectRequest {
     /// A request that no store was asked yet.
     #[must_use]
     pub fn new(wanted: Wanted, client: &Client<'_>, now: Instant) -> Self {
-        let conditions = upstream_conditions(client.method, client.headers);
         let upstream = UpstreamState {
-            ask: Ask::first(client.method, client.headers, &conditions),
+            ask: Ask::AsClient,
             started: now,
             ended: None,
             attempts: 0,
@@ -153,9 +152,15 @@ impl ObjectRequest {
             serving: Serving::Whole,
             told: None,
             conditional: is_conditional(client.headers),
-            conditions,
+            conditions: UpstreamConditions::default(),
             upstream,
         }
+    }
+
+    /// Decides how the store is asked for this request alone.
+    pub fn pass(&mut self, client: &Client<'_>) {
+        self.conditions = upstream_conditions(client.method, client.headers);
+        self.upstream.ask = Ask::first(client.method, client.headers, &self.conditions);
     }
 }
 
@@ -172,14 +177,16 @@ pub fn sane_request_id(value: Option<&HeaderValue>) -> Option<&str> {
 /// A random UUID (RFC 9562, version 4).
 #[must_use]
 pub fn new_request_id() -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let random = fastrand::u128(..);
     let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let mut text = String::with_capacity(36);
-    for place in (0..32).rev() {
-        let nibble = (id >> (4 * place) & 0xf) as u32;
-        text.push(char::from_digit(nibble, 16).unwrap_or('0'));
-        if matches!(place, 24 | 20 | 16 | 12) {
+    for (place, byte) in id.to_be_bytes().into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
             text.push('-');
+        }
+        for nibble in [byte >> 4, byte & 0xf] {
+            text.push(DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit)));
         }
     }
     text

@@ -120,7 +120,7 @@ impl Gateway {
         };
         // The store's own words never reach the client: its body is replaced while it is read,
         // which keeps the connection to the store for the next request.
-        let object_name = ctx.address.as_ref().map(ObjectAddress::name);
+        let object_name = ctx.address.as_deref().map(ObjectAddress::name);
         let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
         // Readers of ranges meet these often: they are worth a connection more than their words.
         let terse =

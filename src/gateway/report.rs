@@ -13,6 +13,7 @@ use crate::config::LogFormat;
 use crate::gateway::Gateway;
 use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
 use crate::gateway::context::{Context, ObjectRequest};
+use crate::logging;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 
@@ -43,7 +44,7 @@ impl Gateway {
             user_agent: text(USER_AGENT),
             user: text(X_AUTH_REQUEST_USER),
             request_id: &ctx.request_id,
-            path: ctx.address.as_ref().map(ObjectAddress::name),
+            path: ctx.address.as_deref().map(ObjectAddress::name),
             profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
             status: session
                 .response_written()
@@ -62,8 +63,7 @@ impl Gateway {
             LogFormat::Production => {
                 #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
                 let now = SystemTime::now();
-                let line = access_log::json_line(&record, level, now);
-                log::log!(target: access_log::TARGET, level, "{line}");
+                logging::access_line(access_log::json_line(&record, level, now));
             }
             LogFormat::Development => {
                 log::log!(target: access_log::TARGET, level, "{}", access_log::text_line(&record));

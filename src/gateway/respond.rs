@@ -12,7 +12,7 @@ use pingora::proxy::Session;
 use crate::cache::found::What;
 use crate::cors;
 use crate::gateway::Gateway;
-use crate::gateway::cached::{CACHE_STATUS, cache_status, refused, refused_head, set_age};
+use crate::gateway::cached::{CACHE_STATUS, cache_status, set_age};
 use crate::gateway::context::{Context, X_REQUEST_ID};
 use crate::object_head::answer_head;
 use crate::refusal::{Answer, Refusal};
@@ -24,16 +24,10 @@ impl Gateway {
         if self.cors.is_some() { "GET, HEAD, OPTIONS" } else { "GET, HEAD" }
     }
 
-    /// Makes the head of an object in the cache that of this answer: its age, or why there is none.
-    pub(super) fn shape_cached(&self, head: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
-        let Some(object) = ctx.object.as_ref() else { return Ok(()) };
-        let (Some(found), Some(source)) = (object.found(), object.source()) else { return Ok(()) };
+    /// Says how old an object of the cache is.
+    pub(super) fn add_age(&self, head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+        let Some(found) = ctx.found() else { return Ok(()) };
         let What::Object { freshness, .. } = &found.what else { return Ok(()) };
-        if let Some(refusal) = refused(&object.serving, source.length()) {
-            *head = refused_head(&refusal, &ctx.request_id)?;
-            ctx.refusal = Some(refusal);
-            return Ok(());
-        }
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the answer")]
         let now = SystemTime::now();
         set_age(head, found, freshness.age(now))
@@ -101,7 +95,7 @@ impl Gateway {
         if matches!(refusal, Refusal::BadRequest(_) | Refusal::MethodNotAllowed) {
             session.set_keepalive(None);
         }
-        let object = ctx.address.as_ref().map(ObjectAddress::name);
+        let object = ctx.address.as_deref().map(ObjectAddress::name);
         let answer = refusal.answer(object.as_deref(), self.allow(), &ctx.request_id);
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &answer).await

@@ -25,18 +25,15 @@ impl Gateway {
         let none = UpstreamConditions::default();
         let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
         let method = ask.method(&client.method);
-        let mut head = match signed_request(
-            &object.wanted.store,
-            &object.wanted.target,
-            &method,
-            conditions,
-        ) {
-            Ok(head) => head,
-            Err(refusal) => {
-                ctx.refusal = Some(refusal);
-                return Err(give_up("a request with the configured headers cannot be made"));
-            }
-        };
+        let mut head =
+            match signed_request(&object.wanted.store, object.wanted.target(), &method, conditions)
+            {
+                Ok(head) => head,
+                Err(refusal) => {
+                    ctx.refusal = Some(refusal);
+                    return Err(give_up("a request with the configured headers cannot be made"));
+                }
+            };
         let passed = &object.wanted.store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration admits no pattern that matches a header of the gateway's own.

@@ -40,7 +40,8 @@ pub fn serving(
     length: u64,
     date: SystemTime,
 ) -> Serving {
-    let validators = Validators::from_headers(object);
+    let validators =
+        if conditional { Validators::from_headers(object) } else { Validators::default() };
     if conditional {
         match evaluate(client, &validators) {
             Outcome::Proceed => {}
