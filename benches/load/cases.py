@@ -61,10 +61,10 @@ def viewers(binary, server, *arguments, watch=lambda: None):
         finally:
             process.kill()
     if process.returncode or not output:
-        sys.exit(f"{server.name}: the viewers failed: {errors}")
+        sys.exit(f"{server.name}: the viewers failed ({command[3:]}): {errors}")
     seen = json.loads(output)
     if seen["wrong"]:
-        sys.exit(f"{server.name}: {seen['wrong']} answers are wrong: {seen['statuses']}")
+        sys.exit(f"{server.name}: {seen['wrong']} answers are wrong ({command[3:]}): {seen['statuses']}")
     return seen
 
 

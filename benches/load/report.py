@@ -166,7 +166,7 @@ def charts(rows, traffic, where):
         f"Numbers: ms, {where['connections']} connections without a pause. {about}",
         "multiple of nginx's",
         sizes,
-        against_nginx(hits, "p99_ms", NAMES, "{:.2f}"),
+        against_nginx(hits, "p99_ms", NAMES, "{:.3g}"),
         NAMES,
         [1.0 for _ in hits],
         "target",

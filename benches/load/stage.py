@@ -40,7 +40,7 @@ http {{
   types {{ image/jpeg jpg; image/fits fits; application/xml xml; }}
   client_body_temp_path {folder}/tmp; proxy_temp_path {folder}/tmp; fastcgi_temp_path {folder}/tmp;
   uwsgi_temp_path {folder}/tmp; scgi_temp_path {folder}/tmp;
-  sendfile on; tcp_nopush on; tcp_nodelay on;
+  sendfile on; tcp_nopush {nopush}; tcp_nodelay on;
   keepalive_requests 1000000000; keepalive_timeout 75s;
   {http}
 }}
@@ -222,7 +222,7 @@ class Server:
         return status, len(body)
 
 
-def nginx(stack, folder, name, workers, base, http, cpus=None, **values):
+def nginx(stack, folder, name, workers, base, http, cpus=None, nopush="on", **values):
     """An nginx of its own, under a port of its own."""
     port = free_port()
     (folder / "tmp").mkdir(exist_ok=True)
@@ -234,6 +234,7 @@ def nginx(stack, folder, name, workers, base, http, cpus=None, **values):
             workers=workers,
             folder=folder,
             name=name,
+            nopush=nopush,
             http=http.format(folder=folder, name=name, port=port, **values),
         )
     )

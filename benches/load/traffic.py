@@ -74,7 +74,7 @@ def crowd(binary, server, store, tiles, first):
 def run(options, folder, place, gateway, origin, binary):
     """Per peer its session and its crowds, each peer alone on the machine."""
     start = {
-        "nginx": lambda *rest: peers.nginx_cache(*rest),
+        "nginx": lambda *rest: peers.nginx_cache(*rest, nopush=options.tcp_nopush),
         "varnish": lambda *rest: peers.varnish(*rest),
         "s3proxy": lambda stack, folder, *rest: peers.gateway(stack, folder, gateway, *rest),
     }
