@@ -113,3 +113,57 @@ impl Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TILES: u32 = 15_000;
+
+    fn asked(seed: u64) -> Vec<Asked> {
+        let tiles = Zipf::new(TILES, 0.9);
+        (0..100).flat_map(|viewer| bursts(&tiles, seed, viewer, 20)).flatten().collect()
+    }
+
+    fn percent(asked: &[Asked], is: impl Fn(&Asked) -> bool) -> usize {
+        100 * asked.iter().filter(|asked| is(asked)).count() / asked.len()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_sequence_again_and_another_seed_another() {
+        let keys = |seed| asked(seed).into_iter().map(|asked| asked.key).collect::<Vec<_>>();
+        assert_eq!(keys(1), keys(1));
+        assert_ne!(keys(1), keys(2));
+    }
+
+    #[test]
+    fn requests_are_mixed_as_documented() {
+        let asked = asked(1);
+        for (expected, share) in [(Expected::Missing, 17), (Expected::NotModified, 5)] {
+            let found = percent(&asked, |asked| asked.expected == expected);
+            assert!(found.abs_diff(share) <= 1, "{expected:?}: {found} of 100");
+        }
+        let metadata = percent(&asked, |asked| asked.key.starts_with("metadata/"));
+        assert!(metadata.abs_diff(3) <= 1, "metadata: {metadata} of 100");
+    }
+
+    #[test]
+    fn tiles_are_as_long_as_documented() {
+        let keys: Vec<String> = (0..u64::from(TILES)).map(tile).collect();
+        let lengths: Vec<u64> = keys.iter().filter_map(|key| keys::length(key)).collect();
+        let total: u64 = lengths.iter().sum();
+        assert_eq!(lengths.len(), keys.len());
+        assert!((9..=12).contains(&(total >> 29)), "times 512 MiB: {}", total >> 29);
+        let fits = lengths.iter().filter(|&&length| length == FITS).count() * 100 / keys.len();
+        let edge = lengths.iter().filter(|&&length| length < 20_000).count() * 100 / keys.len();
+        assert!(fits.abs_diff(7) <= 1 && edge.abs_diff(11) <= 1, "{fits} and {edge} of 100");
+    }
+
+    #[test]
+    fn a_fifth_of_the_tiles_draws_most_requests() {
+        let (tiles, mut random) = (Zipf::new(TILES, 0.9), fastrand::Rng::with_seed(1));
+        let popular = (0..100_000).filter(|_| tiles.rank(&mut random) < u64::from(TILES) / 5);
+        let share = popular.count() / 1000;
+        assert!((75..=85).contains(&share), "{share} of 100");
+    }
+}

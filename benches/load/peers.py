@@ -125,7 +125,9 @@ def varnish(stack, folder, store, mib, cpus, access_log=True):
     command = ["varnishd", "-F", "-j", "none", "-n", where, "-f", vcl, "-a", f"127.0.0.1:{port}"]
     command += ["-s", f"malloc,{mib}m", "-p", "thread_pools=1", "-p", "default_ttl=3600"]
     # A big object may need the room of many small ones; with the default of 50 its answer breaks off.
-    command += ["-p", "nuke_limit=1000000", "-p", "listen_depth=4096", "-T", "none"]
+    command += ["-p", "nuke_limit=1000000", "-p", "listen_depth=4096"]
+    # As long as nginx keeps an idle connection.
+    command += ["-p", "timeout_idle=75", "-T", "none"]
     output = stack.enter_context((folder / "varnish.output").open("ab"))
     server = Varnish(stack, "varnish", port, PROXIED, command, output, cpus=cpus)
     if access_log:

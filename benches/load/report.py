@@ -198,7 +198,11 @@ def charts(rows, traffic, where):
                 ]
                 for name, run in ((name, run["warm"]) for name, run in runs)
             },
-            peers,
+            # What a peer needs for it, also beyond its limit.
+            {
+                name: f"{peers[name]}: {run['warm']['memory_mib'] + run['warm']['files_mib']:,.0f} MiB held"
+                for name, run in runs
+            },
         )
         clients = first["one_tile"]["asked"]
         out["cache-crowd.svg"] = chart.bars(

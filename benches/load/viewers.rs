@@ -55,11 +55,15 @@ struct Answer {
 
 impl Target {
     async fn connect(&self) -> Result<Connection<'_>> {
+        Ok(Connection { target: self, sender: self.sender().await? })
+    }
+
+    async fn sender(&self) -> Result<SendRequest<String>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Connection { target: self, sender })
+        Ok(sender)
     }
 
     async fn connections(&self, count: usize) -> Result<Vec<Connection<'_>>> {
@@ -74,7 +78,10 @@ impl Target {
 impl Connection<'_> {
     async fn ask(&mut self, asked: &Asked) -> Result<Answer> {
         let started = Instant::now();
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            // The server closed it, idle or after its last answer: a browser opens another.
+            self.sender = self.target.sender().await?;
+        }
         let mut request = Request::get(format!("{}{}", self.target.base, asked.key))
             .header(HOST, self.target.address.to_string());
         if let Some(etag) = asked.condition() {
