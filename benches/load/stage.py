@@ -40,7 +40,7 @@ http {{
   types {{ image/jpeg jpg; image/fits fits; application/xml xml; }}
   client_body_temp_path {folder}/tmp; proxy_temp_path {folder}/tmp; fastcgi_temp_path {folder}/tmp;
   uwsgi_temp_path {folder}/tmp; scgi_temp_path {folder}/tmp;
-  sendfile on; tcp_nopush on; tcp_nodelay on;
+  sendfile on; tcp_nopush {nopush}; tcp_nodelay on;
   keepalive_requests 1000000000; keepalive_timeout 75s;
   {http}
 }}
@@ -57,14 +57,18 @@ STORE = """
   }}
 """
 
-# Keep-alive to the store, buffers that hold a read of the store's, and nothing on disk.
-PROXY = """
+# About what a line of the gateway's says.
+LOG_FORMAT = """
   log_format json escape=json '{{"time":"$time_iso8601","remote":"$remote_addr",'
     '"method":"$request_method","path":"$request_uri","status":$status,'
     '"bytes_sent":$body_bytes_sent,"request_time":$request_time,'
-    '"upstream_time":"$upstream_response_time","user_agent":"$http_user_agent",'
-    '"request_id":"$request_id"}}';
+    '"upstream_time":"$upstream_response_time","cache":"$upstream_cache_status",'
+    '"user_agent":"$http_user_agent","request_id":"$request_id"}}';
   access_log {log};
+"""
+
+# Keep-alive to the store, buffers that hold a read of the store's, and nothing on disk.
+PROXY = LOG_FORMAT + """
   upstream store {{
     server 127.0.0.1:{store};
     keepalive 128; keepalive_requests 1000000000;
@@ -88,12 +92,23 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def missing(commands):
+    """The Debian packages of those commands that are not there."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    absent = [command for command in commands if shutil.which(command) is None]
+    return [{"varnishd": "varnish"}.get(command, command) for command in absent]
+
+
 def need(*commands):
     """Ends the run, saying what to install, unless all the commands are there."""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    missing = [command for command in commands if shutil.which(command) is None]
-    if missing:
-        sys.exit(f"this run needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")
+    if packages := missing(commands):
+        sys.exit(f"this run needs {' and '.join(packages)}: apt-get install {' '.join(packages)}")
+
+
+def install(*commands):
+    """Installs the packages of those commands that are not there."""
+    if packages := missing(commands):
+        subprocess.run([ROOT / ".ci" / "install", *packages], check=True)
 
 
 def run_folder(stack):
@@ -110,9 +125,14 @@ def gateway_binary(given):
     return built("--bin", "s3proxy", "s3proxy")
 
 
-def bare_binary():
-    """The least a Pingora proxy can do: what the framework costs."""
-    return built("--example", "bare", "examples/bare")
+def example_binary(name):
+    """A server or client of the load runs that is written in Rust."""
+    return built("--example", name, f"examples/{name}")
+
+
+def json_log(folder, name):
+    """nginx's `access_log` of the format above, written as rarely as the gateway writes its own."""
+    return f"{folder}/{name}.log json buffer=64k flush=1s"
 
 
 def built(kind, name, path):
@@ -122,26 +142,32 @@ def built(kind, name, path):
 
 
 class Server:
-    """One server: a process, and with nginx its workers."""
+    """One server: a process, and with nginx its workers; on these CPUs alone where they are given."""
 
-    def __init__(self, stack, name, port, base, command, output, env=None):
+    files = None  # the folder of a cache that is kept in files
+
+    def __init__(self, stack, name, port, base, command, output, env=None, cpus=None):
         self.name, self.port, self.base = name, port, base
         self.process = subprocess.Popen(
             [str(part) for part in command],
             env=env,
+            preexec_fn=cpus and (lambda: os.sched_setaffinity(0, cpus)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         stack.callback(self.stop)
+        self.wait(pathlib.Path(output.name))
+
+    def wait(self, output):
+        """Until the server accepts connections."""
         deadline = time.monotonic() + 20
         while True:
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return
             if self.process.poll() is not None or time.monotonic() > deadline:
-                written = pathlib.Path(output.name).read_text(errors="replace")
-                sys.exit(f"{name} does not start: {written}")
+                sys.exit(f"{self.name} does not start: {output.read_text(errors='replace')}")
             time.sleep(0.02)
 
     def stop(self):
@@ -162,12 +188,13 @@ class Server:
         return [pid, *map(int, children)]
 
     def cpu(self):
-        """Seconds of user and of system time so far, over all threads and workers."""
+        """Seconds of user and of system time so far, over all threads and workers, also ended ones."""
         user = system = 0
         for pid in self.pids():
             # The name in parentheses may hold anything; the fields are counted from its end.
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            user, system = user + int(fields[11]), system + int(fields[12])
+            user += int(fields[11]) + int(fields[13])
+            system += int(fields[12]) + int(fields[14])
         return user / TICKS, system / TICKS
 
     def memory(self):
@@ -179,18 +206,23 @@ class Server:
                     total += int(line.split()[1]) * 1024
         return total
 
-    def get(self, key):
-        """Status and length of the body, as one client sees them."""
+    def ask(self, path, headers=None):
+        """Status, headers and body, as one client sees them."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request("GET", self.base + key)
+            connection.request("GET", path, headers=headers or {})
             answer = connection.getresponse()
-            return answer.status, len(answer.read())
+            return answer.status, answer.headers, answer.read()
         finally:
             connection.close()
 
+    def get(self, key):
+        """Status and length of the body."""
+        status, _, body = self.ask(self.base + key)
+        return status, len(body)
 
-def nginx(stack, folder, name, workers, base, http, **values):
+
+def nginx(stack, folder, name, workers, base, http, cpus=None, nopush="on", **values):
     """An nginx of its own, under a port of its own."""
     port = free_port()
     (folder / "tmp").mkdir(exist_ok=True)
@@ -202,13 +234,14 @@ def nginx(stack, folder, name, workers, base, http, **values):
             workers=workers,
             folder=folder,
             name=name,
-            http=http.format(folder=folder, port=port, **values),
+            nopush=nopush,
+            http=http.format(folder=folder, name=name, port=port, **values),
         )
     )
     output = stack.enter_context((folder / f"{name}.output").open("ab"))
     errors = folder / f"{name}.errors"
     command = ["nginx", "-p", folder, "-e", errors, "-c", configuration]
-    return Server(stack, name, port, base, command, output)
+    return Server(stack, name, port, base, command, output, cpus=cpus)
 
 
 def store(stack, folder, sizes):
@@ -224,20 +257,24 @@ def store(stack, folder, sizes):
 
 def reverse_proxy(stack, folder, upstream, threads, access_log):
     """nginx as a reverse proxy: it neither signs nor checks anything."""
-    log = f"{folder}/nginx.log json buffer=64k flush=1s" if access_log else "off"
+    log = json_log(folder, "nginx") if access_log else "off"
     return nginx(
         stack, folder, "nginx", threads, PROXIED, PROXY, log=log, store=upstream.port, proxied=PROXIED
     )
 
 
-def gateway(stack, folder, binary, upstream, threads, access_log):
-    """The gateway, which signs every request although this store does not look at signatures."""
+def gateway(
+    stack, folder, binary, upstream, threads, access_log, name="s3proxy", cache=None, cpus=None
+):
+    """The gateway, which signs every request although this store does not look at signatures. Its
+    cache is off unless it is given as variables."""
     port = free_port()
-    configuration = folder / "s3proxy.yaml"
+    configuration = folder / f"{name}.yaml"
     configuration.write_text(f"server:\n  threads: {threads}\n")
     endpoint = f"127.0.0.1:{upstream.port}"
-    output = stack.enter_context((folder / "s3proxy.log").open("ab"))
+    output = stack.enter_context((folder / f"{name}.log").open("ab"))
     environment = {
+        **(cache or {"S3PROXY_CACHE_MEMORY": "0"}),
         "S3PROXY_CONFIG": str(configuration),
         "S3PROXY_LISTEN": f"127.0.0.1:{port}",
         "S3PROXY_ADMIN_LISTEN": "off",
@@ -249,7 +286,7 @@ def gateway(stack, folder, binary, upstream, threads, access_log):
         "AWS_SECRET_ACCESS_KEY": "benchsecretkey",
         "LSST_RESOURCES_S3_PROFILE_bench": f"http://benchaccesskey:benchsecretkey@{endpoint}",
     }
-    return Server(stack, "s3proxy", port, PROXIED, [binary], output, environment)
+    return Server(stack, name, port, PROXIED, [binary], output, environment, cpus)
 
 
 def bare(stack, folder, binary, upstream, threads):
