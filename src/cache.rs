@@ -23,7 +23,8 @@ pub mod status;
 pub mod wanted;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -339,8 +340,13 @@ fn is_fresh(entry: &Entry, now: SystemTime) -> bool {
     entry.freshness.at(now) == State::Fresh
 }
 
-/// The time, read in one place of the cache.
+/// The time, read in one place of the cache. It never goes back while the process runs, so that a
+/// purge comes after all that was asked for before it, whatever becomes of the clock.
 fn now() -> SystemTime {
+    static LATEST: AtomicU64 = AtomicU64::new(0);
     #[expect(clippy::disallowed_methods, reason = "freshness is a matter of the time of day")]
-    SystemTime::now()
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let micros = u64::try_from(clock.as_micros()).unwrap_or(u64::MAX);
+    let latest = LATEST.fetch_max(micros, Ordering::Relaxed).max(micros);
+    UNIX_EPOCH + Duration::from_micros(latest)
 }

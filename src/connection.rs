@@ -72,6 +72,7 @@ pub struct Exchange {
     /// Milliseconds since `base`; 0 while no answer of a store is waited for.
     deadline: AtomicU64,
     passed: AtomicBool,
+    prompt: AtomicBool,
 }
 
 impl Exchange {
@@ -81,12 +82,14 @@ impl Exchange {
             answering: AtomicBool::new(false),
             deadline: AtomicU64::new(0),
             passed: AtomicBool::new(false),
+            prompt: AtomicBool::new(false),
         }
     }
 
     /// The head of a request was read; what is written from now on is its answer.
     pub fn begin(&self) {
         self.passed.store(false, Ordering::Relaxed);
+        self.prompt.store(false, Ordering::Relaxed);
         self.answering.store(true, Ordering::Relaxed);
     }
 
@@ -112,6 +115,16 @@ impl Exchange {
     #[must_use]
     pub fn deadline_has_passed(&self) -> bool {
         self.passed.load(Ordering::Relaxed)
+    }
+
+    /// What is written of this answer leaves at once: the rest of it is still on its way here, and
+    /// nobody polls the connection meanwhile.
+    pub fn be_prompt(&self) {
+        self.prompt.store(true, Ordering::Relaxed);
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.prompt.load(Ordering::Relaxed)
     }
 
     fn is_answering(&self) -> bool {
@@ -381,6 +394,12 @@ impl AsyncWrite for Connection {
         }
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         this.unflushed |= written.is_ready();
+        if written.is_ready()
+            && this.exchange.is_prompt()
+            && Pin::new(&mut this.stream).poll_flush(context).is_ready()
+        {
+            this.note_flushed();
+        }
         this.poll_written(context, written)
     }
 

@@ -238,6 +238,11 @@ impl ProxyHttp for Gateway {
             && let Some(What::Object { source, freshness }) =
                 object.found().map(|found| &found.what)
         {
+            if source.is_arriving()
+                && let Some(exchange) = exchange(session)
+            {
+                exchange.be_prompt();
+            }
             object.serving = serving(
                 &client.method,
                 &client.headers,

@@ -15,6 +15,7 @@ use crate::cache::fill::{Cut, Fill};
 use crate::cache::flights::Landing;
 use crate::cache::found::{Filling, Source};
 use crate::cache::freshness::Freshness;
+use crate::cache::rules::Rule;
 use crate::cache::wanted::{Manner, Wanted};
 use crate::cache::{Cache, now};
 use crate::fetch::{self, Question, Reply, Report};
@@ -24,6 +25,9 @@ use crate::s3::profile::Profile;
 
 /// How long an object is remembered as not for the cache, at the least.
 const PASS_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// What an entry weighs besides its body, at the most, bytes: a head of Pingora's is no larger.
+const ENTRY_AT_MOST: u64 = 64 * 1024;
 
 /// What a fetch makes known to everybody who waits for it.
 #[derive(Debug, Clone)]
@@ -199,7 +203,7 @@ impl Cache {
     ) {
         let profile = &wanted.store.profile;
         let freshness = Freshness::of_object(headers, &wanted.rule, now());
-        let length = length(headers).filter(|length| *length <= wanted.rule.max_object);
+        let length = length(headers).filter(|length| *length <= self.largest(&wanted.rule));
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.let_pass(wanted, asked, landing);
             return landing.make_known(Landed::Pass { report });
@@ -244,6 +248,15 @@ impl Cache {
             let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
             disk.put(Record { key, asked, freshness, headers, body: bytes });
         }
+    }
+
+    /// The largest object that would be kept, bytes.
+    fn largest(&self, rule: &Rule) -> u64 {
+        if self.disk.is_some() {
+            return rule.max_object;
+        }
+        // The weight of an entry counts more than its body.
+        rule.max_object.min(self.memory.largest().saturating_sub(ENTRY_AT_MOST))
     }
 
     /// What the disk holds of it, unless it was purged.

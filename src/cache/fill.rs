@@ -49,6 +49,13 @@ impl Fill {
         self.length
     }
 
+    /// Whether more of it is to come.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        let state = self.lock();
+        !state.ended && !state.failed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

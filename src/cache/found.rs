@@ -70,6 +70,15 @@ impl Source {
         }
     }
 
+    /// Whether more of the body is to come.
+    #[must_use]
+    pub fn is_arriving(&self) -> bool {
+        match self {
+            Self::Kept(_) => false,
+            Self::Filling(filling) => filling.fill.is_under_way(),
+        }
+    }
+
     /// Bytes of the body from `position` on, not beyond `end`, as soon as there are any; `None` at
     /// the end.
     ///
