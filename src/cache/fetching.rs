@@ -25,6 +25,9 @@ use crate::s3::profile::Profile;
 /// How long an object is remembered as not for the cache, at the least.
 const PASS_AT_LEAST: Duration = Duration::from_secs(60);
 
+/// Bytes of an entry besides its body, at the most: its key and its head have bounds of their own.
+const ENTRY_AT_MOST: u64 = 64 * 1024;
+
 /// What a fetch makes known to everybody who waits for it.
 #[derive(Debug, Clone)]
 pub(super) enum Landed {
@@ -199,7 +202,8 @@ impl Cache {
     ) {
         let profile = &wanted.store.profile;
         let freshness = Freshness::of_object(headers, &wanted.rule, now());
-        let length = length(headers).filter(|length| *length <= wanted.rule.max_object);
+        let largest = wanted.rule.max_object.min(self.largest_body());
+        let length = length(headers).filter(|length| *length <= largest);
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.let_pass(wanted, asked, landing);
             return landing.make_known(Landed::Pass { report });
@@ -232,17 +236,25 @@ impl Cache {
             }
         }
         let Ok(whole) = fill.complete() else { return self.statistics.cut_fills.count() };
-        let bytes = whole.to_bytes();
-        let object = Object {
+        let object = Arc::new(Object {
             head: filling.head.clone(),
             lifetime: filling.lifetime.clone(),
             body: whole,
             held,
-        };
-        let kept = self.keep(wanted, asked, freshness, Content::Object(Arc::new(object)), landing);
+        });
+        let content = Content::Object(Arc::clone(&object));
+        let kept = self.keep(wanted, asked, freshness, content, landing);
         if let (true, Some(disk)) = (kept, &self.disk) {
             let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
-            disk.put(Record { key, asked, freshness, headers, body: bytes });
+            disk.put(Record { key, asked, freshness, headers, body: object.body.to_bytes() });
+        }
+    }
+
+    /// The longest body that some tier keeps, bytes.
+    fn largest_body(&self) -> u64 {
+        match self.disk {
+            Some(_) => u64::MAX,
+            None => self.memory.largest().saturating_sub(ENTRY_AT_MOST),
         }
     }
 
