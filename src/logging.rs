@@ -124,6 +124,8 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         .filter_module("s3proxy", config.level)
         // Pingora reports what clients and stores do wrong once more, without our request id.
         .filter_module("pingora_proxy", LevelFilter::Off)
+        // Errors about kept connections that could not be used again; they are replaced.
+        .filter_module("pingora_core::connectors", LevelFilter::Off)
         // It warns when a store closes a kept connection just as it is put away, which is no fault.
         .filter_module("pingora_pool", config.level.min(LevelFilter::Error))
         .target(env_logger::Target::Pipe(Box::new(writer.clone())));

@@ -236,17 +236,17 @@ impl Cache {
             }
         }
         let Ok(whole) = fill.complete() else { return self.statistics.cut_fills.count() };
-        let bytes = whole.to_bytes();
-        let object = Object {
+        let object = Arc::new(Object {
             head: filling.head.clone(),
             lifetime: filling.lifetime.clone(),
             body: whole,
             held,
-        };
-        let kept = self.keep(wanted, asked, freshness, Content::Object(Arc::new(object)), landing);
+        });
+        let content = Content::Object(Arc::clone(&object));
+        let kept = self.keep(wanted, asked, freshness, content, landing);
         if let (true, Some(disk)) = (kept, &self.disk) {
             let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
-            disk.put(Record { key, asked, freshness, headers, body: bytes });
+            disk.put(Record { key, asked, freshness, headers, body: object.body.to_bytes() });
         }
     }
 

@@ -1,6 +1,8 @@
 //! A connection to a store, from the pool or new, with the one request it is used for.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +33,7 @@ impl Connection {
         peer: &HttpPeer,
         fresh: bool,
     ) -> Result<Self> {
-        let kept = if fresh { None } else { pool.reused_stream(peer).await };
+        let kept = if fresh { None } else { in_turns(pool.reused_stream(peer)).await };
         let reused = kept.is_some();
         let stream = match kept {
             Some(stream) => stream,
@@ -109,5 +111,21 @@ impl Connection {
         if self.session.will_keepalive() && self.session.is_body_done() {
             self.pool.release_stream(self.session.into_inner(), self.key, self.idle_timeout);
         }
+    }
+}
+
+/// Drives a future to its end by asking it now and again, without being woken.
+///
+/// The task that watches over a kept connection wakes who waits for it just before it lets go of it.
+/// Whoever is there at once, on another thread, finds it still held, and the pool closes it and logs
+/// an error. Nobody is woken in that instant this way; the watcher is done within a turn or two.
+async fn in_turns<T>(future: impl Future<Output = T> + Send) -> T {
+    let mut future = pin!(future);
+    loop {
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(value) = polled {
+            return value;
+        }
+        tokio::task::yield_now().await;
     }
 }

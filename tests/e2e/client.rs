@@ -104,6 +104,19 @@ impl Client {
         Self { stream, unread: Vec::new() }
     }
 
+    /// A client that takes in little of what it does not read.
+    pub(crate) fn narrow(address: SocketAddr) -> Self {
+        let connecting = async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(16 * 1024)?;
+            socket.connect(address).await?.into_std()
+        };
+        let stream = crate::faulty::runtime().block_on(connecting).expect("the gateway accepts");
+        stream.set_nonblocking(false).expect("a blocking socket");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        Self { stream, unread: Vec::new() }
+    }
+
     /// Writes the bytes; a gateway that has already hung up is found out when reading.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {

@@ -20,6 +20,7 @@ mod store;
 mod authority;
 mod cached;
 mod client;
+mod crowd;
 mod faulty;
 mod gateway;
 mod log;
@@ -59,3 +60,13 @@ mod configuration;
 mod life;
 // Stores behind TLS.
 mod tls;
+// The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad
+// neighbours, lengths.
+mod cache_cuts;
+mod cache_first_touch;
+mod cache_herds;
+mod cache_keys;
+mod cache_leaving;
+mod cache_memory;
+mod cache_poison;
+mod cache_sizes;

@@ -1,0 +1,169 @@
+//! Whoever is the first to ask for an object, and however: afterwards there is a good entry or none,
+//! and `Cache-Status` has told the truth about it.
+
+use crate::cached::{status, with_cache};
+use crate::client::{Answer, Ending};
+use crate::crowd::{Watched, numbered};
+use crate::origin::{MODIFIED, Manners, Origin, Request};
+
+const BODY: &str = "0123456789";
+
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+/// What an answer's `Cache-Status` says of the store: whether it was asked, whether the object is
+/// kept now.
+fn told(answer: &Answer) -> (bool, bool) {
+    let words: Vec<&str> = status(answer).split("; ").collect();
+    let forwarded = words.iter().any(|word| word.starts_with("fwd="));
+    assert_ne!(forwarded, words.contains(&"hit"), "{words:?}");
+    (forwarded, !forwarded || words.contains(&"stored"))
+}
+
+/// The body, unless it says why there is no object.
+fn object_text(answer: &Answer) -> &str {
+    if answer.status() < 400 { answer.text() } else { "" }
+}
+
+#[test]
+fn after_any_first_touch_a_get_is_right_and_cache_status_is_true() {
+    for (store, manners) in [("rgw", Manners::rgw()), ("aws", Manners::aws())] {
+        let origin = Origin::with(manners);
+        let watched = Watched::start(with_cache(&origin.url()));
+        let gateway = &watched.gateway;
+        let etag = origin.put("a.png", BODY);
+        let weak = format!("W/{etag}");
+        let before = "Mon, 30 Jun 2025 12:00:00 GMT";
+        let cases: &[(&str, Headers<'_>, u16, &str, bool)] = &[
+            ("GET", &[], 200, BODY, true),
+            ("HEAD", &[], 200, "", false),
+            ("HEAD", &[("if-none-match", &etag)], 304, "", false),
+            ("HEAD", &[("if-match", "\"x\"")], 412, "", false),
+            ("GET", &[("range", "bytes=2-4")], 206, "234", false),
+            ("GET", &[("range", "bytes=0-")], 206, BODY, false),
+            ("GET", &[("range", "bytes=-3")], 206, "789", false),
+            ("GET", &[("range", "bytes=-0")], 416, "", false),
+            ("GET", &[("range", "bytes=10-")], 416, "", false),
+            ("GET", &[("range", "bytes=2-4"), ("if-range", &etag)], 206, "234", false),
+            ("GET", &[("range", "bytes=2-4"), ("if-range", "\"x\"")], 200, BODY, false),
+            ("GET", &[("range", "bytes=2-4"), ("if-none-match", &etag)], 304, "", false),
+            ("GET", &[("if-none-match", &etag)], 304, "", true),
+            ("GET", &[("if-none-match", &weak)], 304, "", true),
+            ("GET", &[("if-none-match", "*")], 304, "", true),
+            ("GET", &[("if-none-match", "\"x\"")], 200, BODY, true),
+            ("GET", &[("if-none-match", "\"x\", \"y\"")], 200, BODY, true),
+            ("GET", &[("if-match", &etag)], 200, BODY, true),
+            ("GET", &[("if-match", "\"x\"")], 412, "", true),
+            ("GET", &[("if-modified-since", MODIFIED)], 304, "", true),
+            ("GET", &[("if-modified-since", before)], 200, BODY, true),
+            ("GET", &[("if-unmodified-since", before)], 412, "", true),
+        ];
+        for (nth, (method, headers, expected, body, kept)) in cases.iter().enumerate() {
+            let what = format!("{store}: {method} {headers:?}");
+            let key = format!("touch{nth}.png");
+            assert_eq!(origin.put(&key, BODY), etag);
+            origin.clear();
+            let path = format!("/s3proxy/s3/sky/{key}");
+            let first = gateway.send(method, &path, headers);
+            assert_eq!((first.status(), object_text(&first)), (*expected, *body), "{what}");
+            assert_eq!(first.ending, Ending::Whole, "{what}");
+            assert_eq!(told(&first), (true, *kept), "{what}: {}", status(&first));
+            let asked = origin.count();
+            // What a store cannot be asked in one question takes a HEAD more.
+            assert!(
+                (1..=if *kept { 1 } else { 3 }).contains(&asked),
+                "{what}: {:?}",
+                origin.requests()
+            );
+            // A 304 does not wait for the body.
+            watched.await_landed();
+            let plain = gateway.get(&path);
+            assert_eq!((plain.status(), plain.text()), (200, BODY), "{what}");
+            assert_eq!(plain.header("content-length"), Some("10"), "{what}");
+            assert_eq!(plain.header("content-range"), None, "{what}");
+            assert_eq!(plain.header("etag"), Some(etag.as_str()), "{what}");
+            assert_eq!(told(&plain), (!kept, true), "{what}: {}", status(&plain));
+            assert_eq!(origin.count() - asked, usize::from(!kept), "{what}");
+            let again = gateway.send(method, &path, headers);
+            assert_eq!((again.status(), object_text(&again)), (*expected, *body), "{what}");
+            assert_eq!(told(&again), (false, true), "{what}: {}", status(&again));
+            assert_eq!(origin.count() - asked, usize::from(!kept), "{what}");
+        }
+    }
+}
+
+#[test]
+fn several_ranges_of_a_cold_object_leave_nothing_wrong() {
+    for manners in [Manners::rgw(), Manners::aws()] {
+        let origin = Origin::with(manners);
+        origin.put("a.png", BODY);
+        let gateway = with_cache(&origin.url()).start();
+        let parts = gateway.object_with("sky/a.png", &[("Range", "bytes=0-1,5-6")]);
+        assert!(matches!(parts.status(), 200 | 206), "{parts:?}");
+        assert_eq!(parts.ending, Ending::Whole);
+        let asked = origin.count();
+        let plain = gateway.object("sky/a.png");
+        assert_eq!((plain.status(), plain.text()), (200, BODY));
+        assert_eq!(told(&parts).1, origin.count() == asked, "{}", status(&parts));
+    }
+}
+
+#[test]
+fn a_first_touch_of_a_missing_object_tells_the_truth_too() {
+    let origin = Origin::start();
+    let gateway = with_cache(&origin.url()).start();
+    let cases: [(&str, Headers<'_>); 5] = [
+        ("GET", &[]),
+        ("HEAD", &[]),
+        ("GET", &[("range", "bytes=0-1")]),
+        ("GET", &[("if-none-match", "\"x\"")]),
+        ("GET", &[("if-match", "*")]),
+    ];
+    for (nth, (method, headers)) in cases.into_iter().enumerate() {
+        let path = format!("/s3proxy/s3/sky/no{nth}.png");
+        origin.clear();
+        let first = gateway.send(method, &path, headers);
+        assert_eq!(first.status(), 404, "{method} {headers:?}");
+        let (_, kept) = told(&first);
+        assert_eq!(origin.count(), 1, "{method} {headers:?}");
+        let then = gateway.get(&path);
+        assert_eq!(then.status(), 404, "{method} {headers:?}");
+        assert_eq!(told(&then).0, !kept, "{method} {headers:?}");
+        assert_eq!(origin.count(), 1 + usize::from(!kept), "{method} {headers:?}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_at_once_leaves_a_good_entry_or_none() {
+    let origin = Origin::start();
+    let body = numbered(300_000);
+    let watched = Watched::start(with_cache(&origin.url()).tolerate("client_gone"));
+    let cases: [(&str, Headers<'_>); 4] = [
+        ("GET", &[]),
+        ("HEAD", &[]),
+        ("GET", &[("Range", "bytes=5-99999")]),
+        ("GET", &[("If-None-Match", "\"x\"")]),
+    ];
+    for (nth, (method, headers)) in cases.into_iter().enumerate() {
+        let key = format!("left{nth}.png");
+        origin.put(&key, body.clone());
+        let path = format!("/s3proxy/s3/sky/{key}");
+        for _ in 0..20 {
+            let mut client = watched.gateway.connect();
+            client.request(method, &path, headers);
+        }
+        let plain = watched.gateway.get(&path);
+        assert_eq!((plain.status(), plain.ending), (200, Ending::Whole), "{method} {headers:?}");
+        assert!(plain.body == body, "{method} {headers:?}");
+        watched.await_landed();
+        let again = watched.gateway.get(&path);
+        assert!(again.body == body, "{method} {headers:?}");
+        assert_eq!(told(&again), (false, true), "{method} {headers:?}");
+        let whole = |request: &&Request| {
+            request.method == "GET"
+                && request.path.ends_with(&key)
+                && request.header("range").is_empty()
+        };
+        let fetched = origin.requests().iter().filter(whole).count();
+        assert_eq!(fetched, 1, "{method} {headers:?}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Many clients of a cache at once, and the knowledge that the gateway has heard them all.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::{self, Client, PATIENCE};
+use crate::gateway::{Gateway, Setup, free_port};
+
+/// A gateway and the counters of its cache.
+pub(crate) struct Watched {
+    pub(crate) gateway: Gateway,
+    admin: SocketAddr,
+}
+
+impl Watched {
+    pub(crate) fn start(setup: Setup) -> Self {
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let gateway = setup.env("S3PROXY_ADMIN_LISTEN", &admin.to_string()).start();
+        Self { gateway, admin }
+    }
+
+    /// `GET /cache`.
+    pub(crate) fn counters(&self) -> Value {
+        client::send(self.admin, "GET", "/cache", &[]).json()
+    }
+
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let counters = self.counters();
+        counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}"))
+    }
+
+    /// Waits until no fetch is under way.
+    pub(crate) fn await_landed(&self) {
+        await_that("no fetch is under way", || self.counter("fetches_under_way") == 0);
+    }
+}
+
+/// Polls until this is so.
+pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Connects so many clients.
+pub(crate) fn connect(gateway: &Gateway, clients: usize) -> Vec<Client> {
+    (0..clients).map(|_| gateway.connect()).collect()
+}
+
+/// Waits until the gateway has read all that was sent on so many open connections: no byte is left
+/// in the kernel. A request after that finds it at work on them.
+pub(crate) fn await_heard(gateway: &Gateway, connections: usize) {
+    await_that("the gateway has read every request", || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the sockets of this machine");
+        let unread: Vec<bool> = table.lines().filter_map(|line| unread(line, gateway)).collect();
+        unread.len() >= connections && !unread.contains(&true)
+    });
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/").status(), 200);
+    }
+}
+
+/// Of an open connection to the gateway, whether bytes wait to be read by it.
+fn unread(line: &str, gateway: &Gateway) -> Option<bool> {
+    const ESTABLISHED: &str = "01";
+    let mut columns = line.split_whitespace().skip(1);
+    let (local, _remote, state) = (columns.next()?, columns.next()?, columns.next()?);
+    let (_, port) = local.split_once(':')?;
+    let (_, received) = columns.next()?.split_once(':')?;
+    let ours = u16::from_str_radix(port, 16).ok()? == gateway.address.port();
+    (ours && state == ESTABLISHED).then(|| received.bytes().any(|digit| digit != b'0'))
+}
+
+/// `length` bytes of which no stretch repeats soon.
+pub(crate) fn numbered(length: usize) -> Vec<u8> {
+    (0..length).map(|i| u8::try_from((i / 251 + i) % 251).expect("below 251")).collect()
+}
