@@ -25,7 +25,7 @@ pub mod wanted;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::cache::budget::Budget;
@@ -104,6 +104,14 @@ impl Cache {
         &self.statistics
     }
 
+    /// Writes down what waits to be written to disk, within seconds. Blocks; for the end of the
+    /// process.
+    pub fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+    }
+
     /// The state of the cache, for operators.
     #[must_use]
     pub fn report(&self) -> Value {
@@ -114,6 +122,15 @@ impl Cache {
             ("fetches_under_way", self.flights.count() as u64),
         ];
         report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
+        report.insert("memory_entries".to_owned(), self.memory.entries().into());
+        let disk = self.disk.as_ref().map(|disk| {
+            json!({
+                "state": disk.state().to_string(),
+                "bytes": disk.bytes(),
+                "entries": disk.entries(),
+            })
+        });
+        report.insert("disk".to_owned(), disk.into());
         Value::Object(report)
     }
 

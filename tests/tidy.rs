@@ -19,6 +19,16 @@ const PURE: &[&str] = &[
     "src/rfc9110.rs",
     "src/rfc9110/",
     "src/answer.rs",
+    "src/cache/body.rs",
+    "src/cache/disk/breaker.rs",
+    "src/cache/disk/index.rs",
+    "src/cache/disk/name.rs",
+    "src/cache/disk/queue.rs",
+    "src/cache/disk/record.rs",
+    "src/cache/freshness.rs",
+    "src/cache/key.rs",
+    "src/cache/rules.rs",
+    "src/cache/status.rs",
     "src/cors.rs",
     "src/config.rs",
     "src/config/",
@@ -34,6 +44,9 @@ const PURE: &[&str] = &[
 
 /// What pure files do not name.
 const IMPURE: &[&str] = &["pingora", "tokio", "std::env", "std::fs", "::now("];
+
+/// Of the framework they may name this: it takes a header apart, and knows nothing else.
+const PURE_OF_PINGORA: &str = "pingora::cache::cache_control::";
 
 /// Pure folders hold these files that read files for the others.
 const MAY_READ_FILES: &[&str] = &["src/config/load.rs"];
@@ -166,7 +179,8 @@ fn items_for_tests_alone_are_left_out() {
 fn the_pure_core_knows_neither_framework_nor_world() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|s| s.is_in(PURE) && !s.is_in(MAY_READ_FILES)) {
-        found.extend(source.lines_with(IMPURE));
+        let lines = source.lines_with(IMPURE).into_iter();
+        found.extend(lines.filter(|line| !line.contains(PURE_OF_PINGORA)));
     }
     assert_none("pure files name what they must not", &found);
 }

@@ -258,12 +258,7 @@ impl Shared {
     /// Reads a record; anything but a whole one is noted, and removed.
     fn read(&self, name: Name, key: &CacheKey) -> Option<Record> {
         let folder = self.folder.get()?;
-        let found = match folder.read(name, key) {
-            // Its freshness may be written at this moment: only what is wrong twice is damaged.
-            Ok(Found::Damaged(_)) => folder.read(name, key),
-            found => found,
-        };
-        match found {
+        match folder.read(name, key) {
             Ok(Found::Whole(record)) => {
                 self.lock().breaker.worked(Access::Read);
                 return Some(record);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::cache::key::CacheKey;
 use crate::cache::purges::{Purge, Reach};
 use crate::cache::{Cache, now};
@@ -23,15 +25,21 @@ impl Cache {
 
     async fn sweep(&self, purge: &Purge) {
         self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
-        if let Some(disk) = &self.disk {
-            let doomed = purge.clone();
-            disk.remove_where(move |key, asked| doomed.covers(key, asked));
-        }
         // A fetch that began before the purge may still leave behind what it brings.
         while self.flights.oldest().is_some_and(|began| began <= purge.at) {
             tokio::time::sleep(SWEEP_AGAIN).await;
         }
         self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
+        if let Some(disk) = &self.disk {
+            let (until_swept, swept) = oneshot::channel::<()>();
+            let doomed = purge.clone();
+            // The disk drops this when it has looked through everything.
+            disk.remove_where(move |key, asked| {
+                let _held_until_then = &until_swept;
+                doomed.covers(key, asked)
+            });
+            let _dropped = swept.await;
+        }
         self.purges.swept(purge);
     }
 }

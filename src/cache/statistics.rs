@@ -77,6 +77,7 @@ impl Statistics {
             ("disk_damaged", &self.disk_damaged),
             ("disk_dropped", &self.disk_dropped),
             ("disk_errors", &self.disk_errors),
+            ("disk_busy", &self.disk_busy),
             ("cut_fills", &self.cut_fills),
             ("no_room", &self.no_room),
             ("purges", &self.purges),

@@ -55,6 +55,12 @@ pub fn plain_write() -> Write {
     Box::new(|file, bytes, at| file.write_all_at(bytes, at))
 }
 
+/// Whether the disk has no more room.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Bytes a file of this length takes on disk.
 #[must_use]
 pub fn size_on_disk(length: u64) -> u64 {
@@ -78,7 +84,11 @@ impl Folder {
         for number in 0..=u8::MAX {
             folder.make(number)?;
         }
-        folder.probe()?;
+        match folder.probe() {
+            // What is there can be read, and evicted.
+            Err(error) if is_full(&error) => {}
+            probed => probed?,
+        }
         Ok(folder)
     }
 
@@ -101,7 +111,8 @@ impl Folder {
     pub fn probe(&self) -> io::Result<()> {
         let block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
         let written = self.create().and_then(|file| (self.write)(&file, &block, 0));
-        written.and(fs::remove_file(self.path.join(WRITING)))
+        let removed = fs::remove_file(self.path.join(WRITING));
+        written.and(removed)
     }
 
     /// The file to write to. There is one, since one thread writes; what is there in its place was
@@ -199,8 +210,16 @@ impl Folder {
         Ok(Found::Whole(()))
     }
 
-    /// Opens a file and reads its head, and what came with it of its body.
+    /// Opens a file and reads its head, and what came with it of its body. Its freshness may be
+    /// written at this moment: what is wrong is read once more before it is damaged.
     fn open_head(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
+        match self.open_head_once(name, write)? {
+            Found::Damaged(_) => self.open_head_once(name, write),
+            found => Ok(found),
+        }
+    }
+
+    fn open_head_once(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
         // Neither a link is followed nor a pipe waited for.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use log::{debug, info};
 
@@ -12,6 +12,7 @@ use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{Folder, Found};
 use crate::cache::disk::queue::Job;
 use crate::cache::disk::shared::{Doomed, Shared, wait_for};
+use crate::cache::key::CacheKey;
 
 /// A wait that is ended by a signal.
 const LONG: Duration = Duration::from_secs(3600);
@@ -103,21 +104,24 @@ fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]
         if !wait_for_room(shared) {
             return;
         }
-        // What cannot be read is found out when it is asked for.
-        let Ok(Found::Whole(head)) = folder.head(name) else { continue };
-        if doomed.iter().any(|doomed| doomed(head.key.as_bytes(), head.asked)) {
-            let mut inner = shared.lock();
-            let newer = match inner.queue.find(name) {
-                Some(Job::Write(record)) => {
-                    !doomed.iter().any(|doomed| doomed(record.key.as_bytes(), record.asked))
-                }
-                _ => false,
-            };
-            if !newer {
-                shared.doom(&mut inner, name);
-            }
+        // What cannot be read may be doomed.
+        let is_doomed = match folder.head(name) {
+            Ok(Found::Whole(head)) => is_any(doomed, &head.key, head.asked),
+            Ok(Found::Absent | Found::Damaged(_)) | Err(_) => true,
+        };
+        let mut inner = shared.lock();
+        let newer = match inner.queue.find(name) {
+            Some(Job::Write(record)) => !is_any(doomed, &record.key, record.asked),
+            _ => false,
+        };
+        if is_doomed && !newer {
+            shared.unlink(&mut inner, name);
         }
     }
+}
+
+fn is_any(doomed: &[Doomed], key: &CacheKey, asked: SystemTime) -> bool {
+    doomed.iter().any(|doomed| doomed(key.as_bytes(), asked))
 }
 
 /// Waits until the writer has caught up; `false` if the tier closes.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cache::disk::breaker::Access;
-use crate::cache::disk::folder::{Folder, Found, Write, size_on_disk};
+use crate::cache::disk::folder::{Folder, Found, Write, is_full, size_on_disk};
 use crate::cache::disk::index::MAX_ENTRIES;
 use crate::cache::disk::name::Name;
 use crate::cache::disk::queue::{Job, Taken};
@@ -76,7 +76,7 @@ fn run(shared: &Arc<Shared>, write: Write) {
             Work::Evict => {
                 evict(shared, folder);
             }
-            Work::Retry => match folder.probe() {
+            Work::Retry => match try_again(shared, folder) {
                 Ok(()) => shared.turn_on(),
                 Err(error) => shared.unusable(&error),
             },
@@ -156,20 +156,36 @@ fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::R
         return remove(shared, folder, name);
     };
     let old = index.size(name).unwrap_or(0);
-    while (index.bytes() + size > shared.capacity + old || index.entries() >= MAX_ENTRIES)
+    while (index.bytes().saturating_sub(old) + size > shared.capacity
+        || index.entries() >= MAX_ENTRIES)
         && evict(shared, folder)
     {}
     let written = folder.write(name, &head, &record.body);
     let written = match written {
         Err(error) if is_full(&error) && index.entries() > 0 => {
             shared.statistics.disk_errors.count();
-            let goal = index.bytes().saturating_sub(RELIEF.max(2 * size));
-            while index.bytes() > goal && evict(shared, folder) {}
+            relieve(shared, folder, RELIEF.max(2 * size));
             folder.write(name, &head, &record.body)
         }
         written => written,
     };
     written.map(|()| index.insert(name, size, now()))
+}
+
+fn try_again(shared: &Shared, folder: &Folder) -> io::Result<()> {
+    match folder.probe() {
+        Err(error) if is_full(&error) => {
+            relieve(shared, folder, RELIEF);
+            folder.probe()
+        }
+        probed => probed,
+    }
+}
+
+/// Evicts so many bytes, as far as there are.
+fn relieve(shared: &Shared, folder: &Folder, bytes: u64) {
+    let goal = shared.index.bytes().saturating_sub(bytes);
+    while shared.index.bytes() > goal && evict(shared, folder) {}
 }
 
 /// Removes the least used of a few; whether there was one.
@@ -181,8 +197,4 @@ fn evict(shared: &Shared, folder: &Folder) -> bool {
         shared.failed(Access::Write, &error);
     }
     true
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

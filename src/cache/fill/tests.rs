@@ -126,7 +126,8 @@ proptest! {
             prop_assert_eq!(completed.is_ok(), missing.is_none());
             for (from, to, reader) in readers {
                 let seen = reader.await.expect("no panic");
-                let there = &whole[from.min(arrives) as usize..to.min(arrives) as usize];
+                let place = |at: u64| usize::try_from(at.min(arrives)).expect("a small body");
+                let there = &whole[place(from)..place(to)];
                 if to <= arrives || from == to {
                     prop_assert!(seen == Ok(there.to_vec()), "{}..{} of {}", from, to, length);
                 } else {

@@ -101,17 +101,17 @@ profiles:
 fn a_pattern_of_the_profile_counts_before_one_for_all_before_the_profile_before_all() {
     let loaded = yaml(LAYERED).good();
     let all = Rule { ttl: 10 * MINUTE, ..documented() };
-    let own = Rule { negative_ttl: 2 * MINUTE, max_object: 1 << 20, ..all.clone() };
+    let own = Rule { negative_ttl: 2 * MINUTE, max_object: 1 << 20, ..all };
     for (profile, key, expected) in [
-        ("none", "x", all.clone()),
-        ("none", "x.json", Rule { ttl: Duration::from_secs(1), ..all.clone() }),
-        ("none", "a/x.json", Rule { ttl: Duration::from_secs(1), ..all.clone() }),
-        ("none", "a/x", Rule { store: false, ..all.clone() }),
-        ("own", "x", own.clone()),
-        ("own", "x.json", Rule { ttl: Duration::from_secs(1), ..own.clone() }),
-        ("own", "a/x", Rule { store: false, ..own.clone() }),
-        ("own", "a/b/x.json", Rule { stale_if_error: Duration::ZERO, ..own.clone() }),
-        ("own", "x/b/x.json", Rule { ttl: 3 * MINUTE, ..own.clone() }),
+        ("none", "x", all),
+        ("none", "x.json", Rule { ttl: Duration::from_secs(1), ..all }),
+        ("none", "a/x.json", Rule { ttl: Duration::from_secs(1), ..all }),
+        ("none", "a/x", Rule { store: false, ..all }),
+        ("own", "x", own),
+        ("own", "x.json", Rule { ttl: Duration::from_secs(1), ..own }),
+        ("own", "a/x", Rule { store: false, ..own }),
+        ("own", "a/b/x.json", Rule { stale_if_error: Duration::ZERO, ..own }),
+        ("own", "x/b/x.json", Rule { ttl: 3 * MINUTE, ..own }),
     ] {
         assert_eq!(rule(&loaded, profile, key), &expected, "{profile} {key}");
     }
