@@ -1,6 +1,7 @@
 //! What is served although it is no longer fresh: while the store is asked in the background, and
 //! when the store fails.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -270,10 +271,20 @@ fn an_object_stands_in_for_a_store_that_fails() {
 fn an_object_stands_in_for_a_store_that_is_not_there() {
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
-    let store = Faulty::on(&address, |_, _| tile("old", &OLD));
+    // Its connections may outlive it by a moment, and answer no more.
+    let store = Faulty::on(&address, |_, nth| match nth {
+        0 => tile("old", &OLD),
+        _ => vec![Step::Close],
+    });
     let gateway = falling_back(&store.url()).start();
     assert_eq!(gateway.object("sky/a.png").text(), "old");
+    let socket = store.address;
     drop(store);
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(socket).is_ok() {
+        assert!(Instant::now() < deadline, "still listening");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     // The first finds its kept connection closed, the others that nobody listens.
     for _ in 0..3 {
         let answer = gateway.object("sky/a.png");
