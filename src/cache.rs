@@ -231,7 +231,8 @@ impl Cache {
                 return Verdict::Ask { kept: None, why: Why::Stale };
             }
         };
-        Verdict::Serve(Found { what, status: CacheStatus::Hit { ttl, stale }, report: None })
+        let status = CacheStatus::Hit { ttl, stale };
+        Verdict::Serve(Found { what, status, report: None, fault: None })
     }
 
     fn object(&self, object: &Arc<entry::Object>, entry: &Entry) -> What {
@@ -240,7 +241,7 @@ impl Cache {
 
     fn pass(&self, why: Why) -> Found {
         self.statistics.misses.count();
-        Found { what: What::Pass, status: CacheStatus::passed(why), report: None }
+        Found { what: What::Pass, status: CacheStatus::passed(why), report: None, fault: None }
     }
 
     /// Asks for a stale object again, unless that is being done or too much of it is.
@@ -288,6 +289,7 @@ impl Cache {
                     what,
                     status,
                     report: (!collapsed).then_some(report),
+                    fault: None,
                 });
             }
             Some(Landed::Refused { refusal, stored_for, report }) => {
@@ -305,6 +307,7 @@ impl Cache {
                         what: self.object(object, old),
                         status,
                         report,
+                        fault: Some(refusal),
                     });
                 }
                 let status = CacheStatus::Forwarded {
@@ -314,10 +317,11 @@ impl Cache {
                     stored: stored_for.is_some(),
                     collapsed,
                 };
-                return Settled::Found(Found { what: What::Refused(refusal), status, report });
+                let what = What::Refused(refusal);
+                return Settled::Found(Found { what, status, report, fault: None });
             }
         };
-        Settled::Found(Found { what, status, report: None })
+        Settled::Found(Found { what, status, report: None, fault: None })
     }
 
     fn count_fetch(&self, collapsed: bool) {

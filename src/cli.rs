@@ -213,6 +213,10 @@ fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
 }
 
 fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
+    if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
+        tell(&format!("s3proxy: {target}: {}\n", admin::purge::TARGET));
+        return BAD_CONFIGURATION;
+    }
     let mut code = WELL;
     for target in targets {
         match admin::purge::purge(admin, target) {

@@ -1,15 +1,16 @@
 //! Asking a store for an object on behalf of the cache, outside of any client's request. It is
 //! signed, retried and judged as a request that passes through the gateway is, on Pingora's
-//! connections with a pool of their own. HTTP/1.1 alone.
+//! connections with a pool of our own. HTTP/1.1 alone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::connectors::ConnectorOptions;
 
 use crate::config::UpstreamConfig;
 use crate::fetch::asking::Asking;
+use crate::fetch::pool::Pool;
 use crate::refusal::Refusal;
 use crate::rfc9110::range::ByteRange;
 use crate::s3::endpoint::Target;
@@ -18,12 +19,13 @@ use crate::upstream::Store;
 mod asking;
 mod body;
 mod connection;
+mod pool;
 
 pub use body::Body;
 
 /// Asks stores; shared by all fetches.
 pub struct Fetcher {
-    pool: Arc<TransportConnector>,
+    pool: Arc<Pool>,
     config: UpstreamConfig,
 }
 
@@ -84,7 +86,7 @@ impl Fetcher {
     pub fn new(config: &UpstreamConfig) -> Self {
         let mut options = ConnectorOptions::new(config.keepalive_pool_size);
         options.ca_file = config.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let pool = Arc::new(TransportConnector::new(Some(options)));
+        let pool = Pool::new(options, config.keepalive_pool_size);
         Self { pool, config: config.clone() }
     }
 

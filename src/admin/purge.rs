@@ -18,9 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When it cannot be reached, or refuses.
 pub fn purge(admin: SocketAddr, target: &str) -> Result<String, String> {
-    if !target.contains('/') {
-        return Err(format!("{target}: {TARGET}"));
-    }
     let said = ask(admin, target);
     let said = said.map_err(|error| format!("{target}: no answer from {admin}: {error}"))?;
     let body = said.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim_end());

@@ -64,21 +64,40 @@ impl Cache {
     ) {
         let cache = Arc::clone(self);
         let _runs_on = tokio::spawn(async move {
-            let _until_it_ends = permit;
+            let in_background = permit.is_some();
             cache.fetch(&wanted, kept, &landing).await;
+            if in_background {
+                let flight = Arc::clone(landing.flight());
+                drop(landing);
+                cache.count_refresh(flight.outcome().await);
+            }
+            drop(permit);
         });
+    }
+
+    fn count_refresh(&self, landed: Option<Landed>) {
+        match landed {
+            Some(Landed::Refused { refusal, .. }) if refusal.is_fault() => {
+                self.statistics.refresh_failures.count();
+            }
+            None => self.statistics.refresh_failures.count(),
+            Some(_) => self.statistics.refreshes.count(),
+        }
     }
 
     async fn fetch(&self, wanted: &Wanted, kept: Option<Arc<Entry>>, landing: &Landing<Landed>) {
         if kept.is_none()
             && let Some(entry) = self.on_disk(wanted).await
         {
+            // What was read while it was purged is not served.
+            if !landing.keep(|| self.memory.insert(Arc::clone(&entry))) {
+                return landing.end_with(Landed::NotKept);
+            }
             self.statistics.disk_hits.count();
-            self.memory.insert(Arc::clone(&entry));
-            return landing.make_known(Landed::OnDisk(entry));
+            return landing.end_with(Landed::OnDisk(entry));
         }
         if kept.is_none() && wanted.manner == Manner::Glance {
-            return landing.make_known(Landed::NotKept);
+            return landing.end_with(Landed::NotKept);
         }
         let asked = now();
         let kept = kept.as_deref().and_then(|entry| match &entry.content {
@@ -98,14 +117,14 @@ impl Cache {
             // Neither was asked for.
             (Ok(Reply::NotModified(_) | Reply::Object { .. }), _) => {
                 let refusal = Refusal::UpstreamProtocol;
-                landing.make_known(Landed::Refused { refusal, stored_for: None, report });
+                landing.end_with(Landed::Refused { refusal, stored_for: None, report });
             }
             (Err(refusal), _) => {
                 let mut stored_for = None;
                 if refusal == Refusal::ObjectNotFound {
                     stored_for = self.note_missing(wanted, asked, landing);
                 }
-                landing.make_known(Landed::Refused { refusal, stored_for, report });
+                landing.end_with(Landed::Refused { refusal, stored_for, report });
             }
         }
     }

@@ -163,6 +163,20 @@ impl<T: Clone> Landing<T> {
         self.end_unknown(Outcome::Known(outcome));
     }
 
+    /// Ends the fetch, then tells everybody who takes part: who comes later, or has no use for the
+    /// outcome, begins another.
+    pub fn end_with(&self, outcome: T) {
+        self.leave();
+        self.make_known(outcome);
+    }
+
+    fn leave(&self) {
+        let mut shard = self.flights.shard(&self.key);
+        if self.is_current(&shard) {
+            shard.remove(&self.key);
+        }
+    }
+
     fn end_unknown(&self, end: Outcome<T>) {
         self.flight.outcome.send_if_modified(|outcome| {
             let first = matches!(outcome, Outcome::Unknown);
@@ -176,11 +190,7 @@ impl<T: Clone> Landing<T> {
 
 impl<T: Clone> Drop for Landing<T> {
     fn drop(&mut self) {
-        let mut shard = self.flights.shard(&self.key);
-        if self.is_current(&shard) {
-            shard.remove(&self.key);
-        }
-        drop(shard);
+        self.leave();
         self.end_unknown(Outcome::Never);
     }
 }

@@ -20,6 +20,8 @@ pub struct Found {
     pub status: CacheStatus,
     /// What is known of the store's part, where this request had it asked.
     pub report: Option<Arc<Report>>,
+    /// Why the store could not be asked, where what was kept stands in for its answer.
+    pub fault: Option<Refusal>,
 }
 
 /// What there is for a request.

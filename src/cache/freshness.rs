@@ -50,7 +50,11 @@ impl Freshness {
         let named = control.and_then(InterpretCacheControl::fresh_duration);
         let named = named.or_else(|| expires_after(headers, now));
         let lifetime = named.map_or(rule.ttl, |named| named.saturating_sub(age));
-        let window = |named: Option<Duration>, rule: Duration| named.unwrap_or(rule);
+        // Nothing but the store's word lets `no-cache` be served again (section 4.2.4).
+        let never_stale = control.is_some_and(CacheControl::no_cache);
+        let window = |named: Option<Duration>, rule: Duration| {
+            if never_stale { Duration::ZERO } else { named.unwrap_or(rule) }
+        };
         Some(Self {
             born: now.checked_sub(age).unwrap_or(now),
             fresh_until: later(now, lifetime),
@@ -171,7 +175,8 @@ mod tests {
             (&[("cache-control", "max-age=60, must-revalidate")], Some((60, 0, 0, 0))),
             (&[("cache-control", "stale-while-revalidate=7")], Some((300, 7, 1000, 0))),
             (&[("cache-control", "stale-if-error=7")], Some((300, 100, 7, 0))),
-            (&[("cache-control", "no-cache")], Some((0, 100, 1000, 0))),
+            (&[("cache-control", "no-cache")], Some((0, 0, 0, 0))),
+            (&[("cache-control", "no-cache, max-age=9, stale-if-error=7")], Some((0, 0, 0, 0))),
             (&[("cache-control", "public")], Some((300, 100, 1000, 0))),
             (&[("cache-control", "no-store")], None),
             (&[("cache-control", "max-age=9"), ("cache-control", "private")], None),

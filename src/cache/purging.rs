@@ -43,3 +43,6 @@ impl Cache {
         self.purges.swept(purge);
     }
 }
+
+#[cfg(test)]
+mod tests;

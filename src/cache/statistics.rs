@@ -41,6 +41,10 @@ pub struct Statistics {
     pub stale_served: Counter,
     /// Stale entries the store confirmed.
     pub revalidated: Counter,
+    /// Stale entries asked for again in the background, with an answer ...
+    pub refreshes: Counter,
+    /// ... and those for which the store failed.
+    pub refresh_failures: Counter,
     /// Entries pushed out of memory.
     pub memory_evictions: Counter,
     /// Entries pushed off the disk.
@@ -72,6 +76,8 @@ impl Statistics {
             ("collapsed", &self.collapsed),
             ("stale_served", &self.stale_served),
             ("revalidated", &self.revalidated),
+            ("refreshes", &self.refreshes),
+            ("refresh_failures", &self.refresh_failures),
             ("memory_evictions", &self.memory_evictions),
             ("disk_evictions", &self.disk_evictions),
             ("disk_damaged", &self.disk_damaged),

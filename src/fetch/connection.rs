@@ -1,22 +1,21 @@
 //! A connection to a store, from the pool or new, with the one request it is used for.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 
+use crate::fetch::pool::Pool;
+
 /// A connection in use. Dropped, it is closed; it returns to the pool by [`Connection::release`].
 pub(super) struct Connection {
     session: HttpSession,
-    pool: Arc<TransportConnector>,
+    pool: Arc<Pool>,
     /// Under which the pool keeps it.
     key: u64,
     idle_timeout: Option<Duration>,
@@ -28,16 +27,13 @@ impl Connection {
     ///
     /// # Errors
     /// When there is no connection within the peer's deadlines.
-    pub(super) async fn open(
-        pool: &Arc<TransportConnector>,
-        peer: &HttpPeer,
-        fresh: bool,
-    ) -> Result<Self> {
-        let kept = if fresh { None } else { in_turns(pool.reused_stream(peer)).await };
+    pub(super) async fn open(pool: &Arc<Pool>, peer: &HttpPeer, fresh: bool) -> Result<Self> {
+        let key = peer.reuse_hash();
+        let kept = if fresh { None } else { pool.take(key).await };
         let reused = kept.is_some();
         let stream = match kept {
             Some(stream) => stream,
-            None => pool.new_stream(peer).await.map_err(Error::into_up)?,
+            None => pool.connect(peer).await.map_err(Error::into_up)?,
         };
         let mut session = HttpSession::new_with_options(stream, peer);
         session.read_timeout = peer.options.read_timeout;
@@ -45,7 +41,7 @@ impl Connection {
         Ok(Self {
             session,
             pool: Arc::clone(pool),
-            key: peer.reuse_hash(),
+            key,
             idle_timeout: peer.options.idle_timeout,
             reused,
         })
@@ -109,23 +105,7 @@ impl Connection {
     pub(super) fn release(mut self) {
         self.session.respect_keepalive();
         if self.session.will_keepalive() && self.session.is_body_done() {
-            self.pool.release_stream(self.session.into_inner(), self.key, self.idle_timeout);
+            self.pool.keep(self.key, self.session.into_inner(), self.idle_timeout);
         }
-    }
-}
-
-/// Drives a future to its end by asking it now and again, without being woken.
-///
-/// The task that watches over a kept connection wakes who waits for it just before it lets go of it.
-/// Whoever is there at once, on another thread, finds it still held, and the pool closes it and logs
-/// an error. Nobody is woken in that instant this way; the watcher is done within a turn or two.
-async fn in_turns<T>(future: impl Future<Output = T> + Send) -> T {
-    let mut future = pin!(future);
-    loop {
-        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(value) = polled {
-            return value;
-        }
-        tokio::task::yield_now().await;
     }
 }

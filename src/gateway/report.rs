@@ -18,11 +18,13 @@ use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 
 impl Gateway {
-    /// Logs the request: faults of stores and configuration as warnings, the rest as information.
+    /// Logs the request: faults of stores and configuration as warnings, also where something kept
+    /// from before stood in, the rest as information.
     pub(super) fn report(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
             || matches!(ctx.failure, Some("upstream_cut" | "internal"));
-        let level = if fault {
+        let stands_in = ctx.found().and_then(|found| found.fault.as_ref());
+        let level = if fault || stands_in.is_some() {
             Level::Warn
         } else if ctx.quiet {
             Level::Debug
@@ -54,8 +56,8 @@ impl Gateway {
             duration: ctx.started.elapsed(),
             ttfb: ctx.ttfb,
             bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
-            cause: ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause)),
-            detail: ctx.detail.as_deref(),
+            cause: ctx.failure.or_else(|| ctx.refusal.as_ref().or(stands_in).map(Refusal::cause)),
+            detail: ctx.detail.as_deref().or_else(|| detail_of_fetch(ctx)),
             upstream: ctx.object.as_deref().and_then(upstream_record),
         };
         debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
@@ -87,8 +89,15 @@ fn request_url(session: &Session) -> String {
     [scheme, "://", host, &String::from_utf8_lossy(path)].concat()
 }
 
+/// What the cache's own fetch says of its failure.
+fn detail_of_fetch(ctx: &Context) -> Option<&str> {
+    ctx.found()?.report.as_ref()?.detail.as_deref()
+}
+
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
-    if let Some(report) = object.found().and_then(|found| found.report.as_ref()) {
+    let upstream = &object.upstream;
+    if upstream.attempts == 0 {
+        let report = object.found()?.report.as_ref()?;
         return Some(UpstreamRecord {
             duration: report.duration,
             attempts: report.attempts,
@@ -97,8 +106,7 @@ fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
             request_id: report.request_id.as_deref(),
         });
     }
-    let upstream = &object.upstream;
-    (upstream.attempts > 0).then(|| UpstreamRecord {
+    Some(UpstreamRecord {
         duration: match upstream.ended {
             Some(ended) => ended.saturating_duration_since(upstream.started),
             None => upstream.started.elapsed(),

@@ -2,7 +2,8 @@
 //! misbehave.
 //!
 //! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3 with
-//! signatures checked) and [`faulty`] (scripted). Everything below them is tests.
+//! signatures checked), [`faulty`] (scripted) and [`scene`] (changed by the test). Everything below
+//! them is tests.
 
 #![expect(
     clippy::expect_used,
@@ -16,6 +17,7 @@
 #[path = "../support/store.rs"]
 mod store;
 
+mod admin;
 #[path = "../support/authority.rs"]
 mod authority;
 mod cached;
@@ -25,6 +27,7 @@ mod faulty;
 mod gateway;
 mod log;
 mod origin;
+mod scene;
 
 // Whether the tools above can tell right from wrong.
 mod harness;
@@ -70,3 +73,13 @@ mod cache_leaving;
 mod cache_memory;
 mod cache_poison;
 mod cache_sizes;
+// How long objects are kept, and what stores say of it.
+mod freshness;
+// What is no longer fresh, and is asked for again.
+mod revalidation;
+// What is served although it is no longer fresh.
+mod stale;
+// Objects removed by request.
+mod purge;
+// What the cache says it did.
+mod cache_status;

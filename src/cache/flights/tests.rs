@@ -60,6 +60,19 @@ async fn a_fetch_from_before_a_purge_is_not_followed_and_its_end_harms_no_other(
 }
 
 #[tokio::test]
+async fn who_has_no_use_for_an_outcome_does_not_meet_it_again() {
+    let flights = Arc::new(Flights::default());
+    let Part::Lead(landing) = join(&flights, 1) else { panic!("the first leads") };
+    let Part::Follow(flight) = join(&flights, 1) else { panic!("the second follows") };
+    landing.end_with(7);
+    assert_eq!(flight.outcome().await, Some(7));
+    let Part::Lead(next) = join(&flights, 1) else { panic!("the old one has ended") };
+    drop(landing);
+    assert!(flights.under_way(&key(1)).is_some(), "its end harms no other");
+    drop(next);
+}
+
+#[tokio::test]
 async fn what_a_fetch_has_just_left_is_taken_in_its_place() {
     let flights: Arc<Flights<u64>> = Arc::default();
     let kept = flights.join(&key(1), UNIX_EPOCH, |_| true, || Some("kept"));
