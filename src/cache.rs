@@ -12,6 +12,7 @@ pub mod fill;
 pub mod flights;
 pub mod found;
 pub mod freshness;
+mod keeping;
 pub mod key;
 pub mod memory;
 pub mod memory_limit;
@@ -227,7 +228,7 @@ impl Cache {
             (Content::Object(_), _) => {
                 return Verdict::Ask { kept: Some(entry), why: Why::Stale };
             }
-            (Content::Missing | Content::Pass, _) => {
+            (Content::Missing | Content::Pass | Content::Room(_), _) => {
                 return Verdict::Ask { kept: None, why: Why::Stale };
             }
         };
@@ -275,13 +276,13 @@ impl Cache {
                 let found = self.pass(why);
                 return Settled::Found(Found { report: (!collapsed).then_some(report), ..found });
             }
-            Some(Landed::Object { source, freshness, report }) => {
+            Some(Landed::Object { source, freshness, stored, report }) => {
                 self.count_fetch(collapsed);
                 let status = CacheStatus::Forwarded {
                     why,
                     status: report.status.filter(|_| !collapsed),
                     ttl: Some(freshness.ttl(now)),
-                    stored: true,
+                    stored,
                     collapsed,
                 };
                 let what = What::Object { source, freshness };

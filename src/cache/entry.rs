@@ -35,6 +35,8 @@ pub enum Content {
     Missing,
     /// The object is not for the cache: too large, or its store forbids it.
     Pass,
+    /// Nothing: so many bytes were wanted for an object on its way, and others had to go for it.
+    Room(u64),
 }
 
 /// An object with its whole body.
@@ -65,6 +67,7 @@ impl Entry {
         let held = match &self.content {
             Content::Object(object) => head_weight(&object.head) + object.body.len(),
             Content::Missing | Content::Pass => 0,
+            Content::Room(bytes) => *bytes,
         };
         OVERHEAD + self.key.as_bytes().len() as u64 + held
     }

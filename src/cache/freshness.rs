@@ -80,6 +80,18 @@ impl Freshness {
         }
     }
 
+    /// The same, not to be served again before the store has confirmed it.
+    #[must_use]
+    pub fn withdrawn(&self) -> Self {
+        let never = Duration::ZERO;
+        Self {
+            fresh_until: self.born,
+            stale_while_revalidate: never,
+            stale_if_error: never,
+            ..*self
+        }
+    }
+
     /// What it may be used for at this time.
     #[must_use]
     pub fn at(&self, now: SystemTime) -> State {

@@ -36,6 +36,15 @@ impl CacheKey {
         Self(bytes.into())
     }
 
+    /// A key that stands beside this one and is none of an object's.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len() + 1);
+        bytes.push(u8::MAX);
+        bytes.extend_from_slice(&self.0);
+        Self(bytes.into())
+    }
+
     /// A key as it was written before, by [`CacheKey::as_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -58,5 +67,78 @@ impl std::borrow::Borrow<[u8]> for CacheKey {
 impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CacheKey({})", self.0.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::s3::endpoint::{Addressing, Endpoint};
+    use crate::s3::profile::{ContentTypeFrom, Credentials};
+
+    fn profile(name: Option<&str>, endpoint: &str) -> Profile {
+        Profile {
+            name: name.map(str::to_owned),
+            endpoint: Endpoint::parse(endpoint).expect("an endpoint"),
+            region: String::new(),
+            addressing: Addressing::Path,
+            credentials: Credentials::Anonymous,
+            buckets: None,
+            missing_on_403: false,
+            content_type: ContentTypeFrom::Key,
+            response_headers: Vec::new(),
+            request_headers: Vec::new(),
+            upstream_headers: Vec::new(),
+            cache_control: None,
+            cache: crate::cache::rules::CacheRules::default(),
+        }
+    }
+
+    #[test]
+    fn everything_that_tells_objects_apart_is_in_the_key() {
+        let profiles = [
+            profile(None, "http://a"),
+            profile(Some("default"), "http://a"),
+            profile(Some("x"), "http://a"),
+            profile(Some("x"), "https://a:80"),
+            profile(Some("x"), "http://a:81"),
+            profile(Some("x"), "http://b"),
+            profile(Some("x"), "http://a/base"),
+        ];
+        let mut seen = std::collections::HashSet::new();
+        for profile in &profiles {
+            for (bucket, key) in [("b", "k"), ("b", "K"), ("bk", ""), ("b", "k/"), ("b", "/k")] {
+                let key = CacheKey::new(profile, bucket, key);
+                assert!(seen.insert(key.beside().as_bytes().to_vec()));
+                assert!(seen.insert(key.as_bytes().to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_the_key_is_a_prefix_of_the_bytes() {
+        let profile = profile(Some("x"), "http://a");
+        let below = CacheKey::new(&profile, "b", "survey/Norder3/a.png");
+        for (prefix, covers) in [("", true), ("survey/", true), ("survey/Norder30/", false)] {
+            let prefix = CacheKey::new(&profile, "b", prefix);
+            assert_eq!(below.as_bytes().starts_with(prefix.as_bytes()), covers);
+        }
+        let other = CacheKey::new(&profile, "bu", "");
+        assert!(!below.as_bytes().starts_with(other.as_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_objects_share_a_key(
+            one in ("[ab@/]{0,3}", "[ab@/]{0,3}", "[ab@/]{0,3}"),
+            other in ("[ab@/]{0,3}", "[ab@/]{0,3}", "[ab@/]{0,3}"),
+        ) {
+            let key = |(name, bucket, key): &(String, String, String)| {
+                CacheKey::new(&profile(Some(name), "http://a"), bucket, key)
+            };
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
     }
 }

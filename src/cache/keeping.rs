@@ -1,0 +1,234 @@
+//! What becomes of a store's answer: taken in, confirmed, withdrawn, or remembered as missing or as not
+//! for the cache.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES};
+use http::{HeaderMap, HeaderName};
+use pingora::http::ResponseHeader;
+
+use crate::answer::is_object_header;
+use crate::cache::budget::Held;
+use crate::cache::disk::Record;
+use crate::cache::entry::{Content, Entry, Object, head_weight};
+use crate::cache::fetching::Landed;
+use crate::cache::fill::{Cut, Fill};
+use crate::cache::flights::Landing;
+use crate::cache::found::{Filling, Source};
+use crate::cache::freshness::Freshness;
+use crate::cache::rules::Rule;
+use crate::cache::wanted::Wanted;
+use crate::cache::{Cache, now};
+use crate::fetch::{Body, Report};
+use crate::s3::profile::Profile;
+
+/// How long an object is remembered as not for the cache, at the least.
+const PASS_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// What an entry weighs besides its body, at the most, bytes: a head of Pingora's is no larger.
+const ENTRY_AT_MOST: u64 = 64 * 1024;
+
+/// A fetch whose store has answered.
+pub(super) struct Keeping<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) wanted: &'a Wanted,
+    /// When the store was asked.
+    pub(super) asked: SystemTime,
+    pub(super) landing: &'a Landing<Landed>,
+}
+
+impl Keeping<'_> {
+    /// Puts it into memory, unless another fetch has taken the place of this one.
+    fn keep(&self, freshness: Freshness, content: Content) -> bool {
+        let (key, asked) = (self.wanted.key.clone(), self.asked);
+        let entry = Arc::new(Entry { key, asked, freshness, content });
+        self.landing.keep(|| self.cache.memory.insert(entry))
+    }
+
+    fn remove_from_disk(&self) {
+        if let Some(disk) = &self.cache.disk {
+            disk.remove(&self.wanted.key);
+        }
+    }
+
+    /// The store has no such object. Returns for how many seconds that is remembered.
+    pub(super) fn note_missing(&self) -> Option<i64> {
+        self.remove_from_disk();
+        let lifetime = self.wanted.rule.negative_ttl;
+        if lifetime.is_zero() {
+            let key = self.wanted.key.as_bytes();
+            self.landing.keep(|| {
+                self.cache.memory.remove(key);
+            });
+            return None;
+        }
+        let freshness = Freshness::for_a_while(now(), lifetime);
+        self.keep(freshness, Content::Missing).then(|| freshness.ttl(now()))
+    }
+
+    /// The object is not for the cache: it is remembered that it is to pass.
+    fn let_pass(&self) {
+        self.remove_from_disk();
+        let lifetime = self.wanted.rule.ttl.max(PASS_AT_LEAST);
+        self.keep(Freshness::for_a_while(now(), lifetime), Content::Pass);
+    }
+
+    /// The store gives the object to the gateway no more: what is kept is not served until the store
+    /// confirms it again, not even when it fails.
+    pub(super) fn withdraw(&self, entry: &Entry, object: &Arc<Object>) {
+        let freshness = entry.freshness.withdrawn();
+        let kept = self.keep(freshness, Content::Object(Arc::clone(object)));
+        if let (true, Some(disk)) = (kept, &self.cache.disk) {
+            disk.refresh(&self.wanted.key, freshness);
+        }
+    }
+
+    /// The store has confirmed what is kept: a 304 brings it a new lifetime (RFC 9111, section 4.3.4).
+    pub(super) fn confirm(
+        &self,
+        entry: &Entry,
+        object: &Arc<Object>,
+        headers: &HeaderMap,
+        report: Arc<Report>,
+    ) {
+        self.cache.statistics.revalidated.count();
+        // Stores leave off their 304 what has not changed.
+        let mut said = headers.clone();
+        for name in [CACHE_CONTROL, EXPIRES] {
+            if let (false, Some(value)) = (said.contains_key(&name), object.lifetime.get(&name)) {
+                said.insert(name, value.clone());
+            }
+        }
+        let source = Source::Kept(Arc::clone(object));
+        let Some(freshness) = Freshness::of_object(&said, &self.wanted.rule, now()) else {
+            self.let_pass();
+            let (freshness, stored) = (entry.freshness, false);
+            return self.landing.make_known(Landed::Object { source, freshness, stored, report });
+        };
+        let stored = self.keep(freshness, Content::Object(Arc::clone(object)));
+        if let (true, Some(disk)) = (stored, &self.cache.disk) {
+            disk.refresh(&self.wanted.key, freshness);
+        }
+        self.landing.make_known(Landed::Object { source, freshness, stored, report });
+    }
+
+    /// Takes an object in: everybody reads along, and in the end it is kept.
+    pub(super) async fn take_in(&self, headers: &HeaderMap, body: Body, report: Arc<Report>) {
+        let (cache, wanted) = (self.cache, self.wanted);
+        let profile = &wanted.store.profile;
+        let freshness = Freshness::of_object(headers, &wanted.rule, now());
+        let length = length(headers).filter(|length| *length <= cache.largest(&wanted.rule));
+        let (Some(freshness), Some(length)) = (freshness, length) else {
+            self.let_pass();
+            return self.landing.make_known(Landed::Pass { report });
+        };
+        let head = match cache.heads.kept_head(headers, profile, wanted.content_type.as_ref()) {
+            Ok(head) => head,
+            Err(refusal) => {
+                let refused = Landed::Refused { refusal, stored_for: None, report };
+                return self.landing.make_known(refused);
+            }
+        };
+        let Some(held) = cache.room_for(wanted, &head, length) else {
+            cache.statistics.no_room.count();
+            return self.landing.make_known(Landed::Pass { report });
+        };
+        let fill = Fill::new(length, Arc::clone(&held));
+        let filling = Arc::new(Filling { head, lifetime: lifetime(headers), fill });
+        let source = Source::Filling(Arc::clone(&filling));
+        self.landing.make_known(Landed::Object { source, freshness, stored: true, report });
+        let poured = pour(body, &filling.fill).await;
+        cache.free_room(wanted);
+        let Ok(body) = poured else { return cache.statistics.cut_fills.count() };
+        let (head, lifetime) = (filling.head.clone(), filling.lifetime.clone());
+        let object = Arc::new(Object { head, lifetime, body, held });
+        let kept = self.keep(freshness, Content::Object(Arc::clone(&object)));
+        if let (true, Some(disk)) = (kept, &cache.disk) {
+            let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
+            let (asked, body) = (self.asked, object.body.to_bytes());
+            disk.put(Record { key, asked, freshness, headers, body });
+        }
+    }
+}
+
+/// Passes a body into a fill, to its end.
+async fn pour(mut body: Body, fill: &Fill) -> Result<crate::cache::body::Body, Cut> {
+    loop {
+        let pushed = match body.next().await {
+            Ok(Some(bytes)) => fill.push(bytes),
+            Ok(None) => return fill.complete(),
+            Err(_) => Err(Cut),
+        };
+        if pushed.is_err() {
+            fill.fail();
+            return Err(Cut);
+        }
+    }
+}
+
+impl Cache {
+    /// Takes room for an object out of the budget; what is kept makes way for it, as far as nobody
+    /// reads it.
+    pub(super) fn room_for(
+        &self,
+        wanted: &Wanted,
+        head: &ResponseHeader,
+        length: u64,
+    ) -> Option<Arc<Held>> {
+        let bytes = length + head_weight(head);
+        let take = || self.budget.take(bytes).map(Arc::new);
+        take().or_else(|| {
+            let asked = now();
+            let freshness = Freshness::for_a_while(asked, Duration::ZERO);
+            let content = Content::Room(bytes);
+            let room = Entry { key: wanted.key.beside(), asked, freshness, content };
+            self.memory.insert(Arc::new(room));
+            let held = take();
+            if held.is_none() {
+                self.free_room(wanted);
+            }
+            held
+        })
+    }
+
+    /// Lets others have the room again that was made for an object.
+    fn free_room(&self, wanted: &Wanted) {
+        self.memory.remove(wanted.key.beside().as_bytes());
+    }
+
+    /// The largest object that would be kept, bytes.
+    fn largest(&self, rule: &Rule) -> u64 {
+        if self.disk.is_some() {
+            return rule.max_object;
+        }
+        // The weight of an entry counts more than its body.
+        rule.max_object.min(self.memory.largest().saturating_sub(ENTRY_AT_MOST))
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What an object says of its lifetime, for when it is confirmed without a word.
+pub(super) fn lifetime(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in [CACHE_CONTROL, EXPIRES] {
+        for value in headers.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// Of the store's headers those from which the head of an answer can be made again.
+fn kept_headers(headers: &HeaderMap, profile: &Profile) -> HeaderMap {
+    let listed = |name: &HeaderName| {
+        is_object_header(name)
+            || [CACHE_CONTROL, EXPIRES, CONTENT_TYPE].contains(name)
+            || profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
+    };
+    let kept = headers.iter().filter(|(name, _)| listed(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
