@@ -59,3 +59,9 @@ mod configuration;
 mod life;
 // Stores behind TLS.
 mod tls;
+// The disk tier: restarts, crashes, purges.
+mod disk;
+// Files that are not what they were.
+mod disk_damage;
+// Disks that are full, read-only, failing, or not there.
+mod disk_faults;
