@@ -117,6 +117,13 @@ impl Cache {
         Value::Object(report)
     }
 
+    /// Waits until the disk has what it is to keep, for a few seconds at most.
+    pub fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+    }
+
     /// Finds an object, or has it fetched.
     pub async fn find(self: &Arc<Self>, wanted: &Arc<Wanted>) -> Found {
         let began = now();

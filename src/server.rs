@@ -95,6 +95,9 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
 
     info!("s3proxy {VERSION} accepts requests on http://{}{}/", config.listen, config.path_prefix);
     run_to_the_end(server, signals, &lifecycle, ended, &end);
+    if let Some(cache) = cache {
+        cache.close();
+    }
     info!("s3proxy ends");
     Ok(())
 }
