@@ -81,7 +81,7 @@ fn damage(file: &Path, other: &Path, nth: usize) -> &'static str {
 
 /// Some records of one piece, some of several.
 fn size(number: usize) -> usize {
-    if number % 10 == 0 { 66_000 + 200 * number } else { 100 + 7 * number }
+    if number.is_multiple_of(10) { 66_000 + 200 * number } else { 100 + 7 * number }
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_record_that_changes_while_it_is_read_is_right_or_a_miss() {
     let setup = bench.setup(&origin.url()).env("S3PROXY_CACHE_MEMORY", "1MiB");
     let gateway = start_scanned(&setup);
     let mut client = gateway.connect();
-    for round in 0..60_usize {
+    for round in 0..60_u8 {
         let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]);
         assert_eq!((answer.status(), answer.ending), (200, Ending::Whole), "{round}");
         assert!(answer.body == tile(7, 500_000), "{round}: other bytes");
@@ -215,7 +215,7 @@ fn a_record_that_changes_while_it_is_read_is_right_or_a_miss() {
             && let Ok(file) = OpenOptions::new().write(true).open(file)
         {
             client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
-            let _gone = file.write_all_at(&[round as u8; 100], 8000 * round as u64 + 200);
+            let _gone = file.write_all_at(&[round; 100], 8000 * u64::from(round) + 200);
             let answer = client.answer("GET").expect("an answer");
             assert_eq!((answer.status(), answer.ending), (200, Ending::Whole), "{round}");
             assert!(answer.body == tile(7, 500_000), "{round}: other bytes");

@@ -59,8 +59,10 @@ mod configuration;
 mod life;
 // Stores behind TLS.
 mod tls;
-// The disk tier: restarts, crashes, purges.
+// The disk tier: restarts and crashes.
 mod disk;
+// Purges of the disk tier.
+mod disk_purges;
 // Files that are not what they were.
 mod disk_damage;
 // Disks that are full, read-only, failing, or not there.

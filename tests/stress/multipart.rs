@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
-/// The parts of a body: where they belong, and their bytes.
+/// Where a part belongs, and its bytes.
+type Part<'a> = (Range<u64>, &'a [u8]);
+
+/// The parts of a body.
 pub(crate) fn parts<'a>(
     content_type: &str,
     body: &'a [u8],
     length: u64,
-) -> Result<Vec<(Range<u64>, &'a [u8])>, String> {
+) -> Result<Vec<Part<'a>>, String> {
     let boundary = content_type
         .strip_prefix("multipart/byteranges; boundary=")
         .ok_or_else(|| format!("no multipart: {content_type}"))?;
@@ -16,7 +19,7 @@ pub(crate) fn parts<'a>(
     let mut rest = body;
     // The first boundary may begin the body.
     if !rest.starts_with(boundary.as_bytes()) {
-        rest = rest.strip_prefix(boundary[2..].as_bytes()).ok_or("no first boundary")?;
+        rest = rest.strip_prefix(&boundary.as_bytes()[2..]).ok_or("no first boundary")?;
     } else {
         rest = &rest[boundary.len()..];
     }

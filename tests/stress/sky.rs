@@ -66,8 +66,9 @@ impl Sky {
 
     /// An object; some are asked for far more often than others.
     pub(crate) fn pick(random: &mut fastrand::Rng) -> usize {
-        let skewed = random.f64().powi(3) * OBJECTS as f64;
-        (skewed as usize).min(OBJECTS - 1)
+        let among = random.usize(..OBJECTS);
+        let among = random.usize(..=among);
+        random.usize(..=among)
     }
 
     /// Its key in the bucket `sky`.
@@ -89,7 +90,7 @@ impl Sky {
         let number = history.changes.len() as u64;
         let size = match random.u32(..100) {
             // Empty versions would all have the same entity tag.
-            _ if number == 0 && object % 50 == 0 => 0,
+            _ if number == 0 && object.is_multiple_of(50) => 0,
             0..60 => random.usize(1..20_000),
             _ => random.usize(20_000..100_000),
         };
@@ -173,7 +174,7 @@ impl Sky {
 fn content(object: usize, version: u64, size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size + LINE);
     for line in 0..size.div_ceil(LINE) {
-        let _ = write!(bytes, "{object:>5} {version:>8} {line:>8}       \n");
+        let _ = writeln!(bytes, "{object:>5} {version:>8} {line:>16}");
     }
     bytes.truncate(size);
     bytes
