@@ -188,9 +188,10 @@ fn decide_length(request: &Request<'_>, range_applies: bool, length: Option<u64>
     }
     match (asked_range(request), length) {
         (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => Decision::Empty,
-        // The object has changed between the two answers, or the store cannot be followed.
+        // The object has changed between the two answers, or the store cannot be followed: that
+        // shows when it is asked once more.
         (Some(range), Some(length)) if range.resolve(length).is_some() => {
-            Decision::Refuse(Refusal::UpstreamProtocol)
+            Decision::AskAgain(Ask::AsClient)
         }
         (_, length) => Decision::Refuse(Refusal::RangeNotSatisfiable(length)),
     }

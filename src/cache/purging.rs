@@ -24,23 +24,45 @@ impl Cache {
     }
 
     async fn sweep(&self, purge: &Purge) {
-        self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
-        // A fetch that began before the purge may still leave behind what it brings.
-        while self.flights.oldest().is_some_and(|began| began <= purge.at) {
+        let is_older = |than| self.flights.oldest().is_some_and(|began| began <= than);
+        let may_leave_more = is_older(purge.at);
+        self.sweep_once(purge).await;
+        // Who was looking meanwhile may have in hand what is gone now, and has to be told so.
+        let swept = now();
+        tokio::time::sleep(SWEEP_AGAIN).await;
+        while is_older(swept) {
             tokio::time::sleep(SWEEP_AGAIN).await;
         }
-        self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
-        if let Some(disk) = &self.disk {
-            let (until_swept, swept) = oneshot::channel::<()>();
-            let doomed = purge.clone();
-            // The disk drops this when it has looked through everything.
-            disk.remove_where(move |key, asked| {
-                let _held_until_then = &until_swept;
-                doomed.covers(key, asked)
-            });
-            let _dropped = swept.await;
+        if may_leave_more {
+            // Fetches that began before the purge have left behind what they brought.
+            self.sweep_once(purge).await;
         }
         self.purges.swept(purge);
+    }
+
+    /// Returns when neither memory nor disk holds any of it, but for what came meanwhile.
+    async fn sweep_once(&self, purge: &Purge) {
+        let disk = self.disk.as_ref();
+        let sweeping = match (disk, purge.reach) {
+            (None, _) => None,
+            (Some(disk), Reach::Object) => {
+                disk.remove(&CacheKey::from_bytes(&purge.key));
+                None
+            }
+            (Some(disk), Reach::Prefix) => {
+                let (sweeping, swept) = oneshot::channel::<()>();
+                let doomed = purge.clone();
+                disk.remove_where(move |key, asked| {
+                    let _until_it_is_over = &sweeping;
+                    doomed.covers(key, asked)
+                });
+                Some(swept)
+            }
+        };
+        self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
+        if let Some(swept) = sweeping {
+            let _nothing_is_sent = swept.await;
+        }
     }
 }
 

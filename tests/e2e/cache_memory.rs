@@ -214,3 +214,28 @@ fn without_memory_every_request_goes_to_the_store() {
         }
     }
 }
+
+/// What is kept used to fill the budget but for an eighth, in which no larger object found room.
+#[test]
+fn an_object_larger_than_what_is_left_pushes_others_out() {
+    const LIMIT: usize = 32 * MIB;
+    let store = Faulty::scripted(|request, _| {
+        let length = if request.target.starts_with("/sky/large") { 8 * MIB } else { MIB };
+        faulty::object(&tile(&request.target, length))
+    });
+    let watched = with_memory(&store, LIMIT);
+    for nth in 0..64 {
+        assert_eq!(watched.gateway.object(&format!("sky/t{nth}.png")).status(), 200);
+    }
+    watched.await_landed();
+    for nth in 0..3 {
+        let key = format!("sky/large{nth}.png");
+        let first = watched.gateway.object(&key);
+        assert!(status(&first).ends_with("stored"), "{}", status(&first));
+        assert!(first.body == tile(&format!("/{key}"), 8 * MIB), "{key}: other bytes");
+        watched.await_landed();
+        assert!(status(&watched.gateway.object(&key)).starts_with("s3proxy; hit"), "{key}");
+        assert!(watched.counter("memory_bytes") <= LIMIT as u64);
+    }
+    assert_eq!(watched.counter("no_room"), 0);
+}

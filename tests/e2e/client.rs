@@ -111,7 +111,8 @@ impl Client {
             socket.set_recv_buffer_size(16 * 1024)?;
             socket.connect(address).await?.into_std()
         };
-        let stream = crate::faulty::runtime().block_on(connecting).expect("the gateway accepts");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let stream = runtime.expect("a runtime").block_on(connecting).expect("the gateway accepts");
         stream.set_nonblocking(false).expect("a blocking socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
         Self { stream, unread: Vec::new() }

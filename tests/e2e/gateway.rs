@@ -326,6 +326,10 @@ impl Gateway {
         self.send("GET", &format!("/s3proxy/s3/{tail}"), headers)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory it has held so far, bytes.
     pub(crate) fn peak_memory(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());

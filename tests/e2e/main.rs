@@ -83,3 +83,11 @@ mod stale;
 mod purge;
 // What the cache says it did.
 mod cache_status;
+// The disk tier: restarts and crashes.
+mod disk;
+// Purges of the disk tier.
+mod disk_purges;
+// Files that are not what they were.
+mod disk_damage;
+// Disks that are full, read-only, failing, or not there.
+mod disk_faults;

@@ -57,6 +57,11 @@ impl Origin {
         self.store.put(bucket, key, object)
     }
 
+    /// Removes an object of `sky`; says whether there was one.
+    pub(crate) fn delete(&self, key: &str) -> bool {
+        self.store.delete("sky", key)
+    }
+
     pub(crate) fn create_bucket(&self, name: &str) {
         self.store.create_bucket(name);
     }

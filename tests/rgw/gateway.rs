@@ -31,6 +31,14 @@ impl Gateway {
     /// # Panics
     /// When it ends, or does not answer within 20 s; the message has what it wrote.
     pub(crate) fn start(rgw: &Rgw) -> Self {
+        Self::start_with(rgw, &[("S3PROXY_CACHE_MEMORY", "0")])
+    }
+
+    /// The same, with these variables besides.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub(crate) fn start_with(rgw: &Rgw, settings: &[(&str, &str)]) -> Self {
         let address = free_address();
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("rgw-gateway-{}.log", address.port()));
@@ -51,10 +59,10 @@ impl Gateway {
             )
             .env("S3PROXY_LISTEN", address.to_string())
             .env("S3PROXY_ADMIN_LISTEN", "off")
-            .env("S3PROXY_CACHE_MEMORY", "0")
             .env("S3PROXY_PROFILE", "production")
             .env("S3PROXY_CACHE_MAX_AGE", "60")
             .env("S3PROXY_DEFAULT_MIMETYPE", "text/plain")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("one log for both streams"))
             .stderr(output)

@@ -10,6 +10,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod gateway;

@@ -70,6 +70,16 @@ impl Rgw {
         assert_eq!(stored.status, 200, "storing {key:?}: {}", stored.text());
     }
 
+    /// Removes what is at `key`.
+    ///
+    /// # Panics
+    /// When the RGW does not do it.
+    pub(crate) fn delete(&self, key: &str) {
+        let path = format!("/{}/{}", self.bucket, encode(key));
+        let removed = self.ask("DELETE", &path, &[], b"");
+        assert_eq!(removed.status, 204, "removing {key:?}: {}", removed.text());
+    }
+
     /// Reads `key` of this bucket, with the headers given.
     pub(crate) fn get(&self, key: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask("GET", &format!("/{}/{}", self.bucket, encode(key)), headers, b"")

@@ -81,15 +81,22 @@ impl Folder {
             TryLockError::Error(error) => error,
         })?;
         let folder = Self { path: path.to_owned(), lock, write };
-        for number in 0..=u8::MAX {
-            folder.make(number)?;
-        }
+        folder.restore()?;
         match folder.probe() {
             // What is there can be read, and evicted.
             Err(error) if is_full(&error) => {}
             probed => probed?,
         }
         Ok(folder)
+    }
+
+    /// Makes the folders that are not there.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn restore(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        (0..=u8::MAX).try_for_each(|number| self.make(number))
     }
 
     /// Makes one of the 256 folders, or finds it: a folder, and no link to one elsewhere.

@@ -131,6 +131,11 @@ fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
     };
     match done {
         Ok(()) => shared.lock().breaker.worked(Access::Write),
+        // Somebody's folder stands in the place of a file, which is no fault of the disk.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            shared.index.remove(name);
+            shared.statistics.disk_dropped.count();
+        }
         Err(error) => {
             // What is there now is older than what was to be.
             if remove(shared, folder, name).is_err() {
@@ -173,6 +178,7 @@ fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::R
 }
 
 fn try_again(shared: &Shared, folder: &Folder) -> io::Result<()> {
+    folder.restore()?;
     match folder.probe() {
         Err(error) if is_full(&error) => {
             relieve(shared, folder, RELIEF);

@@ -1,0 +1,200 @@
+//! Clients with a connection each, and what happens to the objects meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::ask::Ask;
+use crate::client::{self, Client};
+use crate::judge::{Kind, judge, judge_beginning};
+use crate::sky::Sky;
+
+const CLIENTS: u64 = 16;
+/// More are not told apart.
+const MOST_WRONG: usize = 20;
+/// A fetch that another request began may be so much older than that request.
+const LONGEST_FETCH: Duration = Duration::from_secs(2);
+
+/// Clients of a gateway.
+#[derive(Clone, Copy)]
+pub(crate) struct Crowd<'a> {
+    pub(crate) sky: &'a Sky,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// How long before its request an answer may have been current.
+    pub(crate) oldest: Duration,
+}
+
+/// What came of the requests.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    kinds: BTreeMap<Kind, u64>,
+    collapsed: u64,
+    hits: u64,
+    changes: BTreeMap<&'static str, u64>,
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        for (kind, count) in other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
+        for (change, count) in other.changes {
+            *self.changes.entry(change).or_default() += count;
+        }
+        self.collapsed += other.collapsed;
+        self.hits += other.hits;
+        self.wrong.extend(other.wrong);
+        self.wrong.truncate(MOST_WRONG);
+    }
+
+    /// Requests that were answered, wrongly or not.
+    pub(crate) fn answered(&self) -> u64 {
+        self.kinds.values().sum::<u64>() + self.wrong.len() as u64
+    }
+
+    /// Everything that has to have come up, and how often it did.
+    pub(crate) fn seen(&self) -> Vec<(String, u64)> {
+        use Kind::{Aborted, Head, Missing, NotModified, Part, Parts, Unsatisfiable, Whole};
+        let kinds = [Whole, Head, Part, Parts, NotModified, Unsatisfiable, Missing, Aborted];
+        let kinds = kinds.map(|kind| (format!("{kind:?}"), self.kinds.get(&kind).copied()));
+        let changes = ["overwrites", "deletions", "purges", "purges of a folder"];
+        let changes = changes.map(|name| (name.to_owned(), self.changes.get(name).copied()));
+        let others = [("hits", self.hits), ("collapsed", self.collapsed)];
+        let others = others.map(|(name, count)| (name.to_owned(), Some(count)));
+        let all = kinds.into_iter().chain(changes).chain(others);
+        all.map(|(name, count)| (name, count.unwrap_or(0))).collect()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen = self.seen().into_iter().map(|(name, count)| format!("{name} {count}"));
+        f.write_str(&seen.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Crowd<'_> {
+    /// Makes this many requests.
+    pub(crate) fn make(self, requests: u64, seed: u64) -> Tally {
+        let left = AtomicU64::new(requests);
+        let mut total = Tally::default();
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let left = &left;
+                    scope.spawn(move || self.one_client(left, seed * CLIENTS + client))
+                })
+                .collect();
+            for client in clients {
+                total.add(client.join().expect("a client"));
+            }
+        });
+        total
+    }
+
+    fn one_client(&self, left: &AtomicU64, seed: u64) -> Tally {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut tally = Tally::default();
+        let mut client = Client::connect(self.gateway);
+        let mut before = String::from("nothing");
+        let next = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        while next().is_ok() {
+            self.change(&mut random, &mut tally);
+            let object = Sky::pick(&mut random);
+            let Some((newest, older)) = self.sky.known(object, &mut random) else { continue };
+            let ask = Ask::random(&newest, &older, &mut random);
+            // By which the log can be searched.
+            let id = format!("stress-{seed}-{}", tally.answered());
+            let (told, reconnect) = self.ask(&mut client, object, &ask, &id, &mut tally);
+            match &told {
+                Ok(kind) => *tally.kinds.entry(*kind).or_default() += 1,
+                Err(wrong) => {
+                    let key = Sky::key(object);
+                    tally.wrong.push(format!("{id} {key} {ask:?}: {wrong}, after {before}"));
+                }
+            }
+            before = format!("{id} {told:?}");
+            if reconnect {
+                client = Client::connect(self.gateway);
+            }
+        }
+        tally
+    }
+
+    /// One request and its judgement, and whether the connection is of no use any more.
+    fn ask(
+        &self,
+        client: &mut Client,
+        object: usize,
+        ask: &Ask,
+        id: &str,
+        tally: &mut Tally,
+    ) -> (Result<Kind, String>, bool) {
+        let path = format!("/s3proxy/s3/sky/{}", Sky::key(object));
+        let own = ask.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<_> = own.chain([("X-Request-ID", id)]).collect();
+        let sent = Instant::now();
+        client.request(ask.method, &path, &headers);
+        let Some(head) = client.head() else {
+            return (Err(format!("no answer after {:?}", sent.elapsed())), true);
+        };
+        let status = head.header("cache-status").unwrap_or_default().to_owned();
+        let collapsed = status.contains("collapsed");
+        tally.collapsed += u64::from(collapsed);
+        tally.hits += u64::from(status.starts_with("s3proxy; hit"));
+        // Another one's fetch began before this request was sent.
+        let oldest = self.oldest + if collapsed { LONGEST_FETCH } else { Duration::ZERO };
+        let possible = || self.sky.possible(object, oldest, sent, Instant::now());
+        let closes = head.header("connection").is_some_and(|value| value == "close");
+        let told = match ask.abort_after {
+            Some(bytes) => {
+                let length = head.header("content-length").and_then(|length| length.parse().ok());
+                client.fill_to(bytes.min(length.unwrap_or(0)));
+                judge_beginning(&head, client.leftover(), &possible())
+            }
+            None => {
+                let (body, ending) = client.body(&head, ask.method);
+                judge(ask, &client::Answer { head, body, ending }, &possible())
+            }
+        };
+        let told = told.map_err(|wrong| format!("{wrong} ({status})"));
+        (told, closes || ask.abort_after.is_some())
+    }
+
+    /// Now and then something happens to an object.
+    fn change(&self, random: &mut fastrand::Rng, tally: &mut Tally) {
+        let object = Sky::pick(random);
+        let what = match random.u32(..1000) {
+            0..60 => {
+                self.sky.overwrite(object, random);
+                "overwrites"
+            }
+            60..70 => {
+                self.sky.delete(object);
+                "deletions"
+            }
+            70..80 => {
+                self.purge(object, false);
+                "purges"
+            }
+            80..83 => {
+                self.purge(object, true);
+                "purges of a folder"
+            }
+            _ => return,
+        };
+        *tally.changes.entry(what).or_default() += 1;
+    }
+
+    fn purge(&self, object: usize, whole_folder: bool) {
+        let target = if whole_folder { Sky::folder(object) } else { Sky::key(object) };
+        let sent = Instant::now();
+        let answer = client::send(self.admin, "PURGE", &format!("/sky/{target}"), &[]);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        self.sky.purged(object, whole_folder, sent, Instant::now());
+    }
+}

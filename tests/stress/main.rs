@@ -1,0 +1,148 @@
+//! Tens of thousands of mixed requests of many clients at once, while objects change, vanish and are
+//! purged under a gateway whose memory is too small: every answer is checked against every version
+//! that there was, and against how old it may be.
+//!
+//! `S3PROXY_STRESS_REQUESTS` is the number of requests, 10,000 unless it is set.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy knows test functions as tests, not what they call"
+)]
+
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../e2e/client.rs"]
+mod client;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../e2e/gateway.rs"]
+mod gateway;
+#[path = "../e2e/log.rs"]
+mod log;
+#[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
+#[path = "../support/store.rs"]
+mod store;
+
+mod ask;
+mod crowd;
+mod judge;
+mod multipart;
+mod sky;
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use crate::crowd::{Crowd, Tally};
+use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup, free_port};
+use crate::sky::Sky;
+use crate::store::{Serving, Store};
+
+/// How the gateway keeps what it has, and so how old an answer may be.
+#[derive(Debug, Clone, Copy)]
+struct Freshness {
+    ttl: &'static str,
+    negative_ttl: &'static str,
+    stale_while_revalidate: &'static str,
+    /// An answer was current so long before its request, or later.
+    oldest: Duration,
+}
+
+/// Nothing is served that the store has not just confirmed.
+const EXACT: Freshness =
+    Freshness { ttl: "0", negative_ttl: "0", stale_while_revalidate: "0", oldest: Duration::ZERO };
+
+/// A second each; real time has to pass, or nothing would ever become stale.
+const SHORT: Freshness = Freshness {
+    ttl: "1s",
+    negative_ttl: "1s",
+    stale_while_revalidate: "1s",
+    // And a second for the fetch itself: freshness begins with its answer.
+    oldest: Duration::from_secs(3),
+};
+
+#[test]
+fn no_answer_is_wrong_or_too_old() {
+    let requests = requested();
+    let began = Instant::now();
+    let mut total = Tally::default();
+    for (nth, freshness, part) in [(1, EXACT, requests / 3), (2, SHORT, requests - requests / 3)] {
+        total.add(run(nth, freshness, part));
+    }
+    let took = began.elapsed().as_secs_f64();
+    // Past the capture of the test runner, which shows nothing of a test that passes.
+    let _ = writeln!(
+        std::io::stderr(),
+        "\n{} requests, {} wrong bodies, {took:.1} s: {total}",
+        total.answered(),
+        total.wrong.len(),
+    );
+    assert!(total.wrong.is_empty(), "{} wrong:\n{}", total.wrong.len(), total.wrong.join("\n"));
+    assert_eq!(total.answered(), requests);
+    for (what, count) in total.seen() {
+        assert!(count > 0, "no {what} among {requests} requests: {total}");
+    }
+}
+
+/// One gateway on an empty cache, and this many requests of it.
+fn run(seed: u64, freshness: Freshness, requests: u64) -> Tally {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let store = Store::new();
+    store.create_bucket("sky");
+    let serving: Serving = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        store.serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves")
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let admin = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let gateway: Gateway = Setup::new(&serving.endpoint())
+        .env("S3PROXY_CACHE_MEMORY", "3MiB")
+        .env("S3PROXY_CACHE_DISK_PATH", folder.path().join("cache").to_str().expect("UTF-8"))
+        .env("S3PROXY_CACHE_DISK_SIZE", "64MiB")
+        .env("S3PROXY_CACHE_TTL", freshness.ttl)
+        .env("S3PROXY_CACHE_NEGATIVE_TTL", freshness.negative_ttl)
+        .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", freshness.stale_while_revalidate)
+        .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
+        .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
+        .start();
+    let sky = Sky::new(store, seed);
+    let crowd = Crowd { sky: &sky, gateway: gateway.address, admin, oldest: freshness.oldest };
+    let tally = crowd.make(requests, seed);
+    let counters = client::send(admin, "GET", "/cache", &[]).json();
+    eprintln!("{freshness:?}: {tally}; {counters}");
+    if !tally.wrong.is_empty() {
+        eprintln!("{}", lines_about(&tally.wrong, &gateway.log_text()));
+    }
+    for counter in ["disk_hits", "memory_evictions", "revalidated", "purges"] {
+        assert!(counters[counter].as_u64() > Some(0), "no {counter}: {counters}");
+    }
+    for counter in ["disk_damaged", "disk_errors", "cut_fills"] {
+        assert_eq!(counters[counter], 0, "{counter}: {counters}");
+    }
+    tally
+}
+
+/// The lines of the log about the requests that these texts begin or end with, and warnings.
+fn lines_about(wrong: &[String], log: &str) -> String {
+    let words: Vec<_> = wrong.iter().flat_map(|text| text.split(' ')).collect();
+    let ids: Vec<_> = words.into_iter().filter(|word| word.starts_with("stress-")).collect();
+    let about = |line: &&str| {
+        !line.contains("\"severity\":\"info\"")
+            || ids.iter().any(|id| line.contains(&format!("\"{id}\"")))
+    };
+    log.lines().filter(about).collect::<Vec<_>>().join("\n")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's only look at the environment")]
+fn requested() -> u64 {
+    match std::env::var("S3PROXY_STRESS_REQUESTS") {
+        Ok(number) => number.parse().expect("S3PROXY_STRESS_REQUESTS is a number"),
+        Err(_) => 10_000,
+    }
+}

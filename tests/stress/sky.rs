@@ -1,0 +1,181 @@
+//! The objects of the store and all their versions, each with the time for which it was current.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use crate::store::{Object, Store};
+
+/// Three times as many bytes as the gateway has memory for, roughly.
+const OBJECTS: usize = 400;
+/// Folders they are in, which can be purged as a whole.
+const FOLDERS: usize = 8;
+/// Bytes of a line of an object; each says which object, version and line it is.
+const LINE: usize = 32;
+
+/// One version of an object.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) number: u64,
+    pub(crate) body: Bytes,
+    /// Quotes included.
+    pub(crate) etag: String,
+    pub(crate) modified: SystemTime,
+}
+
+/// A change of an object, to another version or to none.
+#[derive(Debug, Clone)]
+struct Change {
+    /// The store had it at some moment between these.
+    began: Instant,
+    done: Instant,
+    to: Option<Arc<Version>>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    changes: Vec<Change>,
+    purges: Vec<Purge>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Purge {
+    sent: Instant,
+    answered: Instant,
+}
+
+/// All objects.
+pub(crate) struct Sky {
+    store: Store,
+    histories: Vec<Mutex<History>>,
+}
+
+impl Sky {
+    /// Puts the first version of every object into the store.
+    pub(crate) fn new(store: Store, seed: u64) -> Self {
+        let histories = (0..OBJECTS).map(|_| Mutex::default()).collect();
+        let sky = Self { store, histories };
+        let mut random = fastrand::Rng::with_seed(seed);
+        for object in 0..OBJECTS {
+            sky.overwrite(object, &mut random);
+        }
+        sky
+    }
+
+    /// An object; some are asked for far more often than others.
+    pub(crate) fn pick(random: &mut fastrand::Rng) -> usize {
+        let among = random.usize(..OBJECTS);
+        let among = random.usize(..=among);
+        random.usize(..=among)
+    }
+
+    /// Its key in the bucket `sky`.
+    pub(crate) fn key(object: usize) -> String {
+        format!("{}{object}.png", Self::folder(object))
+    }
+
+    pub(crate) fn folder(object: usize) -> String {
+        format!("tiles/{}/", object % FOLDERS)
+    }
+
+    fn history(&self, object: usize) -> MutexGuard<'_, History> {
+        self.histories[object].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts another version of an object into the store.
+    pub(crate) fn overwrite(&self, object: usize, random: &mut fastrand::Rng) {
+        let mut history = self.history(object);
+        let number = history.changes.len() as u64;
+        let size = match random.u32(..100) {
+            // Empty versions would all have the same entity tag.
+            _ if number == 0 && object.is_multiple_of(50) => 0,
+            0..60 => random.usize(1..20_000),
+            _ => random.usize(20_000..100_000),
+        };
+        let body = Bytes::from(content(object, number, size));
+        let mut stored = Object::new(body.clone());
+        // Each version its own second, so that dates tell them apart.
+        stored.last_modified += Duration::from_secs(number);
+        let version =
+            Version { number, body, etag: stored.quoted_etag(), modified: stored.last_modified };
+        let began = Instant::now();
+        self.store.put("sky", &Self::key(object), stored);
+        let to = Some(Arc::new(version));
+        history.changes.push(Change { began, done: Instant::now(), to });
+    }
+
+    /// Removes an object from the store.
+    pub(crate) fn delete(&self, object: usize) {
+        let mut history = self.history(object);
+        let began = Instant::now();
+        self.store.delete("sky", &Self::key(object));
+        history.changes.push(Change { began, done: Instant::now(), to: None });
+    }
+
+    /// Notes that an object was purged, or all of its folder.
+    pub(crate) fn purged(
+        &self,
+        object: usize,
+        whole_folder: bool,
+        sent: Instant,
+        answered: Instant,
+    ) {
+        let objects: Vec<usize> = match whole_folder {
+            true => (object % FOLDERS..OBJECTS).step_by(FOLDERS).collect(),
+            false => vec![object],
+        };
+        for object in objects {
+            self.history(object).purges.push(Purge { sent, answered });
+        }
+    }
+
+    /// The newest version, and one of any age: what clients know of an object.
+    pub(crate) fn known(
+        &self,
+        object: usize,
+        random: &mut fastrand::Rng,
+    ) -> Option<(Arc<Version>, Arc<Version>)> {
+        let history = self.history(object);
+        let versions = history.changes.iter().rev().filter_map(|change| change.to.as_ref());
+        let recent: Vec<_> = versions.take(5).cloned().collect();
+        let newest = recent.first()?;
+        Some((Arc::clone(newest), Arc::clone(&recent[random.usize(..recent.len())])))
+    }
+
+    /// What the store had at some moment from `oldest` before `sent` until `received`, but not
+    /// before the last purge that was answered when the request was sent; `None` stands for no
+    /// object.
+    pub(crate) fn possible(
+        &self,
+        object: usize,
+        oldest: Duration,
+        sent: Instant,
+        received: Instant,
+    ) -> Vec<Option<Arc<Version>>> {
+        let history = self.history(object);
+        let purged = history.purges.iter().filter(|purge| purge.answered <= sent);
+        let purged = purged.map(|purge| purge.sent).max();
+        let from = sent.checked_sub(oldest).unwrap_or(sent);
+        let from = purged.map_or(from, |purged| purged.max(from));
+        let mut possible = Vec::new();
+        for (nth, change) in history.changes.iter().enumerate() {
+            let replaced = history.changes.get(nth + 1).map(|next| next.done);
+            if change.began <= received && replaced.is_none_or(|replaced| replaced >= from) {
+                possible.push(change.to.clone());
+            }
+        }
+        possible
+    }
+}
+
+/// Lines that say where they belong.
+fn content(object: usize, version: u64, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size + LINE);
+    for line in 0..size.div_ceil(LINE) {
+        let _ = writeln!(bytes, "{object:>5} {version:>8} {line:>16}");
+    }
+    bytes.truncate(size);
+    bytes
+}
