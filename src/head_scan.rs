@@ -49,7 +49,20 @@ impl HeadScan {
     /// Takes note of the next bytes. After `Bad` the connection is at its end.
     pub fn feed(&mut self, bytes: &[u8]) -> Scan {
         let mut start = 0;
-        for (offset, &byte) in bytes.iter().enumerate() {
+        let mut next = 0;
+        while let Some(&byte) = bytes.get(next) {
+            let plain = self.plain_bytes(bytes.get(next..).unwrap_or_default());
+            if plain > 0 {
+                self.length += plain;
+                self.line_length += plain;
+                if self.length > self.max_bytes {
+                    return Scan::Bad { start, error: BadRequest::HeadersTooLarge };
+                }
+                next += plain;
+                continue;
+            }
+            let offset = next;
+            next += 1;
             if self.length == 0 {
                 // Empty lines before a request line are skipped (RFC 9112, section 2.2).
                 if matches!(byte, b'\r' | b'\n') {
@@ -84,6 +97,15 @@ impl HeadScan {
             }
         }
         Scan::Fine
+    }
+
+    /// How many bytes come before the end of a field line: most of a head, and nothing in it to look
+    /// at one by one.
+    fn plain_bytes(&self, bytes: &[u8]) -> usize {
+        if self.in_request_line || self.length == 0 || self.after_return {
+            return 0;
+        }
+        memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len())
     }
 
     /// A request line has two spaces, no control character and no fragment
