@@ -1,20 +1,18 @@
 //! Points in time and numbers as text. Of times the two forms every request needs: RFC 3339 for the
 //! log and ISO 8601's basic form for signatures. Digit by digit, without the machinery of `format!`.
 
-use std::time::SystemTime;
-
-use time::OffsetDateTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// RFC 3339 in UTC with microseconds: `2013-05-24T00:00:00.000042Z`.
 #[must_use]
 pub fn rfc3339(now: SystemTime) -> String {
-    let now = OffsetDateTime::from(now);
+    let now = Civil::of(now);
     let mut text = String::with_capacity(27);
-    push_date(&mut text, now, "-");
+    now.push_date(&mut text, "-");
     text.push('T');
-    push_time(&mut text, now, ":");
+    now.push_time(&mut text, ":");
     text.push('.');
-    push_digits(&mut text, now.microsecond(), 6);
+    push_digits(&mut text, now.microsecond, 100_000);
     text.push('Z');
     text
 }
@@ -22,38 +20,71 @@ pub fn rfc3339(now: SystemTime) -> String {
 /// The form of `x-amz-date`: `20130524T000000Z`.
 #[must_use]
 pub fn amz_date_time(now: SystemTime) -> String {
-    let now = OffsetDateTime::from(now);
+    let now = Civil::of(now);
     let mut text = String::with_capacity(16);
-    push_date(&mut text, now, "");
+    now.push_date(&mut text, "");
     text.push('T');
-    push_time(&mut text, now, "");
+    now.push_time(&mut text, "");
     text.push('Z');
     text
 }
 
-fn push_date(text: &mut String, now: OffsetDateTime, separator: &str) {
-    push_digits(text, now.year().unsigned_abs(), 4);
-    text.push_str(separator);
-    push_digits(text, u32::from(u8::from(now.month())), 2);
-    text.push_str(separator);
-    push_digits(text, u32::from(now.day()), 2);
+/// A point in time as people name it, in UTC. Times before 1970 count as 1970.
+struct Civil {
+    year: u32,
+    month: u32,
+    day: u32,
+    /// Of the day.
+    second: u32,
+    microsecond: u32,
 }
 
-fn push_time(text: &mut String, now: OffsetDateTime, separator: &str) {
-    push_digits(text, u32::from(now.hour()), 2);
-    text.push_str(separator);
-    push_digits(text, u32::from(now.minute()), 2);
-    text.push_str(separator);
-    push_digits(text, u32::from(now.second()), 2);
+impl Civil {
+    /// By the days since 1 March of the year 0, whose last day is the leap day: the calendar then
+    /// repeats after 400 years, and months after five
+    /// (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
+    fn of(now: SystemTime) -> Self {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let days = since.as_secs() / 86_400 + 719_468;
+        let (era, of_era) = (days / 146_097, days % 146_097);
+        let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        let month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = year + era * 400 + u64::from(month <= 2);
+        let small = |number: u64| u32::try_from(number).unwrap_or_default();
+        Self {
+            year: small(year),
+            month: small(month),
+            day: small(day),
+            second: small(since.as_secs() % 86_400),
+            microsecond: since.subsec_micros(),
+        }
+    }
+
+    fn push_date(&self, text: &mut String, separator: &str) {
+        push_digits(text, self.year, 1000);
+        text.push_str(separator);
+        push_digits(text, self.month, 10);
+        text.push_str(separator);
+        push_digits(text, self.day, 10);
+    }
+
+    fn push_time(&self, text: &mut String, separator: &str) {
+        push_digits(text, self.second / 3600, 10);
+        text.push_str(separator);
+        push_digits(text, self.second / 60 % 60, 10);
+        text.push_str(separator);
+        push_digits(text, self.second % 60, 10);
+    }
 }
 
-/// The last `width` decimal digits of a number.
-fn push_digits(text: &mut String, number: u32, width: u32) {
-    let mut unit = 10_u32.pow(width);
-    while unit > 1 {
-        let rest = number % unit;
+/// The decimal digits of a number from the place of `unit` on, a power of ten.
+fn push_digits(text: &mut String, number: u32, mut unit: u32) {
+    while unit > 0 {
+        text.push(digit(number / unit % 10));
         unit /= 10;
-        text.push(digit(rest / unit));
     }
 }
 

@@ -14,8 +14,11 @@ use crate::date_text::rfc3339;
 /// How much may wait to be written, bytes; beyond it lines are dropped and counted.
 const WAITING_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often lines are written. Waking the writer for every line would cost more than the line.
+/// How often lines are looked for. Waking the writer for every line would cost more than the line.
 const WRITE_EVERY: Duration = Duration::from_millis(20);
+
+/// The same after lines were written: many lines at once would hold up requests on a single CPU.
+const WRITE_AGAIN: Duration = Duration::from_millis(5);
 
 /// How long [`LogWriter::flush`] waits for a reader of the log.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
@@ -58,10 +61,11 @@ impl LogWriter {
     }
 
     /// Writes what waits. Nobody can be told of an output that fails.
-    fn write_waiting(&self, batch: &mut Vec<u8>, output: &mut dyn Write) {
+    /// Returns whether there was anything.
+    fn write_waiting(&self, batch: &mut Vec<u8>, output: &mut dyn Write) -> bool {
         let mut waiting = self.lock();
         if waiting.lines.is_empty() && waiting.dropped == 0 {
-            return;
+            return false;
         }
         waiting.writing = true;
         std::mem::swap(&mut waiting.lines, batch);
@@ -73,6 +77,7 @@ impl LogWriter {
         let _nobody_to_tell = output.write_all(batch).and_then(|()| output.flush());
         batch.clear();
         self.lock().writing = false;
+        true
     }
 }
 
@@ -114,8 +119,8 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         let mut batch = Vec::new();
         loop {
-            written.write_waiting(&mut batch, &mut std::io::stdout());
-            std::thread::sleep(WRITE_EVERY);
+            let wrote = written.write_waiting(&mut batch, &mut std::io::stdout());
+            std::thread::sleep(if wrote { WRITE_AGAIN } else { WRITE_EVERY });
         }
     })?;
     let mut builder = env_logger::Builder::new();

@@ -278,7 +278,6 @@ def gateway(
         "S3PROXY_CONFIG": str(configuration),
         "S3PROXY_LISTEN": f"127.0.0.1:{port}",
         "S3PROXY_ADMIN_LISTEN": "off",
-        "S3PROXY_CACHE_MEMORY": "0",
         "S3PROXY_PROFILE": "production",
         "S3PROXY_LOG_LEVEL": "INFO" if access_log else "ERROR",
         "S3_ENDPOINT_URL": f"http://{endpoint}",
