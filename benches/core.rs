@@ -9,13 +9,12 @@ use std::time::{Duration, SystemTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use s3proxy::answer::{Ask, Request, decide};
-use s3proxy::cache::rules::CacheRules;
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::rfc9110::forward::upstream_conditions;
 use s3proxy::route::route;
 use s3proxy::s3::address::ObjectAddress;
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
-use s3proxy::s3::profile::{ContentTypeFrom, CredentialSource, Credentials, Keys, Profile};
+use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
 use s3proxy::s3::sign::Signer;
 use s3proxy::secret::Secret;
 
@@ -23,16 +22,13 @@ const TILE: &[u8] = b"LSSTCam/runs/DRP/DP2/cosmost2/color_gri/Norder7/Dir20000/N
 const ESCAPED: &[u8] = b"%E6%98%9F%E5%9B%BE/a%20b%2Bc//%25%C3%A9/%F0%9F%98%80/tile%20%281%29.png";
 
 fn profile() -> Profile {
+    let endpoint = Endpoint {
+        tls: true,
+        host: "s3.example.org".to_owned(),
+        port: 9000,
+        base_path: String::new(),
+    };
     Profile {
-        name: Some("hips".to_owned()),
-        endpoint: Endpoint {
-            tls: true,
-            host: "s3.example.org".to_owned(),
-            port: 9000,
-            base_path: String::new(),
-        },
-        region: "us-east-1".to_owned(),
-        addressing: Addressing::Path,
         credentials: Credentials::Keys {
             keys: Keys {
                 access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
@@ -43,14 +39,7 @@ fn profile() -> Profile {
             },
             source: CredentialSource::Environment,
         },
-        buckets: None,
-        missing_on_403: false,
-        content_type: ContentTypeFrom::Key,
-        response_headers: Vec::new(),
-        request_headers: Vec::new(),
-        upstream_headers: Vec::new(),
-        cache_control: None,
-        cache: CacheRules::default(),
+        ..Profile::unsigned(Some("hips"), endpoint)
     }
 }
 

@@ -38,7 +38,7 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
         },
-        content: object.map_or(Content::Missing, |object| Content::Object(Arc::new(object))),
+        content: object.map_or(Content::Room(0), |object| Content::Object(Arc::new(object))),
     })
 }
 

@@ -47,6 +47,8 @@ use crate::fetch::Fetcher;
 use crate::object_head::ObjectHeads;
 use crate::refusal::Refusal;
 
+type Flight = flights::Flight<Landed>;
+
 /// How often a request looks again, when what it waited for is not what it needs.
 const MAX_LOOKS: usize = 5;
 
@@ -149,39 +151,14 @@ impl Cache {
                 Verdict::Serve(found) => return found,
                 Verdict::Ask { kept, why } => (kept, why),
             };
-            if wanted.manner == Manner::Glance && old.is_none() && self.disk.is_none() {
-                let Some(flight) = self.flights.under_way(&wanted.key) else {
-                    return self.pass(why);
-                };
-                if self.purges.cover(wanted.key.as_bytes(), flight.began) {
-                    return self.pass(why);
-                }
-                let landed = flight.outcome().await;
-                match self.settle(landed, old.as_deref(), why, true) {
-                    Settled::Found(found) => return found,
-                    Settled::LookAgain(entry) => kept = entry,
-                }
-                continue;
-            }
-            let newer = || {
-                let entry = self.in_memory(wanted)?;
-                let news = old.as_ref().is_none_or(|old| !Arc::ptr_eq(old, &entry));
-                (news && is_fresh(&entry, now())).then_some(entry)
-            };
-            let usable = |began| !self.purges.cover(wanted.key.as_bytes(), began);
-            let part = self.flights.join(&wanted.key, now(), |flight| usable(flight.began), newer);
-            let (flight, follows) = match part {
-                Err(entry) => {
+            let (flight, follows) = match self.board(wanted, old.as_ref()) {
+                Boarding::Flight { flight, follows } => (flight, follows),
+                Boarding::Kept(entry) => {
                     anew = false;
                     kept = Some(entry);
                     continue;
                 }
-                Ok(Part::Follow(flight)) => (flight, true),
-                Ok(Part::Lead(landing)) => {
-                    let flight = Arc::clone(landing.flight());
-                    self.begin_fetch(Arc::clone(wanted), old.clone(), landing, None);
-                    (flight, false)
-                }
+                Boarding::None => return self.pass(why),
             };
             let landed = flight.outcome().await;
             match self.settle(landed, old.as_deref(), why, follows) {
@@ -193,6 +170,31 @@ impl Cache {
             }
         }
         self.pass(Why::Miss)
+    }
+
+    /// Takes part in the fetch of an object, or begins one.
+    fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, old: Option<&Arc<Entry>>) -> Boarding {
+        let usable = |flight: &Flight| !self.purges.cover(wanted.key.as_bytes(), flight.began);
+        if wanted.manner == Manner::Glance && old.is_none() && self.disk.is_none() {
+            // Not worth a fetch, but welcome to one that is under way.
+            let flight = self.flights.under_way(&wanted.key).filter(|flight| usable(flight));
+            return flight
+                .map_or(Boarding::None, |flight| Boarding::Flight { flight, follows: true });
+        }
+        let newer = || {
+            let entry = self.in_memory(wanted)?;
+            let news = old.is_none_or(|old| !Arc::ptr_eq(old, &entry));
+            (news && is_fresh(&entry, now())).then_some(entry)
+        };
+        match self.flights.join(&wanted.key, now(), usable, newer) {
+            Err(entry) => Boarding::Kept(entry),
+            Ok(Part::Follow(flight)) => Boarding::Flight { flight, follows: true },
+            Ok(Part::Lead(landing)) => {
+                let flight = Arc::clone(landing.flight());
+                self.begin_fetch(Arc::clone(wanted), old.cloned(), landing, None);
+                Boarding::Flight { flight, follows: false }
+            }
+        }
     }
 
     /// What memory holds of it, unless it was purged.
@@ -223,12 +225,12 @@ impl Cache {
                 self.statistics.stale_served.count();
                 (what, Some(Stale::WhileRevalidate))
             }
-            (Content::Missing, State::Fresh) => (What::Refused(Refusal::ObjectNotFound), None),
-            (Content::Pass, State::Fresh) => return Verdict::Serve(self.pass(Why::Miss)),
+            (Content::Missing(_), State::Fresh) => (What::Refused(Refusal::ObjectNotFound), None),
+            (Content::Pass(_), State::Fresh) => return Verdict::Serve(self.pass(Why::Miss)),
             (Content::Object(_), _) => {
                 return Verdict::Ask { kept: Some(entry), why: Why::Stale };
             }
-            (Content::Missing | Content::Pass | Content::Room(_), _) => {
+            (Content::Missing(_) | Content::Pass(_) | Content::Room(_), _) => {
                 return Verdict::Ask { kept: None, why: Why::Stale };
             }
         };
@@ -332,6 +334,16 @@ impl Cache {
             self.statistics.misses.count();
         }
     }
+}
+
+/// How a request comes to its object when it is not kept.
+enum Boarding {
+    /// By a fetch, its own or another one's.
+    Flight { flight: Arc<Flight>, follows: bool },
+    /// It is kept by now.
+    Kept(Arc<Entry>),
+    /// Not by the cache.
+    None,
 }
 
 /// What came of waiting for a fetch.

@@ -4,13 +4,15 @@
 //!
 //! 1. [`connection`] reads its head within limits ([`head_scan`]);
 //! 2. [`gateway`] admits it: [`hygiene`], [`route`], [`s3::address`], [`mime`];
-//! 3. [`upstream`] picks an address of its store ([`s3::profile`], [`s3::endpoint`]), and
+//! 3. [`cache`] answers what it has, or has it fetched ([`fetch`]), or lets it pass;
+//! 4. [`upstream`] picks an address of its store ([`s3::profile`], [`s3::endpoint`]), and
 //!    [`s3::sign`] signs what is sent, with the conditions [`rfc9110::forward`] lets through;
-//! 4. [`answer`] decides what the store's answer means, by [`rfc9110`];
-//! 5. the object streams to the client, or [`refusal`] says why not; [`access_log`] notes it.
+//! 5. [`answer`] decides what the store's answer means, by [`rfc9110`];
+//! 6. the object streams to the client with the head [`object_head`] makes, or [`refusal`] says why
+//!    not; [`access_log`] notes it.
 //!
-//! [`config`] makes everything of this from files and variables, [`server`] runs it, and [`check`]
-//! asks the stores as it would.
+//! [`config`] makes everything of this from files and variables, [`server`] runs it, [`admin`] lets
+//! operators look at it, and [`check`] asks the stores as it would.
 
 pub mod access_log;
 pub mod admin;

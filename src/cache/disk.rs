@@ -107,6 +107,9 @@ impl DiskTier {
             if inner.off.is_some() {
                 return None;
             }
+            if inner.hidden.contains(&name) {
+                return None;
+            }
             let newer = match inner.queue.find(name) {
                 Some(Job::Write(record)) => {
                     return (record.key == *key).then(|| Record::clone(record));
@@ -146,6 +149,13 @@ impl DiskTier {
         }
     }
 
+    /// Whether a record with a body of so many bytes would be kept at all.
+    #[must_use]
+    pub fn takes(&self, bytes: u64) -> bool {
+        let inner = self.shared.lock();
+        bytes <= QUEUE_BYTES.min(self.shared.capacity) && inner.off.is_none() && !inner.closing
+    }
+
     /// Keeps a record, in place of any other of its key. It is written in the background; if too
     /// much waits for that, neither it nor the older one is kept.
     pub fn put(&self, record: Record) {
@@ -155,6 +165,7 @@ impl DiskTier {
             && !inner.closing
             && inner.queue.push(name, Job::Write(Arc::new(record)))
         {
+            inner.hidden.remove(&name);
             drop(inner);
             self.shared.wake.notify_one();
         } else {
@@ -191,6 +202,11 @@ impl DiskTier {
     pub fn remove_where(&self, doomed: impl Fn(&[u8], SystemTime) -> bool + Send + 'static) {
         let mut inner = self.shared.lock();
         inner.queue.remove_where(|record| doomed(record.key.as_bytes(), record.asked));
+        if self.shared.folder.get().is_none() {
+            // Nothing can be looked through: nothing of what there was is kept, should it open.
+            inner.orphans = true;
+            return;
+        }
         inner.sweeps.push(Box::new(doomed));
         drop(inner);
         self.shared.wake.notify_one();

@@ -32,9 +32,9 @@ pub struct Entry {
 pub enum Content {
     Object(Arc<Object>),
     /// There is no such object.
-    Missing,
+    Missing(Arc<Held>),
     /// The object is not for the cache: too large, or its store forbids it.
-    Pass,
+    Pass(Arc<Held>),
     /// Nothing: so many bytes were wanted for an object on its way, and others had to go for it.
     Room(u64),
 }
@@ -66,11 +66,17 @@ impl Entry {
     pub fn weight(&self) -> u64 {
         let held = match &self.content {
             Content::Object(object) => head_weight(&object.head) + object.body.len(),
-            Content::Missing | Content::Pass => 0,
+            Content::Missing(_) | Content::Pass(_) => 0,
             Content::Room(bytes) => *bytes,
         };
-        OVERHEAD + self.key.as_bytes().len() as u64 + held
+        note_weight(&self.key) + held
     }
+}
+
+/// The memory an entry holds without an object, bytes.
+#[must_use]
+pub fn note_weight(key: &CacheKey) -> u64 {
+    OVERHEAD + key.as_bytes().len() as u64
 }
 
 /// The memory a head holds, bytes.

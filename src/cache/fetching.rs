@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::cache::body::Body;
-use crate::cache::entry::{Content, Entry, Object};
+use crate::cache::entry::{Content, Entry, Object, head_weight};
 use crate::cache::flights::Landing;
 use crate::cache::found::Source;
 use crate::cache::freshness::Freshness;
@@ -86,7 +86,7 @@ impl Cache {
         }
         let kept = kept.as_deref().and_then(|entry| match &entry.content {
             Content::Object(object) => Some((entry, object)),
-            Content::Missing | Content::Pass | Content::Room(_) => None,
+            Content::Missing(_) | Content::Pass(_) | Content::Room(_) => None,
         });
         let asked = now();
         let question = kept.map(|(_, object)| question(&object.head.headers)).unwrap_or_default();
@@ -125,11 +125,17 @@ impl Cache {
         if self.purges.cover(wanted.key.as_bytes(), record.asked) || !wanted.rule.store {
             return None;
         }
+        if record.asked > now() {
+            // The clock was set back: neither its age nor a purge could be told from its time.
+            self.disk.as_ref()?.remove(&wanted.key);
+            return None;
+        }
         let profile = &wanted.store.profile;
         let headers = &record.headers;
         let head = self.heads.kept_head(headers, profile, wanted.content_type.as_ref()).ok()?;
         let length = record.body.len() as u64;
-        let held = self.room_for(wanted, &head, length)?;
+        let held = self.room_for(wanted, head_weight(&head) + length)?;
+        self.free_room(wanted);
         let body = Body::from_bytes(record.body);
         let content =
             Content::Object(Arc::new(Object { head, lifetime: lifetime(headers), body, held }));

@@ -170,7 +170,8 @@ impl<T: Clone> Landing<T> {
         self.make_known(outcome);
     }
 
-    fn leave(&self) {
+    /// Lets nobody else take part.
+    pub fn leave(&self) {
         let mut shard = self.flights.shard(&self.key);
         if self.is_current(&shard) {
             shard.remove(&self.key);

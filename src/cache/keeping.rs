@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES};
-use http::{HeaderMap, HeaderName};
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::answer::is_object_header;
 use crate::cache::budget::Held;
 use crate::cache::disk::Record;
-use crate::cache::entry::{Content, Entry, Object, head_weight};
+use crate::cache::entry::{Content, Entry, Object, head_weight, note_weight};
 use crate::cache::fetching::Landed;
 use crate::cache::fill::{Cut, Fill};
 use crate::cache::flights::Landing;
@@ -29,6 +28,10 @@ const PASS_AT_LEAST: Duration = Duration::from_secs(60);
 /// What an entry weighs besides its body, at the most, bytes: a head of Pingora's is no larger.
 const ENTRY_AT_MOST: u64 = 64 * 1024;
 
+/// How long the body of an object may take. No client's leaving ends a fetch, and a store that sends a
+/// byte now and then must not hold its readers, and room for it, for ever.
+const FILL_AT_MOST: Duration = Duration::from_secs(600);
+
 /// A fetch whose store has answered.
 pub(super) struct Keeping<'a> {
     pub(super) cache: &'a Cache,
@@ -44,6 +47,13 @@ impl Keeping<'_> {
         let (key, asked) = (self.wanted.key.clone(), self.asked);
         let entry = Arc::new(Entry { key, asked, freshness, content });
         self.landing.keep(|| self.cache.memory.insert(entry))
+    }
+
+    /// Keeps what has no body, if there is room for it.
+    fn keep_note(&self, freshness: Freshness, content: fn(Arc<Held>) -> Content) -> bool {
+        let held = self.cache.room_for(self.wanted, 0);
+        self.cache.free_room(self.wanted);
+        held.is_some_and(|held| self.keep(freshness, content(held)))
     }
 
     fn remove_from_disk(&self) {
@@ -64,24 +74,21 @@ impl Keeping<'_> {
             return None;
         }
         let freshness = Freshness::for_a_while(now(), lifetime);
-        self.keep(freshness, Content::Missing).then(|| freshness.ttl(now()))
+        self.keep_note(freshness, Content::Missing).then(|| freshness.ttl(now()))
     }
 
     /// The object is not for the cache: it is remembered that it is to pass.
     fn let_pass(&self) {
         self.remove_from_disk();
         let lifetime = self.wanted.rule.ttl.max(PASS_AT_LEAST);
-        self.keep(Freshness::for_a_while(now(), lifetime), Content::Pass);
+        self.keep_note(Freshness::for_a_while(now(), lifetime), Content::Pass);
     }
 
     /// The store gives the object to the gateway no more: what is kept is not served until the store
     /// confirms it again, not even when it fails.
     pub(super) fn withdraw(&self, entry: &Entry, object: &Arc<Object>) {
-        let freshness = entry.freshness.withdrawn();
-        let kept = self.keep(freshness, Content::Object(Arc::clone(object)));
-        if let (true, Some(disk)) = (kept, &self.cache.disk) {
-            disk.refresh(&self.wanted.key, freshness);
-        }
+        self.remove_from_disk();
+        self.keep(entry.freshness.withdrawn(), Content::Object(Arc::clone(object)));
     }
 
     /// The store has confirmed what is kept: a 304 brings it a new lifetime (RFC 9111, section 4.3.4).
@@ -96,8 +103,10 @@ impl Keeping<'_> {
         // Stores leave off their 304 what has not changed.
         let mut said = headers.clone();
         for name in [CACHE_CONTROL, EXPIRES] {
-            if let (false, Some(value)) = (said.contains_key(&name), object.lifetime.get(&name)) {
-                said.insert(name, value.clone());
+            if !said.contains_key(&name) {
+                for value in object.lifetime.get_all(&name) {
+                    said.append(name.clone(), value.clone());
+                }
             }
         }
         let source = Source::Kept(Arc::clone(object));
@@ -116,6 +125,7 @@ impl Keeping<'_> {
     /// Takes an object in: everybody reads along, and in the end it is kept.
     pub(super) async fn take_in(&self, headers: &HeaderMap, body: Body, report: Arc<Report>) {
         let (cache, wanted) = (self.cache, self.wanted);
+        let headers = &own_copy(headers);
         let profile = &wanted.store.profile;
         let freshness = Freshness::of_object(headers, &wanted.rule, now());
         let length = length(headers).filter(|length| *length <= cache.largest(&wanted.rule));
@@ -130,7 +140,7 @@ impl Keeping<'_> {
                 return self.landing.make_known(refused);
             }
         };
-        let Some(held) = cache.room_for(wanted, &head, length) else {
+        let Some(held) = cache.room_for(wanted, head_weight(&head) + length) else {
             cache.statistics.no_room.count();
             return self.landing.make_known(Landed::Pass { report });
         };
@@ -138,45 +148,65 @@ impl Keeping<'_> {
         let filling = Arc::new(Filling { head, lifetime: lifetime(headers), fill });
         let source = Source::Filling(Arc::clone(&filling));
         self.landing.make_known(Landed::Object { source, freshness, stored: true, report });
-        let poured = pour(body, &filling.fill).await;
+        let ending = Ending { fill: &filling.fill, landing: self.landing };
+        let poured = tokio::time::timeout(FILL_AT_MOST, pour(body, ending.fill)).await;
+        drop(ending);
         cache.free_room(wanted);
-        let Ok(body) = poured else { return cache.statistics.cut_fills.count() };
+        let Ok(Ok(body)) = poured else { return cache.statistics.cut_fills.count() };
+        let record = cache.disk.as_ref().filter(|disk| disk.takes(length)).map(|_| Record {
+            key: wanted.key.clone(),
+            asked: self.asked,
+            freshness,
+            headers: kept_headers(headers, profile),
+            body: body.to_bytes(),
+        });
         let (head, lifetime) = (filling.head.clone(), filling.lifetime.clone());
-        let object = Arc::new(Object { head, lifetime, body, held });
-        let kept = self.keep(freshness, Content::Object(Arc::clone(&object)));
-        if let (true, Some(disk)) = (kept, &cache.disk) {
-            let (key, headers) = (wanted.key.clone(), kept_headers(headers, profile));
-            let (asked, body) = (self.asked, object.body.to_bytes());
-            disk.put(Record { key, asked, freshness, headers, body });
-        }
+        let content = Content::Object(Arc::new(Object { head, lifetime, body, held }));
+        let (key, asked) = (wanted.key.clone(), self.asked);
+        let entry = Arc::new(Entry { key, asked, freshness, content });
+        // Together, or a purge could come in between.
+        self.landing.keep(|| {
+            cache.memory.insert(entry);
+            match (&cache.disk, record) {
+                (Some(disk), Some(record)) => disk.put(record),
+                (Some(_), None) => self.remove_from_disk(),
+                (None, _) => {}
+            }
+        });
     }
 }
 
 /// Passes a body into a fill, to its end.
 async fn pour(mut body: Body, fill: &Fill) -> Result<crate::cache::body::Body, Cut> {
     loop {
-        let pushed = match body.next().await {
-            Ok(Some(bytes)) => fill.push(bytes),
+        match body.next().await {
+            Ok(Some(bytes)) => fill.push(bytes)?,
             Ok(None) => return fill.complete(),
-            Err(_) => Err(Cut),
-        };
-        if pushed.is_err() {
-            fill.fail();
-            return Err(Cut);
+            Err(_) => return Err(Cut),
+        }
+    }
+}
+
+/// However a fill ends, its readers are told, and nobody joins it who could only be told so.
+struct Ending<'a> {
+    fill: &'a Fill,
+    landing: &'a Landing<Landed>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if self.fill.is_under_way() {
+            self.landing.leave();
+            self.fill.fail();
         }
     }
 }
 
 impl Cache {
-    /// Takes room for an object out of the budget; what is kept makes way for it, as far as nobody
-    /// reads it.
-    pub(super) fn room_for(
-        &self,
-        wanted: &Wanted,
-        head: &ResponseHeader,
-        length: u64,
-    ) -> Option<Arc<Held>> {
-        let bytes = length + head_weight(head);
+    /// Takes room for an entry with so many bytes of head and body out of the budget; what is kept
+    /// makes way for it, as far as nobody reads it.
+    pub(super) fn room_for(&self, wanted: &Wanted, bytes: u64) -> Option<Arc<Held>> {
+        let bytes = note_weight(&wanted.key).checked_add(bytes)?;
         let take = || self.budget.take(bytes).map(Arc::new);
         take().or_else(|| {
             let asked = now();
@@ -193,7 +223,7 @@ impl Cache {
     }
 
     /// Lets others have the room again that was made for an object.
-    fn free_room(&self, wanted: &Wanted) {
+    pub(super) fn free_room(&self, wanted: &Wanted) {
         self.memory.remove(wanted.key.beside().as_bytes());
     }
 
@@ -205,6 +235,13 @@ impl Cache {
         // The weight of an entry counts more than its body.
         rule.max_object.min(self.memory.largest().saturating_sub(ENTRY_AT_MOST))
     }
+}
+
+/// The same headers in memory of their own: as they come, each holds on to the whole answer.
+fn own_copy(headers: &HeaderMap) -> HeaderMap {
+    let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    let copies = headers.iter().filter_map(|(name, value)| Some((name.clone(), own(value)?)));
+    copies.collect()
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

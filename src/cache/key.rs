@@ -75,25 +75,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::s3::endpoint::{Addressing, Endpoint};
-    use crate::s3::profile::{ContentTypeFrom, Credentials};
+    use crate::s3::endpoint::Endpoint;
 
     fn profile(name: Option<&str>, endpoint: &str) -> Profile {
-        Profile {
-            name: name.map(str::to_owned),
-            endpoint: Endpoint::parse(endpoint).expect("an endpoint"),
-            region: String::new(),
-            addressing: Addressing::Path,
-            credentials: Credentials::Anonymous,
-            buckets: None,
-            missing_on_403: false,
-            content_type: ContentTypeFrom::Key,
-            response_headers: Vec::new(),
-            request_headers: Vec::new(),
-            upstream_headers: Vec::new(),
-            cache_control: None,
-            cache: crate::cache::rules::CacheRules::default(),
-        }
+        Profile::unsigned(name, Endpoint::parse(endpoint).expect("an endpoint"))
     }
 
     #[test]

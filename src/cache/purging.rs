@@ -59,7 +59,17 @@ impl Cache {
                 Some(swept)
             }
         };
-        self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
+        match purge.reach {
+            Reach::Object => {
+                let kept = self.memory.get(&purge.key);
+                if kept.is_some_and(|entry| purge.covers(&purge.key, entry.asked)) {
+                    self.memory.remove(&purge.key);
+                }
+            }
+            Reach::Prefix => {
+                self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
+            }
+        }
         if let Some(swept) = sweeping {
             let _nothing_is_sent = swept.await;
         }

@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use crate::s3::endpoint::{Addressing, Endpoint};
-use crate::s3::profile::{ContentTypeFrom, Credentials, Profile};
+use crate::s3::profile::Profile;
 use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
-use crate::cache::rules::CacheRules;
 use script::{PATIENCE, Script, Step, answer, error, send, whole};
 
 mod bodies;
@@ -33,21 +32,8 @@ const SHORT: Duration = Duration::from_millis(100);
 
 /// A store without credentials at these addresses.
 fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
-    let profile = Profile {
-        name: None,
-        endpoint: Endpoint::parse(&format!("http://{}", sockets[0])).unwrap(),
-        region: "us-east-1".to_owned(),
-        addressing: Addressing::Path,
-        credentials: Credentials::Anonymous,
-        buckets: None,
-        missing_on_403: false,
-        content_type: ContentTypeFrom::Key,
-        response_headers: Vec::new(),
-        request_headers: Vec::new(),
-        upstream_headers: Vec::new(),
-        cache_control: None,
-        cache: CacheRules::default(),
-    };
+    let endpoint = Endpoint::parse(&format!("http://{}", sockets[0])).unwrap();
+    let profile = Profile::unsigned(None, endpoint);
     let signer = Signer::new(&profile);
     let addresses = Arc::new(EndpointAddresses::known(sockets));
     Store { profile: Arc::new(profile), signer, addresses }

@@ -159,6 +159,8 @@ impl ObjectRequest {
 
     /// Decides how the store is asked for this request alone.
     pub fn pass(&mut self, client: &Client<'_>) {
+        // Waiting for the cache takes nothing of the time the store has.
+        self.upstream.started = Instant::now();
         self.conditions = upstream_conditions(client.method, client.headers);
         self.upstream.ask = Ask::first(client.method, client.headers, &self.conditions);
     }

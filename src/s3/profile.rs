@@ -36,6 +36,27 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// A profile with nothing said of it but its name and where its store is: asked unsigned, and
+    /// nothing of it kept.
+    #[must_use]
+    pub fn unsigned(name: Option<&str>, endpoint: Endpoint) -> Self {
+        Self {
+            name: name.map(str::to_owned),
+            endpoint,
+            region: "us-east-1".to_owned(),
+            addressing: Addressing::Path,
+            credentials: Credentials::Anonymous,
+            buckets: None,
+            missing_on_403: false,
+            content_type: ContentTypeFrom::Key,
+            response_headers: Vec::new(),
+            request_headers: Vec::new(),
+            upstream_headers: Vec::new(),
+            cache_control: None,
+            cache: CacheRules::default(),
+        }
+    }
+
     /// Whether the allow list admits this bucket.
     #[must_use]
     pub fn admits(&self, bucket: &str) -> bool {

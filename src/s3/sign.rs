@@ -247,9 +247,9 @@ fn canonical_value(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::rules::CacheRules;
+
     use crate::s3::endpoint::{Addressing, Endpoint};
-    use crate::s3::profile::{ContentTypeFrom, CredentialSource, Keys};
+    use crate::s3::profile::{CredentialSource, Keys};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -260,24 +260,15 @@ mod tests {
 
     fn profile(credentials: Credentials, upstream_headers: &[(&str, &str)]) -> Profile {
         Profile {
-            name: None,
-            endpoint: Endpoint::aws("us-east-1"),
-            region: "us-east-1".to_owned(),
             addressing: Addressing::Virtual,
             credentials,
-            buckets: None,
-            missing_on_403: false,
-            content_type: ContentTypeFrom::Key,
-            response_headers: Vec::new(),
-            request_headers: Vec::new(),
             upstream_headers: upstream_headers
                 .iter()
                 .map(|(name, value)| {
                     (HeaderName::try_from(*name).unwrap(), Secret::new((*value).to_owned()))
                 })
                 .collect(),
-            cache_control: None,
-            cache: CacheRules::default(),
+            ..Profile::unsigned(None, Endpoint::aws("us-east-1"))
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use s3proxy::cache::rules::CacheRules;
 use s3proxy::check::report::{Report, State, Step};
 use s3proxy::check::{check_all, check_object};
 use s3proxy::config::{
@@ -12,8 +11,8 @@ use s3proxy::config::{
     ServerConfig, UpstreamConfig,
 };
 use s3proxy::mime::{MimePolicy, MimeSettings};
-use s3proxy::s3::endpoint::{Addressing, Endpoint};
-use s3proxy::s3::profile::{ContentTypeFrom, CredentialSource, Credentials, Keys, Profile};
+use s3proxy::s3::endpoint::Endpoint;
+use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
 use s3proxy::secret::Secret;
 
 const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -28,10 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn hips(endpoint: &str) -> Profile {
     let customer_key = "x-amz-server-side-encryption-customer-key";
     Profile {
-        name: Some("hips".to_owned()),
-        endpoint: Endpoint::parse(endpoint).expect("an endpoint"),
-        region: "us-east-1".to_owned(),
-        addressing: Addressing::Path,
         credentials: Credentials::Keys {
             keys: Keys {
                 access_key_id: KEY_ID.to_owned(),
@@ -43,17 +38,11 @@ pub(crate) fn hips(endpoint: &str) -> Profile {
                 section: "hips".to_owned(),
             },
         },
-        buckets: None,
-        missing_on_403: false,
-        content_type: ContentTypeFrom::Key,
-        response_headers: Vec::new(),
-        request_headers: Vec::new(),
         upstream_headers: vec![(
             http::HeaderName::from_static(customer_key),
             Secret::new(SSE_KEY.to_owned()),
         )],
-        cache_control: None,
-        cache: CacheRules::default(),
+        ..Profile::unsigned(Some("hips"), Endpoint::parse(endpoint).expect("an endpoint"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The cache as clients and the store see it: what is asked once, what is answered from memory.
 
+use std::time::{Duration, SystemTime};
+
 use crate::client::Ending;
 use crate::faulty::{self, Faulty, Recorded, Step};
 use crate::gateway::{Gateway, Setup};
@@ -125,4 +127,26 @@ fn a_crowd_costs_the_store_one_request() {
     }
     assert_eq!(store.count(), 1, "one GET reached the store");
     assert!(collapsed > 0);
+}
+
+/// Freshness is counted by `Age`: the store's own date would be taken for that of this answer.
+#[test]
+fn the_date_is_that_of_the_answer_and_not_the_stores() {
+    let headers = [("ETag", "\"a\""), ("Date", "Tue, 01 Jul 2025 12:00:00 GMT")];
+    let store = Faulty::always(faulty::answer(200, &headers, b"tile"));
+    let gateway = with_cache(&store.url()).start();
+    for did in ["fwd=miss", "hit"] {
+        let answer = gateway.object("sky/a.png");
+        assert!(status(&answer).contains(did), "{}", status(&answer));
+        let date = answer.header("date").map(httpdate::parse_http_date);
+        let date = date.expect("a date").expect("an HTTP date");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the answer's date is compared with the clock"
+        )]
+        let now = SystemTime::now();
+        let apart = now.duration_since(date).or_else(|_| date.duration_since(now));
+        assert!(apart.is_ok_and(|apart| apart < Duration::from_secs(60)), "{did}: {date:?}");
+    }
+    assert_eq!(store.count(), 1);
 }

@@ -23,13 +23,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use s3proxy::cache::rules::CacheRules;
 use s3proxy::config::UpstreamConfig;
 use s3proxy::fetch::{Fetched, Fetcher, Question, Reply};
 use s3proxy::refusal::Refusal;
 use s3proxy::rfc9110::range::ByteRange;
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
-use s3proxy::s3::profile::{ContentTypeFrom, CredentialSource, Credentials, Keys, Profile};
+use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
 use s3proxy::s3::sign::Signer;
 use s3proxy::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
@@ -64,19 +63,8 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         session_token: None,
     };
     let profile = Profile {
-        name: None,
-        endpoint: Endpoint::parse(url).expect("a URL"),
-        region: "us-east-1".to_owned(),
-        addressing: Addressing::Path,
         credentials: Credentials::Keys { keys, source: CredentialSource::Environment },
-        buckets: None,
-        missing_on_403: false,
-        content_type: ContentTypeFrom::Key,
-        response_headers: Vec::new(),
-        request_headers: Vec::new(),
-        upstream_headers: Vec::new(),
-        cache_control: None,
-        cache: CacheRules::default(),
+        ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
     Upstream { signer: Signer::new(&profile), profile: Arc::new(profile), addresses }

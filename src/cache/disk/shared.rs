@@ -1,5 +1,6 @@
 //! What the threads of the disk tier, and those who ask it, have in common.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
 use crate::cache::disk::{QUEUE_BYTES, READ_PERMITS};
 use crate::cache::statistics::Statistics;
+
+/// How many files are remembered as to be removed before all of them are known. With more, nothing
+/// is kept of what there was: 16 bytes each.
+const MOST_HIDDEN: usize = 1 << 16;
 
 /// Which records a sweep removes, by key and time of asking.
 pub(super) type Doomed = Box<dyn Fn(&[u8], SystemTime) -> bool + Send>;
@@ -46,6 +51,8 @@ pub(super) struct Inner {
     pub(super) off: Option<Off>,
     /// Whether the index knows every file.
     pub(super) scanned: bool,
+    /// Files that are to be removed, as long as the index does not know every file.
+    pub(super) hidden: HashSet<Name>,
     /// Whether there may be files that are to be removed and are not in the index.
     pub(super) orphans: bool,
     pub(super) sweeps: Vec<Doomed>,
@@ -95,6 +102,7 @@ impl Shared {
                 breaker: Breaker::default(),
                 off: None,
                 scanned: false,
+                hidden: HashSet::new(),
                 orphans: false,
                 sweeps: Vec::new(),
                 closing: false,
@@ -124,9 +132,18 @@ impl Shared {
         if inner.off.is_none() && !inner.closing && inner.queue.push(name, Job::Remove) {
             self.wake.notify_one();
         } else {
-            self.index.remove(name);
-            inner.orphans = true;
+            self.hide(inner, name);
             self.sweep.notify_one();
+        }
+    }
+
+    /// Has the index forget a file that cannot be removed now.
+    fn hide(&self, inner: &mut Inner, name: Name) {
+        self.index.remove(name);
+        if !inner.scanned && inner.hidden.len() < MOST_HIDDEN {
+            inner.hidden.insert(name);
+        } else {
+            inner.orphans = true;
         }
     }
 
@@ -176,8 +193,7 @@ impl Shared {
             pause.as_secs()
         );
         for name in inner.queue.clear() {
-            self.index.remove(name);
-            inner.orphans = true;
+            self.hide(inner, name);
         }
         inner.off = Some(Off { reason, until: now + pause });
         self.idle.notify_all();

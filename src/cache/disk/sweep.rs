@@ -69,6 +69,9 @@ fn scan(shared: &Shared, folder: &Folder) {
         // Something was to be removed and could not: it may have been found since.
         shared.index.clear();
     }
+    for name in std::mem::take(&mut inner.hidden) {
+        shared.unlink(&mut inner, name);
+    }
     drop(inner);
     info!(
         "The disk cache {} holds {} objects, {} bytes.",

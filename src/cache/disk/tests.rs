@@ -374,6 +374,31 @@ async fn one_process_at_a_time_uses_a_folder() {
     assert_eq!(bench.open(CAPACITY).entries(), 1);
 }
 
+/// A process that took over from another one threw away what that one had kept, once it had a new
+/// version of anything.
+#[tokio::test]
+async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
+    let bench = Bench::new();
+    let first = bench.open(CAPACITY);
+    (0..4).for_each(|number| first.put(record(number)));
+    is_written(&first);
+    let second = bench.open(CAPACITY);
+    assert!(matches!(second.state(), State::Off(_)), "the folder is in use");
+    second.put(record_of(1, 5));
+    second.remove(&key(2));
+    first.close();
+    drop(first);
+    if let Some(off) = &mut second.shared.lock().off {
+        off.until = Instant::now();
+    }
+    second.shared.wake.notify_one();
+    eventually("it is open", || second.state() == State::On);
+    for (number, kept) in [(0, true), (1, false), (2, false), (3, true)] {
+        assert_eq!(second.get(&key(number)).await, kept.then(|| record(number)), "{number}");
+    }
+    eventually("their files are gone", || bench.files().len() == 2);
+}
+
 #[tokio::test]
 async fn an_unusable_folder_is_a_tier_that_is_off() {
     let bench = Bench::new();

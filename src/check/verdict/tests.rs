@@ -1,20 +1,14 @@
 //! Tables of answers and the verdicts on them.
 
 use super::*;
-use crate::cache::rules::CacheRules;
 use crate::check::report::State;
-use crate::s3::endpoint::Addressing;
-use crate::s3::profile::{ContentTypeFrom, Keys};
+use crate::s3::profile::Keys;
 use crate::secret::Secret;
 
 const ALL: [Question; 3] = [Question::Service, Question::Bucket, Question::Object];
 
 fn signed() -> Profile {
     Profile {
-        name: Some("hips".to_owned()),
-        endpoint: Endpoint::parse("http://s3.example.org").unwrap(),
-        region: "us-east-1".to_owned(),
-        addressing: Addressing::Path,
         credentials: Credentials::Keys {
             keys: Keys {
                 access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
@@ -26,14 +20,7 @@ fn signed() -> Profile {
                 section: "hips".to_owned(),
             },
         },
-        buckets: None,
-        missing_on_403: false,
-        content_type: ContentTypeFrom::Key,
-        response_headers: Vec::new(),
-        request_headers: Vec::new(),
-        upstream_headers: Vec::new(),
-        cache_control: None,
-        cache: CacheRules::default(),
+        ..Profile::unsigned(Some("hips"), Endpoint::parse("http://s3.example.org").unwrap())
     }
 }
 

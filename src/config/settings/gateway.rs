@@ -236,7 +236,8 @@ pub(in crate::config) const KEEPALIVE_POOL_SIZE: Setting<usize> = Setting::new(
     "S3PROXY_UPSTREAM_KEEPALIVE_POOL_SIZE",
     "512",
     value::count::<1, 100_000>,
-    "How many unused connections are kept, over all stores.",
+    "How many unused connections are kept, over all stores, by requests that pass the cache by and by \
+     its fetches each.",
 );
 
 pub(in crate::config) const DNS_REFRESH: Setting<Duration> = Setting::new(
