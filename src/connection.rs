@@ -1,7 +1,7 @@
 //! One client's connection as Pingora reads it, with what Pingora does not limit: the size of a
 //! request head, the time until it is complete, and the time until the store has answered.
 
-use std::future::Future as _;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,14 +19,17 @@ use pingora::protocols::{
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use crate::access_log;
 use crate::config::{Config, DownstreamConfig, LogFormat};
+use crate::connection::timer::Timer;
 use crate::gateway::Gateway;
 use crate::gateway::context::new_request_id;
+use crate::gathering::Gathering;
 use crate::head_scan::{HeadScan, Scan};
 use crate::hygiene::BadRequest;
+
+mod timer;
 
 /// How long what was written may wait for more to leave with it.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
@@ -155,7 +158,9 @@ pub struct Connection {
     bad_head: Option<BadRequest>,
     /// A bad head was answered: nothing more is read.
     ended: bool,
-    /// Something written may still lie in the buffer of the stream.
+    /// What was written and waits for more to leave with it.
+    gathering: Gathering,
+    /// Something written may not have left yet.
     unflushed: bool,
     read_timer: Timer,
     write_timer: Timer,
@@ -176,6 +181,7 @@ impl Connection {
             held_most: limits.header_max_bytes,
             bad_head: None,
             ended: false,
+            gathering: Gathering::default(),
             unflushed: false,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
@@ -229,15 +235,14 @@ impl Connection {
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 
-    /// Head and body of a small answer leave in one piece, which is why the stream gathers them. A
-    /// store that pauses in the middle must not keep the client from what there is.
+    /// Writes are gathered. A store that pauses must not keep the client from what there is.
     fn flush_if_the_store_pauses(&mut self, context: &mut Context<'_>) {
         if !self.unflushed {
             return;
         }
         let started = *self.flush_timer.started.get_or_insert_with(Instant::now);
         if self.flush_timer.poll(context, started + FLUSH_AFTER).is_ready()
-            && Pin::new(&mut self.stream).poll_flush(context).is_ready()
+            && self.gathering.poll_flush(&mut self.stream, context).is_ready()
         {
             self.note_flushed();
         }
@@ -315,25 +320,6 @@ impl Connection {
     }
 }
 
-/// A timer that is made when it is first needed: most connections need none.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    started: Option<Instant>,
-}
-
-impl Timer {
-    /// Ready when `deadline` has passed; otherwise the task is woken then.
-    fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() != deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        sleep.as_mut().poll(context)
-    }
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -392,11 +378,11 @@ impl AsyncWrite for Connection {
             }
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        let written = this.gathering.poll_write(&mut this.stream, context, bytes);
         this.unflushed |= written.is_ready();
         if written.is_ready()
             && this.exchange.is_prompt()
-            && Pin::new(&mut this.stream).poll_flush(context).is_ready()
+            && this.gathering.poll_flush(&mut this.stream, context).is_ready()
         {
             this.note_flushed();
         }
@@ -407,7 +393,8 @@ impl AsyncWrite for Connection {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        let this = &mut *self;
+        let flushed = this.gathering.poll_flush(&mut this.stream, context);
         if flushed.is_ready() {
             self.note_flushed();
         }
@@ -418,7 +405,9 @@ impl AsyncWrite for Connection {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        ready!(this.gathering.poll_flush(&mut this.stream, context))?;
+        Pin::new(&mut this.stream).poll_shutdown(context)
     }
 }
 
@@ -433,6 +422,12 @@ impl std::fmt::Debug for Connection {
 #[async_trait]
 impl Shutdown for Connection {
     async fn shutdown(&mut self) {
+        // What a client does not take at once it does not get.
+        poll_fn(|context| {
+            let _left_or_not = self.gathering.poll_flush(&mut self.stream, context);
+            Poll::Ready(())
+        })
+        .await;
         self.stream.shutdown().await;
     }
 }

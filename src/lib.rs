@@ -26,6 +26,7 @@ pub mod cors;
 pub mod date_text;
 pub mod fetch;
 pub mod gateway;
+pub mod gathering;
 pub mod head_scan;
 pub mod hygiene;
 pub mod lifecycle;

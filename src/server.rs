@@ -36,8 +36,8 @@ mod shutdown;
 /// Read buffer of a connection, bytes: request heads are small, and Pingora's 64 KiB would be held
 /// by every idle client.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// Write buffer of a connection, bytes: one system call for head and body of a small object.
-const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+/// Write buffer of a connection, bytes: writes are gathered before they come here (`gathering.rs`).
+const WRITE_BUFFER_BYTES: usize = 512;
 
 /// Attempts Pingora may make for one request; the gateway decides whether there is another.
 const MAX_ATTEMPTS: usize = 5;

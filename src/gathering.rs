@@ -1,0 +1,164 @@
+//! Small writes to a connection wait for the next one: head and body of an answer leave in one system
+//! call, and the body is not copied for it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+/// The most that waits, bytes: every head fits.
+const MOST: usize = 4096;
+
+/// What was written and has not been passed on.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    waiting: Vec<u8>,
+}
+
+impl Gathering {
+    /// Writes to the stream as [`AsyncWrite::poll_write`] does, behind what waits; a little waits
+    /// itself.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn poll_write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.waiting.len() + bytes.len() <= MOST {
+            self.waiting.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        while !self.waiting.is_empty() {
+            let both = [IoSlice::new(&self.waiting), IoSlice::new(bytes)];
+            let written = ready!(Pin::new(&mut *stream).poll_write_vectored(context, &both))?;
+            let new = self.passed_on(written)?;
+            if new > 0 {
+                return Poll::Ready(Ok(new));
+            }
+        }
+        Pin::new(stream).poll_write(context, bytes)
+    }
+
+    /// Passes on what waits, and flushes the stream.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn poll_flush(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.waiting.is_empty() {
+            let written = ready!(Pin::new(&mut *stream).poll_write(context, &self.waiting))?;
+            self.passed_on(written)?;
+        }
+        Pin::new(stream).poll_flush(context)
+    }
+
+    /// Forgets what has been written of what waits. Returns how much more than that it was.
+    fn passed_on(&mut self, written: usize) -> io::Result<usize> {
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let waiting = self.waiting.len().min(written);
+        self.waiting.drain(..waiting);
+        Ok(written - waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes a few bytes at a time, and now and then none.
+    #[derive(Default)]
+    struct Narrow {
+        taken: Vec<u8>,
+        writes: usize,
+        width: usize,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes += 1;
+            if self.writes.is_multiple_of(3) {
+                return Poll::Pending;
+            }
+            let fits = bytes.len().min(self.width);
+            self.taken.extend_from_slice(&bytes[..fits]);
+            Poll::Ready(Ok(fits))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.poll_write(context, &all)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn head_and_body_are_one_write() {
+        let mut stream = Narrow { width: usize::MAX, ..Narrow::default() };
+        let mut gathering = Gathering::default();
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(gathering.poll_write(&mut stream, context, b"head").is_ready());
+        assert_eq!(stream.writes, 0);
+        let body = vec![b'x'; 2 * MOST];
+        let written = gathering.poll_write(&mut stream, context, &body);
+        assert!(matches!(written, Poll::Ready(Ok(length)) if length == body.len()), "{written:?}");
+        assert_eq!(stream.writes, 1);
+        assert!(stream.taken.starts_with(b"headxx"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_arrives_once_and_in_order(
+            sizes in proptest::collection::vec(0_usize..3 * MOST, 0..12),
+            width in 1_usize..2 * MOST,
+            flushes: u16,
+        ) {
+            let mut stream = Narrow { width, ..Narrow::default() };
+            let mut gathering = Gathering::default();
+            let context = &mut Context::from_waker(std::task::Waker::noop());
+            let mut sent = Vec::new();
+            for (nth, size) in sizes.iter().enumerate() {
+                let byte = |at: usize| ((nth + at) % 251).to_le_bytes()[0];
+                let bytes: Vec<u8> = (0..*size).map(byte).collect();
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    if let Poll::Ready(written) = gathering.poll_write(&mut stream, context, rest) {
+                        rest = &rest[written.expect("no error")..];
+                    }
+                }
+                sent.extend_from_slice(&bytes);
+                if flushes >> nth & 1 == 1 {
+                    while gathering.poll_flush(&mut stream, context).is_pending() {}
+                    prop_assert!(stream.taken == sent);
+                }
+            }
+            while gathering.poll_flush(&mut stream, context).is_pending() {}
+            prop_assert!(stream.taken == sent);
+        }
+    }
+}
