@@ -32,12 +32,7 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
     Arc::new(Entry {
         key: CacheKey::from_bytes(key.as_bytes()),
         asked: SystemTime::UNIX_EPOCH,
-        freshness: Freshness {
-            born: SystemTime::UNIX_EPOCH,
-            fresh_until: SystemTime::UNIX_EPOCH,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-        },
+        freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
         content: object.map_or(Content::Room(0), |object| Content::Object(Arc::new(object))),
     })
 }

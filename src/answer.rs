@@ -241,7 +241,9 @@ fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     ContentRange::parse(headers.get(CONTENT_RANGE)?)
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+/// The value of `Content-Length`.
+#[must_use]
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::cache::budget::Budget;
 use crate::cache::disk::DiskTier;
-use crate::cache::entry::{Content, Entry};
+use crate::cache::entry::{Content, Entry, Object};
 use crate::cache::fetching::Landed;
 use crate::cache::flights::{Flights, Part};
 use crate::cache::found::{Found, Source, What};
@@ -174,7 +174,7 @@ impl Cache {
 
     /// Takes part in the fetch of an object, or begins one.
     fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, old: Option<&Arc<Entry>>) -> Boarding {
-        let usable = |flight: &Flight| !self.purges.cover(wanted.key.as_bytes(), flight.began);
+        let usable = |flight: &Flight| self.is_usable(wanted, flight);
         if wanted.manner == Manner::Glance && old.is_none() && self.disk.is_none() {
             // Not worth a fetch, but welcome to one that is under way.
             let flight = self.flights.under_way(&wanted.key).filter(|flight| usable(flight));
@@ -195,6 +195,11 @@ impl Cache {
                 Boarding::Flight { flight, follows: false }
             }
         }
+    }
+
+    /// Whether a fetch began after all purges of its object.
+    fn is_usable(&self, wanted: &Wanted, flight: &Flight) -> bool {
+        !self.purges.cover(wanted.key.as_bytes(), flight.began)
     }
 
     /// What memory holds of it, unless it was purged.
@@ -218,9 +223,9 @@ impl Cache {
             (_, State::Fresh) if anew => {
                 return Verdict::Ask { kept: Some(entry), why: Why::Request };
             }
-            (Content::Object(object), State::Fresh) => (self.object(object, &entry), None),
+            (Content::Object(object), State::Fresh) => (kept_object(object, &entry), None),
             (Content::Object(object), State::Refreshing) if !anew => {
-                let what = self.object(object, &entry);
+                let what = kept_object(object, &entry);
                 self.refresh(wanted, &entry);
                 self.statistics.stale_served.count();
                 (what, Some(Stale::WhileRevalidate))
@@ -238,10 +243,6 @@ impl Cache {
         Verdict::Serve(Found { what, status, report: None, fault: None })
     }
 
-    fn object(&self, object: &Arc<entry::Object>, entry: &Entry) -> What {
-        What::Object { source: Source::Kept(Arc::clone(object)), freshness: entry.freshness }
-    }
-
     fn pass(&self, why: Why) -> Found {
         self.statistics.misses.count();
         Found { what: What::Pass, status: CacheStatus::passed(why), report: None, fault: None }
@@ -250,12 +251,12 @@ impl Cache {
     /// Asks for a stale object again, unless that is being done or too much of it is.
     fn refresh(self: &Arc<Self>, wanted: &Arc<Wanted>, entry: &Arc<Entry>) {
         let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
-        let usable = |began| !self.purges.cover(wanted.key.as_bytes(), began);
+        let usable = |flight: &Flight| self.is_usable(wanted, flight);
         let newer = || {
             let kept = self.in_memory(wanted)?;
             (!Arc::ptr_eq(entry, &kept)).then_some(())
         };
-        let part = self.flights.join(&wanted.key, now(), |flight| usable(flight.began), newer);
+        let part = self.flights.join(&wanted.key, now(), usable, newer);
         if let Ok(Part::Lead(landing)) = part {
             self.begin_fetch(Arc::clone(wanted), Some(Arc::clone(entry)), landing, Some(permit));
         }
@@ -270,61 +271,46 @@ impl Cache {
         collapsed: bool,
     ) -> Settled {
         let now = now();
-        let (what, status) = match landed {
-            None => (What::Refused(Refusal::Internal), CacheStatus::passed(why)),
+        // The store's part belongs to the request that had it asked.
+        let own = |report| Some(report).filter(|_| !collapsed);
+        let (what, status, report, fault) = match landed {
+            None => (What::Refused(Refusal::Internal), CacheStatus::passed(why), None, None),
             Some(Landed::OnDisk(entry)) => return Settled::LookAgain(Some(entry)),
             Some(Landed::NotKept) => return Settled::LookAgain(None),
             Some(Landed::Pass { report }) => {
                 let found = self.pass(why);
-                return Settled::Found(Found { report: (!collapsed).then_some(report), ..found });
+                (found.what, found.status, own(report), None)
             }
             Some(Landed::Object { source, freshness, stored, report }) => {
                 self.count_fetch(collapsed);
-                let status = CacheStatus::Forwarded {
-                    why,
-                    status: report.status.filter(|_| !collapsed),
-                    ttl: Some(freshness.ttl(now)),
-                    stored,
-                    collapsed,
-                };
-                let what = What::Object { source, freshness };
-                return Settled::Found(Found {
-                    what,
-                    status,
-                    report: (!collapsed).then_some(report),
-                    fault: None,
-                });
+                let report = own(report);
+                let status = report.as_ref().and_then(|report| report.status);
+                let ttl = Some(freshness.ttl(now));
+                let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
+                (What::Object { source, freshness }, status, report, None)
             }
-            Some(Landed::Refused { refusal, stored_for, report }) => {
+            Some(Landed::Refused { refusal, stored_for: ttl, report }) => {
                 self.count_fetch(collapsed);
-                let report = (!collapsed).then_some(report);
-                if let Some(Content::Object(object)) = old.map(|old| &old.content)
-                    && let Some(old) = old
-                    && refusal.is_outage()
-                    && old.freshness.may_stand_in(now)
-                {
-                    self.statistics.stale_served.count();
-                    let ttl = old.freshness.ttl(now);
-                    let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
-                    return Settled::Found(Found {
-                        what: self.object(object, old),
-                        status,
-                        report,
-                        fault: Some(refusal),
-                    });
+                let report = own(report);
+                let stand_in =
+                    old.filter(|old| refusal.is_outage() && old.freshness.may_stand_in(now));
+                match stand_in.map(|old| (old, &old.content)) {
+                    Some((old, Content::Object(object))) => {
+                        self.statistics.stale_served.count();
+                        let ttl = old.freshness.ttl(now);
+                        let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
+                        (kept_object(object, old), status, report, Some(refusal))
+                    }
+                    _ => {
+                        let status = report.as_ref().and_then(|report| report.status);
+                        let stored = ttl.is_some();
+                        let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
+                        (What::Refused(refusal), status, report, None)
+                    }
                 }
-                let status = CacheStatus::Forwarded {
-                    why,
-                    status: report.as_ref().and_then(|report| report.status),
-                    ttl: stored_for,
-                    stored: stored_for.is_some(),
-                    collapsed,
-                };
-                let what = What::Refused(refusal);
-                return Settled::Found(Found { what, status, report, fault: None });
             }
         };
-        Settled::Found(Found { what, status, report: None, fault: None })
+        Settled::Found(Found { what, status, report, fault })
     }
 
     fn count_fetch(&self, collapsed: bool) {
@@ -351,6 +337,10 @@ enum Settled {
     Found(Found),
     /// Something is kept now, or nothing was.
     LookAgain(Option<Arc<Entry>>),
+}
+
+fn kept_object(object: &Arc<Object>, entry: &Entry) -> What {
+    What::Object { source: Source::Kept(Arc::clone(object)), freshness: entry.freshness }
 }
 
 fn is_fresh(entry: &Entry, now: SystemTime) -> bool {

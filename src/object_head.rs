@@ -163,7 +163,8 @@ pub fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
 
 /// Whether the profile's `response_headers` name this header. The configuration admits no pattern
 /// that matches a header of the gateway's own.
-fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
+#[must_use]
+pub fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
     profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
 }
 

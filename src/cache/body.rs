@@ -71,11 +71,16 @@ impl Body {
     #[must_use]
     pub fn read(&self, position: u64, end: u64) -> Option<Bytes> {
         let piece = self.pieces.get(usize::try_from(position / PIECE).ok()?)?;
-        let from = usize::try_from(position % PIECE).ok()?;
-        let wanted = usize::try_from(end.checked_sub(position)?).unwrap_or(usize::MAX);
-        let until = from.saturating_add(wanted).min(piece.len());
-        (from < until).then(|| piece.slice(from..until))
+        stretch(piece, position % PIECE, end.checked_sub(position)?)
     }
+}
+
+/// At most `length` of the bytes from `from` on, sharing their memory; `None` where there are none.
+pub(super) fn stretch(bytes: &Bytes, from: u64, length: u64) -> Option<Bytes> {
+    let from = usize::try_from(from).ok()?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let until = from.saturating_add(length).min(bytes.len());
+    (from < until).then(|| bytes.slice(from..until))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use crate::cache::body::{Body, PIECE};
+use crate::cache::body::{Body, PIECE, stretch};
 use crate::cache::budget::Held;
 
 /// A body of known length on its way in.
@@ -156,20 +156,15 @@ impl State {
     }
 
     fn read(&self, position: u64, end: u64) -> Option<Bytes> {
-        let slice = |bytes: &Bytes, from: u64| {
-            let from = usize::try_from(from).ok()?;
-            let wanted = usize::try_from(end.checked_sub(position)?).unwrap_or(usize::MAX);
-            let until = from.saturating_add(wanted).min(bytes.len());
-            (from < until).then(|| bytes.slice(from..until))
-        };
+        let wanted = end.checked_sub(position)?;
         if let Some(piece) = self.pieces.get(usize::try_from(position / PIECE).ok()?) {
-            return slice(piece, position % PIECE);
+            return stretch(piece, position % PIECE, wanted);
         }
         let mut from = position.checked_sub(self.pieces.len() as u64 * PIECE)?;
         for crumb in &self.crumbs {
             let length = crumb.len() as u64;
             if from < length {
-                return slice(crumb, from);
+                return stretch(crumb, from, wanted);
             }
             from -= length;
         }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::answer::is_object_header;
+use crate::answer::{content_length, is_object_header};
 use crate::cache::budget::Held;
 use crate::cache::disk::Record;
 use crate::cache::entry::{Content, Entry, Object, head_weight, note_weight};
@@ -20,6 +20,7 @@ use crate::cache::rules::Rule;
 use crate::cache::wanted::Wanted;
 use crate::cache::{Cache, now};
 use crate::fetch::{Body, Report};
+use crate::object_head::is_listed;
 use crate::s3::profile::Profile;
 
 /// How long an object is remembered as not for the cache, at the least.
@@ -44,9 +45,13 @@ pub(super) struct Keeping<'a> {
 impl Keeping<'_> {
     /// Puts it into memory, unless another fetch has taken the place of this one.
     fn keep(&self, freshness: Freshness, content: Content) -> bool {
-        let (key, asked) = (self.wanted.key.clone(), self.asked);
-        let entry = Arc::new(Entry { key, asked, freshness, content });
+        let entry = self.entry(freshness, content);
         self.landing.keep(|| self.cache.memory.insert(entry))
+    }
+
+    fn entry(&self, freshness: Freshness, content: Content) -> Arc<Entry> {
+        let (key, asked) = (self.wanted.key.clone(), self.asked);
+        Arc::new(Entry { key, asked, freshness, content })
     }
 
     /// Keeps what has no body, if there is room for it.
@@ -128,7 +133,8 @@ impl Keeping<'_> {
         let headers = &own_copy(headers);
         let profile = &wanted.store.profile;
         let freshness = Freshness::of_object(headers, &wanted.rule, now());
-        let length = length(headers).filter(|length| *length <= cache.largest(&wanted.rule));
+        let length =
+            content_length(headers).filter(|length| *length <= cache.largest(&wanted.rule));
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.let_pass();
             return self.landing.make_known(Landed::Pass { report });
@@ -161,9 +167,8 @@ impl Keeping<'_> {
             body: body.to_bytes(),
         });
         let (head, lifetime) = (filling.head.clone(), filling.lifetime.clone());
-        let content = Content::Object(Arc::new(Object { head, lifetime, body, held }));
-        let (key, asked) = (wanted.key.clone(), self.asked);
-        let entry = Arc::new(Entry { key, asked, freshness, content });
+        let object = Arc::new(Object { head, lifetime, body, held });
+        let entry = self.entry(freshness, Content::Object(object));
         // Together, or a purge could come in between.
         self.landing.keep(|| {
             cache.memory.insert(entry);
@@ -244,10 +249,6 @@ fn own_copy(headers: &HeaderMap) -> HeaderMap {
     copies.collect()
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// What an object says of its lifetime, for when it is confirmed without a word.
 pub(super) fn lifetime(headers: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();
@@ -264,7 +265,7 @@ fn kept_headers(headers: &HeaderMap, profile: &Profile) -> HeaderMap {
     let listed = |name: &HeaderName| {
         is_object_header(name)
             || [CACHE_CONTROL, EXPIRES, CONTENT_TYPE].contains(name)
-            || profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
+            || is_listed(name, profile)
     };
     let kept = headers.iter().filter(|(name, _)| listed(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
