@@ -170,6 +170,24 @@ pub struct CacheConfig {
     pub disk: Option<DiskConfig>,
     /// Stale objects that may be asked for again in the background at once; at least 1.
     pub background_refreshes: usize,
+    pub blocks: BlocksConfig,
+}
+
+/// How objects too large to be kept whole are kept in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlocksConfig {
+    /// Bytes of a block; a power of two from 64 KiB to 16 MiB.
+    pub size: u64,
+    /// Percent of the cache's memory and disk for blocks, 0 to 90; 0 keeps no blocks.
+    pub share: u8,
+    /// Bytes fetched ahead of a reader at most, and the most that one request asks a store for.
+    pub read_ahead: u64,
+}
+
+impl Default for BlocksConfig {
+    fn default() -> Self {
+        Self { size: 1 << 20, share: 25, read_ahead: 8 << 20 }
+    }
 }
 
 /// How much memory the cache may hold.

@@ -13,7 +13,7 @@ use crate::config::problem::{Problem, Source};
 use crate::config::settings::cache::{self as settings, rule};
 use crate::config::settings::{RULE, Shown};
 use crate::config::value::{Written, size_text};
-use crate::config::{CacheConfig, CacheMemory, DiskConfig};
+use crate::config::{BlocksConfig, CacheConfig, CacheMemory, DiskConfig};
 
 /// What profiles share.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +84,7 @@ pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
         memory,
         disk: path.map(|path| DiskConfig { path, size }),
         background_refreshes: background_refreshes?,
+        blocks: BlocksConfig::default(),
     })
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use s3proxy::check::report::{Report, State, Step};
 use s3proxy::check::{check_all, check_object};
 use s3proxy::config::{
-    CacheConfig, CacheMemory, Config, DownstreamConfig, LogConfig, LogFormat, Profiles,
-    ServerConfig, UpstreamConfig,
+    BlocksConfig, CacheConfig, CacheMemory, Config, DownstreamConfig, LogConfig, LogFormat,
+    Profiles, ServerConfig, UpstreamConfig,
 };
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::s3::endpoint::Endpoint;
@@ -92,7 +92,12 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             grace_period: Duration::ZERO,
             upgrade_sock: "/nonexistent/s3proxy.sock".into(),
         },
-        cache: CacheConfig { memory: CacheMemory::Bytes(0), disk: None, background_refreshes: 1 },
+        cache: CacheConfig {
+            memory: CacheMemory::Bytes(0),
+            disk: None,
+            background_refreshes: 1,
+            blocks: BlocksConfig::default(),
+        },
         admin_listen: None,
     }
 }

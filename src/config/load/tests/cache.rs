@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::rules::Rule;
-use crate::config::{CacheConfig, CacheMemory, DiskConfig};
+use crate::config::{BlocksConfig, CacheConfig, CacheMemory, DiskConfig};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,12 @@ fn rule<'a>(loaded: &'a Loaded, profile: &str, key: &str) -> &'a Rule {
 #[test]
 fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
     let config = env(&[]).good().config;
-    let tiers = CacheConfig { memory: CacheMemory::Auto, disk: None, background_refreshes: 64 };
+    let tiers = CacheConfig {
+        memory: CacheMemory::Auto,
+        disk: None,
+        background_refreshes: 64,
+        blocks: BlocksConfig::default(),
+    };
     assert_eq!(config.cache, tiers);
     let rules = &config.profiles.default.cache;
     assert_eq!(rules.base, documented());
@@ -60,6 +65,7 @@ fn every_setting_has_a_variable_and_a_key() {
             memory: CacheMemory::Bytes(512 << 20),
             disk: Some(DiskConfig { path: "/cache".into(), size: 1 << 30 }),
             background_refreshes: 8,
+            blocks: BlocksConfig::default(),
         };
         assert_eq!(config.cache, tiers);
         let rule = Rule {
