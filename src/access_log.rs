@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 use log::Level;
 
-use crate::cache::status::CacheStatus;
+use crate::cache::status::{BlockCounts, CacheStatus};
 use crate::config::LogFormat;
 use crate::date_text::{push_decimal, rfc3339};
 use crate::hygiene::BadRequest;
@@ -33,6 +33,8 @@ pub struct Record<'a> {
     pub status: Option<StatusCode>,
     /// What the cache did; `None` where no object was asked for.
     pub cache: Option<CacheStatus>,
+    /// Where its blocks came from, for an object in blocks.
+    pub blocks: Option<BlockCounts>,
     pub duration: Duration,
     pub ttfb: Option<Duration>,
     pub bytes_sent: u64,
@@ -76,10 +78,15 @@ pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
     line.maybe_number("status", record.status.map(|status| status.as_u16()));
     let mut did = String::with_capacity(64);
     match record.cache {
-        Some(status) => status.push_to(&mut did),
+        Some(status) => status.push_to(&mut did, BlockCounts::default()),
         None => did.push_str("none"),
     }
     line.text("cache", &did);
+    if let Some(blocks) = &record.blocks {
+        line.maybe_number("blocks_memory", Some(blocks.memory));
+        line.maybe_number("blocks_disk", Some(blocks.disk));
+        line.maybe_number("blocks_store", Some(blocks.store));
+    }
     line.maybe_millis("duration_ms", Some(record.duration));
     line.maybe_millis("ttfb_ms", record.ttfb);
     line.maybe_number("bytes_sent", Some(record.bytes_sent));
@@ -288,6 +295,7 @@ mod tests {
             profile: Some("hips"),
             status: Some(StatusCode::OK),
             cache: Some(CacheStatus::Bypass),
+            blocks: None,
             duration: Duration::from_micros(8123),
             ttfb: Some(Duration::from_millis(5)),
             bytes_sent: 10_000,

@@ -3,6 +3,7 @@
 //! A request is answered by the first that can: the memory tier, a fetch under way, the disk tier, the
 //! store. Fetches are tasks of their own, so that no client's leaving or slowness harms them.
 
+pub mod blocks;
 pub mod body;
 pub mod budget;
 pub mod disk;
@@ -30,13 +31,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::cache::blocks::{BlockTiers, share_of};
 use crate::cache::budget::Budget;
 use crate::cache::disk::DiskTier;
-use crate::cache::entry::{Content, Entry, Object};
+use crate::cache::entry::{Content, Entry};
 use crate::cache::fetching::Landed;
 use crate::cache::flights::{Flights, Part};
 use crate::cache::found::{Found, Source, What};
-use crate::cache::freshness::State;
+use crate::cache::freshness::{Freshness, State};
 use crate::cache::memory::MemoryTier;
 use crate::cache::purges::Purges;
 use crate::cache::statistics::Statistics;
@@ -60,6 +62,7 @@ pub struct Cache {
     flights: Arc<Flights<Landed>>,
     purges: Purges,
     budget: Arc<Budget>,
+    blocks: BlockTiers,
     fetcher: Fetcher,
     heads: Arc<ObjectHeads>,
     /// How many stale objects may be asked for at once behind their clients' backs.
@@ -87,14 +90,20 @@ impl Cache {
         heads: Arc<ObjectHeads>,
     ) -> Arc<Self> {
         let statistics = Arc::new(Statistics::default());
-        let disk = config.disk.as_ref();
+        let blocks = BlockTiers::new(memory, config, &statistics);
+        let memory = memory - share_of(memory, config.blocks);
+        let disk = config.disk.as_ref().map(|disk| {
+            let size = disk.size - share_of(disk.size, config.blocks);
+            DiskTier::open(&disk.path, size, Arc::clone(&statistics))
+        });
         Arc::new(Self {
             // The rest is for what is on its way, and for what slow clients still read.
             memory: MemoryTier::new(memory - memory / 8, Arc::clone(&statistics)),
-            disk: disk.map(|disk| DiskTier::open(&disk.path, disk.size, Arc::clone(&statistics))),
+            disk,
             flights: Arc::default(),
             purges: Purges::default(),
             budget: Budget::new(memory),
+            blocks,
             fetcher,
             heads,
             refreshes: Arc::new(Semaphore::new(config.background_refreshes)),
@@ -111,7 +120,7 @@ impl Cache {
     /// Writes down what waits to be written to disk, within seconds. Blocks; for the end of the
     /// process.
     pub fn close(&self) {
-        if let Some(disk) = &self.disk {
+        for disk in self.disk.iter().chain(self.blocks.disk()) {
             disk.close();
         }
     }
@@ -121,17 +130,22 @@ impl Cache {
     pub fn report(&self) -> Value {
         let mut report = self.statistics.report();
         let sizes = [
-            ("memory_bytes", self.budget.held()),
-            ("memory_limit", self.budget.limit()),
+            ("memory_bytes", self.budget.held() + self.blocks.budget().held()),
+            ("memory_limit", self.budget.limit() + self.blocks.budget().limit()),
+            ("block_bytes", self.blocks.budget().held()),
+            ("block_entries", self.blocks.memory().entries()),
             ("fetches_under_way", self.flights.count() as u64),
         ];
         report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
         report.insert("memory_entries".to_owned(), self.memory.entries().into());
         let disk = self.disk.as_ref().map(|disk| {
+            let blocks = self.blocks.disk();
             json!({
                 "state": disk.state().to_string(),
                 "bytes": disk.bytes(),
                 "entries": disk.entries(),
+                "block_bytes": blocks.map(DiskTier::bytes),
+                "block_entries": blocks.map(DiskTier::entries),
             })
         });
         report.insert("disk".to_owned(), disk.into());
@@ -161,9 +175,9 @@ impl Cache {
                 Boarding::None => return self.pass(why),
             };
             let landed = flight.outcome().await;
-            match self.settle(landed, old.as_deref(), why, follows) {
+            match self.settle(wanted, landed, old.as_deref(), why, follows) {
                 Settled::Found(found) => return found,
-                Settled::LookAgain(None) if wanted.manner == Manner::Glance => {
+                Settled::LookAgain(None) if self.only_glances(wanted) => {
                     return self.pass(why);
                 }
                 Settled::LookAgain(entry) => kept = entry,
@@ -175,7 +189,7 @@ impl Cache {
     /// Takes part in the fetch of an object, or begins one.
     fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, old: Option<&Arc<Entry>>) -> Boarding {
         let usable = |flight: &Flight| self.is_usable(wanted, flight);
-        if wanted.manner == Manner::Glance && old.is_none() && self.disk.is_none() {
+        if self.only_glances(wanted) && old.is_none() && self.disk.is_none() {
             // Not worth a fetch, but welcome to one that is under way.
             let flight = self.flights.under_way(&wanted.key).filter(|flight| usable(flight));
             return flight
@@ -205,7 +219,26 @@ impl Cache {
     /// What memory holds of it, unless it was purged.
     fn in_memory(&self, wanted: &Wanted) -> Option<Arc<Entry>> {
         let entry = self.memory.get(wanted.key.as_bytes())?;
-        (!self.purges.cover(wanted.key.as_bytes(), entry.asked)).then_some(entry)
+        let is_gone = self.purges.cover(wanted.key.as_bytes(), entry.asked);
+        (!is_gone && self.suits(wanted, &entry)).then_some(entry)
+    }
+
+    /// Whether what is kept is of use: an object that could be kept whole is no longer kept in blocks
+    /// when it is wanted whole.
+    fn suits(&self, wanted: &Wanted, entry: &Entry) -> bool {
+        entry.source().is_none_or(|source| self.suits_source(wanted, &source))
+    }
+
+    fn suits_source(&self, wanted: &Wanted, source: &Source) -> bool {
+        wanted.manner != Manner::Whole
+            || !matches!(source, Source::Blocks(_))
+            || source.length() > self.largest(&wanted.rule)
+    }
+
+    /// Whether it is wanted in a manner that is not worth a fetch of the cache: where blocks are not
+    /// kept, what is wanted of an object is left to the store unless it is all of it.
+    fn only_glances(&self, wanted: &Wanted) -> bool {
+        wanted.manner != Manner::Whole && !self.blocks.are_kept()
     }
 
     /// Whether what is kept will do.
@@ -216,28 +249,29 @@ impl Cache {
         anew: bool,
         now: SystemTime,
     ) -> Verdict {
+        let kept = kept.filter(|entry| self.suits(wanted, entry));
         let Some(entry) = kept else { return Verdict::Ask { kept: None, why: Why::Miss } };
         let state = entry.freshness.at(now);
         let ttl = entry.freshness.ttl(now);
-        let (what, stale) = match (&entry.content, state) {
-            (_, State::Fresh) if anew => {
+        let freshness = entry.freshness;
+        let (what, stale) = match (entry.source(), &entry.content, state) {
+            (_, _, State::Fresh) if anew => {
                 return Verdict::Ask { kept: Some(entry), why: Why::Request };
             }
-            (Content::Object(object), State::Fresh) => (kept_object(object, &entry), None),
-            (Content::Object(object), State::Refreshing) if !anew => {
-                let what = kept_object(object, &entry);
+            (Some(source), _, State::Fresh) => (kept_object(source, freshness), None),
+            (Some(source), _, State::Refreshing) if !anew => {
                 self.refresh(wanted, &entry);
                 self.statistics.stale_served.count();
-                (what, Some(Stale::WhileRevalidate))
+                (kept_object(source, freshness), Some(Stale::WhileRevalidate))
             }
-            (Content::Missing(_), State::Fresh) => (What::Refused(Refusal::ObjectNotFound), None),
-            (Content::Pass(_), State::Fresh) => return Verdict::Serve(self.pass(Why::Miss)),
-            (Content::Object(_), _) => {
-                return Verdict::Ask { kept: Some(entry), why: Why::Stale };
+            (Some(_), ..) => return Verdict::Ask { kept: Some(entry), why: Why::Stale },
+            (None, Content::Missing(_), State::Fresh) => {
+                (What::Refused(Refusal::ObjectNotFound), None)
             }
-            (Content::Missing(_) | Content::Pass(_) | Content::Room(_), _) => {
-                return Verdict::Ask { kept: None, why: Why::Stale };
+            (None, Content::Pass(_), State::Fresh) => {
+                return Verdict::Serve(self.pass(Why::Miss));
             }
+            (None, ..) => return Verdict::Ask { kept: None, why: Why::Stale },
         };
         let status = CacheStatus::Hit { ttl, stale };
         Verdict::Serve(Found { what, status, report: None, fault: None })
@@ -265,6 +299,7 @@ impl Cache {
     /// What the end of a fetch means for a request.
     fn settle(
         &self,
+        wanted: &Wanted,
         landed: Option<Landed>,
         old: Option<&Entry>,
         why: Why,
@@ -281,27 +316,31 @@ impl Cache {
                 let found = self.pass(why);
                 (found.what, found.status, own(report), None)
             }
-            Some(Landed::Object { source, freshness, stored, report }) => {
+            Some(Landed::Object { source, .. }) if !self.suits_source(wanted, &source) => {
+                return Settled::LookAgain(None);
+            }
+            Some(Landed::Object { source, freshness, arriving, stored, report }) => {
                 self.count_fetch(collapsed);
                 let report = own(report);
                 let status = report.as_ref().and_then(|report| report.status);
                 let ttl = Some(freshness.ttl(now));
                 let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
-                (What::Object { source, freshness }, status, report, None)
+                (What::Object { source, freshness, arriving }, status, report, None)
             }
             Some(Landed::Refused { refusal, stored_for: ttl, report }) => {
                 self.count_fetch(collapsed);
                 let report = own(report);
                 let stand_in =
                     old.filter(|old| refusal.is_outage() && old.freshness.may_stand_in(now));
-                match stand_in.map(|old| (old, &old.content)) {
-                    Some((old, Content::Object(object))) => {
+                match stand_in.and_then(|old| Some((old, old.source()?))) {
+                    Some((old, source)) => {
                         self.statistics.stale_served.count();
                         let ttl = old.freshness.ttl(now);
                         let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
-                        (kept_object(object, old), status, report, Some(refusal))
+                        let what = kept_object(source, old.freshness);
+                        (what, status, report, Some(refusal))
                     }
-                    _ => {
+                    None => {
                         let status = report.as_ref().and_then(|report| report.status);
                         let stored = ttl.is_some();
                         let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
@@ -339,8 +378,8 @@ enum Settled {
     LookAgain(Option<Arc<Entry>>),
 }
 
-fn kept_object(object: &Arc<Object>, entry: &Entry) -> What {
-    What::Object { source: Source::Kept(Arc::clone(object)), freshness: entry.freshness }
+fn kept_object(source: Source, freshness: Freshness) -> What {
+    What::Object { source, freshness, arriving: None }
 }
 
 fn is_fresh(entry: &Entry, now: SystemTime) -> bool {

@@ -23,18 +23,20 @@ use crate::gateway::context::{
     Client, Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
 };
 use crate::gateway::failure::{Failure, failure};
+use crate::gateway::open::open;
 use crate::gateway::receive::receive_body;
 use crate::lifecycle::Lifecycle;
 use crate::object_head::ObjectHeads;
 use crate::pages::Pages;
 use crate::refusal::Refusal;
-use crate::rfc9110::serving::{Serving, serving};
+use crate::rfc9110::serving::Serving;
 use crate::upstream::{self, Stores};
 
 mod admit;
 pub mod cached;
 pub mod context;
 mod failure;
+mod open;
 mod receive;
 mod report;
 mod respond;
@@ -199,7 +201,10 @@ impl ProxyHttp for Gateway {
     }
 
     /// The lookup has found no object: what it found in its place is told by the next hook.
-    fn cache_miss(&self, session: &mut Session, _ctx: &mut Context) {
+    fn cache_miss(&self, session: &mut Session, ctx: &mut Context) {
+        if let Some(object) = ctx.object.as_mut().filter(|object| object.found.is_none()) {
+            object.hear();
+        }
         session.cache.disable(NoCacheReason::Deferred);
     }
 
@@ -229,31 +234,20 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _meta: &CacheMeta,
-        _handler: &mut HitHandler,
+        handler: &mut HitHandler,
         _is_fresh: bool,
         ctx: &mut Context,
     ) -> Result<Option<ForcedFreshness>> {
-        let client = session.req_header();
-        if let Some(object) = ctx.object.as_mut()
-            && let Some(What::Object { source, freshness }) =
-                object.found().map(|found| &found.what)
-        {
-            if source.is_arriving()
-                && let Some(exchange) = exchange(session)
-            {
-                exchange.be_prompt();
+        let opened = match (self.cache, ctx.object.as_mut()) {
+            (Some(storage), Some(object)) => {
+                object.hear();
+                open(storage.cache(), session, object, handler).await
             }
-            object.serving = serving(
-                &client.method,
-                &client.headers,
-                object.conditional,
-                &source.head().headers,
-                source.length(),
-                freshness.born,
-            );
-        }
+            _ => false,
+        };
         // Stale or not, the cache has said that it may be served.
-        Ok(Some(ForcedFreshness::ForceFresh))
+        let (fresh, miss) = (ForcedFreshness::ForceFresh, ForcedFreshness::ForceMiss);
+        Ok(Some(if opened { fresh } else { miss }))
     }
 
     fn cache_not_modified_filter(

@@ -149,6 +149,20 @@ impl DiskTier {
         }
     }
 
+    /// Whether there may be a record of this key: false is certain, true is not.
+    #[must_use]
+    pub fn may_have(&self, key: &CacheKey) -> bool {
+        let name = Name::of(key);
+        let inner = self.shared.lock();
+        let queued = match inner.queue.find(name) {
+            Some(Job::Remove) => Some(false),
+            Some(Job::Write(_)) => Some(true),
+            Some(Job::Refresh(..)) | None => None,
+        };
+        let known = || self.shared.index.size(name).is_some() || !inner.scanned;
+        inner.off.is_none() && !inner.hidden.contains(&name) && queued.unwrap_or_else(known)
+    }
+
     /// Whether a record with a body of so many bytes would be kept at all.
     #[must_use]
     pub fn takes(&self, bytes: u64) -> bool {

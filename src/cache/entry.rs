@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
+use crate::cache::blocks::{Block, Blocks};
 use crate::cache::body::Body;
 use crate::cache::budget::Held;
+use crate::cache::found::Source;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
@@ -31,6 +33,10 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub enum Content {
     Object(Arc<Object>),
+    /// An object that is kept in blocks; here is all of it but those.
+    Blocks(Arc<Blocks>),
+    /// One of them.
+    Block(Arc<Block>),
     /// There is no such object.
     Missing(Arc<Held>),
     /// The object is not for the cache: too large, or its store forbids it.
@@ -61,11 +67,23 @@ impl Object {
 }
 
 impl Entry {
+    /// The object, where there is one.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        match &self.content {
+            Content::Object(object) => Some(Source::Kept(Arc::clone(object))),
+            Content::Blocks(blocks) => Some(Source::Blocks(Arc::clone(blocks))),
+            Content::Block(_) | Content::Missing(_) | Content::Pass(_) | Content::Room(_) => None,
+        }
+    }
+
     /// The memory it holds, bytes.
     #[must_use]
     pub fn weight(&self) -> u64 {
         let held = match &self.content {
             Content::Object(object) => head_weight(&object.head) + object.body.len(),
+            Content::Blocks(blocks) => head_weight(&blocks.head),
+            Content::Block(block) => block.body.len(),
             Content::Missing(_) | Content::Pass(_) => 0,
             Content::Room(bytes) => *bytes,
         };

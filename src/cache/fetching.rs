@@ -6,6 +6,10 @@ use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::answer::content_length;
+use crate::cache::blocks::layout::widened;
+use crate::cache::blocks::version::Version;
+use crate::cache::blocks::{Arrivals, Blocks};
 use crate::cache::body::Body;
 use crate::cache::entry::{Content, Entry, Object, head_weight};
 use crate::cache::flights::Landing;
@@ -28,6 +32,8 @@ pub(super) enum Landed {
     Object {
         source: Source,
         freshness: Freshness,
+        /// Blocks that are on their way already.
+        arriving: Option<Arrivals>,
         /// Whether it is kept.
         stored: bool,
         report: Arc<Report>,
@@ -70,7 +76,12 @@ impl Cache {
         }
     }
 
-    async fn fetch(&self, wanted: &Wanted, kept: Option<Arc<Entry>>, landing: &Landing<Landed>) {
+    async fn fetch(
+        self: &Arc<Self>,
+        wanted: &Arc<Wanted>,
+        kept: Option<Arc<Entry>>,
+        landing: &Landing<Landed>,
+    ) {
         if kept.is_none()
             && let Some(entry) = self.on_disk(wanted).await
         {
@@ -81,24 +92,41 @@ impl Cache {
             self.statistics.disk_hits.count();
             return landing.end_with(Landed::OnDisk(entry));
         }
-        if kept.is_none() && wanted.manner == Manner::Glance {
+        if kept.is_none() && self.only_glances(wanted) {
             return landing.end_with(Landed::NotKept);
         }
-        let kept = kept.as_deref().and_then(|entry| match &entry.content {
-            Content::Object(object) => Some((entry, object)),
-            Content::Missing(_) | Content::Pass(_) | Content::Room(_) => None,
-        });
+        let kept = kept.and_then(|entry| entry.source().map(|source| (entry, source)));
+        let mut question = match &kept {
+            Some((_, source)) => Question {
+                // The body of what is in blocks would be thrown away.
+                head_only: matches!(source, Source::Blocks(_)),
+                ..confirmation(&source.head().headers)
+            },
+            None => self.first_question(wanted),
+        };
         let asked = now();
-        let question = kept.map(|(_, object)| question(&object.head.headers)).unwrap_or_default();
-        let fetched = self.fetcher.fetch(&wanted.store, wanted.target(), &question).await;
-        let report = Arc::new(fetched.report);
         let keeping = Keeping { cache: self, wanted, asked, landing };
+        let (store, target) = (&wanted.store, wanted.target());
+        let mut fetched = self.fetcher.fetch(store, target, &question).await;
+        if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
+        {
+            // Conditions come before ranges: the head tells what there is.
+            question = Question { head_only: true, ..Question::default() };
+            fetched = self.fetcher.fetch(store, target, &question).await;
+        }
+        let report = Arc::new(fetched.report);
         match (fetched.outcome, kept) {
-            (Ok(Reply::NotModified(headers)), Some((entry, object))) => {
-                keeping.confirm(entry, object, &headers, report);
+            (Ok(Reply::NotModified(headers)), Some((entry, source))) => {
+                keeping.confirm(&entry, source, &headers, report);
+            }
+            (Ok(Reply::Object { headers, .. }), _) if question.head_only => {
+                keeping.take_head(&headers, report);
             }
             (Ok(Reply::Object { status: StatusCode::OK, headers, body }), _) => {
                 keeping.take_in(&headers, body, report).await;
+            }
+            (Ok(Reply::Object { headers, body, .. }), _) if question.range.is_some() => {
+                keeping.take_part(&headers, body, report).await;
             }
             // Neither was asked for.
             (Ok(Reply::NotModified(_) | Reply::Object { .. }), _) => {
@@ -108,14 +136,28 @@ impl Cache {
             (Err(refusal), kept) => {
                 let stored_for = match (&refusal, kept) {
                     (Refusal::ObjectNotFound, _) => keeping.note_missing(),
-                    (Refusal::UpstreamForbidden, Some((entry, object))) => {
-                        keeping.withdraw(entry, object);
+                    (Refusal::UpstreamForbidden, Some((entry, _))) => {
+                        keeping.withdraw(&entry);
                         None
                     }
                     _ => None,
                 };
                 landing.end_with(Landed::Refused { refusal, stored_for, report });
             }
+        }
+    }
+
+    /// What the store is asked for an object of which nothing is kept.
+    fn first_question(&self, wanted: &Wanted) -> Question {
+        match wanted.manner {
+            Manner::Part(range) => {
+                let tiers = &self.blocks;
+                let (size, most) = (tiers.size(), tiers.most_at_once());
+                let range = Some(widened(range, size, most, tiers.first_bytes()));
+                Question { range, ..Question::default() }
+            }
+            Manner::Whole => Question::default(),
+            Manner::Head => Question { head_only: true, ..Question::default() },
         }
     }
 
@@ -134,18 +176,27 @@ impl Cache {
         let headers = &record.headers;
         let head = self.heads.kept_head(headers, profile, wanted.content_type.as_ref()).ok()?;
         let length = record.body.len() as u64;
+        // The record of what is in blocks has no body.
+        let in_blocks = content_length(headers).filter(|whole| *whole > length);
         let held = self.room_for(wanted, head_weight(&head) + length)?;
         self.free_room(wanted);
-        let body = Body::from_bytes(record.body);
-        let content =
-            Content::Object(Arc::new(Object { head, lifetime: lifetime(headers), body, held }));
+        let (body, lifetime) = (Body::from_bytes(record.body), lifetime(headers));
+        let content = match in_blocks {
+            None => Content::Object(Arc::new(Object { head, lifetime, body, held })),
+            Some(length) => {
+                let version = Version::of(headers, length).filter(|_| self.blocks.are_kept())?;
+                let size = self.blocks.size();
+                Content::Blocks(Arc::new(Blocks::new(head, lifetime, version, size, held)))
+            }
+        };
         let (key, asked, freshness) = (record.key, record.asked, record.freshness);
-        Some(Arc::new(Entry { key, asked, freshness, content }))
+        let entry = Arc::new(Entry { key, asked, freshness, content });
+        self.suits(wanted, &entry).then_some(entry)
     }
 }
 
 /// What the store is asked about an object that is kept: by its entity tag, else by its date.
-fn question(head: &HeaderMap) -> Question {
+fn confirmation(head: &HeaderMap) -> Question {
     let tag = head.get(ETAG).and_then(|tag| EntityTag::parse_lenient(tag.as_bytes()));
     let if_none_match = tag.and_then(|tag| tag.strong_header());
     let if_modified_since = match if_none_match {

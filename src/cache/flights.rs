@@ -154,6 +154,14 @@ impl<T: Clone> Landing<T> {
         current
     }
 
+    /// Whether anybody takes part but who makes it.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        // One is here, one in the map until the fetch has left it.
+        let listed = usize::from(self.is_current(&self.flights.shard(&self.key)));
+        Arc::strong_count(&self.flight) > 1 + listed
+    }
+
     fn is_current(&self, shard: &Map<T>) -> bool {
         shard.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
+use crate::cache::blocks::{Arrivals, Blocks};
 use crate::cache::entry::Object;
 use crate::cache::fill::{Cut, Fill};
 use crate::cache::freshness::Freshness;
@@ -30,6 +31,8 @@ pub enum What {
     Object {
         source: Source,
         freshness: Freshness,
+        /// Blocks on their way, which go on as long as somebody holds them.
+        arriving: Option<Arrivals>,
     },
     /// There is no object, and this is why.
     Refused(Refusal),
@@ -42,6 +45,8 @@ pub enum What {
 pub enum Source {
     Kept(Arc<Object>),
     Filling(Arc<Filling>),
+    /// Its blocks are read by [`crate::cache::blocks::Reading`].
+    Blocks(Arc<Blocks>),
 }
 
 /// An object on its way.
@@ -60,6 +65,7 @@ impl Source {
         match self {
             Self::Kept(object) => &object.head,
             Self::Filling(filling) => &filling.head,
+            Self::Blocks(blocks) => &blocks.head,
         }
     }
 
@@ -69,6 +75,17 @@ impl Source {
         match self {
             Self::Kept(object) => object.body.len(),
             Self::Filling(filling) => filling.fill.length(),
+            Self::Blocks(blocks) => blocks.layout.length,
+        }
+    }
+
+    /// `Cache-Control` and `Expires` as the store sent them.
+    #[must_use]
+    pub fn lifetime(&self) -> &HeaderMap {
+        match self {
+            Self::Kept(object) => &object.lifetime,
+            Self::Filling(filling) => &filling.lifetime,
+            Self::Blocks(blocks) => &blocks.lifetime,
         }
     }
 
@@ -78,6 +95,7 @@ impl Source {
         match self {
             Self::Kept(_) => false,
             Self::Filling(filling) => filling.fill.is_under_way(),
+            Self::Blocks(_) => true,
         }
     }
 
@@ -85,11 +103,18 @@ impl Source {
     /// the end.
     ///
     /// # Errors
-    /// When they will never come.
+    /// When they will never come; of an object in blocks they do not come from here.
     pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Cut> {
         match self {
             Self::Kept(object) => Ok(object.body.read(position, end)),
             Self::Filling(filling) => filling.fill.read(position, end).await,
+            Self::Blocks(_) => {
+                if position < end {
+                    Err(Cut)
+                } else {
+                    Ok(None)
+                }
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::answer::{content_length, is_object_header};
+use crate::cache::blocks::Piece;
+use crate::cache::blocks::version::Version;
 use crate::cache::budget::Held;
 use crate::cache::disk::Record;
 use crate::cache::entry::{Content, Entry, Object, head_weight, note_weight};
@@ -31,12 +33,12 @@ const ENTRY_AT_MOST: u64 = 64 * 1024;
 
 /// How long the body of an object may take. No client's leaving ends a fetch, and a store that sends a
 /// byte now and then must not hold its readers, and room for it, for ever.
-const FILL_AT_MOST: Duration = Duration::from_secs(600);
+pub(super) const FILL_AT_MOST: Duration = Duration::from_secs(600);
 
 /// A fetch whose store has answered.
 pub(super) struct Keeping<'a> {
-    pub(super) cache: &'a Cache,
-    pub(super) wanted: &'a Wanted,
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) wanted: &'a Arc<Wanted>,
     /// When the store was asked.
     pub(super) asked: SystemTime,
     pub(super) landing: &'a Landing<Landed>,
@@ -49,7 +51,7 @@ impl Keeping<'_> {
         self.landing.keep(|| self.cache.memory.insert(entry))
     }
 
-    fn entry(&self, freshness: Freshness, content: Content) -> Arc<Entry> {
+    pub(super) fn entry(&self, freshness: Freshness, content: Content) -> Arc<Entry> {
         let (key, asked) = (self.wanted.key.clone(), self.asked);
         Arc::new(Entry { key, asked, freshness, content })
     }
@@ -83,7 +85,7 @@ impl Keeping<'_> {
     }
 
     /// The object is not for the cache: it is remembered that it is to pass.
-    fn let_pass(&self) {
+    pub(super) fn let_pass(&self) {
         self.remove_from_disk();
         let lifetime = self.wanted.rule.ttl.max(PASS_AT_LEAST);
         self.keep_note(Freshness::for_a_while(now(), lifetime), Content::Pass);
@@ -91,16 +93,16 @@ impl Keeping<'_> {
 
     /// The store gives the object to the gateway no more: what is kept is not served until the store
     /// confirms it again, not even when it fails.
-    pub(super) fn withdraw(&self, entry: &Entry, object: &Arc<Object>) {
+    pub(super) fn withdraw(&self, entry: &Entry) {
         self.remove_from_disk();
-        self.keep(entry.freshness.withdrawn(), Content::Object(Arc::clone(object)));
+        self.keep(entry.freshness.withdrawn(), entry.content.clone());
     }
 
     /// The store has confirmed what is kept: a 304 brings it a new lifetime (RFC 9111, section 4.3.4).
     pub(super) fn confirm(
         &self,
         entry: &Entry,
-        object: &Arc<Object>,
+        source: Source,
         headers: &HeaderMap,
         report: Arc<Report>,
     ) {
@@ -109,22 +111,23 @@ impl Keeping<'_> {
         let mut said = headers.clone();
         for name in [CACHE_CONTROL, EXPIRES] {
             if !said.contains_key(&name) {
-                for value in object.lifetime.get_all(&name) {
+                for value in source.lifetime().get_all(&name) {
                     said.append(name.clone(), value.clone());
                 }
             }
         }
-        let source = Source::Kept(Arc::clone(object));
+        let arriving = None;
         let Some(freshness) = Freshness::of_object(&said, &self.wanted.rule, now()) else {
             self.let_pass();
             let (freshness, stored) = (entry.freshness, false);
-            return self.landing.make_known(Landed::Object { source, freshness, stored, report });
+            let known = Landed::Object { source, freshness, arriving, stored, report };
+            return self.landing.make_known(known);
         };
-        let stored = self.keep(freshness, Content::Object(Arc::clone(object)));
+        let stored = self.keep(freshness, entry.content.clone());
         if let (true, Some(disk)) = (stored, &self.cache.disk) {
             disk.refresh(&self.wanted.key, freshness);
         }
-        self.landing.make_known(Landed::Object { source, freshness, stored, report });
+        self.landing.make_known(Landed::Object { source, freshness, arriving, stored, report });
     }
 
     /// Takes an object in: everybody reads along, and in the end it is kept.
@@ -133,12 +136,19 @@ impl Keeping<'_> {
         let headers = &own_copy(headers);
         let profile = &wanted.store.profile;
         let freshness = Freshness::of_object(headers, &wanted.rule, now());
-        let length =
-            content_length(headers).filter(|length| *length <= cache.largest(&wanted.rule));
-        let (Some(freshness), Some(length)) = (freshness, length) else {
+        let (Some(freshness), Some(length)) = (freshness, content_length(headers)) else {
             self.let_pass();
             return self.landing.make_known(Landed::Pass { report });
         };
+        if length > cache.largest(&wanted.rule) {
+            let in_blocks = cache.blocks.are_kept() && Version::of(headers, length).is_some();
+            if !in_blocks {
+                self.let_pass();
+                return self.landing.make_known(Landed::Pass { report });
+            }
+            let piece = Piece { start: 0, end: length, body };
+            return self.take_blocks(headers, length, Some(piece), report);
+        }
         let head = match cache.heads.kept_head(headers, profile, wanted.content_type.as_ref()) {
             Ok(head) => head,
             Err(refusal) => {
@@ -153,7 +163,8 @@ impl Keeping<'_> {
         let fill = Fill::new(length, Arc::clone(&held));
         let filling = Arc::new(Filling { head, lifetime: lifetime(headers), fill });
         let source = Source::Filling(Arc::clone(&filling));
-        self.landing.make_known(Landed::Object { source, freshness, stored: true, report });
+        let (arriving, stored) = (None, true);
+        self.landing.make_known(Landed::Object { source, freshness, arriving, stored, report });
         let ending = Ending { fill: &filling.fill, landing: self.landing };
         let poured = tokio::time::timeout(FILL_AT_MOST, pour(body, ending.fill)).await;
         drop(ending);
@@ -233,7 +244,7 @@ impl Cache {
     }
 
     /// The largest object that would be kept, bytes.
-    fn largest(&self, rule: &Rule) -> u64 {
+    pub(super) fn largest(&self, rule: &Rule) -> u64 {
         if self.disk.is_some() {
             return rule.max_object;
         }
@@ -243,7 +254,7 @@ impl Cache {
 }
 
 /// The same headers in memory of their own: as they come, each holds on to the whole answer.
-fn own_copy(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn own_copy(headers: &HeaderMap) -> HeaderMap {
     let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
     let copies = headers.iter().filter_map(|(name, value)| Some((name.clone(), own(value)?)));
     copies.collect()
@@ -261,7 +272,7 @@ pub(super) fn lifetime(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// Of the store's headers those from which the head of an answer can be made again.
-fn kept_headers(headers: &HeaderMap, profile: &Profile) -> HeaderMap {
+pub(super) fn kept_headers(headers: &HeaderMap, profile: &Profile) -> HeaderMap {
     let listed = |name: &HeaderName| {
         is_object_header(name)
             || [CACHE_CONTROL, EXPIRES, CONTENT_TYPE].contains(name)

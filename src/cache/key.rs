@@ -45,6 +45,28 @@ impl CacheKey {
         Self(bytes.into())
     }
 
+    /// The key of a block of this object: the object's own, then what tells versions, sizes and
+    /// blocks apart, in a number of bytes that is always the same.
+    #[must_use]
+    pub fn block(&self, version: &[u8; 16], size: u64, index: u64) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len() + Self::OF_BLOCK);
+        bytes.extend_from_slice(&self.0);
+        bytes.extend_from_slice(version);
+        bytes.extend_from_slice(&size.to_le_bytes());
+        bytes.extend_from_slice(&index.to_le_bytes());
+        Self(bytes.into())
+    }
+
+    /// Bytes that the key of a block has after those of its object.
+    const OF_BLOCK: usize = 16 + 8 + 8;
+
+    /// The bytes of the object's key in those of a block of it.
+    #[must_use]
+    pub fn object_of_block(block: &[u8]) -> &[u8] {
+        let length = block.len().saturating_sub(Self::OF_BLOCK);
+        block.get(..length).unwrap_or_default()
+    }
+
     /// A key as it was written before, by [`CacheKey::as_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -112,6 +134,22 @@ mod tests {
         }
         let other = CacheKey::new(&profile, "bu", "");
         assert!(!below.as_bytes().starts_with(other.as_bytes()));
+    }
+
+    #[test]
+    fn the_key_of_a_block_tells_its_object_its_version_and_its_place() {
+        let profile = profile(Some("x"), "http://a");
+        let mut seen = std::collections::HashSet::new();
+        for name in ["", "k", "kk"] {
+            let object = CacheKey::new(&profile, "b", name);
+            for (version, size, index) in
+                [([0; 16], 1, 0), ([0; 16], 1, 1), ([0; 16], 2, 0), ([1; 16], 1, 0)]
+            {
+                let block = object.block(&version, size, index);
+                assert_eq!(CacheKey::object_of_block(block.as_bytes()), object.as_bytes());
+                assert!(seen.insert(block.as_bytes().to_vec()));
+            }
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
-use crate::cache::statistics::Statistics;
+use crate::cache::statistics::{Counter, Statistics};
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +38,8 @@ pub struct MemoryTier {
     capacity: u64,
     largest: u64,
     statistics: Arc<Statistics>,
+    /// Which of the statistics counts what is pushed out.
+    evictions: fn(&Statistics) -> &Counter,
 }
 
 /// An entry and its weight when it came, bytes: it is asked for often, and adds up many headers.
@@ -78,10 +80,25 @@ impl MemoryTier {
     /// A tier of `capacity` bytes in all. Zero keeps nothing.
     #[must_use]
     pub fn new(capacity: u64, statistics: Arc<Statistics>) -> Self {
+        Self::with(capacity, TYPICAL_ENTRY, statistics, |statistics| &statistics.memory_evictions)
+    }
+
+    /// A tier for blocks of so many bytes, of `capacity` bytes in all.
+    #[must_use]
+    pub fn of_blocks(capacity: u64, block: u64, statistics: Arc<Statistics>) -> Self {
+        Self::with(capacity, block.max(1), statistics, |statistics| &statistics.block_evictions)
+    }
+
+    fn with(
+        capacity: u64,
+        typical: u64,
+        statistics: Arc<Statistics>,
+        evictions: fn(&Statistics) -> &Counter,
+    ) -> Self {
         let shards = 1_u64 << (capacity / SHARD).clamp(1, MAX_SHARDS).ilog2();
         // The crate rounds a shard's bytes up; these divide evenly.
         let shard = capacity / shards;
-        let (divided, items) = (shard * shards, capacity / TYPICAL_ENTRY);
+        let (divided, items) = (shard * shards, capacity / typical);
         let items = usize::try_from(items).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
             .shards(usize::try_from(shards).unwrap_or(1))
@@ -96,13 +113,19 @@ impl MemoryTier {
             // Only where one of the two that are required were left out above.
             Err(_) => Cache::with(items, divided, Weigh, hash, Evictions),
         };
-        Self { cache, capacity, largest: shard / LARGEST_PART, statistics }
+        Self { cache, capacity, largest: shard / LARGEST_PART, statistics, evictions }
     }
 
     /// The entry of a key, if it is here. It counts as used.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
         self.cache.get(key).map(|kept| kept.entry)
+    }
+
+    /// The entry of a key, if it is here, without using it.
+    #[must_use]
+    pub fn peek(&self, key: &[u8]) -> Option<Arc<Entry>> {
+        self.cache.peek(key).map(|kept| kept.entry)
     }
 
     /// Keeps an entry in place of the one with its key. One heavier than [`MemoryTier::largest`] is
@@ -118,7 +141,7 @@ impl MemoryTier {
         self.cache.insert_with_lifecycle(key.clone(), Kept { entry, weight }, &mut gone);
         // What is replaced comes first, and is no eviction.
         let replaced = gone.first().is_some_and(|kept| kept.entry.key == key);
-        self.statistics.memory_evictions.add((gone.len() - usize::from(replaced)) as u64);
+        (self.evictions)(&self.statistics).add((gone.len() - usize::from(replaced)) as u64);
     }
 
     /// Removes the entry of a key; false if there is none.

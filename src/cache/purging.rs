@@ -24,7 +24,8 @@ impl Cache {
     }
 
     async fn sweep(&self, purge: &Purge) {
-        let is_older = |than| self.flights.oldest().is_some_and(|began| began <= than);
+        let oldest = || self.flights.oldest().into_iter().chain(self.blocks.oldest()).min();
+        let is_older = |than| oldest().is_some_and(|began| began <= than);
         let may_leave_more = is_older(purge.at);
         self.sweep_once(purge).await;
         // Who was looking meanwhile may have in hand what is gone now, and has to be told so.
@@ -59,6 +60,21 @@ impl Cache {
                 Some(swept)
             }
         };
+        let is_doomed = |purge: &Purge, block: &[u8], asked| {
+            purge.covers(CacheKey::object_of_block(block), asked)
+        };
+        let blocks_swept = self.blocks.disk().map(|disk| {
+            let (sweeping, swept) = oneshot::channel::<()>();
+            let doomed = purge.clone();
+            disk.remove_where(move |block, asked| {
+                let _until_it_is_over = &sweeping;
+                is_doomed(&doomed, block, asked)
+            });
+            swept
+        });
+        self.blocks
+            .memory()
+            .remove_where(|block| is_doomed(purge, block.key.as_bytes(), block.asked));
         match purge.reach {
             Reach::Object => {
                 let kept = self.memory.get(&purge.key);
@@ -70,7 +86,7 @@ impl Cache {
                 self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
             }
         }
-        if let Some(swept) = sweeping {
+        for swept in sweeping.into_iter().chain(blocks_swept) {
             let _nothing_is_sent = swept.await;
         }
     }

@@ -61,6 +61,24 @@ pub struct Statistics {
     pub cut_fills: Counter,
     /// Fetches that found no room beside others under way, and were not kept.
     pub no_room: Counter,
+    /// Blocks served from memory ...
+    pub block_hits: Counter,
+    /// ... and from disk.
+    pub block_disk_hits: Counter,
+    /// Requests to stores for blocks.
+    pub block_fetches: Counter,
+    /// Blocks that came from stores.
+    pub blocks_fetched: Counter,
+    /// Blocks that were asked for before their reader did.
+    pub blocks_read_ahead: Counter,
+    /// Requests for blocks given up because their readers had left.
+    pub block_fetches_abandoned: Counter,
+    /// Blocks pushed out of memory.
+    pub block_evictions: Counter,
+    /// Ranges streamed from the store because there was no room for their blocks.
+    pub direct_reads: Counter,
+    /// Objects in blocks that turned out to have changed.
+    pub versions_dropped: Counter,
     /// Objects removed by request.
     pub purges: Counter,
 }
@@ -86,6 +104,15 @@ impl Statistics {
             ("disk_busy", &self.disk_busy),
             ("cut_fills", &self.cut_fills),
             ("no_room", &self.no_room),
+            ("block_hits", &self.block_hits),
+            ("block_disk_hits", &self.block_disk_hits),
+            ("block_fetches", &self.block_fetches),
+            ("blocks_fetched", &self.blocks_fetched),
+            ("blocks_read_ahead", &self.blocks_read_ahead),
+            ("block_fetches_abandoned", &self.block_fetches_abandoned),
+            ("block_evictions", &self.block_evictions),
+            ("direct_reads", &self.direct_reads),
+            ("versions_dropped", &self.versions_dropped),
             ("purges", &self.purges),
         ];
         counters

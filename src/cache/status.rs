@@ -25,6 +25,37 @@ pub enum Why {
     Stale,
     /// The client asked for it.
     Request,
+    /// Some of its blocks were not kept.
+    Partial,
+}
+
+/// Where the blocks of an answer come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlockCounts {
+    pub memory: u64,
+    pub disk: u64,
+    pub store: u64,
+}
+
+impl BlockCounts {
+    /// Adds their text, such as `memory=2, store=1`, without what is zero.
+    fn push_to(self, text: &mut String) {
+        let mut first = true;
+        for (name, count) in
+            [("memory=", self.memory), ("disk=", self.disk), ("store=", self.store)]
+        {
+            if count > 0 {
+                text.push_str(if first { "" } else { ", " });
+                text.push_str(name);
+                push_decimal(text, count);
+                first = false;
+            }
+        }
+    }
+
+    fn is_empty(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// Why something stale was served.
@@ -44,22 +75,38 @@ impl CacheStatus {
     /// Whether what is served was kept from before, so that it has an `Age`.
     #[must_use]
     pub fn is_hit(&self) -> bool {
-        matches!(self, Self::Hit { .. })
+        matches!(self, Self::Hit { .. } | Self::Forwarded { why: Why::Partial, .. })
+    }
+
+    /// The same for an answer out of such blocks: what was kept is no hit when some of them have to
+    /// be fetched.
+    #[must_use]
+    pub fn with_blocks(self, blocks: BlockCounts) -> Self {
+        match self {
+            Self::Hit { ttl, .. } if blocks.store > 0 => Self::Forwarded {
+                why: Why::Partial,
+                status: None,
+                ttl: Some(ttl),
+                stored: true,
+                collapsed: false,
+            },
+            status => status,
+        }
     }
 }
 
 impl CacheStatus {
     /// Adds its text, without the machinery of `format!`: every answer has one, and its line in the
     /// log another.
-    pub fn push_to(&self, text: &mut String) {
+    pub fn push_to(&self, text: &mut String, blocks: BlockCounts) {
+        let mut detail = None;
         match *self {
             Self::Hit { ttl, stale } => {
                 text.push_str("hit; ttl=");
                 push_number(text, ttl);
-                text.push_str(match stale {
-                    None => "",
-                    Some(Stale::WhileRevalidate) => "; detail=stale-while-revalidate",
-                    Some(Stale::IfError) => "; detail=stale-if-error",
+                detail = stale.map(|stale| match stale {
+                    Stale::WhileRevalidate => "stale-while-revalidate",
+                    Stale::IfError => "stale-if-error",
                 });
             }
             Self::Forwarded { why, status, ttl, stored, collapsed } => {
@@ -67,6 +114,7 @@ impl CacheStatus {
                     Why::Miss => "fwd=miss",
                     Why::Stale => "fwd=stale",
                     Why::Request => "fwd=request",
+                    Why::Partial => "fwd=partial",
                 });
                 if let Some(status) = status {
                     text.push_str("; fwd-status=");
@@ -81,6 +129,22 @@ impl CacheStatus {
             }
             Self::Bypass => text.push_str("fwd=bypass"),
         }
+        match (detail, blocks.is_empty()) {
+            (None, true) => {}
+            (Some(detail), true) => {
+                text.push_str("; detail=");
+                text.push_str(detail);
+            }
+            (detail, false) => {
+                text.push_str("; detail=\"");
+                if let Some(detail) = detail {
+                    text.push_str(detail);
+                    text.push_str(", ");
+                }
+                blocks.push_to(text);
+                text.push('"');
+            }
+        }
     }
 }
 
@@ -94,7 +158,7 @@ fn push_number(text: &mut String, number: i64) {
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(64);
-        self.push_to(&mut text);
+        self.push_to(&mut text, BlockCounts::default());
         f.write_str(&text)
     }
 }
@@ -141,6 +205,26 @@ mod tests {
             (CacheStatus::Bypass, "fwd=bypass"),
         ] {
             assert_eq!(status.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn blocks_are_told_by_where_they_come_from() {
+        let blocks = |memory, disk, store| BlockCounts { memory, disk, store };
+        let hit = CacheStatus::Hit { ttl: 30, stale: None };
+        let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError) };
+        for (status, blocks, text) in [
+            (hit, blocks(2, 0, 0), "hit; ttl=30; detail=\"memory=2\""),
+            (hit, blocks(2, 1, 0), "hit; ttl=30; detail=\"memory=2, disk=1\""),
+            (hit, blocks(2, 0, 3), "fwd=partial; ttl=30; stored; detail=\"memory=2, store=3\""),
+            (stale, blocks(1, 0, 0), "hit; ttl=-3; detail=\"stale-if-error, memory=1\""),
+            (CacheStatus::passed(Why::Miss), blocks(0, 0, 1), "fwd=miss; detail=\"store=1\""),
+        ] {
+            let mut pushed = String::new();
+            let status = status.with_blocks(blocks);
+            status.push_to(&mut pushed, blocks);
+            assert_eq!(pushed, text);
+            assert_eq!(status.is_hit(), !text.starts_with("fwd=miss"), "{text}");
         }
     }
 }

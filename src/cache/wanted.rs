@@ -8,6 +8,8 @@ use pingora::cache::cache_control::CacheControl;
 
 use crate::cache::key::CacheKey;
 use crate::cache::rules::Rule;
+use crate::rfc9110::range::{ByteRange, RangeRequest, parse_range};
+use crate::rfc9110::serving::MAX_RANGES;
 use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
 use crate::upstream::Store;
@@ -31,10 +33,48 @@ pub struct Wanted {
 /// How much of it is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// All of it, or to know whether it has changed: worth fetching it whole.
+    /// All of it, or to know whether it has changed.
     Whole,
-    /// Its head or a part of it: served from what is kept or on its way, else left to the store.
-    Glance,
+    /// Its head alone, or no byte of it.
+    Head,
+    /// A part of it, or several of which this is the first that is not a suffix.
+    Part(ByteRange),
+}
+
+impl Manner {
+    /// Whether the client has said how far it will read. To the end is what a browser asks for that
+    /// plays a film.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        !matches!(self, Self::Whole | Self::Part(ByteRange::FromTo { last: None, .. }))
+    }
+
+    fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if *method != Method::GET {
+            return Self::Head;
+        }
+        if !headers.contains_key(RANGE) {
+            return Self::Whole;
+        }
+        let part = |range: ByteRange| match range {
+            ByteRange::Suffix(0) => Self::Head,
+            range => Self::Part(range),
+        };
+        match parse_range(headers) {
+            RangeRequest::Whole => Self::Whole,
+            RangeRequest::Single(range) => part(range),
+            RangeRequest::Many(ranges) if ranges.len() > MAX_RANGES => Self::Whole,
+            RangeRequest::Many(ranges) => {
+                let placed = |range: &&ByteRange| matches!(range, ByteRange::FromTo { .. });
+                let first = |range: &&ByteRange| match range {
+                    ByteRange::FromTo { first, .. } => *first,
+                    ByteRange::Suffix(_) => u64::MAX,
+                };
+                let placed = ranges.iter().filter(placed).min_by_key(first);
+                placed.or(ranges.first()).map_or(Self::Whole, |range| part(*range))
+            }
+        }
+    }
 }
 
 impl Wanted {
@@ -49,14 +89,13 @@ impl Wanted {
     ) -> Self {
         let profile = &store.profile;
         let rule = *profile.cache.of(&address.key);
-        let glance = *method != Method::GET || headers.contains_key(RANGE);
         Self {
             key: CacheKey::new(profile, &address.bucket, &address.key),
             address,
             target: OnceLock::new(),
             content_type,
             rule,
-            manner: if glance { Manner::Glance } else { Manner::Whole },
+            manner: Manner::of(method, headers),
             anew: rule.client_no_cache && asks_anew(headers),
             store,
         }
@@ -88,6 +127,27 @@ fn asks_anew(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
     use crate::rfc9110::headers_of;
+
+    #[test]
+    fn of_several_ranges_the_first_in_the_object_is_asked_for() {
+        let from_to = |first, last| Manner::Part(ByteRange::FromTo { first, last });
+        let many = format!("bytes={}", "1-2,".repeat(MAX_RANGES + 1));
+        for (range, manner) in [
+            ("bytes=5-9", from_to(5, Some(9))),
+            ("bytes=5-", from_to(5, None)),
+            ("bytes=-5", Manner::Part(ByteRange::Suffix(5))),
+            ("bytes=-0", Manner::Head),
+            ("bytes=70-80,5-9,-3", from_to(5, Some(9))),
+            ("bytes=-3,-9", Manner::Part(ByteRange::Suffix(3))),
+            ("bytes=x", Manner::Whole),
+            (&many, Manner::Whole),
+        ] {
+            let headers = headers_of(&[("range", range)]);
+            assert_eq!(Manner::of(&Method::GET, &headers), manner, "{range}");
+            assert_eq!(Manner::of(&Method::HEAD, &headers), Manner::Head, "{range}");
+        }
+        assert_eq!(Manner::of(&Method::GET, &HeaderMap::new()), Manner::Whole);
+    }
 
     #[test]
     fn a_reload_in_a_browser_asks_anew() {

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,8 +19,10 @@ use pingora::proxy::{MultiRangeInfo, RangeType};
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::Cache;
+use crate::cache::blocks::{Reading, Trouble};
+use crate::cache::fill::Cut;
 use crate::cache::found::{Found, Source, What};
-use crate::cache::status::CacheStatus;
+use crate::cache::status::{BlockCounts, CacheStatus};
 use crate::cache::wanted::Wanted;
 use crate::object_head::answer_head;
 use crate::refusal::Refusal;
@@ -33,20 +35,23 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 #[derive(Debug)]
 pub struct Told {
     wanted: Arc<Wanted>,
-    found: OnceLock<Found>,
+    found: Mutex<Option<Found>>,
 }
 
 impl Told {
     /// Nothing was told yet.
     #[must_use]
     pub fn new(wanted: Arc<Wanted>) -> Arc<Self> {
-        Arc::new(Self { wanted, found: OnceLock::new() })
+        Arc::new(Self { wanted, found: Mutex::default() })
     }
 
-    /// What the cache told.
-    #[must_use]
-    pub fn found(&self) -> Option<&Found> {
-        self.found.get()
+    /// What the cache told, once.
+    pub fn take(&self) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn tell(&self, found: Found) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
     }
 
     /// The key Pingora hands to the storage; what matters travels beside it.
@@ -63,6 +68,11 @@ pub struct ReadThrough {
 }
 
 impl ReadThrough {
+    /// The cache itself.
+    pub(super) fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
     /// A storage for as long as the process runs, as Pingora wants it.
     #[must_use]
     pub fn for_ever(cache: Arc<Cache>) -> &'static Self {
@@ -80,7 +90,7 @@ impl Storage for ReadThrough {
         let Some(told) = key.extensions.get::<Arc<Told>>() else { return Ok(None) };
         let found = self.cache.find(&told.wanted).await;
         let hit = match &found.what {
-            What::Object { source, freshness } => {
+            What::Object { source, freshness, .. } => {
                 // Freshness was seen to, and the head is made when it is known of what: Pingora is
                 // told no more than it needs to go on.
                 let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
@@ -90,7 +100,7 @@ impl Storage for ReadThrough {
             }
             What::Refused(_) | What::Pass => None,
         };
-        let _first = told.found.set(found);
+        told.tell(found);
         Ok(hit)
     }
 
@@ -131,25 +141,36 @@ impl Storage for ReadThrough {
 }
 
 /// One client's reading of an object.
-struct Reader {
+pub(super) struct Reader {
     source: Source,
+    /// Where the object is in blocks.
+    reading: Option<Reading>,
     position: u64,
     end: u64,
 }
 
 impl Reader {
-    fn new(source: Source) -> Self {
+    /// A reader of what is kept whole, or of no byte of an object in blocks.
+    pub(super) fn new(source: Source) -> Self {
         let end = source.length();
-        Self { source, position: 0, end }
+        Self { source, reading: None, position: 0, end }
+    }
+
+    /// A reader of an object in blocks.
+    pub(super) fn of_blocks(source: Source, reading: Reading) -> Self {
+        Self { reading: Some(reading), ..Self::new(source) }
     }
 }
 
 #[async_trait]
 impl HandleHit for Reader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
-        let read = self.source.read(self.position, self.end).await;
-        let bytes = read.map_err(|_cut| {
-            Error::explain(ErrorType::ReadError, "the store's body was cut").into_up()
+        let read = match &mut self.reading {
+            None => self.source.read(self.position, self.end).await.map_err(|Cut| Trouble::Cut),
+            Some(reading) => reading.read(self.position, self.end).await,
+        };
+        let bytes = read.map_err(|trouble| {
+            Error::explain(ErrorType::ReadError, trouble.to_string()).into_up()
         })?;
         self.position += bytes.as_ref().map_or(0, Bytes::len) as u64;
         Ok(bytes)
@@ -250,9 +271,9 @@ pub(super) fn set_age(head: &mut ResponseHeader, found: &Found, age: u64) -> Res
 }
 
 /// The name of this cache, before what it did.
-pub(super) fn cache_status(status: CacheStatus) -> Option<HeaderValue> {
+pub(super) fn cache_status(status: CacheStatus, blocks: BlockCounts) -> Option<HeaderValue> {
     let mut text = String::with_capacity(64);
     text.push_str("s3proxy; ");
-    status.push_to(&mut text);
+    status.push_to(&mut text, blocks);
     HeaderValue::try_from(text).ok()
 }

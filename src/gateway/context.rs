@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::answer::{Ask, is_conditional};
+use crate::cache::blocks::Counts;
 use crate::cache::found::{Found, Source, What};
-use crate::cache::status::CacheStatus;
+use crate::cache::status::{BlockCounts, CacheStatus};
 use crate::cache::wanted::Wanted;
 use crate::gateway::cached::Told;
 use crate::lifecycle::InFlight;
@@ -48,8 +49,13 @@ pub struct Context {
 #[derive(Debug)]
 pub struct ObjectRequest {
     pub wanted: Arc<Wanted>,
-    /// What the cache had to say, where it was asked.
+    /// The way of what the cache has to say, where it is asked, and where that ends.
     pub told: Option<Arc<Told>>,
+    pub found: Option<Found>,
+    /// Where the blocks of the answer were expected to come from when it began, and where they came
+    /// from.
+    pub expected: BlockCounts,
+    pub blocks: Option<Arc<Counts>>,
     /// What of an object in the cache the client gets.
     pub serving: Serving,
     /// Whether the client set any condition.
@@ -112,13 +118,20 @@ impl ObjectRequest {
     /// What the cache told, where it was asked.
     #[must_use]
     pub fn found(&self) -> Option<&Found> {
-        self.told.as_ref()?.found()
+        self.found.as_ref()
+    }
+
+    /// Takes up what the cache told.
+    pub fn hear(&mut self) {
+        if let Some(told) = &self.told {
+            self.found = told.take();
+        }
     }
 
     /// What the cache did.
     #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
-        self.found().map_or(CacheStatus::Bypass, |found| found.status)
+        self.found().map_or(CacheStatus::Bypass, |found| found.status.with_blocks(self.expected))
     }
 
     /// The object in the cache, where there is one.
@@ -151,6 +164,9 @@ impl ObjectRequest {
             wanted: Arc::new(wanted),
             serving: Serving::Whole,
             told: None,
+            found: None,
+            expected: BlockCounts::default(),
+            blocks: None,
             conditional: is_conditional(client.headers),
             conditions: UpstreamConditions::default(),
             upstream,

@@ -53,6 +53,7 @@ impl Gateway {
                 .map(|head| head.status)
                 .or_else(|| ctx.refusal.as_ref().and_then(status_of)),
             cache: ctx.object.as_ref().map(|object| object.cache_status()),
+            blocks: ctx.object.as_ref().and_then(|object| Some(object.blocks.as_ref()?.so_far())),
             duration: ctx.started.elapsed(),
             ttfb: ctx.ttfb,
             bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),

@@ -44,7 +44,7 @@ impl Gateway {
             head.insert_header(X_REQUEST_ID, id)?;
         }
         if let Some(object) = &ctx.object
-            && let Some(value) = cache_status(object.cache_status())
+            && let Some(value) = cache_status(object.cache_status(), object.expected)
         {
             head.insert_header(CACHE_STATUS, value)?;
         }

@@ -9,7 +9,7 @@ use super::conditional::{Outcome, Validators, evaluate, if_range_holds};
 use super::range::{RangeRequest, parse_range};
 
 /// Ranges that are served of one request; with more, everything is.
-const MAX_RANGES: usize = 64;
+pub const MAX_RANGES: usize = 64;
 
 /// What a client gets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,0 +1,245 @@
+//! Objects in blocks: those too large to be kept whole, and those a range was wanted of first. The
+//! head of such an object is an entry under its own key; each block is one of its own, in tiers that
+//! blocks have for themselves, so that no reading of large objects pushes tiles out.
+
+mod claim;
+mod keep;
+pub mod layout;
+mod reading;
+mod run;
+pub mod streams;
+pub mod version;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
+
+pub(super) use self::keep::Piece;
+pub use self::reading::{Counts, Failed, Reading};
+
+use crate::cache::blocks::layout::Layout;
+use crate::cache::blocks::streams::Streams;
+use crate::cache::blocks::version::Version;
+use crate::cache::body::Body;
+use crate::cache::budget::{Budget, Held};
+use crate::cache::disk::DiskTier;
+use crate::cache::entry::{Content, Entry, note_weight};
+use crate::cache::fill::Fill;
+use crate::cache::flights::{Flight, Flights};
+use crate::cache::freshness::Freshness;
+use crate::cache::key::CacheKey;
+use crate::cache::memory::MemoryTier;
+use crate::cache::statistics::Statistics;
+use crate::config::{BlocksConfig, CacheConfig};
+use crate::fetch::Report;
+use crate::refusal::Refusal;
+
+/// How much one request asks a store for where nothing is read ahead, bytes.
+const MOST_AT_ONCE: u64 = 8 << 20;
+/// Blocks fetched first for a reader that has not said how far it will read.
+const FIRST_BLOCKS: u64 = 2;
+
+/// An object that is kept in blocks: all of it but those.
+#[derive(Debug)]
+pub struct Blocks {
+    /// The head of the answer to a client.
+    pub head: ResponseHeader,
+    /// `Cache-Control` and `Expires` as the store sent them.
+    pub lifetime: HeaderMap,
+    pub layout: Layout,
+    /// What its blocks have to be of.
+    pub version: Version,
+    /// Its share of the budget, until its last reader has left.
+    pub held: Arc<Held>,
+    streams: Mutex<Streams>,
+}
+
+/// A block that is kept.
+#[derive(Debug)]
+pub struct Block {
+    /// Where the kept bytes begin: behind the start of a block only where a suffix began there.
+    from: u64,
+    pub body: Body,
+    /// Its share of the budget, until its last reader has left.
+    _held: Arc<Held>,
+}
+
+/// The fetch of a block. It goes on as long as somebody holds it.
+pub type BlockFlight = Flight<Arrival>;
+
+/// Fetches of blocks that began with that of their object.
+pub type Arrivals = Arc<[Arc<BlockFlight>]>;
+
+/// What the fetch of a block makes known.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    /// It was on disk, and is in memory now.
+    OnDisk(Arc<Block>),
+    /// It is arriving, from the byte `from` of the block on.
+    Filling {
+        from: u64,
+        fill: Arc<Fill>,
+        report: Arc<Report>,
+    },
+    Failed {
+        trouble: Trouble,
+        report: Arc<Report>,
+    },
+}
+
+/// Why there are no bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The store has another version by now, or none.
+    Changed,
+    /// The store gives the object to the gateway no more.
+    Withdrawn,
+    /// The store could not be asked.
+    Refused(Refusal),
+    /// The store's answer ended before its length.
+    Cut,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Changed => f.write_str("the object has changed in the store while it was read"),
+            Self::Withdrawn => f.write_str("the store gives the object to the gateway no more"),
+            Self::Refused(refusal) => {
+                write!(f, "the rest could not be fetched: {}", refusal.cause())
+            }
+            Self::Cut => f.write_str("the store's body was cut"),
+        }
+    }
+}
+
+/// Where blocks are kept.
+#[derive(Debug)]
+pub(super) struct BlockTiers {
+    memory: MemoryTier,
+    disk: Option<DiskTier>,
+    flights: Arc<Flights<Arrival>>,
+    budget: Arc<Budget>,
+    config: BlocksConfig,
+}
+
+impl BlockTiers {
+    /// Tiers that take their share of `memory` bytes, and of the disk where there is one.
+    pub(super) fn new(memory: u64, config: &CacheConfig, statistics: &Arc<Statistics>) -> Self {
+        let blocks = config.blocks;
+        let memory = share_of(memory, blocks);
+        let disk = config.disk.as_ref().filter(|_| blocks.share > 0);
+        Self {
+            memory: MemoryTier::of_blocks(
+                memory - memory / 8,
+                blocks.size + note_weight(&CacheKey::from_bytes(&[0; 100])),
+                Arc::clone(statistics),
+            ),
+            disk: disk.map(|disk| {
+                let size = share_of(disk.size, blocks);
+                DiskTier::open(&Self::folder(&disk.path), size, Arc::clone(statistics))
+            }),
+            flights: Arc::default(),
+            budget: Budget::new(memory),
+            config: blocks,
+        }
+    }
+
+    /// The folder of the blocks within that of the disk tier.
+    fn folder(path: &Path) -> std::path::PathBuf {
+        path.join("blocks")
+    }
+
+    /// Whether blocks are kept at all.
+    pub(super) fn are_kept(&self) -> bool {
+        self.config.share > 0
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(super) fn memory(&self) -> &MemoryTier {
+        &self.memory
+    }
+
+    pub(super) fn disk(&self) -> Option<&DiskTier> {
+        self.disk.as_ref()
+    }
+
+    /// When the oldest fetch under way began.
+    pub(super) fn oldest(&self) -> Option<SystemTime> {
+        self.flights.oldest()
+    }
+
+    /// Bytes that one request asks a store for at most.
+    pub(super) fn most_at_once(&self) -> u64 {
+        match self.config.read_ahead {
+            0 => MOST_AT_ONCE.max(self.config.size),
+            read_ahead => read_ahead.max(self.config.size),
+        }
+    }
+
+    /// Bytes asked for first where the reader has not said how far it will read.
+    pub(super) fn first_bytes(&self) -> u64 {
+        FIRST_BLOCKS.saturating_mul(self.config.size).min(self.most_at_once())
+    }
+
+    /// Bytes of a block.
+    pub(super) fn size(&self) -> u64 {
+        self.config.size
+    }
+
+    /// Takes room for a block out of the budget; other blocks make way for it, as far as nobody
+    /// reads them.
+    fn room_for(&self, key: &CacheKey, bytes: u64, now: SystemTime) -> Option<Arc<Held>> {
+        let bytes = note_weight(key).checked_add(bytes)?;
+        let take = || self.budget.take(bytes).map(Arc::new);
+        take().or_else(|| {
+            let room = Entry {
+                key: key.beside(),
+                asked: now,
+                freshness: Freshness::for_a_while(now, Duration::ZERO),
+                content: Content::Room(bytes),
+            };
+            let placeholder = room.key.clone();
+            self.memory.insert(Arc::new(room));
+            let held = take();
+            self.memory.remove(placeholder.as_bytes());
+            held
+        })
+    }
+}
+
+/// What blocks may take of so many bytes.
+pub(super) fn share_of(bytes: u64, config: BlocksConfig) -> u64 {
+    bytes / 100 * u64::from(config.share)
+}
+
+impl Blocks {
+    /// An object of which no block is kept yet.
+    #[must_use]
+    pub fn new(
+        head: ResponseHeader,
+        lifetime: HeaderMap,
+        version: Version,
+        size: u64,
+        held: Arc<Held>,
+    ) -> Self {
+        let layout = Layout { size, length: version.length };
+        Self { head, lifetime, layout, version, held, streams: Mutex::default() }
+    }
+
+    /// The key of one of its blocks.
+    #[must_use]
+    fn key_of(&self, object: &CacheKey, index: u64) -> CacheKey {
+        object.block(self.version.mark(), self.layout.size, index)
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,145 @@
+//! Where the blocks of an object lie, and which of them a range touches: arithmetic alone.
+
+use std::ops::Range;
+
+use crate::rfc9110::range::ByteRange;
+
+/// The length of an object and the size of its blocks; the last block may be shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of a block; not zero.
+    pub size: u64,
+    /// Bytes of the object.
+    pub length: u64,
+}
+
+impl Layout {
+    /// The block in which the byte at `position` lies.
+    #[must_use]
+    pub fn index(&self, position: u64) -> u64 {
+        position / self.size.max(1)
+    }
+
+    /// The bytes of a block; none where there is no such block.
+    #[must_use]
+    pub fn bytes(&self, index: u64) -> Range<u64> {
+        let start = index.saturating_mul(self.size).min(self.length);
+        start..start.saturating_add(self.size).min(self.length)
+    }
+
+    /// The blocks that hold these bytes.
+    #[must_use]
+    pub fn touched(&self, bytes: &Range<u64>) -> Range<u64> {
+        let end = bytes.end.min(self.length);
+        if bytes.start >= end {
+            return 0..0;
+        }
+        self.index(bytes.start)..self.index(end - 1) + 1
+    }
+
+    /// The number of blocks.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.touched(&(0..self.length)).end
+    }
+}
+
+/// What a store is asked for first, by a client that wants this range of an object of which nothing
+/// is known: the range widened to the borders of blocks, but at most `most` bytes, and no more than
+/// `open` bytes where the client names no end. A suffix is asked for as it is: where it begins is
+/// not known.
+#[must_use]
+pub fn widened(range: ByteRange, size: u64, most: u64, open: u64) -> ByteRange {
+    let ByteRange::FromTo { first, last } = range else { return range };
+    let size = size.max(1);
+    let start = first / size * size;
+    let limit = |bytes: u64| start.saturating_add((bytes / size).max(1).saturating_mul(size));
+    let end = match last {
+        Some(last) => {
+            let after = (last / size).saturating_add(1).saturating_mul(size);
+            after.min(limit(most))
+        }
+        None => limit(open.min(most)),
+    };
+    ByteRange::FromTo { first: start, last: Some(end - 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn blocks_cover_an_object_without_gap_or_overlap() {
+        for length in [0, 1, 9, 10, 11, 20, 95] {
+            let layout = Layout { size: 10, length };
+            let mut position = 0;
+            for index in 0..layout.count() {
+                let bytes = layout.bytes(index);
+                assert_eq!(bytes.start, position, "block {index} of {length}");
+                assert!(bytes.end > position && bytes.end - position <= 10);
+                position = bytes.end;
+            }
+            assert_eq!(position, length);
+            assert!(layout.bytes(layout.count()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_range_touches_the_blocks_its_bytes_lie_in() {
+        let layout = Layout { size: 10, length: 35 };
+        for (bytes, blocks) in [
+            (0..1, 0..1),
+            (0..10, 0..1),
+            (9..11, 0..2),
+            (10..11, 1..2),
+            (0..35, 0..4),
+            (34..99, 3..4),
+            (35..99, 0..0),
+            (5..5, 0..0),
+        ] {
+            assert_eq!(layout.touched(&bytes), blocks, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_range_is_widened_to_whole_blocks_within_bounds() {
+        let from_to = |first, last| ByteRange::FromTo { first, last };
+        for (asked, widened_to) in [
+            (from_to(0, Some(0)), from_to(0, Some(9))),
+            (from_to(9, Some(10)), from_to(0, Some(19))),
+            (from_to(25, Some(29)), from_to(20, Some(29))),
+            (from_to(25, Some(1000)), from_to(20, Some(59))),
+            (from_to(25, None), from_to(20, Some(39))),
+            (from_to(0, Some(u64::MAX)), from_to(0, Some(39))),
+            (ByteRange::Suffix(7), ByteRange::Suffix(7)),
+        ] {
+            assert_eq!(widened(asked, 10, 40, 20), widened_to, "{asked}");
+        }
+        let end = from_to(u64::MAX, Some(u64::MAX));
+        assert!(matches!(widened(end, 10, 40, 20), ByteRange::FromTo { .. }), "no overflow");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_begins_with_a_block_and_holds_the_first_byte(
+            first in any::<u64>(),
+            more in proptest::option::of(any::<u64>()),
+            size in 1_u64..100_000,
+            most in any::<u64>(),
+        ) {
+            let last = more.map(|more| first.saturating_add(more));
+            let asked = ByteRange::FromTo { first, last };
+            let ByteRange::FromTo { first: start, last: Some(end) } =
+                widened(asked, size, most, 2 * size)
+            else {
+                return Err(TestCaseError::fail("no end"));
+            };
+            prop_assert!(start <= first && first - start < size);
+            prop_assert!(start % size == 0);
+            prop_assert!(end >= start);
+            prop_assert!(end >= first || end == u64::MAX - 1);
+        }
+    }
+}

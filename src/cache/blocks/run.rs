@@ -1,0 +1,218 @@
+//! Fetching blocks that follow each other: one request to the store, poured into one block after the
+//! other. A task of its own, which ends early when nobody wants what is still to come.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::CONTENT_RANGE;
+use http::{HeaderMap, StatusCode};
+
+use crate::answer::content_length;
+use crate::cache::blocks::claim::Claim;
+use crate::cache::blocks::version::Version;
+use crate::cache::blocks::{Arrival, Block, Blocks, Trouble};
+use crate::cache::body;
+use crate::cache::disk::Record;
+use crate::cache::entry::{Content, Entry};
+use crate::cache::fill::{Cut, Fill};
+use crate::cache::freshness::Freshness;
+use crate::cache::keeping::FILL_AT_MOST;
+use crate::cache::wanted::Wanted;
+use crate::cache::{Cache, now};
+use crate::fetch::{Body, Fetched, Question, Reply, Report};
+use crate::refusal::Refusal;
+use crate::rfc9110::range::{ByteRange, ContentRange};
+
+/// Blocks to fetch, without a gap between them.
+pub(super) struct Run {
+    pub(super) cache: Arc<Cache>,
+    pub(super) wanted: Arc<Wanted>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) claims: VecDeque<Claim>,
+}
+
+impl Run {
+    /// Fetches in a task of its own.
+    pub(super) fn begin(self) {
+        let _runs_on = tokio::spawn(self.fetch());
+    }
+
+    async fn fetch(mut self) {
+        if let Some(claim) = self.claims.pop_front() {
+            // Blocks that may be on disk come alone.
+            let on_disk = match claim.on_disk {
+                true => self.cache.block_on_disk(&self.wanted, &self.blocks, &claim).await,
+                false => None,
+            };
+            match on_disk {
+                Some((entry, block)) => return self.cache.keep_from_disk(&claim, entry, block),
+                None => self.claims.push_front(claim),
+            }
+        }
+        let (Some(first), Some(last)) = (self.claims.front(), self.claims.back()) else { return };
+        let bytes = |claim: &Claim| self.blocks.layout.bytes(claim.index);
+        let start = bytes(first).start + first.from;
+        let range = start..bytes(last).end;
+        let asked = now();
+        self.cache.statistics.block_fetches.count();
+        let fetched = self.cache.ask_for(&self.wanted, &self.blocks, &range).await;
+        let report = Arc::new(fetched.report);
+        match fetched.outcome {
+            Ok(body) => self.pour(body, asked, &report).await,
+            Err(trouble) => {
+                for claim in &self.claims {
+                    let (trouble, report) = (trouble.clone(), Arc::clone(&report));
+                    claim.landing.end_with(Arrival::Failed { trouble, report });
+                }
+            }
+        }
+    }
+
+    /// Pours a body that begins with the first block into all of them.
+    pub(super) async fn pour(mut self, mut body: Body, asked: SystemTime, report: &Arc<Report>) {
+        let mut crumb = Bytes::new();
+        while let Some(claim) = self.claims.pop_front() {
+            let is_wanted = |claim: &Claim| claim.landing.is_wanted();
+            if !is_wanted(&claim) && !self.claims.iter().any(is_wanted) {
+                return self.cache.statistics.block_fetches_abandoned.count();
+            }
+            let (fill, report) = (Arc::clone(&claim.fill), Arc::clone(report));
+            claim.landing.make_known(Arrival::Filling { from: claim.from, fill, report });
+            let filled = fill_one(&claim.fill, &mut body, &mut crumb);
+            let filled = tokio::time::timeout(FILL_AT_MOST, filled).await;
+            let Ok(Ok(body)) = filled else { return self.cache.statistics.cut_fills.count() };
+            self.cache.keep_block(claim, body, asked);
+        }
+    }
+}
+
+/// Fills one block, and leaves in `crumb` what is of the next one.
+async fn fill_one(fill: &Fill, body: &mut Body, crumb: &mut Bytes) -> Result<body::Body, Cut> {
+    let mut left = fill.length();
+    while left > 0 {
+        if crumb.is_empty() {
+            *crumb = body.next().await.ok().flatten().ok_or(Cut)?;
+        }
+        let taken = crumb.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= taken as u64;
+        fill.push(crumb.split_to(taken))?;
+    }
+    fill.complete()
+}
+
+/// What asking for a part came to.
+pub(super) struct Asked {
+    pub(super) report: Report,
+    pub(super) outcome: Result<Body, Trouble>,
+}
+
+impl Cache {
+    /// Asks the store for a part of an object, of this version and no other.
+    pub(super) async fn ask_for(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        blocks: &Blocks,
+        range: &std::ops::Range<u64>,
+    ) -> Asked {
+        let last = range.end.saturating_sub(1);
+        let question = Question {
+            range: Some(ByteRange::FromTo { first: range.start, last: Some(last) }),
+            if_match: Some(blocks.version.etag.clone()),
+            ..Question::default()
+        };
+        let Fetched { report, outcome } =
+            self.fetcher.fetch(&wanted.store, wanted.target(), &question).await;
+        let outcome = checked(outcome, &blocks.version, range.start);
+        match &outcome {
+            Err(Trouble::Changed) => self.drop_version(wanted, blocks),
+            Err(Trouble::Withdrawn) => self.forget_head(wanted, blocks),
+            Ok(_) | Err(Trouble::Refused(_) | Trouble::Cut) => {}
+        }
+        Asked { report, outcome }
+    }
+
+    /// Keeps a block that has arrived.
+    fn keep_block(&self, claim: Claim, body: body::Body, asked: SystemTime) {
+        self.statistics.blocks_fetched.count();
+        let disk = self.blocks.disk().filter(|disk| claim.from == 0 && disk.takes(body.len()));
+        let record = disk.map(|disk| (disk, body.to_bytes()));
+        let block = Arc::new(Block { from: claim.from, body, _held: Arc::clone(&claim.held) });
+        let freshness = Freshness::for_a_while(asked, Duration::ZERO);
+        let key = claim.key.clone();
+        let entry = Arc::new(Entry { key, asked, freshness, content: Content::Block(block) });
+        // Together, or a purge could come in between.
+        claim.landing.keep(|| {
+            self.blocks.memory.insert(entry);
+            if let Some((disk, body)) = record {
+                let (key, headers) = (claim.key.clone(), HeaderMap::new());
+                disk.put(Record { key, asked, freshness, headers, body });
+            }
+        });
+    }
+
+    /// What the disk holds of a block, unless it was purged.
+    async fn block_on_disk(
+        &self,
+        wanted: &Wanted,
+        blocks: &Blocks,
+        claim: &Claim,
+    ) -> Option<(Arc<Entry>, Arc<Block>)> {
+        let record = self.blocks.disk()?.get(&claim.key).await?;
+        let bytes = blocks.layout.bytes(claim.index);
+        let is_whole = record.body.len() as u64 == bytes.end - bytes.start;
+        let is_gone = self.purges.cover(wanted.key.as_bytes(), record.asked);
+        if !is_whole || is_gone || record.asked > now() {
+            return None;
+        }
+        let (body, held) = (body::Body::from_bytes(record.body), Arc::clone(&claim.held));
+        let block = Arc::new(Block { from: 0, body, _held: held });
+        let (asked, freshness) = (record.asked, record.freshness);
+        let content = Content::Block(Arc::clone(&block));
+        Some((Arc::new(Entry { key: record.key, asked, freshness, content }), block))
+    }
+
+    fn keep_from_disk(&self, claim: &Claim, entry: Arc<Entry>, block: Arc<Block>) {
+        claim.landing.keep(|| self.blocks.memory.insert(entry));
+        claim.landing.end_with(Arrival::OnDisk(block));
+    }
+}
+
+/// Whether what came is the part that was asked for, of the right version.
+fn checked(
+    outcome: Result<Reply, Refusal>,
+    version: &Version,
+    start: u64,
+) -> Result<Body, Trouble> {
+    match outcome {
+        Ok(Reply::Object { status: StatusCode::PARTIAL_CONTENT, headers, body }) => {
+            let fits = version.is_of(&headers, length_of_whole(&headers));
+            if fits { Ok(body) } else { Err(Trouble::Changed) }
+        }
+        Ok(Reply::Object { headers, body, .. }) => {
+            if !version.is_of(&headers, content_length(&headers)) {
+                Err(Trouble::Changed)
+            } else if start == 0 {
+                Ok(body)
+            } else {
+                // The store gives parts at one time and not at another.
+                Err(Trouble::Refused(Refusal::UpstreamProtocol))
+            }
+        }
+        Ok(Reply::NotModified(_)) => Err(Trouble::Refused(Refusal::UpstreamProtocol)),
+        Err(
+            Refusal::PreconditionFailed | Refusal::ObjectNotFound | Refusal::RangeNotSatisfiable(_),
+        ) => Err(Trouble::Changed),
+        Err(Refusal::UpstreamForbidden) => Err(Trouble::Withdrawn),
+        Err(refusal) => Err(Trouble::Refused(refusal)),
+    }
+}
+
+/// The length of the object of which an answer holds a part.
+pub(super) fn length_of_whole(headers: &HeaderMap) -> Option<u64> {
+    match ContentRange::parse(headers.get(CONTENT_RANGE)?)? {
+        ContentRange::Part { len, .. } => len,
+        ContentRange::Unsatisfied { .. } => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! Who reads an object in order, one request after the other, and how far ahead of such a reader it
+//! is worth to fetch. Values in, values out.
+
+use std::ops::Range;
+
+/// Readers of one object that are told apart.
+const READERS: usize = 8;
+/// A request goes on from another one when it begins so near to its end: a block divided by this.
+const NEARNESS: u64 = 16;
+
+/// The readers of one object, the one heard of last at the end.
+#[derive(Debug, Default)]
+pub struct Streams {
+    readers: Vec<Reader>,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    /// Where its last range ended.
+    at: u64,
+    /// Blocks to fetch ahead of it.
+    ahead: u64,
+}
+
+impl Streams {
+    /// Notes a request for `range` of an object with blocks of `size` bytes. Returns how many blocks
+    /// beyond it its reader will want, from what is known: none for a reader that has just come, one
+    /// for its first step, twice as many with each further step, but no more than `most`.
+    pub fn note(&mut self, range: &Range<u64>, size: u64, most: u64) -> u64 {
+        let near = size / NEARNESS;
+        let goes_on =
+            |reader: &Reader| reader.at.abs_diff(range.start) <= near && range.end > reader.at;
+        let mut reader = match self.readers.iter().position(goes_on) {
+            Some(place) => {
+                let mut reader = self.readers.remove(place);
+                reader.ahead = reader.ahead.saturating_mul(2).max(1).min(most);
+                reader
+            }
+            None => Reader::default(),
+        };
+        reader.at = range.end;
+        let ahead = reader.ahead;
+        if self.readers.len() == READERS {
+            self.readers.remove(0);
+        }
+        self.readers.push(reader);
+        ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+    const SIZE: u64 = 1024 * KIB;
+
+    #[test]
+    fn a_reader_that_goes_on_is_served_further_ahead_each_time() {
+        let mut streams = Streams::default();
+        let mut at = 5 * SIZE;
+        for ahead in [0, 1, 2, 4, 6, 6] {
+            assert_eq!(streams.note(&(at..at + 100 * KIB), SIZE, 6), ahead);
+            at += 100 * KIB;
+        }
+        assert_eq!(streams.note(&(at..at + 1), SIZE, 0), 0, "read-ahead is off");
+    }
+
+    #[test]
+    fn jumping_about_is_no_reading_ahead() {
+        let mut streams = Streams::default();
+        for place in [3, 1, 9, 20, 7, 40, 8] {
+            assert_eq!(streams.note(&(place * SIZE..place * SIZE + 10), SIZE, 8), 0);
+        }
+        let again = 8 * SIZE..8 * SIZE + 10;
+        assert_eq!(streams.note(&again, SIZE, 8), 0, "the same range again gets nowhere");
+    }
+
+    #[test]
+    fn a_small_gap_or_overlap_is_still_the_same_reader() {
+        for (start, ahead) in [
+            (SIZE, 1),
+            (SIZE + 64 * KIB, 1),
+            (SIZE - 64 * KIB, 1),
+            (SIZE + 65 * KIB, 0),
+            (SIZE - 65 * KIB, 0),
+        ] {
+            let mut streams = Streams::default();
+            streams.note(&(0..SIZE), SIZE, 8);
+            assert_eq!(streams.note(&(start..start + SIZE), SIZE, 8), ahead, "{start}");
+        }
+    }
+
+    #[test]
+    fn several_readers_do_not_disturb_each_other_and_the_oldest_is_forgotten() {
+        let mut streams = Streams::default();
+        let begin = |reader: u64| reader * 100 * SIZE;
+        for reader in 0..9 {
+            streams.note(&(begin(reader)..begin(reader) + SIZE), SIZE, 8);
+        }
+        let next = |reader| begin(reader) + SIZE..begin(reader) + 2 * SIZE;
+        assert_eq!(streams.note(&next(0), SIZE, 8), 0, "forgotten");
+        assert_eq!(streams.note(&next(8), SIZE, 8), 1);
+        assert_eq!(streams.note(&next(4), SIZE, 8), 1);
+    }
+}
