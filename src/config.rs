@@ -180,14 +180,9 @@ pub struct BlocksConfig {
     pub size: u64,
     /// Percent of the cache's memory and disk for blocks, 0 to 90; 0 keeps no blocks.
     pub share: u8,
-    /// Bytes fetched ahead of a reader at most, and the most that one request asks a store for.
+    /// Bytes fetched ahead of a reader at most, and the most that one request asks a store for; 0
+    /// fetches nothing ahead.
     pub read_ahead: u64,
-}
-
-impl Default for BlocksConfig {
-    fn default() -> Self {
-        Self { size: 1 << 20, share: 25, read_ahead: 8 << 20 }
-    }
 }
 
 /// How much memory the cache may hold.

@@ -1,6 +1,8 @@
 //! The tiers of the cache, and the rules of each profile: what its patterns say, then the patterns for
 //! all, then what the profile says, then what holds for all.
 
+mod blocks;
+
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -13,7 +15,7 @@ use crate::config::problem::{Problem, Source};
 use crate::config::settings::cache::{self as settings, rule};
 use crate::config::settings::{RULE, Shown};
 use crate::config::value::{Written, size_text};
-use crate::config::{BlocksConfig, CacheConfig, CacheMemory, DiskConfig};
+use crate::config::{CacheConfig, CacheMemory, DiskConfig};
 
 /// What profiles share.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,7 @@ pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
     let path = layers.read(&settings::DISK_PATH);
     let size = layers.read(&settings::DISK_SIZE);
     let background_refreshes = layers.read(&settings::BACKGROUND_REFRESHES);
+    let blocks = blocks::blocks(layers, memory);
     let (memory, path, size) = (memory?, path?, size?);
     let path_key = settings::DISK_PATH.row.path;
     if path.is_some() && memory == CacheMemory::Bytes(0) {
@@ -84,7 +87,7 @@ pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
         memory,
         disk: path.map(|path| DiskConfig { path, size }),
         background_refreshes: background_refreshes?,
-        blocks: BlocksConfig::default(),
+        blocks: blocks?,
     })
 }
 

@@ -84,6 +84,16 @@ impl Report {
         }
     }
 
+    /// A problem of two settings that do not go together, at the one that was written.
+    pub(super) fn contradiction(&mut self, first: &Row, second: &Row, message: &str) -> Reported {
+        let written = [first.path, second.path]
+            .map(|key| (key, self.source(key)))
+            .into_iter()
+            .find(|(_, source)| *source != Source::Default);
+        let (key, source) = written.unwrap_or((first.path, Source::Default));
+        self.problem(Problem::new(source, message).key(key))
+    }
+
     pub(super) fn problem(&mut self, problem: Problem) -> Reported {
         self.problems.push(problem);
         Reported

@@ -14,7 +14,7 @@ use crate::config::ini::{self, CredentialsFile};
 use crate::config::layers::{Effective, Flags, Layers, Report, Reported};
 use crate::config::problem::{Problem, Source};
 use crate::config::profiles;
-use crate::config::settings::{self, Setting, gateway};
+use crate::config::settings::{self, gateway};
 use crate::config::value::{Written, size};
 use crate::config::{Config, Cors, DownstreamConfig, LogConfig, ServerConfig, UpstreamConfig};
 use crate::mime::{MimePolicy, MimeSettings};
@@ -204,7 +204,11 @@ fn admin_listen(
         admin.ip() == listen.ip() || admin.ip().is_unspecified() || listen.ip().is_unspecified();
     if same_host && admin.port() == listen.port() && listen.port() != 0 {
         let message = format!("listen ({listen}) and admin.listen ({admin}) need different ports");
-        return Err(contradiction(layers, &gateway::LISTEN, &gateway::ADMIN_LISTEN, &message));
+        return Err(layers.report.contradiction(
+            &gateway::LISTEN.row,
+            &gateway::ADMIN_LISTEN.row,
+            &message,
+        ));
     }
     Ok(Some(admin))
 }
@@ -308,29 +312,13 @@ fn cors(layers: &mut Layers<'_>) -> Result<Option<Cors>, Reported> {
     let max_age = layers.read(&gateway::CORS_MAX_AGE);
     let cors = Cors { origins: origins?, credentials: credentials?, max_age: max_age? };
     if cors.credentials && cors.origins.iter().any(|origin| origin == "*") {
-        return Err(contradiction(
-            layers,
-            &gateway::CORS_CREDENTIALS,
-            &gateway::CORS_ORIGINS,
+        return Err(layers.report.contradiction(
+            &gateway::CORS_CREDENTIALS.row,
+            &gateway::CORS_ORIGINS.row,
             "browsers refuse cors.credentials together with the origin *: name the origins",
         ));
     }
     Ok((!cors.origins.is_empty()).then_some(cors))
-}
-
-/// A problem of two settings that do not go together, at the one that was written.
-fn contradiction<A, B>(
-    layers: &mut Layers<'_>,
-    first: &Setting<A>,
-    second: &Setting<B>,
-    message: &str,
-) -> Reported {
-    let written = [first.row.path, second.row.path]
-        .map(|key| (key, layers.report.source(key)))
-        .into_iter()
-        .find(|(_, source)| *source != Source::Default);
-    let (key, source) = written.unwrap_or((first.row.path, Source::Default));
-    layers.report.problem(Problem::new(source, message).key(key))
 }
 
 fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConfig, Reported> {
@@ -361,8 +349,8 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
             "upstream.first_byte_timeout ({first_byte_timeout:?}) must not be longer than \
              upstream.read_timeout ({read_timeout:?})"
         );
-        let (first, second) = (&gateway::FIRST_BYTE_TIMEOUT, &gateway::READ_TIMEOUT);
-        return Err(contradiction(layers, first, second, &message));
+        let (first, second) = (&gateway::FIRST_BYTE_TIMEOUT.row, &gateway::READ_TIMEOUT.row);
+        return Err(layers.report.contradiction(first, second, &message));
     }
     Ok(upstream)
 }

@@ -7,7 +7,7 @@ use log::LevelFilter;
 use serde_yaml::Value;
 use wildmatch::WildMatch;
 
-use crate::config::value::{Written, address, list, map, optional, size, size_text, text};
+use crate::config::value::{Written, address, count, list, map, optional, size, size_text, text};
 use crate::config::{CacheMemory, LogFormat};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::profile::ContentTypeFrom;
@@ -212,6 +212,31 @@ pub(super) fn cache_memory<const MIN: u64, const MAX: u64>(
     }
 }
 
+/// A power of two from `MIN` to `MAX` bytes, which are powers of two themselves.
+pub(super) fn block_size<const MIN: u64, const MAX: u64>(
+    written: Written<'_>,
+) -> Result<u64, String> {
+    let bytes = size::<0, { u64::MAX }>(written).ok();
+    match bytes.filter(|bytes| (MIN..=MAX).contains(bytes)) {
+        Some(bytes) if bytes.is_power_of_two() => Ok(bytes),
+        Some(bytes) => {
+            let above = bytes.next_power_of_two();
+            let (below, above) = (size_text(above / 2), size_text(above));
+            Err(format!("must be a power of two, such as {below} or {above}"))
+        }
+        None => {
+            let (min, max) = (size_text(MIN), size_text(MAX));
+            Err(format!("must be a size such as 1MiB, a power of two from {min} to {max}"))
+        }
+    }
+}
+
+/// A whole number of percent up to `MAX`, without a sign for it.
+pub(super) fn percent<const MAX: usize>(written: Written<'_>) -> Result<u8, String> {
+    let number = count::<0, MAX>(written).ok().and_then(|number| u8::try_from(number).ok());
+    number.ok_or_else(|| format!("must be a whole number of percent such as 25, from 0 to {MAX}"))
+}
+
 /// The address of a listener, or `off`.
 pub(super) fn optional_address(written: Written<'_>) -> Result<Option<SocketAddr>, String> {
     match text(written).as_deref() {
@@ -330,6 +355,40 @@ mod tests {
         for text in ["", "off", "Auto", "256", "1023KiB", "2000TiB", "-1", "40%"] {
             let message = "must be auto, 0, or a size such as 256MiB, from 1MiB to 1024TiB";
             assert_eq!(read(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_is_a_power_of_two_and_a_mistake_names_the_next_ones() {
+        let read = |text| block_size::<{ 64 << 10 }, { 16 << 20 }>(Written::Text(text));
+        for (text, bytes) in
+            [("64KiB", 64 << 10), ("1Mi", 1 << 20), ("2097152", 2 << 20), ("16MiB", 16 << 20)]
+        {
+            assert_eq!(read(text), Ok(bytes), "{text}");
+        }
+        for (text, message) in [
+            ("3MiB", "must be a power of two, such as 2MiB or 4MiB"),
+            ("1MB", "must be a power of two, such as 512KiB or 1MiB"),
+            ("65537", "must be a power of two, such as 64KiB or 128KiB"),
+            ("16777215", "must be a power of two, such as 8MiB or 16MiB"),
+            ("32KiB", "must be a size such as 1MiB, a power of two from 64KiB to 16MiB"),
+            ("32MiB", "must be a size such as 1MiB, a power of two from 64KiB to 16MiB"),
+            ("0", "must be a size such as 1MiB, a power of two from 64KiB to 16MiB"),
+            ("1", "must be a size such as 1MiB, a power of two from 64KiB to 16MiB"),
+            ("auto", "must be a size such as 1MiB, a power of two from 64KiB to 16MiB"),
+        ] {
+            assert_eq!(read(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn percents_are_whole_and_bare() {
+        for (text, number) in [("0", 0), ("25", 25), ("90", 90)] {
+            assert_eq!(percent::<90>(Written::Text(text)), Ok(number));
+        }
+        for text in ["", "91", "25%", "0.25", "-1", "256", "all"] {
+            let message = "must be a whole number of percent such as 25, from 0 to 90";
+            assert_eq!(percent::<90>(Written::Text(text)), Err(message.to_owned()), "{text}");
         }
     }
 

@@ -96,7 +96,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             memory: CacheMemory::Bytes(0),
             disk: None,
             background_refreshes: 1,
-            blocks: BlocksConfig::default(),
+            blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },
         },
         admin_listen: None,
     }

@@ -43,6 +43,8 @@ mod keys;
 mod headers;
 // Preconditions and ranges.
 mod conditionals;
+// Ranges as a table, in every state of the cache.
+mod ranges;
 // Pages of other origins.
 mod cors;
 // Raw requests no polite client sends.

@@ -357,6 +357,20 @@ fn what_was_hardly_meant_is_a_warning() {
             "cache.max_object is 5MiB, more than half of cache.memory, 8MiB",
         ),
         (
+            yaml("cache: {memory: 64MiB, blocks: {size: 8MiB}}"),
+            "cache.blocks.size is 8MiB, more than a third of the 25 % of cache.memory, 64MiB, that \
+             blocks have: no block will be kept in memory",
+        ),
+        (
+            yaml("cache: {memory: 64MiB, blocks: {share: 4}}"),
+            "cache.blocks.size is 1MiB, more than a third of the 4 % of cache.memory",
+        ),
+        (
+            yaml("cache: {memory: 64MiB, blocks: {read_ahead: 17MiB}}"),
+            "cache.blocks.read_ahead is 17MiB, more than the 25 % of cache.memory, 64MiB, that \
+             blocks have: what is fetched ahead may be pushed out",
+        ),
+        (
             yaml("cache: {memory: 8MiB, patterns: [{match: a, max_object: 5MiB}]}"),
             "cache.patterns[0].max_object is 5MiB",
         ),

@@ -16,6 +16,14 @@ const YEAR: u64 = 365 * 24 * HOUR;
 const SMALLEST_MEMORY: u64 = 1 << 20;
 /// Less than this, bytes, holds too few of the largest objects.
 const SMALLEST_DISK: u64 = 64 << 20;
+/// Smaller blocks cost a request to the store each for hardly more than its headers, larger ones hold
+/// mostly what nobody asked for. Bytes.
+const SMALLEST_BLOCK: u64 = 64 << 10;
+const LARGEST_BLOCK: u64 = 16 << 20;
+/// Blocks may not take more of the cache than this, percent: tiles come first.
+const LARGEST_SHARE: usize = 90;
+/// More than this, bytes, is a download and no read-ahead.
+const LARGEST_READ_AHEAD: u64 = 256 << 20;
 /// More than any machine has, bytes.
 const LARGEST: u64 = 1 << 50;
 
@@ -50,6 +58,34 @@ pub(in crate::config) const BACKGROUND_REFRESHES: Setting<usize> = Setting::new(
     "64",
     value::count::<1, 10_000>,
     "How many stale objects may be asked for again in the background at once.",
+);
+
+pub(in crate::config) const BLOCKS_SIZE: Setting<u64> = Setting::new(
+    "cache.blocks.size",
+    "S3PROXY_CACHE_BLOCKS_SIZE",
+    "1MiB",
+    rules::block_size::<SMALLEST_BLOCK, LARGEST_BLOCK>,
+    "The size of a block: a power of two from 64KiB to 16MiB. Of an object that is kept in blocks, \
+     the store is asked for whole blocks.",
+);
+
+pub(in crate::config) const BLOCKS_SHARE: Setting<u8> = Setting::new(
+    "cache.blocks.share",
+    "S3PROXY_CACHE_BLOCKS_SHARE",
+    "25",
+    rules::percent::<LARGEST_SHARE>,
+    "The percentage of `cache.memory` and of `cache.disk.size` that is for blocks, from 0 to 90; `0` \
+     keeps none, and what would be kept in blocks is passed on.",
+);
+
+pub(in crate::config) const BLOCKS_READ_AHEAD: Setting<u64> = Setting::new(
+    "cache.blocks.read_ahead",
+    "S3PROXY_CACHE_BLOCKS_READ_AHEAD",
+    "8MiB",
+    value::size::<0, LARGEST_READ_AHEAD>,
+    "How far beyond what a reader has asked for is fetched at most when it reads on, and the most \
+     that one request asks a store for: up to 256MiB, and no less than a block. `0` fetches nothing \
+     ahead, and asks for 8MiB at most.",
 );
 
 pub(in crate::config) const STORE: Setting<bool> = Setting::new(
@@ -99,7 +135,7 @@ pub(in crate::config) const MAX_OBJECT: Setting<u64> = Setting::new(
     "S3PROXY_CACHE_MAX_OBJECT",
     "16MiB",
     value::size::<0, LARGEST>,
-    "The largest object that is kept; larger ones are passed on.",
+    "The largest object that is kept whole; larger ones are kept in blocks.",
 );
 
 pub(in crate::config) const CLIENT_NO_CACHE: Setting<bool> = Setting::new(

@@ -31,7 +31,7 @@ fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
         memory: CacheMemory::Auto,
         disk: None,
         background_refreshes: 64,
-        blocks: BlocksConfig::default(),
+        blocks: BlocksConfig { size: 1 << 20, share: 25, read_ahead: 8 << 20 },
     };
     assert_eq!(config.cache, tiers);
     let rules = &config.profiles.default.cache;
@@ -46,6 +46,9 @@ fn every_setting_has_a_variable_and_a_key() {
         ("S3PROXY_CACHE_DISK_PATH", "/cache"),
         ("S3PROXY_CACHE_DISK_SIZE", "1GiB"),
         ("S3PROXY_CACHE_BACKGROUND_REFRESHES", "8"),
+        ("S3PROXY_CACHE_BLOCKS_SIZE", "2Mi"),
+        ("S3PROXY_CACHE_BLOCKS_SHARE", "40"),
+        ("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "4MiB"),
         ("S3PROXY_CACHE_STORE", "no"),
         ("S3PROXY_CACHE_TTL", "1"),
         ("S3PROXY_CACHE_NEGATIVE_TTL", "2s"),
@@ -55,7 +58,7 @@ fn every_setting_has_a_variable_and_a_key() {
         ("S3PROXY_CACHE_CLIENT_NO_CACHE", "yes"),
     ];
     let file = "cache:\n  memory: 512MiB\n  disk: {path: /cache, size: 1GiB}\n  \
-                background_refreshes: 8\n  store: false\n  ttl: 1\n  negative_ttl: 2s\n  \
+                background_refreshes: 8\n  blocks: {size: 2MiB, share: 40, read_ahead: 4MiB}\n  store: false\n  ttl: 1\n  negative_ttl: 2s\n  \
                 stale_while_revalidate: 3s\n  stale_if_error: 4s\n  max_object: 5\n  \
                 client_no_cache: true\n";
     let seconds = Duration::from_secs;
@@ -65,7 +68,7 @@ fn every_setting_has_a_variable_and_a_key() {
             memory: CacheMemory::Bytes(512 << 20),
             disk: Some(DiskConfig { path: "/cache".into(), size: 1 << 30 }),
             background_refreshes: 8,
-            blocks: BlocksConfig::default(),
+            blocks: BlocksConfig { size: 2 << 20, share: 40, read_ahead: 4 << 20 },
         };
         assert_eq!(config.cache, tiers);
         let rule = Rule {
@@ -246,6 +249,59 @@ profiles:
 }
 
 #[test]
+fn mistakes_in_the_settings_of_blocks_say_where_and_what_to_write() {
+    let text =
+        "cache:\n  blocks:\n    size: 3MiB\n    share: 25%\n    read_ahead: 1GiB\n    sise: 1\n";
+    let variables = [
+        ("S3PROXY_CACHE_BLOCKS_SIZE", "32MiB"),
+        ("S3PROXY_CACHE_BLOCKS_SHARE", "91"),
+        ("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "-1"),
+    ];
+    assert_eq!(
+        Case { yaml: text, ..env(&variables) }.bad(),
+        [
+            "c.yaml:3: cache.blocks.size: \"3MiB\" must be a power of two, such as 2MiB or 4MiB",
+            "c.yaml:4: cache.blocks.share: \"25%\" must be a whole number of percent such as 25, \
+             from 0 to 90",
+            "c.yaml:5: cache.blocks.read_ahead: \"1GiB\" must be a size such as 32KiB, from 0 bytes \
+             to 256MiB",
+            "c.yaml:6: cache.blocks.sise: is an unknown key; did you mean cache.blocks.size?",
+            "S3PROXY_CACHE_BLOCKS_READ_AHEAD: \"-1\" must be a size such as 32KiB, from 0 bytes to \
+             256MiB",
+            "S3PROXY_CACHE_BLOCKS_SHARE: \"91\" must be a whole number of percent such as 25, from \
+             0 to 90",
+            "S3PROXY_CACHE_BLOCKS_SIZE: \"32MiB\" must be a size such as 1MiB, a power of two from \
+             64KiB to 16MiB",
+        ]
+    );
+}
+
+#[test]
+fn no_read_ahead_is_less_than_a_block_except_none() {
+    for (text, expected) in [
+        (
+            "cache: {blocks: {read_ahead: 1048575}}",
+            "c.yaml:1: cache.blocks.read_ahead: cache.blocks.read_ahead (1048575 bytes) must be 0, \
+             or no less than a block (cache.blocks.size, 1MiB)",
+        ),
+        (
+            "cache:\n  blocks:\n    size: 16MiB",
+            "c.yaml:3: cache.blocks.size: cache.blocks.read_ahead (8MiB) must be 0, or no less than \
+             a block (cache.blocks.size, 16MiB)",
+        ),
+    ] {
+        assert_eq!(yaml(text).bad(), [expected]);
+    }
+    for (text, read_ahead) in [
+        ("cache: {blocks: {read_ahead: 0}}", 0),
+        ("cache: {blocks: {read_ahead: 1MiB}}", 1 << 20),
+        ("cache: {blocks: {size: 64KiB, read_ahead: 100KiB}}", 100 << 10),
+    ] {
+        assert_eq!(yaml(text).good().config.cache.blocks.read_ahead, read_ahead, "{text}");
+    }
+}
+
+#[test]
 fn limits_that_may_be_odd_but_are_meant_raise_no_warning() {
     for text in [
         "cache: {negative_ttl: 2h}",
@@ -253,6 +309,10 @@ fn limits_that_may_be_odd_but_are_meant_raise_no_warning() {
         "cache: {memory: 0, max_object: 1GiB}",
         "cache: {max_object: 1GiB}",
         "cache: {memory: 10MiB, max_object: 5MiB}",
+        "cache: {memory: 12MiB, blocks: {size: 1MiB, share: 25, read_ahead: 2MiB}}",
+        "cache: {memory: 0, blocks: {size: 16MiB, read_ahead: 16MiB}}",
+        "cache: {memory: 8MiB, blocks: {size: 16MiB, share: 0, read_ahead: 16MiB}}",
+        "cache: {blocks: {size: 16MiB, share: 1, read_ahead: 256MiB}}",
         "admin: {listen: off}",
     ] {
         let case = Case { ini: INI, ..yaml(text) };
