@@ -31,9 +31,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::cache::blocks::{BlockTiers, share_of};
+use crate::cache::blocks::{BlockTier, share_of};
 use crate::cache::budget::Budget;
-use crate::cache::disk::DiskTier;
+use crate::cache::disk::{Capacity, DiskTier};
 use crate::cache::entry::{Content, Entry};
 use crate::cache::fetching::Landed;
 use crate::cache::flights::{Flights, Part};
@@ -62,7 +62,7 @@ pub struct Cache {
     flights: Arc<Flights<Landed>>,
     purges: Purges,
     budget: Arc<Budget>,
-    blocks: BlockTiers,
+    blocks: BlockTier,
     fetcher: Fetcher,
     heads: Arc<ObjectHeads>,
     /// How many stale objects may be asked for at once behind their clients' backs.
@@ -90,11 +90,12 @@ impl Cache {
         heads: Arc<ObjectHeads>,
     ) -> Arc<Self> {
         let statistics = Arc::new(Statistics::default());
-        let blocks = BlockTiers::new(memory, config, &statistics);
+        let blocks = BlockTier::new(memory, config.blocks, &statistics);
         let memory = memory - share_of(memory, config.blocks);
         let disk = config.disk.as_ref().map(|disk| {
-            let size = disk.size - share_of(disk.size, config.blocks);
-            DiskTier::open(&disk.path, size, Arc::clone(&statistics))
+            let blocks = share_of(disk.size, config.blocks);
+            let capacity = Capacity { all: disk.size, blocks };
+            DiskTier::open(&disk.path, capacity, Arc::clone(&statistics))
         });
         Arc::new(Self {
             // The rest is for what is on its way, and for what slow clients still read.
@@ -120,7 +121,7 @@ impl Cache {
     /// Writes down what waits to be written to disk, within seconds. Blocks; for the end of the
     /// process.
     pub fn close(&self) {
-        for disk in self.disk.iter().chain(self.blocks.disk()) {
+        if let Some(disk) = &self.disk {
             disk.close();
         }
     }
@@ -139,13 +140,11 @@ impl Cache {
         report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
         report.insert("memory_entries".to_owned(), self.memory.entries().into());
         let disk = self.disk.as_ref().map(|disk| {
-            let blocks = self.blocks.disk();
             json!({
                 "state": disk.state().to_string(),
                 "bytes": disk.bytes(),
                 "entries": disk.entries(),
-                "block_bytes": blocks.map(DiskTier::bytes),
-                "block_entries": blocks.map(DiskTier::entries),
+                "block_bytes": disk.block_bytes(),
             })
         });
         report.insert("disk".to_owned(), disk.into());

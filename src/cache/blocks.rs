@@ -10,7 +10,6 @@ mod run;
 pub mod streams;
 pub mod version;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +24,6 @@ use crate::cache::blocks::streams::Streams;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::Body;
 use crate::cache::budget::{Budget, Held};
-use crate::cache::disk::DiskTier;
 use crate::cache::entry::{Content, Entry, note_weight};
 use crate::cache::fill::Fill;
 use crate::cache::flights::{Flight, Flights};
@@ -33,7 +31,7 @@ use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::memory::MemoryTier;
 use crate::cache::statistics::Statistics;
-use crate::config::{BlocksConfig, CacheConfig};
+use crate::config::BlocksConfig;
 use crate::fetch::Report;
 use crate::refusal::Refusal;
 
@@ -116,41 +114,29 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// Where blocks are kept.
+/// Where blocks are kept in memory, and fetched; on disk they lie beside whole objects.
 #[derive(Debug)]
-pub(super) struct BlockTiers {
+pub(super) struct BlockTier {
     memory: MemoryTier,
-    disk: Option<DiskTier>,
     flights: Arc<Flights<Arrival>>,
     budget: Arc<Budget>,
     config: BlocksConfig,
 }
 
-impl BlockTiers {
-    /// Tiers that take their share of `memory` bytes, and of the disk where there is one.
-    pub(super) fn new(memory: u64, config: &CacheConfig, statistics: &Arc<Statistics>) -> Self {
-        let blocks = config.blocks;
-        let memory = share_of(memory, blocks);
-        let disk = config.disk.as_ref().filter(|_| blocks.share > 0);
+impl BlockTier {
+    /// A tier that takes its share of `memory` bytes.
+    pub(super) fn new(memory: u64, config: BlocksConfig, statistics: &Arc<Statistics>) -> Self {
+        let memory = share_of(memory, config);
         Self {
             memory: MemoryTier::of_blocks(
                 memory - memory / 8,
-                blocks.size + note_weight(&CacheKey::from_bytes(&[0; 100])),
+                config.size + note_weight(&CacheKey::from_bytes(&[0; 100])),
                 Arc::clone(statistics),
             ),
-            disk: disk.map(|disk| {
-                let size = share_of(disk.size, blocks);
-                DiskTier::open(&Self::folder(&disk.path), size, Arc::clone(statistics))
-            }),
             flights: Arc::default(),
             budget: Budget::new(memory),
-            config: blocks,
+            config,
         }
-    }
-
-    /// The folder of the blocks within that of the disk tier.
-    fn folder(path: &Path) -> std::path::PathBuf {
-        path.join("blocks")
     }
 
     /// Whether blocks are kept at all.
@@ -164,10 +150,6 @@ impl BlockTiers {
 
     pub(super) fn memory(&self) -> &MemoryTier {
         &self.memory
-    }
-
-    pub(super) fn disk(&self) -> Option<&DiskTier> {
-        self.disk.as_ref()
     }
 
     /// When the oldest fetch under way began.

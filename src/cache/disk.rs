@@ -28,7 +28,7 @@ use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{Found, Write, plain_write};
 use crate::cache::disk::name::Name;
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{Shared, now, wait_for};
+use crate::cache::disk::shared::{Doomed, Shared, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
@@ -76,6 +76,23 @@ impl fmt::Display for State {
     }
 }
 
+/// How much there may be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of whole blocks of the disk.
+    pub all: u64,
+    /// Bytes of `all` beyond which the blocks of objects make way for others. Up to it, others make
+    /// way for them; what nobody needs, either may take.
+    pub blocks: u64,
+}
+
+impl From<u64> for Capacity {
+    /// Nothing is set aside for blocks.
+    fn from(all: u64) -> Self {
+        Self { all, blocks: 0 }
+    }
+}
+
 /// Records in a folder. Its threads end when it is dropped.
 #[derive(Debug)]
 pub struct DiskTier {
@@ -85,14 +102,19 @@ pub struct DiskTier {
 impl DiskTier {
     /// Starts the tier on this folder, which is made for this user alone if there is none, and
     /// returns at once: all that concerns the disk happens in the background, an unusable folder
-    /// included. `capacity` is in bytes of whole blocks.
+    /// included.
     #[must_use]
-    pub fn open(path: &Path, capacity: u64, statistics: Arc<Statistics>) -> Self {
+    pub fn open(path: &Path, capacity: impl Into<Capacity>, statistics: Arc<Statistics>) -> Self {
         Self::open_with(path, capacity, statistics, plain_write())
     }
 
-    fn open_with(path: &Path, capacity: u64, statistics: Arc<Statistics>, write: Write) -> Self {
-        let shared = Arc::new(Shared::new(path, capacity, statistics));
+    fn open_with(
+        path: &Path,
+        capacity: impl Into<Capacity>,
+        statistics: Arc<Statistics>,
+        write: Write,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(path, capacity.into(), statistics));
         writer::start(&shared, write);
         Self { shared }
     }
@@ -167,7 +189,7 @@ impl DiskTier {
     #[must_use]
     pub fn takes(&self, bytes: u64) -> bool {
         let inner = self.shared.lock();
-        bytes <= QUEUE_BYTES.min(self.shared.capacity) && inner.off.is_none() && !inner.closing
+        bytes <= QUEUE_BYTES.min(self.shared.capacity.all) && inner.off.is_none() && !inner.closing
     }
 
     /// Keeps a record, in place of any other of its key. It is written in the background; if too
@@ -214,14 +236,27 @@ impl DiskTier {
     /// through in the background, so what is doomed may be found until then: compare a record's
     /// time of asking. `doomed` is dropped when that is over.
     pub fn remove_where(&self, doomed: impl Fn(&[u8], SystemTime) -> bool + Send + 'static) {
+        self.sweep(Doomed { only_blocks: false, holds: Box::new(doomed) });
+    }
+
+    /// As [`DiskTier::remove_where`] for the blocks of objects alone: no other file is looked at.
+    pub fn remove_blocks_where(&self, doomed: impl Fn(&[u8], SystemTime) -> bool + Send + 'static) {
+        self.sweep(Doomed { only_blocks: true, holds: Box::new(doomed) });
+    }
+
+    fn sweep(&self, doomed: Doomed) {
         let mut inner = self.shared.lock();
-        inner.queue.remove_where(|record| doomed(record.key.as_bytes(), record.asked));
+        inner.queue.remove_where(|record| doomed.covers(&record.key, record.asked));
+        let no_block = inner.queue.len() == 0 && self.shared.index.block_bytes() == 0;
+        if doomed.only_blocks && inner.scanned && no_block {
+            return;
+        }
         if self.shared.folder.get().is_none() {
             // Nothing can be looked through: nothing of what there was is kept, should it open.
             inner.orphans = true;
             return;
         }
-        inner.sweeps.push(Box::new(doomed));
+        inner.sweeps.push(doomed);
         drop(inner);
         self.shared.wake.notify_one();
         self.shared.sweep.notify_one();
@@ -231,6 +266,12 @@ impl DiskTier {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.index.bytes()
+    }
+
+    /// Of those the bytes of blocks of objects.
+    #[must_use]
+    pub fn block_bytes(&self) -> u64 {
+        self.shared.index.block_bytes()
     }
 
     /// Records on disk.

@@ -45,11 +45,12 @@ impl CacheKey {
         Self(bytes.into())
     }
 
-    /// The key of a block of this object: the object's own, then what tells versions, sizes and
-    /// blocks apart, in a number of bytes that is always the same.
+    /// The key of a block of this object: a mark, the object's own key, then what tells versions,
+    /// sizes and blocks apart, in a number of bytes that is always the same.
     #[must_use]
     pub fn block(&self, version: &[u8; 16], size: u64, index: u64) -> Self {
-        let mut bytes = Vec::with_capacity(self.0.len() + Self::OF_BLOCK);
+        let mut bytes = Vec::with_capacity(1 + self.0.len() + Self::TAIL_OF_BLOCK);
+        bytes.push(Self::BLOCK);
         bytes.extend_from_slice(&self.0);
         bytes.extend_from_slice(version);
         bytes.extend_from_slice(&size.to_le_bytes());
@@ -57,14 +58,33 @@ impl CacheKey {
         Self(bytes.into())
     }
 
+    /// The key of no object begins with it.
+    const BLOCK: u8 = u8::MAX - 1;
     /// Bytes that the key of a block has after those of its object.
-    const OF_BLOCK: usize = 16 + 8 + 8;
+    const TAIL_OF_BLOCK: usize = 16 + 8 + 8;
 
-    /// The bytes of the object's key in those of a block of it.
+    /// Whether it is that of a block.
     #[must_use]
-    pub fn object_of_block(block: &[u8]) -> &[u8] {
-        let length = block.len().saturating_sub(Self::OF_BLOCK);
-        block.get(..length).unwrap_or_default()
+    pub fn is_block(&self) -> bool {
+        Self::object_in(&self.0).is_some()
+    }
+
+    /// The bytes of the object's key.
+    #[must_use]
+    pub fn object(&self) -> &[u8] {
+        Self::object_of(&self.0)
+    }
+
+    /// The bytes of the object's key in those of any key.
+    #[must_use]
+    pub fn object_of(key: &[u8]) -> &[u8] {
+        Self::object_in(key).unwrap_or(key)
+    }
+
+    fn object_in(block: &[u8]) -> Option<&[u8]> {
+        let (mark, rest) = block.split_first()?;
+        let length = rest.len().checked_sub(Self::TAIL_OF_BLOCK)?;
+        if *mark == Self::BLOCK { rest.get(..length) } else { None }
     }
 
     /// A key as it was written before, by [`CacheKey::as_bytes`].
@@ -142,11 +162,14 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for name in ["", "k", "kk"] {
             let object = CacheKey::new(&profile, "b", name);
+            assert_eq!(CacheKey::object_of(object.as_bytes()), object.as_bytes());
+            assert!(!object.is_block());
             for (version, size, index) in
                 [([0; 16], 1, 0), ([0; 16], 1, 1), ([0; 16], 2, 0), ([1; 16], 1, 0)]
             {
                 let block = object.block(&version, size, index);
-                assert_eq!(CacheKey::object_of_block(block.as_bytes()), object.as_bytes());
+                assert_eq!(CacheKey::object_of(block.as_bytes()), object.as_bytes());
+                assert!(block.is_block());
                 assert!(seen.insert(block.as_bytes().to_vec()));
             }
         }

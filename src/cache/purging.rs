@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::cache::purges::{Purge, Reach};
 use crate::cache::{Cache, now};
@@ -44,37 +45,25 @@ impl Cache {
     /// Returns when neither memory nor disk holds any of it, but for what came meanwhile.
     async fn sweep_once(&self, purge: &Purge) {
         let disk = self.disk.as_ref();
-        let sweeping = match (disk, purge.reach) {
-            (None, _) => None,
-            (Some(disk), Reach::Object) => {
-                disk.remove(&CacheKey::from_bytes(&purge.key));
-                None
-            }
-            (Some(disk), Reach::Prefix) => {
-                let (sweeping, swept) = oneshot::channel::<()>();
-                let doomed = purge.clone();
-                disk.remove_where(move |key, asked| {
-                    let _until_it_is_over = &sweeping;
-                    doomed.covers(key, asked)
-                });
-                Some(swept)
-            }
-        };
-        let is_doomed = |purge: &Purge, block: &[u8], asked| {
-            purge.covers(CacheKey::object_of_block(block), asked)
-        };
-        let blocks_swept = self.blocks.disk().map(|disk| {
+        let sweeping = disk.map(|disk| {
             let (sweeping, swept) = oneshot::channel::<()>();
-            let doomed = purge.clone();
-            disk.remove_where(move |block, asked| {
+            let purge = purge.clone();
+            let reach = purge.reach;
+            let doomed = move |key: &[u8], asked| {
                 let _until_it_is_over = &sweeping;
-                is_doomed(&doomed, block, asked)
-            });
+                purge.covers(CacheKey::object_of(key), asked)
+            };
+            match reach {
+                Reach::Object => disk.remove_blocks_where(doomed),
+                Reach::Prefix => disk.remove_where(doomed),
+            }
             swept
         });
-        self.blocks
-            .memory()
-            .remove_where(|block| is_doomed(purge, block.key.as_bytes(), block.asked));
+        if let (Some(disk), Reach::Object) = (disk, purge.reach) {
+            disk.remove(&CacheKey::from_bytes(&purge.key));
+        }
+        let is_doomed = |entry: &Entry| purge.covers(entry.key.object(), entry.asked);
+        self.blocks.memory().remove_where(is_doomed);
         match purge.reach {
             Reach::Object => {
                 let kept = self.memory.get(&purge.key);
@@ -86,7 +75,7 @@ impl Cache {
                 self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
             }
         }
-        for swept in sweeping.into_iter().chain(blocks_swept) {
+        if let Some(swept) = sweeping {
             let _nothing_is_sent = swept.await;
         }
     }

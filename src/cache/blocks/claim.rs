@@ -88,7 +88,7 @@ impl Cache {
         let length = (bytes.end - bytes.start).saturating_sub(from);
         let Some(held) = self.blocks.room_for(&key, length, now()) else { return Claimed::NoRoom };
         let fill = Fill::new(length, Arc::clone(&held));
-        let on_disk = self.blocks.disk().is_some_and(|disk| disk.may_have(&key));
+        let on_disk = self.disk.as_ref().is_some_and(|disk| disk.may_have(&key));
         Claimed::Fetch(Claim { index, key, from, fill, held, landing, on_disk })
     }
 

@@ -186,7 +186,7 @@ impl Cache {
             for index in 0..layout.count() {
                 let key = object.block(&mark, layout.size, index);
                 cache.blocks.memory().remove(key.as_bytes());
-                if let Some(disk) = cache.blocks.disk() {
+                if let Some(disk) = &cache.disk {
                     disk.remove(&key);
                 }
             }

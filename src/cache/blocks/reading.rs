@@ -210,10 +210,9 @@ impl Reading {
                 break;
             }
             let key = self.blocks.key_of(&self.wanted.key, index);
-            let tiers = &self.cache.blocks;
-            if tiers.memory().peek(key.as_bytes()).is_some() {
+            if self.cache.blocks.memory().peek(key.as_bytes()).is_some() {
                 counts.memory += 1;
-            } else if tiers.disk().is_some_and(|disk| disk.may_have(&key)) {
+            } else if self.cache.disk.as_ref().is_some_and(|disk| disk.may_have(&key)) {
                 counts.disk += 1;
             } else {
                 counts.store += 1;

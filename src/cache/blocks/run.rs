@@ -136,7 +136,7 @@ impl Cache {
     /// Keeps a block that has arrived.
     fn keep_block(&self, claim: Claim, body: body::Body, asked: SystemTime) {
         self.statistics.blocks_fetched.count();
-        let disk = self.blocks.disk().filter(|disk| claim.from == 0 && disk.takes(body.len()));
+        let disk = self.disk.as_ref().filter(|disk| claim.from == 0 && disk.takes(body.len()));
         let record = disk.map(|disk| (disk, body.to_bytes()));
         let block = Arc::new(Block { from: claim.from, body, _held: Arc::clone(&claim.held) });
         let freshness = Freshness::for_a_while(asked, Duration::ZERO);
@@ -159,7 +159,7 @@ impl Cache {
         blocks: &Blocks,
         claim: &Claim,
     ) -> Option<(Arc<Entry>, Arc<Block>)> {
-        let record = self.blocks.disk()?.get(&claim.key).await?;
+        let record = self.disk.as_ref()?.get(&claim.key).await?;
         let bytes = blocks.layout.bytes(claim.index);
         let is_whole = record.body.len() as u64 == bytes.end - bytes.start;
         let is_gone = self.purges.cover(wanted.key.as_bytes(), record.asked);

@@ -32,13 +32,20 @@ pub struct Index {
     /// One for each folder, sorted by name.
     shards: Vec<Mutex<Vec<Slot>>>,
     bytes: AtomicU64,
+    /// Of those the bytes of blocks.
+    block_bytes: AtomicU64,
     entries: AtomicU64,
 }
 
 impl Default for Index {
     fn default() -> Self {
         let shards = (0..=u8::MAX).map(|_| Mutex::default()).collect();
-        Self { shards, bytes: AtomicU64::new(0), entries: AtomicU64::new(0) }
+        Self {
+            shards,
+            bytes: AtomicU64::new(0),
+            block_bytes: AtomicU64::new(0),
+            entries: AtomicU64::new(0),
+        }
     }
 }
 
@@ -47,6 +54,26 @@ impl Index {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all blocks on disk.
+    #[must_use]
+    pub fn block_bytes(&self) -> u64 {
+        self.block_bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, slot: Slot) {
+        self.bytes.fetch_add(slot.size, Ordering::Relaxed);
+        if slot.name.is_block() {
+            self.block_bytes.fetch_add(slot.size, Ordering::Relaxed);
+        }
+    }
+
+    fn take_off(&self, slot: Slot) {
+        self.bytes.fetch_sub(slot.size, Ordering::Relaxed);
+        if slot.name.is_block() {
+            self.block_bytes.fetch_sub(slot.size, Ordering::Relaxed);
+        }
     }
 
     /// The number of entries.
@@ -70,8 +97,8 @@ impl Index {
         match shard.binary_search_by_key(&slot.name, |slot| slot.name) {
             Ok(at) => {
                 if let Some(old) = shard.get_mut(at).filter(|_| replace) {
-                    self.bytes.fetch_sub(old.size, Ordering::Relaxed);
-                    self.bytes.fetch_add(slot.size, Ordering::Relaxed);
+                    self.take_off(*old);
+                    self.add(slot);
                     *old = slot;
                 }
             }
@@ -81,7 +108,7 @@ impl Index {
                     shard.reserve_exact(room);
                 }
                 shard.insert(at, slot);
-                self.bytes.fetch_add(slot.size, Ordering::Relaxed);
+                self.add(slot);
                 self.entries.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -107,7 +134,7 @@ impl Index {
         let Some(mut shard) = self.shard(name.folder()) else { return };
         if let Ok(at) = shard.binary_search_by_key(&name, |slot| slot.name) {
             let slot = shard.remove(at);
-            self.bytes.fetch_sub(slot.size, Ordering::Relaxed);
+            self.take_off(slot);
             self.entries.fetch_sub(1, Ordering::Relaxed);
             if shard.capacity() > 2 * shard.len() + 2 * ROOM {
                 let room = shard.len() + ROOM;
@@ -132,10 +159,10 @@ impl Index {
         shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
     }
 
-    /// Of a few entries from a random place on, the one that was used longest ago. Names are
-    /// hashes, so neighbours have nothing to do with each other: they are a random sample.
+    /// Of a few entries from a random place on, blocks or others, the one that was used longest ago.
+    /// Names are hashes, so neighbours have nothing to do with each other: they are a random sample.
     #[must_use]
-    pub fn least_used(&self, random: u64) -> Option<Name> {
+    pub fn least_used(&self, random: u64, blocks: bool) -> Option<Name> {
         let [folder, rest @ ..] = random.to_le_bytes();
         let mut sample: Vec<Slot> = Vec::with_capacity(SAMPLE);
         // The first folder twice: from the place on, and at last up to it.
@@ -144,7 +171,8 @@ impl Index {
             let Some(shard) = self.shard(folder.wrapping_add(step)) else { continue };
             let place = usize::from(u16::from_le_bytes([rest[0], rest[1]]));
             let skip = if nth == 0 { place.checked_rem(shard.len()).unwrap_or(0) } else { 0 };
-            sample.extend(shard.iter().skip(skip).take(SAMPLE - sample.len()));
+            let eligible = shard.iter().skip(skip).filter(|slot| slot.name.is_block() == blocks);
+            sample.extend(eligible.take(SAMPLE - sample.len()));
             if sample.len() == SAMPLE {
                 break;
             }
@@ -201,14 +229,35 @@ mod tests {
     #[test]
     fn of_a_few_the_least_used_goes_whatever_the_random_number() {
         let index = Index::default();
-        assert_eq!(index.least_used(7), None);
+        assert_eq!(index.least_used(7, false), None);
         for number in 0..10 {
             index.insert(name(number), 1, 100 + u64::from(number));
         }
         index.touch(name(0), 200);
         for random in (0..u64::MAX).step_by(usize::MAX / 1000) {
-            assert_eq!(index.least_used(random), Some(name(1)), "{random}");
+            assert_eq!(index.least_used(random, false), Some(name(1)), "{random}");
         }
+    }
+
+    #[test]
+    fn blocks_and_others_are_counted_and_found_apart() {
+        let index = Index::default();
+        let block =
+            |number: u64| Name::of(&CacheKey::from_bytes(b"object").block(&[0; 16], 1, number));
+        for number in 0..100_u32 {
+            index.insert(name(number), 1, 50 + u64::from(number));
+            index.insert(block(number.into()), 10, 10 + u64::from(number));
+        }
+        assert_eq!((index.bytes(), index.block_bytes(), index.entries()), (1100, 1000, 200));
+        for random in (0..u64::MAX).step_by(usize::MAX / 100) {
+            assert!(index.least_used(random, true).is_some_and(Name::is_block));
+            assert!(index.least_used(random, false).is_some_and(|name| !name.is_block()));
+        }
+        index.insert(block(0), 30, 1);
+        index.remove(block(1));
+        assert_eq!((index.bytes(), index.block_bytes()), (1110, 1010));
+        (0..100).for_each(|number| index.remove(block(number)));
+        assert_eq!((index.block_bytes(), index.least_used(1, true)), (0, None));
     }
 
     #[test]
@@ -219,7 +268,7 @@ mod tests {
         }
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..1000 {
-            index.remove(index.least_used(random.u64(..)).unwrap());
+            index.remove(index.least_used(random.u64(..), false).unwrap());
         }
         let kept = (1900..2000).filter(|number| index.size(name(*number)).is_some()).count();
         assert_eq!(kept, 100, "none of the last hundred went");

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::key::CacheKey;
 
-/// The first 128 bits of the key's SHA-256. That two keys share one is not to be feared; should
-/// it happen, the whole key in the file tells them apart.
+/// The first 127 bits of the key's SHA-256, and whether it is that of a block. That two keys share
+/// one is not to be feared; should it happen, the whole key in the file tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name([u8; Self::BYTES]);
 
@@ -22,7 +22,17 @@ impl Name {
         for (to, from) in name.iter_mut().zip(Sha256::digest(key.as_bytes())) {
             *to = from;
         }
+        if let Some(last) = name.last_mut() {
+            *last = *last & !1 | u8::from(key.is_block());
+        }
         Self(name)
+    }
+
+    /// Whether it is the file of a block.
+    #[must_use]
+    pub fn is_block(self) -> bool {
+        let [.., last] = self.0;
+        last & 1 == 1
     }
 
     /// The name of a file that was found in one of the 256 folders.

@@ -16,19 +16,31 @@ use crate::cache::disk::index::Index;
 use crate::cache::disk::name::Name;
 use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
-use crate::cache::disk::{QUEUE_BYTES, READ_PERMITS};
+use crate::cache::disk::{Capacity, QUEUE_BYTES, READ_PERMITS};
+use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 
 /// How many files are remembered as to be removed before all of them are known. With more, nothing
 /// is kept of what there was: 16 bytes each.
 const MOST_HIDDEN: usize = 1 << 16;
 
-/// Which records a sweep removes, by key and time of asking.
-pub(super) type Doomed = Box<dyn Fn(&[u8], SystemTime) -> bool + Send>;
+/// Which records a sweep removes.
+pub(super) struct Doomed {
+    /// None but blocks of objects.
+    pub(super) only_blocks: bool,
+    /// By key and time of asking.
+    pub(super) holds: Box<dyn Fn(&[u8], SystemTime) -> bool + Send>,
+}
+
+impl Doomed {
+    pub(super) fn covers(&self, key: &CacheKey, asked: SystemTime) -> bool {
+        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), asked)
+    }
+}
 
 pub(super) struct Shared {
     pub(super) path: PathBuf,
-    pub(super) capacity: u64,
+    pub(super) capacity: Capacity,
     pub(super) statistics: Arc<Statistics>,
     /// Set when it was opened.
     pub(super) folder: OnceLock<Folder>,
@@ -89,7 +101,7 @@ pub(super) fn wait_for<'a>(
 }
 
 impl Shared {
-    pub(super) fn new(path: &Path, capacity: u64, statistics: Arc<Statistics>) -> Self {
+    pub(super) fn new(path: &Path, capacity: Capacity, statistics: Arc<Statistics>) -> Self {
         Self {
             path: path.to_owned(),
             capacity,

@@ -103,7 +103,11 @@ fn remove_orphans(shared: &Shared, folder: &Folder, number: u8) {
 
 /// Removes records for which any of these holds.
 fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]) {
+    let only_blocks = doomed.iter().all(|doomed| doomed.only_blocks);
     for name in shared.index.names(number) {
+        if only_blocks && !name.is_block() {
+            continue;
+        }
         if !wait_for_room(shared) {
             return;
         }
@@ -124,7 +128,7 @@ fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]
 }
 
 fn is_any(doomed: &[Doomed], key: &CacheKey, asked: SystemTime) -> bool {
-    doomed.iter().any(|doomed| doomed(key.as_bytes(), asked))
+    doomed.iter().any(|doomed| doomed.covers(key, asked))
 }
 
 /// Waits until the writer has caught up; `false` if the tier closes.

@@ -104,7 +104,7 @@ fn next(shared: &Shared) -> Work {
                 if inner.closing {
                     return Work::End;
                 }
-                if shared.index.bytes() > shared.capacity {
+                if shared.index.bytes() > shared.capacity.all {
                     return Work::Evict;
                 }
                 LONG
@@ -156,12 +156,12 @@ fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::R
     let index = &shared.index;
     let head = head_bytes(record);
     let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
-    let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity)) else {
+    let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity.all)) else {
         shared.statistics.disk_dropped.count();
         return remove(shared, folder, name);
     };
     let old = index.size(name).unwrap_or(0);
-    while (index.bytes().saturating_sub(old) + size > shared.capacity
+    while (index.bytes().saturating_sub(old) + size > shared.capacity.all
         || index.entries() >= MAX_ENTRIES)
         && evict(shared, folder)
     {}
@@ -194,9 +194,13 @@ fn relieve(shared: &Shared, folder: &Folder, bytes: u64) {
     while shared.index.bytes() > goal && evict(shared, folder) {}
 }
 
-/// Removes the least used of a few; whether there was one.
+/// Removes the least used of a few; whether there was one. Blocks go first as long as they take more
+/// than their share, and only then.
 fn evict(shared: &Shared, folder: &Folder) -> bool {
-    let Some(name) = shared.index.least_used(fastrand::u64(..)) else { return false };
+    let (index, random) = (&shared.index, fastrand::u64(..));
+    let blocks = index.block_bytes() > shared.capacity.blocks;
+    let name = index.least_used(random, blocks).or_else(|| index.least_used(random, !blocks));
+    let Some(name) = name else { return false };
     shared.statistics.disk_evictions.count();
     if let Err(error) = remove(shared, folder, name) {
         shared.lock().orphans = true;
