@@ -31,12 +31,14 @@ def measured(server, store, run):
     return result, *(b - a for a, b in zip(before, after))
 
 
-def wrk(server, path, seconds, headers=()):
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s"]
-    command += [pathlib.Path(__file__).parent / "report.lua"]
+def wrk(
+    server, path, seconds, headers=(), connections=CONNECTIONS, script="report.lua", arguments=()
+):
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
+    command += [pathlib.Path(__file__).parent / script]
     for header in headers:
         command += ["-H", header]
-    command += [f"http://127.0.0.1:{server.port}{server.base}{path}"]
+    command += [server.url(path), "--", *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
     lines = [line for line in ended.stdout.splitlines() if line.startswith("JSON ")]
     if not lines:

@@ -9,10 +9,16 @@ pub(crate) fn length(key: &str) -> Option<u64> {
 
 /// The strong ETag of the object under this key, in quotes: 32 hexadecimal digits, as S3's are.
 pub(crate) fn etag(key: &str) -> String {
-    // FNV-1a, from two starts.
-    let hash = |start: u64| {
-        key.bytes()
-            .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-    };
-    format!("\"{:016x}{:016x}\"", hash(0xcbf2_9ce4_8422_2325), hash(0x6c62_272e_07bb_0142))
+    format!("\"{:016x}{:016x}\"", hash(key), fnv(0x6c62_272e_07bb_0142, key))
+}
+
+/// A number that tells keys apart.
+pub(crate) fn hash(key: &str) -> u64 {
+    fnv(0xcbf2_9ce4_8422_2325, key)
+}
+
+/// FNV-1a, from this start.
+fn fnv(start: u64, key: &str) -> u64 {
+    key.bytes()
+        .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

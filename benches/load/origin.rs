@@ -1,8 +1,10 @@
-//! The store of the cache's load run: `origin LISTEN LATENCY_MS JITTER_MS` answers as S3 does for
-//! objects of zeros that it makes up by their keys, waits before each answer as told, and says at
-//! `/-/counts` how many requests it saw and how many bytes of bodies it sent. Signatures it ignores.
+//! The store of the load runs of the cache: `origin LISTEN LATENCY_MS JITTER_MS` answers as S3 does,
+//! also to a `Range` and to `If-Match`, for objects of any size that it makes up by their keys, waits
+//! before each answer as told, and says at `/-/counts` how many requests it saw and how many bytes of
+//! bodies it sent. Signatures it ignores.
 
 mod keys;
+mod part;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -12,38 +14,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use http::response::Builder;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
 };
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use part::Part;
 use tokio::net::TcpListener;
 
 /// Every object was last changed then.
 const CHANGED: &str = "Tue, 01 Jul 2025 12:00:00 GMT";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const ID: &str = "tx00000000000000000000a-0000000000-1234-default";
-const NO_SUCH_KEY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code>\
-    <BucketName>bucket</BucketName><RequestId>tx00000000000000000000a-0000000000-1234-default\
-    </RequestId><HostId>1234-default-default</HostId></Error>";
+/// After how many bytes an object repeats itself: a prime, so that no two blocks of it are alike.
+const PERIOD: usize = 262_139;
 
 struct Store {
     latency: Duration,
     jitter: Duration,
-    zeros: Bytes,
+    /// Two periods, so that a piece of one can begin anywhere.
+    pattern: Bytes,
     requests: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// A body that is counted as it is sent: text to begin with, then zeros.
+/// A body that is counted as it is sent: text to begin with, then bytes of an object.
 struct Counted {
     store: Arc<Store>,
     text: Bytes,
-    zeros: u64,
+    /// Where in the period the object's next byte is.
+    phase: usize,
+    left: u64,
 }
 
 impl Body for Counted {
@@ -56,9 +62,11 @@ impl Body for Counted {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut piece = std::mem::take(&mut self.text);
         if piece.is_empty() {
-            piece = self.store.zeros.clone();
-            piece.truncate(usize::try_from(self.zeros).unwrap_or(usize::MAX));
-            self.zeros -= piece.len() as u64;
+            // A piece is as long as the period, so that all begin where the first does.
+            piece = self.store.pattern.clone();
+            piece.advance(self.phase);
+            piece.truncate(usize::try_from(self.left).map_or(PERIOD, |left| left.min(PERIOD)));
+            self.left -= piece.len() as u64;
         }
         if piece.is_empty() {
             return Poll::Ready(None);
@@ -68,17 +76,39 @@ impl Body for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.text.is_empty() && self.zeros == 0
+        self.text.is_empty() && self.left == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.text.len() as u64 + self.zeros)
+        SizeHint::with_exact(self.text.len() as u64 + self.left)
     }
 }
 
 impl Store {
-    fn body(self: &Arc<Self>, text: Bytes, zeros: u64) -> Counted {
-        Counted { store: Arc::clone(self), text, zeros }
+    fn text(self: &Arc<Self>, text: Bytes) -> Counted {
+        Counted { store: Arc::clone(self), text, phase: 0, left: 0 }
+    }
+
+    /// This part of the object under this key; each object begins elsewhere in the period.
+    fn object(self: &Arc<Self>, key: &str, first: u64, length: u64) -> Counted {
+        let start = keys::hash(key) % PERIOD as u64;
+        let phase = usize::try_from((start + first) % PERIOD as u64).unwrap_or_default();
+        Counted { store: Arc::clone(self), text: Bytes::new(), phase, left: length }
+    }
+
+    /// An error as S3 writes it.
+    fn refusal(
+        self: &Arc<Self>,
+        answer: Builder,
+        status: StatusCode,
+        code: &str,
+    ) -> Result<Response<Counted>, http::Error> {
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><BucketName>bucket\
+             </BucketName><RequestId>{ID}</RequestId><HostId>1234-default-default</HostId></Error>"
+        );
+        let answer = answer.status(status).header(CONTENT_TYPE, "application/xml");
+        answer.body(self.text(text.into()))
     }
 
     async fn answer(
@@ -92,7 +122,7 @@ impl Store {
             let text = format!("{{\"requests\":{requests},\"bytes\":{bytes}}}");
             // Its own bytes are in the next counts; an object's are not, and they are what is asked for.
             self.bytes.fetch_sub(text.len() as u64, Ordering::Relaxed);
-            return Response::builder().body(self.body(text.into(), 0));
+            return Response::builder().body(self.text(text.into()));
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let wait = self.latency + self.jitter.mul_f64(fastrand::f64());
@@ -102,9 +132,7 @@ impl Store {
         let key = path.trim_start_matches('/').split_once('/').map_or("", |(_bucket, key)| key);
         let answer = Response::builder().header(REQUEST_ID, ID);
         let Some(length) = keys::length(key) else {
-            let text = Bytes::from_static(NO_SUCH_KEY.as_bytes());
-            let answer = answer.status(StatusCode::NOT_FOUND);
-            return answer.header(CONTENT_TYPE, "application/xml").body(self.body(text, 0));
+            return self.refusal(answer, StatusCode::NOT_FOUND, "NoSuchKey");
         };
         let mut answer = answer.header(LAST_MODIFIED, CHANGED).header(ACCEPT_RANGES, "bytes");
         if key.starts_with("short/") {
@@ -112,19 +140,49 @@ impl Store {
         }
         let etag = keys::etag(key);
         let asked = request.headers();
-        let same = match (asked.get(IF_NONE_MATCH), asked.get(IF_MODIFIED_SINCE)) {
-            (Some(listed), _) => listed.as_bytes() == etag.as_bytes(),
-            (None, date) => date.is_some_and(|date| date == CHANGED),
-        };
-        if same {
-            // Without an ETag, as Ceph RGW has it.
-            return answer.status(StatusCode::NOT_MODIFIED).body(self.body(Bytes::new(), 0));
+        if asked.get(IF_MATCH).is_some_and(|listed| listed.as_bytes() != etag.as_bytes()) {
+            return self.refusal(answer, StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
         }
-        answer
-            .header(ETAG, etag)
-            .header(CONTENT_TYPE, "binary/octet-stream")
-            .body(self.body(Bytes::new(), length))
+        if unchanged(asked, &etag) {
+            // Without an ETag, as Ceph RGW has it.
+            return answer.status(StatusCode::NOT_MODIFIED).body(self.text(Bytes::new()));
+        }
+        let range = asked.get(RANGE).and_then(|range| range.to_str().ok());
+        let (answer, first, length) = match part::asked(range, length) {
+            Part::Whole => (answer, 0, length),
+            Part::Bytes { first, length: part } => {
+                let range = format!("bytes {first}-{}/{length}", first + part - 1);
+                let answer = answer.status(StatusCode::PARTIAL_CONTENT);
+                (answer.header(CONTENT_RANGE, range), first, part)
+            }
+            Part::Beyond => {
+                let answer = answer.header(CONTENT_RANGE, format!("bytes */{length}"));
+                return self.refusal(answer, StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange");
+            }
+        };
+        let body = self.object(key, first, length);
+        answer.header(ETAG, etag).header(CONTENT_TYPE, "binary/octet-stream").body(body)
     }
+}
+
+/// Whether the client has the object as it is.
+fn unchanged(asked: &HeaderMap, etag: &str) -> bool {
+    match (asked.get(IF_NONE_MATCH), asked.get(IF_MODIFIED_SINCE)) {
+        (Some(listed), _) => listed.as_bytes() == etag.as_bytes(),
+        (None, date) => date.is_some_and(|date| date == CHANGED),
+    }
+}
+
+/// Two periods of what every object consists of: numbers without a visible order.
+fn pattern() -> Bytes {
+    let mut state = 1_u32;
+    let mut one = Vec::with_capacity(PERIOD);
+    one.resize_with(PERIOD, || {
+        // A linear congruential generator; its high bits are the random ones.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    });
+    one.repeat(2).into()
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -136,7 +194,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = Arc::new(Store {
         latency: Duration::from_millis(latency.parse()?),
         jitter: Duration::from_millis(jitter.parse()?),
-        zeros: vec![0; 256 * 1024].into(),
+        pattern: pattern(),
         requests: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     });

@@ -31,7 +31,8 @@ STATIC = stage.LOG_FORMAT + FILES + """
   }}
 """
 
-# Concurrent misses wait for the first, stale entries are asked for with If-None-Match.
+# Concurrent misses wait for the first, stale entries are asked for with If-None-Match. `kept` is WHOLE
+# or SLICES.
 CACHE = stage.LOG_FORMAT + FILES + """
   proxy_cache_path {files} levels=1:2 keys_zone=cache:64m max_size={mib}m
     inactive=1d use_temp_path=off;
@@ -45,13 +46,26 @@ CACHE = stage.LOG_FORMAT + FILES + """
       proxy_pass http://store/bucket/;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
-      proxy_buffer_size 16k; proxy_buffers 16 32k; proxy_busy_buffers_size 64k;
+      proxy_buffer_size 16k; proxy_busy_buffers_size 64k;
       proxy_cache cache;
-      proxy_cache_valid 200 1h; proxy_cache_valid 404 10m;
+      {kept}
+      proxy_cache_valid 404 10m;
       proxy_cache_revalidate on;
       proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;
     }}
   }}
+"""
+
+WHOLE = "proxy_buffers 16 32k; proxy_cache_valid 200 1h;"
+# As its documentation has it, in pieces as large as the gateway's blocks. Fewer buffers: nginx keeps those
+# of every slice until the answer ends, half a GiB for each GiB when there are 16, and these are as fast.
+# With `aio threads`, which it needs for disks, a hit took more CPU.
+SLICES = """
+      proxy_buffers 4 32k;
+      slice 1m;
+      proxy_cache_key $uri$slice_range;
+      proxy_set_header Range $slice_range;
+      proxy_cache_valid 200 206 1h;
 """
 
 # Nothing stale is served: the others do not either. Entries are kept beyond their time for a 304.
@@ -73,11 +87,10 @@ VARNISH_LOG = (
 )
 
 
-def room(stack, folder, mib):
-    """Where nginx keeps its files: in memory, as the others do, where there is enough of it. Its
-    manager looks at the limit every 10 s, so that it keeps more for a while."""
+def room(stack, folder, most_mib):
+    """Where nginx keeps its files: in memory, as the others do, where there is enough of it."""
     shared = pathlib.Path("/dev/shm")
-    if shared.is_dir() and shutil.disk_usage(shared).free > (4 * mib + 2048) * MIB:
+    if shared.is_dir() and shutil.disk_usage(shared).free > most_mib * MIB:
         name = tempfile.TemporaryDirectory(prefix="s3proxy-load.", dir=shared)
         return pathlib.Path(stack.enter_context(name))
     return folder
@@ -138,14 +151,17 @@ def varnish(stack, folder, store, mib, cpus, access_log=True):
     return server
 
 
-def nginx_cache(stack, folder, store, mib, cpus, access_log=True, nopush="off"):
-    """nginx asks the store unsigned: that work is the gateway's alone."""
+def nginx_cache(
+    stack, folder, store, mib, cpus, access_log=True, nopush="off", kept=WHOLE, most_mib=None
+):
+    """nginx asks the store unsigned: that work is the gateway's alone. Its manager looks at the limit
+    every 10 s, so that it keeps more for a while: at most `most_mib`."""
     name = "nginx" if access_log else "nginx-no-log"
     log = stage.json_log(folder, name) if access_log else "off"
-    files = room(stack, folder, mib) / f"{name}-cache"
+    files = room(stack, folder, most_mib or 4 * mib + 2048) / f"{name}-cache"
     server = stage.nginx(
         stack, folder, name, 1, PROXIED, CACHE, cpus, nopush,
-        log=log, mib=mib, files=files, store=store.port, proxied=PROXIED,
+        log=log, mib=mib, files=files, store=store.port, proxied=PROXIED, kept=kept,
     )
     server.files = files
     return server
@@ -162,12 +178,14 @@ def nginx_static(stack, folder, keys, cpus, nopush="off"):
     return stage.nginx(stack, folder, "static", 1, stage.DIRECT, STATIC, cpus, nopush, log=log)
 
 
-def gateway(stack, folder, binary, store, mib, cpus, access_log=True):
+def gateway(stack, folder, binary, store, mib, cpus, access_log=True, settings=None):
+    """`settings` are variables of its cache besides those that all runs have."""
     cache = {
         "S3PROXY_CACHE_MEMORY": f"{mib}MiB",
         "S3PROXY_CACHE_TTL": "1h",
         "S3PROXY_CACHE_NEGATIVE_TTL": "10m",
         "S3PROXY_CACHE_STALE_WHILE_REVALIDATE": "0",
+        **(settings or {}),
     }
     name = "s3proxy" if access_log else "s3proxy-no-log"
     return stage.gateway(stack, folder, binary, store, 1, access_log, name, cache, cpus)

@@ -206,6 +206,16 @@ class Server:
                     total += int(line.split()[1]) * 1024
         return total
 
+    def peak(self):
+        """The most resident memory in bytes that the process, or the largest of its workers, ever had."""
+        return max(self.high_water(pid) for pid in self.pids())
+
+    def high_water(self, pid):
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        sys.exit(f"{self.name}: /proc/{pid}/status does not tell its peak memory")
+
     def ask(self, path, headers=None):
         """Status, headers and body, as one client sees them."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
