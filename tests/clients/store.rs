@@ -1,0 +1,73 @@
+//! The store of the clients' run: `store FOLDER` serves the files of a folder as S3 does, out of
+//! memory and to signed requests alone, and tells what it was asked for.
+//!
+//! A folder in FOLDER is a bucket, the path of a file in it a key. The first line of standard output is
+//! the port on 127.0.0.1, the access key and the secret key, which are good for this run alone. A line
+//! on standard input is a question, answered by one line: `requests` by all requests so far as JSON,
+//! `clear` by the same, which are then forgotten. It ends with its input.
+
+#[expect(dead_code, reason = "the run serves and counts; the rest is for the tests")]
+#[path = "../support/store.rs"]
+mod store;
+
+use std::error::Error;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use store::{Object, Request, Store};
+
+/// Stores every file of this folder under its path, as seen from the bucket's own folder.
+fn fill(store: &Store, bucket: &str, folder: &Path, prefix: &str) -> Result<(), Box<dyn Error>> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name of UTF-8")?;
+        if path.is_dir() {
+            fill(store, bucket, &path, &format!("{prefix}{name}/"))?;
+        } else {
+            store.put(bucket, &format!("{prefix}{name}"), Object::new(std::fs::read(&path)?));
+        }
+    }
+    Ok(())
+}
+
+fn told(request: &Request) -> Value {
+    json!({
+        "method": request.method,
+        "path": request.path,
+        "query": request.query,
+        "range": request.header("range"),
+        "status": request.status.map(|status| status.as_u16()),
+        "bytes": request.bytes_sent,
+        "complete": request.complete,
+    })
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::args().nth(1).ok_or("usage: store FOLDER")?;
+    let key = |length| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
+    let (access_key, secret_key) = (key(20), key(40));
+    let store = Store::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let bucket = path.file_name().and_then(|name| name.to_str()).ok_or("a name of UTF-8")?;
+        fill(&store, bucket, &path, "")?;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let serving = store.serve(listener, &access_key, &secret_key)?;
+    writeln!(io::stdout(), "{} {access_key} {secret_key}", serving.address().port())?;
+    // The workers serve meanwhile; this thread has nothing else to do.
+    for line in io::stdin().lock().lines() {
+        let requests: Vec<Value> = store.requests().iter().map(told).collect();
+        match line?.as_str() {
+            "requests" => {}
+            "clear" => store.clear_log(),
+            other => return Err(format!("{other:?} is neither requests nor clear").into()),
+        }
+        writeln!(io::stdout(), "{}", Value::from(requests))?;
+    }
+    Ok(())
+}
