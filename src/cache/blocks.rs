@@ -93,7 +93,7 @@ pub enum Arrival {
 pub enum Trouble {
     /// The store has another version by now, or none.
     Changed,
-    /// The store gives the object to the gateway no more.
+    /// The store gives the object, or parts of it, to the gateway no more.
     Withdrawn,
     /// The store could not be asked.
     Refused(Refusal),

@@ -122,6 +122,15 @@ impl Cache {
             (Ok(Reply::Object { headers, .. }), _) if question.head_only => {
                 keeping.take_head(&headers, report);
             }
+            (Ok(Reply::Object { status: StatusCode::OK, headers, .. }), _)
+                if question.range.is_some()
+                    && content_length(&headers)
+                        .is_none_or(|it| it > self.largest(&wanted.rule)) =>
+            {
+                // A store without parts has no blocks to give.
+                keeping.let_pass();
+                landing.make_known(Landed::Pass { report });
+            }
             (Ok(Reply::Object { status: StatusCode::OK, headers, body }), _) => {
                 keeping.take_in(&headers, body, report).await;
             }
@@ -135,7 +144,12 @@ impl Cache {
             }
             (Err(refusal), kept) => {
                 let stored_for = match (&refusal, kept) {
-                    (Refusal::ObjectNotFound, _) => keeping.note_missing(),
+                    (Refusal::ObjectNotFound, kept) => {
+                        if let Some((_, Source::Blocks(blocks))) = kept {
+                            self.drop_version(wanted, &blocks);
+                        }
+                        keeping.note_missing()
+                    }
                     (Refusal::UpstreamForbidden, Some((entry, _))) => {
                         keeping.withdraw(&entry);
                         None

@@ -80,6 +80,9 @@ impl Keeping<'_> {
         };
         let version = Version::of(headers, length).filter(|_| cache.blocks.are_kept());
         let Some(version) = version else {
+            if length > cache.largest(&wanted.rule) {
+                self.let_pass();
+            }
             return self.landing.make_known(Landed::Pass { report });
         };
         let head = match cache.heads.kept_head(headers, profile, wanted.content_type.as_ref()) {
@@ -176,7 +179,7 @@ impl Cache {
     }
 
     /// Forgets a version of an object that is no more, and its blocks.
-    pub(super) fn drop_version(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks) {
+    pub(in crate::cache) fn drop_version(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks) {
         self.statistics.versions_dropped.count();
         self.forget_head(wanted, blocks);
         let (cache, object) = (Arc::clone(self), wanted.key.clone());

@@ -125,6 +125,9 @@ impl Cache {
         arriving: Option<Arrivals>,
     ) -> Result<Reading, Failed> {
         let mut reading = Reading::new(self, wanted, blocks, parts);
+        // What comes with the head was asked for already.
+        let come = arriving.as_ref().map_or(0, |flights| flights.len() as u64);
+        reading.window = reading.window.max(come);
         reading.come_to_blocks();
         // They are held by the reading now, as far as it wants them.
         drop(arriving);
@@ -273,6 +276,10 @@ impl Reading {
         let index = self.blocks.layout.index(position);
         while self.ahead.front().is_some_and(|(at, _)| *at < index) {
             self.ahead.pop_front();
+        }
+        while self.plan.front().is_some_and(|run| run.start < index) {
+            // It went by, straight from the store.
+            self.next_planned();
         }
         for _ in 0..MAX_TRIES {
             self.come_to_blocks();

@@ -197,7 +197,7 @@ fn checked(
                 Ok(body)
             } else {
                 // The store gives parts at one time and not at another.
-                Err(Trouble::Refused(Refusal::UpstreamProtocol))
+                Err(Trouble::Withdrawn)
             }
         }
         Ok(Reply::NotModified(_)) => Err(Trouble::Refused(Refusal::UpstreamProtocol)),
