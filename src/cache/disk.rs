@@ -247,7 +247,7 @@ impl DiskTier {
     fn sweep(&self, doomed: Doomed) {
         let mut inner = self.shared.lock();
         inner.queue.remove_where(|record| doomed.covers(&record.key, record.asked));
-        let no_block = inner.queue.len() == 0 && self.shared.index.block_bytes() == 0;
+        let no_block = inner.queue.is_empty() && self.shared.index.block_bytes() == 0;
         if doomed.only_blocks && inner.scanned && no_block {
             return;
         }

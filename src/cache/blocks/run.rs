@@ -83,7 +83,7 @@ impl Run {
             let filled = fill_one(&claim.fill, &mut body, &mut crumb);
             let filled = tokio::time::timeout(FILL_AT_MOST, filled).await;
             let Ok(Ok(body)) = filled else { return self.cache.statistics.cut_fills.count() };
-            self.cache.keep_block(claim, body, asked);
+            self.cache.keep_block(&claim, body, asked);
         }
     }
 }
@@ -134,7 +134,7 @@ impl Cache {
     }
 
     /// Keeps a block that has arrived.
-    fn keep_block(&self, claim: Claim, body: body::Body, asked: SystemTime) {
+    fn keep_block(&self, claim: &Claim, body: body::Body, asked: SystemTime) {
         self.statistics.blocks_fetched.count();
         let disk = self.disk.as_ref().filter(|disk| claim.from == 0 && disk.takes(body.len()));
         let record = disk.map(|disk| (disk, body.to_bytes()));

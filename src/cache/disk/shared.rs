@@ -29,8 +29,10 @@ pub(super) struct Doomed {
     /// None but blocks of objects.
     pub(super) only_blocks: bool,
     /// By key and time of asking.
-    pub(super) holds: Box<dyn Fn(&[u8], SystemTime) -> bool + Send>,
+    pub(super) holds: Box<Holds>,
 }
+
+type Holds = dyn Fn(&[u8], SystemTime) -> bool + Send;
 
 impl Doomed {
     pub(super) fn covers(&self, key: &CacheKey, asked: SystemTime) -> bool {
