@@ -1,6 +1,8 @@
 //! One client's reading of an object in blocks: which blocks it will need, fetched a little ahead of
 //! it, and the bytes of the one it is at.
 
+mod window;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use bytes::Bytes;
 
 use crate::cache::Cache;
 use crate::cache::blocks::claim::{Claim, Claimed};
-use crate::cache::blocks::run::{Asked, Run};
+use crate::cache::blocks::run::Asked;
 use crate::cache::blocks::{Arrival, Arrivals, Block, BlockFlight, Blocks, FIRST_BLOCKS, Trouble};
 use crate::cache::fill::Fill;
 use crate::cache::status::BlockCounts;
@@ -227,9 +229,9 @@ impl Reading {
     /// Waits until the first byte is at hand or on its way.
     async fn begin(&mut self, parts: &[Range<u64>]) -> Result<(), Failed> {
         let Some(first) = parts.first() else { return Ok(()) };
-        let offset =
-            first.start - self.blocks.layout.bytes(self.blocks.layout.index(first.start)).start;
-        if !self.arrive(first.start, offset).await? {
+        let layout = self.blocks.layout;
+        let index = layout.index(first.start);
+        if !self.arrive(index, first.start - layout.bytes(index).start).await? {
             self.go_direct(first.start, first.end).await?;
         }
         Ok(())
@@ -248,32 +250,48 @@ impl Reading {
         Ok(read)
     }
 
+    /// A body that the store cuts is asked for again, from the block on in which it was cut.
     async fn read_some(&mut self, position: u64, end: u64) -> Result<Option<Bytes>, Failed> {
-        if self.direct.as_ref().is_some_and(|direct| direct.position == position) {
-            return self.read_direct().await;
-        }
-        let bytes = self.blocks.layout.bytes(self.blocks.layout.index(position));
+        let index = self.blocks.layout.index(position);
+        let bytes = self.blocks.layout.bytes(index);
         let (offset, until) = (position - bytes.start, end.min(bytes.end) - bytes.start);
-        if !self.arrive(position, offset).await? {
-            self.go_direct(position, end).await?;
-            return self.read_direct().await;
-        }
-        match self.ahead.front() {
-            Some((_, Hold::Kept(block))) => {
-                Ok(block.body.read(offset - block.from, until - block.from))
+        self.direct.take_if(|direct| direct.position != position);
+        for _ in 0..MAX_TRIES {
+            if self.direct.is_none() && !self.arrive(index, offset).await? {
+                self.go_direct(position, end).await?;
             }
-            Some((_, Hold::Filling { from, fill, .. })) => {
-                self.waited |= fill.is_under_way();
-                fill.read(offset - from, until - from).await.map_err(|_cut| Trouble::Cut.into())
+            if let Some(direct) = &mut self.direct {
+                match direct.body.next().await {
+                    Ok(Some(bytes)) => {
+                        direct.position += bytes.len() as u64;
+                        return Ok(Some(bytes));
+                    }
+                    // It is only read as long as bytes are due.
+                    Ok(None) | Err(_) => self.direct = None,
+                }
+                continue;
             }
-            Some((_, Hold::Coming { .. })) | None => Err(Trouble::Cut.into()),
+            match self.ahead.front() {
+                Some((_, Hold::Kept(block))) => {
+                    return Ok(block.body.read(offset - block.from, until - block.from));
+                }
+                Some((_, Hold::Filling { from, fill, .. })) => {
+                    self.waited |= fill.is_under_way();
+                    if let Ok(bytes) = fill.read(offset - from, until - from).await {
+                        return Ok(bytes);
+                    }
+                    self.ahead.pop_front();
+                    self.come_to_again(index);
+                }
+                Some((_, Hold::Coming { .. })) | None => {}
+            }
         }
+        Err(Trouble::Cut.into())
     }
 
-    /// Comes to the block in which `position` lies, `offset` bytes from its start, and waits until
-    /// it is kept or being filled. False when it cannot be had so.
-    async fn arrive(&mut self, position: u64, offset: u64) -> Result<bool, Failed> {
-        let index = self.blocks.layout.index(position);
+    /// Comes to a block, of which the bytes from `offset` on are needed, and waits until it is kept
+    /// or being filled. False when it cannot be had so.
+    async fn arrive(&mut self, index: u64, offset: u64) -> Result<bool, Failed> {
         while self.ahead.front().is_some_and(|(at, _)| *at < index) {
             self.ahead.pop_front();
         }
@@ -331,110 +349,6 @@ impl Reading {
         }
     }
 
-    /// Comes to the next blocks, when half of those it came to before are read.
-    fn come_to_blocks(&mut self) {
-        let at_hand = self.ahead.len() as u64;
-        if at_hand > self.window / 2
-            || at_hand > 0 && self.plan.is_empty() && self.beyond.is_empty()
-        {
-            return;
-        }
-        if std::mem::take(&mut self.waited) {
-            self.window = self.window.saturating_mul(2).min(self.widest);
-        }
-        let mut run = VecDeque::new();
-        while (self.ahead.len() as u64) < self.window {
-            let Some(index) = self.next_planned() else { break };
-            match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(block))),
-                Claimed::Coming(flight) => {
-                    self.ahead.push_back((index, Hold::Coming { flight, on_disk: false }));
-                }
-                Claimed::Fetch(claim) => {
-                    self.ahead.push_back((index, coming(&claim)));
-                    self.join(&mut run, claim);
-                }
-                Claimed::NoRoom => {
-                    self.put_back(index);
-                    break;
-                }
-            }
-        }
-        self.come_to_more(&mut run);
-        self.fetch(run);
-    }
-
-    fn kept(&self, block: Arc<Block>) -> Hold {
-        add(&self.counts.memory);
-        self.cache.statistics.block_hits.count();
-        Hold::Kept(block)
-    }
-
-    /// The first byte of a block that is needed.
-    fn needed(&self, index: u64) -> u64 {
-        let bytes = self.blocks.layout.bytes(index);
-        if bytes.contains(&self.start) { self.start - bytes.start } else { 0 }
-    }
-
-    /// Comes to what the reader will want next, when it has come to all it wants now.
-    fn come_to_more(&mut self, run: &mut VecDeque<Claim>) {
-        if !self.plan.is_empty() {
-            return;
-        }
-        for index in std::mem::take(&mut self.beyond) {
-            let key = self.blocks.key_of(&self.wanted.key, index);
-            if self.cache.blocks.memory().peek(key.as_bytes()).is_some() {
-                continue;
-            }
-            match self.cache.claim(&self.wanted, &self.blocks, index, 0) {
-                Claimed::Kept(_) => {}
-                Claimed::Coming(flight) => self.fetched_beyond.push(flight),
-                Claimed::Fetch(claim) => {
-                    self.cache.statistics.blocks_read_ahead.count();
-                    self.fetched_beyond.push(Arc::clone(claim.flight()));
-                    self.join(run, claim);
-                }
-                Claimed::NoRoom => break,
-            }
-        }
-    }
-
-    fn next_planned(&mut self) -> Option<u64> {
-        let run = self.plan.front_mut()?;
-        let index = run.start;
-        run.start += 1;
-        if run.is_empty() {
-            self.plan.pop_front();
-        }
-        Some(index)
-    }
-
-    fn put_back(&mut self, index: u64) {
-        match self.plan.front_mut() {
-            Some(run) if run.start == index + 1 => run.start = index,
-            _ => self.plan.push_front(index..index + 1),
-        }
-    }
-
-    /// Adds a block to those fetched together, where that is one request to the store.
-    fn join(&self, run: &mut VecDeque<Claim>, claim: Claim) {
-        let together = run
-            .back()
-            .is_some_and(|last| last.index + 1 == claim.index && !last.on_disk && !claim.on_disk);
-        if !together || run.len() as u64 >= self.widest {
-            self.fetch(std::mem::take(run));
-        }
-        run.push_back(claim);
-    }
-
-    fn fetch(&self, claims: VecDeque<Claim>) {
-        if claims.is_empty() {
-            return;
-        }
-        let (cache, wanted) = (Arc::clone(&self.cache), Arc::clone(&self.wanted));
-        Run { cache, wanted, blocks: Arc::clone(&self.blocks), claims }.begin();
-    }
-
     /// Asks the store for the rest of a part, for this reader alone.
     async fn go_direct(&mut self, position: u64, end: u64) -> Result<(), Failed> {
         self.ahead.clear();
@@ -447,19 +361,6 @@ impl Reading {
                 Ok(())
             }
             Err(trouble) => Err(Failed { trouble, report: Some(Arc::new(report)) }),
-        }
-    }
-
-    async fn read_direct(&mut self) -> Result<Option<Bytes>, Failed> {
-        let Some(direct) = &mut self.direct else { return Err(Trouble::Cut.into()) };
-        match direct.body.next().await {
-            Ok(Some(bytes)) => {
-                direct.position += bytes.len() as u64;
-                Ok(Some(bytes))
-            }
-            // It is only read as long as bytes are due.
-            Ok(None) => Err(Trouble::Cut.into()),
-            Err(refusal) => Err(Trouble::Refused(refusal).into()),
         }
     }
 }
