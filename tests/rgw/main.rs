@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod blocks;
 mod cached;
 #[cfg(test)]
 mod conditions;
