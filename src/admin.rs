@@ -15,14 +15,14 @@ use crate::cache::Cache;
 use crate::cache::key::CacheKey;
 use crate::cache::purges::Reach;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::Stores;
+use crate::upstream::CurrentStores;
 
 pub mod purge;
 
 /// Answers operators.
 pub struct Admin {
     cache: Option<Arc<Cache>>,
-    stores: Arc<Stores>,
+    stores: Arc<CurrentStores>,
     bucket_validation: bool,
 }
 
@@ -32,7 +32,11 @@ type Page = (StatusCode, Value);
 impl Admin {
     /// An admin of this cache and these stores.
     #[must_use]
-    pub fn new(cache: Option<Arc<Cache>>, stores: Arc<Stores>, bucket_validation: bool) -> Self {
+    pub fn new(
+        cache: Option<Arc<Cache>>,
+        stores: Arc<CurrentStores>,
+        bucket_validation: bool,
+    ) -> Self {
         Self { cache, stores, bucket_validation }
     }
 

@@ -10,8 +10,9 @@ use clap_complete::Shell;
 
 use crate::admin;
 use crate::check;
-use crate::config::{self, Flags, Inputs, Loaded, Problem};
+use crate::config::{self, Flags, Loaded, Problem};
 use crate::logging;
+use crate::reload::{Sources, Start};
 use crate::server::{self, StartError};
 
 /// Everything went well.
@@ -110,7 +111,7 @@ impl Cli {
                 WELL
             }
             Command::Serve => {
-                with_configuration(environment, flags, |loaded| serve_requests(loaded, upgrade))
+                with_start(environment, flags, |start| serve_requests(start, upgrade))
             }
             Command::Config { json } => with_configuration(environment, flags, |loaded| {
                 print(&if json { config::show_json(loaded) } else { config::show(loaded) });
@@ -140,10 +141,17 @@ fn with_configuration(
     flags: Flags,
     then: impl FnOnce(&Loaded) -> u8,
 ) -> u8 {
+    with_start(environment, flags, |start| then(&start.loaded))
+}
+
+fn with_start(
+    environment: BTreeMap<String, String>,
+    flags: Flags,
+    then: impl FnOnce(&Start) -> u8,
+) -> u8 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let inputs = Inputs { environment, flags, processors, read: &config::read_file };
-    match config::load(&inputs) {
-        Ok(loaded) => then(&loaded),
+    match (Sources { environment, flags, processors }).load() {
+        Ok(start) => then(&start),
         Err(problems) => {
             complain(&problems);
             BAD_CONFIGURATION
@@ -166,7 +174,8 @@ fn complain(problems: &[Problem]) {
     let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn serve_requests(loaded: &Loaded, upgrade: bool) -> u8 {
+fn serve_requests(start: &Start, upgrade: bool) -> u8 {
+    let loaded = &start.loaded;
     let writer = match logging::install(loaded.config.log) {
         Ok(writer) => writer,
         Err(error) => {
@@ -178,7 +187,7 @@ fn serve_requests(loaded: &Loaded, upgrade: bool) -> u8 {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let code = match server::run(&loaded.config, upgrade) {
+    let code = match server::run(start, upgrade) {
         Ok(()) => WELL,
         Err(error) => {
             log::error!("{error}");

@@ -32,6 +32,7 @@ use crate::s3::profile::Profile;
 pub use layers::{Effective, Flags};
 pub use load::{Inputs, Loaded, load, read_file};
 pub use problem::{Problem, Source};
+pub use settings::is_live;
 pub use show::{show, show_json};
 
 /// Everything the gateway runs on.
@@ -158,6 +159,8 @@ pub struct ServerConfig {
     pub lame_duck: Duration,
     /// After that: how long running requests may take to end.
     pub grace_period: Duration,
+    /// How often the files of the configuration are looked at; zero never.
+    pub reload_interval: Duration,
     /// Where a new process takes over the listening sockets (SIGQUIT).
     pub upgrade_sock: PathBuf,
 }

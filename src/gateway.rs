@@ -29,8 +29,9 @@ use crate::lifecycle::Lifecycle;
 use crate::object_head::ObjectHeads;
 use crate::pages::Pages;
 use crate::refusal::Refusal;
+use crate::reload::Reloads;
 use crate::rfc9110::serving::Serving;
-use crate::upstream::{self, Stores};
+use crate::upstream::{self, CurrentStores};
 
 mod admit;
 pub mod cached;
@@ -51,10 +52,11 @@ pub struct Gateway {
     cors: Option<Cors>,
     heads: Arc<ObjectHeads>,
     cache: Option<&'static ReadThrough>,
-    stores: Arc<Stores>,
+    stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
+    reloads: Arc<Reloads>,
     log_format: crate::config::LogFormat,
 }
 
@@ -63,10 +65,11 @@ impl Gateway {
     #[must_use]
     pub fn new(
         config: &Config,
-        stores: Arc<Stores>,
+        stores: Arc<CurrentStores>,
         cache: Option<Arc<Cache>>,
         heads: Arc<ObjectHeads>,
         lifecycle: Arc<Lifecycle>,
+        reloads: Arc<Reloads>,
     ) -> Self {
         Self {
             prefix: config.path_prefix.clone(),
@@ -80,6 +83,7 @@ impl Gateway {
             upstream: config.upstream.clone(),
             downstream: config.downstream,
             lifecycle,
+            reloads,
             log_format: config.log.format,
         }
     }

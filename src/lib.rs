@@ -11,8 +11,8 @@
 //! 6. the object streams to the client with the head [`object_head`] makes, or [`refusal`] says why
 //!    not; [`access_log`] notes it.
 //!
-//! [`config`] makes everything of this from files and variables, [`server`] runs it, [`admin`] lets
-//! operators look at it, and [`check`] asks the stores as it would.
+//! [`config`] makes everything of this from files and variables, [`server`] runs it, [`reload`] has what
+//! changed read again, [`admin`] lets operators look at it, and [`check`] asks the stores as it would.
 
 pub mod access_log;
 pub mod admin;
@@ -35,6 +35,7 @@ pub mod mime;
 pub mod object_head;
 pub mod pages;
 pub mod refusal;
+pub mod reload;
 pub mod rfc9110;
 pub mod route;
 pub mod s3;

@@ -1,4 +1,4 @@
-//! From a configuration to a running process: Pingora's server, the listener, name lookups, and a
+//! From a configuration to a running process: Pingora's server, the listeners, live reload, and a
 //! shutdown that loses nothing.
 
 use std::net::SocketAddr;
@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use log::info;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
-use pingora::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
-use pingora::services::background::{BackgroundService, background_service};
+use pingora::server::{ExecutionPhase, RunArgs, Server};
+use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
@@ -27,8 +26,9 @@ use crate::gateway::Gateway;
 use crate::lifecycle::Lifecycle;
 use crate::object_head::ObjectHeads;
 use crate::pages::VERSION;
+use crate::reload::{Reloader, Reloads, Start};
 use crate::server::shutdown::LameDuck;
-use crate::upstream::Stores;
+use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
 
 mod shutdown;
@@ -47,12 +47,19 @@ const MAX_ATTEMPTS: usize = 5;
 ///
 /// # Errors
 /// When the address cannot be listened on, certificates cannot be read, or signals not received.
-pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
+pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
+    let config = &start.loaded.config;
     Trusted::read(&config.upstream).map_err(StartError::Certificates)?;
     let lifecycle = Arc::new(Lifecycle::default());
     let (ended, end) = sync_channel(2);
-    let signals = LameDuck::new(Arc::clone(&lifecycle), config.server.lame_duck, ended.clone())
-        .map_err(StartError::Signals)?;
+    let reloads = Arc::new(Reloads::default());
+    let signals = LameDuck::new(
+        Arc::clone(&lifecycle),
+        config.server.lame_duck,
+        ended.clone(),
+        Arc::clone(&reloads),
+    );
+    let signals = signals.map_err(StartError::Signals)?;
     if !upgrade {
         for (address, setting) in [
             (Some(config.listen), "--listen or S3PROXY_LISTEN"),
@@ -62,12 +69,18 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
             look_ahead(address).map_err(|error| StartError::Listen { address, setting, error })?;
         }
     }
-    let stores = Arc::new(Stores::new(&config.profiles));
+    let stores = Arc::new(CurrentStores::new(&config.profiles));
     let server_conf = pingora_conf(config);
     let heads = Arc::new(ObjectHeads::new(config));
     let cache = cache(config, &heads);
-    let gateway =
-        Gateway::new(config, Arc::clone(&stores), cache.clone(), heads, Arc::clone(&lifecycle));
+    let gateway = Gateway::new(
+        config,
+        Arc::clone(&stores),
+        cache.clone(),
+        heads,
+        Arc::clone(&lifecycle),
+        Arc::clone(&reloads),
+    );
     let opt = Opt { upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(opt, server_conf);
     server.bootstrap();
@@ -88,10 +101,10 @@ pub fn run(config: &Config, upgrade: bool) -> Result<(), StartError> {
         service.add_tcp(&address.to_string());
         server.add_service(service);
     }
-    let names = NameLookups { stores, every: config.upstream.dns_refresh };
-    let mut names = background_service("names", names);
-    names.threads = Some(1);
-    server.add_service(names);
+    let reloader = Reloader::new(start, stores, cache.clone(), reloads);
+    let mut reloader = background_service("reload", reloader);
+    reloader.threads = Some(1);
+    server.add_service(reloader);
 
     info!("s3proxy {VERSION} accepts requests on http://{}{}/", config.listen, config.path_prefix);
     run_to_the_end(server, signals, &lifecycle, ended, &end);
@@ -194,23 +207,5 @@ fn pingora_conf(config: &Config) -> ServerConf {
         upgrade_sock: config.server.upgrade_sock.to_string_lossy().into_owned(),
         ca_file: config.upstream.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
         ..ServerConf::default()
-    }
-}
-
-/// Keeps the addresses of every endpoint fresh.
-struct NameLookups {
-    stores: Arc<Stores>,
-    every: Duration,
-}
-
-#[async_trait]
-impl BackgroundService for NameLookups {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        for addresses in self.stores.endpoints() {
-            let addresses = Arc::clone(addresses);
-            let every = self.every;
-            tokio::spawn(async move { addresses.keep_fresh(every).await });
-        }
-        let _ended = shutdown.changed().await;
     }
 }

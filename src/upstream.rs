@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
@@ -39,8 +40,21 @@ impl Stores {
     /// Builds the stores of a configuration; profiles with one endpoint share its addresses.
     #[must_use]
     pub fn new(profiles: &Profiles) -> Self {
+        Self::renewed(None, profiles)
+    }
+
+    /// As [`Stores::new`], keeping what is known of stores and endpoints that stay as they were.
+    #[must_use]
+    pub fn renewed(before: Option<&Self>, profiles: &Profiles) -> Self {
         let mut endpoints: Vec<(Endpoint, Arc<EndpointAddresses>)> = Vec::new();
+        for store in before.iter().flat_map(|before| before.iter()) {
+            endpoints.push((store.profile.endpoint.clone(), Arc::clone(&store.addresses)));
+        }
         let mut store = |profile: &Arc<Profile>| {
+            let same = before.and_then(|before| before.get(profile.name.as_deref()));
+            if let Some(same) = same.filter(|same| same.profile == *profile) {
+                return Arc::clone(same);
+            }
             let known = endpoints.iter().find(|(endpoint, _)| {
                 endpoint.host == profile.endpoint.host && endpoint.port == profile.endpoint.port
             });
@@ -71,6 +85,11 @@ impl Stores {
         Self { default, named, endpoints: asked }
     }
 
+    /// Every store, the default first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Store>> {
+        std::iter::once(&self.default).chain(self.named.values())
+    }
+
     /// The store a URL names; `None` names the default.
     #[must_use]
     pub fn get(&self, profile: Option<&str>) -> Option<&Arc<Store>> {
@@ -84,6 +103,36 @@ impl Stores {
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
         &self.endpoints
+    }
+}
+
+/// The stores as they are now; exchanged as a whole while requests go on with those they have.
+#[derive(Debug)]
+pub struct CurrentStores(ArcSwap<Stores>);
+
+impl CurrentStores {
+    /// The stores of a configuration.
+    #[must_use]
+    pub fn new(profiles: &Profiles) -> Self {
+        Self(ArcSwap::from_pointee(Stores::new(profiles)))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn load(&self) -> Arc<Stores> {
+        self.0.load_full()
+    }
+
+    /// The store a URL names; `None` names the default.
+    #[must_use]
+    pub fn get(&self, profile: Option<&str>) -> Option<Arc<Store>> {
+        self.0.load().get(profile).map(Arc::clone)
+    }
+
+    /// Takes over other profiles.
+    pub fn replace(&self, profiles: &Profiles) {
+        let stores = Stores::renewed(Some(&self.load()), profiles);
+        self.0.store(Arc::new(stores));
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use s3proxy::config::{Flags, Inputs, load, read_file};
+use s3proxy::config::Flags;
+use s3proxy::reload::Sources;
 use s3proxy::{logging, server};
 
 /// Names and values of environment variables.
@@ -38,17 +39,16 @@ pub(crate) fn environment(
 /// # Errors
 /// One line that says what is wrong with the configuration, or why the gateway cannot start.
 pub(crate) fn run(environment: &Environment) -> Result<ExitCode, String> {
-    let inputs = Inputs {
+    let sources = Sources {
         environment: environment.clone(),
         flags: Flags::default(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
-        read: &read_file,
     };
-    let loaded = load(&inputs).map_err(|problems| {
+    let start = sources.load().map_err(|problems| {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     })?;
-    let log = logging::install(loaded.config.log).map_err(|error| error.to_string())?;
-    server::run(&loaded.config, false).map_err(|error| error.to_string())?;
+    let log = logging::install(start.loaded.config.log).map_err(|error| error.to_string())?;
+    server::run(&start, false).map_err(|error| error.to_string())?;
     log.flush();
     Ok(ExitCode::SUCCESS)
 }

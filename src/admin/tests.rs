@@ -13,7 +13,7 @@ fn admin() -> Admin {
     let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
     let inputs = Inputs { environment, flags: Flags::default(), processors: 1, read: &read };
     let loaded = config::load(&inputs).expect("a valid configuration");
-    Admin::new(None, Arc::new(Stores::new(&loaded.config.profiles)), true)
+    Admin::new(None, Arc::new(CurrentStores::new(&loaded.config.profiles)), true)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::s3::profile::Profile;
+use crate::s3::profile::{DEFAULT_LABEL, Profile};
 
 /// Profile, endpoint, bucket and key of an object; its bytes are its identity.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -42,6 +42,16 @@ impl CacheKey {
         let mut bytes = Vec::with_capacity(self.0.len() + 1);
         bytes.push(u8::MAX);
         bytes.extend_from_slice(&self.0);
+        Self(bytes.into())
+    }
+
+    /// The bytes with which the keys of all objects of a profile begin, whatever else is said of it.
+    #[must_use]
+    pub fn of_profile(name: Option<&str>) -> Self {
+        let label = name.unwrap_or(DEFAULT_LABEL);
+        let mut bytes = vec![u8::from(name.is_some())];
+        bytes.extend_from_slice(&u32::try_from(label.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(label.as_bytes());
         Self(bytes.into())
     }
 
@@ -154,6 +164,25 @@ mod tests {
         }
         let other = CacheKey::new(&profile, "bu", "");
         assert!(!below.as_bytes().starts_with(other.as_bytes()));
+    }
+
+    #[test]
+    fn the_keys_of_a_profile_begin_alike_and_those_of_no_other_do() {
+        let profiles = [
+            profile(None, "http://a"),
+            profile(Some("default"), "http://a"),
+            profile(Some("x"), "http://a"),
+            profile(Some("x"), "http://b"),
+            profile(Some("xy"), "http://a"),
+        ];
+        for one in &profiles {
+            let start = CacheKey::of_profile(one.name.as_deref());
+            for other in &profiles {
+                let key = CacheKey::new(other, "b", "k");
+                let begins = key.as_bytes().starts_with(start.as_bytes());
+                assert_eq!(begins, one.name == other.name, "{:?} {:?}", one.name, other.name);
+            }
+        }
     }
 
     #[test]

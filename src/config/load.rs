@@ -390,11 +390,13 @@ fn server(layers: &mut Layers<'_>, processors: usize) -> Result<ServerConfig, Re
     let threads = layers.read(&gateway::THREADS);
     let lame_duck = layers.read(&gateway::LAME_DUCK);
     let grace_period = layers.read(&gateway::GRACE_PERIOD);
+    let reload_interval = layers.read(&gateway::RELOAD_INTERVAL);
     let upgrade_sock = layers.read(&gateway::UPGRADE_SOCK);
     let server = ServerConfig {
         threads: threads?.unwrap_or(processors.max(1)),
         lame_duck: lame_duck?,
         grace_period: grace_period?,
+        reload_interval: reload_interval?,
         upgrade_sock: upgrade_sock?,
     };
     layers.report.show(gateway::THREADS.row.path, server.threads.to_string());

@@ -6,6 +6,7 @@ pub(super) mod cache;
 pub(super) mod gateway;
 pub(super) mod profile;
 
+use crate::config::file::{DEFAULT_PROFILE, PATTERNS, PROFILES};
 use crate::config::value::Read;
 
 pub use cache::PATTERN;
@@ -96,6 +97,20 @@ pub const FURTHER_VARIABLES: &[&str] = &[
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
     let of_rows = GLOBAL.iter().map(|row| row.variable).filter(|name| !name.is_empty());
     of_rows.chain(FURTHER_VARIABLES.iter().copied())
+}
+
+/// Whether another value of this setting, given by its full path, is taken over by a running gateway:
+/// what makes up profiles. All else needs a restart.
+#[must_use]
+pub fn is_live(key: &str) -> bool {
+    let of_profiles = [PROFILES, DEFAULT_PROFILE]
+        .into_iter()
+        .any(|section| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')));
+    let of_rules = key.strip_prefix("cache.").is_some_and(|field| {
+        let field = field.split(['.', '[']).next().unwrap_or_default();
+        field == PATTERNS || RULE.iter().any(|row| row.path == field)
+    });
+    of_profiles || of_rules || key == gateway::REGION.row.path
 }
 
 #[cfg(test)]

@@ -96,7 +96,8 @@ impl Gateway {
             return Err(Refusal::ObjectNotFound);
         }
         let store = self.stores.get(address.profile.as_deref());
-        let by_key = store.is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
+        let by_key =
+            store.as_ref().is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
         let content_type = match self.heads.mime.verdict(&address.key) {
             _ if !by_key => None,
             Verdict::Allowed(content_type) => Some(content_type.clone()),
@@ -104,7 +105,7 @@ impl Gateway {
                 return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
             }
         };
-        let store = Arc::clone(store.ok_or(Refusal::ProfileUnknown)?);
+        let store = store.ok_or(Refusal::ProfileUnknown)?;
         if !store.profile.admits(&address.bucket) {
             return Err(Refusal::BucketNotAllowed);
         }

@@ -31,6 +31,10 @@ impl Gateway {
         } else {
             Level::Info
         };
+        let upstream = ctx.object.as_deref().and_then(upstream_record);
+        if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_key_refused) {
+            self.reloads.early();
+        }
         if !log::log_enabled!(target: access_log::TARGET, level) {
             return;
         }
@@ -59,7 +63,7 @@ impl Gateway {
             bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
             cause: ctx.failure.or_else(|| ctx.refusal.as_ref().or(stands_in).map(Refusal::cause)),
             detail: ctx.detail.as_deref().or_else(|| detail_of_fetch(ctx)),
-            upstream: ctx.object.as_deref().and_then(upstream_record),
+            upstream,
         };
         debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
         match self.log_format {
@@ -73,6 +77,12 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Whether a store's code says that it does not take the key: it may have been exchanged.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+fn is_key_refused(code: &str) -> bool {
+    matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken")
 }
 
 fn status_of(refusal: &Refusal) -> Option<StatusCode> {

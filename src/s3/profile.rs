@@ -8,8 +8,11 @@ use crate::cache::rules::CacheRules;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::secret::Secret;
 
+/// Stands for the profile of URLs without one.
+pub const DEFAULT_LABEL: &str = "default";
+
 /// Everything needed to turn a bucket and key into a signed request, and its answer into ours.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The name before the `@`; `None` for the default profile of URLs without one.
     pub name: Option<String>,
@@ -66,7 +69,7 @@ impl Profile {
     /// The name for logs and messages; `default` stands for the profile of URLs without one.
     #[must_use]
     pub fn label(&self) -> &str {
-        self.name.as_deref().unwrap_or("default")
+        self.name.as_deref().unwrap_or(DEFAULT_LABEL)
     }
 }
 

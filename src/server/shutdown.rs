@@ -1,4 +1,4 @@
-//! The signals that end the process, and the lame-duck time in which it still accepts requests
+//! The signals that end the process or have it read its configuration again, and the lame-duck time in which it still accepts requests
 //! while load balancers take notice.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::lifecycle::Lifecycle;
+use crate::reload::Reloads;
 
 /// A signal that ends the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl LameDuck {
         lifecycle: Arc<Lifecycle>,
         time: Duration,
         ended: SyncSender<()>,
+        reloads: Arc<Reloads>,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded_channel();
         let (registered, answer) = sync_channel(1);
@@ -51,7 +53,7 @@ impl LameDuck {
                     let signals = Signals::register();
                     let _nobody_waits = registered.send(signals.as_ref().map(|_| ()).map_err(copy));
                     if let Ok(signals) = signals {
-                        signals.forward(&sender, &ended).await;
+                        signals.forward(&sender, &ended, &reloads).await;
                     }
                     Ok(())
                 }),
@@ -93,6 +95,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    /// Has the configuration read again.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -101,16 +105,26 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn forward(mut self, sender: &UnboundedSender<End>, ended: &SyncSender<()>) {
+    async fn forward(
+        mut self,
+        sender: &UnboundedSender<End>,
+        ended: &SyncSender<()>,
+        reloads: &Reloads,
+    ) {
         let mut ending = false;
         loop {
             let end = tokio::select! {
                 _ = self.terminate.recv() => End::Terminate,
                 _ = self.interrupt.recv() => End::Interrupt,
                 _ = self.quit.recv() => End::Quit,
+                _ = self.hangup.recv() => {
+                    reloads.now();
+                    continue;
+                }
             };
             if ending && end == End::Interrupt {
                 info!("SIGINT: ending at once");

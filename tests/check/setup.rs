@@ -90,6 +90,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             threads: 1,
             lame_duck: Duration::ZERO,
             grace_period: Duration::ZERO,
+            reload_interval: Duration::ZERO,
             upgrade_sock: "/nonexistent/s3proxy.sock".into(),
         },
         cache: CacheConfig {

@@ -313,6 +313,15 @@ pub(in crate::config) const GRACE_PERIOD: Setting<Duration> = Setting::new(
     "After `server.lame_duck`: how long running requests may take to end.",
 );
 
+pub(in crate::config) const RELOAD_INTERVAL: Setting<Duration> = Setting::new(
+    "server.reload_interval",
+    "S3PROXY_SERVER_RELOAD_INTERVAL",
+    "2s",
+    value::duration::<0, HOUR>,
+    "How often the credentials file and the YAML file are looked at; what has changed and then stands \
+     still as long is taken over. `0`: only on SIGHUP.",
+);
+
 pub(in crate::config) const UPGRADE_SOCK: Setting<PathBuf> = Setting::new(
     "server.upgrade_sock",
     "S3PROXY_SERVER_UPGRADE_SOCK",
@@ -359,6 +368,7 @@ pub const ALL: &[Row] = &[
     THREADS.row,
     LAME_DUCK.row,
     GRACE_PERIOD.row,
+    RELOAD_INTERVAL.row,
     UPGRADE_SOCK.row,
     ADMIN_LISTEN.row,
     cache::MEMORY.row,
