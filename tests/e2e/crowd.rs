@@ -31,9 +31,12 @@ impl Watched {
         counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}"))
     }
 
-    /// Waits until no fetch is under way.
+    /// Waits until no fetch is under way, of an object or of a block.
     pub(crate) fn await_landed(&self) {
-        await_that("no fetch is under way", || self.counter("fetches_under_way") == 0);
+        await_that("no fetch is under way", || {
+            let counters = self.counters();
+            counters["fetches_under_way"] == 0 && counters["blocks_under_way"] == 0
+        });
     }
 }
 

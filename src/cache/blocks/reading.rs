@@ -52,6 +52,8 @@ pub struct Reading {
     widest: u64,
     /// Whether it had to wait for the store since it came to blocks last.
     waited: bool,
+    /// Blocks that were fetched with the object's head: kept or not, they came from the store.
+    arriving: Range<u64>,
     /// Blocks behind its end, for the next request of its reader.
     beyond: Range<u64>,
     fetched_beyond: Vec<Arc<BlockFlight>>,
@@ -127,10 +129,15 @@ impl Cache {
         arriving: Option<Arrivals>,
     ) -> Result<Reading, Failed> {
         let mut reading = Reading::new(self, wanted, blocks, parts);
-        // What comes with the head was asked for already.
-        let come = arriving.as_ref().map_or(0, |flights| flights.len() as u64);
-        reading.window = reading.window.max(come);
+        let window = reading.window;
+        if let Some(arriving) = &arriving {
+            // What is on its way ends when nobody holds it.
+            let blocks = arriving.blocks.end - arriving.blocks.start;
+            reading.window = window.max(blocks).min(reading.widest);
+            reading.arriving = arriving.blocks.clone();
+        }
         reading.come_to_blocks();
+        reading.window = window;
         // They are held by the reading now, as far as it wants them.
         drop(arriving);
         reading.begin(parts).await?;
@@ -179,6 +186,7 @@ impl Reading {
             window,
             widest,
             waited: false,
+            arriving: 0..0,
             beyond,
             fetched_beyond: Vec::new(),
             start,
@@ -337,7 +345,7 @@ impl Reading {
     /// Comes to one block, in front of all others.
     fn come_to_again(&mut self, index: u64) {
         match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-            Claimed::Kept(block) => self.ahead.push_front((index, self.kept(block))),
+            Claimed::Kept(block) => self.ahead.push_front((index, self.kept(index, block))),
             Claimed::Coming(flight) => {
                 self.ahead.push_front((index, Hold::Coming { flight, on_disk: false }));
             }

@@ -25,7 +25,7 @@ impl Reading {
         while (self.ahead.len() as u64) < self.window {
             let Some(index) = self.next_planned() else { break };
             match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(block))),
+                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(index, block))),
                 Claimed::Coming(flight) => {
                     self.ahead.push_back((index, Hold::Coming { flight, on_disk: false }));
                 }
@@ -43,9 +43,13 @@ impl Reading {
         self.fetch(run);
     }
 
-    pub(super) fn kept(&self, block: Arc<Block>) -> Hold {
-        add(&self.counts.memory);
-        self.cache.statistics.block_hits.count();
+    pub(super) fn kept(&self, index: u64, block: Arc<Block>) -> Hold {
+        if self.arriving.contains(&index) {
+            add(&self.counts.store);
+        } else {
+            add(&self.counts.memory);
+            self.cache.statistics.block_hits.count();
+        }
         Hold::Kept(block)
     }
 
