@@ -10,6 +10,7 @@ mod run;
 pub mod streams;
 pub mod version;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -69,7 +70,13 @@ pub struct Block {
 pub type BlockFlight = Flight<Arrival>;
 
 /// Fetches of blocks that began with that of their object.
-pub type Arrivals = Arc<[Arc<BlockFlight>]>;
+#[derive(Debug, Clone)]
+pub struct Arrivals {
+    /// The blocks that are fetched so.
+    blocks: Range<u64>,
+    /// They go on as long as somebody holds them.
+    _flights: Arc<[Arc<BlockFlight>]>,
+}
 
 /// What the fetch of a block makes known.
 #[derive(Debug, Clone)]

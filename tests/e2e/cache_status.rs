@@ -117,8 +117,8 @@ impl Item {
     /// The value that a text begins with, and what is after it.
     fn parse(text: &str) -> Option<(Self, &str)> {
         let first = text.chars().next()?;
-        if let Some(text) = text.strip_prefix('"') {
-            return Self::parse_string(text);
+        if first == '"' {
+            return Self::parse_string(&text[1..]);
         }
         let split = |is_part: &dyn Fn(char) -> bool| {
             text.split_at(text.find(|c| !is_part(c)).unwrap_or(text.len()))

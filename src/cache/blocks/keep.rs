@@ -102,8 +102,10 @@ impl Keeping<'_> {
         }
         let claims = piece.as_ref().map(|piece| cache.claims_of(wanted, &blocks, piece));
         let claims = claims.unwrap_or_default();
-        let arriving: Option<Arrivals> =
-            Some(claims.iter().map(|claim| Arc::clone(claim.flight())).collect());
+        let arriving = claims.front().map(|first| Arrivals {
+            blocks: first.index..first.index + claims.len() as u64,
+            _flights: claims.iter().map(|claim| Arc::clone(claim.flight())).collect(),
+        });
         let record = cache.disk.as_ref().map(|disk| {
             let (key, asked) = (wanted.key.clone(), self.asked);
             let (headers, body) = (kept_headers(headers, profile), bytes::Bytes::new());

@@ -50,6 +50,8 @@ pub struct Reading {
     widest: u64,
     /// Whether it had to wait for the store since it came to blocks last.
     waited: bool,
+    /// Blocks that were fetched with the object's head: kept or not, they came from the store.
+    arriving: Range<u64>,
     /// Blocks behind its end, for the next request of its reader.
     beyond: Range<u64>,
     fetched_beyond: Vec<Arc<BlockFlight>>,
@@ -125,7 +127,15 @@ impl Cache {
         arriving: Option<Arrivals>,
     ) -> Result<Reading, Failed> {
         let mut reading = Reading::new(self, wanted, blocks, parts);
+        let window = reading.window;
+        if let Some(arriving) = &arriving {
+            // What is on its way ends when nobody holds it.
+            let blocks = arriving.blocks.end - arriving.blocks.start;
+            reading.window = window.max(blocks).min(reading.widest);
+            reading.arriving = arriving.blocks.clone();
+        }
         reading.come_to_blocks();
+        reading.window = window;
         // They are held by the reading now, as far as it wants them.
         drop(arriving);
         reading.begin(parts).await?;
@@ -174,6 +184,7 @@ impl Reading {
             window,
             widest,
             waited: false,
+            arriving: 0..0,
             beyond,
             fetched_beyond: Vec::new(),
             start,
@@ -312,7 +323,7 @@ impl Reading {
     /// Comes to one block, in front of all others.
     fn come_to_again(&mut self, index: u64) {
         match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-            Claimed::Kept(block) => self.ahead.push_front((index, self.kept(block))),
+            Claimed::Kept(block) => self.ahead.push_front((index, self.kept(index, block))),
             Claimed::Coming(flight) => {
                 self.ahead.push_front((index, Hold::Coming { flight, on_disk: false }));
             }
@@ -339,7 +350,7 @@ impl Reading {
         while (self.ahead.len() as u64) < self.window {
             let Some(index) = self.next_planned() else { break };
             match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(block))),
+                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(index, block))),
                 Claimed::Coming(flight) => {
                     self.ahead.push_back((index, Hold::Coming { flight, on_disk: false }));
                 }
@@ -357,9 +368,13 @@ impl Reading {
         self.fetch(run);
     }
 
-    fn kept(&self, block: Arc<Block>) -> Hold {
-        add(&self.counts.memory);
-        self.cache.statistics.block_hits.count();
+    fn kept(&self, index: u64, block: Arc<Block>) -> Hold {
+        if self.arriving.contains(&index) {
+            add(&self.counts.store);
+        } else {
+            add(&self.counts.memory);
+            self.cache.statistics.block_hits.count();
+        }
         Hold::Kept(block)
     }
 
