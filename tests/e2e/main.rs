@@ -75,6 +75,8 @@ mod cache_leaving;
 mod cache_memory;
 mod cache_poison;
 mod cache_sizes;
+// Objects in blocks: what a range costs, and what of it is kept.
+mod blocks;
 // How long objects are kept, and what stores say of it.
 mod freshness;
 // What is no longer fresh, and is asked for again.

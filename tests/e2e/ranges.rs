@@ -2,9 +2,9 @@
 //! object can be in.
 
 mod conditions;
-mod judge;
+pub(crate) mod judge;
 mod multipart;
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 
