@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::ask::{Ask, Asked, Condition};
 use crate::asking::some_asks;
 use crate::client::{self, Client, Head};
+use crate::history::Version;
 use crate::judge::{Excuse, Kind, judge, judge_beginning};
 use crate::weather::Weather;
 use crate::world::{BLOCK, OBJECTS, World};
@@ -228,7 +230,16 @@ impl Readers<'_> {
         let headers: Vec<_> = own.chain([("X-Request-ID", id)]).collect();
         let sent = Instant::now();
         client.request(ask.method, &path, &headers);
-        let head = client.head().ok_or_else(|| format!("no answer after {:?}", sent.elapsed()))?;
+        let Some(head) = client.head() else {
+            // Cut before the first byte.
+            let excuse = self.excuse(object, self.oldest, sent, tally).1;
+            let after = sent.elapsed();
+            return if excuse.cut {
+                Ok((Kind::Cut, false))
+            } else {
+                Err(format!("no answer after {after:?}"))
+            };
+        };
         let status = head.header("cache-status").unwrap_or_default();
         tally.count_status(status);
         // Another one's fetch began before this request was sent.
@@ -247,18 +258,7 @@ impl Readers<'_> {
                 (Some(client.body(&head, ask.method)), true)
             }
         };
-        let received = Instant::now();
-        let possible = self.world.possible(object, oldest, sent, received);
-        let excuse = match possible.len() {
-            _ if self.weather.was_foul(object, sent, received) => Excuse::Fault,
-            1 => Excuse::None,
-            _ => Excuse::Change,
-        };
-        match excuse {
-            Excuse::None => {}
-            Excuse::Change => tally.count("during a change"),
-            Excuse::Fault => tally.count("during a fault"),
-        }
+        let (possible, excuse) = self.excuse(object, oldest, sent, tally);
         let closes = head.header("connection").is_some_and(|value| value == "close");
         match come {
             Some((body, ending)) => {
@@ -268,7 +268,7 @@ impl Readers<'_> {
                 let told = told.map(|kind| (kind, reusable));
                 told.map_err(|wrong| self.explained(object, &wrong, &answer.head, &answer.body))
             }
-            None if !arrived && excuse == Excuse::None => Err("cut without a reason".to_owned()),
+            None if !arrived && !excuse.cut => Err("cut without a reason".to_owned()),
             None => {
                 let begun = client.leftover();
                 let told = judge_beginning(
@@ -282,6 +282,27 @@ impl Readers<'_> {
                 told.map_err(|wrong| self.explained(object, &wrong, &head, begun))
             }
         }
+    }
+
+    /// What an answer may be about that has arrived just now, and what may be wrong with it.
+    fn excuse(
+        &self,
+        object: usize,
+        oldest: Duration,
+        sent: Instant,
+        tally: &mut Tally,
+    ) -> (Vec<Option<Arc<Version>>>, Excuse) {
+        let received = Instant::now();
+        let possible = self.world.possible(object, oldest, sent, received);
+        let changed = possible.len() > 1;
+        let failed = self.weather.was_foul(object, sent, received);
+        if failed {
+            tally.count("during a fault");
+        } else if changed {
+            tally.count("during a change");
+        }
+        let untagged = self.weather.was_untagged(object);
+        (possible, Excuse { cut: failed || changed, failed, untagged })
     }
 
     fn explained(&self, object: usize, wrong: &str, head: &Head, body: &[u8]) -> String {

@@ -14,9 +14,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::world::{OBJECTS, World};
 
 /// Of so many requests one meets a fault.
-const ONE_IN: u32 = 16;
+const ONE_IN: u32 = 32;
 /// A fault may be felt so long after it is over, by who waits for what it hit.
-const AFTERWARDS: Duration = Duration::from_millis(500);
+const AFTERWARDS: Duration = Duration::from_millis(250);
 const PIECE: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -46,6 +46,8 @@ struct Troubles {
     times: Vec<(Instant, Option<Instant>)>,
     /// The status of a burst, and how many requests it is still for.
     burst: Option<(u16, u32)>,
+    /// An answer had no entity tag, and what has come so may be kept for as long as it does not change.
+    untagged: bool,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,11 @@ impl Weather {
         troubles.times.iter().any(|(began, over)| *began <= to && felt(over))
     }
 
+    /// Whether the store has left off the entity tag of an object at some time.
+    pub(crate) fn was_untagged(&self, object: usize) -> bool {
+        lock(&self.shared.objects[object]).untagged
+    }
+
     /// How often each fault came up.
     pub(crate) fn counts(&self) -> BTreeMap<Fault, u64> {
         lock(&self.shared.counts).clone()
@@ -150,6 +157,7 @@ impl Shared {
     fn began(&self, object: usize, fault: Fault) -> Foul<'_> {
         *lock(&self.counts).entry(fault).or_default() += 1;
         let mut troubles = lock(&self.objects[object]);
+        troubles.untagged |= fault == Fault::NoEtag;
         troubles.times.push((Instant::now(), None));
         Foul { shared: self, object, nth: troubles.times.len() - 1 }
     }

@@ -154,11 +154,11 @@ impl Crowd<'_> {
             Some(bytes) => {
                 let length = head.header("content-length").and_then(|length| length.parse().ok());
                 client.fill_to(bytes.min(length.unwrap_or(0)));
-                judge_beginning(ask, &head, client.leftover(), &possible(), Excuse::None)
+                judge_beginning(ask, &head, client.leftover(), &possible(), Excuse::NONE)
             }
             None => {
                 let (body, ending) = client.body(&head, ask.method);
-                judge(ask, &client::Answer { head, body, ending }, &possible(), Excuse::None)
+                judge(ask, &client::Answer { head, body, ending }, &possible(), Excuse::NONE)
             }
         };
         let told = told.map_err(|wrong| format!("{wrong} ({status})"));
