@@ -16,7 +16,7 @@ pub(crate) const OBJECTS: usize = 48;
 /// Folders they are in, which can be purged as a whole.
 const FOLDERS: usize = 6;
 /// Bytes of which every version is a stretch.
-const POOL: usize = 32 << 20;
+const POOL: usize = 8 << 20;
 
 /// All objects.
 pub(crate) struct World {
