@@ -68,6 +68,8 @@ struct Case {
     /// An answer was current so long before its request, or later.
     oldest: Duration,
     manners: fn() -> Manners,
+    /// Not every store does.
+    knows_if_match: bool,
 }
 
 const CASES: [Case; 4] = [
@@ -80,6 +82,7 @@ const CASES: [Case; 4] = [
         ttl: "0",
         oldest: Duration::ZERO,
         manners: Manners::rgw,
+        knows_if_match: true,
     },
     Case {
         name: "memory and disk, fresh for a second",
@@ -91,6 +94,7 @@ const CASES: [Case; 4] = [
         // Fresh, served while the store is asked, and the fetch itself.
         oldest: Duration::from_secs(3),
         manners: Manners::aws,
+        knows_if_match: false,
     },
     Case {
         name: "room for three blocks, fresh for a second",
@@ -101,6 +105,7 @@ const CASES: [Case; 4] = [
         ttl: "1s",
         oldest: Duration::from_secs(3),
         manners: Manners::rgw,
+        knows_if_match: true,
     },
     Case {
         name: "little memory and a disk, always asked",
@@ -111,6 +116,7 @@ const CASES: [Case; 4] = [
         ttl: "0",
         oldest: Duration::ZERO,
         manners: Manners::aws,
+        knows_if_match: false,
     },
 ];
 
@@ -182,7 +188,7 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
     let (serving, weather): (Serving, Weather) = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let serving = store.serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves");
-        let weather = Weather::before(serving.address(), seed).await;
+        let weather = Weather::before(serving.address(), case.knows_if_match, seed).await;
         (serving, weather)
     });
     let folder = tempfile::tempdir().expect("a temporary folder");

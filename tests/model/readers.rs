@@ -314,20 +314,19 @@ impl Readers<'_> {
     fn change(&self, random: &mut fastrand::Rng, tally: &mut Tally) {
         let object = World::pick(random);
         let what = match random.u32(..1000) {
-            0..50 => {
+            0..80 => {
                 self.world.overwrite(object, random);
                 "overwrites"
             }
-            50..56 => {
+            80..88 => {
                 self.world.delete(object);
-                // Soon there is another one.
                 "deletions"
             }
-            56..66 => {
+            88..98 => {
                 self.purge(object, false);
                 "purges"
             }
-            66..69 => {
+            98..101 => {
                 self.purge(object, true);
                 "purges of a folder"
             }

@@ -31,8 +31,6 @@ pub(crate) enum Fault {
     Refused(u16),
     /// The body comes in small pieces.
     Slow,
-    /// The store takes no notice of `If-Match`.
-    NoIfMatch,
     /// The store takes no notice of `Range`.
     NoRange,
     /// The answer has no `ETag`.
@@ -56,6 +54,8 @@ struct Shared {
     counts: Mutex<BTreeMap<Fault, u64>>,
     random: Mutex<fastrand::Rng>,
     fair: AtomicBool,
+    /// The store takes notice of `If-Match`.
+    knows_if_match: bool,
 }
 
 /// The relay. It ends when dropped.
@@ -78,7 +78,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Weather {
     /// In front of a store. Must be called within a tokio runtime.
-    pub(crate) async fn before(store: SocketAddr, seed: u64) -> Self {
+    pub(crate) async fn before(store: SocketAddr, knows_if_match: bool, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -86,6 +86,7 @@ impl Weather {
             counts: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             fair: AtomicBool::new(false),
+            knows_if_match,
         });
         let own = Arc::clone(&shared);
         let task = tokio::spawn(async move {
@@ -147,8 +148,7 @@ impl Shared {
                 Fault::Refused(status)
             }
             4 => Fault::Slow,
-            5 => Fault::NoIfMatch,
-            6 => Fault::NoRange,
+            5 | 6 => Fault::NoRange,
             _ => Fault::NoEtag,
         };
         Some(fault)
@@ -188,6 +188,9 @@ async fn relay(mut gateway: TcpStream, store: SocketAddr, shared: &Shared) -> st
         let fault = shared.fault(object);
         let _foul = fault.map(|fault| shared.began(object, fault));
         let is_head = request.starts_with("HEAD ");
+        if !shared.knows_if_match {
+            take_away(&mut request, "if-match");
+        }
         match fault {
             Some(Fault::Reset) => {
                 gateway.set_zero_linger()?;
@@ -204,7 +207,6 @@ async fn relay(mut gateway: TcpStream, store: SocketAddr, shared: &Shared) -> st
                 gateway.write_all(answer.as_bytes()).await?;
                 continue;
             }
-            Some(Fault::NoIfMatch) => take_away(&mut request, "if-match"),
             Some(Fault::NoRange) => take_away(&mut request, "range"),
             Some(Fault::Cut | Fault::Slow | Fault::NoEtag) | None => {}
         }

@@ -138,7 +138,7 @@ impl World {
         let found = memchr::memmem::find_iter(&self.pool, sample);
         let found: Vec<usize> = found.collect();
         let mut places = Vec::new();
-        for other in std::iter::once(object).chain(0..OBJECTS) {
+        for other in std::iter::once(object).chain((0..OBJECTS).filter(|other| *other != object)) {
             for version in self.history(other).versions() {
                 let begins = version.body.as_ptr() as usize - self.pool.as_ptr() as usize;
                 let inside = |at: &&usize| (begins..begins + version.body.len()).contains(at);

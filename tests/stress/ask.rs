@@ -150,16 +150,15 @@ impl Ask {
         self.ranges.len() > 1
     }
 
-    /// What the answer has to be if it is about this version.
-    pub(crate) fn expected(&self, version: &Version) -> Expected {
+    /// What the answer has to be if it is about this version, with its entity tag or without.
+    pub(crate) fn expected(&self, version: &Version, tagged: bool) -> Expected {
+        let is_tag = |tag: &String| tagged && *tag == version.etag;
         match &self.condition {
-            Condition::NoneMatch(tags) if tags.contains(&version.etag) => {
-                return Expected::NotModified;
-            }
+            Condition::NoneMatch(tags) if tags.iter().any(is_tag) => return Expected::NotModified,
             Condition::ModifiedSince(date) if version.modified <= *date => {
                 return Expected::NotModified;
             }
-            Condition::IfRangeTag(tag) if *tag != version.etag => return Expected::Whole,
+            Condition::IfRangeTag(tag) if !is_tag(tag) => return Expected::Whole,
             Condition::IfRangeDate(date) if *date != version.modified => return Expected::Whole,
             _ => {}
         }

@@ -139,20 +139,25 @@ fn unsatisfiable(
     excuse: Excuse,
 ) -> Result<Kind, String> {
     let told = come.head.header("content-range");
-    let fits = |version: &&Arc<Version>| {
+    // A 416 does not tell whether its object has a tag.
+    let fits = |version: &Arc<Version>| {
         let length = format!("bytes */{}", version.body.len());
         let unknown = told.is_none() && excuse.failed;
         (unknown || told == Some(length.as_str()))
-            && ask.expected(version) == Expected::Unsatisfiable
+            && [true, !excuse.untagged]
+                .into_iter()
+                .any(|tagged| ask.expected(version, tagged) == Expected::Unsatisfiable)
     };
-    match possible.iter().flatten().any(|version| fits(&version)) {
+    match possible.iter().flatten().any(fits) {
         true => Ok(Kind::Unsatisfiable),
         false => Err(format!("416 with {told:?}")),
     }
 }
 
 fn about(ask: &Ask, come: &Come<'_>, version: &Version, excuse: Excuse) -> Result<Kind, String> {
-    let expected = ask.expected(version);
+    // A 304 has the tag that the client named.
+    let tagged = come.head.header("etag").is_some();
+    let expected = ask.expected(version, tagged);
     let wrong = |what: &str| Err(format!("{what}; {expected:?} of version {}", version.number));
     let modified = httpdate::fmt_http_date(version.modified);
     let (status, told) = (come.head.status, come.head.header("last-modified"));
@@ -160,14 +165,11 @@ fn about(ask: &Ask, come: &Come<'_>, version: &Version, excuse: Excuse) -> Resul
     if status != 304 && told.is_none_or(|told| distinct && told != modified) {
         return wrong("another Last-Modified");
     }
-    let tagged = come.head.header("etag").is_some();
-    // Where the whole is no answer to the request, it is one of a store without tags or parts.
-    let may_be_whole = excuse.failed || !tagged;
     match (status, &expected) {
         (304, Expected::NotModified) => Ok(Kind::NotModified),
-        (200, Expected::NotModified) if tagged => wrong("200"),
-        (200, Expected::Part(_)) if !may_be_whole => wrong("200"),
-        (200, Expected::Unsatisfiable) if !may_be_whole && !ask.has_many_ranges() => wrong("200"),
+        (200, Expected::NotModified) => wrong("200"),
+        (200, Expected::Part(_)) if !excuse.failed => wrong("200"),
+        (200, Expected::Unsatisfiable) if !excuse.failed && !ask.has_many_ranges() => wrong("200"),
         (200, _) => {
             let kind = if ask.method == "HEAD" { Kind::Head } else { Kind::Whole };
             come.compare(&version.body, kind == Kind::Head)
