@@ -67,6 +67,7 @@ mod life;
 mod tls;
 // The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad
 // neighbours, lengths.
+mod blocks_without_room;
 mod cache_cuts;
 mod cache_first_touch;
 mod cache_herds;
