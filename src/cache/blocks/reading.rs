@@ -256,11 +256,7 @@ impl Reading {
         if position >= end {
             return Ok(None);
         }
-        let mut read = self.read_some(position, end).await.map_err(|failed| failed.trouble)?;
-        if let Some(bytes) = &mut read {
-            // A store that gives all when a part is asked for sends more than is due.
-            bytes.truncate(usize::try_from(end - position).unwrap_or(usize::MAX));
-        }
+        let read = self.read_some(position, end).await.map_err(|failed| failed.trouble)?;
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;
         Ok(read)
     }
@@ -390,6 +386,7 @@ impl Reading {
             let skipped = usize::try_from(direct.skip).unwrap_or(usize::MAX).min(bytes.len());
             bytes.advance(skipped);
             direct.skip -= skipped as u64;
+            // A store that gives all when a part is asked for sends more than is due.
             bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             if !bytes.is_empty() {
                 direct.position += bytes.len() as u64;
