@@ -79,3 +79,22 @@ fn an_object_of_a_store_that_gives_no_parts_is_served_right() {
         assert_whole(&watched.gateway.get(PATH), &version.body);
     }
 }
+
+/// It is larger than what one request is kept of, so that the rest has to be asked for.
+#[test]
+fn a_large_object_of_a_store_that_gives_no_parts_is_served_whole() {
+    let version = Version::new(1, 3 << 20);
+    let shelf = Shelf::with(&version);
+    shelf.now_by(|version, request| {
+        let mut request = request.clone();
+        request.headers.retain(|(name, _)| name != "range");
+        version.answer(&request)
+    });
+    let setup = in_blocks(&shelf.url()).env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "256KiB");
+    let watched = Watched::start(setup);
+    for _ in 0..2 {
+        assert_whole(&watched.gateway.get(PATH), &version.body);
+        let asked = shelf.asked();
+        assert!(asked.len() <= 4, "{asked:?}");
+    }
+}

@@ -135,3 +135,23 @@ fn where_no_block_fits_everything_is_served_directly() {
     let asked = shelf.asked();
     assert!(asked.iter().any(|line| line.contains("bytes=100-199")), "as it was asked: {asked:?}");
 }
+
+/// The same with a store that answers parts with the whole: a reader gets its part all the same.
+#[test]
+fn a_direct_read_of_a_store_that_gives_no_parts_is_no_longer_than_asked() {
+    let version = Version::new(1, 2 * MIB);
+    let shelf = Shelf::with(&version);
+    let setup = in_blocks(&shelf.url())
+        .env("S3PROXY_CACHE_MEMORY", "1MiB")
+        .env("S3PROXY_CACHE_BLOCKS_SHARE", "5")
+        .tolerate("no block will be kept");
+    let watched = Watched::start(setup);
+    assert_eq!(watched.gateway.send("HEAD", PATH, &[]).status(), 200);
+    shelf.now_by(|version, request| {
+        let mut request = request.clone();
+        request.headers.retain(|(name, _)| name != "range");
+        version.answer(&request)
+    });
+    assert_part(&watched.gateway, &version.body, 0..200);
+    assert_part(&watched.gateway, &version.body, 0..BLOCK + 200);
+}
