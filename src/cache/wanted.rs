@@ -58,6 +58,8 @@ impl Manner {
         }
         let part = |range: ByteRange| match range {
             ByteRange::Suffix(0) => Self::Head,
+            // No object is so large, and no store reads such numbers.
+            ByteRange::FromTo { first, .. } if i64::try_from(first).is_err() => Self::Head,
             range => Self::Part(range),
         };
         match parse_range(headers) {
@@ -137,6 +139,8 @@ mod tests {
             ("bytes=5-", from_to(5, None)),
             ("bytes=-5", Manner::Part(ByteRange::Suffix(5))),
             ("bytes=-0", Manner::Head),
+            ("bytes=9223372036854775808-", Manner::Head),
+            ("bytes=5-18446744073709551615", from_to(5, Some(u64::MAX))),
             ("bytes=70-80,5-9,-3", from_to(5, Some(9))),
             ("bytes=-3,-9", Manner::Part(ByteRange::Suffix(3))),
             ("bytes=x", Manner::Whole),
