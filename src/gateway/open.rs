@@ -68,7 +68,7 @@ pub(super) async fn open(
                 return false;
             }
             // The store has something else by now, or nothing.
-            Err(_) => object.found = Some(look_again(cache, object, handler).await),
+            Err(_) => object.found = Some(Box::pin(look_again(cache, object, handler)).await),
         }
     }
     if let Some(found) = &mut object.found {

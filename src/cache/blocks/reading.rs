@@ -143,7 +143,10 @@ impl Cache {
         reading.window = window;
         // They are held by the reading now, as far as it wants them.
         drop(arriving);
-        reading.begin(parts).await?;
+        // Boxed, like all that waits here: most readers find their first block kept.
+        if reading.at_hand(reading.start, reading.end).is_none() {
+            Box::pin(reading.begin(parts)).await?;
+        }
         Ok(reading)
     }
 }
@@ -256,9 +259,27 @@ impl Reading {
         if position >= end {
             return Ok(None);
         }
-        let read = self.read_some(position, end).await.map_err(|failed| failed.trouble)?;
+        let read = match self.at_hand(position, end) {
+            Some(bytes) => Some(bytes),
+            None => Box::pin(self.read_some(position, end)).await.map_err(|it| it.trouble)?,
+        };
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;
         Ok(read)
+    }
+
+    /// Bytes of the block it is at, if that is kept.
+    fn at_hand(&self, position: u64, end: u64) -> Option<Bytes> {
+        let layout = self.blocks.layout;
+        let index = layout.index(position);
+        match self.ahead.front() {
+            Some((at, Hold::Kept(block))) if *at == index && self.direct.is_none() => {
+                let bytes = layout.bytes(index);
+                let from = bytes.start + block.from;
+                let first = position.checked_sub(from)?;
+                block.body.read(first, end.min(bytes.end).checked_sub(from)?)
+            }
+            _ => None,
+        }
     }
 
     /// A body that the store cuts is asked for again, from the block on in which it was cut.
