@@ -136,6 +136,7 @@ impl Cache {
             ("block_bytes", self.blocks.budget().held()),
             ("block_entries", self.blocks.memory().entries()),
             ("fetches_under_way", self.flights.count() as u64),
+            ("blocks_under_way", self.blocks.under_way()),
         ];
         report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
         report.insert("memory_entries".to_owned(), self.memory.entries().into());

@@ -10,24 +10,26 @@ mod run;
 pub mod streams;
 pub mod version;
 
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
 pub(super) use self::keep::Piece;
 pub use self::reading::{Counts, Failed, Reading};
+pub(super) use self::run::length_of_whole;
 
 use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::streams::Streams;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::Body;
 use crate::cache::budget::{Budget, Held};
-use crate::cache::entry::{Content, Entry, note_weight};
+use crate::cache::entry::note_weight;
 use crate::cache::fill::Fill;
 use crate::cache::flights::{Flight, Flights};
-use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::memory::MemoryTier;
 use crate::cache::statistics::Statistics;
@@ -53,6 +55,8 @@ pub struct Blocks {
     /// Its share of the budget, until its last reader has left.
     pub held: Arc<Held>,
     streams: Mutex<Streams>,
+    /// Whether it is known that this version is no more.
+    dropped: AtomicBool,
 }
 
 /// A block that is kept.
@@ -69,7 +73,13 @@ pub struct Block {
 pub type BlockFlight = Flight<Arrival>;
 
 /// Fetches of blocks that began with that of their object.
-pub type Arrivals = Arc<[Arc<BlockFlight>]>;
+#[derive(Debug, Clone)]
+pub struct Arrivals {
+    /// The blocks that are fetched so.
+    blocks: Range<u64>,
+    /// They go on as long as somebody holds them.
+    _flights: Arc<[Arc<BlockFlight>]>,
+}
 
 /// What the fetch of a block makes known.
 #[derive(Debug, Clone)]
@@ -93,8 +103,10 @@ pub enum Arrival {
 pub enum Trouble {
     /// The store has another version by now, or none.
     Changed,
-    /// The store gives the object, or parts of it, to the gateway no more.
+    /// The store gives the object to the gateway no more.
     Withdrawn,
+    /// The store gives no parts, or does not say of which version they are.
+    NoParts,
     /// The store could not be asked.
     Refused(Refusal),
     /// The store's answer ended before its length.
@@ -105,6 +117,7 @@ impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Changed => f.write_str("the object has changed in the store while it was read"),
+            Self::NoParts => f.write_str("the store gives no parts of the object"),
             Self::Withdrawn => f.write_str("the store gives the object to the gateway no more"),
             Self::Refused(refusal) => {
                 write!(f, "the rest could not be fetched: {}", refusal.cause())
@@ -152,6 +165,11 @@ impl BlockTier {
         &self.memory
     }
 
+    /// Blocks on their way.
+    pub(super) fn under_way(&self) -> u64 {
+        self.flights.count() as u64
+    }
+
     /// When the oldest fetch under way began.
     pub(super) fn oldest(&self) -> Option<SystemTime> {
         self.flights.oldest()
@@ -175,24 +193,14 @@ impl BlockTier {
         self.config.size
     }
 
-    /// Takes room for a block out of the budget; other blocks make way for it, as far as nobody
-    /// reads them.
-    fn room_for(&self, key: &CacheKey, bytes: u64, now: SystemTime) -> Option<Arc<Held>> {
-        let bytes = note_weight(key).checked_add(bytes)?;
-        let take = || self.budget.take(bytes).map(Arc::new);
-        take().or_else(|| {
-            let room = Entry {
-                key: key.beside(),
-                asked: now,
-                freshness: Freshness::for_a_while(now, Duration::ZERO),
-                content: Content::Room(bytes),
-            };
-            let placeholder = room.key.clone();
-            self.memory.insert(Arc::new(room));
-            let held = take();
-            self.memory.remove(placeholder.as_bytes());
-            held
-        })
+    /// Whether one block fits into memory, so that to fetch it is not in vain.
+    pub(super) fn hold(&self, bytes: u64) -> bool {
+        bytes < self.memory.largest()
+    }
+
+    /// Takes room for a block out of the budget, if it is there.
+    fn take(&self, key: &CacheKey, bytes: u64) -> Option<Arc<Held>> {
+        self.budget.take(note_weight(key).checked_add(bytes)?).map(Arc::new)
     }
 }
 
@@ -212,7 +220,15 @@ impl Blocks {
         held: Arc<Held>,
     ) -> Self {
         let layout = Layout { size, length: version.length };
-        Self { head, lifetime, layout, version, held, streams: Mutex::default() }
+        Self {
+            head,
+            lifetime,
+            layout,
+            version,
+            held,
+            streams: Mutex::default(),
+            dropped: AtomicBool::new(false),
+        }
     }
 
     /// The key of one of its blocks.

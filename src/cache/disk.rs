@@ -149,7 +149,15 @@ impl DiskTier {
         let pieces = size.unwrap_or_default().div_ceil(record::PIECE as u64);
         let permits = u32::try_from(pieces).unwrap_or(READ_PERMITS);
         let permits = permits.clamp(LEAST_PERMITS, READ_PERMITS);
-        let Ok(permit) = Arc::clone(&shared.reads).try_acquire_many_owned(permits) else {
+        let permit = Arc::clone(&shared.reads);
+        let permit = if key.is_block() {
+            // Many are wanted at once, and to ask the store for each would cost it more.
+            let permit = permit.acquire_many_owned(permits);
+            tokio::time::timeout(READ_TIME, permit).await.ok().and_then(Result::ok)
+        } else {
+            permit.try_acquire_many_owned(permits).ok()
+        };
+        let Some(permit) = permit else {
             shared.statistics.disk_busy.count();
             return None;
         };
@@ -171,9 +179,9 @@ impl DiskTier {
         }
     }
 
-    /// Whether there may be a record of this key: false is certain, true is not.
+    /// Whether there is a record of this key, as far as is known.
     #[must_use]
-    pub fn may_have(&self, key: &CacheKey) -> bool {
+    pub fn has(&self, key: &CacheKey) -> bool {
         let name = Name::of(key);
         let inner = self.shared.lock();
         let queued = match inner.queue.find(name) {
@@ -181,8 +189,15 @@ impl DiskTier {
             Some(Job::Write(_)) => Some(true),
             Some(Job::Refresh(..)) | None => None,
         };
-        let known = || self.shared.index.size(name).is_some() || !inner.scanned;
+        let known = || self.shared.index.size(name).is_some();
         inner.off.is_none() && !inner.hidden.contains(&name) && queued.unwrap_or_else(known)
+    }
+
+    /// Whether a block of so many bytes would be kept now: half of what may wait to be written is left
+    /// to others, so that who reads a large object keeps no tile off the disk.
+    #[must_use]
+    pub fn takes_block(&self, bytes: u64) -> bool {
+        self.takes(bytes) && self.shared.lock().queue.bytes() <= QUEUE_BYTES / 2
     }
 
     /// Whether a record with a body of so many bytes would be kept at all.
@@ -251,7 +266,7 @@ impl DiskTier {
         if doomed.only_blocks && inner.scanned && no_block {
             return;
         }
-        if self.shared.folder.get().is_none() {
+        if self.shared.folder.get().is_none() && !doomed.only_blocks {
             // Nothing can be looked through: nothing of what there was is kept, should it open.
             inner.orphans = true;
             return;

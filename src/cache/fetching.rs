@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::answer::content_length;
 use crate::cache::blocks::layout::widened;
 use crate::cache::blocks::version::Version;
-use crate::cache::blocks::{Arrivals, Blocks};
+use crate::cache::blocks::{Arrivals, Blocks, length_of_whole};
 use crate::cache::body::Body;
 use crate::cache::entry::{Content, Entry, Object, head_weight};
 use crate::cache::flights::Landing;
@@ -134,6 +134,23 @@ impl Cache {
             (Ok(Reply::Object { status: StatusCode::OK, headers, body }), _) => {
                 keeping.take_in(&headers, body, report).await;
             }
+            (Ok(Reply::Object { headers, .. }), _)
+                if question.range.is_some() && self.is_small_without_version(&headers, wanted) =>
+            {
+                // It can be kept whole and no other way.
+                let whole = Question::default();
+                let fetched = self.fetcher.fetch(store, target, &whole).await;
+                let report = Arc::new(fetched.report);
+                match fetched.outcome {
+                    Ok(Reply::Object { status: StatusCode::OK, headers, body }) => {
+                        keeping.take_in(&headers, body, report).await;
+                    }
+                    Ok(_) => landing.end_with(Landed::Pass { report }),
+                    Err(refusal) => {
+                        landing.end_with(Landed::Refused { refusal, stored_for: None, report });
+                    }
+                }
+            }
             (Ok(Reply::Object { headers, body, .. }), _) if question.range.is_some() => {
                 keeping.take_part(&headers, body, report).await;
             }
@@ -161,12 +178,19 @@ impl Cache {
         }
     }
 
+    fn is_small_without_version(&self, headers: &HeaderMap, wanted: &Wanted) -> bool {
+        Version::of(headers, 0).is_none()
+            && length_of_whole(headers).is_some_and(|it| it <= self.largest(&wanted.rule))
+    }
+
     /// What the store is asked for an object of which nothing is kept.
     fn first_question(&self, wanted: &Wanted) -> Question {
         match wanted.manner {
             Manner::Part(range) => {
                 let tiers = &self.blocks;
-                let (size, most) = (tiers.size(), tiers.most_at_once());
+                let most = tiers.most_at_once();
+                // No more than what is wanted of blocks that could not be kept.
+                let size = if self.keeps_blocks_of(tiers.size()) { tiers.size() } else { 1 };
                 let range = Some(widened(range, size, most, tiers.first_bytes()));
                 Question { range, ..Question::default() }
             }

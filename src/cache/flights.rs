@@ -48,6 +48,12 @@ pub enum Part<T: Clone> {
 }
 
 impl<T: Clone> Flight<T> {
+    /// Whether its outcome can be told at once.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(*self.outcome.borrow(), Outcome::Unknown)
+    }
+
     /// What the fetch has made known, as soon as it has; `None` when it ended without a word.
     pub async fn outcome(&self) -> Option<T> {
         let mut outcome = self.outcome.subscribe();

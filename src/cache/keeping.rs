@@ -87,7 +87,7 @@ impl Keeping<'_> {
     /// The object is not for the cache: it is remembered that it is to pass.
     pub(super) fn let_pass(&self) {
         self.remove_from_disk();
-        let lifetime = self.wanted.rule.ttl.max(PASS_AT_LEAST);
+        let lifetime = pass_for(&self.wanted.rule);
         self.keep_note(Freshness::for_a_while(now(), lifetime), Content::Pass);
     }
 
@@ -251,6 +251,11 @@ impl Cache {
         // The weight of an entry counts more than its body.
         rule.max_object.min(self.memory.largest().saturating_sub(ENTRY_AT_MOST))
     }
+}
+
+/// For how long an object is remembered as not for the cache.
+pub(super) fn pass_for(rule: &Rule) -> Duration {
+    rule.ttl.max(PASS_AT_LEAST)
 }
 
 /// The same headers in memory of their own: as they come, each holds on to the whole answer.

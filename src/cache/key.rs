@@ -59,13 +59,24 @@ impl CacheKey {
     /// sizes and blocks apart, in a number of bytes that is always the same.
     #[must_use]
     pub fn block(&self, version: &[u8; 16], size: u64, index: u64) -> Self {
+        let mut bytes = self.start_of_blocks(version);
+        bytes.extend_from_slice(&size.to_le_bytes());
+        bytes.extend_from_slice(&index.to_le_bytes());
+        Self(bytes.into())
+    }
+
+    /// The bytes with which the keys of all blocks of a version of this object begin.
+    #[must_use]
+    pub fn blocks_of(&self, version: &[u8; 16]) -> Self {
+        Self(self.start_of_blocks(version).into())
+    }
+
+    fn start_of_blocks(&self, version: &[u8; 16]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + self.0.len() + Self::TAIL_OF_BLOCK);
         bytes.push(Self::BLOCK);
         bytes.extend_from_slice(&self.0);
         bytes.extend_from_slice(version);
-        bytes.extend_from_slice(&size.to_le_bytes());
-        bytes.extend_from_slice(&index.to_le_bytes());
-        Self(bytes.into())
+        bytes
     }
 
     /// The key of no object begins with it.
@@ -199,6 +210,7 @@ mod tests {
                 let block = object.block(&version, size, index);
                 assert_eq!(CacheKey::object_of(block.as_bytes()), object.as_bytes());
                 assert!(block.is_block());
+                assert!(block.as_bytes().starts_with(object.blocks_of(&version).as_bytes()));
                 assert!(seen.insert(block.as_bytes().to_vec()));
             }
         }

@@ -1,6 +1,7 @@
 //! Purges: what is asked for before a purge and lies below it is gone at once, however much that is.
 //! The entries themselves are swept out later.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
@@ -10,7 +11,14 @@ use std::time::SystemTime;
 pub struct Purges {
     /// Whether there are any, so that most lookups take no lock.
     any: AtomicBool,
-    pending: RwLock<Vec<Purge>>,
+    pending: RwLock<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// By key, each with the times it was purged at.
+    objects: HashMap<Vec<u8>, Vec<SystemTime>>,
+    prefixes: Vec<Purge>,
 }
 
 /// One purge.
@@ -47,23 +55,40 @@ impl Purge {
 impl Purges {
     /// From now on what it covers is gone.
     pub fn add(&self, purge: Purge) {
-        self.pending.write().unwrap_or_else(PoisonError::into_inner).push(purge);
+        let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
+        match purge.reach {
+            Reach::Object => pending.objects.entry(purge.key).or_default().push(purge.at),
+            Reach::Prefix => pending.prefixes.push(purge),
+        }
         self.any.store(true, Ordering::Release);
     }
 
     /// Whether an entry is gone.
     #[must_use]
     pub fn cover(&self, key: &[u8], asked: SystemTime) -> bool {
-        self.any.load(Ordering::Acquire)
-            && (self.pending.read().unwrap_or_else(PoisonError::into_inner).iter())
-                .any(|purge| purge.covers(key, asked))
+        if !self.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
+        pending.objects.get(key).is_some_and(|purged| purged.iter().any(|at| asked <= *at))
+            || pending.prefixes.iter().any(|purge| purge.covers(key, asked))
     }
 
     /// Forgets a purge: nothing of what it covers is kept any more.
     pub fn swept(&self, purge: &Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
-        pending.retain(|other| other != purge);
-        if pending.is_empty() {
+        match purge.reach {
+            Reach::Object => {
+                if let Some(purged) = pending.objects.get_mut(&purge.key) {
+                    purged.retain(|at| *at != purge.at);
+                    if purged.is_empty() {
+                        pending.objects.remove(&purge.key);
+                    }
+                }
+            }
+            Reach::Prefix => pending.prefixes.retain(|other| other != purge),
+        }
+        if pending.objects.is_empty() && pending.prefixes.is_empty() {
             self.any.store(false, Ordering::Release);
         }
     }

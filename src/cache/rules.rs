@@ -17,7 +17,7 @@ pub struct Rule {
     pub stale_while_revalidate: Duration,
     /// How long after its freshness an object is still served when the store fails.
     pub stale_if_error: Duration,
-    /// The largest object that is kept, bytes; larger ones pass by.
+    /// The largest object that is kept whole, bytes; larger ones are kept in blocks.
     pub max_object: u64,
     /// Whether a client's `Cache-Control: no-cache` has the object asked for again.
     pub client_no_cache: bool,

@@ -65,7 +65,7 @@ pub struct Statistics {
     pub block_hits: Counter,
     /// ... and from disk.
     pub block_disk_hits: Counter,
-    /// Requests to stores for blocks.
+    /// Requests to stores for blocks of objects whose heads were known.
     pub block_fetches: Counter,
     /// Blocks that came from stores.
     pub blocks_fetched: Counter,

@@ -79,15 +79,15 @@ impl CacheStatus {
     }
 
     /// The same for an answer out of such blocks: what was kept is no hit when some of them have to
-    /// be fetched.
+    /// be fetched; `stored` tells whether those are kept.
     #[must_use]
-    pub fn with_blocks(self, blocks: BlockCounts) -> Self {
+    pub fn of_blocks(self, blocks: BlockCounts, stored: bool) -> Self {
         match self {
             Self::Hit { ttl, .. } if blocks.store > 0 => Self::Forwarded {
                 why: Why::Partial,
                 status: None,
                 ttl: Some(ttl),
-                stored: true,
+                stored,
                 collapsed: false,
             },
             status => status,
@@ -221,7 +221,7 @@ mod tests {
             (CacheStatus::passed(Why::Miss), blocks(0, 0, 1), "fwd=miss; detail=\"store=1\""),
         ] {
             let mut pushed = String::new();
-            let status = status.with_blocks(blocks);
+            let status = status.of_blocks(blocks, true);
             status.push_to(&mut pushed, blocks);
             assert_eq!(pushed, text);
             assert_eq!(status.is_hit(), !text.starts_with("fwd=miss"), "{text}");

@@ -14,6 +14,10 @@ use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
 use crate::upstream::Store;
 
+/// No object has a byte behind this one. Stores that take a larger number for none would give all of
+/// the object, and look like stores that give no parts.
+const FARTHEST: u64 = 1 << 60;
+
 /// An object, as it is wanted and as its store is asked for it.
 #[derive(Debug)]
 pub struct Wanted {
@@ -58,6 +62,7 @@ impl Manner {
         }
         let part = |range: ByteRange| match range {
             ByteRange::Suffix(0) => Self::Head,
+            ByteRange::FromTo { first, .. } if first > FARTHEST => Self::Head,
             range => Self::Part(range),
         };
         match parse_range(headers) {
@@ -137,6 +142,9 @@ mod tests {
             ("bytes=5-", from_to(5, None)),
             ("bytes=-5", Manner::Part(ByteRange::Suffix(5))),
             ("bytes=-0", Manner::Head),
+            ("bytes=1152921504606846976-", from_to(1 << 60, None)),
+            ("bytes=1152921504606846977-", Manner::Head),
+            ("bytes=5-18446744073709551615", from_to(5, Some(u64::MAX))),
             ("bytes=70-80,5-9,-3", from_to(5, Some(9))),
             ("bytes=-3,-9", Manner::Part(ByteRange::Suffix(3))),
             ("bytes=x", Manner::Whole),

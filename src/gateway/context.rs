@@ -131,7 +131,7 @@ impl ObjectRequest {
     /// What the cache did.
     #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
-        self.found().map_or(CacheStatus::Bypass, |found| found.status.with_blocks(self.expected))
+        self.found().map_or(CacheStatus::Bypass, |found| found.status)
     }
 
     /// The object in the cache, where there is one.

@@ -53,6 +53,7 @@ pub(super) async fn open(
         match cache.open(&object.wanted, &blocks, &parts, arriving).await {
             Ok(reading) => {
                 object.expected = reading.expected();
+                found.status = found.status.of_blocks(object.expected, !reading.is_direct());
                 object.blocks = Some(Arc::clone(reading.counts()));
                 if object.expected.store + object.expected.disk > 0 {
                     be_prompt(session);
@@ -67,7 +68,7 @@ pub(super) async fn open(
                 return false;
             }
             // The store has something else by now, or nothing.
-            Err(_) => object.found = Some(look_again(cache, object, handler).await),
+            Err(_) => object.found = Some(Box::pin(look_again(cache, object, handler)).await),
         }
     }
     if let Some(found) = &mut object.found {

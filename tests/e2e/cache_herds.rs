@@ -235,25 +235,30 @@ fn a_crowd_at_a_store_that_is_down_shares_its_attempts() {
 #[test]
 fn what_is_not_for_the_cache_is_streamed_to_everybody_at_once() {
     const CLIENTS: usize = 100;
-    let length = [("Content-Length", "65536")];
-    let chunked = [("Transfer-Encoding", "chunked")];
+    let length = [("Content-Length", "65536"), OBJECT_HEADERS[1]];
+    let weak = [("Content-Length", "65536"), ("ETag", "W/\"a\"")];
+    let chunked = [("Transfer-Encoding", "chunked"), OBJECT_HEADERS[1]];
     let plain = vec![b'x'; 65_536];
     let in_chunks = [b"10000\r\n".as_slice(), &plain, b"\r\n0\r\n\r\n"].concat();
     for (what, framing, more, sent) in [
         ("no-store", length, Some(("Cache-Control", "no-store")), &plain),
         ("private", length, Some(("Cache-Control", "private, max-age=60")), &plain),
-        ("too large", length, None, &plain),
+        ("too large, and blocks are not kept", length, None, &plain),
+        ("too large, and of no certain version", weak, None, &plain),
         ("of unknown length", chunked, None, &in_chunks),
     ] {
         let gate = Gate::new();
         let (held, sent) = (gate.clone(), sent.clone());
         let store = Faulty::scripted(move |_, _| {
-            let headers = [&framing[..], &OBJECT_HEADERS[..], more.as_slice()].concat();
+            let headers = [&framing[..], more.as_slice()].concat();
             vec![head(200, &headers), Step::Wait(held.clone()), Step::Send(sent.clone())]
         });
         let mut setup = with_cache(&store.url());
-        if what == "too large" {
+        if what.starts_with("too large") {
             setup = setup.env("S3PROXY_CACHE_MAX_OBJECT", "65535");
+        }
+        if what.ends_with("blocks are not kept") {
+            setup = setup.env("S3PROXY_CACHE_BLOCKS_SHARE", "0");
         }
         let gateway = setup.start();
         let mut crowd = connect(&gateway, CLIENTS);

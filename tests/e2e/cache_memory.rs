@@ -219,23 +219,29 @@ fn without_memory_every_request_goes_to_the_store() {
 #[test]
 fn an_object_larger_than_what_is_left_pushes_others_out() {
     const LIMIT: usize = 32 * MIB;
-    let store = Faulty::scripted(|request, _| {
-        let length = if request.target.starts_with("/sky/large") { 8 * MIB } else { MIB };
-        faulty::object(&tile(&request.target, length))
-    });
-    let watched = with_memory(&store, LIMIT);
-    for nth in 0..64 {
-        assert_eq!(watched.gateway.object(&format!("sky/t{nth}.png")).status(), 200);
-    }
-    watched.await_landed();
-    for nth in 0..3 {
-        let key = format!("sky/large{nth}.png");
-        let first = watched.gateway.object(&key);
-        assert!(status(&first).ends_with("stored"), "{}", status(&first));
-        assert!(first.body == tile(&format!("/{key}"), 8 * MIB), "{key}: other bytes");
+    // Near the largest that is kept whole, with and without memory set aside for blocks.
+    for (share, large) in [("25", 6 * MIB), ("0", 8 * MIB)] {
+        let store = Faulty::scripted(move |request, _| {
+            let length = if request.target.starts_with("/sky/large") { large } else { MIB };
+            faulty::object(&tile(&request.target, length))
+        });
+        let setup = with_cache(&store.url()).env("S3PROXY_CACHE_BLOCKS_SHARE", share);
+        let watched = Watched::start(setup.env("S3PROXY_CACHE_MEMORY", &LIMIT.to_string()));
+        for nth in 0..64 {
+            assert_eq!(watched.gateway.object(&format!("sky/t{nth}.png")).status(), 200);
+        }
         watched.await_landed();
-        assert!(status(&watched.gateway.object(&key)).starts_with("s3proxy; hit"), "{key}");
-        assert!(watched.counter("memory_bytes") <= LIMIT as u64);
+        for nth in 0..3 {
+            let key = format!("sky/large{nth}.png");
+            let first = watched.gateway.object(&key);
+            assert!(status(&first).ends_with("stored"), "{share} %: {}", status(&first));
+            assert!(first.body == tile(&format!("/{key}"), large), "{key}: other bytes");
+            watched.await_landed();
+            let again = watched.gateway.object(&key);
+            assert!(status(&again).starts_with("s3proxy; hit"), "{share} %: {key}");
+            assert!(watched.counter("memory_bytes") <= LIMIT as u64);
+        }
+        assert_eq!(watched.counter("no_room"), 0, "{share} %");
+        assert_eq!(watched.counter("block_entries"), 0, "{share} %: kept whole");
     }
-    assert_eq!(watched.counter("no_room"), 0);
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::cached::{status, with_cache};
 use crate::client::{Answer, Ending};
-use crate::crowd::{Watched, numbered};
+use crate::crowd::{Watched, await_that, numbered};
 use crate::gateway::Gateway;
 use crate::origin::{Manners, Origin};
 
@@ -107,10 +107,56 @@ fn an_empty_object_is_an_object() {
 }
 
 #[test]
-fn the_limit_itself_is_kept_and_one_byte_more_streams_past() {
+fn the_limit_itself_is_kept_whole_and_one_byte_more_in_blocks() {
+    const LIMIT: usize = 100_000;
+    const BLOCK: usize = 65_536;
+    let origin = Origin::with(Manners::aws());
+    let setup = with_cache(&origin.url())
+        .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
+        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB");
+    let watched = Watched::start(setup);
+    let gateway = &watched.gateway;
+    let mut kept_blocks = 0;
+    for (length, whole) in
+        [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false), (3 * LIMIT, false)]
+    {
+        let (key, body) = (format!("l{length}.png"), numbered(length));
+        let path = format!("/s3proxy/s3/sky/{key}");
+        let etag = origin.put(&key, body.clone());
+        origin.clear();
+        let first = gateway.get(&path);
+        assert!(first.body == body, "{length}");
+        let blocks = if whole { 0 } else { length.div_ceil(BLOCK) };
+        let came = if whole { String::new() } else { format!("; detail=\"store={blocks}\"") };
+        assert!(status(&first).ends_with(&format!("; stored{came}")), "{}", status(&first));
+        watched.await_landed();
+        assert_eq!(origin.count(), 1, "{length}: {:?}", origin.requests());
+        kept_blocks += blocks;
+        assert_eq!(watched.counter("block_entries"), kept_blocks as u64, "{length}");
+        let again = gateway.get(&path);
+        assert!(again.body == body, "{length}");
+        let detail = if whole { String::new() } else { format!("detail=\"memory={blocks}\"") };
+        assert!(status(&again).ends_with(&detail), "{length}: {}", status(&again));
+        let part = gateway.send("GET", &path, &[("Range", "bytes=10-19")]);
+        assert_eq!((part.status(), &part.body[..]), (206, &body[10..20]), "{length}");
+        let unchanged = gateway.send("GET", &path, &[("If-None-Match", &etag)]);
+        assert_eq!(unchanged.status(), 304, "{length}");
+        let head = gateway.send("HEAD", &path, &[]);
+        assert_eq!(head.header("content-length"), Some(length.to_string().as_str()));
+        for answer in [again, part, unchanged, head] {
+            assert!(status(&answer).starts_with("s3proxy; hit"), "{length}: {}", status(&answer));
+        }
+        assert_eq!(origin.count(), 1, "{length}: {:?}", origin.requests());
+    }
+}
+
+#[test]
+fn the_limit_itself_is_kept_and_one_byte_more_streams_past_where_no_blocks_are_kept() {
     const LIMIT: usize = 100_000;
     let origin = Origin::with(Manners::aws());
-    let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_MAX_OBJECT", "100000");
+    let setup = with_cache(&origin.url())
+        .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
+        .env("S3PROXY_CACHE_BLOCKS_SHARE", "0");
     let watched = Watched::start(setup);
     let gateway = &watched.gateway;
     for (length, kept) in [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false), (3 * LIMIT, false)]
@@ -156,13 +202,17 @@ fn the_limit_itself_is_kept_and_one_byte_more_streams_past() {
     }
 }
 
-#[test]
-fn large_objects_push_no_tile_out() {
+/// `share`: the percentage of the memory that blocks may take.
+fn assert_large_objects_push_no_tile_out(share: u64) {
     const TILES: usize = 30;
+    const MEMORY: u64 = 8 << 20;
     let origin = Origin::start();
     let setup = with_cache(&origin.url())
         .env("S3PROXY_CACHE_MEMORY", "8MiB")
-        .env("S3PROXY_CACHE_MAX_OBJECT", "1MiB");
+        .env("S3PROXY_CACHE_MAX_OBJECT", "1MiB")
+        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
+        .env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "256KiB")
+        .env("S3PROXY_CACHE_BLOCKS_SHARE", &share.to_string());
     let watched = Watched::start(setup);
     let tile = numbered(100_000);
     for nth in 0..TILES {
@@ -177,9 +227,12 @@ fn large_objects_push_no_tile_out() {
         assert!(watched.gateway.object("sky/large.png").body == large);
         let part = watched.gateway.object_with("sky/large.png", &[("Range", "bytes=-5")]);
         assert!(part.body == large[large.len() - 5..]);
-        // Only that it is to pass is kept.
-        assert!(watched.counter("memory_bytes") < held + 1024, "{held}");
+        // Besides blocks only the head is kept, or that it is to pass.
+        let blocks = watched.counter("block_bytes");
+        assert!(blocks <= MEMORY / 100 * share, "{blocks}");
+        assert!(watched.counter("memory_bytes") <= held + MEMORY / 100 * share + 2048, "{held}");
     }
+    assert_eq!(watched.counter("block_evictions") > 0, share > 0);
     origin.clear();
     for nth in 0..TILES {
         let answer = watched.gateway.object(&format!("sky/t{nth}.png"));
@@ -190,22 +243,74 @@ fn large_objects_push_no_tile_out() {
 }
 
 #[test]
+fn large_objects_push_no_tile_out() {
+    assert_large_objects_push_no_tile_out(25);
+}
+
+#[test]
+fn large_objects_that_pass_push_no_tile_out() {
+    assert_large_objects_push_no_tile_out(0);
+}
+
+#[test]
 fn what_is_said_to_be_stored_is_stored_however_little_memory_there_is() {
     let origin = Origin::start();
-    for mebibytes in [1, 9, 10, 16] {
-        let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_MEMORY", "32MiB");
+    for (mebibytes, share, stored) in [
+        (1, "25", true),
+        (6, "25", true),
+        (1, "0", true),
+        (9, "0", true),
+        (10, "0", false),
+        (16, "0", false),
+    ] {
+        let setup = with_cache(&origin.url())
+            .env("S3PROXY_CACHE_MEMORY", "32MiB")
+            .env("S3PROXY_CACHE_BLOCKS_SHARE", share);
         let watched = Watched::start(setup);
+        let what = format!("{mebibytes} MiB beside {share} % of blocks");
         let body = numbered(mebibytes << 20);
         let key = format!("m{mebibytes}.png");
         origin.put(&key, body.clone());
         origin.clear();
         let first = watched.gateway.object(&format!("sky/{key}"));
-        assert!(first.body == body, "{mebibytes}");
+        assert!(first.body == body, "{what}");
+        assert_eq!(status(&first).contains("stored"), stored, "{what}: {}", status(&first));
         watched.await_landed();
         let asked = origin.count();
         let again = watched.gateway.object(&format!("sky/{key}"));
+        assert!(again.body == body, "{what}");
+        assert_eq!(stored, origin.count() == asked, "{what}: {}", status(&first));
+    }
+}
+
+/// Of an object in blocks, `stored` says that its head is, and as many blocks as there is room for.
+#[test]
+fn what_is_said_to_come_from_memory_comes_from_memory_however_little_of_it_there_is() {
+    const BLOCK: u64 = 1 << 20;
+    let origin = Origin::start();
+    for mebibytes in [7, 9, 16] {
+        let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_MEMORY", "32MiB");
+        let watched = Watched::start(setup);
+        let body = numbered(mebibytes << 20);
+        let key = format!("b{mebibytes}.png");
+        let path = format!("/s3proxy/s3/sky/{key}");
+        origin.put(&key, body.clone());
+        let first = watched.gateway.get(&path);
+        assert!(first.body == body, "{mebibytes}");
+        assert!(status(&first).contains("; stored; detail="), "{}", status(&first));
+        watched.await_landed();
+        origin.clear();
+        let head = watched.gateway.send("HEAD", &path, &[]);
+        assert!(status(&head).starts_with("s3proxy; hit"), "{mebibytes}: {}", status(&head));
+        assert_eq!(origin.count(), 0, "{mebibytes}");
+        let again = watched.gateway.get(&path);
         assert!(again.body == body, "{mebibytes}");
-        let stored = status(&first).contains("stored");
-        assert_eq!(stored, origin.count() == asked, "{mebibytes} MiB: {}", status(&first));
+        let line = watched.gateway.line_of(&again);
+        let number = |name: &str| line[name].as_u64().unwrap_or_default();
+        let (memory, store) = (number("blocks_memory"), number("blocks_store"));
+        assert_eq!(memory + store, mebibytes as u64, "{line}");
+        await_that("all was sent", || origin.requests().iter().all(|request| request.complete));
+        let sent: u64 = origin.requests().iter().map(|request| request.bytes_sent).sum();
+        assert_eq!(sent, store * BLOCK, "{mebibytes} MiB: {line}");
     }
 }

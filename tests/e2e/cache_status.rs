@@ -22,6 +22,7 @@ enum Item {
     Yes,
     Integer(i64),
     Token(String),
+    Text(String),
 }
 
 impl Said {
@@ -34,21 +35,21 @@ impl Said {
 
     /// One member of a structured field list (RFC 9651, section 4.2.1), which is this cache.
     fn parse(value: &str) -> Option<Self> {
-        let mut parts = value.split(';');
-        if parts.next()? != "s3proxy" {
-            return None;
-        }
+        let mut rest = value.strip_prefix("s3proxy")?;
         let mut parameters = BTreeMap::new();
-        for part in parts {
-            let part = part.trim_start_matches(' ');
-            let (key, value) = match part.split_once('=') {
-                Some((key, value)) => (key, Item::parse(value)?),
-                None => (part, Item::Yes),
-            };
-            let is_key = |byte: u8| byte.is_ascii_lowercase() || b"-_.*0123456789".contains(&byte);
-            if !key.starts_with(|c: char| c.is_ascii_lowercase()) || !key.bytes().all(is_key) {
+        while !rest.is_empty() {
+            rest = rest.strip_prefix(';')?.trim_start_matches(' ');
+            let is_key = |c: char| c.is_ascii_lowercase() || "-_.*0123456789".contains(c);
+            let key;
+            (key, rest) = rest.split_at(rest.find(|c| !is_key(c)).unwrap_or(rest.len()));
+            if !key.starts_with(|c: char| c.is_ascii_lowercase()) {
                 return None;
             }
+            let value;
+            (value, rest) = match rest.strip_prefix('=') {
+                Some(text) => Item::parse(text)?,
+                None => (Item::Yes, rest),
+            };
             // Of parameters given twice the last counts; this cache has no reason to give one twice.
             if parameters.insert(key.to_owned(), value).is_some() {
                 return None;
@@ -69,15 +70,33 @@ impl Said {
     pub(crate) fn integer(&self, key: &str) -> Option<i64> {
         match self.parameters.get(key)? {
             Item::Integer(integer) => Some(*integer),
-            Item::Yes | Item::Token(_) => None,
+            Item::Yes | Item::Token(_) | Item::Text(_) => None,
         }
     }
 
     pub(crate) fn token(&self, key: &str) -> Option<&str> {
         match self.parameters.get(key)? {
             Item::Token(token) => Some(token),
-            Item::Yes | Item::Integer(_) => None,
+            Item::Yes | Item::Integer(_) | Item::Text(_) => None,
         }
+    }
+
+    /// Where the blocks of the answer came from, as its detail says: from memory, disk and store.
+    pub(crate) fn blocks(&self) -> Option<[u64; 3]> {
+        let Item::Text(text) = self.parameters.get("detail")? else { return None };
+        let mut blocks = [0; 3];
+        for part in text.split(", ") {
+            let Some((name, count)) = part.split_once('=') else {
+                assert!(part.starts_with("stale-"), "{text:?}");
+                continue;
+            };
+            let place = ["memory", "disk", "store"].iter().position(|known| *known == name);
+            let place = place.unwrap_or_else(|| panic!("{text:?}"));
+            assert_eq!(blocks[place], 0, "twice in {text:?}");
+            blocks[place] = count.parse().unwrap_or_else(|_| panic!("{text:?}"));
+            assert_ne!(blocks[place], 0, "nothing to tell in {text:?}");
+        }
+        Some(blocks)
     }
 
     /// Whether it is what the standard says it can be.
@@ -88,24 +107,46 @@ impl Said {
             assert!(forwarded || !self.parameters.contains_key(key), "{key} of a hit: {self:?}");
         }
         if let Some(reason) = self.token("fwd") {
-            assert!(["bypass", "miss", "request", "stale"].contains(&reason), "{self:?}");
+            let reasons = ["bypass", "miss", "partial", "request", "stale"];
+            assert!(reasons.contains(&reason), "{self:?}");
         }
     }
 }
 
 impl Item {
-    fn parse(text: &str) -> Option<Self> {
-        let first = text.bytes().next()?;
-        if first.is_ascii_digit() || first == b'-' {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            let integer = (1..=15).contains(&digits.len())
-                && digits.bytes().all(|byte| byte.is_ascii_digit());
-            return integer.then(|| text.parse().ok().map(Self::Integer))?;
+    /// The value that a text begins with, and what is after it.
+    fn parse(text: &str) -> Option<(Self, &str)> {
+        let first = text.chars().next()?;
+        if let Some(string) = text.strip_prefix('"') {
+            return Self::parse_string(string);
         }
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
-        let begins = first.is_ascii_alphabetic() || first == b'*';
-        (begins && text.bytes().all(is_token)).then(|| Self::Token(text.to_owned()))
+        let split = |is_part: &dyn Fn(char) -> bool| {
+            text.split_at(text.find(|c| !is_part(c)).unwrap_or(text.len()))
+        };
+        if first.is_ascii_digit() || first == '-' {
+            let (number, rest) = split(&|c| c.is_ascii_digit() || c == '-');
+            let digits = number.strip_prefix('-').unwrap_or(number);
+            let is_integer = (1..=15).contains(&digits.len()) && !digits.contains('-');
+            return is_integer.then(|| Some((Self::Integer(number.parse().ok()?), rest)))?;
+        }
+        let (token, rest) =
+            split(&|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c));
+        let begins = first.is_ascii_alphabetic() || first == '*';
+        begins.then(|| (Self::Token(token.to_owned()), rest))
+    }
+
+    /// A string behind its first quote (RFC 9651, section 4.2.5).
+    fn parse_string(text: &str) -> Option<(Self, &str)> {
+        let mut string = String::new();
+        let mut chars = text.chars();
+        loop {
+            match chars.next()? {
+                '"' => return Some((Self::Text(string), chars.as_str())),
+                '\\' => string.push(chars.next().filter(|c| "\\\"".contains(*c))?),
+                c if matches!(c, ' '..='~') => string.push(c),
+                _ => return None,
+            }
+        }
     }
 }
 
@@ -113,6 +154,11 @@ impl Item {
 fn the_reader_of_cache_status_refuses_what_is_no_structured_field() {
     let said = Said::parse("s3proxy; hit; ttl=-3; detail=stale-if-error").expect("valid");
     assert_eq!((said.ttl(), said.token("detail")), (Some(-3), Some("stale-if-error")));
+    let said = Said::parse("s3proxy; detail=\"stale-if-error, memory=1, store=12\"; hit");
+    let said = said.expect("valid");
+    assert_eq!((said.blocks(), said.is("hit")), (Some([1, 0, 12]), true));
+    let quoted = Said::parse("s3proxy; detail=\"a; b=\\\"\\\\\"").expect("valid");
+    assert_eq!(quoted.parameters.get("detail"), Some(&Item::Text("a; b=\"\\".to_owned())));
     for text in [
         "",
         "hit",
@@ -125,6 +171,11 @@ fn the_reader_of_cache_status_refuses_what_is_no_structured_field() {
         "s3proxy; ttl=1.5s",
         "other; hit",
         "s3proxy , hit",
+        "s3proxy; detail=\"a",
+        "s3proxy; detail=\"\\a\"",
+        "s3proxy; detail=\"é\"",
+        "s3proxy; detail=\"a\"b",
+        "s3proxyhit",
     ] {
         assert_eq!(Said::parse(text), None, "{text:?}");
     }
@@ -172,13 +223,15 @@ fn store() -> Scene {
         if request.header("if-match").is_some_and(|tag| tag != etag) {
             return faulty::s3_error(412, "PreconditionFailed");
         }
+        let part = |place, body: &[u8]| {
+            let mut headers = faulty::OBJECT_HEADERS.to_vec();
+            headers.push(("Content-Range", place));
+            faulty::answer(206, &headers, body)
+        };
         match request.header("range") {
             None => faulty::object(b"tile"),
-            Some("bytes=1-2") => {
-                let mut headers = faulty::OBJECT_HEADERS.to_vec();
-                headers.push(("Content-Range", "bytes 1-2/4"));
-                faulty::answer(206, &headers, b"il")
-            }
+            Some("bytes=1-2") => part("bytes 1-2/4", b"il"),
+            Some(range) if range.starts_with("bytes=0-") => part("bytes 0-3/4", b"tile"),
             Some(_) => faulty::answer(416, &[("Content-Range", "bytes */4")], b""),
         }
     });
@@ -200,7 +253,14 @@ fn every_answer_about_an_object_says_what_the_cache_did_and_so_does_its_line_in_
             assert_eq!(answer.head.all("date").len(), 1, "{answer:?}");
             let line = gateway.line_of(answer);
             let words = answer.header("cache-status").unwrap_or_default();
+            // Where blocks came from is told by numbers of their own.
+            let words = words.split("; detail=\"").next().unwrap_or_default();
             assert_eq!(words.strip_prefix("s3proxy; "), line["cache"].as_str(), "{line}");
+            let numbers = ["blocks_memory", "blocks_disk", "blocks_store"].map(|name| &line[name]);
+            match said.blocks() {
+                Some(blocks) => assert_eq!(json!(numbers), json!(blocks), "{line}"),
+                None => assert_eq!(json!(numbers), json!([null, null, null]), "{line}"),
+            }
         });
     };
 
@@ -216,11 +276,22 @@ fn every_answer_about_an_object_says_what_the_cache_did_and_so_does_its_line_in_
         }
     });
 
+    let large = json!({"cache": {"max_object": 1, "negative_ttl": 0}});
+    let passing = json!({"cache": {"blocks": {"share": 0}}});
     let cold = without_retries(with_cache(&scene.url()));
-    let cold = cold.yaml(json!({"cache": {"max_object": 1, "negative_ttl": 0}})).start();
+    let cold = cold.yaml(large.clone()).yaml(passing).start();
     check(&cold, "passed", &|said, _, what| {
         assert_eq!(said.token("fwd"), Some("miss"), "{what}: {said:?}");
-        assert!(!said.is("stored"), "{what}: {said:?}");
+        assert!(!said.is("stored") && said.blocks().is_none(), "{what}: {said:?}");
+    });
+
+    let blocks = without_retries(with_cache(&scene.url())).yaml(large).start();
+    blocks.object("sky/a.png");
+    check(&blocks, "from blocks", &|said, answer, what| {
+        let is_there = answer.status() < 403 || matches!(answer.status(), 412 | 416);
+        assert_eq!(said.is("hit"), is_there, "{what}: {said:?}");
+        let has_bytes = what.contains(" GET ") && matches!(answer.status(), 200 | 206);
+        assert_eq!(said.blocks(), has_bytes.then_some([1, 0, 0]), "{what}: {said:?}");
     });
 
     let off = without_retries(Setup::new(&scene.url())).start();

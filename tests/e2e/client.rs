@@ -194,7 +194,8 @@ impl Client {
                 let length: usize = length.parse().expect("a decimal Content-Length");
                 let whole = self.fill_to(length);
                 let taken = length.min(self.unread.len());
-                let body = self.unread.drain(..taken).collect();
+                let rest = self.unread.split_off(taken);
+                let body = std::mem::replace(&mut self.unread, rest);
                 (body, if whole { Ending::Whole } else { Ending::Cut })
             }
             None => {

@@ -1,6 +1,6 @@
 //! Many clients of a cache at once, and the knowledge that the gateway has heard them all.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,6 +18,8 @@ impl Watched {
     pub(crate) fn start(setup: Setup) -> Self {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let gateway = setup.env("S3PROXY_ADMIN_LISTEN", &admin.to_string()).start();
+        // It is started beside the public one, and may be a moment later.
+        await_that("the admin listener is there", || TcpStream::connect(admin).is_ok());
         Self { gateway, admin }
     }
 
@@ -31,9 +33,12 @@ impl Watched {
         counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}"))
     }
 
-    /// Waits until no fetch is under way.
+    /// Waits until no fetch is under way, of an object or of a block.
     pub(crate) fn await_landed(&self) {
-        await_that("no fetch is under way", || self.counter("fetches_under_way") == 0);
+        await_that("no fetch is under way", || {
+            let counters = self.counters();
+            counters["fetches_under_way"] == 0 && counters["blocks_under_way"] == 0
+        });
     }
 }
 

@@ -67,6 +67,7 @@ mod life;
 mod tls;
 // The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad
 // neighbours, lengths.
+mod blocks_without_room;
 mod cache_cuts;
 mod cache_first_touch;
 mod cache_herds;
@@ -75,6 +76,8 @@ mod cache_leaving;
 mod cache_memory;
 mod cache_poison;
 mod cache_sizes;
+// Objects in blocks: what a range costs, and what of it is kept.
+mod blocks;
 // How long objects are kept, and what stores say of it.
 mod freshness;
 // What is no longer fresh, and is asked for again.

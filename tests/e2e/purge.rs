@@ -13,7 +13,7 @@ use crate::gateway::{Finished, Gateway, Setup};
 use crate::scene::{Scene, tile};
 
 fn is_kept(gateway: &Gateway, object: &str) -> bool {
-    // A glance that is not kept passes by and leaves nothing behind.
+    // A glance at what is not kept leaves a head, which is of no use to who wants the whole.
     let answer = gateway.send("HEAD", &format!("/s3proxy/s3/{object}"), &[]);
     assert_eq!(answer.status(), 200, "{object}");
     Said::by(&answer).is("hit")

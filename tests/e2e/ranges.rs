@@ -2,9 +2,9 @@
 //! object can be in.
 
 mod conditions;
-mod judge;
+pub(crate) mod judge;
 mod multipart;
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ const OFF: State = State {
 const COLD: State = State {
     setup: with_cache,
     kept: Kept::Nothing,
-    several: OfSeveral::Either,
+    several: OfSeveral::Served,
     answered_from_cache: false,
 };
 
@@ -67,7 +67,7 @@ const LARGE_COLD: State = State { setup: with_blocks, ..COLD };
 
 const LARGE_IN_PART: State = State { kept: Kept::Some, ..LARGE_COLD };
 
-const LARGE_WARM: State = State { kept: Kept::All, ..LARGE_COLD };
+const LARGE_WARM: State = State { kept: Kept::All, answered_from_cache: true, ..LARGE_COLD };
 
 /// Bytes without a period, so that none can stand in for another.
 fn body(length: u64) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::sky::Version;
+use crate::history::Version;
 
 /// One request for an object.
 #[derive(Debug)]
@@ -15,15 +15,17 @@ pub(crate) struct Ask {
     pub(crate) abort_after: Option<usize>,
 }
 
+/// One range.
 #[derive(Debug, Clone, Copy)]
-enum Asked {
+pub(crate) enum Asked {
     From(u64),
     Between(u64, u64),
     Last(u64),
 }
 
+/// On what the answer depends.
 #[derive(Debug)]
-enum Condition {
+pub(crate) enum Condition {
     None,
     NoneMatch(Vec<String>),
     ModifiedSince(std::time::SystemTime),
@@ -73,6 +75,19 @@ impl Asked {
 }
 
 impl Ask {
+    /// A GET of these ranges, or of all if there are none.
+    pub(crate) fn get(ranges: Vec<Asked>, condition: Condition) -> Self {
+        let headers = Vec::new();
+        let mut ask = Self { method: "GET", headers, ranges, condition, abort_after: None };
+        ask.write_headers();
+        ask
+    }
+
+    /// A HEAD.
+    pub(crate) fn head(condition: Condition) -> Self {
+        Self { method: "HEAD", ..Self::get(Vec::new(), condition) }
+    }
+
     /// A request by someone who knows the newest version, and one that may be older.
     pub(crate) fn random(newest: &Version, older: &Version, random: &mut fastrand::Rng) -> Self {
         let mut ask = Self {
@@ -135,16 +150,15 @@ impl Ask {
         self.ranges.len() > 1
     }
 
-    /// What the answer has to be if it is about this version.
-    pub(crate) fn expected(&self, version: &Version) -> Expected {
+    /// What the answer has to be if it is about this version, with its entity tag or without.
+    pub(crate) fn expected(&self, version: &Version, tagged: bool) -> Expected {
+        let is_tag = |tag: &String| tagged && *tag == version.etag;
         match &self.condition {
-            Condition::NoneMatch(tags) if tags.contains(&version.etag) => {
-                return Expected::NotModified;
-            }
+            Condition::NoneMatch(tags) if tags.iter().any(is_tag) => return Expected::NotModified,
             Condition::ModifiedSince(date) if version.modified <= *date => {
                 return Expected::NotModified;
             }
-            Condition::IfRangeTag(tag) if *tag != version.etag => return Expected::Whole,
+            Condition::IfRangeTag(tag) if !is_tag(tag) => return Expected::Whole,
             Condition::IfRangeDate(date) if *date != version.modified => return Expected::Whole,
             _ => {}
         }
@@ -153,7 +167,11 @@ impl Ask {
         match (&self.ranges[..], &satisfied[..]) {
             ([], _) => Expected::Whole,
             // The last bytes of nothing are all of it (RFC 9110, section 14.1.2).
-            (asked, []) if asked.iter().any(|one| matches!(one, Asked::Last(_))) => Expected::Whole,
+            (asked, [])
+                if asked.iter().any(|one| matches!(one, Asked::Last(1..))) && length == 0 =>
+            {
+                Expected::Whole
+            }
             (_, []) => Expected::Unsatisfiable,
             ([_], [part]) => Expected::Part(part.clone()),
             _ => Expected::Parts(satisfied),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ask::Ask;
 use crate::client::{self, Client};
-use crate::judge::{Kind, judge, judge_beginning};
+use crate::judge::{Excuse, Kind, judge, judge_beginning};
 use crate::sky::Sky;
 
 const CLIENTS: u64 = 16;
@@ -154,11 +154,11 @@ impl Crowd<'_> {
             Some(bytes) => {
                 let length = head.header("content-length").and_then(|length| length.parse().ok());
                 client.fill_to(bytes.min(length.unwrap_or(0)));
-                judge_beginning(&head, client.leftover(), &possible())
+                judge_beginning(ask, &head, client.leftover(), &possible(), Excuse::NONE)
             }
             None => {
                 let (body, ending) = client.body(&head, ask.method);
-                judge(ask, &client::Answer { head, body, ending }, &possible())
+                judge(ask, &client::Answer { head, body, ending }, &possible(), Excuse::NONE)
             }
         };
         let told = told.map_err(|wrong| format!("{wrong} ({status})"));

@@ -24,8 +24,11 @@ mod log;
 #[path = "../support/store.rs"]
 mod store;
 
+#[expect(dead_code, reason = "shared with the test of the model")]
 mod ask;
 mod crowd;
+#[expect(dead_code, reason = "shared with the test of the model")]
+mod history;
 mod judge;
 mod multipart;
 mod sky;

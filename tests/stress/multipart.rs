@@ -11,31 +11,84 @@ pub(crate) fn parts<'a>(
     body: &'a [u8],
     length: u64,
 ) -> Result<Vec<Part<'a>>, String> {
+    let mut parts = Vec::new();
+    match read(content_type, body, length, &mut parts)? {
+        Read::Whole => Ok(parts),
+        Read::Cut(what) => Err(what.to_owned()),
+    }
+}
+
+/// The parts of a body that may end anywhere; of the last one there may be its first bytes alone.
+pub(crate) fn beginning<'a>(
+    content_type: &str,
+    body: &'a [u8],
+    length: u64,
+) -> Result<Vec<Part<'a>>, String> {
+    let mut parts = Vec::new();
+    read(content_type, body, length, &mut parts)?;
+    Ok(parts)
+}
+
+/// How far a body could be read.
+enum Read {
+    Whole,
+    Cut(&'static str),
+}
+
+fn read<'a>(
+    content_type: &str,
+    body: &'a [u8],
+    length: u64,
+    parts: &mut Vec<Part<'a>>,
+) -> Result<Read, String> {
     let boundary = content_type
         .strip_prefix("multipart/byteranges; boundary=")
         .ok_or_else(|| format!("no multipart: {content_type}"))?;
     let boundary = format!("\r\n--{boundary}");
-    let mut parts = Vec::new();
     let mut rest = body;
     // The first boundary may begin the body.
-    if !rest.starts_with(boundary.as_bytes()) {
-        rest = rest.strip_prefix(&boundary.as_bytes()[2..]).ok_or("no first boundary")?;
-    } else {
-        rest = &rest[boundary.len()..];
-    }
+    let mut expected = match body.starts_with(b"--") {
+        true => &boundary.as_bytes()[2..],
+        false => boundary.as_bytes(),
+    };
     loop {
-        if rest == b"--\r\n" || rest == b"--" {
-            return Ok(parts);
+        let Some(after) = skip(rest, expected, "a boundary")? else {
+            return Ok(Read::Cut("no boundary"));
+        };
+        if after == b"--\r\n" || after == b"--" {
+            return Ok(Read::Whole);
         }
-        rest = rest.strip_prefix(b"\r\n").ok_or("no end of a boundary")?;
-        let end = find(rest, b"\r\n\r\n").ok_or("no end of a part's head")?;
-        let head = std::str::from_utf8(&rest[..end]).map_err(|error| error.to_string())?;
+        if after == b"-" || after == b"--\r" {
+            return Ok(Read::Cut("no end"));
+        }
+        let Some(after) = skip(after, b"\r\n", "the end of a boundary")? else {
+            return Ok(Read::Cut("no end of a boundary"));
+        };
+        let Some(end) = find(after, b"\r\n\r\n") else {
+            return Ok(Read::Cut("no end of a part's head"));
+        };
+        let head = std::str::from_utf8(&after[..end]).map_err(|error| error.to_string())?;
         let range = content_range(head, length)?;
-        rest = &rest[end + 4..];
         let size = usize::try_from(range.end - range.start).map_err(|error| error.to_string())?;
-        let bytes = rest.get(..size).ok_or("a part that is cut")?;
-        rest = rest[size..].strip_prefix(boundary.as_bytes()).ok_or("no boundary after a part")?;
-        parts.push((range, bytes));
+        let bytes = &after[end + 4..];
+        let Some(whole) = bytes.get(..size) else {
+            parts.push((range, bytes));
+            return Ok(Read::Cut("a part that is cut"));
+        };
+        parts.push((range, whole));
+        rest = &bytes[size..];
+        expected = boundary.as_bytes();
+    }
+}
+
+/// What comes after `expected`; `None` where the bytes end before.
+fn skip<'a>(bytes: &'a [u8], expected: &[u8], what: &str) -> Result<Option<&'a [u8]>, String> {
+    match bytes.strip_prefix(expected) {
+        Some(rest) => Ok(Some(rest)),
+        None if expected.starts_with(bytes) => Ok(None),
+        None => {
+            Err(format!("no {what}: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(80)])))
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! The objects of the store and all their versions, each with the time for which it was current.
+//! The objects of the store and the history of each.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::history::{History, Version};
 use crate::store::{Object, Store};
 
 /// Three times as many bytes as the gateway has memory for, roughly.
@@ -14,37 +15,6 @@ const OBJECTS: usize = 400;
 const FOLDERS: usize = 8;
 /// Bytes of a line of an object; each says which object, version and line it is.
 const LINE: usize = 32;
-
-/// One version of an object.
-#[derive(Debug)]
-pub(crate) struct Version {
-    pub(crate) number: u64,
-    pub(crate) body: Bytes,
-    /// Quotes included.
-    pub(crate) etag: String,
-    pub(crate) modified: SystemTime,
-}
-
-/// A change of an object, to another version or to none.
-#[derive(Debug, Clone)]
-struct Change {
-    /// The store had it at some moment between these.
-    began: Instant,
-    done: Instant,
-    to: Option<Arc<Version>>,
-}
-
-#[derive(Debug, Default)]
-struct History {
-    changes: Vec<Change>,
-    purges: Vec<Purge>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Purge {
-    sent: Instant,
-    answered: Instant,
-}
 
 /// All objects.
 pub(crate) struct Sky {
@@ -87,7 +57,7 @@ impl Sky {
     /// Puts another version of an object into the store.
     pub(crate) fn overwrite(&self, object: usize, random: &mut fastrand::Rng) {
         let mut history = self.history(object);
-        let number = history.changes.len() as u64;
+        let number = history.changes();
         let size = match random.u32(..100) {
             // Empty versions would all have the same entity tag.
             _ if number == 0 && object.is_multiple_of(50) => 0,
@@ -102,8 +72,7 @@ impl Sky {
             Version { number, body, etag: stored.quoted_etag(), modified: stored.last_modified };
         let began = Instant::now();
         self.store.put("sky", &Self::key(object), stored);
-        let to = Some(Arc::new(version));
-        history.changes.push(Change { began, done: Instant::now(), to });
+        history.changed(began, Some(Arc::new(version)));
     }
 
     /// Removes an object from the store.
@@ -111,7 +80,7 @@ impl Sky {
         let mut history = self.history(object);
         let began = Instant::now();
         self.store.delete("sky", &Self::key(object));
-        history.changes.push(Change { began, done: Instant::now(), to: None });
+        history.changed(began, None);
     }
 
     /// Notes that an object was purged, or all of its folder.
@@ -127,7 +96,7 @@ impl Sky {
             false => vec![object],
         };
         for object in objects {
-            self.history(object).purges.push(Purge { sent, answered });
+            self.history(object).purged(sent, answered);
         }
     }
 
@@ -137,16 +106,10 @@ impl Sky {
         object: usize,
         random: &mut fastrand::Rng,
     ) -> Option<(Arc<Version>, Arc<Version>)> {
-        let history = self.history(object);
-        let versions = history.changes.iter().rev().filter_map(|change| change.to.as_ref());
-        let recent: Vec<_> = versions.take(5).cloned().collect();
-        let newest = recent.first()?;
-        Some((Arc::clone(newest), Arc::clone(&recent[random.usize(..recent.len())])))
+        self.history(object).known(random)
     }
 
-    /// What the store had at some moment from `oldest` before `sent` until `received`, but not
-    /// before the last purge that was answered when the request was sent; `None` stands for no
-    /// object.
+    /// What the store may have had when it was asked: see [`History::possible`].
     pub(crate) fn possible(
         &self,
         object: usize,
@@ -154,19 +117,7 @@ impl Sky {
         sent: Instant,
         received: Instant,
     ) -> Vec<Option<Arc<Version>>> {
-        let history = self.history(object);
-        let purged = history.purges.iter().filter(|purge| purge.answered <= sent);
-        let purged = purged.map(|purge| purge.sent).max();
-        let from = sent.checked_sub(oldest).unwrap_or(sent);
-        let from = purged.map_or(from, |purged| purged.max(from));
-        let mut possible = Vec::new();
-        for (nth, change) in history.changes.iter().enumerate() {
-            let replaced = history.changes.get(nth + 1).map(|next| next.done);
-            if change.began <= received && replaced.is_none_or(|replaced| replaced >= from) {
-                possible.push(change.to.clone());
-            }
-        }
-        possible
+        self.history(object).possible(oldest, sent, received)
     }
 }
 

@@ -3,25 +3,30 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue};
 
 use crate::answer::content_length;
-use crate::cache::blocks::claim::{Claim, Claimed};
+use crate::cache::blocks::claim::{Claim, Claimed, Need};
 use crate::cache::blocks::run::{Run, length_of_whole};
 use crate::cache::blocks::version::Version;
 use crate::cache::blocks::{Arrivals, Blocks};
-use crate::cache::disk::Record;
-use crate::cache::entry::{Content, head_weight};
+use crate::cache::disk::{Record, State};
+use crate::cache::entry::{Content, Entry, head_weight};
 use crate::cache::fetching::Landed;
 use crate::cache::found::Source;
 use crate::cache::freshness::Freshness;
-use crate::cache::keeping::{Keeping, kept_headers, lifetime, own_copy};
+use crate::cache::keeping::{Keeping, kept_headers, lifetime, own_copy, pass_for};
 use crate::cache::wanted::Wanted;
 use crate::cache::{Cache, now};
 use crate::fetch::{Body, Report};
 use crate::rfc9110::range::ContentRange;
+
+/// Blocks of a version that are looked for on disk by their names; more are swept.
+const MOST_BY_NAME: u64 = 4096;
 
 /// A body that came with the head: bytes of the object from `start` to `end`.
 pub(in crate::cache) struct Piece {
@@ -100,13 +105,14 @@ impl Keeping<'_> {
         };
         let size = cache.blocks.size();
         let blocks = Arc::new(Blocks::new(head, lifetime(headers), version, size, held));
-        if let Some(old) = cache.blocks_of(wanted).filter(|old| old.version != blocks.version) {
-            cache.drop_version(wanted, &old);
-        }
-        let claims = piece.as_ref().map(|piece| cache.claims_of(wanted, &blocks, piece));
+        let old = cache.blocks_of(wanted).filter(|old| old.version != blocks.version);
+        let asked = self.asked;
+        let claims = piece.as_ref().map(|piece| cache.claims_of(wanted, &blocks, piece, asked));
         let claims = claims.unwrap_or_default();
-        let arriving: Option<Arrivals> =
-            Some(claims.iter().map(|claim| Arc::clone(claim.flight())).collect());
+        let arriving = claims.front().map(|first| Arrivals {
+            blocks: first.index..first.index + claims.len() as u64,
+            _flights: claims.iter().map(|claim| Arc::clone(claim.flight())).collect(),
+        });
         let record = cache.disk.as_ref().map(|disk| {
             let (key, asked) = (wanted.key.clone(), self.asked);
             let (headers, body) = (kept_headers(headers, profile), bytes::Bytes::new());
@@ -120,13 +126,16 @@ impl Keeping<'_> {
                 disk.put(record);
             }
         });
+        if let Some(old) = old.filter(|_| stored) {
+            cache.drop_version(wanted, &old);
+        }
         let source = Source::Blocks(Arc::clone(&blocks));
         let known = Arc::clone(&report);
-        self.landing.make_known(Landed::Object { source, freshness, arriving, stored, report });
+        // Who comes later finds the head in memory.
+        self.landing.end_with(Landed::Object { source, freshness, arriving, stored, report });
         if let Some(piece) = piece.filter(|_| !claims.is_empty()) {
             let (cache, wanted) = (Arc::clone(cache), Arc::clone(wanted));
             let run = Run { cache, wanted, blocks, claims };
-            let asked = self.asked;
             let _runs_on = tokio::spawn(async move { run.pour(piece.body, asked, &known).await });
         }
     }
@@ -134,7 +143,13 @@ impl Keeping<'_> {
 
 impl Cache {
     /// The blocks that a body has bytes for, up to the first that is not to be fetched.
-    fn claims_of(&self, wanted: &Wanted, blocks: &Blocks, piece: &Piece) -> VecDeque<Claim> {
+    fn claims_of(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        blocks: &Blocks,
+        piece: &Piece,
+        asked: SystemTime,
+    ) -> VecDeque<Claim> {
         let layout = blocks.layout;
         let first = layout.index(piece.start);
         let most = (self.blocks.most_at_once() / layout.size).max(1);
@@ -145,7 +160,8 @@ impl Cache {
             if bytes.end > piece.end {
                 break;
             }
-            match self.claim_from(wanted, blocks, index, from, from) {
+            let need = Need { first: from, from, asked, makes_way: true };
+            match self.claim(wanted, blocks, index, need) {
                 Claimed::Fetch(claim) => claims.push_back(claim),
                 Claimed::Kept(_) | Claimed::Coming(_) | Claimed::NoRoom => break,
             }
@@ -178,18 +194,40 @@ impl Cache {
         }
     }
 
+    /// Notes that the object is to pass by, where its head was kept.
+    pub(super) fn let_pass_in_place_of(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks) {
+        self.forget_head(wanted, blocks);
+        let Some(held) = self.room_for(wanted, 0) else { return };
+        self.free_room(wanted);
+        let asked = now();
+        let freshness = Freshness::for_a_while(asked, pass_for(&wanted.rule));
+        let (key, content) = (wanted.key.clone(), Content::Pass(held));
+        if self.memory.peek(key.as_bytes()).is_none() {
+            self.memory.insert(Arc::new(Entry { key, asked, freshness, content }));
+        }
+    }
+
     /// Forgets a version of an object that is no more, and its blocks.
     pub(in crate::cache) fn drop_version(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks) {
+        if blocks.dropped.swap(true, Ordering::AcqRel) {
+            return;
+        }
         self.statistics.versions_dropped.count();
         self.forget_head(wanted, blocks);
         let (cache, object) = (Arc::clone(self), wanted.key.clone());
         let (layout, mark) = (blocks.layout, *blocks.version.mark());
         // There may be very many.
         let _runs_on = tokio::task::spawn_blocking(move || {
+            let version = object.blocks_of(&mark);
+            let is_of = move |key: &[u8]| key.starts_with(version.as_bytes());
+            cache.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()));
+            let Some(disk) = &cache.disk else { return };
+            if layout.count() > MOST_BY_NAME || disk.state() != State::On {
+                return disk.remove_blocks_where(move |key, _asked| is_of(key));
+            }
             for index in 0..layout.count() {
                 let key = object.block(&mark, layout.size, index);
-                cache.blocks.memory().remove(key.as_bytes());
-                if let Some(disk) = &cache.disk {
+                if disk.has(&key) {
                     disk.remove(&key);
                 }
             }

@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::cache::Cache;
-use crate::cache::blocks::claim::{Claim, Claimed};
-use crate::cache::blocks::run::Asked;
+use crate::cache::blocks::claim::Claim;
+use crate::cache::blocks::run::{Asked, Part};
 use crate::cache::blocks::{Arrival, Arrivals, Block, BlockFlight, Blocks, FIRST_BLOCKS, Trouble};
 use crate::cache::fill::Fill;
 use crate::cache::status::BlockCounts;
@@ -22,7 +22,7 @@ use crate::fetch::{Body, Report};
 /// How often a block is tried again whose fetch was given up by others.
 const MAX_TRIES: usize = 3;
 /// Blocks that are looked up for `Cache-Status`; what is beyond counts as not kept.
-const MOST_COUNTED: u64 = 4096;
+const MOST_COUNTED: u64 = 256;
 
 /// Why an answer cannot begin, and what is known of the store's part.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub struct Reading {
     widest: u64,
     /// Whether it had to wait for the store since it came to blocks last.
     waited: bool,
+    /// Blocks that were fetched with the object's head: kept or not, they came from the store.
+    arriving: Range<u64>,
     /// Blocks behind its end, for the next request of its reader.
     beyond: Range<u64>,
     fetched_beyond: Vec<Arc<BlockFlight>>,
@@ -85,6 +87,9 @@ enum Hold {
 struct Direct {
     body: Body,
     position: u64,
+    end: u64,
+    /// Bytes before `position` that come first, of a store that gives no parts.
+    skip: u64,
 }
 
 /// Where the blocks of an answer came from.
@@ -127,13 +132,21 @@ impl Cache {
         arriving: Option<Arrivals>,
     ) -> Result<Reading, Failed> {
         let mut reading = Reading::new(self, wanted, blocks, parts);
-        // What comes with the head was asked for already.
-        let come = arriving.as_ref().map_or(0, |flights| flights.len() as u64);
-        reading.window = reading.window.max(come);
+        let window = reading.window;
+        if let Some(arriving) = &arriving {
+            // What is on its way ends when nobody holds it.
+            let blocks = arriving.blocks.end - arriving.blocks.start;
+            reading.window = window.max(blocks).min(reading.widest);
+            reading.arriving = arriving.blocks.clone();
+        }
         reading.come_to_blocks();
+        reading.window = window;
         // They are held by the reading now, as far as it wants them.
         drop(arriving);
-        reading.begin(parts).await?;
+        // Boxed, like all that waits here: most readers find their first block kept.
+        if reading.at_hand(reading.start, reading.end).is_none() {
+            Box::pin(reading.begin(parts)).await?;
+        }
         Ok(reading)
     }
 }
@@ -179,6 +192,7 @@ impl Reading {
             window,
             widest,
             waited: false,
+            arriving: 0..0,
             beyond,
             fetched_beyond: Vec::new(),
             start,
@@ -217,7 +231,7 @@ impl Reading {
             let key = self.blocks.key_of(&self.wanted.key, index);
             if self.cache.blocks.memory().peek(key.as_bytes()).is_some() {
                 counts.memory += 1;
-            } else if self.cache.disk.as_ref().is_some_and(|disk| disk.may_have(&key)) {
+            } else if self.cache.disk.as_ref().is_some_and(|disk| disk.has(&key)) {
                 counts.disk += 1;
             } else {
                 counts.store += 1;
@@ -245,9 +259,27 @@ impl Reading {
         if position >= end {
             return Ok(None);
         }
-        let read = self.read_some(position, end).await.map_err(|failed| failed.trouble)?;
+        let read = match self.at_hand(position, end) {
+            Some(bytes) => Some(bytes),
+            None => Box::pin(self.read_some(position, end)).await.map_err(|it| it.trouble)?,
+        };
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;
         Ok(read)
+    }
+
+    /// Bytes of the block it is at, if that is kept.
+    fn at_hand(&self, position: u64, end: u64) -> Option<Bytes> {
+        let layout = self.blocks.layout;
+        let index = layout.index(position);
+        match self.ahead.front() {
+            Some((at, Hold::Kept(block))) if *at == index && self.direct.is_none() => {
+                let bytes = layout.bytes(index);
+                let from = bytes.start + block.from;
+                let first = position.checked_sub(from)?;
+                block.body.read(first, end.min(bytes.end).checked_sub(from)?)
+            }
+            _ => None,
+        }
     }
 
     /// A body that the store cuts is asked for again, from the block on in which it was cut.
@@ -260,14 +292,10 @@ impl Reading {
             if self.direct.is_none() && !self.arrive(index, offset).await? {
                 self.go_direct(position, end).await?;
             }
-            if let Some(direct) = &mut self.direct {
-                match direct.body.next().await {
-                    Ok(Some(bytes)) => {
-                        direct.position += bytes.len() as u64;
-                        return Ok(Some(bytes));
-                    }
-                    // It is only read as long as bytes are due.
-                    Ok(None) | Err(_) => self.direct = None,
+            if self.direct.is_some() {
+                match self.read_direct(end).await {
+                    Some(bytes) => return Ok(Some(bytes)),
+                    None => self.direct = None,
                 }
                 continue;
             }
@@ -280,8 +308,7 @@ impl Reading {
                     if let Ok(bytes) = fill.read(offset - from, until - from).await {
                         return Ok(bytes);
                     }
-                    self.ahead.pop_front();
-                    self.come_to_again(index);
+                    self.come_again();
                 }
                 Some((_, Hold::Coming { .. })) | None => {}
             }
@@ -311,6 +338,7 @@ impl Reading {
                 Hold::Coming { flight, .. } => Arc::clone(flight),
             };
             self.waited = true;
+            let was_known = flight.is_known();
             match flight.outcome().await {
                 Some(Arrival::OnDisk(block)) => {
                     add(&self.counts.disk);
@@ -321,47 +349,77 @@ impl Reading {
                     add(&self.counts.store);
                     *hold = Hold::Filling { from, fill, _wanted: flight };
                 }
+                // Long ago, while something before it was read: the store may be well again.
+                Some(Arrival::Failed { trouble: Trouble::Refused(_), .. }) if was_known => {
+                    self.come_again();
+                }
+                // The answer under way is read on without blocks.
+                Some(Arrival::Failed { trouble: Trouble::NoParts, .. }) => return Ok(false),
                 Some(Arrival::Failed { trouble, report }) => {
                     return Err(Failed { trouble, report: Some(report) });
                 }
-                None => {
-                    // Given up by those who fetched it: it has to be come to again.
-                    self.ahead.pop_front();
-                    self.come_to_again(index);
-                }
+                // Given up by those who fetched it.
+                None => self.come_again(),
             }
         }
         Ok(false)
     }
 
-    /// Comes to one block, in front of all others.
-    fn come_to_again(&mut self, index: u64) {
-        match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-            Claimed::Kept(block) => self.ahead.push_front((index, self.kept(block))),
-            Claimed::Coming(flight) => {
-                self.ahead.push_front((index, Hold::Coming { flight, on_disk: false }));
-            }
-            Claimed::Fetch(claim) => {
-                self.ahead.push_front((index, coming(&claim)));
-                self.fetch(VecDeque::from([claim]));
-            }
-            Claimed::NoRoom => {}
-        }
-    }
-
-    /// Asks the store for the rest of a part, for this reader alone.
+    /// Asks the store for the next bytes of a part, for this reader alone: at most as many as are
+    /// fetched at once, after which blocks are tried again.
     async fn go_direct(&mut self, position: u64, end: u64) -> Result<(), Failed> {
-        self.ahead.clear();
+        self.put_all_back();
+        let layout = self.blocks.layout;
+        let last = layout.index(position).saturating_add(self.widest - 1);
+        let end = end.min(layout.bytes(last).end.max(position + 1));
+        let blocks = layout.touched(&(position..end));
+        self.counts.store.fetch_add(blocks.end - blocks.start, Ordering::Relaxed);
         self.cache.statistics.direct_reads.count();
         let Asked { report, outcome } =
             self.cache.ask_for(&self.wanted, &self.blocks, &(position..end)).await;
         match outcome {
-            Ok(body) => {
-                self.direct = Some(Direct { body, position });
+            Ok(Part { start, body }) => {
+                let skip = position.saturating_sub(start);
+                if skip > 0 {
+                    self.cache.note(&self.wanted, &self.blocks, &Trouble::NoParts);
+                }
+                // What is not asked for again is read to its end.
+                let end = if skip > 0 { self.end } else { end };
+                self.direct = Some(Direct { body, position, end, skip });
                 Ok(())
             }
-            Err(trouble) => Err(Failed { trouble, report: Some(Arc::new(report)) }),
+            Err(trouble) => {
+                self.cache.note(&self.wanted, &self.blocks, &trouble);
+                Err(Failed { trouble, report: Some(Arc::new(report)) })
+            }
         }
+    }
+
+    /// Bytes that go by, not beyond `end`; `None` when there are no more, for whatever reason.
+    async fn read_direct(&mut self, end: u64) -> Option<Bytes> {
+        let direct = self.direct.as_mut()?;
+        loop {
+            let left = direct.end.min(end).saturating_sub(direct.position);
+            if left == 0 {
+                return None;
+            }
+            let mut bytes = direct.body.next().await.ok()??;
+            let skipped = usize::try_from(direct.skip).unwrap_or(usize::MAX).min(bytes.len());
+            bytes.advance(skipped);
+            direct.skip -= skipped as u64;
+            // A store that gives all when a part is asked for sends more than is due.
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            if !bytes.is_empty() {
+                direct.position += bytes.len() as u64;
+                return Some(bytes);
+            }
+        }
+    }
+
+    /// Whether it begins without blocks, of which nothing is kept.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.direct.is_some()
     }
 }
 

@@ -47,9 +47,12 @@ impl Run {
                 false => None,
             };
             match on_disk {
-                Some((entry, block)) => return self.cache.keep_from_disk(&claim, entry, block),
+                Some((entry, block)) => return self.cache.keep_from_disk(claim, entry, block),
                 None => self.claims.push_front(claim),
             }
+        }
+        if !self.claims.iter().any(|claim| claim.landing.is_wanted()) {
+            return self.cache.statistics.block_fetches_abandoned.count();
         }
         let (Some(first), Some(last)) = (self.claims.front(), self.claims.back()) else { return };
         let bytes = |claim: &Claim| self.blocks.layout.bytes(claim.index);
@@ -59,9 +62,15 @@ impl Run {
         self.cache.statistics.block_fetches.count();
         let fetched = self.cache.ask_for(&self.wanted, &self.blocks, &range).await;
         let report = Arc::new(fetched.report);
-        match fetched.outcome {
+        let outcome = match fetched.outcome {
+            Ok(part) if part.start == range.start => Ok(part.body),
+            Ok(_) => Err(Trouble::NoParts),
+            Err(trouble) => Err(trouble),
+        };
+        match outcome {
             Ok(body) => self.pour(body, asked, &report).await,
             Err(trouble) => {
+                self.cache.note(&self.wanted, &self.blocks, &trouble);
                 for claim in &self.claims {
                     let (trouble, report) = (trouble.clone(), Arc::clone(&report));
                     claim.landing.end_with(Arrival::Failed { trouble, report });
@@ -83,7 +92,7 @@ impl Run {
             let filled = fill_one(&claim.fill, &mut body, &mut crumb);
             let filled = tokio::time::timeout(FILL_AT_MOST, filled).await;
             let Ok(Ok(body)) = filled else { return self.cache.statistics.cut_fills.count() };
-            self.cache.keep_block(&claim, body, asked);
+            self.cache.keep_block(claim, body, asked);
         }
     }
 }
@@ -105,13 +114,20 @@ async fn fill_one(fill: &Fill, body: &mut Body, crumb: &mut Bytes) -> Result<bod
 /// What asking for a part came to.
 pub(super) struct Asked {
     pub(super) report: Report,
-    pub(super) outcome: Result<Body, Trouble>,
+    pub(super) outcome: Result<Part, Trouble>,
+}
+
+/// Bytes of an object of the right version.
+pub(super) struct Part {
+    /// Where they begin: at 0 where the store gives no parts.
+    pub(super) start: u64,
+    pub(super) body: Body,
 }
 
 impl Cache {
     /// Asks the store for a part of an object, of this version and no other.
     pub(super) async fn ask_for(
-        self: &Arc<Self>,
+        &self,
         wanted: &Wanted,
         blocks: &Blocks,
         range: &std::ops::Range<u64>,
@@ -124,24 +140,30 @@ impl Cache {
         };
         let Fetched { report, outcome } =
             self.fetcher.fetch(&wanted.store, wanted.target(), &question).await;
-        let outcome = checked(outcome, &blocks.version, range.start);
-        match &outcome {
-            Err(Trouble::Changed) => self.drop_version(wanted, blocks),
-            Err(Trouble::Withdrawn) => self.forget_head(wanted, blocks),
-            Ok(_) | Err(Trouble::Refused(_) | Trouble::Cut) => {}
+        Asked { report, outcome: checked(outcome, &blocks.version, range.start) }
+    }
+
+    /// Draws the conclusions of what went wrong for whoever asks next.
+    pub(super) fn note(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks, trouble: &Trouble) {
+        match trouble {
+            Trouble::Changed => self.drop_version(wanted, blocks),
+            Trouble::Withdrawn => self.forget_head(wanted, blocks),
+            Trouble::NoParts => self.let_pass_in_place_of(wanted, blocks),
+            Trouble::Refused(_) | Trouble::Cut => {}
         }
-        Asked { report, outcome }
     }
 
     /// Keeps a block that has arrived.
-    fn keep_block(&self, claim: &Claim, body: body::Body, asked: SystemTime) {
+    fn keep_block(&self, mut claim: Claim, body: body::Body, asked: SystemTime) {
         self.statistics.blocks_fetched.count();
-        let disk = self.disk.as_ref().filter(|disk| claim.from == 0 && disk.takes(body.len()));
+        let disk =
+            self.disk.as_ref().filter(|disk| claim.from == 0 && disk.takes_block(body.len()));
         let record = disk.map(|disk| (disk, body.to_bytes()));
         let block = Arc::new(Block { from: claim.from, body, _held: Arc::clone(&claim.held) });
         let freshness = Freshness::for_a_while(asked, Duration::ZERO);
         let key = claim.key.clone();
         let entry = Arc::new(Entry { key, asked, freshness, content: Content::Block(block) });
+        drop(claim.place.take());
         // Together, or a purge could come in between.
         claim.landing.keep(|| {
             self.blocks.memory.insert(entry);
@@ -150,6 +172,7 @@ impl Cache {
                 disk.put(Record { key, asked, freshness, headers, body });
             }
         });
+        drop(claim);
     }
 
     /// What the disk holds of a block, unless it was purged.
@@ -173,32 +196,31 @@ impl Cache {
         Some((Arc::new(Entry { key: record.key, asked, freshness, content }), block))
     }
 
-    fn keep_from_disk(&self, claim: &Claim, entry: Arc<Entry>, block: Arc<Block>) {
+    fn keep_from_disk(&self, mut claim: Claim, entry: Arc<Entry>, block: Arc<Block>) {
+        drop(claim.place.take());
         claim.landing.keep(|| self.blocks.memory.insert(entry));
         claim.landing.end_with(Arrival::OnDisk(block));
+        drop(claim);
     }
 }
 
-/// Whether what came is the part that was asked for, of the right version.
+/// Whether what came is of the right version.
 fn checked(
     outcome: Result<Reply, Refusal>,
     version: &Version,
     start: u64,
-) -> Result<Body, Trouble> {
+) -> Result<Part, Trouble> {
     match outcome {
+        Ok(Reply::Object { headers, .. }) if Version::of(&headers, 0).is_none() => {
+            Err(Trouble::NoParts)
+        }
         Ok(Reply::Object { status: StatusCode::PARTIAL_CONTENT, headers, body }) => {
             let fits = version.is_of(&headers, length_of_whole(&headers));
-            if fits { Ok(body) } else { Err(Trouble::Changed) }
+            if fits { Ok(Part { start, body }) } else { Err(Trouble::Changed) }
         }
         Ok(Reply::Object { headers, body, .. }) => {
-            if !version.is_of(&headers, content_length(&headers)) {
-                Err(Trouble::Changed)
-            } else if start == 0 {
-                Ok(body)
-            } else {
-                // The store gives parts at one time and not at another.
-                Err(Trouble::Withdrawn)
-            }
+            let fits = version.is_of(&headers, content_length(&headers));
+            if fits { Ok(Part { start: 0, body }) } else { Err(Trouble::Changed) }
         }
         Ok(Reply::NotModified(_)) => Err(Trouble::Refused(Refusal::UpstreamProtocol)),
         Err(
@@ -210,7 +232,7 @@ fn checked(
 }
 
 /// The length of the object of which an answer holds a part.
-pub(super) fn length_of_whole(headers: &HeaderMap) -> Option<u64> {
+pub(in crate::cache) fn length_of_whole(headers: &HeaderMap) -> Option<u64> {
     match ContentRange::parse(headers.get(CONTENT_RANGE)?)? {
         ContentRange::Part { len, .. } => len,
         ContentRange::Unsatisfied { .. } => None,

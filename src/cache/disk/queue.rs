@@ -153,6 +153,12 @@ impl Queue {
         self.jobs.len()
     }
 
+    /// Bytes of bodies that wait.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether all is done.
     #[must_use]
     pub fn is_empty(&self) -> bool {

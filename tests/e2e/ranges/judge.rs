@@ -14,8 +14,6 @@ pub(crate) enum OfSeveral {
     Served,
     /// They are ignored.
     Ignored,
-    /// Either.
-    Either,
 }
 
 /// An object as it is at the store.
@@ -45,9 +43,6 @@ pub(crate) fn judge(
     match several {
         OfSeveral::Served => served(),
         OfSeveral::Ignored => ignored(),
-        OfSeveral::Either => {
-            served().or_else(|why| ignored().map_err(|other| format!("{why}; {other}")))
-        }
     }
 }
 

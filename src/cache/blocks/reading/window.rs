@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Hold, Reading, add, coming};
 use crate::cache::blocks::Block;
-use crate::cache::blocks::claim::{Claim, Claimed};
+use crate::cache::blocks::claim::{Claim, Claimed, Need};
 use crate::cache::blocks::run::Run;
 
 impl Reading {
@@ -24,8 +24,9 @@ impl Reading {
         let mut run = VecDeque::new();
         while (self.ahead.len() as u64) < self.window {
             let Some(index) = self.next_planned() else { break };
-            match self.cache.claim(&self.wanted, &self.blocks, index, self.needed(index)) {
-                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(block))),
+            match self.cache.claim(&self.wanted, &self.blocks, index, Need::of(self.needed(index)))
+            {
+                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(index, block))),
                 Claimed::Coming(flight) => {
                     self.ahead.push_back((index, Hold::Coming { flight, on_disk: false }));
                 }
@@ -43,14 +44,18 @@ impl Reading {
         self.fetch(run);
     }
 
-    pub(super) fn kept(&self, block: Arc<Block>) -> Hold {
-        add(&self.counts.memory);
-        self.cache.statistics.block_hits.count();
+    fn kept(&self, index: u64, block: Arc<Block>) -> Hold {
+        if self.arriving.contains(&index) {
+            add(&self.counts.store);
+        } else {
+            add(&self.counts.memory);
+            self.cache.statistics.block_hits.count();
+        }
         Hold::Kept(block)
     }
 
     /// The first byte of a block that is needed.
-    pub(super) fn needed(&self, index: u64) -> u64 {
+    fn needed(&self, index: u64) -> u64 {
         let bytes = self.blocks.layout.bytes(index);
         if bytes.contains(&self.start) { self.start - bytes.start } else { 0 }
     }
@@ -65,7 +70,9 @@ impl Reading {
             if self.cache.blocks.memory().peek(key.as_bytes()).is_some() {
                 continue;
             }
-            match self.cache.claim(&self.wanted, &self.blocks, index, 0) {
+            // Nothing makes way for what may never be wanted.
+            let need = Need { makes_way: false, ..Need::of(0) };
+            match self.cache.claim(&self.wanted, &self.blocks, index, need) {
                 Claimed::Kept(_) => {}
                 Claimed::Coming(flight) => self.fetched_beyond.push(flight),
                 Claimed::Fetch(claim) => {
@@ -88,6 +95,23 @@ impl Reading {
         Some(index)
     }
 
+    /// Comes anew to the blocks it came to before: the first of them failed.
+    pub(super) fn come_again(&mut self) {
+        // Held until others hold them, so that nobody gives up what is still wanted.
+        let before = self.put_all_back();
+        self.come_to_blocks();
+        drop(before);
+    }
+
+    /// Forgets the blocks it came to; they are part of what it will need again.
+    pub(super) fn put_all_back(&mut self) -> VecDeque<(u64, Hold)> {
+        let before = std::mem::take(&mut self.ahead);
+        for (index, _) in before.iter().rev() {
+            self.put_back(*index);
+        }
+        before
+    }
+
     fn put_back(&mut self, index: u64) {
         match self.plan.front_mut() {
             Some(run) if run.start == index + 1 => run.start = index,
@@ -106,7 +130,7 @@ impl Reading {
         run.push_back(claim);
     }
 
-    pub(super) fn fetch(&self, claims: VecDeque<Claim>) {
+    fn fetch(&self, claims: VecDeque<Claim>) {
         if claims.is_empty() {
             return;
         }

@@ -1,0 +1,174 @@
+//! Reading ahead: for who reads in order, bounded by what is configured, and for nobody else.
+
+use crate::blocks::{BLOCK, PATH, Shelf, Version, assert_part, in_blocks, stretches, trickling};
+use crate::cached::status;
+use crate::client::{Client, Ending};
+use crate::crowd::{Watched, await_that};
+use crate::faulty::{Gate, settled};
+use crate::gateway::Setup;
+
+const LENGTH: usize = 64 * BLOCK;
+/// What a reader asks for at a time.
+const STEP: usize = 32 * 1024;
+
+fn reading_ahead(store: &str, bytes: &str) -> Setup {
+    in_blocks(store).env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", bytes)
+}
+
+/// The end of what was asked of the store, bytes.
+fn asked_to(asked: &[String]) -> usize {
+    stretches(asked).last().map_or(0, |stretch| stretch.end)
+}
+
+#[test]
+fn a_reader_in_order_finds_its_blocks_there_and_no_more_than_configured_ahead() {
+    const AHEAD: usize = 4;
+    let version = Version::new(1, LENGTH);
+    let shelf = Shelf::with(&version);
+    let watched = Watched::start(reading_ahead(&shelf.url(), "256KiB"));
+    let mut asked = Vec::new();
+    for nth in 0..LENGTH / STEP {
+        let part = nth * STEP..(nth + 1) * STEP;
+        let answer = assert_part(&watched.gateway, &version.body, part.clone());
+        if nth >= 3 {
+            let said = status(&answer);
+            assert!(said.starts_with("s3proxy; hit"), "its blocks were there before: {said}");
+        }
+        // What the gateway does by itself comes to its end, so that it is always the same.
+        watched.await_landed();
+        asked.extend(shelf.asked());
+        let bound = part.end.next_multiple_of(BLOCK) + AHEAD * BLOCK;
+        assert!(asked_to(&asked) <= bound, "{part:?}: {asked:?}");
+        if nth > 8 && part.end + AHEAD * BLOCK < LENGTH {
+            assert!(asked_to(&asked) >= part.end + (AHEAD - 1) * BLOCK, "{part:?}: {asked:?}");
+        }
+    }
+    let total: usize = stretches(&asked).iter().map(|stretch| stretch.len()).sum();
+    assert_eq!(total, LENGTH, "each block once: {asked:?}");
+    let ahead = watched.counter("blocks_read_ahead");
+    assert!(ahead >= (LENGTH / BLOCK - 3) as u64, "{ahead} blocks were asked for before");
+    assert_eq!(watched.counter("direct_reads"), 0);
+}
+
+#[test]
+fn who_jumps_about_gets_what_was_asked_for_and_nothing_more() {
+    let version = Version::new(1, LENGTH);
+    let shelf = Shelf::with(&version);
+    let watched = Watched::start(reading_ahead(&shelf.url(), "1MiB"));
+    let mut places: Vec<usize> = (0..32).map(|nth| 2 * nth).collect();
+    fastrand::Rng::with_seed(4).shuffle(&mut places);
+    for place in &places {
+        let start = place * BLOCK + 1000;
+        assert_part(&watched.gateway, &version.body, start..start + STEP);
+    }
+    watched.await_landed();
+    let asked = shelf.asked();
+    assert_eq!(asked.len(), places.len(), "{asked:?}");
+    assert!(stretches(&asked).iter().all(|stretch| stretch.len() == BLOCK), "{asked:?}");
+    assert_eq!(watched.counter("blocks_read_ahead"), 0);
+}
+
+#[test]
+fn nothing_is_read_ahead_where_that_is_turned_off() {
+    let version = Version::new(1, LENGTH);
+    let shelf = Shelf::with(&version);
+    let watched = Watched::start(reading_ahead(&shelf.url(), "0"));
+    for nth in 0..16 {
+        assert_part(&watched.gateway, &version.body, nth * STEP..(nth + 1) * STEP);
+        watched.await_landed();
+        let asked = shelf.asked();
+        assert_eq!(asked.len(), usize::from(nth % 2 == 0), "{nth}: {asked:?}");
+        assert!(asked_to(&asked) <= (nth * STEP).next_multiple_of(BLOCK) + BLOCK, "{asked:?}");
+    }
+    assert_eq!(watched.counter("blocks_read_ahead"), 0);
+}
+
+/// Read-ahead fetches for who asks next: when the reader of the request has gone, what is on its way
+/// beyond it goes on, and no more than that.
+#[test]
+fn a_reader_that_hangs_up_between_requests_is_not_read_ahead_for_any_more() {
+    let version = Version::new(1, LENGTH);
+    let shelf = Shelf::with(&version);
+    let watched = Watched::start(reading_ahead(&shelf.url(), "256KiB"));
+    for nth in 0..8 {
+        assert_part(&watched.gateway, &version.body, nth * STEP..(nth + 1) * STEP);
+    }
+    watched.await_landed();
+    let asked = shelf.asked();
+    assert!(asked_to(&asked) <= 8 * STEP + 4 * BLOCK, "{asked:?}");
+    let count = settled(std::time::Duration::from_millis(200), || shelf.store.count());
+    assert_eq!(count, 0, "nobody asks");
+}
+
+/// A reader that takes no byte of a long answer: the store is asked for a bounded part of it.
+#[test]
+fn a_reader_that_stands_still_stops_the_fetching_and_one_that_leaves_ends_it() {
+    const LONG: usize = 40 << 20;
+    let version = Version::new(1, LONG);
+    let shelf = Shelf::with(&version);
+    let setup = reading_ahead(&shelf.url(), "1MiB").tolerate("client_gone");
+    let watched = Watched::start(setup);
+    assert_part(&watched.gateway, &version.body, 0..1);
+    watched.await_landed();
+    shelf.asked();
+    let mut client = Client::narrow(watched.gateway.address);
+    client.request("GET", PATH, &[]);
+    assert_eq!(client.head().expect("a head").status, 200);
+    let fetched = || usize::try_from(watched.counter("blocks_fetched")).expect("a small number");
+    let bytes = settled(std::time::Duration::from_millis(300), fetched) * BLOCK;
+    // What the sockets take, and some requests of 1 MiB.
+    assert!(bytes < LONG / 2, "{bytes} bytes were fetched for nobody");
+    drop(client);
+    watched.gateway.expect_log("the leaving", |line| line["cause"] == "client_gone");
+    let after = settled(std::time::Duration::from_millis(300), fetched) * BLOCK;
+    assert!(after <= bytes + (1 << 20), "{bytes}, then {after}");
+    watched.await_landed();
+    let asked = asked_to(&shelf.asked());
+    assert!(asked <= bytes + (2 << 20), "asked up to {asked} for {bytes}");
+    assert_part(&watched.gateway, &version.body, LONG - 10..LONG);
+}
+
+#[test]
+fn a_reader_that_leaves_in_the_middle_ends_the_fetch_of_what_it_had_not_come_to() {
+    let version = Version::new(1, LENGTH);
+    let shelf = Shelf::with(&version);
+    let setup = reading_ahead(&shelf.url(), "4MiB").tolerate("client_gone");
+    let watched = Watched::start(setup);
+    assert_eq!(watched.gateway.send("HEAD", PATH, &[]).status(), 200);
+    let (gate, last) = (Gate::new(), Gate::new());
+    let held = (gate.clone(), last.clone());
+    shelf.now_by(move |version, request| {
+        trickling(version.answer(request), BLOCK + 1, &held.0, &held.1)
+    });
+    let mut client = watched.gateway.connect();
+    client.request("GET", PATH, &[("Range", "bytes=0-4000000")]);
+    assert_eq!(client.head().expect("a head").status, 206);
+    assert!(client.fill_to(BLOCK + 1));
+    drop(client);
+    gate.open();
+    watched.gateway.expect_log("the leaving", |line| line["cause"] == "client_gone");
+    last.open();
+    watched.await_landed();
+    assert_eq!(watched.counter("block_fetches_abandoned"), 1);
+    assert!(watched.counter("block_entries") <= 2, "{}", watched.counters());
+}
+
+/// One long answer: the window grows to what is configured, and the bytes come in order.
+#[test]
+fn a_long_answer_asks_for_more_at_once_as_it_goes_on() {
+    const LONG: usize = 16 << 20;
+    let version = Version::new(1, LONG);
+    let shelf = Shelf::with(&version);
+    let watched = Watched::start(reading_ahead(&shelf.url(), "1MiB"));
+    let mut client = watched.gateway.connect();
+    client.request("GET", PATH, &[("Range", "bytes=0-")]);
+    let answer = client.answer("GET").expect("an answer");
+    assert_eq!((answer.status(), answer.ending), (206, Ending::Whole));
+    assert!(answer.body == *version.body, "other bytes");
+    await_that("no block is on its way", || watched.counter("blocks_under_way") == 0);
+    let asked = shelf.asked();
+    let lengths: Vec<_> = stretches(&asked).iter().map(|stretch| stretch.len()).collect();
+    assert_eq!(lengths[0], 2 * BLOCK, "little at first: {lengths:?}");
+    assert!(lengths.iter().all(|length| *length <= 1 << 20), "{lengths:?}");
+    assert_eq!(lengths.iter().sum::<usize>(), LONG, "{lengths:?}");
+}

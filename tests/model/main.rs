@@ -1,0 +1,269 @@
+//! Big objects by byte range, next to a model in plain memory: tens of thousands of reads by many
+//! clients at once, while objects are overwritten, deleted and purged, the way to the store fails, and
+//! memory is too small. Every byte of every answer has to be of one version that there was.
+//!
+//! `S3PROXY_MODEL_READS` is the number of reads, 5,000 unless it is set. `S3PROXY_MODEL_SEED` is what
+//! an earlier run has printed, to have its requests, changes and faults again; how they meet is up to
+//! the scheduler.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy knows test functions as tests, not what they call"
+)]
+
+#[expect(dead_code, reason = "shared with the stress test")]
+#[path = "../stress/ask.rs"]
+mod ask;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../e2e/client.rs"]
+mod client;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../e2e/gateway.rs"]
+mod gateway;
+#[path = "../stress/history.rs"]
+mod history;
+#[path = "../stress/judge.rs"]
+mod judge;
+#[path = "../e2e/log.rs"]
+mod log;
+#[path = "../stress/multipart.rs"]
+mod multipart;
+#[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
+#[path = "../support/store.rs"]
+mod store;
+
+mod asking;
+mod readers;
+mod weather;
+mod world;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::client::PATIENCE;
+use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup, free_port};
+use crate::readers::{Readers, Tally};
+use crate::store::{Manners, Serving, Store};
+use crate::weather::Weather;
+use crate::world::World;
+
+/// How a gateway keeps what it has.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    name: &'static str,
+    memory: &'static str,
+    on_disk: bool,
+    /// Percent for blocks.
+    share: &'static str,
+    read_ahead: &'static str,
+    /// Of objects and of their absence, and how long they are served while the store is asked.
+    ttl: &'static str,
+    /// An answer was current so long before its request, or later.
+    oldest: Duration,
+    manners: fn() -> Manners,
+    /// Not every store does.
+    knows_if_match: bool,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        name: "memory, always asked",
+        memory: "4MiB",
+        on_disk: false,
+        share: "50",
+        read_ahead: "512KiB",
+        ttl: "0",
+        oldest: Duration::ZERO,
+        manners: Manners::rgw,
+        knows_if_match: true,
+    },
+    Case {
+        name: "memory and disk, fresh for a second",
+        memory: "3MiB",
+        on_disk: true,
+        share: "25",
+        read_ahead: "256KiB",
+        ttl: "1s",
+        // Fresh, served while the store is asked, and the fetch itself.
+        oldest: Duration::from_secs(3),
+        manners: Manners::aws,
+        knows_if_match: false,
+    },
+    Case {
+        name: "room for three blocks, fresh for a second",
+        memory: "1MiB",
+        on_disk: false,
+        share: "25",
+        read_ahead: "0",
+        ttl: "1s",
+        oldest: Duration::from_secs(3),
+        manners: Manners::rgw,
+        knows_if_match: true,
+    },
+    Case {
+        name: "little memory and a disk, always asked",
+        memory: "2MiB",
+        on_disk: true,
+        share: "40",
+        read_ahead: "1MiB",
+        ttl: "0",
+        oldest: Duration::ZERO,
+        manners: Manners::aws,
+        knows_if_match: false,
+    },
+];
+
+/// Numbers that have to come up over all cases, in `GET /cache`.
+const COUNTERS: [&str; 12] = [
+    "block_hits",
+    "block_disk_hits",
+    "block_fetches",
+    "blocks_fetched",
+    "blocks_read_ahead",
+    "block_evictions",
+    "direct_reads",
+    "versions_dropped",
+    "memory_evictions",
+    "revalidated",
+    "cut_fills",
+    "purges",
+];
+
+#[test]
+fn no_byte_is_wrong() {
+    let (reads, seed) = (number("S3PROXY_MODEL_READS"), number("S3PROXY_MODEL_SEED"));
+    let reads = reads.unwrap_or(5_000);
+    let seed = seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    let began = Instant::now();
+    let mut total = Tally::default();
+    let mut counters: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut faults = BTreeMap::new();
+    let cases = CASES.len() as u64;
+    for (nth, case) in (0..).zip(CASES) {
+        let part = reads / cases + u64::from(nth < reads % cases);
+        let (tally, report, met) = run(case, part, seed.wrapping_add(nth));
+        total.add(tally);
+        for name in COUNTERS {
+            *counters.entry(name).or_default() += report[name].as_u64().expect("a counter");
+        }
+        for (fault, count) in met {
+            *faults.entry(format!("{fault:?}")).or_insert(0) += count;
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    // Past the capture of the test runner, which shows nothing of a test that passes.
+    let _ = writeln!(
+        std::io::stderr(),
+        "\n{} reads, {} wrong, {took:.1} s, seed {seed}: {total}; {counters:?}; faults {faults:?}",
+        total.answered(),
+        total.wrongs(),
+    );
+    let wrong = total.wrong.join("\n");
+    assert!(total.wrongs() == 0, "{} wrong, seed {seed}:\n{wrong}", total.wrongs());
+    assert!(total.answered() >= reads);
+    let counters = counters.into_iter().map(|(name, count)| (name.to_owned(), count));
+    for (what, count) in total.seen().into_iter().chain(counters).chain(faults) {
+        assert!(count > 0, "no {what} among {reads} reads, seed {seed}: {total}");
+    }
+}
+
+/// One gateway on an empty cache, this many reads of it, and all objects once more when everything
+/// is well again.
+fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fault, u64>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let store = Store::new();
+    store.create_bucket("model");
+    store.set_manners((case.manners)());
+    let (serving, weather): (Serving, Weather) = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let serving = store.serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves");
+        let weather = Weather::before(serving.address(), case.knows_if_match, seed).await;
+        (serving, weather)
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let admin = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut setup = Setup::new(&format!("http://{}", weather.address))
+        .env("S3PROXY_CACHE_MEMORY", case.memory)
+        .env("S3PROXY_CACHE_MAX_OBJECT", "256KiB")
+        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
+        .env("S3PROXY_CACHE_BLOCKS_SHARE", case.share)
+        .env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", case.read_ahead)
+        .env("S3PROXY_CACHE_TTL", case.ttl)
+        .env("S3PROXY_CACHE_NEGATIVE_TTL", case.ttl)
+        .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", case.ttl)
+        .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
+        .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
+        // That the store fails is no reason to fail.
+        .tolerate("\"cause\":\"upstream_")
+        // Nor that it has less memory than is wise.
+        .tolerate("\"event\":\"cache.");
+    if case.on_disk {
+        setup = setup
+            .env("S3PROXY_CACHE_DISK_PATH", folder.path().join("cache").to_str().expect("UTF-8"))
+            .env("S3PROXY_CACHE_DISK_SIZE", "64MiB");
+    }
+    let gateway: Gateway = setup.start();
+    let world = World::new(store, seed);
+    let readers = Readers {
+        world: &world,
+        weather: &weather,
+        gateway: gateway.address,
+        admin,
+        oldest: case.oldest,
+    };
+    let mut tally = readers.read(reads, seed);
+    weather.clear_up();
+    // Until what was kept of what is no more may not be served any longer.
+    std::thread::sleep(case.oldest.max(Duration::from_millis(600)));
+    tally.add(readers.read_all_again());
+    let report = at_rest(admin);
+    let name = case.name;
+    eprintln!("{name}: {tally}; {report}");
+    if tally.wrongs() > 0 {
+        eprintln!("{}", lines_about(&tally.wrong, &gateway.log_text()));
+    }
+    let number = |name: &str| report[name].as_u64().expect("a number");
+    assert!(number("memory_bytes") <= number("memory_limit"), "{name}: {report}");
+    for counter in ["disk_damaged", "disk_errors"] {
+        assert_eq!(report[counter], 0, "{name}: {counter}: {report}");
+    }
+    drop(serving);
+    (tally, report, weather.counts())
+}
+
+/// `GET /cache` when no fetch is under way any more.
+fn at_rest(admin: std::net::SocketAddr) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let report = client::send(admin, "GET", "/cache", &[]).json();
+        if report["fetches_under_way"] == 0 {
+            return report;
+        }
+        assert!(Instant::now() < deadline, "fetches go on: {report}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The lines of the log about the requests that these texts begin with, and warnings.
+fn lines_about(wrong: &[String], log: &str) -> String {
+    let ids: Vec<_> = wrong.iter().filter_map(|text| text.split(' ').next()).collect();
+    let about = |line: &&str| ids.iter().any(|id| line.contains(&format!("\"{id}\"")));
+    log.lines().filter(about).collect::<Vec<_>>().join("\n")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's only look at the environment")]
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable} is a number: {error}")))
+}

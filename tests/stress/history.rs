@@ -1,0 +1,92 @@
+//! All versions of one object, each with the time for which it was current.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+/// One version of an object.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) number: u64,
+    pub(crate) body: Bytes,
+    /// Quotes included.
+    pub(crate) etag: String,
+    pub(crate) modified: SystemTime,
+}
+
+/// What became of an object.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    changes: Vec<Change>,
+    purges: Vec<Purge>,
+}
+
+/// A change of an object, to another version or to none.
+#[derive(Debug, Clone)]
+struct Change {
+    /// The store had it at some moment between these.
+    began: Instant,
+    done: Instant,
+    to: Option<Arc<Version>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Purge {
+    sent: Instant,
+    answered: Instant,
+}
+
+impl History {
+    /// How often it has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.len() as u64
+    }
+
+    /// Every version there was.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.changes.iter().filter_map(|change| change.to.as_ref())
+    }
+
+    /// Notes a change that is done now.
+    pub(crate) fn changed(&mut self, began: Instant, to: Option<Arc<Version>>) {
+        self.changes.push(Change { began, done: Instant::now(), to });
+    }
+
+    /// Notes a purge.
+    pub(crate) fn purged(&mut self, sent: Instant, answered: Instant) {
+        self.purges.push(Purge { sent, answered });
+    }
+
+    /// The newest version, and one of any age: what clients know of an object.
+    pub(crate) fn known(&self, random: &mut fastrand::Rng) -> Option<(Arc<Version>, Arc<Version>)> {
+        let changes = self.changes.iter().rev();
+        let versions = changes.filter_map(|change| change.to.as_ref());
+        let recent: Vec<_> = versions.take(5).cloned().collect();
+        let newest = recent.first()?;
+        Some((Arc::clone(newest), Arc::clone(&recent[random.usize(..recent.len())])))
+    }
+
+    /// What the store had at some moment from `oldest` before `sent` until `received`, but not
+    /// before the last purge that was answered when the request was sent; `None` stands for no
+    /// object.
+    pub(crate) fn possible(
+        &self,
+        oldest: Duration,
+        sent: Instant,
+        received: Instant,
+    ) -> Vec<Option<Arc<Version>>> {
+        let purged = self.purges.iter().filter(|purge| purge.answered <= sent);
+        let purged = purged.map(|purge| purge.sent).max();
+        let from = sent.checked_sub(oldest).unwrap_or(sent);
+        let from = purged.map_or(from, |purged| purged.max(from));
+        let mut possible = Vec::new();
+        for (nth, change) in self.changes.iter().enumerate() {
+            let replaced = self.changes.get(nth + 1).map(|next| next.done);
+            if change.began <= received && replaced.is_none_or(|replaced| replaced >= from) {
+                possible.push(change.to.clone());
+            }
+        }
+        possible
+    }
+}
