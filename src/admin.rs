@@ -14,15 +14,18 @@ use serde_json::{Value, json};
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
 use crate::cache::purges::Reach;
+use crate::lifecycle::Lifecycle;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
+mod profiles;
 pub mod purge;
 
 /// Answers operators.
 pub struct Admin {
     cache: Option<Arc<Cache>>,
     stores: Arc<CurrentStores>,
+    lifecycle: Arc<Lifecycle>,
     bucket_validation: bool,
 }
 
@@ -35,9 +38,10 @@ impl Admin {
     pub fn new(
         cache: Option<Arc<Cache>>,
         stores: Arc<CurrentStores>,
+        lifecycle: Arc<Lifecycle>,
         bucket_validation: bool,
     ) -> Self {
-        Self { cache, stores, bucket_validation }
+        Self { cache, stores, lifecycle, bucket_validation }
     }
 
     fn answer(&self, method: &Method, target: &[u8]) -> Page {
@@ -48,8 +52,24 @@ impl Admin {
                 Some(cache) => (StatusCode::OK, cache.report()),
                 None => off(),
             },
+            ("GET" | "HEAD", b"/livez") => (StatusCode::OK, json!({ "status": "alive" })),
+            ("GET" | "HEAD", b"/readyz") => self.readiness(),
+            ("GET" | "HEAD", b"/profiles") => {
+                (StatusCode::OK, profiles::report(&self.stores.load()))
+            }
             ("GET" | "HEAD", _) => refused(StatusCode::NOT_FOUND, "there is no such page"),
             _ => refused(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and PURGE are understood"),
+        }
+    }
+
+    /// Whether requests should be sent here: the configuration is loaded, or this would not answer, and
+    /// the process is not about to end. No store has a say in it: a store that is down must not take
+    /// the gateway down, which has others, and what it keeps.
+    fn readiness(&self) -> Page {
+        if self.lifecycle.is_draining() {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "ending" }))
+        } else {
+            (StatusCode::OK, json!({ "status": "ready" }))
         }
     }
 

@@ -95,7 +95,8 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     service.add_listener(listener);
     server.add_service(service);
     if let Some(address) = config.admin_listen {
-        let admin = Admin::new(cache.clone(), Arc::clone(&stores), config.bucket_validation);
+        let (stores, lifecycle) = (Arc::clone(&stores), Arc::clone(&lifecycle));
+        let admin = Admin::new(cache.clone(), stores, lifecycle, config.bucket_validation);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         service.add_tcp(&address.to_string());

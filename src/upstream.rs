@@ -14,11 +14,13 @@ use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::profile::{Credentials, Profile};
 use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
+use crate::upstream::seen::Seen;
 
 pub mod certificates;
 pub mod failure;
 pub mod request;
 pub mod resolve;
+pub mod seen;
 
 /// One profile, ready to be asked.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Store {
     pub profile: Arc<Profile>,
     pub signer: Signer,
     pub addresses: Arc<EndpointAddresses>,
+    /// What came last of asking it.
+    pub seen: Seen,
 }
 
 /// Every store, by profile name.
@@ -70,6 +74,7 @@ impl Stores {
                 profile: Arc::clone(profile),
                 signer: Signer::new(profile),
                 addresses,
+                seen: Seen::default(),
             })
         };
         let default = store(&profiles.default);

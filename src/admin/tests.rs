@@ -13,7 +13,7 @@ fn admin() -> Admin {
     let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
     let inputs = Inputs { environment, flags: Flags::default(), processors: 1, read: &read };
     let loaded = config::load(&inputs).expect("a valid configuration");
-    Admin::new(None, Arc::new(CurrentStores::new(&loaded.config.profiles)), true)
+    Admin::new(None, Arc::new(CurrentStores::new(&loaded.config.profiles)), Arc::default(), true)
 }
 
 #[test]
@@ -31,4 +31,29 @@ fn without_a_cache_it_says_so() {
         assert_eq!(seen.as_u16(), status, "{method} {target}");
         assert!(document.get("message").is_some_and(Value::is_string), "{method} {target}");
     }
+}
+
+#[test]
+fn it_is_ready_until_it_is_to_end_and_alive_even_then() {
+    let admin = admin();
+    let ask = |target: &str| admin.answer(&Method::GET, target.as_bytes()).0.as_u16();
+    assert_eq!((ask("/livez"), ask("/readyz")), (200, 200));
+    admin.lifecycle.start_draining();
+    assert_eq!((ask("/livez"), ask("/readyz")), (200, 503));
+}
+
+#[test]
+fn profiles_are_told_without_secrets() {
+    let (status, document) = admin().answer(&Method::GET, b"/profiles?x=y");
+    assert_eq!(status, 200);
+    let expected = json!([{
+        "profile": "default",
+        "endpoint": "http://127.0.0.1:1",
+        "region": "us-east-1",
+        "credentials": "the URL of S3_ENDPOINT_URL",
+        "key_id": "...",
+        "last_success": null,
+        "last_error": null,
+    }]);
+    assert_eq!(document, expected);
 }

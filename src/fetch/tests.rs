@@ -36,7 +36,7 @@ fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
     let profile = Profile::unsigned(None, endpoint);
     let signer = Signer::new(&profile);
     let addresses = Arc::new(EndpointAddresses::known(sockets));
-    Store { profile: Arc::new(profile), signer, addresses }
+    Store { profile: Arc::new(profile), signer, addresses, seen: Default::default() }
 }
 
 async fn ask(fetcher: &Fetcher, store: &Store, question: &Question) -> Fetched {

@@ -16,6 +16,7 @@ use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
+use crate::upstream::seen::Failure;
 
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also where something kept
@@ -32,6 +33,9 @@ impl Gateway {
             Level::Info
         };
         let upstream = ctx.object.as_deref().and_then(upstream_record);
+        if let (Some(object), Some(upstream)) = (ctx.object.as_deref(), &upstream) {
+            note(object, upstream, ctx.refusal.as_ref().or(stands_in));
+        }
         if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_key_refused) {
             self.reloads.early();
         }
@@ -75,6 +79,20 @@ impl Gateway {
             LogFormat::Development => {
                 log::log!(target: access_log::TARGET, level, "{}", access_log::text_line(&record));
             }
+        }
+    }
+}
+
+/// Notes whether the store did what was asked of it.
+fn note(object: &ObjectRequest, upstream: &UpstreamRecord<'_>, refusal: Option<&Refusal>) {
+    #[expect(clippy::disallowed_methods, reason = "operators want to know when")]
+    let at = SystemTime::now();
+    let seen = &object.wanted.store.seen;
+    match refusal.filter(|refusal| refusal.is_fault()) {
+        None => seen.succeeded(at),
+        Some(refusal) => {
+            let code = upstream.code.map(str::to_owned);
+            seen.failed(Failure { at, cause: refusal.cause(), code });
         }
     }
 }

@@ -1,0 +1,42 @@
+//! `/profiles`: what each profile is, and whether it works, without a secret.
+
+use serde_json::{Value, json};
+
+use crate::date_text::rfc3339;
+use crate::reload::told;
+use crate::s3::profile::{CredentialSource, Credentials};
+use crate::upstream::{Store, Stores};
+
+/// Every profile, the default first.
+pub(super) fn report(stores: &Stores) -> Value {
+    stores.iter().map(|store| of(store)).collect()
+}
+
+fn of(store: &Store) -> Value {
+    let profile = &store.profile;
+    let (credentials, key) = match &profile.credentials {
+        Credentials::Keys { keys, source } => (text(source), Some(told(&keys.access_key_id))),
+        Credentials::Anonymous => ("none: requests go out unsigned".to_owned(), None),
+        Credentials::Missing(sought) => (format!("missing: {sought}"), None),
+    };
+    let failure = store.seen.last_failure().map(|failure| {
+        json!({ "at": rfc3339(failure.at), "cause": failure.cause, "code": failure.code })
+    });
+    json!({
+        "profile": profile.label(),
+        "endpoint": profile.endpoint.to_string(),
+        "region": profile.region,
+        "credentials": credentials,
+        "key_id": key,
+        "last_success": store.seen.last_success().map(rfc3339),
+        "last_error": failure,
+    })
+}
+
+fn text(source: &CredentialSource) -> String {
+    match source {
+        CredentialSource::EndpointUrl(place) => format!("the URL of {place}"),
+        CredentialSource::Environment => "AWS_ACCESS_KEY_ID".to_owned(),
+        CredentialSource::File { path, section } => format!("{} [{section}]", path.display()),
+    }
+}

@@ -1,0 +1,70 @@
+//! What came last of asking a store: for operators, who want to know which profile works.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The last success and the last failure of a store.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Microseconds since the Unix epoch; 0 for never.
+    success: AtomicU64,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// A failure of a store, or of the keys it was asked with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub at: SystemTime,
+    /// As in the log.
+    pub cause: &'static str,
+    /// The store's own code, such as `InvalidAccessKeyId`.
+    pub code: Option<String>,
+}
+
+impl Seen {
+    /// The store has answered, if only that there is no such object.
+    pub fn succeeded(&self, at: SystemTime) {
+        let micros = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        self.success.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The store has failed.
+    pub fn failed(&self, failure: Failure) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// When the store answered last.
+    #[must_use]
+    pub fn last_success(&self) -> Option<SystemTime> {
+        match self.success.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(UNIX_EPOCH + Duration::from_micros(micros)),
+        }
+    }
+
+    /// What went wrong last.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_both_is_known() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let seen = Seen::default();
+        assert_eq!((seen.last_success(), seen.last_failure()), (None, None));
+        seen.succeeded(at(10));
+        seen.succeeded(at(9));
+        let failure = |at| Failure { at, cause: "upstream_forbidden", code: None };
+        seen.failed(failure(at(3)));
+        seen.failed(failure(at(4)));
+        assert_eq!(seen.last_success(), Some(at(10)));
+        assert_eq!(seen.last_failure(), Some(failure(at(4))));
+    }
+}
