@@ -18,8 +18,6 @@ use crate::world::{BLOCK, OBJECTS, World};
 const READERS: u64 = 16;
 /// More are not told apart.
 const MOST_WRONG: usize = 20;
-/// A fetch that another request began may be so much older than that request.
-const LONGEST_FETCH: Duration = Duration::from_secs(2);
 
 /// Readers of a gateway.
 #[derive(Clone, Copy)]
@@ -244,7 +242,9 @@ impl Readers<'_> {
         tally.count_status(status);
         // Another one's fetch began before this request was sent.
         let joined = status.contains("collapsed");
-        let oldest = self.oldest + if joined { LONGEST_FETCH } else { Duration::ZERO };
+        let since = self.weather.under_way_since(object, sent).filter(|_| joined);
+        let before = since.map_or(Duration::ZERO, |since| sent.saturating_duration_since(since));
+        let oldest = self.oldest + before;
         let length = announced(&head, ask);
         let (come, arrived) = match ask.abort_after {
             Some(bytes) => {

@@ -17,6 +17,9 @@ use crate::world::{OBJECTS, World};
 const ONE_IN: u32 = 32;
 /// A fault may be felt so long after it is over, by who waits for what it hit.
 const AFTERWARDS: Duration = Duration::from_millis(250);
+/// So long after its last byte a gateway that gets little of the processor may still have others join
+/// an answer.
+const LANDING: Duration = Duration::from_secs(2);
 const PIECE: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -37,11 +40,25 @@ pub(crate) enum Fault {
     NoEtag,
 }
 
-/// Faults of one object.
+/// One request and its answer.
+#[derive(Debug, Clone, Copy)]
+struct Exchange {
+    began: Instant,
+    over: Option<Instant>,
+    foul: bool,
+}
+
+impl Exchange {
+    /// Whether it went on until then, or for ever so little less.
+    fn is_felt(&self, then: Instant, afterwards: Duration) -> bool {
+        self.over.is_none_or(|over| over + afterwards >= then)
+    }
+}
+
+/// What was asked of one object.
 #[derive(Debug, Default)]
-struct Troubles {
-    /// From when on, and until when if it is over.
-    times: Vec<(Instant, Option<Instant>)>,
+struct Record {
+    exchanges: Vec<Exchange>,
     /// The status of a burst, and how many requests it is still for.
     burst: Option<(u16, u32)>,
     /// An answer had no entity tag, and what has come so may be kept for as long as it does not change.
@@ -50,7 +67,7 @@ struct Troubles {
 
 #[derive(Debug)]
 struct Shared {
-    objects: Vec<Mutex<Troubles>>,
+    objects: Vec<Mutex<Record>>,
     counts: Mutex<BTreeMap<Fault, u64>>,
     random: Mutex<fastrand::Rng>,
     fair: AtomicBool,
@@ -108,9 +125,18 @@ impl Weather {
 
     /// Whether anything was wrong with an object at some time between these.
     pub(crate) fn was_foul(&self, object: usize, from: Instant, to: Instant) -> bool {
-        let troubles = lock(&self.shared.objects[object]);
-        let felt = |over: &Option<Instant>| over.is_none_or(|over| over + AFTERWARDS >= from);
-        troubles.times.iter().any(|(began, over)| *began <= to && felt(over))
+        let record = lock(&self.shared.objects[object]);
+        let foul = |exchange: &Exchange| {
+            exchange.foul && exchange.began <= to && exchange.is_felt(from, AFTERWARDS)
+        };
+        record.exchanges.iter().any(foul)
+    }
+
+    /// When the oldest request for an object began whose answer may still have been on its way then.
+    pub(crate) fn under_way_since(&self, object: usize, then: Instant) -> Option<Instant> {
+        let record = lock(&self.shared.objects[object]);
+        let felt = record.exchanges.iter().filter(|exchange| exchange.is_felt(then, LANDING));
+        felt.map(|exchange| exchange.began).min()
     }
 
     /// Whether the store has left off the entity tag of an object at some time.
@@ -130,9 +156,9 @@ impl Shared {
         if self.fair.load(Ordering::SeqCst) {
             return None;
         }
-        let mut troubles = lock(&self.objects[object]);
-        if let Some((status, left)) = troubles.burst {
-            troubles.burst = (left > 1).then(|| (status, left - 1));
+        let mut record = lock(&self.objects[object]);
+        if let Some((status, left)) = record.burst {
+            record.burst = (left > 1).then(|| (status, left - 1));
             return Some(Fault::Refused(status));
         }
         let mut random = lock(&self.random);
@@ -144,7 +170,7 @@ impl Shared {
             2 => Fault::Reset,
             3 => {
                 let status = if random.bool() { 500 } else { 503 };
-                troubles.burst = Some((status, random.u32(1..8)));
+                record.burst = Some((status, random.u32(1..8)));
                 Fault::Refused(status)
             }
             4 => Fault::Slow,
@@ -154,25 +180,29 @@ impl Shared {
         Some(fault)
     }
 
-    fn began(&self, object: usize, fault: Fault) -> Foul<'_> {
-        *lock(&self.counts).entry(fault).or_default() += 1;
-        let mut troubles = lock(&self.objects[object]);
-        troubles.untagged |= fault == Fault::NoEtag;
-        troubles.times.push((Instant::now(), None));
-        Foul { shared: self, object, nth: troubles.times.len() - 1 }
+    fn began(&self, object: usize, fault: Option<Fault>) -> UnderWay<'_> {
+        if let Some(fault) = fault {
+            *lock(&self.counts).entry(fault).or_default() += 1;
+        }
+        let mut record = lock(&self.objects[object]);
+        record.untagged |= fault == Some(Fault::NoEtag);
+        let nth = record.exchanges.len();
+        let exchange = Exchange { began: Instant::now(), over: None, foul: fault.is_some() };
+        record.exchanges.push(exchange);
+        UnderWay { shared: self, object, nth }
     }
 }
 
-/// A fault that lasts until this is dropped.
-struct Foul<'a> {
+/// An exchange that lasts until this is dropped.
+struct UnderWay<'a> {
     shared: &'a Shared,
     object: usize,
     nth: usize,
 }
 
-impl Drop for Foul<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        lock(&self.shared.objects[self.object]).times[self.nth].1 = Some(Instant::now());
+        lock(&self.shared.objects[self.object]).exchanges[self.nth].over = Some(Instant::now());
     }
 }
 
@@ -186,7 +216,7 @@ async fn relay(mut gateway: TcpStream, store: SocketAddr, shared: &Shared) -> st
         let path = request.split(' ').nth(1).unwrap_or_default();
         let object = World::object_at(path).expect("a request for an object");
         let fault = shared.fault(object);
-        let _foul = fault.map(|fault| shared.began(object, fault));
+        let _under_way = shared.began(object, fault);
         let is_head = request.starts_with("HEAD ");
         if !shared.knows_if_match {
             take_away(&mut request, "if-match");

@@ -76,10 +76,8 @@ impl World {
         let start = random.usize(..POOL - length);
         let body = self.pool.slice(start..start + length);
         let mut stored = Object::new(body.clone());
-        // Versions that may be equal, entity tag and all, are of the same date.
-        if length > 8 {
-            stored.last_modified += Duration::from_secs(number);
-        }
+        // Each version its own second: what has lost its tag is told from the next one by its date.
+        stored.last_modified += Duration::from_secs(number);
         let (etag, modified) = (stored.quoted_etag(), stored.last_modified);
         let began = Instant::now();
         self.store.put("model", &Self::key(object), stored);
@@ -138,8 +136,10 @@ impl World {
         let found = memchr::memmem::find_iter(&self.pool, sample);
         let found: Vec<usize> = found.collect();
         let mut places = Vec::new();
-        for other in std::iter::once(object).chain((0..OBJECTS).filter(|other| *other != object)) {
-            for version in self.history(other).versions() {
+        let others = (0..OBJECTS).filter(|other| *other != object);
+        for other in std::iter::once(object).chain(others) {
+            let history = self.history(other);
+            for version in history.versions().filter(|version| !version.body.is_empty()) {
                 let begins = version.body.as_ptr() as usize - self.pool.as_ptr() as usize;
                 let inside = |at: &&usize| (begins..begins + version.body.len()).contains(at);
                 places.extend(found.iter().filter(inside).map(|at| {
