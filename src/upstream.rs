@@ -32,6 +32,15 @@ pub struct Store {
     pub seen: Seen,
 }
 
+impl Store {
+    /// The store of this profile, which nobody has asked yet.
+    #[must_use]
+    pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>) -> Self {
+        let signer = Signer::new(&profile);
+        Self { profile, signer, addresses, seen: Seen::default() }
+    }
+}
+
 /// Every store, by profile name.
 #[derive(Debug)]
 pub struct Stores {
@@ -70,12 +79,7 @@ impl Stores {
                     addresses
                 }
             };
-            Arc::new(Store {
-                profile: Arc::clone(profile),
-                signer: Signer::new(profile),
-                addresses,
-                seen: Seen::default(),
-            })
+            Arc::new(Store::new(Arc::clone(profile), addresses))
         };
         let default = store(&profiles.default);
         let named: BTreeMap<_, _> =

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::profile::Profile;
-use crate::s3::sign::Signer;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
@@ -34,9 +33,7 @@ const SHORT: Duration = Duration::from_millis(100);
 fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
     let endpoint = Endpoint::parse(&format!("http://{}", sockets[0])).unwrap();
     let profile = Profile::unsigned(None, endpoint);
-    let signer = Signer::new(&profile);
-    let addresses = Arc::new(EndpointAddresses::known(sockets));
-    Store { profile: Arc::new(profile), signer, addresses, seen: Default::default() }
+    Store::new(Arc::new(profile), Arc::new(EndpointAddresses::known(sockets)))
 }
 
 async fn ask(fetcher: &Fetcher, store: &Store, question: &Question) -> Fetched {

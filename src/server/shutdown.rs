@@ -1,5 +1,5 @@
-//! The signals that end the process or have it read its configuration again, and the lame-duck time in which it still accepts requests
-//! while load balancers take notice.
+//! The signals that end the process or have it read its configuration again, and the lame-duck time in
+//! which it still accepts requests while load balancers take notice.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};

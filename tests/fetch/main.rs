@@ -29,7 +29,6 @@ use s3proxy::refusal::Refusal;
 use s3proxy::rfc9110::range::ByteRange;
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
-use s3proxy::s3::sign::Signer;
 use s3proxy::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
 use s3proxy::upstream::resolve::EndpointAddresses;
@@ -67,7 +66,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
-    Upstream { signer: Signer::new(&profile), profile: Arc::new(profile), addresses }
+    Upstream::new(Arc::new(profile), addresses)
 }
 
 /// A running store with the objects of the bucket `sky`.
