@@ -23,7 +23,7 @@ import unittest
 from chart import release
 
 IMAGE = pathlib.Path(os.environ["S3PROXY_TEST_IMAGE_ROOT"])
-CONFIG = json.loads(pathlib.Path(os.environ["S3PROXY_TEST_IMAGE_CONFIG"]).read_text())
+CONFIG = json.loads(pathlib.Path(os.environ["S3PROXY_TEST_IMAGE_CONFIG"]).read_text())["OCIv1"]["config"]
 STORE = os.environ["S3PROXY_TEST_STORE"]
 PATIENCE = 30  # seconds until something must have happened
 USER = 1000
