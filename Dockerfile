@@ -1,11 +1,12 @@
 # The gateway in a small image: docker build -t s3proxy .
 #
-# It starts the binary without arguments, configured by the environment alone, as a user without
-# rights, and needs no writable file system.
+# The image holds the binary, the C library it was linked with, certificates, and nothing else: no shell,
+# no package manager. It starts the binary without arguments as a user without rights, and needs no
+# writable file system. tests/deploy/image runs these steps and what comes out.
 
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends cmake make \
+ && apt-get install --yes --no-install-recommends binutils ca-certificates cmake make \
  && rm -rf /var/lib/apt/lists/*
 # The image's own toolchain: rust-toolchain.toml would fetch clippy and rustfmt besides.
 ENV RUSTUP_TOOLCHAIN=1.95.0
@@ -13,11 +14,22 @@ WORKDIR /build
 COPY . .
 RUN cargo build --locked --release --bin s3proxy
 
-# The release of Debian must be the build's: the binary uses its C library.
-FROM debian:bookworm-20260421-slim
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /build/target/release/s3proxy /usr/local/bin/s3proxy
+# Function names stay for backtraces. The libraries are those that the dynamic linker names; what it loads by
+# itself later (DNS) is in libc. The files in status.d tell scanners of images which packages they are of.
+RUN mkdir --parents /image/usr/local/bin /image/etc/ssl/certs /image/var/lib/dpkg/status.d \
+ && strip --strip-debug -o /image/usr/local/bin/s3proxy target/release/s3proxy \
+ && ldd target/release/s3proxy | grep --only-matching '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \
+ && cp --dereference /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+ && cp --dereference /etc/os-release /image/etc/ \
+ && echo 'hosts: files dns' >/image/etc/nsswitch.conf \
+ && for package in ca-certificates libc6 libgcc-s1; do \
+      dpkg-query --status "$package" >"/image/var/lib/dpkg/status.d/$package" || exit; \
+    done
+
+FROM scratch
+COPY --from=build /image/ /
+ENV PATH=/usr/local/bin
 USER 1000:1000
-EXPOSE 8080
+EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/s3proxy"]

@@ -1,0 +1,72 @@
+"""What the custom resources of the chart may hold, as far as the chart uses them: Kubernetes' own schemas
+do not know them. Field names and types are those of the resources' definitions."""
+
+
+def exactly(required, **optional):
+    """An object with these fields and no others."""
+    return {
+        "type": "object",
+        "properties": required | optional,
+        "required": sorted(required),
+        "additionalProperties": False,
+    }
+
+
+TEXT = {"type": "string", "minLength": 1}
+TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
+LABELS = {"type": "object", "additionalProperties": TEXT}
+METADATA = exactly({"name": TEXT}, labels=LABELS)
+PORT = {"oneOf": [exactly({"number": {"type": "integer"}}), exactly({"name": TEXT})]}
+PATH = exactly(
+    {
+        "path": {"type": "string", "pattern": "^/"},
+        "pathType": {"enum": ["Exact", "ImplementationSpecific", "Prefix"]},
+        "backend": exactly({"service": exactly({"name": TEXT, "port": PORT})}),
+    }
+)
+RULE = exactly({"host": TEXT, "http": exactly({"paths": {"type": "array", "items": PATH, "minItems": 1}})})
+TLS = exactly({"hosts": TEXTS}, secretName=TEXT)
+
+
+def resource(version, kind, **fields):
+    return exactly({"apiVersion": {"const": version}, "kind": {"const": kind}, "metadata": METADATA} | fields)
+
+
+SCHEMAS = {
+    "GafaelfawrIngress": resource(
+        "gafaelfawr.lsst.io/v1alpha1",
+        "GafaelfawrIngress",
+        config=exactly(
+            {"scopes": exactly({"all": TEXTS}), "service": TEXT},
+            authCacheDuration={"type": "string", "pattern": "^[0-9]+(ms|[smhdwMy])$"},
+            loginRedirect={"type": "boolean"},
+        ),
+        template=exactly(
+            {
+                "metadata": exactly({"name": TEXT}, annotations=LABELS),
+                "spec": exactly({"rules": {"type": "array", "items": RULE}}, tls={"type": "array", "items": TLS}),
+            }
+        ),
+    ),
+    "PodMonitor": resource(
+        "monitoring.coreos.com/v1",
+        "PodMonitor",
+        spec=exactly(
+            {
+                "selector": exactly({"matchLabels": LABELS}),
+                "podMetricsEndpoints": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": exactly(
+                        {"port": TEXT, "path": TEXT}, interval={"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
+                    ),
+                },
+            }
+        ),
+    ),
+    "VaultSecret": resource(
+        "ricoberger.de/v1alpha1",
+        "VaultSecret",
+        spec=exactly({"path": TEXT, "type": {"const": "Opaque"}}),
+    ),
+}

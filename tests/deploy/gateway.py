@@ -1,0 +1,48 @@
+"""The gateway, asked about configurations that the chart renders."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import yaml
+
+BINARY = os.environ["S3PROXY_TEST_BINARY"]
+PATIENCE = 30  # seconds until it must have answered
+
+SECTION = """
+[{name}]
+aws_access_key_id = CANARY-ID-{name}
+aws_secret_access_key = canary-secret-{name}
+"""
+
+
+@contextlib.contextmanager
+def files(configuration):
+    """Puts the configuration, and keys for all its profiles, into a folder, and yields the path of the
+    configuration, in which the pod's folders are those here."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        sections = ["default", *yaml.safe_load(configuration).get("profiles", {})]
+        (folder / "aws-credentials.ini").write_text("".join(SECTION.format(name=section) for section in sections))
+        (folder / "cache").mkdir()
+        text = configuration.replace("/etc/s3proxy/credentials", name)
+        text = text.replace("/var/cache/s3proxy", f"{name}/cache")
+        path = folder / "s3proxy.yaml"
+        path.write_text(text)
+        yield path
+
+
+def run(arguments, environment):
+    return subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def report(arguments, environment):
+    """What `s3proxy config` makes of it: every setting by its name, and the warnings."""
+    answer = run(["config", "--json", *arguments], environment)
+    if answer.returncode:
+        raise AssertionError(f"s3proxy config ended with {answer.returncode}: {answer.stderr}")
+    told = json.loads(answer.stdout)
+    return {line["key"]: line["value"] for line in told["settings"]}, told["warnings"]

@@ -1,0 +1,232 @@
+"""The objects agree with each other and with the configuration, and keep what operators rely on."""
+
+import re
+import unittest
+
+import readme
+from chart import CASES, Release, release, values
+
+# A Deployment's selector cannot be changed: with other labels, an upgrade in place fails.
+SELECTOR = {"app.kubernetes.io/name": "s3proxy", "app.kubernetes.io/instance": "s3proxy"}
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def port(address):
+    return int(address.rpartition(":")[2])
+
+
+def seconds(text):
+    return int(text.removesuffix("s"))
+
+
+class Agreement(unittest.TestCase):
+    def each(self):
+        for case in CASES:
+            with self.subTest(case=case):
+                yield release(case)
+
+    def test_ports_are_those_of_the_configuration(self):
+        for found in self.each():
+            ports = {entry["name"]: entry["containerPort"] for entry in found.container["ports"]}
+            self.assertEqual(ports["http"], port(found.settings["listen"]))
+            admin = found.settings["admin"]["listen"]
+            if "admin" in ports:
+                self.assertEqual(ports["admin"], port(admin))
+            else:
+                self.assertTrue(admin.startswith("127.0.0.1:"))
+            for probe in ("livenessProbe", "readinessProbe"):
+                self.assertIn(found.container[probe]["httpGet"]["port"], ports)
+            (entry,) = found["Service"]["spec"]["ports"]
+            self.assertEqual((entry["port"], entry["targetPort"]), (8080, "http"))
+            if "PodMonitor" in found:
+                (endpoint,) = found["PodMonitor"]["spec"]["podMetricsEndpoints"]
+                self.assertIn(endpoint["port"], ports)
+
+    def test_files_of_the_configuration_are_mounted(self):
+        for found in self.each():
+            mounts = found.mounts()
+            variables = {entry["name"]: entry.get("value") for entry in found.container["env"]}
+            folder, _, name = variables["S3PROXY_CONFIG"].rpartition("/")
+            self.assertEqual(mounts[folder]["configMap"]["name"], found["ConfigMap"]["metadata"]["name"])
+            self.assertIn(name, found["ConfigMap"]["data"])
+            if "credentials_file" in found.settings:
+                folder, _, name = found.settings["credentials_file"].rpartition("/")
+                (item,) = mounts[folder]["secret"]["items"]
+                self.assertEqual(item["path"], name)
+                # For the group of the volume, which is fsGroup, and nobody else.
+                self.assertEqual(mounts[folder]["secret"]["defaultMode"], 0o440)
+            disk = found.settings["cache"].get("disk")
+            if disk:
+                self.assertTrue({"ephemeral", "emptyDir"} & set(mounts[disk["path"]]))
+            else:
+                self.assertNotIn("/var/cache/s3proxy", mounts)
+
+    def test_a_changed_secret_reaches_the_pod(self):
+        """Kubelet does not renew what is mounted with subPath, nor what an init container has copied."""
+        for found in self.each():
+            self.assertNotIn("initContainers", found.pod["spec"])
+            for mount in found.container["volumeMounts"]:
+                self.assertNotIn("subPath", mount)
+                self.assertNotIn("subPathExpr", mount)
+
+    def test_the_pod_outlives_its_drain(self):
+        for found in self.each():
+            server = found.settings["server"]
+            drain = seconds(server["lame_duck"]) + seconds(server["grace_period"])
+            self.assertGreaterEqual(found.pod["spec"]["terminationGracePeriodSeconds"], drain + 5)
+            self.assertNotIn("lifecycle", found.container)
+
+    def test_everything_finds_the_pods(self):
+        for found in self.each():
+            self.assertEqual(found["Deployment"]["spec"]["selector"], {"matchLabels": SELECTOR})
+            self.assertLessEqual(SELECTOR.items(), found.pod["metadata"]["labels"].items())
+            self.assertEqual(found["Service"]["spec"]["selector"], SELECTOR)
+            for kind in ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor"):
+                if kind in found:
+                    selector = "podSelector" if kind == "NetworkPolicy" else "selector"
+                    self.assertEqual(found[kind]["spec"][selector], {"matchLabels": SELECTOR})
+
+    def test_the_ingress_leads_to_the_service(self):
+        for found in self.each():
+            if "GafaelfawrIngress" in found:
+                spec = found["GafaelfawrIngress"]["template"]["spec"]
+            elif "Ingress" in found:
+                spec = found["Ingress"]["spec"]
+            else:
+                continue
+            (rule,) = spec["rules"]
+            (path,) = rule["http"]["paths"]
+            self.assertEqual(path["path"], found.settings["path_prefix"] or "/")
+            service = found["Service"]
+            self.assertEqual(path["backend"]["service"]["name"], service["metadata"]["name"])
+            self.assertEqual(path["backend"]["service"]["port"]["number"], service["spec"]["ports"][0]["port"])
+
+    def test_pods_have_no_rights(self):
+        for found in self.each():
+            self.assertLessEqual(RESTRICTED.items(), found.pod["spec"]["securityContext"].items())
+            self.assertFalse(found.pod["spec"]["automountServiceAccountToken"])
+            self.assertEqual(
+                found.container["securityContext"],
+                {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                    "readOnlyRootFilesystem": True,
+                },
+            )
+
+    def test_no_secret_is_rendered(self):
+        for found in self.each():
+            self.assertNotIn("Secret", found)
+            self.assertNotRegex(found["ConfigMap"]["data"]["s3proxy.yaml"], r"(?i)secret|access_key|token")
+
+
+class Phalanx(unittest.TestCase):
+    """What the application has today stays in its place, under its name."""
+
+    def test_names_are_those_of_the_application(self):
+        for found in release("usdfprod").objects:
+            with self.subTest(kind=found["kind"]):
+                self.assertEqual(found["metadata"]["name"], "s3proxy")
+
+    def test_objects_are_those_of_the_application_and_a_budget(self):
+        kinds = {found["kind"] for found in release("usdfprod").objects}
+        today = {"ConfigMap", "Deployment", "GafaelfawrIngress", "NetworkPolicy", "Service", "VaultSecret"}
+        self.assertEqual(kinds, today | {"PodDisruptionBudget"})
+
+    def test_values_of_an_environment_are_in_their_places(self):
+        found, given = release("usdfprod"), values("usdfprod")
+        self.assertEqual(found["Deployment"]["spec"]["replicas"], 8)
+        self.assertEqual(found.container["resources"], given["resources"])
+        self.assertEqual(found["VaultSecret"]["spec"]["path"], "secret/rubin/example/s3proxy")
+        self.assertEqual(found.mounts()["/etc/s3proxy/credentials"]["secret"]["secretName"], "s3proxy")
+        ingress = found["GafaelfawrIngress"]
+        self.assertEqual(ingress["template"]["spec"]["rules"][0]["host"], "rsp.example.org")
+        self.assertEqual(
+            ingress["template"]["metadata"]["annotations"],
+            given["ingress"]["annotations"] | {"nginx.ingress.kubernetes.io/upstream-hash-by": "$request_uri"},
+        )
+        self.assertEqual(
+            ingress["config"],
+            {
+                "authCacheDuration": "5m",
+                "loginRedirect": True,
+                "scopes": {"all": ["read:image"]},
+                "service": "s3proxy",
+            },
+        )
+
+    def test_only_gafaelfawr_reaches_the_gateway_and_nobody_its_admin_port(self):
+        (rule,) = release("usdfprod")["NetworkPolicy"]["spec"]["ingress"]
+        self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": 8080}])
+        (peer,) = rule["from"]
+        self.assertEqual(peer["podSelector"], {"matchLabels": {"gafaelfawr.lsst.io/ingress": "true"}})
+
+
+class Behaviour(unittest.TestCase):
+    def test_only_named_peers_reach_the_admin_port(self):
+        found = release("everything")
+        public, admin = found["NetworkPolicy"]["spec"]["ingress"]
+        self.assertEqual(public["from"], values("everything")["networkPolicy"]["from"])
+        self.assertEqual(admin["ports"], [{"protocol": "TCP", "port": 9191}])
+        self.assertEqual(admin["from"], values("everything")["networkPolicy"]["adminFrom"])
+
+    def test_pods_start_anew_for_the_configuration_and_for_nothing_less(self):
+        def pod(**config):
+            return release("usdfprod", {"config": config}).pod
+
+        self.assertNotEqual(pod(), pod(cacheMaxAge=1))
+        self.assertEqual(pod(restartOnChange=False), pod(restartOnChange=False, cacheMaxAge=1))
+        more = {"replicaCount": 3, "networkPolicy": {"enabled": False}, "ingress": {"annotations": {"a": "b"}}}
+        self.assertEqual(pod(), release("usdfprod", more).pod)
+
+    def test_annotations_of_the_values_win(self):
+        annotations = release("everything")["GafaelfawrIngress"]["template"]["metadata"]["annotations"]
+        self.assertEqual(annotations["nginx.ingress.kubernetes.io/upstream-hash-by"], "$uri")
+
+    def test_one_pod_needs_no_budget(self):
+        self.assertNotIn("PodDisruptionBudget", release("defaults"))
+
+    def test_limits_can_be_taken_away(self):
+        found = release("defaults", {"resources": {"limits": None}})
+        self.assertEqual(list(found.container["resources"]), ["requests"])
+
+    def test_releases_of_other_names_stay_apart(self):
+        names = {Release({}, name)["Deployment"]["metadata"]["name"] for name in ("s3proxy", "tiles", "s3proxy-dev")}
+        self.assertEqual(names, {"s3proxy", "tiles-s3proxy", "s3proxy-dev"})
+
+    def test_long_names_fit(self):
+        name = Release({}, "x" * 53)["Service"]["metadata"]["name"]
+        self.assertLessEqual(len(name), 63)
+
+    def test_notes_warn_of_what_is_open(self):
+        for case, warned in (("usdfprod", False), ("public", True)):
+            with self.subTest(case=case):
+                self.assertEqual("WARNING" in release(case).notes, warned)
+        self.assertIn("WARNING", release("defaults", {"networkPolicy": {"enabled": False}}).notes)
+
+
+class Readme(unittest.TestCase):
+    def test_its_table_is_of_the_values(self):
+        self.assertEqual(readme.written(), readme.table(), "write it with tests/deploy/run --readme")
+
+    def test_every_value_is_documented(self):
+        for key, _, _, text in readme.rows():
+            with self.subTest(key=key):
+                self.assertTrue(text, "a comment `# -- ` is missing")
+
+    def test_every_value_is_used(self):
+        templates = "".join(path.read_text() for path in (readme.CHART / "templates").iterdir())
+        for key, *_ in readme.rows():
+            if key != "global.baseUrl":
+                with self.subTest(key=key):
+                    self.assertTrue(re.search(rf"\.{key.rpartition('.')[2]}\b", templates))
+
+
+if __name__ == "__main__":
+    unittest.main()
