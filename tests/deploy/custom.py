@@ -25,6 +25,10 @@ PATH = exactly(
     }
 )
 RULE = exactly({"host": TEXT, "http": exactly({"paths": {"type": "array", "items": PATH, "minItems": 1}})})
+DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
+RECORDED = exactly({"record": TEXT, "expr": TEXT})
+ALERT = exactly({"alert": TEXT, "expr": TEXT, "labels": LABELS, "annotations": LABELS}, **{"for": DURATION})
+RULES = {"type": "array", "minItems": 1, "items": {"oneOf": [RECORDED, ALERT]}}
 TLS = exactly({"hosts": TEXTS}, secretName=TEXT)
 
 
@@ -58,11 +62,16 @@ SCHEMAS = {
                     "type": "array",
                     "minItems": 1,
                     "items": exactly(
-                        {"port": TEXT, "path": TEXT}, interval={"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
+                        {"port": TEXT, "path": TEXT}, interval=DURATION
                     ),
                 },
             }
         ),
+    ),
+    "PrometheusRule": resource(
+        "monitoring.coreos.com/v1",
+        "PrometheusRule",
+        spec=exactly({"groups": {"type": "array", "minItems": 1, "items": exactly({"name": TEXT, "rules": RULES})}}),
     ),
     "VaultSecret": resource(
         "ricoberger.de/v1alpha1",

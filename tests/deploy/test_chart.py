@@ -1,8 +1,10 @@
 """The objects agree with each other and with the configuration, and keep what operators rely on."""
 
+import json
 import re
 import unittest
 
+import monitoring
 import readme
 from chart import CASES, Release, release, values
 
@@ -188,6 +190,15 @@ class Behaviour(unittest.TestCase):
     def test_annotations_of_the_values_win(self):
         annotations = release("everything")["GafaelfawrIngress"]["template"]["metadata"]["annotations"]
         self.assertEqual(annotations["nginx.ingress.kubernetes.io/upstream-hash-by"], "$uri")
+
+    def test_alerts_and_dashboard_are_those_of_their_files(self):
+        found = release("everything")
+        self.assertEqual(found["PrometheusRule"]["spec"]["groups"], monitoring.rules())
+        self.assertEqual(json.loads(found["Dashboard"]["data"]["s3proxy.json"]), monitoring.dashboard())
+        labels = found["Dashboard"]["metadata"]["labels"]
+        self.assertEqual((labels["grafana"], labels["grafana_dashboard"]), ("yes", "1"))
+        for kind in ("PrometheusRule", "Dashboard"):
+            self.assertNotIn(kind, release("defaults"))
 
     def test_one_pod_needs_no_budget(self):
         self.assertNotIn("PodDisruptionBudget", release("defaults"))
