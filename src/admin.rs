@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
 use crate::cache::purges::Reach;
+use crate::gateway::Shared;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::scrape::{self, Counted};
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
@@ -26,26 +28,43 @@ pub struct Admin {
     cache: Option<Arc<Cache>>,
     stores: Arc<CurrentStores>,
     lifecycle: Arc<Lifecycle>,
+    counted: Counted,
     bucket_validation: bool,
 }
 
 /// A status and a JSON document.
 type Page = (StatusCode, Value);
 
+const JSON: &str = "application/json";
+
 impl Admin {
     /// An admin of this cache and these stores.
     #[must_use]
-    pub fn new(
-        cache: Option<Arc<Cache>>,
-        stores: Arc<CurrentStores>,
-        lifecycle: Arc<Lifecycle>,
-        bucket_validation: bool,
-    ) -> Self {
-        Self { cache, stores, lifecycle, bucket_validation }
+    pub fn new(shared: &Shared, bucket_validation: bool) -> Self {
+        let Shared { stores, cache, lifecycle, reloads, metrics, limits, .. } = shared.clone();
+        Self {
+            cache: cache.clone(),
+            stores: Arc::clone(&stores),
+            lifecycle: Arc::clone(&lifecycle),
+            counted: Counted { metrics, stores, cache, reloads, lifecycle, limits },
+            bucket_validation,
+        }
     }
 
-    fn answer(&self, method: &Method, target: &[u8]) -> Page {
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    /// Status, media type and body.
+    fn page(&self, method: &Method, target: &[u8]) -> (StatusCode, &'static str, Vec<u8>) {
+        let path = path_of(target);
+        if path == b"/metrics" && matches!(*method, Method::GET | Method::HEAD) {
+            let text = self.counted.scrape().unwrap_or_default();
+            return (StatusCode::OK, scrape::CONTENT_TYPE, text.into_bytes());
+        }
+        let (status, document) = self.answer(method, path);
+        let mut body = document.to_string().into_bytes();
+        body.push(b'\n');
+        (status, JSON, body)
+    }
+
+    fn answer(&self, method: &Method, path: &[u8]) -> Page {
         match (method.as_str(), path) {
             ("PURGE", path) => self.purge(path),
             ("GET" | "HEAD", b"/cache") => match &self.cache {
@@ -99,6 +118,10 @@ impl Admin {
     }
 }
 
+fn path_of(target: &[u8]) -> &[u8] {
+    target.split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
 fn off() -> Page {
     refused(StatusCode::CONFLICT, "the cache is off")
 }
@@ -111,9 +134,7 @@ fn refused(status: StatusCode, message: &str) -> Page {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        let (status, document) = self.answer(&request.method, request.raw_path());
-        let mut body = document.to_string().into_bytes();
-        body.push(b'\n');
+        let (status, content_type, mut body) = self.page(&request.method, request.raw_path());
         let length = HeaderValue::from(body.len());
         if request.method == Method::HEAD {
             body.clear();
@@ -123,7 +144,7 @@ impl ServeHttp for Admin {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CONTENT_LENGTH, length);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, PURGE"));

@@ -23,13 +23,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::access_log;
 use crate::config::{Config, DownstreamConfig, LogFormat};
 use crate::connection::timer::Timer;
-use crate::gateway::Gateway;
+use crate::connection::turned_away::TurnedAway;
 use crate::gateway::context::new_request_id;
+use crate::gateway::{Gateway, Shared};
 use crate::gathering::Gathering;
 use crate::head_scan::{HeadScan, Scan};
 use crate::hygiene::BadRequest;
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Page};
 
 mod timer;
+mod turned_away;
 
 /// How long what was written may wait for more to leave with it.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
@@ -37,15 +41,25 @@ const FLUSH_AFTER: Duration = Duration::from_millis(10);
 /// Hands every accepted connection to the proxy, guarded.
 pub struct GuardedProxy {
     proxy: Arc<HttpProxy<Gateway>>,
-    limits: DownstreamConfig,
+    config: DownstreamConfig,
     log_format: LogFormat,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    turned_away: TurnedAway,
 }
 
 impl GuardedProxy {
     /// The proxy behind connections that keep to the limits of this configuration.
     #[must_use]
-    pub fn new(proxy: HttpProxy<Gateway>, config: &Config) -> Self {
-        Self { proxy: Arc::new(proxy), limits: config.downstream, log_format: config.log.format }
+    pub fn new(proxy: HttpProxy<Gateway>, config: &Config, shared: &Shared) -> Self {
+        Self {
+            proxy: Arc::new(proxy),
+            config: config.downstream,
+            log_format: config.log.format,
+            limits: Arc::clone(&shared.limits),
+            metrics: Arc::clone(&shared.metrics),
+            turned_away: TurnedAway::default(),
+        }
     }
 }
 
@@ -56,7 +70,12 @@ impl ServerApp for GuardedProxy {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let connection = Connection::new(stream, &self.limits, self.log_format);
+        let Some(_connected) = self.limits.connect() else {
+            self.turned_away.answer(stream, &self.limits, &self.metrics).await;
+            return None;
+        };
+        let metrics = Arc::clone(&self.metrics);
+        let connection = Connection::new(stream, &self.config, self.log_format, metrics);
         self.proxy.process_new(Box::new(connection), shutdown).await
     }
 
@@ -149,6 +168,7 @@ pub struct Connection {
     header_timeout: Duration,
     write_timeout: Duration,
     log_format: LogFormat,
+    metrics: Arc<Metrics>,
     /// When the head being read began.
     head_started: Option<Instant>,
     /// What came of next heads while an answer was under way, at most the size of one head.
@@ -169,13 +189,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(stream: Stream, limits: &DownstreamConfig, log_format: LogFormat) -> Self {
+    fn new(
+        stream: Stream,
+        limits: &DownstreamConfig,
+        log_format: LogFormat,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             stream,
             heads: HeadScan::new(limits.header_max_bytes),
             header_timeout: limits.header_timeout,
             write_timeout: limits.write_timeout,
             log_format,
+            metrics,
             head_started: None,
             held: Vec::new(),
             held_most: limits.header_max_bytes,
@@ -206,6 +232,8 @@ impl Connection {
         let id = new_request_id();
         let client = client.map(std::net::SocketAddr::ip);
         access_log::refused_head(self.log_format, client, error, &id);
+        self.metrics.page(Page::Other, Some(error.status()));
+        self.metrics.cause(error.cause());
         if Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error, &id)).is_ready() {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
         }
@@ -352,14 +380,17 @@ fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
         "cause": error.cause(),
         "request_id": id,
     });
-    let body = body.to_string();
+    last_words(error.status(), reason, "", id, &body.to_string())
+}
+
+/// An answer after which the connection ends; `more` are header lines, each with its line end.
+fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
     #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     format!(
-        "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n\
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n{more}\
          Connection: close\r\n\r\n{body}",
-        error.status(),
         body.len(),
     )
     .into_bytes()

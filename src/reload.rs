@@ -6,7 +6,7 @@ mod files;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -46,12 +46,13 @@ pub struct Sources {
 pub struct Reloads {
     asked: Notify,
     /// Asked by an operator, not by a store that refused a key.
-    by_signal: std::sync::atomic::AtomicBool,
+    by_signal: AtomicBool,
     pub succeeded: AtomicU64,
     pub failed: AtomicU64,
     /// Seconds since the Unix epoch; 0 for never.
     pub last_success: AtomicU64,
     pub last_failure: AtomicU64,
+    bad: AtomicBool,
 }
 
 impl Reloads {
@@ -66,7 +67,14 @@ impl Reloads {
         self.asked.notify_one();
     }
 
+    /// Whether what is written now is wrong, and what was read before is in force.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.bad.load(Ordering::Relaxed)
+    }
+
     fn note(&self, well: bool) {
+        self.bad.store(!well, Ordering::Relaxed);
         let (count, last) = match well {
             true => (&self.succeeded, &self.last_success),
             false => (&self.failed, &self.last_failure),
@@ -172,6 +180,7 @@ impl Reloader {
             if seen == state.contents && !by_signal {
                 // Whoever has put back what there was before has mended it.
                 (unsettled, bad) = (None, None);
+                self.reloads.bad.store(false, Ordering::Relaxed);
                 continue;
             }
             if !asked && (bad.as_ref() == Some(&seen) || unsettled.as_ref() != Some(&seen)) {

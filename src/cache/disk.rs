@@ -283,6 +283,12 @@ impl DiskTier {
         self.shared.index.bytes()
     }
 
+    /// Bytes it may have on disk.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.shared.capacity.all
+    }
+
     /// Of those the bytes of blocks of objects.
     #[must_use]
     pub fn block_bytes(&self) -> u64 {

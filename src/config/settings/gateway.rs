@@ -248,6 +248,24 @@ pub(in crate::config) const DNS_REFRESH: Setting<Duration> = Setting::new(
     "How often the names of stores are looked up again.",
 );
 
+pub(in crate::config) const MAX_IN_FLIGHT: Setting<usize> = Setting::new(
+    "upstream.max_in_flight",
+    "S3PROXY_UPSTREAM_MAX_IN_FLIGHT",
+    "256",
+    value::count::<1, 100_000>,
+    "Requests to the store of one profile at once; parts of objects get at most three in four of them, \
+     so that there is room for tiles.",
+);
+
+pub(in crate::config) const QUEUE_TIMEOUT: Setting<Duration> = Setting::new(
+    "upstream.queue_timeout",
+    "S3PROXY_UPSTREAM_QUEUE_TIMEOUT",
+    "1s",
+    value::duration::<0, HOUR>,
+    "How long a request beyond `upstream.max_in_flight` waits for its turn before it is answered 503; \
+     what is kept is served all the same.",
+);
+
 pub(in crate::config) const CA_FILE: Setting<Option<PathBuf>> = Setting::new(
     "upstream.ca_file",
     "S3PROXY_UPSTREAM_CA_FILE",
@@ -287,6 +305,23 @@ pub(in crate::config) const WRITE_TIMEOUT: Setting<Duration> = Setting::new(
     "60s",
     value::duration::<100, HOUR>,
     "How long one write to a client may take.",
+);
+
+pub(in crate::config) const MAX_CONNECTIONS: Setting<usize> = Setting::new(
+    "downstream.max_connections",
+    "S3PROXY_DOWNSTREAM_MAX_CONNECTIONS",
+    "4096",
+    value::count::<16, 1_000_000>,
+    "Connections of clients at once; further ones are answered 503 and closed. Where more than three in \
+     four are open, answers end their connections.",
+);
+
+pub(in crate::config) const MAX_REQUESTS_PER_USER: Setting<usize> = Setting::new(
+    "downstream.max_requests_per_user",
+    "S3PROXY_DOWNSTREAM_MAX_REQUESTS_PER_USER",
+    "0",
+    value::count::<0, 1_000_000>,
+    "Requests of one `X-Auth-Request-User` at once; further ones are answered 429. `0`: no limit.",
 );
 
 pub(in crate::config) const THREADS: Setting<Option<usize>> = Setting::new(
@@ -360,11 +395,15 @@ pub const ALL: &[Row] = &[
     IDLE_TIMEOUT.row,
     KEEPALIVE_POOL_SIZE.row,
     DNS_REFRESH.row,
+    MAX_IN_FLIGHT.row,
+    QUEUE_TIMEOUT.row,
     CA_FILE.row,
     HEADER_TIMEOUT.row,
     HEADER_MAX_BYTES.row,
     KEEPALIVE_TIMEOUT.row,
     WRITE_TIMEOUT.row,
+    MAX_CONNECTIONS.row,
+    MAX_REQUESTS_PER_USER.row,
     THREADS.row,
     LAME_DUCK.row,
     GRACE_PERIOD.row,
