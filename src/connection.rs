@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,11 @@ use crate::hygiene::BadRequest;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Page};
 
+mod exchange;
 mod timer;
 mod turned_away;
+
+pub use exchange::Exchange;
 
 /// How long what was written may wait for more to leave with it.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
@@ -81,83 +83,6 @@ impl ServerApp for GuardedProxy {
 
     async fn cleanup(&self) {
         self.proxy.cleanup().await;
-    }
-}
-
-/// What a request tells its connection: that an answer is under way, and until when the store's must
-/// have begun. Pingora has one read timeout for the first byte and for every later one, and does not
-/// say between which bytes a request lies.
-#[derive(Debug)]
-pub struct Exchange {
-    base: Instant,
-    answering: AtomicBool,
-    /// Milliseconds since `base`; 0 while no answer of a store is waited for.
-    deadline: AtomicU64,
-    passed: AtomicBool,
-    prompt: AtomicBool,
-}
-
-impl Exchange {
-    fn new() -> Self {
-        Self {
-            base: Instant::now(),
-            answering: AtomicBool::new(false),
-            deadline: AtomicU64::new(0),
-            passed: AtomicBool::new(false),
-            prompt: AtomicBool::new(false),
-        }
-    }
-
-    /// The head of a request was read; what is written from now on is its answer.
-    pub fn begin(&self) {
-        self.passed.store(false, Ordering::Relaxed);
-        self.prompt.store(false, Ordering::Relaxed);
-        self.answering.store(true, Ordering::Relaxed);
-    }
-
-    /// The answer is complete, or given up.
-    pub fn end(&self) {
-        self.clear_deadline();
-        self.answering.store(false, Ordering::Relaxed);
-    }
-
-    /// From now on the store has this long for the head of its answer.
-    pub fn set_deadline(&self, patience: Duration) {
-        let at = (self.base.elapsed() + patience).as_millis();
-        self.passed.store(false, Ordering::Relaxed);
-        self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-    }
-
-    /// The store's answer has begun.
-    pub fn clear_deadline(&self) {
-        self.deadline.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether the last answer waited for did not come in time.
-    #[must_use]
-    pub fn deadline_has_passed(&self) -> bool {
-        self.passed.load(Ordering::Relaxed)
-    }
-
-    /// What is written of this answer leaves at once: the rest of it is still on its way here, and
-    /// nobody polls the connection meanwhile.
-    pub fn be_prompt(&self) {
-        self.prompt.store(true, Ordering::Relaxed);
-    }
-
-    fn is_prompt(&self) -> bool {
-        self.prompt.load(Ordering::Relaxed)
-    }
-
-    fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Relaxed)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Ordering::Relaxed) {
-            0 => None,
-            at => self.base.checked_add(Duration::from_millis(at)),
-        }
     }
 }
 
@@ -258,8 +183,7 @@ impl Connection {
         }
         let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
         ready!(self.read_timer.poll(context, deadline));
-        self.exchange.clear_deadline();
-        self.exchange.passed.store(true, Ordering::Relaxed);
+        self.exchange.let_deadline_pass();
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 

@@ -23,7 +23,7 @@ use crate::gateway::cached::{ReadThrough, Told};
 use crate::gateway::context::{
     Client, Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
 };
-use crate::gateway::failure::{Failure, failure};
+use crate::gateway::failure::{Failure, failure, failure_under_way, give_up};
 use crate::gateway::open::open;
 use crate::gateway::receive::receive_body;
 use crate::lifecycle::Lifecycle;
@@ -117,29 +117,6 @@ impl Gateway {
 fn exchange(session: &Session) -> Option<&Exchange> {
     let connection = session.as_downstream().stream()?.as_any().downcast_ref::<Connection>()?;
     Some(connection.exchange())
-}
-
-/// Ends an attempt so that Pingora makes another.
-fn try_again(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::Custom("AskAgain"), why);
-    error.set_retry(true);
-    error
-}
-
-/// Ends the request; `fail_to_proxy` finds the refusal in the context.
-fn give_up(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::Custom("Refused"), why);
-    error.set_retry(false);
-    error
-}
-
-/// What went wrong when an answer had begun.
-fn failure_under_way(error: &Error) -> &'static str {
-    match error.esource() {
-        pingora::ErrorSource::Upstream => "upstream_cut",
-        pingora::ErrorSource::Downstream => "client_gone",
-        _ => "internal",
-    }
 }
 
 #[async_trait]

@@ -49,11 +49,11 @@ impl Named {
         }
     }
 
-    /// The names that were counted, with their numbers.
-    pub fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    /// All names with their numbers: from the start, so that the first of a kind is seen as a rise.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = self.names.iter().copied().chain([OTHER]);
         let numbers = self.counters.iter().map(Counter::get);
-        names.zip(numbers).filter(|(_, number)| *number > 0)
+        names.zip(numbers)
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
         for name in ["b", "b", "c", "d", "a", "other"] {
             named.count(name);
         }
-        assert_eq!(named.counted().collect::<Vec<_>>(), [("a", 1), ("b", 2), (OTHER, 3)]);
-        assert_eq!(Named::new(&["a"]).counted().count(), 0);
+        assert_eq!(named.numbers().collect::<Vec<_>>(), [("a", 1), ("b", 2), (OTHER, 3)]);
+        assert_eq!(Named::new(&["a"]).numbers().collect::<Vec<_>>(), [("a", 0), (OTHER, 0)]);
     }
 }

@@ -89,11 +89,14 @@ impl ByStatus {
         }
     }
 
-    /// The labels that were counted, with their numbers.
-    pub fn counted(&self) -> impl Iterator<Item = (String, u64)> {
+    /// The labels that were counted, with their numbers, and 200 in any case.
+    pub fn numbers(&self) -> impl Iterator<Item = (String, u64)> {
         let labels = STATUSES.iter().map(ToString::to_string);
         let labels = labels.chain([OTHER.to_owned(), NONE.to_owned()]);
-        labels.zip(self.0.iter().map(Counter::get)).filter(|(_, number)| *number > 0)
+        let numbers = labels.zip(self.0.iter().map(Counter::get)).enumerate();
+        numbers
+            .filter(|(place, (_, number))| *place == 0 || *number > 0)
+            .map(|(_, labelled)| labelled)
     }
 }
 
@@ -111,7 +114,7 @@ impl Objects {
     }
 
     /// What was counted, by label of the cache's part.
-    pub fn counted(&self) -> impl Iterator<Item = (&'static str, &ByStatus)> {
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, &ByStatus)> {
         CacheResult::ALL.iter().map(|cache| cache.label()).zip(&self.0)
     }
 }
@@ -127,7 +130,7 @@ mod tests {
         for status in [Some(200), Some(299), Some(200), Some(0), Some(504), None] {
             statuses.count(status);
         }
-        let counted: Vec<_> = statuses.counted().collect();
+        let counted: Vec<_> = statuses.numbers().collect();
         let counted: Vec<_> = counted.iter().map(|(label, n)| (label.as_str(), *n)).collect();
         assert_eq!(counted, [("200", 2), ("504", 1), ("other", 2), ("none", 1)]);
         assert!(STATUSES.is_sorted());
@@ -165,8 +168,9 @@ mod tests {
         let objects = Objects::default();
         objects.count(CacheResult::Pass, Some(206));
         objects.count(CacheResult::Hit, None);
-        let counted = objects.counted().flat_map(|(cache, statuses)| {
-            statuses.counted().map(move |(status, number)| format!("{cache} {status} {number}"))
+        let counted = objects.numbers().flat_map(|(cache, statuses)| {
+            let some = statuses.numbers().filter(|(_, number)| *number > 0);
+            some.map(move |(status, number)| format!("{cache} {status} {number}"))
         });
         assert_eq!(counted.collect::<Vec<_>>(), ["hit none 1", "pass 206 1"]);
     }

@@ -76,7 +76,7 @@ impl Counted {
             MetricType::Counter,
         )?;
         for (of, statuses) in Page::ALL.iter().zip(&self.metrics.pages) {
-            for (status, number) in statuses.counted() {
+            for (status, number) in statuses.numbers() {
                 let labels =
                     [("route", of.label()), ("profile", ""), ("status", &status), ("cache", "")];
                 counter(&mut requests, &labels, number)?;
@@ -84,8 +84,8 @@ impl Counted {
         }
         for store in stores.iter() {
             let profile = store.profile.label();
-            for (cache, statuses) in store.metrics.requests.counted() {
-                for (status, number) in statuses.counted() {
+            for (cache, statuses) in store.metrics.requests.numbers() {
+                for (status, number) in statuses.numbers() {
                     let labels = [
                         ("route", Page::Object.label()),
                         ("profile", profile),
@@ -122,7 +122,7 @@ impl Counted {
             "Requests that ended otherwise than with what they asked for, by the log's cause.",
             MetricType::Counter,
         )?;
-        for (cause, number) in self.metrics.causes.counted() {
+        for (cause, number) in self.metrics.causes.numbers() {
             counter(&mut refusals, &[("cause", cause)], number)?;
         }
         page.gauge(
@@ -193,7 +193,7 @@ fn upstream(page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
         MetricType::Counter,
     )?;
     for store in stores.iter() {
-        for (status, number) in store.metrics.asked.counted() {
+        for (status, number) in store.metrics.asked.numbers() {
             let labels = [("profile", store.profile.label()), ("status", &status)];
             counter(&mut asked, &labels, number)?;
         }
@@ -204,7 +204,7 @@ fn upstream(page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
         MetricType::Counter,
     )?;
     for store in stores.iter() {
-        for (cause, number) in store.metrics.errors.counted() {
+        for (cause, number) in store.metrics.errors.numbers() {
             let labels = [("profile", store.profile.label()), ("cause", cause)];
             counter(&mut errors, &labels, number)?;
         }

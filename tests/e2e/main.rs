@@ -51,6 +51,8 @@ mod cors;
 mod hygiene;
 // What one client may cost.
 mod limits;
+// What all of them may cost together.
+mod overload;
 // A store that fails before its answer.
 mod faults;
 // Bodies on their way, and one store beside another.
@@ -59,6 +61,8 @@ mod streams;
 mod signing;
 // The log.
 mod logs;
+// What is counted.
+mod metrics;
 // Start: configuration, warnings, the other commands.
 mod configuration;
 // The end: signals.
