@@ -41,4 +41,5 @@ pub mod route;
 pub mod s3;
 pub mod secret;
 pub mod server;
+pub mod server_timing;
 pub mod upstream;

@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "src/refusal.rs",
     "src/route.rs",
     "src/secret.rs",
+    "src/server_timing.rs",
 ];
 
 /// What pure files do not name.

@@ -96,3 +96,5 @@ mod disk_purges;
 mod disk_damage;
 // Disks that are full, read-only, failing, or not there.
 mod disk_faults;
+// `Server-Timing`.
+mod server_timing;
