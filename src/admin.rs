@@ -18,6 +18,8 @@ use crate::lifecycle::Lifecycle;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
+pub mod ask;
+mod kept;
 mod profiles;
 pub mod purge;
 
@@ -76,26 +78,32 @@ impl Admin {
     /// `PURGE /profile@bucket/key`: one object, or everything below a key that ends with a slash.
     fn purge(&self, path: &[u8]) -> Page {
         let Some(cache) = &self.cache else { return off() };
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        let slash = path.iter().position(|byte| *byte == b'/');
-        let Some((bucket, key)) = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)))
-        else {
-            return refused(StatusCode::BAD_REQUEST, purge::TARGET);
-        };
-        let address = match ObjectAddress::parse(bucket, key, self.bucket_validation) {
-            Ok(address) => address,
-            Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-        let Some(store) = self.stores.get(address.profile.as_deref()) else {
-            return refused(StatusCode::NOT_FOUND, "there is no such profile");
+        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let (address, key) = match self.object(target, purge::TARGET) {
+            Ok(object) => object,
+            Err(page) => return page,
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
         let reach = if below { Reach::Prefix } else { Reach::Object };
-        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
         cache.purge(&key, reach);
         let name = address.name();
         info!("purged {}{}", name.escape_debug(), if below { " and everything below" } else { "" });
         (StatusCode::OK, json!({ "purged": name, "below": below }))
+    }
+
+    /// The object that `profile@bucket/key` names, percent-encoded, and its key in the cache.
+    /// `expected` says what is to be named.
+    fn object(&self, target: &[u8], expected: &str) -> Result<(ObjectAddress, CacheKey), Page> {
+        let slash = target.iter().position(|byte| *byte == b'/');
+        let parts = slash.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?)));
+        let (bucket, key) = parts.ok_or_else(|| refused(StatusCode::BAD_REQUEST, expected))?;
+        let address = ObjectAddress::parse(bucket, key, self.bucket_validation)
+            .map_err(|error| refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        let Some(store) = self.stores.get(address.profile.as_deref()) else {
+            return Err(refused(StatusCode::NOT_FOUND, "there is no such profile"));
+        };
+        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
+        Ok((address, key))
     }
 }
 
@@ -111,7 +119,10 @@ fn refused(status: StatusCode, message: &str) -> Page {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        let (status, document) = self.answer(&request.method, request.raw_path());
+        let (status, document) = match kept::target(&request.method, request.raw_path()) {
+            Some(target) => self.kept(target).await,
+            None => self.answer(&request.method, request.raw_path()),
+        };
         let mut body = document.to_string().into_bytes();
         body.push(b'\n');
         let length = HeaderValue::from(body.len());
