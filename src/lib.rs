@@ -24,6 +24,7 @@ pub mod config;
 pub mod connection;
 pub mod cors;
 pub mod date_text;
+pub mod explain;
 pub mod fetch;
 pub mod gateway;
 pub mod gathering;

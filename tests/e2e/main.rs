@@ -98,5 +98,7 @@ mod disk_damage;
 mod disk_faults;
 // What is kept of one object.
 mod admin_kept;
+// Whole explanations of URLs.
+mod explain;
 // `Server-Timing`.
 mod server_timing;
