@@ -20,6 +20,8 @@ use crate::metrics::scrape::{self, Counted};
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
+pub mod ask;
+mod kept;
 mod profiles;
 pub mod purge;
 
@@ -58,10 +60,7 @@ impl Admin {
             let text = self.counted.scrape().unwrap_or_default();
             return (StatusCode::OK, scrape::CONTENT_TYPE, text.into_bytes());
         }
-        let (status, document) = self.answer(method, path);
-        let mut body = document.to_string().into_bytes();
-        body.push(b'\n');
-        (status, JSON, body)
+        json_page(self.answer(method, path))
     }
 
     fn answer(&self, method: &Method, path: &[u8]) -> Page {
@@ -95,27 +94,39 @@ impl Admin {
     /// `PURGE /profile@bucket/key`: one object, or everything below a key that ends with a slash.
     fn purge(&self, path: &[u8]) -> Page {
         let Some(cache) = &self.cache else { return off() };
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        let slash = path.iter().position(|byte| *byte == b'/');
-        let Some((bucket, key)) = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)))
-        else {
-            return refused(StatusCode::BAD_REQUEST, purge::TARGET);
-        };
-        let address = match ObjectAddress::parse(bucket, key, self.bucket_validation) {
-            Ok(address) => address,
-            Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-        let Some(store) = self.stores.get(address.profile.as_deref()) else {
-            return refused(StatusCode::NOT_FOUND, "there is no such profile");
+        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let (address, key) = match self.object(target, purge::TARGET) {
+            Ok(object) => object,
+            Err(page) => return page,
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
         let reach = if below { Reach::Prefix } else { Reach::Object };
-        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
         cache.purge(&key, reach);
         let name = address.name();
         info!("purged {}{}", name.escape_debug(), if below { " and everything below" } else { "" });
         (StatusCode::OK, json!({ "purged": name, "below": below }))
     }
+
+    /// The object that `profile@bucket/key` names, percent-encoded, and its key in the cache.
+    /// `expected` says what is to be named.
+    fn object(&self, target: &[u8], expected: &str) -> Result<(ObjectAddress, CacheKey), Page> {
+        let slash = target.iter().position(|byte| *byte == b'/');
+        let parts = slash.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?)));
+        let (bucket, key) = parts.ok_or_else(|| refused(StatusCode::BAD_REQUEST, expected))?;
+        let address = ObjectAddress::parse(bucket, key, self.bucket_validation)
+            .map_err(|error| refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        let Some(store) = self.stores.get(address.profile.as_deref()) else {
+            return Err(refused(StatusCode::NOT_FOUND, "there is no such profile"));
+        };
+        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
+        Ok((address, key))
+    }
+}
+
+fn json_page((status, document): Page) -> (StatusCode, &'static str, Vec<u8>) {
+    let mut body = document.to_string().into_bytes();
+    body.push(b'\n');
+    (status, JSON, body)
 }
 
 fn path_of(target: &[u8]) -> &[u8] {
@@ -134,7 +145,11 @@ fn refused(status: StatusCode, message: &str) -> Page {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        let (status, content_type, mut body) = self.page(&request.method, request.raw_path());
+        let (status, content_type, mut body) =
+            match kept::target(&request.method, request.raw_path()) {
+                Some(target) => json_page(self.kept(target).await),
+                None => self.page(&request.method, request.raw_path()),
+            };
         let length = HeaderValue::from(body.len());
         if request.method == Method::HEAD {
             body.clear();

@@ -15,6 +15,7 @@ pub mod found;
 pub mod freshness;
 mod keeping;
 pub mod key;
+pub mod look;
 pub mod memory;
 pub mod memory_limit;
 pub mod purges;

@@ -52,6 +52,8 @@ pub struct Config {
     pub cache_max_age: u64,
     /// Send `Content-Security-Policy: sandbox` with html, svg and xml.
     pub content_security_policy: bool,
+    /// Send `Server-Timing`.
+    pub server_timing: bool,
     pub cors: Option<Cors>,
     /// Hold buckets to S3's naming rules; when off, Ceph's `tenant:bucket` is admitted.
     pub bucket_validation: bool,

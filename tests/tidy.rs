@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "src/config.rs",
     "src/config/",
     "src/date_text.rs",
+    "src/explain/",
     "src/head_scan.rs",
     "src/hygiene.rs",
     "src/pages.rs",
@@ -43,6 +44,7 @@ const PURE: &[&str] = &[
     "src/refusal.rs",
     "src/route.rs",
     "src/secret.rs",
+    "src/server_timing.rs",
 ];
 
 /// What pure files do not name.

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod folder;
 pub mod index;
 pub mod name;
+pub mod peek;
 pub mod queue;
 pub mod record;
 mod shared;

@@ -148,6 +148,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
     let require_user = layers.read(&gateway::REQUIRE_USER);
     let cache_max_age = layers.read(&gateway::CACHE_MAX_AGE);
     let content_security_policy = layers.read(&gateway::CONTENT_SECURITY_POLICY);
+    let server_timing = layers.read(&gateway::SERVER_TIMING);
     let bucket_validation = layers.read(&gateway::BUCKET_VALIDATION);
     let credentials = read_credentials_file(layers, inputs);
     let region = layers.read(&gateway::REGION);
@@ -179,6 +180,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
         mime: mime?,
         cache_max_age: cache_max_age?,
         content_security_policy: content_security_policy?,
+        server_timing: server_timing?,
         cors: cors?,
         bucket_validation: bucket_validation?,
         profiles,

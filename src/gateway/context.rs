@@ -142,6 +142,18 @@ impl ObjectRequest {
         self.found().map_or(CacheStatus::Bypass, |found| found.status)
     }
 
+    /// From the first attempt to the head of the store's last answer, where the store was asked for
+    /// this request.
+    #[must_use]
+    pub fn store_time(&self) -> Option<Duration> {
+        let UpstreamState { attempts, started, ended, .. } = self.upstream;
+        if attempts == 0 {
+            return Some(self.found()?.report.as_ref()?.duration);
+        }
+        let ended = ended.unwrap_or_else(Instant::now);
+        Some(ended.saturating_duration_since(started))
+    }
+
     /// The object in the cache, where there is one.
     #[must_use]
     pub fn source(&self) -> Option<&Source> {

@@ -147,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_id_only_the_end_is_told() {
+        for (id, end) in [
+            ("AKIAIOSFODNN7EXAMPLE", "...MPLE"),
+            ("12345678", "...5678"),
+            ("1234567", "..."),
+            ("", "..."),
+            ("ééééabcd", "...abcd"),
+        ] {
+            assert_eq!(told(id), end);
+        }
+    }
+
+    #[test]
     fn nothing_is_told_of_what_is_as_it_was() {
         let same = profiles(&[profile(Some("a"), "AKIAAAAAAAAAAAAAOLD1", "s")]);
         assert_eq!(changes(&same, &same.clone()), Changes::default());

@@ -66,6 +66,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         mime: MimePolicy::new(&MimeSettings::default()).expect("the default rules"),
         cache_max_age: 0,
         content_security_policy: true,
+        server_timing: false,
         cors: None,
         bucket_validation: true,
         profiles: Profiles { default: Arc::new(default), named: BTreeMap::from_iter(named) },

@@ -100,3 +100,9 @@ mod disk_purges;
 mod disk_damage;
 // Disks that are full, read-only, failing, or not there.
 mod disk_faults;
+// What is kept of one object.
+mod admin_kept;
+// Whole explanations of URLs.
+mod explain;
+// `Server-Timing`.
+mod server_timing;

@@ -67,6 +67,14 @@ pub(in crate::config) const CONTENT_SECURITY_POLICY: Setting<bool> = Setting::ne
     "Send `Content-Security-Policy: sandbox` with HTML, SVG and XML.",
 );
 
+pub(in crate::config) const SERVER_TIMING: Setting<bool> = Setting::new(
+    "server_timing",
+    "S3PROXY_SERVER_TIMING",
+    "false",
+    value::boolean,
+    "Send `Server-Timing`: what the cache did, and the time of the store and of all.",
+);
+
 pub(in crate::config) const BUCKET_VALIDATION: Setting<bool> = Setting::new(
     "bucket_validation",
     "LSST_DISABLE_BUCKET_VALIDATION",
@@ -373,6 +381,7 @@ pub const ALL: &[Row] = &[
     REQUIRE_USER.row,
     CACHE_MAX_AGE.row,
     CONTENT_SECURITY_POLICY.row,
+    SERVER_TIMING.row,
     BUCKET_VALIDATION.row,
     CREDENTIALS_FILE.row,
     REGION.row,
