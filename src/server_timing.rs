@@ -7,6 +7,7 @@ use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::cache::status::CacheStatus;
+use crate::metrics::requests::CacheResult;
 
 pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Lets pages of another origin read the timing (<https://www.w3.org/TR/resource-timing/>).
@@ -21,7 +22,7 @@ pub fn value(
     store: Option<Duration>,
     total: Duration,
 ) -> Option<HeaderValue> {
-    let cache = cache.map(|cache| format!("cache;desc=\"{}\", ", cache.word()));
+    let cache = cache.map(|cache| format!("cache;desc=\"{}\", ", CacheResult::from(cache).label()));
     let store = store.map(|store| format!("store;dur={}, ", milliseconds(store)));
     let [cache, store] = [cache, store].map(Option::unwrap_or_default);
     HeaderValue::try_from(format!("{cache}{store}total;dur={}", milliseconds(total))).ok()

@@ -78,20 +78,6 @@ impl CacheStatus {
         matches!(self, Self::Hit { .. } | Self::Forwarded { why: Why::Partial, .. })
     }
 
-    /// One word for it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Hit { stale: None, .. } => "hit",
-            Self::Hit { stale: Some(_), .. } => "stale",
-            Self::Forwarded { collapsed: true, .. } => "collapsed",
-            Self::Forwarded { why: Why::Partial, .. } => "partial",
-            Self::Forwarded { status: Some(304), .. } => "revalidated",
-            Self::Forwarded { .. } => "miss",
-            Self::Bypass => "pass",
-        }
-    }
-
     /// The same for an answer out of such blocks: what was kept is no hit when some of them have to
     /// be fetched; `stored` tells whether those are kept.
     #[must_use]
