@@ -40,8 +40,7 @@ fn run(shared: &Shared) {
         }
         let doomed = std::mem::take(&mut inner.sweeps);
         inner.sweeping = !doomed.is_empty();
-        let orphans =
-            inner.off.is_none() && !inner.closing && std::mem::take(&mut inner.orphans);
+        let orphans = inner.off.is_none() && !inner.closing && std::mem::take(&mut inner.orphans);
         drop(inner);
         for number in 0..=u8::MAX {
             if orphans {
