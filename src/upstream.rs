@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -30,6 +30,8 @@ pub struct Store {
     pub addresses: Arc<EndpointAddresses>,
     /// What came last of asking it.
     pub seen: Seen,
+    /// What took its place when nothing but the keys were exchanged.
+    newer: OnceLock<Arc<Store>>,
 }
 
 impl Store {
@@ -37,7 +39,18 @@ impl Store {
     #[must_use]
     pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>) -> Self {
         let signer = Signer::new(&profile);
-        Self { profile, signer, addresses, seen: Seen::default() }
+        Self { profile, signer, addresses, seen: Seen::default(), newer: OnceLock::new() }
+    }
+
+    /// The same store with the keys of now: a request may take longer than those it began with are
+    /// good, and ask the store again and again. Itself where more than keys has changed.
+    #[must_use]
+    pub fn newest(self: &Arc<Self>) -> Arc<Self> {
+        let mut store = self;
+        while let Some(newer) = store.newer.get() {
+            store = newer;
+        }
+        Arc::clone(store)
     }
 }
 
@@ -79,7 +92,12 @@ impl Stores {
                     addresses
                 }
             };
-            Arc::new(Store::new(Arc::clone(profile), addresses))
+            let store = Arc::new(Store::new(Arc::clone(profile), addresses));
+            let signs = matches!(profile.credentials, Credentials::Keys { .. });
+            if let Some(same) = same.filter(|same| signs && profile.is_rekeyed(&same.profile)) {
+                let _is_the_first = same.newer.set(Arc::clone(&store));
+            }
+            store
         };
         let default = store(&profiles.default);
         let named: BTreeMap<_, _> =

@@ -39,14 +39,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A folder with both files.
 pub(crate) struct Files {
     folder: TempDir,
-    way: Cell<Way>,
+    way: Way,
     generation: Cell<usize>,
 }
 
 impl Files {
     pub(crate) fn new(way: Way, ini: &str, yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let files = Self { folder, way: Cell::new(way), generation: Cell::new(0) };
+        let files = Self { folder, way, generation: Cell::new(0) };
         if way == Way::Kubernetes {
             for name in [INI, YAML] {
                 symlink(Path::new("..data").join(name), files.path(name)).expect("a link");
@@ -60,12 +60,6 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// From now on; only for files that are no links.
-    pub(crate) fn write_by(&self, way: Way) {
-        assert!(way != Way::Kubernetes && self.way.get() != Way::Kubernetes);
-        self.way.set(way);
-    }
-
     /// Has the gateway read them, and look at them this often.
     pub(crate) fn setup(&self, setup: Setup, interval: &str) -> Setup {
         let text = |name| self.path(name).to_str().expect("UTF-8").to_owned();
@@ -77,7 +71,7 @@ impl Files {
 
     pub(crate) fn write(&self, ini: &str, yaml: &str) {
         self.generation.set(self.generation.get() + 1);
-        if self.way.get() == Way::Kubernetes {
+        if self.way == Way::Kubernetes {
             return self.exchange(ini, yaml);
         }
         for (name, text) in [(INI, ini), (YAML, yaml)] {
@@ -91,7 +85,7 @@ impl Files {
     pub(crate) fn write_one(&self, name: &str, text: &str) {
         let path = self.path(name);
         let beside = self.path("new");
-        match self.way.get() {
+        match self.way {
             Way::Kubernetes => unreachable!("all files at once"),
             Way::Rename => {
                 fs::write(&beside, text).expect("written");

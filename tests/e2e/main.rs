@@ -67,6 +67,7 @@ mod life;
 // Files that change while it runs.
 mod reload;
 mod reload_broken;
+mod rotation;
 // Stores behind TLS.
 mod tls;
 // The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad
