@@ -63,11 +63,14 @@ mod logs;
 // Start: configuration, warnings, the other commands.
 mod configuration;
 // The end: signals.
+mod drain;
 mod life;
 // Files that change while it runs.
 mod reload;
 mod reload_broken;
 mod rotation;
+// What operators and probes are told.
+mod profiles;
 // Stores behind TLS.
 mod tls;
 // The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad

@@ -1,5 +1,7 @@
 //! Live reload: what is written while the gateway runs is taken over, whichever way it was written.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -243,7 +245,7 @@ fn a_key_that_the_store_no_longer_knows_has_the_files_read_once_in_ten_seconds()
     };
     assert_eq!(get(), 200);
     rotate(ACCESS_KEY, "AKIASECONDSECOND", "canary/second");
-    let refused = std::time::Instant::now();
+    let refused = Instant::now();
     assert_eq!(get(), 403, "nobody has looked yet");
     await_reload(&gateway, "profile hips: key ...COND, before key ...MPLE");
     assert!(refused.elapsed() < PATIENCE / 2, "{:?}", refused.elapsed());
@@ -253,17 +255,39 @@ fn a_key_that_the_store_no_longer_knows_has_the_files_read_once_in_ten_seconds()
     // Another rotation, so soon: refusals alone do not have the files read over and over.
     rotate("AKIASECONDSECOND", "AKIATHIRDTHIRD", "canary/third");
     let mut tried = 0;
-    while refused.elapsed() < std::time::Duration::from_secs(9) {
+    while refused.elapsed() < Duration::from_secs(9) {
         assert_eq!(get(), 403);
         tried += 1;
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     assert!(tried > 10, "{tried}");
     while get() == 403 {
         assert!(refused.elapsed() < 2 * PATIENCE, "never read again");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     await_reload(&gateway, "profile hips: key ...HIRD, before key ...COND");
     assert_eq!(count(&gateway, "the configuration was read again"), 2);
     assert!(!gateway.log_text().contains("canary"), "a secret in the log");
+}
+
+/// Each refusal asks for the files to be read; that must not put off the regular look.
+#[test]
+fn a_store_that_refuses_a_key_all_the_time_does_not_keep_others_waiting() {
+    let origin = origin();
+    let url = origin.url();
+    let refused = section("refused", "AKIANOBODYNOBODY", "canary/nobody");
+    let files = Files::new(Way::Rename, &refused, &yaml(&[("refused", &url)]));
+    let setup = files.setup(Setup::new(&url), "500ms").tolerate("upstream_forbidden");
+    let gateway = setup.start();
+    let get = |name: &str| gateway.object(&format!("{name}@sky/a.png")).status();
+    for _ in 0..5 {
+        assert_eq!(get("refused"), 403);
+    }
+    files.write(&(ini(&["hips"]) + &refused), &yaml(&[("hips", &url), ("refused", &url)]));
+    let written = Instant::now();
+    while get("hips") != 200 {
+        assert!(written.elapsed() < Duration::from_secs(5), "{:?}", written.elapsed());
+        assert_eq!(get("refused"), 403);
+    }
+    await_reload(&gateway, "profile hips is new");
 }
