@@ -31,7 +31,7 @@ pub struct Store {
     /// What came last of asking it.
     pub seen: Seen,
     /// What took its place when nothing but the keys were exchanged.
-    newer: OnceLock<Arc<Store>>,
+    newer: OnceLock<Arc<Self>>,
 }
 
 impl Store {

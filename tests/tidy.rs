@@ -41,6 +41,9 @@ const PURE: &[&str] = &[
     "src/pages.rs",
     "src/pages/",
     "src/refusal.rs",
+    "src/reload/changes.rs",
+    "src/reload/files.rs",
+    "src/reload/watched.rs",
     "src/route.rs",
     "src/secret.rs",
 ];

@@ -56,7 +56,7 @@ impl Run {
                 }
                 return;
             };
-            let closes = seed % 2 == 0;
+            let closes = seed.is_multiple_of(2);
             let headers: &[_] = if closes { &[("Connection", "close")] } else { &[] };
             let profile = if nth % 3 == 0 { "passed" } else { "kept" };
             client.request("GET", &format!("/s3proxy/s3/{profile}@sky/a.png"), headers);

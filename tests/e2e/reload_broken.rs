@@ -2,7 +2,9 @@
 //! the log says what is wrong, once.
 
 use std::fs;
+use std::process::Command;
 
+use crate::client::PATIENCE;
 use crate::files::{Files, INI, Way, YAML, ini, section, yaml};
 use crate::gateway::{Gateway, SECRET_KEY, Setup};
 use crate::origin::Origin;
@@ -130,6 +132,26 @@ fn the_file_of_the_home_folder_takes_no_keys_away_either() {
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
 }
 
+/// Such as one on a disk that does not answer.
+#[test]
+fn a_file_whose_reading_does_not_end_holds_up_nobody() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let files = Files::new(Way::InPlace, &ini(&["hips"]), &yaml(&[("hips", &url)]));
+    let setup = files.setup(Setup::new(&url), "50ms");
+    let mut gateway = setup.env("S3PROXY_SERVER_LAME_DUCK", "0").start();
+    fs::remove_file(files.path(INI)).expect("removed");
+    let command = format!("mkfifo {}", files.path(INI).display());
+    assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
+    many_looks();
+    for _ in 0..10 {
+        assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    }
+    gateway.signal("TERM");
+    assert_eq!(gateway.await_end(PATIENCE).code(), Some(0));
+}
+
 /// Half a file is not taken over while it is being written, and not at all where it is wrong.
 #[test]
 fn half_a_file_waits_for_its_other_half() {
@@ -144,14 +166,14 @@ fn half_a_file_waits_for_its_other_half() {
         + &section("embargo", "AKIASECONDSECOND", "canary/second");
     origin.accept_key("AKIASECONDSECOND", "canary/second");
     // A whole section, and nothing wrong with it; the other one comes soon.
-    files.write_one(INI, &new[..new.len() / 2 - 2]);
+    files.write_one(INI, new.split_at(new.len() / 2 - 2).0);
     std::thread::sleep(std::time::Duration::from_millis(100));
     files.write_one(INI, &new);
     let told = await_reload(&gateway, "");
     assert!(!told.contains("no key"), "{told}");
     assert_eq!(told.matches("key ...COND, before key ...MPLE").count(), 2, "{told}");
     // In the middle of a section, and it stays so.
-    files.write_one(INI, &both[..both.len() - 60]);
+    files.write_one(INI, both.split_at(both.len() - 60).0);
     expect_refusal(&gateway);
     for name in ["hips", "embargo"] {
         assert_eq!(gateway.object(&format!("{name}@sky/a.png")).status(), 200, "{name}");
