@@ -1,5 +1,6 @@
 //! Live reload: what is written while the gateway runs is taken over, whichever way it was written.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -158,16 +159,42 @@ fn keys_and_endpoints_of_different_generations_are_never_mixed() {
     ];
     let (keys, profiles) = &generations[0];
     let files = Files::new(Way::Kubernetes, keys, profiles);
-    let gateway = files.setup(Setup::new(&first.url()), "10ms").start();
-    for nth in 1..=20 {
-        let (keys, profiles) = &generations[nth % 2];
+    let setup = files.setup(Setup::new(&first.url()), "10ms");
+    let gateway = setup.tolerate("changes while it is read").start();
+    let done = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut served = 0;
+            while !done.load(Ordering::Acquire) {
+                let answer = gateway.object("hips@sky/a.png");
+                assert_eq!(answer.status(), 200, "{answer:?}");
+                served += 1;
+            }
+            served
+        });
+        // So fast that files are exchanged between the reading of one and of the other.
+        let began = Instant::now();
+        for nth in 1.. {
+            let (keys, profiles) = &generations[nth % 2];
+            files.write(&format!("# {nth}\n{keys}"), &format!("# {nth}\n{profiles}"));
+            if nth % 50 == 0 {
+                gateway.signal("HUP");
+                if began.elapsed() > Duration::from_secs(2) {
+                    break;
+                }
+            }
+        }
+        let (keys, profiles) = &generations[1];
         files.write(keys, profiles);
         gateway.signal("HUP");
-        for _ in 0..4 {
-            let answer = gateway.object("hips@sky/a.png");
-            assert_eq!(answer.status(), 200, "{nth}: {answer:?}");
-        }
-    }
+        await_reload(&gateway, "profile hips: key ...COND");
+        done.store(true, Ordering::Release);
+        reading.join().expect("all were served")
+    });
+    assert!(served > 10, "{served}");
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    let last = second.requests().pop().expect("it is asked");
+    assert!(last.header("authorization").contains("AKIASECONDSECOND"));
     assert!(!gateway.log_text().contains("canary"), "a secret in the log");
 }
 
@@ -190,6 +217,7 @@ fn settings_that_need_a_restart_are_named_once_and_not_taken_over() {
         "changed, but in force only after a restart: cache_max_age, server.lame_duck"
     );
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
+    await_reload(&gateway, "as before");
     // The keys go on changing, and the operator is not told again.
     origin.accept_key("AKIAOTHEROTHER", "canary/other");
     files.write_one(INI, &section("hips", "AKIAOTHEROTHER", "canary/other"));
@@ -197,6 +225,9 @@ fn settings_that_need_a_restart_are_named_once_and_not_taken_over() {
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
     // What is as it was at the start waits for nothing.
     files.write_one(YAML, &format!("cache_max_age: 5\n{profiles}"));
+    await_reload(&gateway, "as before");
+    // Once more, so that everything has been said of the time before.
+    gateway.signal("HUP");
     await_reload(&gateway, "as before");
     assert_eq!(count(&gateway, "changed, but"), 1);
 }
