@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -38,6 +38,8 @@ pub struct Store {
     pub metrics: Arc<StoreMetrics>,
     /// What it is asked at once; goes on when the profile changes.
     pub load: Arc<Load>,
+    /// What took its place when nothing but the keys were exchanged.
+    newer: OnceLock<Arc<Self>>,
 }
 
 impl Store {
@@ -45,7 +47,26 @@ impl Store {
     #[must_use]
     pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>, load: Arc<Load>) -> Self {
         let signer = Signer::new(&profile);
-        Self { profile, signer, addresses, seen: Seen::default(), metrics: Arc::default(), load }
+        Self {
+            profile,
+            signer,
+            addresses,
+            seen: Seen::default(),
+            metrics: Arc::default(),
+            load,
+            newer: OnceLock::new(),
+        }
+    }
+
+    /// The same store with the keys of now: a request may take longer than those it began with are
+    /// good, and ask the store again and again. Itself where more than keys has changed.
+    #[must_use]
+    pub fn newest(self: &Arc<Self>) -> Arc<Self> {
+        let mut store = self;
+        while let Some(newer) = store.newer.get() {
+            store = newer;
+        }
+        Arc::clone(store)
     }
 
     /// Notes how a request to it has ended.
@@ -123,7 +144,12 @@ impl Stores {
             if let Some(same) = same {
                 store.metrics = Arc::clone(&same.metrics);
             }
-            Arc::new(store)
+            let store = Arc::new(store);
+            let signs = matches!(profile.credentials, Credentials::Keys { .. });
+            if let Some(same) = same.filter(|same| signs && profile.is_rekeyed(&same.profile)) {
+                let _is_the_first = same.newer.set(Arc::clone(&store));
+            }
+            store
         };
         let default = store(&profiles.default);
         let named: BTreeMap<_, _> =

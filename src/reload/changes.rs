@@ -47,9 +47,7 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before.credentials != after.credentials {
             changes.lines.push(format!("profile {label}: {is}, before {was}{secret_alone}"));
         }
-        let same_keys =
-            Profile { credentials: after.credentials.clone(), ..Profile::clone(before) };
-        if same_keys != **after {
+        if !after.is_rekeyed(before) {
             changes.lines.push(format!("profile {label}: other settings"));
             changes.outdated.push(Outdated { name: before.name.clone() });
         }

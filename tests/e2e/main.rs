@@ -2,7 +2,7 @@
 //! misbehave.
 //!
 //! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3 with
-//! signatures checked), [`faulty`] (scripted) and [`scene`] (changed by the test). Everything below
+//! signatures checked), [`faulty`] (scripted) and [`scene`] (changed by the test). Files: [`files`]. Everything below
 //! them is tests.
 
 #![expect(
@@ -24,6 +24,7 @@ mod cached;
 mod client;
 mod crowd;
 mod faulty;
+mod files;
 mod gateway;
 mod log;
 mod origin;
@@ -66,7 +67,14 @@ mod metrics;
 // Start: configuration, warnings, the other commands.
 mod configuration;
 // The end: signals.
+mod drain;
 mod life;
+// Files that change while it runs.
+mod reload;
+mod reload_broken;
+mod rotation;
+// What operators and probes are told.
+mod profiles;
 // Stores behind TLS.
 mod tls;
 // The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad

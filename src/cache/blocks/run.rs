@@ -143,7 +143,7 @@ impl Cache {
             ..Question::default()
         };
         let Fetched { report, outcome } =
-            self.fetcher.fetch(&wanted.store, wanted.target(), &question).await;
+            self.fetcher.fetch(&wanted.store.newest(), wanted.target(), &question).await;
         Asked { report, outcome: checked(outcome, &blocks.version, range.start) }
     }
 

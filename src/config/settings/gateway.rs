@@ -362,7 +362,7 @@ pub(in crate::config) const RELOAD_INTERVAL: Setting<Duration> = Setting::new(
     "2s",
     value::duration::<0, HOUR>,
     "How often the credentials file and the YAML file are looked at; what has changed and then stands \
-     still as long is taken over. `0`: only on SIGHUP.",
+     still as long is taken over. `0`: only on SIGHUP, and when a store no longer knows a key.",
 );
 
 pub(in crate::config) const UPGRADE_SOCK: Setting<PathBuf> = Setting::new(
