@@ -14,10 +14,14 @@ use serde_json::{Value, json};
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
 use crate::cache::purges::Reach;
+use crate::gateway::Shared;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::scrape::{self, Counted};
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
+pub mod ask;
+mod kept;
 mod profiles;
 pub mod purge;
 
@@ -26,26 +30,40 @@ pub struct Admin {
     cache: Option<Arc<Cache>>,
     stores: Arc<CurrentStores>,
     lifecycle: Arc<Lifecycle>,
+    counted: Counted,
     bucket_validation: bool,
 }
 
 /// A status and a JSON document.
 type Page = (StatusCode, Value);
 
+const JSON: &str = "application/json";
+
 impl Admin {
     /// An admin of this cache and these stores.
     #[must_use]
-    pub fn new(
-        cache: Option<Arc<Cache>>,
-        stores: Arc<CurrentStores>,
-        lifecycle: Arc<Lifecycle>,
-        bucket_validation: bool,
-    ) -> Self {
-        Self { cache, stores, lifecycle, bucket_validation }
+    pub fn new(shared: &Shared, bucket_validation: bool) -> Self {
+        let Shared { stores, cache, lifecycle, reloads, metrics, limits, .. } = shared.clone();
+        Self {
+            cache: cache.clone(),
+            stores: Arc::clone(&stores),
+            lifecycle: Arc::clone(&lifecycle),
+            counted: Counted { metrics, stores, cache, reloads, lifecycle, limits },
+            bucket_validation,
+        }
     }
 
-    fn answer(&self, method: &Method, target: &[u8]) -> Page {
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    /// Status, media type and body.
+    fn page(&self, method: &Method, target: &[u8]) -> (StatusCode, &'static str, Vec<u8>) {
+        let path = path_of(target);
+        if path == b"/metrics" && matches!(*method, Method::GET | Method::HEAD) {
+            let text = self.counted.scrape().unwrap_or_default();
+            return (StatusCode::OK, scrape::CONTENT_TYPE, text.into_bytes());
+        }
+        json_page(self.answer(method, path))
+    }
+
+    fn answer(&self, method: &Method, path: &[u8]) -> Page {
         match (method.as_str(), path) {
             ("PURGE", path) => self.purge(path),
             ("GET" | "HEAD", b"/cache") => match &self.cache {
@@ -76,27 +94,43 @@ impl Admin {
     /// `PURGE /profile@bucket/key`: one object, or everything below a key that ends with a slash.
     fn purge(&self, path: &[u8]) -> Page {
         let Some(cache) = &self.cache else { return off() };
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        let slash = path.iter().position(|byte| *byte == b'/');
-        let Some((bucket, key)) = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)))
-        else {
-            return refused(StatusCode::BAD_REQUEST, purge::TARGET);
-        };
-        let address = match ObjectAddress::parse(bucket, key, self.bucket_validation) {
-            Ok(address) => address,
-            Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-        let Some(store) = self.stores.get(address.profile.as_deref()) else {
-            return refused(StatusCode::NOT_FOUND, "there is no such profile");
+        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let (address, key) = match self.object(target, purge::TARGET) {
+            Ok(object) => object,
+            Err(page) => return page,
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
         let reach = if below { Reach::Prefix } else { Reach::Object };
-        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
         cache.purge(&key, reach);
         let name = address.name();
         info!("purged {}{}", name.escape_debug(), if below { " and everything below" } else { "" });
         (StatusCode::OK, json!({ "purged": name, "below": below }))
     }
+
+    /// The object that `profile@bucket/key` names, percent-encoded, and its key in the cache.
+    /// `expected` says what is to be named.
+    fn object(&self, target: &[u8], expected: &str) -> Result<(ObjectAddress, CacheKey), Page> {
+        let slash = target.iter().position(|byte| *byte == b'/');
+        let parts = slash.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?)));
+        let (bucket, key) = parts.ok_or_else(|| refused(StatusCode::BAD_REQUEST, expected))?;
+        let address = ObjectAddress::parse(bucket, key, self.bucket_validation)
+            .map_err(|error| refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        let Some(store) = self.stores.get(address.profile.as_deref()) else {
+            return Err(refused(StatusCode::NOT_FOUND, "there is no such profile"));
+        };
+        let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
+        Ok((address, key))
+    }
+}
+
+fn json_page((status, document): Page) -> (StatusCode, &'static str, Vec<u8>) {
+    let mut body = document.to_string().into_bytes();
+    body.push(b'\n');
+    (status, JSON, body)
+}
+
+fn path_of(target: &[u8]) -> &[u8] {
+    target.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
 
 fn off() -> Page {
@@ -111,9 +145,11 @@ fn refused(status: StatusCode, message: &str) -> Page {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        let (status, document) = self.answer(&request.method, request.raw_path());
-        let mut body = document.to_string().into_bytes();
-        body.push(b'\n');
+        let (status, content_type, mut body) =
+            match kept::target(&request.method, request.raw_path()) {
+                Some(target) => json_page(self.kept(target).await),
+                None => self.page(&request.method, request.raw_path()),
+            };
         let length = HeaderValue::from(body.len());
         if request.method == Method::HEAD {
             body.clear();
@@ -123,7 +159,7 @@ impl ServeHttp for Admin {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CONTENT_LENGTH, length);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, PURGE"));

@@ -15,10 +15,12 @@ pub mod found;
 pub mod freshness;
 mod keeping;
 pub mod key;
+pub mod look;
 pub mod memory;
 pub mod memory_limit;
 pub mod purges;
 mod purging;
+pub mod report;
 pub mod rules;
 pub mod statistics;
 pub mod status;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::cache::blocks::{BlockTier, share_of};
@@ -124,32 +125,6 @@ impl Cache {
         if let Some(disk) = &self.disk {
             disk.close();
         }
-    }
-
-    /// The state of the cache, for operators.
-    #[must_use]
-    pub fn report(&self) -> Value {
-        let mut report = self.statistics.report();
-        let sizes = [
-            ("memory_bytes", self.budget.held() + self.blocks.budget().held()),
-            ("memory_limit", self.budget.limit() + self.blocks.budget().limit()),
-            ("block_bytes", self.blocks.budget().held()),
-            ("block_entries", self.blocks.memory().entries()),
-            ("fetches_under_way", self.flights.count() as u64),
-            ("blocks_under_way", self.blocks.under_way()),
-        ];
-        report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
-        report.insert("memory_entries".to_owned(), self.memory.entries().into());
-        let disk = self.disk.as_ref().map(|disk| {
-            json!({
-                "state": disk.state().to_string(),
-                "bytes": disk.bytes(),
-                "entries": disk.entries(),
-                "block_bytes": disk.block_bytes(),
-            })
-        });
-        report.insert("disk".to_owned(), disk.into());
-        Value::Object(report)
     }
 
     /// Finds an object, or has it fetched.

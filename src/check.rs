@@ -16,8 +16,11 @@ use crate::check::object::ObjectCheck;
 use crate::check::profile::ProfileCheck;
 use crate::check::report::{Finding, Section, Step, Subject};
 use crate::config::Config;
+use crate::refusal::Refusal;
 use crate::upstream::certificates::Trusted;
 
+pub(crate) use crate::check::ask::{Answer, clock};
+pub(crate) use crate::check::object::{Asked, Checked, whole_length};
 pub use crate::check::report::Report;
 
 mod ask;
@@ -63,10 +66,25 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> Report {
 pub async fn check_object(config: &Config, object: &str) -> Report {
     let (certificates, connector) = connector(config);
     let section = match connector {
-        Some(connector) => ObjectCheck::new(config, &connector).run(object).await,
+        Some(connector) => ObjectCheck::new(config, Some(&connector)).run(object).await.section,
         None => Section { subject: Subject::Gateway, name: None, steps: vec![certificates] },
     };
     Report { sections: vec![section] }
+}
+
+/// What [`check_object`] finds, with all that led to it. `ask` says whether a store may be asked.
+pub(crate) async fn examine(config: &Config, object: &str, ask: bool) -> Checked {
+    if !ask {
+        return ObjectCheck::new(config, None).run(object).await;
+    }
+    let (certificates, connector) = connector(config);
+    let mut checked = ObjectCheck::new(config, connector.as_ref()).run(object).await;
+    if connector.is_none() {
+        // The gateway would not start.
+        checked.section.steps.push(certificates);
+        checked.refusal = checked.refusal.or(Some(Refusal::Internal));
+    }
+    checked
 }
 
 fn warning_step(warning: &str) -> Step {

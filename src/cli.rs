@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use crate::admin;
 use crate::check;
 use crate::config::{self, Flags, Loaded, Problem};
+use crate::explain::{Options, explain};
 use crate::logging;
 use crate::reload::{Sources, Start};
 use crate::server::{self, StartError};
@@ -29,6 +30,8 @@ Examples:
   s3proxy config --config conf/s3proxy.yaml   what is in force, and where it comes from
   s3proxy check                               does every profile work?
   s3proxy check hips@sky/Norder3/Allsky.png   what would the gateway answer, and why?
+  s3proxy explain https://data.example.org/s3proxy/s3/hips@sky/Norder3/Allsky.png
+                                              all that is known of a URL that was complained of
 
 Without a profile@ in the URL the store of S3_ENDPOINT_URL is asked. A profile is an endpoint,
 LSST_RESOURCES_S3_PROFILE_hips=https://s3.example.org, and a section [hips] in the file that
@@ -77,6 +80,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Explain what becomes of URLs: key, rules, what is kept, the request to the store and its answer
+    Explain {
+        /// The URL as a user has it, its path, or PROFILE@BUCKET/KEY
+        #[arg(value_name = "URL", required = true)]
+        urls: Vec<String>,
+        /// As one JSON object for each
+        #[arg(long)]
+        json: bool,
+        /// The admin address of the s3proxy that runs; else that of the configuration
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        admin: Option<SocketAddr>,
+        /// Ask neither that s3proxy nor a store
+        #[arg(long)]
+        offline: bool,
+    },
     /// Have a running s3proxy forget objects it keeps, at once
     Purge {
         /// PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for everything below it
@@ -120,6 +138,12 @@ impl Cli {
             Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
                 check_stores(loaded, object.as_deref(), json)
             }),
+            Command::Explain { urls, json, admin, offline } => {
+                with_configuration(environment, flags, |loaded| {
+                    let admin = admin.or(loaded.config.admin_listen);
+                    explain_urls(loaded, &urls, json, Options { admin, offline })
+                })
+            }
             Command::Purge { targets, admin: Some(admin) } => purge(admin, &targets),
             Command::Purge { targets, admin: None } => {
                 with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
@@ -202,23 +226,45 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
 }
 
 fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
+    asking(async {
+        let report = match object {
+            Some(object) => check::check_object(&loaded.config, object).await,
+            None => check::check_all(&loaded.config, &loaded.warnings).await,
+        };
+        print(&if json { report.to_json() } else { report.to_text() });
+        if report.is_well() { WELL } else { FAILED }
+    })
+}
+
+fn explain_urls(loaded: &Loaded, urls: &[String], json: bool, options: Options) -> u8 {
+    asking(async {
+        let mut code = WELL;
+        for (number, url) in urls.iter().enumerate() {
+            let explanation = explain(&loaded.config, url, options).await;
+            let between = if number > 0 && !json { "\n" } else { "" };
+            let text = if json { explanation.to_json() } else { explanation.to_text() };
+            print(&format!("{between}{text}"));
+            if !explanation.is_served() {
+                code = FAILED;
+            }
+        }
+        code
+    })
+}
+
+/// Runs what asks stores.
+fn asking(work: impl Future<Output = u8>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            print(&format!("s3proxy: no threads to check with: {error}\n"));
+            tell(&format!("s3proxy: no threads to ask with: {error}\n"));
             return FAILED;
         }
     };
-    let report = runtime.block_on(async {
-        match object {
-            Some(object) => check::check_object(&loaded.config, object).await,
-            None => check::check_all(&loaded.config, &loaded.warnings).await,
-        }
-    });
-    print(&if json { report.to_json() } else { report.to_text() });
+    let code = runtime.block_on(work);
     // A name lookup that hangs in the system must not hold up the end.
     runtime.shutdown_background();
-    if report.is_well() { WELL } else { FAILED }
+    code
 }
 
 fn purge(admin: SocketAddr, targets: &[String]) -> u8 {

@@ -52,6 +52,8 @@ pub struct Config {
     pub cache_max_age: u64,
     /// Send `Content-Security-Policy: sandbox` with html, svg and xml.
     pub content_security_policy: bool,
+    /// Send `Server-Timing`.
+    pub server_timing: bool,
     pub cors: Option<Cors>,
     /// Hold buckets to S3's naming rules; when off, Ceph's `tenant:bucket` is admitted.
     pub bucket_validation: bool,
@@ -134,6 +136,10 @@ pub struct UpstreamConfig {
     pub keepalive_pool_size: usize,
     /// How often names are looked up again.
     pub dns_refresh: Duration,
+    /// Requests to one store at once, at least 1; parts of objects get three in four of them.
+    pub max_in_flight: usize,
+    /// How long a request waits for its turn before it is refused.
+    pub queue_timeout: Duration,
     /// Certificates to trust in place of the system's, PEM.
     pub ca_file: Option<PathBuf>,
 }
@@ -149,6 +155,10 @@ pub struct DownstreamConfig {
     pub keepalive_timeout: Duration,
     /// How long one write to a client may take.
     pub write_timeout: Duration,
+    /// Connections at once; further ones are told to come again later.
+    pub max_connections: usize,
+    /// Requests of one `X-Auth-Request-User` at once; 0 for no limit.
+    pub max_requests_per_user: usize,
 }
 
 /// The process: threads, shutdown and Pingora's own settings.

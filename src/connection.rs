@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -23,13 +22,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::access_log;
 use crate::config::{Config, DownstreamConfig, LogFormat};
 use crate::connection::timer::Timer;
-use crate::gateway::Gateway;
+use crate::connection::turned_away::TurnedAway;
 use crate::gateway::context::new_request_id;
+use crate::gateway::{Gateway, Shared};
 use crate::gathering::Gathering;
 use crate::head_scan::{HeadScan, Scan};
 use crate::hygiene::BadRequest;
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Page};
 
+mod exchange;
 mod timer;
+mod turned_away;
+
+pub use exchange::Exchange;
 
 /// How long what was written may wait for more to leave with it.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
@@ -37,15 +43,25 @@ const FLUSH_AFTER: Duration = Duration::from_millis(10);
 /// Hands every accepted connection to the proxy, guarded.
 pub struct GuardedProxy {
     proxy: Arc<HttpProxy<Gateway>>,
-    limits: DownstreamConfig,
+    config: DownstreamConfig,
     log_format: LogFormat,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    turned_away: TurnedAway,
 }
 
 impl GuardedProxy {
     /// The proxy behind connections that keep to the limits of this configuration.
     #[must_use]
-    pub fn new(proxy: HttpProxy<Gateway>, config: &Config) -> Self {
-        Self { proxy: Arc::new(proxy), limits: config.downstream, log_format: config.log.format }
+    pub fn new(proxy: HttpProxy<Gateway>, config: &Config, shared: &Shared) -> Self {
+        Self {
+            proxy: Arc::new(proxy),
+            config: config.downstream,
+            log_format: config.log.format,
+            limits: Arc::clone(&shared.limits),
+            metrics: Arc::clone(&shared.metrics),
+            turned_away: TurnedAway::default(),
+        }
     }
 }
 
@@ -56,89 +72,17 @@ impl ServerApp for GuardedProxy {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let connection = Connection::new(stream, &self.limits, self.log_format);
+        let Some(_connected) = self.limits.connect() else {
+            self.turned_away.answer(stream, &self.limits, &self.metrics).await;
+            return None;
+        };
+        let metrics = Arc::clone(&self.metrics);
+        let connection = Connection::new(stream, &self.config, self.log_format, metrics);
         self.proxy.process_new(Box::new(connection), shutdown).await
     }
 
     async fn cleanup(&self) {
         self.proxy.cleanup().await;
-    }
-}
-
-/// What a request tells its connection: that an answer is under way, and until when the store's must
-/// have begun. Pingora has one read timeout for the first byte and for every later one, and does not
-/// say between which bytes a request lies.
-#[derive(Debug)]
-pub struct Exchange {
-    base: Instant,
-    answering: AtomicBool,
-    /// Milliseconds since `base`; 0 while no answer of a store is waited for.
-    deadline: AtomicU64,
-    passed: AtomicBool,
-    prompt: AtomicBool,
-}
-
-impl Exchange {
-    fn new() -> Self {
-        Self {
-            base: Instant::now(),
-            answering: AtomicBool::new(false),
-            deadline: AtomicU64::new(0),
-            passed: AtomicBool::new(false),
-            prompt: AtomicBool::new(false),
-        }
-    }
-
-    /// The head of a request was read; what is written from now on is its answer.
-    pub fn begin(&self) {
-        self.passed.store(false, Ordering::Relaxed);
-        self.prompt.store(false, Ordering::Relaxed);
-        self.answering.store(true, Ordering::Relaxed);
-    }
-
-    /// The answer is complete, or given up.
-    pub fn end(&self) {
-        self.clear_deadline();
-        self.answering.store(false, Ordering::Relaxed);
-    }
-
-    /// From now on the store has this long for the head of its answer.
-    pub fn set_deadline(&self, patience: Duration) {
-        let at = (self.base.elapsed() + patience).as_millis();
-        self.passed.store(false, Ordering::Relaxed);
-        self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-    }
-
-    /// The store's answer has begun.
-    pub fn clear_deadline(&self) {
-        self.deadline.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether the last answer waited for did not come in time.
-    #[must_use]
-    pub fn deadline_has_passed(&self) -> bool {
-        self.passed.load(Ordering::Relaxed)
-    }
-
-    /// What is written of this answer leaves at once: the rest of it is still on its way here, and
-    /// nobody polls the connection meanwhile.
-    pub fn be_prompt(&self) {
-        self.prompt.store(true, Ordering::Relaxed);
-    }
-
-    fn is_prompt(&self) -> bool {
-        self.prompt.load(Ordering::Relaxed)
-    }
-
-    fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Relaxed)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Ordering::Relaxed) {
-            0 => None,
-            at => self.base.checked_add(Duration::from_millis(at)),
-        }
     }
 }
 
@@ -149,6 +93,7 @@ pub struct Connection {
     header_timeout: Duration,
     write_timeout: Duration,
     log_format: LogFormat,
+    metrics: Arc<Metrics>,
     /// When the head being read began.
     head_started: Option<Instant>,
     /// What came of next heads while an answer was under way, at most the size of one head.
@@ -169,13 +114,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(stream: Stream, limits: &DownstreamConfig, log_format: LogFormat) -> Self {
+    fn new(
+        stream: Stream,
+        limits: &DownstreamConfig,
+        log_format: LogFormat,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             stream,
             heads: HeadScan::new(limits.header_max_bytes),
             header_timeout: limits.header_timeout,
             write_timeout: limits.write_timeout,
             log_format,
+            metrics,
             head_started: None,
             held: Vec::new(),
             held_most: limits.header_max_bytes,
@@ -206,6 +157,8 @@ impl Connection {
         let id = new_request_id();
         let client = client.map(std::net::SocketAddr::ip);
         access_log::refused_head(self.log_format, client, error, &id);
+        self.metrics.page(Page::Other, Some(error.status()));
+        self.metrics.cause(error.cause());
         if Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error, &id)).is_ready() {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
         }
@@ -230,8 +183,7 @@ impl Connection {
         }
         let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
         ready!(self.read_timer.poll(context, deadline));
-        self.exchange.clear_deadline();
-        self.exchange.passed.store(true, Ordering::Relaxed);
+        self.exchange.let_deadline_pass();
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 
@@ -352,14 +304,17 @@ fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
         "cause": error.cause(),
         "request_id": id,
     });
-    let body = body.to_string();
+    last_words(error.status(), reason, "", id, &body.to_string())
+}
+
+/// An answer after which the connection ends; `more` are header lines, each with its line end.
+fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
     #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     format!(
-        "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n\
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n{more}\
          Connection: close\r\n\r\n{body}",
-        error.status(),
         body.len(),
     )
     .into_bytes()

@@ -14,7 +14,8 @@ use crate::fetch::pool::Pool;
 use crate::refusal::Refusal;
 use crate::rfc9110::range::ByteRange;
 use crate::s3::endpoint::Target;
-use crate::upstream::Store;
+use crate::upstream::load::{Kind, Patience};
+use crate::upstream::{Asked, Store};
 
 mod asking;
 mod body;
@@ -41,6 +42,8 @@ pub struct Question {
     pub range: Option<ByteRange>,
     /// HEAD: the body of the reply is empty.
     pub head_only: bool,
+    /// How long it may wait for its turn.
+    pub patience: Patience,
 }
 
 /// How asking ended, and what the log says of it.
@@ -97,9 +100,26 @@ impl Fetcher {
     /// The refusals are those of a request through the gateway. A 416 of a store that names no
     /// length is `RangeNotSatisfiable(None)`: the store is not asked once more for the length.
     pub async fn fetch(&self, store: &Store, target: &Target, question: &Question) -> Fetched {
+        let kind = if question.range.is_some() { Kind::Bulk } else { Kind::Whole };
+        let Some(slot) = store.load.slot(kind, question.patience).await else {
+            let refusal = Refusal::UpstreamSaturated;
+            store.metrics.errors.count(refusal.cause());
+            return Fetched { report: Report::default(), outcome: Err(refusal) };
+        };
         let mut asking = Asking::new(self, store, target, question);
-        let outcome = asking.until_answered().await;
-        Fetched { report: asking.report(), outcome }
+        let mut outcome = asking.until_answered().await;
+        let report = asking.report();
+        store.note(&Asked {
+            status: report.status,
+            code: report.code.as_deref(),
+            attempts: report.attempts,
+            waited: report.duration,
+            refusal: outcome.as_ref().err(),
+        });
+        if let Ok(Reply::Object { body, .. }) = &mut outcome {
+            body.occupy(slot, Arc::clone(&store.metrics));
+        }
+        Fetched { report, outcome }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::RANGE;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -22,15 +23,18 @@ use crate::gateway::cached::{ReadThrough, Told};
 use crate::gateway::context::{
     Client, Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
 };
-use crate::gateway::failure::{Failure, failure};
+use crate::gateway::failure::{Failure, failure, failure_under_way, give_up};
 use crate::gateway::open::open;
 use crate::gateway::receive::receive_body;
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Page};
 use crate::object_head::ObjectHeads;
 use crate::pages::Pages;
 use crate::refusal::Refusal;
 use crate::reload::Reloads;
 use crate::rfc9110::serving::Serving;
+use crate::upstream::load::{Kind, Patience};
 use crate::upstream::{self, CurrentStores};
 
 mod admit;
@@ -50,6 +54,7 @@ pub struct Gateway {
     require_user: bool,
     bucket_validation: bool,
     cors: Option<Cors>,
+    server_timing: bool,
     heads: Arc<ObjectHeads>,
     cache: Option<&'static ReadThrough>,
     stores: Arc<CurrentStores>,
@@ -57,25 +62,34 @@ pub struct Gateway {
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
     reloads: Arc<Reloads>,
+    metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
     log_format: crate::config::LogFormat,
 }
 
+/// What requests share with the rest of the process.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub stores: Arc<CurrentStores>,
+    pub cache: Option<Arc<Cache>>,
+    pub heads: Arc<ObjectHeads>,
+    pub lifecycle: Arc<Lifecycle>,
+    pub reloads: Arc<Reloads>,
+    pub metrics: Arc<Metrics>,
+    pub limits: Arc<Limits>,
+}
+
 impl Gateway {
-    /// A gateway on this configuration, asking these stores.
+    /// A gateway on this configuration.
     #[must_use]
-    pub fn new(
-        config: &Config,
-        stores: Arc<CurrentStores>,
-        cache: Option<Arc<Cache>>,
-        heads: Arc<ObjectHeads>,
-        lifecycle: Arc<Lifecycle>,
-        reloads: Arc<Reloads>,
-    ) -> Self {
+    pub fn new(config: &Config, shared: Shared) -> Self {
+        let Shared { stores, cache, heads, lifecycle, reloads, metrics, limits } = shared;
         Self {
             prefix: config.path_prefix.clone(),
             pages: Pages::new(&config.name, &config.path_prefix, config.cors.is_some()),
             require_user: config.require_user,
             bucket_validation: config.bucket_validation,
+            server_timing: config.server_timing,
             cors: config.cors.clone(),
             heads,
             cache: cache.map(ReadThrough::for_ever),
@@ -84,6 +98,8 @@ impl Gateway {
             downstream: config.downstream,
             lifecycle,
             reloads,
+            metrics,
+            limits,
             log_format: config.log.format,
         }
     }
@@ -105,29 +121,6 @@ fn exchange(session: &Session) -> Option<&Exchange> {
     Some(connection.exchange())
 }
 
-/// Ends an attempt so that Pingora makes another.
-fn try_again(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::Custom("AskAgain"), why);
-    error.set_retry(true);
-    error
-}
-
-/// Ends the request; `fail_to_proxy` finds the refusal in the context.
-fn give_up(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::Custom("Refused"), why);
-    error.set_retry(false);
-    error
-}
-
-/// What went wrong when an answer had begun.
-fn failure_under_way(error: &Error) -> &'static str {
-    match error.esource() {
-        pingora::ErrorSource::Upstream => "upstream_cut",
-        pingora::ErrorSource::Downstream => "client_gone",
-        _ => "internal",
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = Context;
@@ -138,6 +131,8 @@ impl ProxyHttp for Gateway {
             in_flight: self.lifecycle.enter(),
             request_id: String::new(),
             event: "request",
+            page: Page::Other,
+            of_user: None,
             quiet: false,
             address: None,
             object: None,
@@ -158,7 +153,7 @@ impl ProxyHttp for Gateway {
         }
         // Pingora knows by now whether the client wants to keep its connection.
         let kept = session.as_downstream().get_keepalive().is_some();
-        let keepalive = (kept && !self.lifecycle.is_draining())
+        let keepalive = (kept && !self.lifecycle.is_draining() && !self.limits.is_crowded())
             .then_some(self.downstream.keepalive_timeout.as_secs());
         let id = sane_request_id(session.get_header(X_REQUEST_ID)).map(str::to_owned);
         ctx.request_id = id.unwrap_or_else(new_request_id);
@@ -224,11 +219,19 @@ impl ProxyHttp for Gateway {
                 Ok(false)
             }
             _ => {
+                let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
                 let head = session.req_header();
-                let client = Client { method: &head.method, headers: &head.headers };
-                if let Some(object) = ctx.object.as_mut() {
-                    object.pass(&client);
+                let is_part = head.headers.contains_key(RANGE);
+                let kind = if is_part { Kind::Bulk } else { Kind::Whole };
+                let slot = object.wanted.store.load.slot(kind, Patience::Short).await;
+                if slot.is_none() {
+                    let refusal = Refusal::UpstreamSaturated;
+                    object.wanted.store.metrics.errors.count(refusal.cause());
+                    self.refuse(session, ctx, refusal).await?;
+                    return Ok(false);
                 }
+                object.upstream.slot = slot;
+                object.pass(&Client { method: &head.method, headers: &head.headers });
                 Ok(true)
             }
         }
@@ -365,6 +368,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if let Some(object) = ctx.object.as_mut() {
+            let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
+            object.wanted.store.metrics.received.add(arrived);
             receive_body(&mut object.upstream, body, end_of_stream)?;
         }
         Ok(None)

@@ -100,6 +100,19 @@ pub enum Verdict<'a> {
     Denied(Option<&'a str>),
 }
 
+/// Which rule tells the type of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule<'a> {
+    /// The table of endings; the ending, a content coding peeled off.
+    Ending(&'a str),
+    /// `mime.suffixes`: the longest that the key ends with.
+    Suffix(&'a str),
+    /// `mime.extensionless`: the last part of the key.
+    Basename(&'a str),
+    /// `mime.default`.
+    Default,
+}
+
 /// What the policy says of the type a store gave an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredVerdict {
@@ -142,17 +155,31 @@ impl MimePolicy {
     /// basename, else by the default type.
     #[must_use]
     pub fn verdict(&self, key: &str) -> Verdict<'_> {
+        self.decided(key).map_or(Verdict::Denied(None), |(_, decision)| decision.verdict())
+    }
+
+    /// Which rule [`MimePolicy::verdict`] goes by; `None` where none knows the key.
+    #[must_use]
+    pub fn rule<'a>(&'a self, key: &'a str) -> Option<Rule<'a>> {
+        self.decided(key).map(|(rule, _)| rule)
+    }
+
+    fn decided<'own: 'key, 'key>(
+        &'own self,
+        key: &'key str,
+    ) -> Option<(Rule<'key>, &'own Decision)> {
         let basename = key.rsplit('/').next().unwrap_or(key);
-        let known = extension(basename).and_then(table::row);
-        known
-            .and_then(|row| self.by_extension.get(row))
-            .or_else(|| {
-                let rule = self.by_suffix.iter().find(|(suffix, _)| key.ends_with(suffix.as_str()));
-                rule.map(|(_, decision)| decision)
-            })
-            .or_else(|| self.by_basename.get(basename))
-            .or(self.default.as_ref())
-            .map_or(Verdict::Denied(None), Decision::verdict)
+        let ending = || {
+            let ending = extension(basename)?;
+            Some((Rule::Ending(ending), self.by_extension.get(table::row(ending)?)?))
+        };
+        let suffix = || {
+            let rule = self.by_suffix.iter().find(|(suffix, _)| key.ends_with(suffix.as_str()));
+            rule.map(|(suffix, decision)| (Rule::Suffix(suffix), decision))
+        };
+        let name = || Some((Rule::Basename(basename), self.by_basename.get(basename)?));
+        let default = || Some((Rule::Default, self.default.as_ref()?));
+        ending().or_else(suffix).or_else(name).or_else(default)
     }
 
     /// Decides on the `Content-Type` in the headers of a store's answer. The allow list is asked

@@ -48,6 +48,12 @@ pub enum Refusal {
     /// The connection ended before an answer.
     UpstreamReset,
     UpstreamTimeout,
+    /// As many requests to the store are under way as may be.
+    UpstreamSaturated,
+    /// The user has as many requests under way as one may.
+    UserSaturated,
+    /// As many connections are open as may be.
+    ConnectionsFull,
     /// A fault of the gateway itself.
     Internal,
 }
@@ -89,6 +95,9 @@ impl Refusal {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamSaturated => "upstream_saturated",
+            Self::UserSaturated => "user_saturated",
+            Self::ConnectionsFull => "connections_full",
             Self::Internal => "internal",
         }
     }
@@ -106,6 +115,7 @@ impl Refusal {
             Self::MediaTypeDenied(_) => 415,
             Self::RangeNotSatisfiable(_) => 416,
             Self::UserMissing => 422,
+            Self::UserSaturated => 429,
             Self::Internal => 500,
             Self::CredentialsMissing
             | Self::CredentialsInvalid
@@ -115,7 +125,7 @@ impl Refusal {
             | Self::UpstreamUnresolved
             | Self::UpstreamUnreachable
             | Self::UpstreamReset => 502,
-            Self::UpstreamBusy(_) => 503,
+            Self::UpstreamBusy(_) | Self::UpstreamSaturated | Self::ConnectionsFull => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -138,6 +148,7 @@ impl Refusal {
                 | Self::UpstreamUnreachable
                 | Self::UpstreamReset
                 | Self::UpstreamTimeout
+                | Self::UpstreamSaturated
         )
     }
 
@@ -172,6 +183,9 @@ impl Refusal {
             }
             Self::UpstreamBusy(seconds) => {
                 vec![(http::header::RETRY_AFTER, HeaderValue::from(*seconds))]
+            }
+            Self::UpstreamSaturated | Self::UserSaturated | Self::ConnectionsFull => {
+                vec![(http::header::RETRY_AFTER, HeaderValue::from(1))]
             }
             Self::RangeNotSatisfiable(Some(length)) => {
                 HeaderValue::from_str(&format!("bytes */{length}"))
@@ -216,6 +230,11 @@ impl Refusal {
             Self::UpstreamUnreachable => "The store cannot be reached",
             Self::UpstreamReset => "The store ended the connection before it answered",
             Self::UpstreamTimeout => "The store took too long to answer",
+            Self::UpstreamSaturated => {
+                "As many requests to the store are under way as may be, try again later"
+            }
+            Self::UserSaturated => "Too many of your requests are under way, try again later",
+            Self::ConnectionsFull => "Too many connections are open, try again later",
             Self::RouteUnknown
             | Self::MethodNotAllowed
             | Self::UserMissing
@@ -280,6 +299,9 @@ mod tests {
         };
         assert_eq!(header(Refusal::MethodNotAllowed).as_deref(), Some("allow: GET, HEAD"));
         assert_eq!(header(Refusal::UpstreamBusy(5)).as_deref(), Some("retry-after: 5"));
+        for full in [Refusal::UpstreamSaturated, Refusal::UserSaturated, Refusal::ConnectionsFull] {
+            assert_eq!(header(full).as_deref(), Some("retry-after: 1"));
+        }
         assert_eq!(
             header(Refusal::RangeNotSatisfiable(Some(0))).as_deref(),
             Some("content-range: bytes */0")

@@ -3,10 +3,12 @@
 
 mod changes;
 mod files;
+mod names;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -14,8 +16,7 @@ use log::{error, info, warn};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
@@ -23,14 +24,22 @@ use crate::cache::purges::Reach;
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
 use crate::reload::changes::changes;
 use crate::reload::files::{Contents, Noted};
+use crate::reload::names::Names;
+use crate::reload::watched::{Watched, Why};
 use crate::upstream::CurrentStores;
-use crate::upstream::resolve::EndpointAddresses;
 
 pub use changes::told;
 
 /// How long after an early reading there is no other: a store that knows a key no more says so to
 /// every request.
 const EARLY_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long files must be as they were read, before what they say is taken over: several are exchanged
+/// one after the other, and some are written in place.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// How often files that change while they are read are read once more.
+const READINGS: usize = 20;
 
 /// What a configuration is read from, each time.
 #[derive(Debug, Clone)]
@@ -46,12 +55,14 @@ pub struct Sources {
 pub struct Reloads {
     asked: Notify,
     /// Asked by an operator, not by a store that refused a key.
-    by_signal: std::sync::atomic::AtomicBool,
+    by_signal: AtomicBool,
+    by_store: AtomicBool,
     pub succeeded: AtomicU64,
     pub failed: AtomicU64,
     /// Seconds since the Unix epoch; 0 for never.
     pub last_success: AtomicU64,
     pub last_failure: AtomicU64,
+    bad: AtomicBool,
 }
 
 impl Reloads {
@@ -63,10 +74,28 @@ impl Reloads {
 
     /// A store knows a key no more: it may have been exchanged a moment ago.
     pub fn early(&self) {
+        self.by_store.store(true, Ordering::Release);
         self.asked.notify_one();
     }
 
+    /// Who has asked since the last time, the operator first.
+    fn who(&self) -> Option<Why> {
+        let by_store = self.by_store.swap(false, Ordering::AcqRel);
+        if self.by_signal.swap(false, Ordering::AcqRel) {
+            Some(Why::Operator)
+        } else {
+            by_store.then_some(Why::Store)
+        }
+    }
+
+    /// Whether what is written now is wrong, and what was read before is in force.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.bad.load(Ordering::Relaxed)
+    }
+
     fn note(&self, well: bool) {
+        self.bad.store(!well, Ordering::Relaxed);
         let (count, last) = match well {
             true => (&self.succeeded, &self.last_success),
             false => (&self.failed, &self.last_failure),
@@ -109,22 +138,25 @@ impl Sources {
 
 /// Keeps the stores as the files say, and their addresses fresh.
 pub struct Reloader {
-    sources: Sources,
+    sources: Arc<Sources>,
     stores: Arc<CurrentStores>,
     cache: Option<Arc<Cache>>,
     reloads: Arc<Reloads>,
     /// How often files are looked at; zero: never.
     every: Duration,
     dns_refresh: Duration,
+    contents: Contents,
     first: State,
+    /// The settings that the process started with.
+    started_with: Vec<Effective>,
 }
 
-/// What is in force.
+/// What was read last, and was in order.
 #[derive(Clone)]
 struct State {
-    contents: Contents,
     profiles: Profiles,
     settings: Vec<Effective>,
+    warnings: Vec<String>,
 }
 
 impl Reloader {
@@ -138,85 +170,134 @@ impl Reloader {
     ) -> Self {
         let config = &start.loaded.config;
         Self {
-            sources: start.sources.clone(),
+            sources: Arc::new(start.sources.clone()),
             stores,
             cache,
             reloads,
             every: config.server.reload_interval,
             dns_refresh: config.upstream.dns_refresh,
+            contents: start.contents.clone(),
             first: State {
-                contents: start.contents.clone(),
                 profiles: config.profiles.clone(),
                 settings: start.loaded.settings.clone(),
+                warnings: start.loaded.warnings.clone(),
             },
+            started_with: start.loaded.settings.clone(),
         }
     }
 
     async fn watch(&self) {
         let mut state = self.first.clone();
+        let mut watched = Watched::new(self.contents.clone());
         let mut names = Names::default();
         names.keep(&self.stores, self.dns_refresh);
-        // What was seen once and may still be being written, and what was no good.
-        let (mut unsettled, mut bad) = (None, None);
+        let mut due = (!self.every.is_zero()).then(|| {
+            let mut due = interval_at(Instant::now() + self.every, self.every);
+            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            due
+        });
         let mut last_early: Option<Instant> = None;
         loop {
-            let asked = self.asked_or_due().await;
-            let by_signal = self.reloads.by_signal.swap(false, Ordering::AcqRel);
-            if asked && !by_signal {
+            let why = self.next(&mut due).await;
+            if why == Why::Store {
                 if last_early.is_some_and(|last| last.elapsed() < EARLY_AGAIN) {
                     continue;
                 }
                 last_early = Some(Instant::now());
             }
-            let seen = state.contents.now(&config::read_file);
-            if seen == state.contents && !by_signal {
-                // Whoever has put back what there was before has mended it.
-                (unsettled, bad) = (None, None);
+            let paths = watched.paths();
+            let Some(seen) = off_thread(move || Contents::of(paths, &config::read_file)).await
+            else {
                 continue;
-            }
-            if !asked && (bad.as_ref() == Some(&seen) || unsettled.as_ref() != Some(&seen)) {
-                unsettled = Some(seen);
-                continue;
-            }
-            unsettled = None;
-            bad = match self.reload(&mut state) {
-                Ok(()) => {
-                    names.keep(&self.stores, self.dns_refresh);
-                    None
-                }
-                Err(contents) => Some(contents),
             };
+            if watched.is_in_force(&seen) {
+                // Whoever has put back what there was before has mended it.
+                self.reloads.bad.store(false, Ordering::Relaxed);
+            }
+            if !watched.is_to_be_read(&seen, why) {
+                continue;
+            }
+            let Some((read, contents)) = self.read(&seen).await else { continue };
+            match self.judge(read, &contents, &watched) {
+                Ok(loaded) => {
+                    self.take_over(loaded, &watched, &contents, &mut state);
+                    watched.took_over(contents);
+                    names.keep(&self.stores, self.dns_refresh);
+                }
+                Err(problems) => {
+                    self.reloads.note(false);
+                    error!(
+                        "the configuration cannot be read again, what was read before stays in \
+                         force: {}",
+                        problems.join("; ")
+                    );
+                    watched.refused(contents, seen);
+                }
+            }
         }
     }
 
-    /// Waits until somebody asks (true), or until files are to be looked at.
-    async fn asked_or_due(&self) -> bool {
-        let asked = self.reloads.asked.notified();
-        if self.every.is_zero() {
-            asked.await;
-            return true;
-        }
-        tokio::time::timeout(self.every, asked).await.is_ok()
-    }
-
-    /// Takes over what is written now.
-    ///
-    /// # Errors
-    /// When it is wrong; what it was read from.
-    fn reload(&self, state: &mut State) -> Result<(), Contents> {
-        let (read, contents) = self.sources.read();
-        let loaded = match read {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                self.reloads.note(false);
-                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                error!(
-                    "the configuration cannot be read again, what was read before stays in force: {}",
-                    problems.join("; ")
-                );
-                return Err(contents);
+    /// Waits until somebody asks, or until files are to be looked at, whichever is first: a store that
+    /// refuses a key all the time does not put off the latter.
+    async fn next(&self, due: &mut Option<Interval>) -> Why {
+        let tick = async {
+            match due {
+                Some(due) => due.tick().await,
+                None => std::future::pending().await,
             }
         };
+        tokio::pin!(tick);
+        loop {
+            tokio::select! {
+                () = self.reloads.asked.notified() => {
+                    if let Some(why) = self.reloads.who() {
+                        return why;
+                    }
+                }
+                _ = &mut tick => return Why::Due,
+            }
+        }
+    }
+
+    /// Reads everything, all of it of one moment: what is exchanged or written meanwhile is read
+    /// again. `None` when that does not come to an end.
+    async fn read(&self, seen: &Contents) -> Option<(Result<Loaded, Vec<Problem>>, Contents)> {
+        for _ in 0..READINGS {
+            let sources = Arc::clone(&self.sources);
+            let (read, contents) = off_thread(move || sources.read()).await?;
+            sleep(SETTLED).await;
+            let paths = contents.paths();
+            let now = off_thread(move || Contents::of(paths, &config::read_file)).await?;
+            if now == contents {
+                return Some((read, contents));
+            }
+        }
+        self.reloads.note(false);
+        warn!(
+            "the configuration changes while it is read, and is not taken over: {}",
+            seen.paths_as_text()
+        );
+        None
+    }
+
+    /// Whether what was read may be taken over.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn judge(
+        &self,
+        read: Result<Loaded, Vec<Problem>>,
+        contents: &Contents,
+        watched: &Watched,
+    ) -> Result<Loaded, Vec<String>> {
+        let loaded =
+            read.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let lost = watched.in_force().lost(contents);
+        if lost.is_empty() { Ok(loaded) } else { Err(lost) }
+    }
+
+    /// Takes over what is in order.
+    fn take_over(&self, loaded: Loaded, watched: &Watched, contents: &Contents, state: &mut State) {
         let profiles = loaded.config.profiles;
         let changes = changes(&state.profiles, &profiles);
         self.stores.replace(&profiles);
@@ -225,7 +306,7 @@ impl Reloader {
                 cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), Reach::Prefix);
             }
         }
-        for warning in loaded.warnings {
+        for warning in loaded.warnings.iter().filter(|new| !state.warnings.contains(new)) {
             warn!("{warning}");
         }
         if changes.lines.is_empty() {
@@ -233,15 +314,31 @@ impl Reloader {
         } else {
             info!("the configuration was read again: {}", changes.lines.join("; "));
         }
-        let waiting = needs_restart(&state.settings, &loaded.settings);
-        if !waiting.is_empty() {
+        // Told when there is something new to it, and then with all that waits.
+        let mut new = needs_restart(&state.settings, &loaded.settings);
+        let mut waiting = needs_restart(&self.started_with, &loaded.settings);
+        let of_profiles = [&loaded.config_file, &loaded.credentials_file];
+        let beside = watched
+            .in_force()
+            .changed(contents)
+            .into_iter()
+            .filter(|path| !of_profiles.iter().any(|known| known.as_ref() == Some(path)));
+        for path in beside {
+            let path = format!("what {} holds", path.display());
+            new.push(path.clone());
+            waiting.push(path);
+        }
+        if !new.is_empty() && !waiting.is_empty() {
             warn!("changed, but in force only after a restart: {}", waiting.join(", "));
         }
-        // What needs a restart is told once.
-        *state = State { contents, profiles, settings: loaded.settings };
+        *state = State { profiles, settings: loaded.settings, warnings: loaded.warnings };
         self.reloads.note(true);
-        Ok(())
     }
+}
+
+/// Runs what waits for a disk where it holds up nobody. `None` when the process is ending.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Settings that differ and are not taken over.
@@ -262,32 +359,6 @@ impl BackgroundService for Reloader {
         tokio::select! {
             () = self.watch() => {}
             _ended = shutdown.changed() => {}
-        }
-    }
-}
-
-/// The lookups of names that are kept up.
-#[derive(Default)]
-struct Names(Vec<(Arc<EndpointAddresses>, JoinHandle<()>)>);
-
-impl Names {
-    /// Looks up the names of these stores, and no others.
-    fn keep(&mut self, stores: &CurrentStores, every: Duration) {
-        let stores = stores.load();
-        let asked = stores.endpoints();
-        self.0.retain(|(addresses, lookups)| {
-            let stays = asked.iter().any(|asked| Arc::ptr_eq(asked, addresses));
-            if !stays {
-                lookups.abort();
-            }
-            stays
-        });
-        for addresses in asked {
-            if !self.0.iter().any(|(known, _)| Arc::ptr_eq(known, addresses)) {
-                let looked_up = Arc::clone(addresses);
-                let lookups = tokio::spawn(async move { looked_up.keep_fresh(every).await });
-                self.0.push((Arc::clone(addresses), lookups));
-            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::http_proxy;
@@ -22,8 +22,9 @@ use crate::cache::memory_limit::{auto_budget, cgroup_limit};
 use crate::config::{CacheMemory, Config};
 use crate::connection::GuardedProxy;
 use crate::fetch::Fetcher;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Shared};
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::object_head::ObjectHeads;
 use crate::pages::VERSION;
 use crate::reload::{Reloader, Reloads, Start};
@@ -69,18 +70,22 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
             look_ahead(address).map_err(|error| StartError::Listen { address, setting, error })?;
         }
     }
-    let stores = Arc::new(CurrentStores::new(&config.profiles));
+    let stores = Arc::new(CurrentStores::new(&config.profiles, &config.upstream));
     let server_conf = pingora_conf(config);
     let heads = Arc::new(ObjectHeads::new(config));
     let cache = cache(config, &heads);
-    let gateway = Gateway::new(
-        config,
-        Arc::clone(&stores),
-        cache.clone(),
+    let limits =
+        Arc::new(Limits::new(max_connections(config), config.downstream.max_requests_per_user));
+    let shared = Shared {
+        stores: Arc::clone(&stores),
+        cache: cache.clone(),
         heads,
-        Arc::clone(&lifecycle),
-        Arc::clone(&reloads),
-    );
+        lifecycle: Arc::clone(&lifecycle),
+        reloads: Arc::clone(&reloads),
+        metrics: Arc::default(),
+        limits,
+    };
+    let gateway = Gateway::new(config, shared.clone());
     let opt = Opt { upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(opt, server_conf);
     server.bootstrap();
@@ -89,14 +94,13 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     // So that the gateway refuses CONNECT itself, as any other method, with its own headers.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut service = Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config));
+    let mut service = Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config, &shared));
     let listener = ListenerConfig::tcp(config.listen.to_string())
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
     if let Some(address) = config.admin_listen {
-        let (stores, lifecycle) = (Arc::clone(&stores), Arc::clone(&lifecycle));
-        let admin = Admin::new(cache.clone(), stores, lifecycle, config.bucket_validation);
+        let admin = Admin::new(&shared, config.bucket_validation);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         service.add_tcp(&address.to_string());
@@ -114,6 +118,23 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     }
     info!("s3proxy ends");
     Ok(())
+}
+
+/// Connections that may be open: as configured, as far as there are files for them.
+fn max_connections(config: &Config) -> usize {
+    let configured = config.downstream.max_connections;
+    // Whatever the shell or the service manager has set: the hard limit is the operator's word.
+    let files = rlimit::increase_nofile_limit(u64::MAX).ok();
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    // The rest is for stores, the disk tier and the log.
+    let possible = files / 4 * 3;
+    if possible < configured {
+        warn!(
+            "downstream.max_connections is {configured}, but {files} files may be open: {possible} \
+             connections are taken"
+        );
+    }
+    configured.min(possible)
 }
 
 /// The cache, unless it is off.

@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{Profiles, UpstreamConfig};
+use crate::metrics::store::StoreMetrics;
+use crate::refusal::Refusal;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::profile::{Credentials, Profile};
 use crate::s3::sign::Signer;
+use crate::upstream::load::Load;
 use crate::upstream::resolve::EndpointAddresses;
-use crate::upstream::seen::Seen;
+use crate::upstream::seen::{Failure, Seen};
 
 pub mod certificates;
 pub mod failure;
+pub mod load;
 pub mod request;
 pub mod resolve;
 pub mod seen;
@@ -30,15 +34,68 @@ pub struct Store {
     pub addresses: Arc<EndpointAddresses>,
     /// What came last of asking it.
     pub seen: Seen,
+    /// What is counted of it; goes on when the profile changes.
+    pub metrics: Arc<StoreMetrics>,
+    /// What it is asked at once; goes on when the profile changes.
+    pub load: Arc<Load>,
+    /// What took its place when nothing but the keys were exchanged.
+    newer: OnceLock<Arc<Self>>,
 }
 
 impl Store {
     /// The store of this profile, which nobody has asked yet.
     #[must_use]
-    pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>) -> Self {
+    pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>, load: Arc<Load>) -> Self {
         let signer = Signer::new(&profile);
-        Self { profile, signer, addresses, seen: Seen::default() }
+        Self {
+            profile,
+            signer,
+            addresses,
+            seen: Seen::default(),
+            metrics: Arc::default(),
+            load,
+            newer: OnceLock::new(),
+        }
     }
+
+    /// The same store with the keys of now: a request may take longer than those it began with are
+    /// good, and ask the store again and again. Itself where more than keys has changed.
+    #[must_use]
+    pub fn newest(self: &Arc<Self>) -> Arc<Self> {
+        let mut store = self;
+        while let Some(newer) = store.newer.get() {
+            store = newer;
+        }
+        Arc::clone(store)
+    }
+
+    /// Notes how a request to it has ended.
+    pub fn note(&self, asked: &Asked<'_>) {
+        #[expect(clippy::disallowed_methods, reason = "operators want to know when")]
+        let at = SystemTime::now();
+        self.metrics.asked(asked.status, asked.attempts, asked.waited);
+        match asked.refusal.filter(|refusal| refusal.is_fault()) {
+            None => self.seen.succeeded(at),
+            Some(refusal) => {
+                let (cause, code) = (refusal.cause(), asked.code.map(str::to_owned));
+                self.metrics.errors.count(cause);
+                self.seen.failed(Failure { at, cause, code });
+            }
+        }
+    }
+}
+
+/// How a request to a store has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Of the last answer there was.
+    pub status: Option<u16>,
+    /// The store's own word, such as `NoSuchKey`.
+    pub code: Option<&'a str>,
+    pub attempts: u8,
+    /// From the first attempt to the head of the last answer, or its failure.
+    pub waited: Duration,
+    pub refusal: Option<&'a Refusal>,
 }
 
 /// Every store, by profile name.
@@ -52,13 +109,13 @@ pub struct Stores {
 impl Stores {
     /// Builds the stores of a configuration; profiles with one endpoint share its addresses.
     #[must_use]
-    pub fn new(profiles: &Profiles) -> Self {
-        Self::renewed(None, profiles)
+    pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
+        Self::renewed(None, profiles, config)
     }
 
     /// As [`Stores::new`], keeping what is known of stores and endpoints that stay as they were.
     #[must_use]
-    pub fn renewed(before: Option<&Self>, profiles: &Profiles) -> Self {
+    pub fn renewed(before: Option<&Self>, profiles: &Profiles, config: &UpstreamConfig) -> Self {
         let mut endpoints: Vec<(Endpoint, Arc<EndpointAddresses>)> = Vec::new();
         for store in before.iter().flat_map(|before| before.iter()) {
             endpoints.push((store.profile.endpoint.clone(), Arc::clone(&store.addresses)));
@@ -79,7 +136,20 @@ impl Stores {
                     addresses
                 }
             };
-            Arc::new(Store::new(Arc::clone(profile), addresses))
+            let load = match same {
+                Some(same) => Arc::clone(&same.load),
+                None => Arc::new(Load::of(config)),
+            };
+            let mut store = Store::new(Arc::clone(profile), addresses, load);
+            if let Some(same) = same {
+                store.metrics = Arc::clone(&same.metrics);
+            }
+            let store = Arc::new(store);
+            let signs = matches!(profile.credentials, Credentials::Keys { .. });
+            if let Some(same) = same.filter(|same| signs && profile.is_rekeyed(&same.profile)) {
+                let _is_the_first = same.newer.set(Arc::clone(&store));
+            }
+            store
         };
         let default = store(&profiles.default);
         let named: BTreeMap<_, _> =
@@ -117,31 +187,35 @@ impl Stores {
 
 /// The stores as they are now; exchanged as a whole while requests go on with those they have.
 #[derive(Debug)]
-pub struct CurrentStores(ArcSwap<Stores>);
+pub struct CurrentStores {
+    stores: ArcSwap<Stores>,
+    config: UpstreamConfig,
+}
 
 impl CurrentStores {
     /// The stores of a configuration.
     #[must_use]
-    pub fn new(profiles: &Profiles) -> Self {
-        Self(ArcSwap::from_pointee(Stores::new(profiles)))
+    pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
+        let stores = ArcSwap::from_pointee(Stores::new(profiles, config));
+        Self { stores, config: config.clone() }
     }
 
     /// All of them.
     #[must_use]
     pub fn load(&self) -> Arc<Stores> {
-        self.0.load_full()
+        self.stores.load_full()
     }
 
     /// The store a URL names; `None` names the default.
     #[must_use]
     pub fn get(&self, profile: Option<&str>) -> Option<Arc<Store>> {
-        self.0.load().get(profile).map(Arc::clone)
+        self.stores.load().get(profile).map(Arc::clone)
     }
 
     /// Takes over other profiles.
     pub fn replace(&self, profiles: &Profiles) {
-        let stores = Stores::renewed(Some(&self.load()), profiles);
-        self.0.store(Arc::new(stores));
+        let stores = Stores::renewed(Some(&self.load()), profiles, &self.config);
+        self.stores.store(Arc::new(stores));
     }
 }
 

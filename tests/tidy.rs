@@ -36,13 +36,18 @@ const PURE: &[&str] = &[
     "src/config.rs",
     "src/config/",
     "src/date_text.rs",
+    "src/explain/",
     "src/head_scan.rs",
     "src/hygiene.rs",
     "src/pages.rs",
     "src/pages/",
     "src/refusal.rs",
+    "src/reload/changes.rs",
+    "src/reload/files.rs",
+    "src/reload/watched.rs",
     "src/route.rs",
     "src/secret.rs",
+    "src/server_timing.rs",
 ];
 
 /// What pure files do not name.

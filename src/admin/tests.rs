@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{self, Flags, Inputs};
+use crate::limits::Limits;
+use crate::object_head::ObjectHeads;
 
 fn admin() -> Admin {
     let environment = BTreeMap::from([
@@ -13,7 +15,17 @@ fn admin() -> Admin {
     let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
     let inputs = Inputs { environment, flags: Flags::default(), processors: 1, read: &read };
     let loaded = config::load(&inputs).expect("a valid configuration");
-    Admin::new(None, Arc::new(CurrentStores::new(&loaded.config.profiles)), Arc::default(), true)
+    let config = &loaded.config;
+    let shared = Shared {
+        stores: Arc::new(CurrentStores::new(&config.profiles, &config.upstream)),
+        cache: None,
+        heads: Arc::new(ObjectHeads::new(config)),
+        lifecycle: Arc::default(),
+        reloads: Arc::default(),
+        metrics: Arc::default(),
+        limits: Arc::new(Limits::new(16, 0)),
+    };
+    Admin::new(&shared, true)
 }
 
 #[test]
@@ -44,7 +56,7 @@ fn it_is_ready_until_it_is_to_end_and_alive_even_then() {
 
 #[test]
 fn profiles_are_told_without_secrets() {
-    let (status, document) = admin().answer(&Method::GET, b"/profiles?x=y");
+    let (status, document) = admin().answer(&Method::GET, b"/profiles");
     assert_eq!(status, 200);
     let expected = json!([{
         "profile": "default",

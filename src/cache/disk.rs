@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod folder;
 pub mod index;
 pub mod name;
+pub mod peek;
 pub mod queue;
 pub mod record;
 mod shared;
@@ -281,6 +282,12 @@ impl DiskTier {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.index.bytes()
+    }
+
+    /// Bytes it may have on disk.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.shared.capacity.all
     }
 
     /// Of those the bytes of blocks of objects.

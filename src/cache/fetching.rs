@@ -134,10 +134,11 @@ impl Cache {
             (Ok(Reply::Object { status: StatusCode::OK, headers, body }), _) => {
                 keeping.take_in(&headers, body, report).await;
             }
-            (Ok(Reply::Object { headers, .. }), _)
+            (Ok(Reply::Object { headers, body, .. }), _)
                 if question.range.is_some() && self.is_small_without_version(&headers, wanted) =>
             {
                 // It can be kept whole and no other way.
+                drop(body);
                 let whole = Question::default();
                 let fetched = self.fetcher.fetch(store, target, &whole).await;
                 let report = Arc::new(fetched.report);

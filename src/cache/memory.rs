@@ -9,7 +9,8 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
-use crate::cache::statistics::{Counter, Statistics};
+use crate::cache::statistics::Statistics;
+use crate::metrics::counter::Counter;
 
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,12 @@ impl CacheRules {
     /// The rule for this key.
     #[must_use]
     pub fn of(&self, key: &str) -> &Rule {
-        let listed = self.patterns.iter().find(|(pattern, _)| pattern.matches(key));
-        listed.map_or(&self.base, |(_, rule)| rule)
+        self.listed(key).map_or(&self.base, |(_, rule)| rule)
+    }
+
+    /// The first pattern that matches this key, with its rule.
+    #[must_use]
+    pub fn listed(&self, key: &str) -> Option<&(WildMatch, Rule)> {
+        self.patterns.iter().find(|(pattern, _)| pattern.matches(key))
     }
 }

@@ -1,30 +1,8 @@
 //! What the cache counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use serde_json::{Map, Value};
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn count(&self) {
-        self.add(1);
-    }
-
-    /// Adds so many.
-    pub fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    /// The number so far.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::metrics::counter::Counter;
 
 /// Everything the cache counts, since the start of the process.
 #[derive(Debug, Default)]

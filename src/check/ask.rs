@@ -51,7 +51,7 @@ pub(super) struct Request {
 }
 
 /// A store's answer and when it came.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub reply: Reply,
     pub headers: HeaderMap,
     /// The store's clock.
@@ -300,7 +300,7 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T,
 
 /// This machine's clock.
 #[expect(clippy::disallowed_methods, reason = "signatures hold the time, which is checked here")]
-pub(super) fn clock() -> SystemTime {
+pub(crate) fn clock() -> SystemTime {
     SystemTime::now()
 }
 

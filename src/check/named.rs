@@ -9,8 +9,10 @@ use crate::s3::encode::encode_path;
 
 /// What the argument says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
+pub(crate) struct Named {
     pub address: ObjectAddress,
+    /// The key as it was written, still encoded; `None` where it was not written as in a URL.
+    pub written: Option<String>,
     /// The path of the URL was cut at a `?` or `#`, as clients and gateway do.
     pub was_cut: bool,
 }
@@ -50,7 +52,9 @@ pub(super) fn read(argument: &str, prefix: &str, validate_bucket: bool) -> Resul
         ),
         status: 400,
     })?;
-    Ok(Named { address, was_cut: !rest.is_empty() })
+    let decoded_already = argument.starts_with("s3://");
+    let written = (!decoded_already).then(|| String::from_utf8_lossy(key).into_owned());
+    Ok(Named { address, written, was_cut: !rest.is_empty() })
 }
 
 fn has_scheme(argument: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What becomes of a request for one object, step by step as the gateway takes them, and why.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::connectors::TransportConnector;
@@ -8,7 +8,7 @@ use pingora::connectors::TransportConnector;
 use crate::answer::{self, Ask, Decision};
 use crate::check::ask::{Answer, Asker, Request, bucket_target, clock};
 use crate::check::deadline::Deadline;
-use crate::check::named::read;
+use crate::check::named::{Named, read};
 use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
 use crate::check::reach::reach;
 use crate::check::report::{Finding, Section, State, Step, Subject};
@@ -23,38 +23,62 @@ use crate::s3::profile::{ContentTypeFrom, Credentials, Profile};
 /// The check of one object, with the steps made so far.
 pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
-    connector: &'a TransportConnector,
+    /// `None` asks no store.
+    connector: Option<&'a TransportConnector>,
     steps: Vec<Step>,
+    asked: Option<Asked>,
+}
+
+/// What came of the check of one object.
+pub(crate) struct Checked {
+    pub section: Section,
+    /// What the argument names; else the status of what the gateway answers to it.
+    pub named: Result<Named, u16>,
+    /// Why a client would get no object of the store; `None` also where no store was asked.
+    pub refusal: Option<Refusal>,
+    /// How the store was asked, if it was.
+    pub asked: Option<Asked>,
+}
+
+/// The question for an object, and its answer.
+pub(crate) struct Asked {
+    /// The time the request was signed for.
+    pub at: SystemTime,
+    pub answer: Option<Answer>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl<'a> ObjectCheck<'a> {
-    pub(super) fn new(config: &'a Config, connector: &'a TransportConnector) -> Self {
-        Self { config, connector, steps: Vec::new() }
+    pub(super) fn new(config: &'a Config, connector: Option<&'a TransportConnector>) -> Self {
+        Self { config, connector, steps: Vec::new(), asked: None }
     }
 
     /// Runs every step, up to the first that ends the request.
-    pub(super) async fn run(mut self, argument: &str) -> Section {
+    pub(super) async fn run(mut self, argument: &str) -> Checked {
         let Config { path_prefix, bucket_validation, .. } = self.config;
-        let name = match read(argument, path_prefix, *bucket_validation) {
+        let mut refusal = None;
+        let (name, named) = match read(argument, path_prefix, *bucket_validation) {
             Ok(named) => {
-                let name = named.address.name();
                 self.note("address", address_finding(&named.address, named.was_cut));
                 match self.serve(&named.address).await {
                     Ok(finding) => self.note("answer", finding),
-                    Err(refusal) => {
-                        let finding = refused(&refusal);
-                        self.note("answer", finding);
+                    Err(why) => {
+                        self.note("answer", refused(&why));
+                        refusal = Some(why);
                     }
                 }
-                name
+                (named.address.name(), Ok(named))
             }
             Err(not_named) => {
                 self.note("address", not_named.finding);
                 // What follows may be the signature of a presigned URL.
-                argument.split(['?', '#']).next().unwrap_or_default().to_owned()
+                let name = argument.split(['?', '#']).next().unwrap_or_default().to_owned();
+                (name, Err(not_named.status))
             }
         };
-        Section { subject: Subject::Object, name: Some(name), steps: self.steps }
+        let section = Section { subject: Subject::Object, name: Some(name), steps: self.steps };
+        Checked { section, named, refusal, asked: self.asked }
     }
 
     fn note(&mut self, name: &'static str, finding: Finding) {
@@ -98,11 +122,15 @@ impl<'a> ObjectCheck<'a> {
         if matches!(profile.credentials, Credentials::Missing(_)) {
             return Err(Refusal::CredentialsMissing);
         }
-        self.ask_store(address, profile, content_type).await
+        match self.connector {
+            Some(connector) => self.ask_store(connector, address, profile, content_type).await,
+            None => Ok(Finding::skipped("nothing refuses it before the store, which is not asked")),
+        }
     }
 
     async fn ask_store(
         &mut self,
+        connector: &TransportConnector,
         address: &ObjectAddress,
         profile: &Profile,
         content_type: Option<HeaderValue>,
@@ -111,16 +139,15 @@ impl<'a> ObjectCheck<'a> {
         let upstream = &self.config.upstream;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
-        let reached =
-            reach(&profile.endpoint, &target, Some(self.connector), upstream, deadline).await;
+        let reached = reach(&profile.endpoint, &target, Some(connector), upstream, deadline).await;
         self.steps.extend(reached.steps);
         let socket = reached.socket?;
         let tls = profile.endpoint.tls;
-        let connector = self.connector;
         let asker = Asker { connector, socket, tls, upstream, deadline };
 
         let started = Instant::now();
-        let request = Request::new(Question::Object, profile, target.clone(), clock());
+        let at = clock();
+        let request = Request::new(Question::Object, profile, target.clone(), at);
         let answer = match request {
             Ok(request) => {
                 self.note("sent", Finding::ok(request.describe(tls)));
@@ -144,8 +171,17 @@ impl<'a> ObjectCheck<'a> {
         self.steps.push(Step::timed("request", finding, took));
         self.steps.push(clock_step(answer.as_ref().ok()));
         self.steps.extend(bucket_step);
-        let answer = answer.map_err(|error| error.refusal())?;
-        self.decide(profile, content_type, &answer)
+        let (answer, failure) = match answer {
+            Ok(answer) => (Some(answer), None),
+            Err(error) => (None, Some(error.refusal())),
+        };
+        let asked = Asked { at, answer, took };
+        let decided = match (&asked.answer, failure) {
+            (Some(answer), _) => self.decide(profile, content_type, answer),
+            (None, failure) => Err(failure.unwrap_or(Refusal::Internal)),
+        };
+        self.asked = Some(asked);
+        decided
     }
 
     /// What the client is told, by the gateway's own decision.
@@ -207,7 +243,7 @@ fn is_denied(reply: &Reply) -> bool {
 }
 
 /// The length of the object in `Content-Range: bytes 0-0/N`, or of a store that sends it whole.
-fn whole_length(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn whole_length(headers: &HeaderMap) -> Option<String> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let length = match text(http::header::CONTENT_RANGE) {
         Some(range) => range.rsplit('/').next(),

@@ -12,6 +12,7 @@ use crate::check::report::{Finding, Section, State, Step, Subject};
 use crate::check::transport::{judge_no_answer, speaks_tls};
 use crate::check::verdict::{Question, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
+use crate::reload::told;
 use crate::s3::endpoint::{Addressing, Target};
 use crate::s3::profile::{Credentials, Profile};
 
@@ -175,7 +176,7 @@ pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
 pub(super) fn credentials(profile: &Profile, is_spare: bool) -> Finding {
     match &profile.credentials {
         Credentials::Keys { keys, .. } => {
-            let id = key_id_end(&keys.access_key_id);
+            let id = told(&keys.access_key_id);
             let token = if keys.session_token.is_some() { ", with a session token" } else { "" };
             Finding::ok(format!("key id {id} from {}{token}", key_source(profile)))
         }
@@ -189,35 +190,5 @@ pub(super) fn credentials(profile: &Profile, is_spare: bool) -> Finding {
             "add aws_access_key_id and aws_secret_access_key under the profile's name to the \
              credentials file, or say anonymous: true",
         ),
-    }
-}
-
-/// The last four characters of a key id, none of one so short that they would be most of it.
-fn key_id_end(id: &str) -> String {
-    let characters: Vec<char> = id.chars().collect();
-    match characters.len().checked_sub(4) {
-        Some(start) if start >= 4 => {
-            let end: String = characters.into_iter().skip(start).collect();
-            format!("...{end}")
-        }
-        _ => "(short)".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_key_id_only_the_end_is_shown() {
-        for (id, shown) in [
-            ("AKIAIOSFODNN7EXAMPLE", "...MPLE"),
-            ("12345678", "...5678"),
-            ("1234567", "(short)"),
-            ("", "(short)"),
-            ("ééééabcd", "...abcd"),
-        ] {
-            assert_eq!(key_id_end(id), shown);
-        }
     }
 }

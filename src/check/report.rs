@@ -28,19 +28,19 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn ok(detail: impl Into<String>) -> Self {
+    pub(crate) fn ok(detail: impl Into<String>) -> Self {
         Self { state: State::Ok, detail: detail.into(), fix: None }
     }
 
-    pub(super) fn warning(detail: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn warning(detail: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { state: State::Warning, detail: detail.into(), fix: Some(fix.into()) }
     }
 
-    pub(super) fn failed(detail: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn failed(detail: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { state: State::Failed, detail: detail.into(), fix: Some(fix.into()) }
     }
 
-    pub(super) fn skipped(detail: impl Into<String>) -> Self {
+    pub(crate) fn skipped(detail: impl Into<String>) -> Self {
         Self { state: State::Skipped, detail: detail.into(), fix: None }
     }
 }
@@ -58,12 +58,32 @@ pub struct Step {
 
 impl Step {
     /// A step that took no time.
-    pub(super) fn new(name: &'static str, finding: Finding) -> Self {
+    pub(crate) fn new(name: &'static str, finding: Finding) -> Self {
         Self { name, finding, milliseconds: None }
     }
 
+    /// Appends its line, a mark in front of it.
+    pub(crate) fn write_finding(&self, out: &mut String) {
+        let mark = match self.finding.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Failed => "FAILED",
+            State::Skipped => "skipped",
+        };
+        let took = self.milliseconds.map_or_else(String::new, |ms| format!(" ({ms} ms)"));
+        let detail = &self.finding.detail;
+        write_line(out, &format!("  {mark:<8} {:<13} {detail}{took}", self.name));
+    }
+
+    /// Appends the line of its fix, if it has one.
+    pub(crate) fn write_fix(&self, out: &mut String) {
+        if let Some(fix) = &self.finding.fix {
+            write_line(out, &format!("{:25}fix: {fix}", ""));
+        }
+    }
+
     /// A step that waited for a name server or a store.
-    pub(super) fn timed(name: &'static str, finding: Finding, took: Duration) -> Self {
+    pub(crate) fn timed(name: &'static str, finding: Finding, took: Duration) -> Self {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Self { name, finding, milliseconds: Some(milliseconds) }
     }
@@ -119,18 +139,8 @@ impl Report {
         for section in &self.sections {
             write_line(&mut out, &section.title());
             for step in &section.steps {
-                let mark = match step.finding.state {
-                    State::Ok => "ok",
-                    State::Warning => "warning",
-                    State::Failed => "FAILED",
-                    State::Skipped => "skipped",
-                };
-                let took = step.milliseconds.map_or_else(String::new, |ms| format!(" ({ms} ms)"));
-                let detail = &step.finding.detail;
-                write_line(&mut out, &format!("  {mark:<8} {:<13} {detail}{took}", step.name));
-                if let Some(fix) = &step.finding.fix {
-                    write_line(&mut out, &format!("{:25}fix: {fix}", ""));
-                }
+                step.write_finding(&mut out);
+                step.write_fix(&mut out);
             }
             out.push('\n');
         }
@@ -172,7 +182,7 @@ impl Report {
 }
 
 /// Appends a line. What a key or a store put into it cannot steer the terminal.
-fn write_line(out: &mut String, line: &str) {
+pub(crate) fn write_line(out: &mut String, line: &str) {
     for character in line.trim_end().chars() {
         if character.is_control() {
             // Writing to a String cannot fail.

@@ -29,7 +29,7 @@ pub(super) enum Question {
 
 /// A store's answer, as far as a verdict depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     /// The code of the error document.
     pub code: Option<String>,
@@ -347,7 +347,7 @@ fn is_signed(profile: &Profile) -> bool {
 
 /// Where the profile's key was read, as an operator finds it.
 #[must_use]
-pub(super) fn key_source(profile: &Profile) -> String {
+pub(crate) fn key_source(profile: &Profile) -> String {
     match &profile.credentials {
         Credentials::Keys { source: CredentialSource::EndpointUrl(written), .. } => {
             format!("the URL of {written}")

@@ -148,6 +148,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
     let require_user = layers.read(&gateway::REQUIRE_USER);
     let cache_max_age = layers.read(&gateway::CACHE_MAX_AGE);
     let content_security_policy = layers.read(&gateway::CONTENT_SECURITY_POLICY);
+    let server_timing = layers.read(&gateway::SERVER_TIMING);
     let bucket_validation = layers.read(&gateway::BUCKET_VALIDATION);
     let credentials = read_credentials_file(layers, inputs);
     let region = layers.read(&gateway::REGION);
@@ -179,6 +180,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Resolved, Rep
         mime: mime?,
         cache_max_age: cache_max_age?,
         content_security_policy: content_security_policy?,
+        server_timing: server_timing?,
         cors: cors?,
         bucket_validation: bucket_validation?,
         profiles,
@@ -330,6 +332,8 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
     let idle_timeout = layers.read(&gateway::IDLE_TIMEOUT);
     let keepalive_pool_size = layers.read(&gateway::KEEPALIVE_POOL_SIZE);
     let dns_refresh = layers.read(&gateway::DNS_REFRESH);
+    let max_in_flight = layers.read(&gateway::MAX_IN_FLIGHT);
+    let queue_timeout = layers.read(&gateway::QUEUE_TIMEOUT);
     let ca_file =
         layers.read(&gateway::CA_FILE).and_then(|path| check_ca_file(layers, inputs, path));
     let upstream = UpstreamConfig {
@@ -341,6 +345,8 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
         idle_timeout: idle_timeout?,
         keepalive_pool_size: keepalive_pool_size?,
         dns_refresh: dns_refresh?,
+        max_in_flight: max_in_flight?,
+        queue_timeout: queue_timeout?,
         ca_file: ca_file?,
     };
     let UpstreamConfig { first_byte_timeout, read_timeout, .. } = upstream;
@@ -376,11 +382,15 @@ fn downstream(layers: &mut Layers<'_>) -> Result<DownstreamConfig, Reported> {
     let header_max_bytes = layers.read(&gateway::HEADER_MAX_BYTES);
     let keepalive_timeout = layers.read(&gateway::KEEPALIVE_TIMEOUT);
     let write_timeout = layers.read(&gateway::WRITE_TIMEOUT);
+    let max_connections = layers.read(&gateway::MAX_CONNECTIONS);
+    let max_requests_per_user = layers.read(&gateway::MAX_REQUESTS_PER_USER);
     Ok(DownstreamConfig {
         header_timeout: header_timeout?,
         header_max_bytes: usize::try_from(header_max_bytes?).unwrap_or(usize::MAX),
         keepalive_timeout: keepalive_timeout?,
         write_timeout: write_timeout?,
+        max_connections: max_connections?,
+        max_requests_per_user: max_requests_per_user?,
     })
 }
 

@@ -110,7 +110,9 @@ pub fn is_live(key: &str) -> bool {
         let field = field.split(['.', '[']).next().unwrap_or_default();
         field == PATTERNS || RULE.iter().any(|row| row.path == field)
     });
-    of_profiles || of_rules || key == gateway::REGION.row.path
+    of_profiles
+        || of_rules
+        || [gateway::REGION.row.path, gateway::CREDENTIALS_FILE.row.path].contains(&key)
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! The body of a store's answer, as it comes in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::fetch::connection::Connection;
+use crate::metrics::store::StoreMetrics;
 use crate::refusal::Refusal;
 use crate::upstream::failure::refusal;
+use crate::upstream::load::Slot;
 
 /// A body to read piece by piece; no more than a piece of it is held. At its end the connection
 /// returns to the pool; dropped before, the connection is closed.
@@ -12,6 +16,8 @@ pub struct Body {
     state: State,
     /// The bytes still to come, where they are known.
     left: Option<u64>,
+    /// Its place among the requests under way, and what counts its bytes.
+    occupied: Option<(Slot, Arc<StoreMetrics>)>,
 }
 
 enum State {
@@ -25,9 +31,16 @@ impl Body {
     pub(super) fn new(mut connection: Connection, length: Option<u64>) -> Self {
         if connection.is_at_end() {
             connection.release();
-            return Self { state: State::Ended, left: None };
+            return Self { state: State::Ended, left: None, occupied: None };
         }
-        Self { state: State::Coming(Box::new(connection)), left: length }
+        Self { state: State::Coming(Box::new(connection)), left: length, occupied: None }
+    }
+
+    /// Has its place among the requests under way until it has ended.
+    pub(super) fn occupy(&mut self, slot: Slot, metrics: Arc<StoreMetrics>) {
+        if matches!(self.state, State::Coming(_)) {
+            self.occupied = Some((slot, metrics));
+        }
     }
 
     /// The next piece, at most 64 KiB and not empty; `None` once all bytes have come. A call that is
@@ -49,6 +62,9 @@ impl Body {
         };
         // Nothing is awaited from here on, so that no piece can be lost.
         let arrived = piece.as_ref().map_or(0, Bytes::len) as u64;
+        if let Some((_, metrics)) = &self.occupied {
+            metrics.received.add(arrived);
+        }
         if let Some(left) = &mut self.left {
             match left.checked_sub(arrived) {
                 Some(rest) => *left = rest,
@@ -63,12 +79,16 @@ impl Body {
             if let State::Coming(connection) = std::mem::replace(&mut self.state, State::Ended) {
                 connection.release();
             }
+            self.occupied = None;
         }
         Ok(piece)
     }
 
     fn break_off(&mut self, refusal: Refusal) -> Result<Option<Bytes>, Refusal> {
         self.state = State::Broken(refusal.clone());
+        if let Some((_, metrics)) = self.occupied.take() {
+            metrics.errors.count("upstream_cut");
+        }
         Err(refusal)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::profile::Profile;
+use crate::upstream::load::Load;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
@@ -22,6 +23,8 @@ fn config() -> UpstreamConfig {
         idle_timeout: PATIENCE,
         keepalive_pool_size: 4,
         dns_refresh: PATIENCE,
+        max_in_flight: 16,
+        queue_timeout: Duration::from_secs(1),
         ca_file: None,
     }
 }
@@ -33,7 +36,11 @@ const SHORT: Duration = Duration::from_millis(100);
 fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
     let endpoint = Endpoint::parse(&format!("http://{}", sockets[0])).unwrap();
     let profile = Profile::unsigned(None, endpoint);
-    Store::new(Arc::new(profile), Arc::new(EndpointAddresses::known(sockets)))
+    Store::new(
+        Arc::new(profile),
+        Arc::new(EndpointAddresses::known(sockets)),
+        Arc::new(Load::of(&config())),
+    )
 }
 
 async fn ask(fetcher: &Fetcher, store: &Store, question: &Question) -> Fetched {
@@ -73,6 +80,7 @@ async fn the_request_holds_what_was_asked_and_nothing_else() {
         if_match: Some(HeaderValue::from_static("\"v2\"")),
         range: Some(ByteRange::FromTo { first: 5, last: None }),
         head_only: false,
+        ..Question::default()
     };
     let host = script.address;
     for (question, expected) in [

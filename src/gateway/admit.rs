@@ -12,6 +12,7 @@ use crate::cache::wanted::Wanted;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Client, Context, ObjectRequest};
 use crate::hygiene::{BadRequest, inspect, target_path};
+use crate::metrics::Page;
 use crate::mime::Verdict;
 use crate::refusal::{Answer, Refusal};
 use crate::route::{Route, route};
@@ -52,6 +53,7 @@ impl Gateway {
         match route {
             Route::Object { bucket, key } => {
                 ctx.event = "s3 response";
+                ctx.page = Page::Object;
                 if client.method == Method::OPTIONS
                     && let Some(answer) = self.preflight(session)
                 {
@@ -61,20 +63,30 @@ impl Gateway {
                     return Err(Refusal::MethodNotAllowed);
                 }
                 self.require_user(session)?;
+                let user = session.get_header(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
+                ctx.of_user = self.limits.enter(user).map_err(|_| Refusal::UserSaturated)?;
                 self.admit_object(session, ctx, bucket, key).map(Admitted::Object)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
             Route::Index => {
                 ctx.quiet = true;
+                ctx.page = Page::Index;
                 Ok(json(&self.pages.index))
             }
             Route::Metadata => {
                 ctx.event = "Request for application metadata";
+                ctx.page = Page::Metadata;
                 self.require_user(session)?;
                 Ok(json(&self.pages.metadata))
             }
-            Route::OpenApi => Ok(json(&self.pages.openapi)),
-            Route::Docs => Ok(page("text/html; charset=utf-8", &self.pages.docs)),
+            Route::OpenApi => {
+                ctx.page = Page::Docs;
+                Ok(json(&self.pages.openapi))
+            }
+            Route::Docs => {
+                ctx.page = Page::Docs;
+                Ok(page("text/html; charset=utf-8", &self.pages.docs))
+            }
             Route::Redirect { add_slash } => self.redirect(session, path, query, add_slash),
             Route::Unknown => Err(Refusal::RouteUnknown),
         }

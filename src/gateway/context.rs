@@ -14,10 +14,13 @@ use crate::cache::status::{BlockCounts, CacheStatus};
 use crate::cache::wanted::Wanted;
 use crate::gateway::cached::Told;
 use crate::lifecycle::InFlight;
+use crate::limits::UserRequest;
+use crate::metrics::Page;
 use crate::refusal::Refusal;
 use crate::rfc9110::forward::{UpstreamConditions, upstream_conditions};
 use crate::rfc9110::serving::Serving;
 use crate::s3::address::ObjectAddress;
+use crate::upstream::load::Slot;
 
 /// The id of a request, the client's or ours.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +34,9 @@ pub struct Context {
     /// Taken from the client or made, in `early_request_filter`.
     pub request_id: String,
     pub event: &'static str,
+    pub page: Page,
+    /// Counts this request as its user's until it is dropped.
+    pub of_user: Option<UserRequest>,
     /// Only debug lines are due: a probe.
     pub quiet: bool,
     /// What the client named, once it was understood.
@@ -83,6 +89,8 @@ pub struct UpstreamState {
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
+    /// The place of this request among those to the store.
+    pub slot: Option<Slot>,
     pub body: BodyPlan,
 }
 
@@ -134,6 +142,18 @@ impl ObjectRequest {
         self.found().map_or(CacheStatus::Bypass, |found| found.status)
     }
 
+    /// From the first attempt to the head of the store's last answer, where the store was asked for
+    /// this request.
+    #[must_use]
+    pub fn store_time(&self) -> Option<Duration> {
+        let UpstreamState { attempts, started, ended, .. } = self.upstream;
+        if attempts == 0 {
+            return Some(self.found()?.report.as_ref()?.duration);
+        }
+        let ended = ended.unwrap_or_else(Instant::now);
+        Some(ended.saturating_duration_since(started))
+    }
+
     /// The object in the cache, where there is one.
     #[must_use]
     pub fn source(&self) -> Option<&Source> {
@@ -158,6 +178,7 @@ impl ObjectRequest {
             status: None,
             code: None,
             request_id: None,
+            slot: None,
             body: BodyPlan::Pass,
         };
         Self {

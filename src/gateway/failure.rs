@@ -1,6 +1,6 @@
 //! From Pingora's errors to a cause: who is at fault, and what the client is told.
 
-use pingora::{Error, ErrorSource};
+use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::refusal::Refusal;
 use crate::upstream::failure::refusal;
@@ -21,4 +21,27 @@ pub(super) fn failure(error: &Error) -> Failure {
         return Failure::ClientGone;
     }
     Failure::Refuse(refusal(error))
+}
+
+/// Ends an attempt so that Pingora makes another.
+pub(super) fn try_again(why: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::Custom("AskAgain"), why);
+    error.set_retry(true);
+    error
+}
+
+/// Ends the request; `fail_to_proxy` finds the refusal in the context.
+pub(super) fn give_up(why: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::Custom("Refused"), why);
+    error.set_retry(false);
+    error
+}
+
+/// What went wrong when an answer had begun.
+pub(super) fn failure_under_way(error: &Error) -> &'static str {
+    match error.esource() {
+        ErrorSource::Upstream => "upstream_cut",
+        ErrorSource::Downstream => "client_gone",
+        _ => "internal",
+    }
 }

@@ -14,7 +14,8 @@ use crate::answer::{self, Ask, Decision};
 use crate::gateway::context::{
     BodyPlan, Context, ObjectRequest, UpstreamState, X_REQUEST_ID, sane_request_id,
 };
-use crate::gateway::{Gateway, exchange, give_up, try_again};
+use crate::gateway::failure::{give_up, try_again};
+use crate::gateway::{Gateway, exchange};
 use crate::object_head::answer_head;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;

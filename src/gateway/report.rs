@@ -1,6 +1,6 @@
 //! The line that every request leaves in the log.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, StatusCode};
@@ -14,9 +14,11 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
+use crate::metrics::requests::CacheResult;
+use crate::metrics::store::Ended;
 use crate::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::seen::Failure;
+use crate::upstream::Asked;
 
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also where something kept
@@ -33,9 +35,14 @@ impl Gateway {
             Level::Info
         };
         let upstream = ctx.object.as_deref().and_then(upstream_record);
-        if let (Some(object), Some(upstream)) = (ctx.object.as_deref(), &upstream) {
-            note(object, upstream, ctx.refusal.as_ref().or(stands_in));
-        }
+        let status = session
+            .response_written()
+            .map(|head| head.status)
+            .or_else(|| ctx.refusal.as_ref().and_then(status_of));
+        let bytes_sent = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
+        let duration = ctx.started.elapsed();
+        let cause = ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause));
+        self.count(ctx, status, cause, duration, bytes_sent);
         if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_key_refused) {
             self.reloads.early();
         }
@@ -56,16 +63,13 @@ impl Gateway {
             request_id: &ctx.request_id,
             path: ctx.address.as_deref().map(ObjectAddress::name),
             profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
-            status: session
-                .response_written()
-                .map(|head| head.status)
-                .or_else(|| ctx.refusal.as_ref().and_then(status_of)),
+            status,
             cache: ctx.object.as_ref().map(|object| object.cache_status()),
             blocks: ctx.object.as_ref().and_then(|object| Some(object.blocks.as_ref()?.so_far())),
-            duration: ctx.started.elapsed(),
+            duration,
             ttfb: ctx.ttfb,
-            bytes_sent: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
-            cause: ctx.failure.or_else(|| ctx.refusal.as_ref().or(stands_in).map(Refusal::cause)),
+            bytes_sent,
+            cause: cause.or_else(|| stands_in.map(Refusal::cause)),
             detail: ctx.detail.as_deref().or_else(|| detail_of_fetch(ctx)),
             upstream,
         };
@@ -83,16 +87,40 @@ impl Gateway {
     }
 }
 
-/// Notes whether the store did what was asked of it.
-fn note(object: &ObjectRequest, upstream: &UpstreamRecord<'_>, refusal: Option<&Refusal>) {
-    #[expect(clippy::disallowed_methods, reason = "operators want to know when")]
-    let at = SystemTime::now();
-    let seen = &object.wanted.store.seen;
-    match refusal.filter(|refusal| refusal.is_fault()) {
-        None => seen.succeeded(at),
-        Some(refusal) => {
-            let code = upstream.code.map(str::to_owned);
-            seen.failed(Failure { at, cause: refusal.cause(), code });
+impl Gateway {
+    /// Adds the request to the numbers of `/metrics`.
+    fn count(
+        &self,
+        ctx: &Context,
+        status: Option<StatusCode>,
+        cause: Option<&str>,
+        duration: Duration,
+        bytes: u64,
+    ) {
+        let status = status.map(|status| status.as_u16());
+        if let Some(cause) = cause {
+            self.metrics.cause(cause);
+        }
+        let Some(object) = ctx.object.as_deref() else {
+            return self.metrics.page(ctx.page, status);
+        };
+        let store = &object.wanted.store;
+        let cache = CacheResult::from(object.cache_status());
+        store.metrics.ended(&Ended { status, cache, duration, ttfb: ctx.ttfb, bytes });
+        // What the cache asks for on its own, its fetches count.
+        if object.upstream.attempts > 0
+            && let Some(upstream) = upstream_record(object)
+        {
+            if ctx.failure == Some("upstream_cut") {
+                store.metrics.errors.count("upstream_cut");
+            }
+            store.note(&Asked {
+                status: upstream.status,
+                code: upstream.code,
+                attempts: upstream.attempts,
+                waited: upstream.duration,
+                refusal: ctx.refusal.as_ref(),
+            });
         }
     }
 }

@@ -13,10 +13,11 @@ use crate::cache::found::What;
 use crate::cors;
 use crate::gateway::Gateway;
 use crate::gateway::cached::{CACHE_STATUS, cache_status, set_age};
-use crate::gateway::context::{Context, X_REQUEST_ID};
+use crate::gateway::context::{Context, ObjectRequest, X_REQUEST_ID};
 use crate::object_head::answer_head;
 use crate::refusal::{Answer, Refusal};
 use crate::s3::address::ObjectAddress;
+use crate::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
 
 impl Gateway {
     /// The methods of `Allow`.
@@ -50,9 +51,20 @@ impl Gateway {
         }
         if let Some(cors) = &self.cors {
             let client = session.req_header();
-            for (name, value) in cors::headers(cors, &client.method, &client.headers) {
+            let headers = cors::headers(cors, &client.method, &client.headers);
+            if self.server_timing
+                && let Some(readers) = allowed_origin(&client.method, &headers)
+            {
+                head.insert_header(TIMING_ALLOW_ORIGIN, readers)?;
+            }
+            for (name, value) in headers {
                 head.append_header(name, value)?;
             }
+        }
+        if self.server_timing
+            && let Some(value) = timing(ctx)
+        {
+            head.insert_header(SERVER_TIMING, value)?;
         }
         Ok(())
     }
@@ -100,4 +112,12 @@ impl Gateway {
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &answer).await
     }
+}
+
+/// `Server-Timing` of an answer whose head is written now.
+fn timing(ctx: &Context) -> Option<HeaderValue> {
+    let object = ctx.object.as_deref();
+    let cache = object.map(ObjectRequest::cache_status);
+    let store = object.and_then(ObjectRequest::store_time);
+    server_timing::value(cache, store, ctx.started.elapsed())
 }

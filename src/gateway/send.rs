@@ -8,7 +8,8 @@ use pingora::proxy::Session;
 
 use crate::answer::Ask;
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, exchange, give_up};
+use crate::gateway::failure::give_up;
+use crate::gateway::{Gateway, exchange};
 use crate::rfc9110::forward::UpstreamConditions;
 use crate::upstream::request::signed_request;
 

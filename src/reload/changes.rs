@@ -47,9 +47,7 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before.credentials != after.credentials {
             changes.lines.push(format!("profile {label}: {is}, before {was}{secret_alone}"));
         }
-        let same_keys =
-            Profile { credentials: after.credentials.clone(), ..Profile::clone(before) };
-        if same_keys != **after {
+        if !after.is_rekeyed(before) {
             changes.lines.push(format!("profile {label}: other settings"));
             changes.outdated.push(Outdated { name: before.name.clone() });
         }
@@ -144,6 +142,19 @@ mod tests {
         let outdated: Vec<_> = changes.outdated.iter().filter_map(|o| o.name.as_deref()).collect();
         assert_eq!(outdated, ["c", "d"]);
         assert!(!format!("{changes:?}").contains("secret-of"));
+    }
+
+    #[test]
+    fn of_a_key_id_only_the_end_is_told() {
+        for (id, end) in [
+            ("AKIAIOSFODNN7EXAMPLE", "...MPLE"),
+            ("12345678", "...5678"),
+            ("1234567", "..."),
+            ("", "..."),
+            ("ééééabcd", "...abcd"),
+        ] {
+            assert_eq!(told(id), end);
+        }
     }
 
     #[test]

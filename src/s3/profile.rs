@@ -60,6 +60,13 @@ impl Profile {
         }
     }
 
+    /// Whether nothing but the credentials differs from those of `before`.
+    #[must_use]
+    pub fn is_rekeyed(&self, before: &Self) -> bool {
+        let credentials = self.credentials.clone();
+        *self == Self { credentials, ..before.clone() }
+    }
+
     /// Whether the allow list admits this bucket.
     #[must_use]
     pub fn admits(&self, bucket: &str) -> bool {

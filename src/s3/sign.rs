@@ -21,6 +21,8 @@ use crate::s3::endpoint::Target;
 use crate::s3::profile::{Credentials, Keys, Profile};
 use crate::secret::Secret;
 
+pub mod workings;
+
 /// SHA-256 of the empty body that every GET and HEAD has.
 const EMPTY_BODY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

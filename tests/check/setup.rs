@@ -66,6 +66,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         mime: MimePolicy::new(&MimeSettings::default()).expect("the default rules"),
         cache_max_age: 0,
         content_security_policy: true,
+        server_timing: false,
         cors: None,
         bucket_validation: true,
         profiles: Profiles { default: Arc::new(default), named: BTreeMap::from_iter(named) },
@@ -78,6 +79,8 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             idle_timeout: Duration::from_secs(60),
             keepalive_pool_size: 4,
             dns_refresh: Duration::from_secs(30),
+            max_in_flight: 16,
+            queue_timeout: Duration::from_secs(1),
             ca_file: None,
         },
         downstream: DownstreamConfig {
@@ -85,6 +88,8 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             header_max_bytes: 16 * 1024,
             keepalive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+            max_connections: 100,
+            max_requests_per_user: 0,
         },
         server: ServerConfig {
             threads: 1,

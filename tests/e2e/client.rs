@@ -98,10 +98,15 @@ impl Answer {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway accepts");
-        stream.set_nodelay(true).expect("nodelay");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        Self { stream, unread: Vec::new() }
+        Self::try_connect(address).expect("the gateway accepts")
+    }
+
+    /// For a gateway that may have left.
+    pub(crate) fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, unread: Vec::new() })
     }
 
     /// A client that takes in little of what it does not read.

@@ -33,6 +33,21 @@ impl Watched {
         counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}"))
     }
 
+    /// `GET /metrics`.
+    pub(crate) fn scrape(&self) -> String {
+        let answer = client::send(self.admin, "GET", "/metrics", &[]);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        answer.text().to_owned()
+    }
+
+    /// The number of a metric, by name and labels as they stand there.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let scraped = self.scrape();
+        let value = scraped.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {name} in {scraped}"));
+        value.parse().unwrap_or_else(|error| panic!("{name} {value}: {error}"))
+    }
+
     /// Waits until no fetch is under way, of an object or of a block.
     pub(crate) fn await_landed(&self) {
         await_that("no fetch is under way", || {

@@ -2,7 +2,7 @@
 //! misbehave.
 //!
 //! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3 with
-//! signatures checked), [`faulty`] (scripted) and [`scene`] (changed by the test). Everything below
+//! signatures checked), [`faulty`] (scripted) and [`scene`] (changed by the test). Files: [`files`]. Everything below
 //! them is tests.
 
 #![expect(
@@ -24,6 +24,7 @@ mod cached;
 mod client;
 mod crowd;
 mod faulty;
+mod files;
 mod gateway;
 mod log;
 mod origin;
@@ -51,6 +52,8 @@ mod cors;
 mod hygiene;
 // What one client may cost.
 mod limits;
+// What all of them may cost together.
+mod overload;
 // A store that fails before its answer.
 mod faults;
 // Bodies on their way, and one store beside another.
@@ -59,10 +62,19 @@ mod streams;
 mod signing;
 // The log.
 mod logs;
+// What is counted.
+mod metrics;
 // Start: configuration, warnings, the other commands.
 mod configuration;
 // The end: signals.
+mod drain;
 mod life;
+// Files that change while it runs.
+mod reload;
+mod reload_broken;
+mod rotation;
+// What operators and probes are told.
+mod profiles;
 // Stores behind TLS.
 mod tls;
 // The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad
@@ -96,3 +108,9 @@ mod disk_purges;
 mod disk_damage;
 // Disks that are full, read-only, failing, or not there.
 mod disk_faults;
+// What is kept of one object.
+mod admin_kept;
+// Whole explanations of URLs.
+mod explain;
+// `Server-Timing`.
+mod server_timing;

@@ -66,6 +66,16 @@ impl Origin {
         self.store.create_bucket(name);
     }
 
+    /// Accepts another key besides those it knows.
+    pub(crate) fn accept_key(&self, access_key: &str, secret_key: &str) {
+        self.store.accept_key(access_key, secret_key);
+    }
+
+    /// Knows a key no more.
+    pub(crate) fn refuse_key(&self, access_key: &str) {
+        self.store.refuse_key(access_key);
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.store.requests()
     }

@@ -51,8 +51,7 @@ fn an_unknown_access_key_is_forbidden_with_the_cause() {
     let answer = gateway.object("sky/a.png");
     assert_eq!(answer.status(), 403);
     let line = gateway.line_of(&answer).to_string();
-    // The store's word for it; Amazon's is InvalidAccessKeyId.
-    assert!(line.contains("\"upstream_code\":\"NotSignedUp\""), "{line}");
+    assert!(line.contains("\"upstream_code\":\"InvalidAccessKeyId\""), "{line}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
 use s3proxy::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
+use s3proxy::upstream::load::Load;
 use s3proxy::upstream::resolve::EndpointAddresses;
 use store::{Manners, Object, Serving, Store};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,6 +52,8 @@ fn config(ca_file: Option<PathBuf>) -> UpstreamConfig {
         idle_timeout: PATIENCE,
         keepalive_pool_size: 4,
         dns_refresh: PATIENCE,
+        max_in_flight: 16,
+        queue_timeout: Duration::from_secs(1),
         ca_file,
     }
 }
@@ -66,7 +69,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
-    Upstream::new(Arc::new(profile), addresses)
+    Upstream::new(Arc::new(profile), addresses, Arc::new(Load::of(&config(None))))
 }
 
 /// A running store with the objects of the bucket `sky`.

@@ -20,6 +20,23 @@ async fn the_right_keys_get_the_object() {
 }
 
 #[tokio::test]
+async fn keys_come_and_go_while_it_serves() {
+    let store = sky();
+    let serving = start(&store, Manners::rgw()).await;
+    let with = |keys| Ask { keys: Some(keys), ..get("/sky/o.png") };
+    let (old, new) = ((ACCESS_KEY, SECRET_KEY), ("AKIDNEXT", "store+tests/next"));
+    store.accept_key(new.0, new.1);
+    for keys in [old, new] {
+        assert_eq!(with(keys).send(&serving).await.status, 200, "{keys:?}");
+    }
+    store.refuse_key(old.0);
+    let refused = with(old).send(&serving).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("InvalidAccessKeyId"), "{}", refused.text());
+    assert_eq!(with(new).send(&serving).await.status, 200);
+}
+
+#[tokio::test]
 async fn every_other_signature_is_refused_and_says_why() {
     let serving = start(&sky(), Manners::rgw()).await;
     let ago = |minutes: u64| get("").now - Duration::from_secs(60 * minutes);
@@ -33,7 +50,7 @@ async fn every_other_signature_is_refused_and_says_why() {
             403,
             "SignatureDoesNotMatch",
         ),
-        ("unknown key", Ask { keys: Some(("AKID", SECRET_KEY)), ..o() }, 403, "NotSignedUp"),
+        ("unknown key", Ask { keys: Some(("AKID", SECRET_KEY)), ..o() }, 403, "InvalidAccessKeyId"),
         ("20 min old", Ask { now: ago(20), ..o() }, 403, "RequestTimeTooSkewed"),
         ("20 min ahead", Ask { now: ahead(20), ..o() }, 403, "RequestTimeTooSkewed"),
         ("10 min old", Ask { now: ago(10), ..o() }, 200, "tile"),

@@ -46,6 +46,8 @@ pub(crate) struct Store(Arc<Shared>);
 struct Shared {
     buckets: RwLock<BTreeMap<String, Bucket>>,
     manners: RwLock<Manners>,
+    /// The secrets by access key: those that are accepted now.
+    keys: RwLock<BTreeMap<String, String>>,
     log: Log,
 }
 
@@ -59,6 +61,16 @@ impl Store {
     /// Changes how reads are answered, from the next request on.
     pub(crate) fn set_manners(&self, manners: Manners) {
         *write(&self.0.manners) = manners;
+    }
+
+    /// Accepts requests signed with this key too, from now on; [`Store::serve`] names the first.
+    pub(crate) fn accept_key(&self, access_key: &str, secret_key: &str) {
+        write(&self.0.keys).insert(access_key.to_owned(), secret_key.to_owned());
+    }
+
+    /// Knows this key no more, from now on.
+    pub(crate) fn refuse_key(&self, access_key: &str) {
+        write(&self.0.keys).remove(access_key);
     }
 
     /// Creates a bucket; one that exists keeps its objects.
@@ -110,7 +122,8 @@ impl Store {
         access_key: &str,
         secret_key: &str,
     ) -> io::Result<Serving> {
-        Serving::start(self, listener, access_key, secret_key)
+        self.accept_key(access_key, secret_key);
+        Serving::start(self, listener)
     }
 
     fn manners(&self) -> Manners {

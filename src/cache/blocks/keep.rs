@@ -24,6 +24,7 @@ use crate::cache::wanted::Wanted;
 use crate::cache::{Cache, now};
 use crate::fetch::{Body, Report};
 use crate::rfc9110::range::ContentRange;
+use crate::upstream::load::Patience;
 
 /// Blocks of a version that are looked for on disk by their names; more are swept.
 const MOST_BY_NAME: u64 = 4096;
@@ -135,7 +136,7 @@ impl Keeping<'_> {
         self.landing.end_with(Landed::Object { source, freshness, arriving, stored, report });
         if let Some(piece) = piece.filter(|_| !claims.is_empty()) {
             let (cache, wanted) = (Arc::clone(cache), Arc::clone(wanted));
-            let run = Run { cache, wanted, blocks, claims };
+            let run = Run { cache, wanted, blocks, claims, patience: Patience::Short };
             let _runs_on = tokio::spawn(async move { run.pour(piece.body, asked, &known).await });
         }
     }

@@ -18,6 +18,8 @@ use crate::cache::fill::Fill;
 use crate::cache::status::BlockCounts;
 use crate::cache::wanted::Wanted;
 use crate::fetch::{Body, Report};
+use crate::refusal::Refusal;
+use crate::upstream::load::Patience;
 
 /// How often a block is tried again whose fetch was given up by others.
 const MAX_TRIES: usize = 3;
@@ -349,8 +351,13 @@ impl Reading {
                     add(&self.counts.store);
                     *hold = Hold::Filling { from, fill, _wanted: flight };
                 }
-                // Long ago, while something before it was read: the store may be well again.
-                Some(Arrival::Failed { trouble: Trouble::Refused(_), .. }) if was_known => {
+                // Long ago, while something before it was read: the store may be well again. Or
+                // asked for by somebody who had to wait less long for the turn.
+                Some(Arrival::Failed { trouble: Trouble::Refused(refusal), .. })
+                    if was_known
+                        || refusal == Refusal::UpstreamSaturated
+                            && self.patience() == Patience::Long =>
+                {
                     self.come_again();
                 }
                 // The answer under way is read on without blocks.
@@ -376,7 +383,7 @@ impl Reading {
         self.counts.store.fetch_add(blocks.end - blocks.start, Ordering::Relaxed);
         self.cache.statistics.direct_reads.count();
         let Asked { report, outcome } =
-            self.cache.ask_for(&self.wanted, &self.blocks, &(position..end)).await;
+            self.cache.ask_for(&self.wanted, &self.blocks, &(position..end), self.patience()).await;
         match outcome {
             Ok(Part { start, body }) => {
                 let skip = position.saturating_sub(start);
@@ -414,6 +421,11 @@ impl Reading {
                 return Some(bytes);
             }
         }
+    }
+
+    /// An answer that has begun would be cut.
+    fn patience(&self) -> Patience {
+        if self.position > self.start { Patience::Long } else { Patience::Short }
     }
 
     /// Whether it begins without blocks, of which nothing is kept.

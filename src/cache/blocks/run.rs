@@ -24,6 +24,7 @@ use crate::cache::{Cache, now};
 use crate::fetch::{Body, Fetched, Question, Reply, Report};
 use crate::refusal::Refusal;
 use crate::rfc9110::range::{ByteRange, ContentRange};
+use crate::upstream::load::Patience;
 
 /// Blocks to fetch, without a gap between them.
 pub(super) struct Run {
@@ -31,6 +32,7 @@ pub(super) struct Run {
     pub(super) wanted: Arc<Wanted>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) claims: VecDeque<Claim>,
+    pub(super) patience: Patience,
 }
 
 impl Run {
@@ -60,7 +62,7 @@ impl Run {
         let range = start..bytes(last).end;
         let asked = now();
         self.cache.statistics.block_fetches.count();
-        let fetched = self.cache.ask_for(&self.wanted, &self.blocks, &range).await;
+        let fetched = self.cache.ask_for(&self.wanted, &self.blocks, &range, self.patience).await;
         let report = Arc::new(fetched.report);
         let outcome = match fetched.outcome {
             Ok(part) if part.start == range.start => Ok(part.body),
@@ -131,15 +133,17 @@ impl Cache {
         wanted: &Wanted,
         blocks: &Blocks,
         range: &std::ops::Range<u64>,
+        patience: Patience,
     ) -> Asked {
         let last = range.end.saturating_sub(1);
         let question = Question {
             range: Some(ByteRange::FromTo { first: range.start, last: Some(last) }),
             if_match: Some(blocks.version.etag.clone()),
+            patience,
             ..Question::default()
         };
         let Fetched { report, outcome } =
-            self.fetcher.fetch(&wanted.store, wanted.target(), &question).await;
+            self.fetcher.fetch(&wanted.store.newest(), wanted.target(), &question).await;
         Asked { report, outcome: checked(outcome, &blocks.version, range.start) }
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Inner {
     /// Whether there may be files that are to be removed and are not in the index.
     pub(super) orphans: bool,
     pub(super) sweeps: Vec<Doomed>,
+    /// Whether a sweep is under way.
+    pub(super) sweeping: bool,
     pub(super) closing: bool,
     /// Whether the writer ended.
     pub(super) finished: bool,
@@ -119,6 +121,7 @@ impl Shared {
                 hidden: HashSet::new(),
                 orphans: false,
                 sweeps: Vec::new(),
+                sweeping: false,
                 closing: false,
                 finished: false,
             }),
@@ -143,7 +146,8 @@ impl Shared {
     /// Has a file removed. If that cannot wait its turn, the index forgets the file, and a sweep
     /// finds it later.
     pub(super) fn unlink(&self, inner: &mut Inner, name: Name) {
-        if inner.off.is_none() && !inner.closing && inner.queue.push(name, Job::Remove) {
+        let is_served = !inner.closing || inner.sweeping;
+        if inner.off.is_none() && is_served && inner.queue.push(name, Job::Remove) {
             self.wake.notify_one();
         } else {
             self.hide(inner, name);

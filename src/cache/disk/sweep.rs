@@ -34,11 +34,13 @@ fn run(shared: &Shared) {
         while !inner.closing && (inner.off.is_some() || !inner.orphans) && inner.sweeps.is_empty() {
             inner = wait_for(&shared.sweep, inner, LONG);
         }
-        if inner.closing {
+        // What was purged is removed first: the next process would serve it.
+        if inner.closing && (inner.sweeps.is_empty() || !inner.scanned) {
             return;
         }
         let doomed = std::mem::take(&mut inner.sweeps);
-        let orphans = inner.off.is_none() && std::mem::take(&mut inner.orphans);
+        inner.sweeping = !doomed.is_empty();
+        let orphans = inner.off.is_none() && !inner.closing && std::mem::take(&mut inner.orphans);
         drop(inner);
         for number in 0..=u8::MAX {
             if orphans {
@@ -48,6 +50,8 @@ fn run(shared: &Shared) {
                 remove_doomed(shared, folder, number, &doomed);
             }
         }
+        shared.lock().sweeping = false;
+        shared.wake.notify_one();
     }
 }
 
@@ -108,9 +112,7 @@ fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]
         if only_blocks && !name.is_block() {
             continue;
         }
-        if !wait_for_room(shared) {
-            return;
-        }
+        wait_for_room(shared);
         // What cannot be read may be doomed.
         let is_doomed = match folder.head(name) {
             Ok(Found::Whole(head)) => is_any(doomed, &head.key, head.asked),
@@ -134,7 +136,7 @@ fn is_any(doomed: &[Doomed], key: &CacheKey, asked: SystemTime) -> bool {
 /// Waits until the writer has caught up; `false` if the tier closes.
 fn wait_for_room(shared: &Shared) -> bool {
     let mut inner = shared.lock();
-    while !inner.closing && inner.queue.len() > PATIENCE {
+    while (!inner.closing || inner.sweeping) && inner.queue.len() > PATIENCE {
         inner = wait_for(&shared.idle, inner, Duration::from_secs(1));
     }
     !inner.closing

@@ -179,6 +179,21 @@ async fn a_sweep_removes_what_is_doomed_and_says_when_it_is_over() {
     assert_eq!((tier.entries(), bench.files().len()), (95, 95));
 }
 
+/// A purge and a restart right after it: a sweep that was given up left files for the next process.
+#[tokio::test]
+async fn a_sweep_is_finished_before_the_tier_closes() {
+    let bench = Bench::new();
+    let tier = scanned(bench.open(CAPACITY));
+    (0..1500).for_each(|number| tier.put(record(number)));
+    is_written(&tier);
+    tier.remove_where(|key, _| key.ends_with(b"7.png"));
+    tier.close();
+    let tier = scanned(bench.open(CAPACITY));
+    assert_eq!(tier.entries(), 1350);
+    assert_eq!(tier.get(&key(1497)).await, None);
+    assert_eq!(tier.get(&key(1498)).await, Some(record(1498)));
+}
+
 #[tokio::test]
 async fn a_sweep_takes_what_it_cannot_read() {
     let bench = Bench::new();

@@ -101,7 +101,9 @@ fn next(shared: &Shared) -> Work {
                 if let Some(taken) = inner.queue.take() {
                     return Work::Job(taken);
                 }
-                if inner.closing {
+                // What a sweep finds is still to be removed.
+                let swept = !inner.sweeping && (inner.sweeps.is_empty() || !inner.scanned);
+                if inner.closing && swept {
                     return Work::End;
                 }
                 if shared.index.bytes() > shared.capacity.all {

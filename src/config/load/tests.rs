@@ -117,6 +117,8 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             idle_timeout: secs(60),
             keepalive_pool_size: 512,
             dns_refresh: secs(30),
+            max_in_flight: 256,
+            queue_timeout: secs(1),
             ca_file: None,
         }
     );
@@ -127,6 +129,8 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             header_max_bytes: 32 << 10,
             keepalive_timeout: secs(75),
             write_timeout: secs(60),
+            max_connections: 4096,
+            max_requests_per_user: 0,
         }
     );
     assert_eq!(

@@ -67,6 +67,14 @@ pub(in crate::config) const CONTENT_SECURITY_POLICY: Setting<bool> = Setting::ne
     "Send `Content-Security-Policy: sandbox` with HTML, SVG and XML.",
 );
 
+pub(in crate::config) const SERVER_TIMING: Setting<bool> = Setting::new(
+    "server_timing",
+    "S3PROXY_SERVER_TIMING",
+    "false",
+    value::boolean,
+    "Send `Server-Timing`: what the cache did, and the time of the store and of all.",
+);
+
 pub(in crate::config) const BUCKET_VALIDATION: Setting<bool> = Setting::new(
     "bucket_validation",
     "LSST_DISABLE_BUCKET_VALIDATION",
@@ -248,6 +256,24 @@ pub(in crate::config) const DNS_REFRESH: Setting<Duration> = Setting::new(
     "How often the names of stores are looked up again.",
 );
 
+pub(in crate::config) const MAX_IN_FLIGHT: Setting<usize> = Setting::new(
+    "upstream.max_in_flight",
+    "S3PROXY_UPSTREAM_MAX_IN_FLIGHT",
+    "256",
+    value::count::<1, 100_000>,
+    "Requests to the store of one profile at once; parts of objects get at most three in four of them, \
+     so that there is room for tiles.",
+);
+
+pub(in crate::config) const QUEUE_TIMEOUT: Setting<Duration> = Setting::new(
+    "upstream.queue_timeout",
+    "S3PROXY_UPSTREAM_QUEUE_TIMEOUT",
+    "1s",
+    value::duration::<0, HOUR>,
+    "How long a request beyond `upstream.max_in_flight` waits for its turn before it is answered 503; \
+     what is kept is served all the same.",
+);
+
 pub(in crate::config) const CA_FILE: Setting<Option<PathBuf>> = Setting::new(
     "upstream.ca_file",
     "S3PROXY_UPSTREAM_CA_FILE",
@@ -289,6 +315,23 @@ pub(in crate::config) const WRITE_TIMEOUT: Setting<Duration> = Setting::new(
     "How long one write to a client may take.",
 );
 
+pub(in crate::config) const MAX_CONNECTIONS: Setting<usize> = Setting::new(
+    "downstream.max_connections",
+    "S3PROXY_DOWNSTREAM_MAX_CONNECTIONS",
+    "4096",
+    value::count::<16, 1_000_000>,
+    "Connections of clients at once; further ones are answered 503 and closed. Where more than three in \
+     four are open, answers end their connections.",
+);
+
+pub(in crate::config) const MAX_REQUESTS_PER_USER: Setting<usize> = Setting::new(
+    "downstream.max_requests_per_user",
+    "S3PROXY_DOWNSTREAM_MAX_REQUESTS_PER_USER",
+    "0",
+    value::count::<0, 1_000_000>,
+    "Requests of one `X-Auth-Request-User` at once; further ones are answered 429. `0`: no limit.",
+);
+
 pub(in crate::config) const THREADS: Setting<Option<usize>> = Setting::new(
     "server.threads",
     "S3PROXY_SERVER_THREADS",
@@ -319,7 +362,7 @@ pub(in crate::config) const RELOAD_INTERVAL: Setting<Duration> = Setting::new(
     "2s",
     value::duration::<0, HOUR>,
     "How often the credentials file and the YAML file are looked at; what has changed and then stands \
-     still as long is taken over. `0`: only on SIGHUP.",
+     still as long is taken over. `0`: only on SIGHUP, and when a store no longer knows a key.",
 );
 
 pub(in crate::config) const UPGRADE_SOCK: Setting<PathBuf> = Setting::new(
@@ -338,6 +381,7 @@ pub const ALL: &[Row] = &[
     REQUIRE_USER.row,
     CACHE_MAX_AGE.row,
     CONTENT_SECURITY_POLICY.row,
+    SERVER_TIMING.row,
     BUCKET_VALIDATION.row,
     CREDENTIALS_FILE.row,
     REGION.row,
@@ -360,11 +404,15 @@ pub const ALL: &[Row] = &[
     IDLE_TIMEOUT.row,
     KEEPALIVE_POOL_SIZE.row,
     DNS_REFRESH.row,
+    MAX_IN_FLIGHT.row,
+    QUEUE_TIMEOUT.row,
     CA_FILE.row,
     HEADER_TIMEOUT.row,
     HEADER_MAX_BYTES.row,
     KEEPALIVE_TIMEOUT.row,
     WRITE_TIMEOUT.row,
+    MAX_CONNECTIONS.row,
+    MAX_REQUESTS_PER_USER.row,
     THREADS.row,
     LAME_DUCK.row,
     GRACE_PERIOD.row,

@@ -3,12 +3,12 @@
 
 use ::http::HeaderMap;
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::auth::Credentials;
+use s3s::auth::{Credentials, S3Auth, SecretKey};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3Result, s3_error};
 
-use super::Store;
 use super::log::signed_headers;
+use super::{Store, read};
 
 /// Checks a request whose signature, if it has one, is known to be right.
 ///
@@ -52,6 +52,19 @@ pub(crate) fn check_signed(store: &Store, headers: &HeaderMap) -> S3Result<()> {
 fn signed_region(headers: &HeaderMap) -> Option<&str> {
     let authorization = headers.get("authorization")?.to_str().ok()?;
     authorization.split_once("Credential=")?.1.split('/').nth(2)
+}
+
+/// The keys that the store accepts at present.
+pub(crate) struct KnownKeys(pub(crate) Store);
+
+#[async_trait::async_trait]
+impl S3Auth for KnownKeys {
+    /// An unknown key is refused as AWS and Ceph RGW refuse it.
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let keys = read(&self.0.0.keys);
+        let secret = keys.get(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        Ok(SecretKey::from(secret.as_str()))
+    }
 }
 
 /// Access to everything but reads of objects, which never comes without a signature.

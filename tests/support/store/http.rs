@@ -10,14 +10,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::NameValidation;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Store;
-use super::access::{LocalHost, SignedOnly};
+use super::access::{KnownKeys, LocalHost, SignedOnly};
 use super::body::Counted;
 use super::operations::Operations;
 use super::reads::Reads;
@@ -30,16 +29,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn start(
-        store: &Store,
-        listener: TcpListener,
-        access_key: &str,
-        secret_key: &str,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(store: &Store, listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let host = LocalHost::new(address.port());
         let mut builder = S3ServiceBuilder::new(Operations(store.clone()));
-        builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+        builder.set_auth(KnownKeys(store.clone()));
         builder.set_access(SignedOnly(store.clone()));
         builder.set_route(Reads::new(store.clone(), LocalHost::new(address.port())));
         builder.set_host(host);

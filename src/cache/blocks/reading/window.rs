@@ -135,6 +135,7 @@ impl Reading {
             return;
         }
         let (cache, wanted) = (Arc::clone(&self.cache), Arc::clone(&self.wanted));
-        Run { cache, wanted, blocks: Arc::clone(&self.blocks), claims }.begin();
+        let (blocks, patience) = (Arc::clone(&self.blocks), self.patience());
+        Run { cache, wanted, blocks, claims, patience }.begin();
     }
 }

@@ -1,0 +1,84 @@
+//! How full the cache is, for operators and for metrics.
+
+use serde_json::{Value, json};
+
+use crate::cache::Cache;
+use crate::cache::disk::State;
+
+/// How full a tier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tier {
+    /// `memory`, `blocks` (in memory, too) or `disk`.
+    pub name: &'static str,
+    pub entries: u64,
+    /// In memory with what is on its way there.
+    pub bytes: u64,
+    pub limit: u64,
+}
+
+impl Cache {
+    /// The state of the cache, for operators.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        let mut report = self.statistics.report();
+        let sizes = [
+            ("memory_bytes", self.budget.held() + self.blocks.budget().held()),
+            ("memory_limit", self.budget.limit() + self.blocks.budget().limit()),
+            ("block_bytes", self.blocks.budget().held()),
+            ("block_entries", self.blocks.memory().entries()),
+            ("fetches_under_way", self.fetches_under_way()),
+            ("blocks_under_way", self.blocks.under_way()),
+        ];
+        report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
+        report.insert("memory_entries".to_owned(), self.memory.entries().into());
+        let disk = self.disk.as_ref().map(|disk| {
+            json!({
+                "state": disk.state().to_string(),
+                "bytes": disk.bytes(),
+                "entries": disk.entries(),
+                "block_bytes": disk.block_bytes(),
+            })
+        });
+        report.insert("disk".to_owned(), disk.into());
+        Value::Object(report)
+    }
+
+    /// How full each tier is.
+    #[must_use]
+    pub fn tiers(&self) -> Vec<Tier> {
+        let (blocks, memory) = (self.blocks.budget(), &self.budget);
+        let mut tiers = vec![
+            Tier {
+                name: "memory",
+                entries: self.memory.entries(),
+                bytes: memory.held(),
+                limit: memory.limit(),
+            },
+            Tier {
+                name: "blocks",
+                entries: self.blocks.memory().entries(),
+                bytes: blocks.held(),
+                limit: blocks.limit(),
+            },
+        ];
+        tiers.extend(self.disk.as_ref().map(|disk| Tier {
+            name: "disk",
+            entries: disk.entries(),
+            bytes: disk.bytes(),
+            limit: disk.limit(),
+        }));
+        tiers
+    }
+
+    /// Objects that are being fetched.
+    #[must_use]
+    pub fn fetches_under_way(&self) -> u64 {
+        self.flights.count() as u64
+    }
+
+    /// Whether the disk tier serves, or is about to; `None` where there is none.
+    #[must_use]
+    pub fn disk_is_up(&self) -> Option<bool> {
+        self.disk.as_ref().map(|disk| !matches!(disk.state(), State::Off(_)))
+    }
+}

@@ -1,0 +1,132 @@
+//! Which rules apply to a key: of media types, and of the cache.
+
+use std::time::Duration;
+
+use crate::check::report::Finding;
+use crate::mime::{MimePolicy, Rule};
+use crate::s3::address::ObjectAddress;
+use crate::s3::profile::Profile;
+
+/// The rule that tells the media type of a key.
+pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
+    match mime.rule(key) {
+        Some(Rule::Ending(ending)) => {
+            format!("by the table of endings: .{}", ending.to_ascii_lowercase())
+        }
+        Some(Rule::Suffix(suffix)) => format!("by mime.suffixes: {suffix}"),
+        Some(Rule::Basename(name)) => format!("by mime.extensionless: {name}"),
+        Some(Rule::Default) => "by mime.default, since no other rule knows the key".to_owned(),
+        None => "neither its ending nor its name is known, and there is no mime.default".to_owned(),
+    }
+}
+
+/// What the cache's rules say of an object.
+pub(super) fn cache_rule(profile: &Profile, address: &ObjectAddress) -> (Finding, Vec<String>) {
+    let rule = profile.cache.of(&address.key);
+    let whence = match profile.cache.listed(&address.key) {
+        Some((pattern, _)) => format!("by the pattern {}", pattern.pattern()),
+        None => "by the rule for all keys".to_owned(),
+    };
+    if !rule.store {
+        let detail = format!("nothing is kept, {whence}: each request asks the store");
+        return (Finding::skipped(detail), Vec::new());
+    }
+    let notes = vec![
+        format!(
+            "fresh for {} unless the store says otherwise; then served for {} more while it is asked \
+             again, for {} more if it fails",
+            span(rule.ttl),
+            span(rule.stale_while_revalidate),
+            span(rule.stale_if_error),
+        ),
+        format!(
+            "whole up to {} bytes, else in blocks; a missing object stays missing for {}",
+            rule.max_object,
+            span(rule.negative_ttl)
+        ),
+        cache_key(profile, address),
+    ];
+    (Finding::ok(format!("kept, {whence}")), notes)
+}
+
+/// What an entry is found by, in words; [`crate::cache::key::CacheKey`] in bytes.
+fn cache_key(profile: &Profile, address: &ObjectAddress) -> String {
+    format!(
+        "found by profile {}, endpoint {}, bucket {} and the key's bytes; no header, no query",
+        profile.label(),
+        profile.endpoint,
+        address.bucket,
+    )
+}
+
+/// `5m`, `1d`, `90s`: whole units, the largest that divides it.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {
+        if seconds >= unit && seconds.is_multiple_of(unit) {
+            return format!("{}{name}", seconds / unit);
+        }
+    }
+    if span.subsec_nanos() == 0 { format!("{seconds}s") } else { format!("{span:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::rules::{CacheRules, Rule as Keeping};
+    use crate::check::report::State;
+    use crate::mime::MimeSettings;
+    use crate::s3::endpoint::Endpoint;
+    use wildmatch::WildMatch;
+
+    #[test]
+    fn each_rule_of_media_types_is_named() {
+        let settings =
+            MimeSettings { default: Some("text/plain".to_owned()), ..MimeSettings::default() };
+        let (shipped, with_default) =
+            (MimePolicy::new(&MimeSettings::default()), MimePolicy::new(&settings));
+        let (shipped, with_default) = (shipped.expect("valid"), with_default.expect("valid"));
+        for (key, words) in [
+            ("a/Npix1.PNG", "table of endings: .png"),
+            ("a.fits.gz", "table of endings: .fits"),
+            ("a.fits.fz", "mime.suffixes: .fits.fz"),
+            ("sky/properties", "mime.extensionless: properties"),
+            ("sky/MOC", "neither"),
+        ] {
+            let text = media_type_rule(&shipped, key);
+            assert!(text.contains(words), "{key}: {text}");
+        }
+        assert!(media_type_rule(&with_default, "sky/MOC").contains("mime.default"));
+    }
+
+    #[test]
+    fn the_cache_rule_that_decides_is_named() {
+        let keeps = Keeping { store: true, ttl: Duration::from_secs(300), ..Keeping::default() };
+        let never = Keeping::default();
+        let cache = CacheRules { base: keeps, patterns: vec![(WildMatch::new("*/live/*"), never)] };
+        let endpoint = Endpoint::parse("https://s3.example.org").expect("an endpoint");
+        let profile = Profile { cache, ..Profile::unsigned(Some("hips"), endpoint) };
+        let rule = |key: &str| {
+            let (profile_name, bucket) = (Some("hips".to_owned()), "bkt".to_owned());
+            let key = key.to_owned();
+            cache_rule(&profile, &ObjectAddress { profile: profile_name, bucket, key })
+        };
+        let (kept, notes) = rule("sky/a.png");
+        assert_eq!(
+            (kept.state, kept.detail.as_str()),
+            (State::Ok, "kept, by the rule for all keys")
+        );
+        assert!(notes.iter().any(|note| note.starts_with("fresh for 5m unless")), "{notes:?}");
+        let (not, notes) = rule("sky/live/a.png");
+        assert_eq!((not.state, notes.len()), (State::Skipped, 0));
+        assert!(not.detail.contains("the pattern */live/*"), "{}", not.detail);
+    }
+
+    #[test]
+    fn spans_have_the_largest_unit_that_divides_them() {
+        for (seconds, text) in [(0, "0s"), (90, "90s"), (300, "5m"), (3600, "1h"), (86_400, "1d")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(span(Duration::from_millis(1500)), "1.5s");
+    }
+}

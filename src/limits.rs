@@ -1,0 +1,156 @@
+//! What clients may take at once: connections, and requests of one user.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How much is taken, and how much may be.
+#[derive(Debug)]
+pub struct Limits {
+    connections: Arc<AtomicUsize>,
+    max_connections: usize,
+    users: Arc<Users>,
+    /// 0: as many as they like.
+    max_requests_per_user: usize,
+}
+
+/// Requests under way by user; none is kept of users who have none.
+#[derive(Debug, Default)]
+struct Users(Mutex<HashMap<Box<[u8]>, usize>>);
+
+impl Limits {
+    /// Nothing is taken yet. A `max_requests_per_user` of 0 is no limit.
+    #[must_use]
+    pub fn new(max_connections: usize, max_requests_per_user: usize) -> Self {
+        Self {
+            connections: Arc::default(),
+            max_connections,
+            users: Arc::default(),
+            max_requests_per_user,
+        }
+    }
+
+    /// Counts a connection until the returned value is dropped; `None` where there are too many.
+    #[must_use]
+    pub fn connect(&self) -> Option<Connected> {
+        let connected = Connected(Arc::clone(&self.connections));
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        (before < self.max_connections).then_some(connected)
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// Whether so many are open that none should be kept for later: more than three in four.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.connections() > self.max_connections - self.max_connections / 4
+    }
+
+    /// Counts a request of this user until the returned value is dropped.
+    ///
+    /// # Errors
+    /// When as many are under way as may be.
+    pub fn enter(&self, user: Option<&[u8]>) -> Result<Option<UserRequest>, UserSaturated> {
+        let Some(user) = user.filter(|_| self.max_requests_per_user > 0) else { return Ok(None) };
+        let mut users = self.users.lock();
+        match users.get_mut(user) {
+            Some(requests) if *requests >= self.max_requests_per_user => return Err(UserSaturated),
+            Some(requests) => *requests += 1,
+            None => {
+                users.insert(user.into(), 1);
+            }
+        }
+        drop(users);
+        Ok(Some(UserRequest { users: Arc::clone(&self.users), user: user.into() }))
+    }
+}
+
+impl Users {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The user has as many requests under way as one may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserSaturated;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connected(Arc<AtomicUsize>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request of a user.
+#[derive(Debug)]
+pub struct UserRequest {
+    users: Arc<Users>,
+    user: Box<[u8]>,
+}
+
+impl Drop for UserRequest {
+    fn drop(&mut self) {
+        let mut users = self.users.lock();
+        match users.get_mut(&self.user) {
+            Some(requests) if *requests > 1 => *requests -= 1,
+            _ => {
+                users.remove(&self.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_beyond_the_limit_are_refused_and_do_not_count() {
+        let limits = Limits::new(4, 0);
+        let mut open: Vec<_> = (0..4).filter_map(|_| limits.connect()).collect();
+        assert_eq!((open.len(), limits.connections()), (4, 4));
+        assert!(limits.is_crowded());
+        assert!(limits.connect().is_none());
+        assert_eq!(limits.connections(), 4);
+        open.pop();
+        assert!(!limits.is_crowded());
+        assert!(limits.connect().is_some());
+        open.clear();
+        assert_eq!(limits.connections(), 0);
+    }
+
+    #[test]
+    fn one_user_gets_so_many_requests_and_no_other_user_notices() {
+        let limits = Limits::new(1, 2);
+        let first = limits.enter(Some(b"a"));
+        let second = limits.enter(Some(b"a"));
+        assert!(matches!((&first, &second), (Ok(Some(_)), Ok(Some(_)))));
+        assert_eq!(limits.enter(Some(b"a")).err(), Some(UserSaturated));
+        assert!(limits.enter(Some(b"b")).is_ok());
+        assert!(limits.enter(None).is_ok_and(|request| request.is_none()));
+        drop(first);
+        assert!(limits.enter(Some(b"a")).is_ok());
+        drop(second);
+        assert!(limits.users.lock().is_empty());
+    }
+
+    #[test]
+    fn users_are_not_counted_where_there_is_no_limit() {
+        let limits = Limits::new(1, 0);
+        assert!(limits.enter(Some(b"a")).is_ok_and(|request| request.is_none()));
+    }
+}

@@ -1,0 +1,264 @@
+//! `/metrics`: what is counted, as a program reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openmetrics_parser::OpenMetricsValue;
+use openmetrics_parser::openmetrics::parse_openmetrics;
+
+use crate::cached::with_cache;
+use crate::client::Client;
+use crate::crowd::{Watched, await_that, numbered};
+use crate::faulty::{self, Faulty, Gate, Recorded, Step};
+use crate::gateway::{ACCESS_KEY, SECRET_KEY};
+use crate::origin::Origin;
+
+/// Numbers by name and sorted labels, such as `a_total{b="c"}`.
+type Numbers = BTreeMap<String, f64>;
+
+/// Reads a scrape with a parser that is as strict as Prometheus is.
+fn parse(scraped: &str) -> Numbers {
+    let told = parse_openmetrics(scraped).unwrap_or_else(|error| panic!("{error}\n{scraped}"));
+    let mut numbers = Numbers::new();
+    for (name, family) in &told.families {
+        for sample in family.iter_samples() {
+            let labels = sample.get_labelset().expect("labels");
+            let labels: BTreeSet<_> =
+                labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            let labels = labels.into_iter().collect::<Vec<_>>().join(",");
+            let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+            let (suffix, number) = match &sample.value {
+                OpenMetricsValue::Counter(counter) => ("_total", counter.value.as_f64()),
+                OpenMetricsValue::Gauge(value) => ("", value.as_f64()),
+                OpenMetricsValue::Info => ("_info", 1.0),
+                OpenMetricsValue::Histogram(histogram) => {
+                    let count = histogram.count.expect("a count") as f64;
+                    let last = histogram.buckets.last().expect("buckets");
+                    assert_eq!(last.count.as_f64(), count, "{name}{labels}");
+                    ("_count", count)
+                }
+                other => panic!("{name}: {other:?}"),
+            };
+            numbers.insert(format!("{name}{suffix}{labels}"), number);
+        }
+    }
+    numbers
+}
+
+/// The requests of a scrape, by all their labels.
+fn requests(numbers: &Numbers) -> Vec<String> {
+    let of = numbers.iter().filter(|(name, _)| name.starts_with("s3proxy_requests_total"));
+    of.filter(|(_, number)| **number > 0.0)
+        .map(|(name, number)| {
+            let value = |label: &str| {
+                let (_, rest) = name.split_once(&format!("{label}=\"")).expect("the label");
+                rest.split('"').next().unwrap_or_default().to_owned()
+            };
+            let labels = ["route", "profile", "status", "cache"].map(value).join(" ");
+            format!("{labels}: {number}")
+        })
+        .collect()
+}
+
+#[test]
+fn requests_are_counted_by_route_profile_status_and_what_the_cache_did() {
+    let origin = Origin::start();
+    origin.put("a.png", "a tile");
+    origin.put("big.fits", numbered(300_000));
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = with_cache(&origin.url())
+        .profile("hips", &origin.url())
+        .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
+        .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
+        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
+        .tolerate("\"status\":400")
+        .tolerate("\"status\": 400");
+    let watched = Watched::start(setup);
+    let gateway = &watched.gateway;
+    let get = |tail: &str| gateway.object(tail).status();
+    assert_eq!((get("sky/a.png"), get("sky/a.png"), get("sky/a.png")), (200, 200, 200));
+    assert_eq!(
+        (get("hips@sky/a.png"), get("hips@sky/none.png"), get("hips@sky/none.png")),
+        (200, 404, 404)
+    );
+    let part = |range| gateway.object_with("sky/big.fits", &[("Range", range)]).status();
+    assert_eq!((part("bytes=0-9"), part("bytes=5-99999"), part("bytes=0-9")), (206, 206, 206));
+    assert_eq!((get("sky/a.exe"), get("nobody@sky/a.png")), (415, 404));
+    for (page, status) in [("/", 200), ("/s3proxy/", 200), ("/s3proxy/docs", 200), ("/none", 404)] {
+        assert_eq!(gateway.get(page).status(), status, "{page}");
+    }
+    let mut rude = gateway.connect();
+    rude.send("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n");
+    assert_eq!(rude.answer("GET").expect("an answer").status(), 400);
+    let expected = [
+        "docs  200 : 1",
+        "metadata  200 : 1",
+        "object  404 : 1",
+        "object  415 : 1",
+        "object default 200 hit: 2",
+        "object default 200 miss: 1",
+        "object default 206 hit: 1",
+        "object default 206 miss: 1",
+        "object default 206 partial: 1",
+        "object hips 200 miss: 1",
+        "object hips 404 hit: 1",
+        "object hips 404 miss: 1",
+        "other  400 : 1",
+        "other  404 : 1",
+    ];
+    let seen = |numbers: &Numbers| {
+        let mut seen = requests(numbers);
+        // The gateway was asked for it when it started, too.
+        seen.retain(|line| !line.starts_with("index"));
+        seen.sort();
+        seen
+    };
+    // A request is counted when it has ended, which may be a moment after its answer.
+    await_that("all have ended", || seen(&parse(&watched.scrape())).len() >= expected.len());
+    let scraped = watched.scrape();
+    let numbers = parse(&scraped);
+    assert_eq!(seen(&numbers), expected);
+    let number =
+        |name: &str| *numbers.get(name).unwrap_or_else(|| panic!("no {name} in {scraped}"));
+    for (name, value) in [
+        ("s3proxy_request_duration_seconds_count{cache=\"hit\",profile=\"default\"}", 3.0),
+        ("s3proxy_request_ttfb_seconds_count{cache=\"forward\",profile=\"default\"}", 3.0),
+        ("s3proxy_response_bytes_total{profile=\"default\"}", 18.0 + 20.0 + 99_995.0),
+        ("s3proxy_upstream_requests_total{profile=\"default\",status=\"200\"}", 1.0),
+        ("s3proxy_upstream_requests_total{profile=\"default\",status=\"206\"}", 2.0),
+        ("s3proxy_upstream_requests_total{profile=\"hips\",status=\"404\"}", 1.0),
+        ("s3proxy_upstream_duration_seconds_count{profile=\"hips\"}", 2.0),
+        ("s3proxy_upstream_bytes_total{profile=\"default\"}", 6.0 + 2.0 * 65536.0),
+        ("s3proxy_upstream_retries_total{profile=\"default\"}", 0.0),
+        ("s3proxy_upstream_in_flight{profile=\"default\"}", 0.0),
+        ("s3proxy_upstream_in_flight_limit{profile=\"hips\"}", 256.0),
+        ("s3proxy_refusals_total{cause=\"media_type_denied\"}", 1.0),
+        ("s3proxy_refusals_total{cause=\"object_not_found\"}", 2.0),
+        ("s3proxy_refusals_total{cause=\"profile_unknown\"}", 1.0),
+        ("s3proxy_refusals_total{cause=\"request_malformed\"}", 1.0),
+        ("s3proxy_cache_hits_total{tier=\"memory\"}", 5.0),
+        ("s3proxy_cache_disk_up", 1.0),
+        ("s3proxy_cache_disk_errors_total", 0.0),
+        ("s3proxy_reloads_total{result=\"success\"}", 0.0),
+        ("s3proxy_reload_ok", 1.0),
+        ("s3proxy_draining", 0.0),
+    ] {
+        assert_eq!(number(name), value, "{name} in {scraped}");
+    }
+    let limits = ["memory", "blocks"]
+        .map(|tier| number(&format!("s3proxy_cache_limit_bytes{{tier=\"{tier}\"}}")));
+    assert_eq!(limits.iter().sum::<f64>(), f64::from(64 << 20));
+    assert!(number("s3proxy_cache_entries{tier=\"blocks\"}") >= 2.0);
+    for name in ["process_resident_memory_bytes", "process_open_fds", "process_threads"] {
+        assert!(number(name) > 1.0, "{name}");
+    }
+}
+
+/// Whatever clients ask for and stores hold: nothing of it becomes a label.
+#[test]
+fn labels_are_bounded_and_hold_nothing_of_anybody() {
+    let origin = Origin::start();
+    origin.put("folder7/a.png", "a tile");
+    let watched = Watched::start(with_cache(&origin.url()));
+    let gateway = &watched.gateway;
+    assert_eq!(gateway.object("sky/folder7/a.png").status(), 200);
+    let before = parse(&watched.scrape());
+    for nth in 0..50 {
+        let tail = format!("sky/folder7/none{nth}.png");
+        let user = format!("user{nth}");
+        let headers = [("X-Auth-Request-User", user.as_str()), ("User-Agent", &user)];
+        assert_eq!(gateway.object_with(&tail, &headers).status(), 404);
+        assert_eq!(gateway.object(&format!("nobody{nth}@sky/a.png")).status(), 404);
+        assert_eq!(gateway.get(&format!("/page{nth}")).status(), 404);
+    }
+    let scraped = watched.scrape();
+    let after = parse(&scraped);
+    let fresh: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+    // 404 in some places where there was none before.
+    assert!(fresh.len() <= 8, "{fresh:?}");
+    for text in ["user1", "none1", "nobody", "page1", "folder7", "sky/", SECRET_KEY, ACCESS_KEY] {
+        assert!(!scraped.contains(text), "{text} in {scraped}");
+    }
+    let known = ["route", "profile", "status", "cache", "cause", "tier", "result", "version"];
+    for name in after.keys() {
+        let labels = name.split_once('{').map_or("", |(_, labels)| labels);
+        for label in labels.split("\",").filter_map(|label| label.split('=').next()) {
+            assert!(label.is_empty() || known.contains(&label), "{name}");
+        }
+    }
+}
+
+#[test]
+fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let store = Faulty::scripted(move |request: &Recorded, _| {
+        let has = |word: &str| request.target.contains(word);
+        match () {
+            () if has("busy") => faulty::s3_error(503, "SlowDown"),
+            () if has("denied") => faulty::s3_error(403, "AccessDenied"),
+            () if has("reset") => vec![Step::Reset],
+            () => [vec![Step::Wait(held.clone())], faulty::object(b"a tile")].concat(),
+        }
+    });
+    let setup = crate::gateway::Setup::new(&store.url()).tolerate("\"cause\":\"upstream_");
+    let watched = Watched::start(setup);
+    for (tile, status) in [("busy.png", 503), ("denied.png", 403), ("reset.png", 502)] {
+        assert_eq!(watched.gateway.object(&format!("sky/{tile}")).status(), status);
+    }
+    let mut waiting: Client = watched.gateway.connect();
+    waiting.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
+    let in_flight = "s3proxy_upstream_in_flight{profile=\"default\"}";
+    await_that("one is under way", || watched.metric(in_flight) == 1);
+    assert_eq!(watched.metric("s3proxy_requests_in_flight"), 1);
+    gate.open();
+    assert_eq!(waiting.answer("GET").expect("an answer").status(), 200);
+    await_that("none is under way", || watched.metric(in_flight) == 0);
+    let numbers = parse(&watched.scrape());
+    for (cause, status) in
+        [("upstream_busy", "503"), ("upstream_forbidden", "403"), ("upstream_reset", "none")]
+    {
+        let error =
+            format!("s3proxy_upstream_errors_total{{cause=\"{cause}\",profile=\"default\"}}");
+        assert_eq!(numbers.get(&error), Some(&1.0), "{numbers:#?}");
+        let asked =
+            format!("s3proxy_upstream_requests_total{{profile=\"default\",status=\"{status}\"}}");
+        assert_eq!(numbers.get(&asked), Some(&1.0), "{numbers:#?}");
+    }
+    assert_eq!(numbers["s3proxy_upstream_retries_total{profile=\"default\"}"], 2.0);
+}
+
+/// What operators read about is what there is.
+#[test]
+fn the_documented_metrics_are_those_of_a_scrape() {
+    let origin = Origin::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().to_str().expect("UTF-8");
+    let watched = Watched::start(with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk));
+    let scraped = watched.scrape();
+    let told: BTreeSet<&str> = scraped
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let text = std::fs::read_to_string(path).expect("the documentation");
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("| `s3proxy_") || line.starts_with("| `process_"));
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','));
+    let documented: BTreeSet<&str> = names
+        .map(|name| name.trim().trim_matches('`'))
+        .map(|name| name.strip_suffix("_total").or(name.strip_suffix("_info")).unwrap_or(name))
+        .collect();
+    // There is none of these before the first reload.
+    let later = [
+        "s3proxy_reload_last_success_timestamp_seconds",
+        "s3proxy_reload_last_failure_timestamp_seconds",
+    ];
+    let missing: Vec<_> =
+        documented.difference(&told).filter(|name| !later.contains(name)).collect();
+    let untold: Vec<_> = told.difference(&documented).collect();
+    assert!(
+        missing.is_empty() && untold.is_empty(),
+        "not there: {missing:?}; not documented: {untold:?}"
+    );
+}

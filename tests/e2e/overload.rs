@@ -1,0 +1,244 @@
+//! More than the gateway takes: it says so quickly, serves what it has, and keeps the store, the tiles
+//! and the other users out of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cached::{status, with_cache};
+use crate::client::{Answer, Client, Ending};
+use crate::crowd::{Watched, await_that, connect, numbered};
+use crate::faulty::{self, Faulty, Gate, Recorded, Step};
+use crate::gateway::Setup;
+
+/// Nobody waits for longer than `queue_timeout`, and for what an answer takes on a busy machine.
+const QUICKLY: Duration = Duration::from_secs(5);
+
+/// A store that answers for keys with `slow` in them when the gate opens.
+fn slow_behind(gate: &Gate) -> Faulty {
+    let gate = gate.clone();
+    Faulty::scripted(move |request: &Recorded, _| {
+        let mut steps = Vec::new();
+        if request.target.contains("slow") {
+            steps.push(Step::Wait(gate.clone()));
+        }
+        match request.header("range") {
+            None => steps.extend(faulty::object(b"a tile")),
+            Some(_) => {
+                let headers = [("ETag", "\"1\""), ("Content-Range", "bytes 0-5/6")];
+                steps.extend(faulty::answer(206, &headers, b"a tile"));
+            }
+        }
+        steps
+    })
+}
+
+/// At most eight requests to the store, which wait for 100 ms.
+fn narrow(store: &str) -> Setup {
+    Setup::new(store)
+        .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "8")
+        .env("S3PROXY_UPSTREAM_QUEUE_TIMEOUT", "100ms")
+        .tolerate("\"cause\":\"upstream_saturated\"")
+}
+
+fn assert_refused(answer: &Answer, code: u16, cause: &str) {
+    assert_eq!((answer.status(), answer.ending), (code, Ending::Whole), "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.json()["cause"], cause);
+}
+
+fn ask(clients: &mut [Client], nth: impl Fn(usize) -> String, headers: &[(&str, &str)]) {
+    for (place, client) in clients.iter_mut().enumerate() {
+        client.request("GET", &format!("/s3proxy/s3/sky/{}", nth(place)), headers);
+    }
+}
+
+#[test]
+fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the_while() {
+    for caching in [true, false] {
+        let gate = Gate::new();
+        let store = slow_behind(&gate);
+        let mut setup = narrow(&store.url());
+        if caching {
+            setup = setup.env("S3PROXY_CACHE_MEMORY", "64MiB");
+        }
+        let gateway = setup.start();
+        assert_eq!(gateway.object("sky/kept.png").status(), 200);
+        let mut clients = connect(&gateway, 8);
+        ask(&mut clients, |nth| format!("slow{nth}.png"), &[]);
+        store.await_requests(9);
+        let began = Instant::now();
+        let refused = gateway.object("sky/other.png");
+        assert!(began.elapsed() < QUICKLY, "{:?}", began.elapsed());
+        assert_refused(&refused, 503, "upstream_saturated");
+        assert_eq!(gateway.get("/").status(), 200);
+        if caching {
+            let kept = gateway.object("sky/kept.png");
+            assert!(status(&kept).starts_with("s3proxy; hit"), "{}", status(&kept));
+            // Who wants what is on its way already, waits for that.
+            let mut follower = gateway.connect();
+            follower.request("GET", "/s3proxy/s3/sky/slow0.png", &[]);
+            clients.push(follower);
+        }
+        gate.open();
+        for client in &mut clients {
+            let answer = client.answer("GET").expect("an answer");
+            assert_eq!((answer.status(), answer.text()), (200, "a tile"));
+        }
+        assert_eq!(store.count(), 9, "caching {caching}");
+        // Its places are free again.
+        assert_eq!(gateway.object("sky/other.png").status(), 200, "caching {caching}");
+    }
+}
+
+#[test]
+fn parts_leave_room_for_tiles() {
+    for caching in [true, false] {
+        let gate = Gate::new();
+        let store = slow_behind(&gate);
+        let mut setup = narrow(&store.url());
+        if caching {
+            setup = setup.env("S3PROXY_CACHE_MEMORY", "64MiB");
+        }
+        let gateway = setup.start();
+        let mut clients = connect(&gateway, 6);
+        let range = [("Range", "bytes=0-5")];
+        ask(&mut clients, |nth| format!("slow{nth}.fits"), &range);
+        store.await_requests(6);
+        let refused = gateway.object_with("sky/slow7.fits", &range);
+        assert_refused(&refused, 503, "upstream_saturated");
+        for nth in 0..4 {
+            let tile = gateway.object(&format!("sky/tile{nth}.png"));
+            assert_eq!((tile.status(), tile.text()), (200, "a tile"), "caching {caching}");
+        }
+        gate.open();
+        for client in &mut clients {
+            assert_eq!(client.answer("GET").expect("an answer").status(), 206);
+        }
+    }
+}
+
+#[test]
+fn what_is_stale_stands_in_when_there_is_no_place() {
+    let gate = Gate::new();
+    let store = slow_behind(&gate);
+    let setup = narrow(&store.url()).env("S3PROXY_CACHE_MEMORY", "64MiB");
+    let gateway = setup
+        .yaml(json!({"cache": {"ttl": 0, "stale_while_revalidate": 0, "stale_if_error": "1h"}}))
+        .start();
+    assert_eq!(gateway.object("sky/kept.png").status(), 200);
+    let mut clients = connect(&gateway, 8);
+    ask(&mut clients, |nth| format!("slow{nth}.png"), &[]);
+    store.await_requests(9);
+    let kept = gateway.object("sky/kept.png");
+    assert_eq!((kept.status(), kept.text()), (200, "a tile"));
+    assert!(status(&kept).ends_with("detail=stale-if-error"), "{}", status(&kept));
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.answer("GET").expect("an answer").status(), 200);
+    }
+}
+
+/// The next block of a big file is due while somebody else has the only place: nobody is told to come
+/// again in the middle of an answer.
+#[test]
+fn an_answer_under_way_waits_for_its_turn() {
+    const BLOCK: usize = 64 * 1024;
+    let body = numbered(8 * BLOCK);
+    let gate = Gate::new();
+    let (held, sent) = (gate.clone(), body.clone());
+    let store = Faulty::scripted(move |request: &Recorded, _| {
+        if request.target.contains("slow") {
+            return [vec![Step::Wait(held.clone())], faulty::object(b"a tile")].concat();
+        }
+        let range = request.header("range").expect("a range").trim_start_matches("bytes=");
+        let (first, last) = range.split_once('-').expect("both ends");
+        let first: usize = first.parse().expect("a number");
+        let last = last.parse().map_or(sent.len() - 1, |last: usize| last.min(sent.len() - 1));
+        let place = format!("bytes {first}-{last}/{}", sent.len());
+        let headers = [("ETag", "\"1\""), ("Content-Range", place.as_str())];
+        faulty::answer(206, &headers, &sent[first..=last])
+    });
+    let gateway = with_cache(&store.url())
+        .env("S3PROXY_CACHE_MAX_OBJECT", "1000")
+        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
+        .env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "64KiB")
+        .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "1")
+        .env("S3PROXY_UPSTREAM_QUEUE_TIMEOUT", "50ms")
+        .start();
+    // So that the head is known.
+    let first = gateway.object_with("sky/big.fits", &[("Range", "bytes=0-9")]);
+    assert_eq!(first.status(), 206);
+    let mut reader = Client::narrow(gateway.address);
+    reader.request("GET", "/s3proxy/s3/sky/big.fits", &[]);
+    let head = reader.head().expect("a head");
+    assert_eq!(head.status, 200);
+    let mut other = gateway.connect();
+    other.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
+    let slow = |request: &Recorded| request.target.contains("slow");
+    await_that("the other has the place", || store.requests().iter().any(slow));
+    let opener = std::thread::spawn(move || {
+        // For longer than others wait.
+        std::thread::sleep(Duration::from_millis(300));
+        gate.open();
+    });
+    let (come, ending) = reader.body(&head, "GET");
+    assert_eq!(ending, Ending::Whole);
+    assert!(come == body, "other bytes");
+    assert_eq!(other.answer("GET").expect("an answer").status(), 200);
+    opener.join().expect("the gate is open");
+}
+
+#[test]
+fn one_user_does_not_starve_the_others() {
+    let gate = Gate::new();
+    let store = slow_behind(&gate);
+    let gateway =
+        with_cache(&store.url()).env("S3PROXY_DOWNSTREAM_MAX_REQUESTS_PER_USER", "3").start();
+    let mut clients = connect(&gateway, 3);
+    ask(&mut clients, |nth| format!("slow{nth}.png"), &[("X-Auth-Request-User", "greedy")]);
+    store.await_requests(3);
+    let of = |user| gateway.object_with("sky/tile.png", &[("X-Auth-Request-User", user)]);
+    assert_refused(&of("greedy"), 429, "user_saturated");
+    assert_eq!(of("modest").status(), 200);
+    assert_eq!(gateway.object("sky/tile.png").status(), 200, "nobody in particular");
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.answer("GET").expect("an answer").status(), 200);
+    }
+    assert_eq!(of("greedy").status(), 200);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_so_and_those_within_are_served() {
+    const MOST: usize = 16;
+    let store = Faulty::spy();
+    let setup = Setup::new(&store.url())
+        .env("S3PROXY_DOWNSTREAM_MAX_CONNECTIONS", "16")
+        .tolerate("connections_full");
+    let watched = Watched::start(setup);
+    let gateway = &watched.gateway;
+    await_that("no connection is left of the start", || watched.metric("s3proxy_connections") == 0);
+    let mut open = connect(gateway, MOST);
+    for client in &mut open {
+        // The head is left unfinished, so that the connection stays.
+        client.send("GET / HTTP/1.1\r\nHost: gateway.test\r\n");
+    }
+    await_that("all are taken in", || watched.metric("s3proxy_connections") == MOST as u64);
+    let refused = gateway.get("/");
+    assert_refused(&refused, 503, "connections_full");
+    assert_eq!(refused.header("connection"), Some("close"));
+    for client in &mut open {
+        client.send("\r\n");
+        let answer = client.answer("GET").expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+    // More than three in four were open: answers have ended the first of the connections.
+    await_that("there is room again", || watched.metric("s3proxy_connections") <= 12);
+    assert_eq!(gateway.get("/").status(), 200);
+    assert_eq!(watched.metric("s3proxy_refusals_total{cause=\"connections_full\"}"), 1);
+    gateway.expect_log("the refusals", |line| {
+        line["message"].as_str().is_some_and(|text| text.contains("connections_full"))
+            || line["event"].as_str().is_some_and(|text| text.contains("connections_full"))
+    });
+}

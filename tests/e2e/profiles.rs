@@ -1,0 +1,141 @@
+//! What operators and their probes are told: `/profiles`, `/livez`, `/readyz`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::admin::Admin;
+use crate::client::PATIENCE;
+use crate::files::{Files, INI, Way, section, yaml};
+use crate::gateway::{ACCESS_KEY, SECRET_KEY, Setup, free_port};
+use crate::origin::Origin;
+use crate::reload::await_reload;
+
+/// What is told of one profile.
+fn profile(admin: Admin, name: &str) -> Value {
+    let answer = admin.send("GET", "/profiles");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert!(!answer.text().contains("canary"), "a secret: {}", answer.text());
+    let all = answer.json();
+    let found = all.as_array().expect("a list").iter().find(|one| one["profile"] == name);
+    found.unwrap_or_else(|| panic!("{name} in {all}")).clone()
+}
+
+fn is_time(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with("20") && text.ends_with('Z'))
+}
+
+#[test]
+fn profiles_are_told_with_what_came_last_of_asking_them() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let keys = section("hips", ACCESS_KEY, SECRET_KEY)
+        + &section("refused", "AKIANOBODYNOBODY", "canary/nobody")
+        + &section("wrong", ACCESS_KEY, "canary/wrong")
+        + &section("down", ACCESS_KEY, SECRET_KEY);
+    let profiles = yaml(&[("hips", &url), ("refused", &url), ("wrong", &url), ("down", &nobody)])
+        + &format!("  open:\n    endpoint: \"{url}\"\n    credentials: {{anonymous: true}}\n")
+        + &yaml(&[("keyless", &url)]).replace("profiles:\n", "");
+    let files = Files::new(Way::Rename, &keys, &profiles);
+    let (setup, admin) = Admin::of(files.setup(Setup::new(&url), "50ms"));
+    let gateway = setup.tolerate("keyless").tolerate("s3://").start();
+    for name in ["hips", "refused", "wrong", "down", "open", "keyless"] {
+        let told = profile(admin, name);
+        assert_eq!((&told["last_success"], &told["last_error"]), (&Value::Null, &Value::Null));
+    }
+    let order = admin.send("GET", "/profiles").json();
+    let order: Vec<_> = order.as_array().expect("a list").iter().map(|p| &p["profile"]).collect();
+    assert_eq!(order, ["default", "down", "hips", "keyless", "open", "refused", "wrong"]);
+
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    let hips = profile(admin, "hips");
+    assert!(is_time(&hips["last_success"]), "{hips}");
+    assert_eq!(hips["last_error"], Value::Null);
+    assert_eq!(hips["endpoint"], url);
+    assert_eq!(hips["key_id"], "...MPLE");
+    let place = format!("{} [hips]", files.path(INI).display());
+    assert_eq!(hips["credentials"], place);
+    // That there is no such object is an answer, and no failure.
+    assert_eq!(gateway.object("hips@sky/none.png").status(), 404);
+    assert_eq!(profile(admin, "hips")["last_error"], Value::Null);
+
+    for (name, cause, code) in [
+        ("refused", "upstream_forbidden", json!("InvalidAccessKeyId")),
+        ("wrong", "upstream_forbidden", json!("SignatureDoesNotMatch")),
+        ("down", "upstream_connect", Value::Null),
+    ] {
+        let answer = gateway.object(&format!("{name}@sky/a.png"));
+        let of_answer = answer.json()["cause"].clone();
+        gateway.line_of(&answer);
+        let told = profile(admin, name);
+        assert_eq!(told["last_success"], Value::Null, "{name}");
+        assert!(is_time(&told["last_error"]["at"]), "{name}: {told}");
+        assert_eq!(told["last_error"]["cause"], of_answer, "{name}: {told}");
+        assert_eq!(told["last_error"]["code"], code, "{name}: {told}");
+        if cause == "upstream_forbidden" {
+            assert_eq!(of_answer, cause, "{name}");
+        }
+    }
+    assert_eq!(profile(admin, "open")["credentials"], "none: requests go out unsigned");
+    let keyless = profile(admin, "keyless");
+    assert!(keyless["credentials"].as_str().is_some_and(|text| text.starts_with("missing: ")));
+    assert_eq!(keyless["key_id"], Value::Null);
+
+    // With other keys it begins anew.
+    origin.accept_key("AKIASECONDSECOND", "canary/second");
+    let mended = keys.replace("AKIANOBODYNOBODY", "AKIASECONDSECOND");
+    files.write_one(INI, &mended.replace("canary/nobody", "canary/second"));
+    await_reload(&gateway, "profile refused");
+    let told = profile(admin, "refused");
+    assert_eq!((&told["key_id"], &told["last_error"]), (&json!("...COND"), &Value::Null));
+    assert_eq!(gateway.object("refused@sky/a.png").status(), 200);
+    assert!(is_time(&profile(admin, "refused")["last_success"]));
+}
+
+#[test]
+fn readiness_ends_with_sigterm_and_nothing_else_does() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let setup = Setup::new(&origin.url()).yaml(json!({"server": {"lame_duck": "2s"}}));
+    let (setup, admin) = Admin::of(setup);
+    let mut gateway = setup.start();
+    let status_of = |path: &str| admin.send("GET", path).status();
+    assert_eq!((status_of("/readyz"), status_of("/livez")), (200, 200));
+    assert_eq!(admin.send("GET", "/readyz").json(), json!({"status": "ready"}));
+    gateway.signal("TERM");
+    let told = std::time::Instant::now();
+    while status_of("/readyz") == 200 {
+        assert!(told.elapsed() < Duration::from_secs(1), "still ready");
+    }
+    assert_eq!(status_of("/readyz"), 503);
+    assert_eq!(admin.send("GET", "/readyz").json(), json!({"status": "ending"}));
+    assert_eq!(status_of("/livez"), 200);
+    assert_eq!(gateway.get("/").status(), 200);
+    assert_eq!(gateway.object("sky/a.png").status(), 200);
+    assert_eq!(gateway.await_end(PATIENCE).code(), Some(0));
+    gateway.assert_log_clean();
+}
+
+/// No store has a say in it, and no configuration that came to be broken.
+#[test]
+fn a_store_that_is_down_and_a_broken_file_leave_it_ready() {
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let profiles = yaml(&[("hips", &nobody)]);
+    let files = Files::new(Way::Rename, &section("hips", ACCESS_KEY, SECRET_KEY), &profiles);
+    let (setup, admin) = Admin::of(files.setup(Setup::new(&nobody), "50ms"));
+    let gateway = setup.tolerate("s3://").start();
+    assert!(gateway.object("hips@sky/a.png").status() >= 500);
+    files.write_one(INI, "[hips");
+    gateway.expect_log("the broken file", |line| line["severity"] == "error");
+    for path in ["/readyz", "/livez"] {
+        assert_eq!(admin.send("GET", path).status(), 200, "{path}");
+        let head = admin.send("HEAD", path);
+        assert_eq!((head.status(), head.body.len()), (200, 0), "{path}");
+        assert_eq!(gateway.get(path).status(), 404, "{path} on the public port");
+        assert_eq!(admin.send("POST", path).status(), 405, "{path}");
+    }
+    assert_eq!(gateway.get("/profiles").status(), 404, "on the public port");
+}

@@ -1,0 +1,324 @@
+//! Live reload: what is written while the gateway runs is taken over, whichever way it was written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::admin::Admin;
+use crate::cached::{status, with_cache};
+use crate::client::PATIENCE;
+use crate::files::{Files, INI, WAYS, Way, YAML, ini, section, yaml};
+use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup};
+use crate::origin::Origin;
+
+/// What is said of the configuration, next in the log.
+pub(crate) fn await_reload(gateway: &Gateway, mentions: &str) -> String {
+    let line = gateway.expect_log(&format!("a reload that mentions {mentions}"), |line| {
+        let event = event(line);
+        event.starts_with("the configuration was read again") && event.contains(mentions)
+    });
+    event(&line).to_owned()
+}
+
+pub(crate) fn event(line: &Value) -> &str {
+    line["event"].as_str().unwrap_or_default()
+}
+
+/// How often a line begins so.
+pub(crate) fn count(gateway: &Gateway, begins: &str) -> usize {
+    let lines = gateway.lines();
+    let lines = lines.iter().filter_map(|line| line.json.as_ref());
+    lines.filter(|line| event(line).starts_with(begins)).count()
+}
+
+fn origin() -> Origin {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    origin
+}
+
+#[test]
+fn profiles_come_and_go_whichever_way_the_files_are_written() {
+    let origin = origin();
+    let url = origin.url();
+    for way in WAYS {
+        let files =
+            Files::new(way, &ini(&["hips", "gone"]), &yaml(&[("hips", &url), ("gone", &url)]));
+        let gateway = files.setup(with_cache(&url), "400ms").start();
+        for (name, status) in [("hips", 200), ("gone", 200), ("new", 404)] {
+            assert_eq!(gateway.object(&format!("{name}@sky/a.png")).status(), status, "{way:?}");
+        }
+        files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
+        let told = await_reload(&gateway, "");
+        assert_eq!(
+            told,
+            format!(
+                "the configuration was read again: profile gone is gone; profile new is new: {url}, \
+                 key ...MPLE"
+            ),
+            "{way:?}"
+        );
+        for (name, status) in [("hips", 200), ("gone", 404), ("new", 200)] {
+            let answer = gateway.object(&format!("{name}@sky/a.png"));
+            assert_eq!(answer.status(), status, "{way:?} {name}");
+        }
+        let kept = gateway.object("hips@sky/a.png");
+        assert!(status(&kept).contains("hit"), "{way:?}: {}", status(&kept));
+        assert_eq!(count(&gateway, "the configuration"), 1, "{way:?}: halves are no wholes");
+        assert!(!gateway.log_text().contains("canary"), "{way:?}: a secret in the log");
+    }
+}
+
+#[test]
+fn sighup_reads_at_once_and_says_so_if_nothing_changed() {
+    let origin = origin();
+    let url = origin.url();
+    let files = Files::new(Way::Rename, &ini(&["hips"]), &yaml(&[("hips", &url)]));
+    let gateway = files.setup(Setup::new(&url), "0").start();
+    gateway.signal("HUP");
+    assert!(await_reload(&gateway, "").ends_with("the profiles are as before"));
+    files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
+    assert_eq!(gateway.object("new@sky/a.png").status(), 404, "nobody looks by itself");
+    gateway.signal("HUP");
+    await_reload(&gateway, "profile new is new");
+    assert_eq!(gateway.object("new@sky/a.png").status(), 200);
+}
+
+#[test]
+fn many_sighups_during_changes_end_with_what_was_written_last() {
+    let origin = origin();
+    let url = origin.url();
+    let files = Files::new(Way::InPlace, &ini(&["p0"]), &yaml(&[("p0", &url)]));
+    let gateway = files.setup(Setup::new(&url), "50ms").tolerate("the configuration").start();
+    for nth in 1..=20 {
+        let name = format!("p{nth}");
+        gateway.signal("HUP");
+        files.write(&ini(&[&name]), &yaml(&[(&name, &url)]));
+        gateway.signal("HUP");
+    }
+    await_reload(&gateway, "profile p20 is new");
+    assert_eq!(gateway.object("p20@sky/a.png").status(), 200);
+    assert_eq!(gateway.object("p19@sky/a.png").status(), 404);
+    assert!(gateway.get("/").status() == 200);
+}
+
+#[test]
+fn another_endpoint_does_not_serve_what_came_from_the_one_before() {
+    let (first, second) = (origin(), origin());
+    first.put("a.png", "first");
+    second.put("a.png", "second");
+    let keys = ini(&["hips"]);
+    let files = Files::new(Way::Rename, &keys, &yaml(&[("hips", &first.url())]));
+    let gateway = files.setup(with_cache(&first.url()), "50ms").start();
+    for _ in 0..2 {
+        assert_eq!(gateway.object("hips@sky/a.png").text(), "first");
+    }
+    assert_eq!(first.count(), 1);
+    files.write(&keys, &yaml(&[("hips", &second.url())]));
+    await_reload(&gateway, "profile hips: other settings");
+    assert_eq!(gateway.object("hips@sky/a.png").text(), "second");
+    first.put("a.png", "first, changed meanwhile");
+    files.write(&keys, &yaml(&[("hips", &first.url())]));
+    await_reload(&gateway, "profile hips: other settings");
+    assert_eq!(gateway.object("hips@sky/a.png").text(), "first, changed meanwhile");
+}
+
+#[test]
+fn a_profile_that_comes_back_does_not_serve_what_was_kept_before_it_went() {
+    let origin = origin();
+    let url = origin.url();
+    let both = (ini(&["hips", "other"]), yaml(&[("hips", &url), ("other", &url)]));
+    let files = Files::new(Way::Kubernetes, &both.0, &both.1);
+    let (setup, admin) = Admin::of(with_cache(&url));
+    let gateway = files.setup(setup, "50ms").start();
+    assert_eq!(gateway.object("hips@sky/a.png").text(), "tile");
+    assert_eq!(gateway.object("other@sky/a.png").text(), "tile");
+    files.write(&ini(&["other"]), &yaml(&[("other", &url)]));
+    await_reload(&gateway, "profile hips is gone");
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
+    admin.await_number("memory_entries", |entries| entries == 1);
+    origin.put("a.png", "another");
+    files.write(&both.0, &both.1);
+    await_reload(&gateway, "profile hips is new");
+    assert_eq!(gateway.object("hips@sky/a.png").text(), "another");
+    assert_eq!(gateway.object("other@sky/a.png").text(), "tile", "kept all the time");
+}
+
+#[test]
+fn keys_and_endpoints_of_different_generations_are_never_mixed() {
+    // Each store knows its own generation's key alone: a mixture would be refused.
+    let (first, second) = (origin(), origin());
+    first.refuse_key(ACCESS_KEY);
+    second.refuse_key(ACCESS_KEY);
+    first.accept_key("AKIAFIRSTFIRST", "canary/first");
+    second.accept_key("AKIASECONDSECOND", "canary/second");
+    let generations = [
+        (section("hips", "AKIAFIRSTFIRST", "canary/first"), yaml(&[("hips", &first.url())])),
+        (section("hips", "AKIASECONDSECOND", "canary/second"), yaml(&[("hips", &second.url())])),
+    ];
+    let (keys, profiles) = &generations[0];
+    let files = Files::new(Way::Kubernetes, keys, profiles);
+    let setup = files.setup(Setup::new(&first.url()), "10ms");
+    let gateway = setup.tolerate("changes while it is read").start();
+    let done = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut served = 0;
+            while !done.load(Ordering::Acquire) {
+                let answer = gateway.object("hips@sky/a.png");
+                assert_eq!(answer.status(), 200, "{answer:?}");
+                served += 1;
+            }
+            served
+        });
+        // So fast that files are exchanged between the reading of one and of the other.
+        let began = Instant::now();
+        for nth in 1.. {
+            let (keys, profiles) = &generations[nth % 2];
+            files.write(&format!("# {nth}\n{keys}"), &format!("# {nth}\n{profiles}"));
+            if nth % 50 == 0 {
+                gateway.signal("HUP");
+                if began.elapsed() > Duration::from_secs(2) {
+                    break;
+                }
+            }
+        }
+        let (keys, profiles) = &generations[1];
+        files.write(keys, profiles);
+        gateway.signal("HUP");
+        await_reload(&gateway, "profile hips: key ...COND");
+        done.store(true, Ordering::Release);
+        reading.join().expect("all were served")
+    });
+    assert!(served > 10, "{served}");
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    let last = second.requests().pop().expect("it is asked");
+    assert!(last.header("authorization").contains("AKIASECONDSECOND"));
+    assert!(!gateway.log_text().contains("canary"), "a secret in the log");
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named_once_and_not_taken_over() {
+    let origin = origin();
+    let url = origin.url();
+    let profiles = yaml(&[("hips", &url)]);
+    let files = Files::new(Way::Rename, &ini(&["hips"]), &format!("cache_max_age: 5\n{profiles}"));
+    let gateway = files.setup(Setup::new(&url), "50ms").start();
+    let max_age = || gateway.object("hips@sky/a.png").header("cache-control").map(str::to_owned);
+    assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
+    let changed = format!("cache_max_age: 7\nserver:\n  lame_duck: 1s\n{profiles}");
+    files.write(&ini(&["hips"]), &changed);
+    let warning = gateway.expect_log("what needs a restart", |line| {
+        line["severity"] == "warning" && event(line).contains("restart")
+    });
+    assert_eq!(
+        event(&warning),
+        "changed, but in force only after a restart: cache_max_age, server.lame_duck"
+    );
+    assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
+    await_reload(&gateway, "as before");
+    // The keys go on changing, and the operator is not told again.
+    origin.accept_key("AKIAOTHEROTHER", "canary/other");
+    files.write_one(INI, &section("hips", "AKIAOTHEROTHER", "canary/other"));
+    await_reload(&gateway, "profile hips: key ...THER, before key ...MPLE");
+    assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
+    // What is as it was at the start waits for nothing.
+    files.write_one(YAML, &format!("cache_max_age: 5\n{profiles}"));
+    await_reload(&gateway, "as before");
+    // Once more, so that everything has been said of the time before.
+    gateway.signal("HUP");
+    await_reload(&gateway, "as before");
+    assert_eq!(count(&gateway, "changed, but"), 1);
+}
+
+#[test]
+fn another_credentials_file_is_read_from_then_on() {
+    let origin = origin();
+    let url = origin.url();
+    let files = Files::new(Way::Rename, &ini(&["hips"]), "");
+    let other = files.path("other.ini");
+    let named = |path: &std::path::Path| {
+        format!("credentials_file: \"{}\"\n{}", path.display(), yaml(&[("hips", &url)]))
+    };
+    files.write_one(YAML, &named(&files.path(INI)));
+    let setup = files.setup(Setup::new(&url), "50ms").without("AWS_SHARED_CREDENTIALS_FILE");
+    let gateway = setup.start();
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    files.write_one(YAML, &named(&other));
+    // It is not there yet; when it comes, it is seen although nothing that was read has changed.
+    gateway.expect_log("a file that is not there", |line| {
+        line["severity"] == "error" && event(line).contains("other.ini")
+    });
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    origin.accept_key("AKIAOTHEROTHER", "canary/other");
+    files.write_one("other.ini", &section("hips", "AKIAOTHEROTHER", "canary/other"));
+    await_reload(&gateway, "profile hips: key ...THER, before key ...MPLE");
+    origin.refuse_key(ACCESS_KEY);
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    files.write_one("other.ini", &section("hips", "AKIALATERLATER", SECRET_KEY));
+    await_reload(&gateway, "profile hips: key ...ATER, before key ...THER");
+}
+
+#[test]
+fn a_key_that_the_store_no_longer_knows_has_the_files_read_once_in_ten_seconds() {
+    let origin = origin();
+    let url = origin.url();
+    let profiles = yaml(&[("hips", &url)]);
+    let files = Files::new(Way::Rename, &ini(&["hips"]), &profiles);
+    let setup = files.setup(Setup::new(&url), "0").tolerate("upstream_forbidden");
+    let gateway = setup.start();
+    let get = || gateway.object("hips@sky/a.png").status();
+    let rotate = |old: &str, id: &str, secret: &str| {
+        origin.accept_key(id, secret);
+        origin.refuse_key(old);
+        files.write_one(INI, &section("hips", id, secret));
+    };
+    assert_eq!(get(), 200);
+    rotate(ACCESS_KEY, "AKIASECONDSECOND", "canary/second");
+    let refused = Instant::now();
+    assert_eq!(get(), 403, "nobody has looked yet");
+    await_reload(&gateway, "profile hips: key ...COND, before key ...MPLE");
+    assert!(refused.elapsed() < PATIENCE / 2, "{:?}", refused.elapsed());
+    for _ in 0..5 {
+        assert_eq!(get(), 200);
+    }
+    // Another rotation, so soon: refusals alone do not have the files read over and over.
+    rotate("AKIASECONDSECOND", "AKIATHIRDTHIRD", "canary/third");
+    let mut tried = 0;
+    while refused.elapsed() < Duration::from_secs(9) {
+        assert_eq!(get(), 403);
+        tried += 1;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(tried > 10, "{tried}");
+    while get() == 403 {
+        assert!(refused.elapsed() < 2 * PATIENCE, "never read again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    await_reload(&gateway, "profile hips: key ...HIRD, before key ...COND");
+    assert_eq!(count(&gateway, "the configuration was read again"), 2);
+    assert!(!gateway.log_text().contains("canary"), "a secret in the log");
+}
+
+/// Each refusal asks for the files to be read; that must not put off the regular look.
+#[test]
+fn a_store_that_refuses_a_key_all_the_time_does_not_keep_others_waiting() {
+    let origin = origin();
+    let url = origin.url();
+    let refused = section("refused", "AKIANOBODYNOBODY", "canary/nobody");
+    let files = Files::new(Way::Rename, &refused, &yaml(&[("refused", &url)]));
+    let setup = files.setup(Setup::new(&url), "500ms").tolerate("upstream_forbidden");
+    let gateway = setup.start();
+    let get = |name: &str| gateway.object(&format!("{name}@sky/a.png")).status();
+    for _ in 0..5 {
+        assert_eq!(get("refused"), 403);
+    }
+    files.write(&(ini(&["hips"]) + &refused), &yaml(&[("hips", &url), ("refused", &url)]));
+    let written = Instant::now();
+    while get("hips") != 200 {
+        assert!(written.elapsed() < Duration::from_secs(5), "{:?}", written.elapsed());
+        assert_eq!(get("refused"), 403);
+    }
+    await_reload(&gateway, "profile hips is new");
+}

@@ -1,0 +1,183 @@
+//! Files that are wrong, gone or empty while the gateway runs: what was read before stays in force, and
+//! the log says what is wrong, once.
+
+use std::fs;
+use std::process::Command;
+
+use crate::client::PATIENCE;
+use crate::files::{Files, INI, Way, YAML, ini, section, yaml};
+use crate::gateway::{Gateway, SECRET_KEY, Setup};
+use crate::origin::Origin;
+use crate::reload::{await_reload, count, event};
+
+const REFUSED: &str =
+    "the configuration cannot be read again, what was read before stays in force: ";
+
+fn expect_refusal(gateway: &Gateway) -> String {
+    let line = gateway.expect_log("an error about the configuration", |line| {
+        line["severity"] == "error" && event(line).starts_with(REFUSED)
+    });
+    event(&line).trim_start_matches(REFUSED).to_owned()
+}
+
+/// Waits until the files have been looked at so often that a second line would be there.
+fn many_looks() {
+    std::thread::sleep(std::time::Duration::from_millis(700));
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_is_told_once() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let (good_ini, good_yaml) = (ini(&["hips"]), yaml(&[("hips", &url)]));
+    let files = Files::new(Way::Rename, &good_ini, &good_yaml);
+    let gateway = files.setup(Setup::new(&url), "50ms").start();
+    let ini_path = files.path(INI).display().to_string();
+    let yaml_path = files.path(YAML).display().to_string();
+    let bad_section = format!("{good_ini}[new\nx = {SECRET_KEY}\n");
+    let half = format!("{good_ini}[new]\naws_secret_access_key = {SECRET_KEY}\n");
+    let unknown = format!("{good_yaml}    endpiont: x\n");
+    for (name, text, mentions) in [
+        (INI, bad_section.as_str(), format!("{ini_path}:4: is not a section")),
+        (INI, &half, format!("{ini_path}:5: [new] aws_secret_access_key: is there without")),
+        (INI, "", format!("{ini_path}: is empty and was not before")),
+        (INI, " \n\n", format!("{ini_path}: is empty and was not before")),
+        (YAML, "profiles: [", format!("{yaml_path}:2: is not valid YAML")),
+        (YAML, &unknown, format!("{yaml_path}:4: profiles.hips.endpiont: is an unknown key")),
+        (YAML, "", format!("{yaml_path}: is empty and was not before")),
+        (YAML, "profiles:\n  hips:\n    endpoint: ftp://x\n", format!("{yaml_path}:3: ")),
+    ] {
+        let before = count(&gateway, REFUSED);
+        files.write_one(name, text);
+        let told = expect_refusal(&gateway);
+        assert!(told.starts_with(&mentions), "{mentions:?} in {told}");
+        assert_eq!(gateway.object("hips@sky/a.png").status(), 200, "{text}");
+        many_looks();
+        assert_eq!(count(&gateway, REFUSED), before + 1, "one line for one mistake: {text}");
+        // As before: nothing is to be read, and the same mistake is news again.
+        files.write(&good_ini, &good_yaml);
+        many_looks();
+    }
+    files.write_one(YAML, "profiles: [");
+    expect_refusal(&gateway);
+    files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
+    await_reload(&gateway, "profile new is new");
+    assert_eq!(gateway.object("new@sky/a.png").status(), 200);
+    assert_eq!(count(&gateway, "the configuration was read again"), 1);
+    assert!(!gateway.log_text().contains("canary"), "a secret in the log");
+}
+
+#[test]
+fn a_file_that_is_gone_or_cannot_be_read_takes_no_keys_away() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let (good_ini, good_yaml) = (ini(&["hips"]), yaml(&[("hips", &url)]));
+    for name in [INI, YAML] {
+        let files = Files::new(Way::InPlace, &good_ini, &good_yaml);
+        let gateway = files.setup(Setup::new(&url), "50ms").start();
+        let path = files.path(name);
+        // Removed, a folder in its place, bytes that are no text: unreadable for root as well.
+        for spoil in [
+            &(|| fs::remove_file(&path).expect("removed")) as &dyn Fn(),
+            &|| {
+                fs::remove_file(&path).expect("removed");
+                fs::create_dir(&path).expect("a folder");
+            },
+            &|| fs::write(&path, b"\xff\xfe").expect("written"),
+        ] {
+            let before = count(&gateway, REFUSED);
+            spoil();
+            let told = expect_refusal(&gateway);
+            assert!(told.contains(&path.display().to_string()), "{told}");
+            assert!(told.contains("cannot be read"), "{told}");
+            many_looks();
+            assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+            assert_eq!(count(&gateway, REFUSED), before + 1, "told once");
+            let _it_was_a_file = fs::remove_dir(&path);
+            files.write(&good_ini, &good_yaml);
+            many_looks();
+        }
+        // In force all the time, so there was nothing to take over.
+        assert_eq!(count(&gateway, "the configuration was read again"), 0);
+    }
+}
+
+/// The file of the home folder need not be there at the start, but its keys do not go with it.
+#[test]
+fn the_file_of_the_home_folder_takes_no_keys_away_either() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let home = tempfile::tempdir().expect("a folder");
+    fs::create_dir(home.path().join(".aws")).expect("a folder");
+    let path = home.path().join(".aws/credentials");
+    let setup = Setup::new(&url)
+        .env("HOME", home.path().to_str().expect("UTF-8"))
+        .env("S3PROXY_SERVER_RELOAD_INTERVAL", "50ms");
+    let gateway = setup.tolerate("has no endpoint").start();
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
+    fs::write(&path, ini(&["hips"])).expect("written");
+    await_reload(&gateway, "profile hips is new");
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    fs::remove_file(&path).expect("removed");
+    let told = expect_refusal(&gateway);
+    assert!(told.contains("credentials: cannot be read and could be before"), "{told}");
+    many_looks();
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    // Whoever means it says so.
+    fs::write(&path, "# none\n").expect("written");
+    await_reload(&gateway, "profile hips is gone");
+    assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
+}
+
+/// Such as one on a disk that does not answer.
+#[test]
+fn a_file_whose_reading_does_not_end_holds_up_nobody() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let files = Files::new(Way::InPlace, &ini(&["hips"]), &yaml(&[("hips", &url)]));
+    let setup = files.setup(Setup::new(&url), "50ms");
+    let mut gateway = setup.env("S3PROXY_SERVER_LAME_DUCK", "0").start();
+    fs::remove_file(files.path(INI)).expect("removed");
+    let command = format!("mkfifo {}", files.path(INI).display());
+    assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
+    many_looks();
+    for _ in 0..10 {
+        assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+    }
+    gateway.signal("TERM");
+    assert_eq!(gateway.await_end(PATIENCE).code(), Some(0));
+}
+
+/// Half a file is not taken over while it is being written, and not at all where it is wrong.
+#[test]
+fn half_a_file_waits_for_its_other_half() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let url = origin.url();
+    let both = ini(&["hips", "embargo"]);
+    let profiles = yaml(&[("hips", &url), ("embargo", &url)]);
+    let files = Files::new(Way::InPlace, &both, &profiles);
+    let gateway = files.setup(Setup::new(&url), "400ms").start();
+    let new = section("hips", "AKIASECONDSECOND", "canary/second")
+        + &section("embargo", "AKIASECONDSECOND", "canary/second");
+    origin.accept_key("AKIASECONDSECOND", "canary/second");
+    // A whole section, and nothing wrong with it; the other one comes soon.
+    files.write_one(INI, new.split_at(new.len() / 2 - 2).0);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    files.write_one(INI, &new);
+    let told = await_reload(&gateway, "");
+    assert!(!told.contains("no key"), "{told}");
+    assert_eq!(told.matches("key ...COND, before key ...MPLE").count(), 2, "{told}");
+    // In the middle of a section, and it stays so.
+    files.write_one(INI, both.split_at(both.len() - 60).0);
+    expect_refusal(&gateway);
+    for name in ["hips", "embargo"] {
+        assert_eq!(gateway.object(&format!("{name}@sky/a.png")).status(), 200, "{name}");
+    }
+    files.write_one(INI, &both);
+    await_reload(&gateway, "key ...MPLE, before key ...COND");
+}
