@@ -62,8 +62,9 @@ mod streams;
 mod signing;
 // The log.
 mod logs;
-// What is counted.
+// What is counted, and what dashboard and alerts ask of it.
 mod metrics;
+mod monitoring;
 // Start: configuration, warnings, the other commands.
 mod configuration;
 // The end: signals.

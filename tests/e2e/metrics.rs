@@ -13,10 +13,10 @@ use crate::gateway::{ACCESS_KEY, SECRET_KEY};
 use crate::origin::Origin;
 
 /// Numbers by name and sorted labels, such as `a_total{b="c"}`.
-type Numbers = BTreeMap<String, f64>;
+pub(crate) type Numbers = BTreeMap<String, f64>;
 
 /// Reads a scrape with a parser that is as strict as Prometheus is.
-fn parse(scraped: &str) -> Numbers {
+pub(crate) fn parse(scraped: &str) -> Numbers {
     let told = parse_openmetrics(scraped).unwrap_or_else(|error| panic!("{error}\n{scraped}"));
     let mut numbers = Numbers::new();
     for (name, family) in &told.families {
