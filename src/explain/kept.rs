@@ -73,10 +73,10 @@ impl Running {
 }
 
 fn words(looked: &Looked) -> String {
-    let tiers = [("memory", &looked.memory), ("disk", &looked.disk)];
+    let tiers = [("in memory", &looked.memory), ("on disk", &looked.disk)];
     let mut parts: Vec<String> = tiers
         .into_iter()
-        .filter_map(|(tier, kept)| Some(format!("in {tier} {}", kept_words(kept.as_ref()?))))
+        .filter_map(|(tier, kept)| Some(format!("{tier} {}", kept_words(kept.as_ref()?))))
         .collect();
     if parts.is_empty() {
         parts.push("nothing is kept of it".to_owned());
@@ -145,7 +145,7 @@ mod tests {
             (
                 None,
                 Some(in_blocks),
-                "in disk its head, 17 bytes, ETag \"v1\", 1 of 2 blocks of 10 bytes: 1 in memory, 1 \
+                "on disk its head, 17 bytes, ETag \"v1\", 1 of 2 blocks of 10 bytes: 1 in memory, 1 \
                  on disk, 3 s old, fresh for 9 s more",
             ),
             (
