@@ -41,7 +41,7 @@ fn selectors(text: &str) -> Vec<Selector> {
                 found.push(Selector { name: word.to_owned(), labels });
             }
         } else {
-            rest = &rest[letter.len_utf8()..];
+            rest = rest.split_at(letter.len_utf8()).1;
         }
     }
     found
@@ -51,11 +51,11 @@ fn selectors(text: &str) -> Vec<Selector> {
 fn quoted(text: &str) -> (String, &str) {
     let inside = text.strip_prefix('"').expect("a quote");
     let mut value = String::new();
-    let mut letters = inside.char_indices();
-    while let Some((at, letter)) = letters.next() {
+    let mut letters = inside.chars();
+    while let Some(letter) = letters.next() {
         match letter {
-            '"' => return (value, &inside[at + 1..]),
-            '\\' => value.extend(letters.next().map(|(_, escaped)| escaped)),
+            '"' => return (value, letters.as_str()),
+            '\\' => value.extend(letters.next()),
             _ => value.push(letter),
         }
     }
@@ -71,10 +71,11 @@ fn braced(text: &str) -> (Vec<(String, String, String)>, &str) {
         if let Some(after) = rest.strip_prefix('}') {
             return (labels, after);
         }
-        let (said, _) = rest.split_once('"').unwrap_or_else(|| panic!("no value in {rest}"));
+        let at = rest.find('"').unwrap_or_else(|| panic!("no value in {rest}"));
+        let (said, value) = rest.split_at(at);
         let label = said.trim_end_matches(['=', '!', '~', ' ']);
-        let operator = said[label.len()..].trim();
-        let (value, after) = quoted(&rest[said.len()..]);
+        let operator = said.trim_start_matches(label).trim();
+        let (value, after) = quoted(value);
         labels.push((label.to_owned(), operator.to_owned(), value));
         rest = after;
     }
