@@ -21,6 +21,8 @@ mod admin;
 #[path = "../support/authority.rs"]
 mod authority;
 mod cached;
+#[path = "../support/canary.rs"]
+mod canary;
 mod client;
 mod crowd;
 mod faulty;
@@ -29,6 +31,8 @@ mod gateway;
 mod log;
 mod origin;
 mod scene;
+#[path = "../support/tally.rs"]
+mod tally;
 
 // Whether the tools above can tell right from wrong.
 mod harness;

@@ -17,6 +17,8 @@
 #[expect(dead_code, reason = "shared with the stress test")]
 #[path = "../stress/ask.rs"]
 mod ask;
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "shared with the tests of the running gateway")]
 #[path = "../e2e/client.rs"]
 mod client;
@@ -34,6 +36,8 @@ mod multipart;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
+#[path = "../support/tally.rs"]
+mod tally;
 
 mod asking;
 mod readers;

@@ -12,6 +12,8 @@
     reason = "clippy knows test functions as tests, not what they call"
 )]
 
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "shared with the tests of the running gateway")]
 #[path = "../e2e/client.rs"]
 mod client;
@@ -23,6 +25,8 @@ mod log;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
+#[path = "../support/tally.rs"]
+mod tally;
 
 #[expect(dead_code, reason = "shared with the test of the model")]
 mod ask;
