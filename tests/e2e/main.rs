@@ -44,6 +44,8 @@ mod objects;
 mod media_types;
 // Which URL names which object.
 mod keys;
+// The same with keys and URLs that nobody has thought of.
+mod random_urls;
 // What passes between client and store, and request ids.
 mod headers;
 // Preconditions and ranges.

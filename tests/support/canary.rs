@@ -41,14 +41,11 @@ static FORMS: LazyLock<Vec<(&'static str, Finder<'static>)>> = LazyLock::new(|| 
 /// stand before them. No word above has a digit in which Base64 and its variant for URLs differ.
 fn within_base64(bytes: &[u8], before: usize) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits = vec![0; before]
-        .iter()
-        .chain(bytes)
-        .fold(String::new(), |bits, byte| bits + &format!("{byte:08b}"));
-    let digit =
-        |six: &str| usize::from_str_radix(six, 2).map_or('?', |six| char::from(DIGITS[six]));
-    let whole = (0..bits.len() / 6).skip((before * 8).div_ceil(6));
-    whole.map(|nth| digit(&bits[6 * nth..6 * nth + 6])).collect()
+    let bits = |byte: &u8| (0..8).rev().map(|bit| byte >> bit & 1).collect::<Vec<_>>();
+    let bits: Vec<u8> = vec![0; before].iter().chain(bytes).flat_map(bits).collect();
+    let six = |bits: &[u8]| bits.iter().fold(0, |number, bit| number * 2 + usize::from(*bit));
+    let whole = bits.chunks_exact(6).skip((before * 8).div_ceil(6));
+    whole.map(|bits| char::from(DIGITS[six(bits)])).collect()
 }
 
 /// The form in which a word is in a text, and the text around it.
