@@ -8,7 +8,7 @@ use crate::client::{Ending, Fate, PATIENCE};
 use crate::faults::{assert_failed, hasty};
 use crate::faulty::{self, Faulty, Gate, Step, head};
 use crate::gateway::Setup;
-use crate::tally::trial;
+use crate::tally::{trial, trials};
 
 #[test]
 fn a_body_cut_short_is_never_a_whole_looking_answer() {
@@ -128,6 +128,7 @@ fn a_client_that_goes_away_stops_the_fetch() {
         if what != "before the answer" {
             assert_eq!(client.head().expect("a head").status, 200, "{what}");
         }
+        let _trial = trial("greedy clients");
         drop(client);
         upstream.await_hung_up(1);
         assert_eq!(upstream.count(), 1, "{what}: nobody is left to retry for");
@@ -149,6 +150,7 @@ fn a_client_that_does_not_read_holds_the_store_back() {
     client.request("GET", "/s3proxy/s3/sky/a.fits", &[]);
     assert_eq!(client.head().expect("a head").status, 200);
     // The kernel's buffers on four sockets take some megabytes; the gateway's own are small.
+    let _trial = trial("greedy clients");
     let taken = faulty::settled(Duration::from_millis(300), || upstream.flooded());
     assert!(taken < 64 << 20, "{taken} bytes were fetched for a client that reads nothing");
     gate.open();
@@ -165,6 +167,7 @@ fn a_client_that_never_reads_is_given_up_in_time() {
         .tolerate("s3://")
         .start();
     let mut client = gateway.connect();
+    let _trial = trial("greedy clients");
     client.request("GET", "/s3proxy/s3/sky/a.fits", &[("X-Request-ID", "never-reads")]);
     upstream.await_hung_up(1);
     gateway.line_of_id("never-reads");
@@ -240,6 +243,7 @@ fn a_slow_store_delays_nobody_else() {
         })
         .collect();
     slow.await_requests(64);
+    let _trials = trials("greedy clients", 64);
     for _ in 0..10 {
         let began = Instant::now();
         assert_eq!(gateway.get("/").status(), 200);
@@ -272,6 +276,7 @@ fn many_dead_stores_delay_nobody_else() {
             client
         })
         .collect();
+    let _trials = trials("greedy clients", waiting.len());
     let began = Instant::now();
     for _ in 0..10 {
         assert_eq!(gateway.get("/").status(), 200);

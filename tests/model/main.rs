@@ -171,6 +171,7 @@ fn no_byte_is_wrong() {
     );
     let (all, wrongs) = (total.answered(), total.wrongs());
     tally::add("reads next to the model", usize_of(all), usize_of(wrongs));
+    tally::add("faults under the model", usize_of(faults.values().sum()), usize_of(wrongs));
     let wrong = total.wrong.join("\n");
     assert!(total.wrongs() == 0, "{} wrong, seed {seed}:\n{wrong}", total.wrongs());
     assert!(total.answered() >= reads);
