@@ -3,12 +3,18 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "clippy knows test functions as tests, not what they call"
 )]
 
 #[path = "../support/authority.rs"]
 mod authority;
+#[path = "../support/canary.rs"]
+mod canary;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../support/tally.rs"]
+mod tally;
 
 mod objects;
 mod profiles;

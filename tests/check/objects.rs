@@ -40,7 +40,7 @@ async fn an_object_that_is_served_shows_every_step() {
     let head = store.requests().pop().unwrap_or_default().to_ascii_lowercase();
     assert!(head.starts_with("get /bkt/tile.png http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nrange: bytes=0-0\r\n"), "{head}");
-    assert!(head.contains("customer-key: an-encryption-key"), "{head}");
+    assert!(head.contains("customer-key: canary-encryption-key"), "{head}");
 }
 
 #[tokio::test]

@@ -15,10 +15,12 @@ use s3proxy::s3::endpoint::Endpoint;
 use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
 use s3proxy::secret::Secret;
 
+use crate::canary;
+
 const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-const TOKEN: &str = "a-session-token-nobody-may-see";
-const SSE_KEY: &str = "an-encryption-key-nobody-may-see";
+const SECRET: &str = "canary/SecretKey+OfTheSuite/0123456789";
+const TOKEN: &str = "canary-session-token-nobody-may-see";
+const SSE_KEY: &str = "canary-encryption-key-nobody-may-see";
 
 /// No check of one store may take longer, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,10 +130,12 @@ fn hold_to_rules(report: &Report, started: Instant) {
     assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
     let debug = format!("{report:?}");
     for output in [report.to_text(), report.to_json(), debug] {
+        canary::search("a report", &output);
         for secret in [KEY_ID, SECRET, TOKEN, SSE_KEY, "Signature="] {
             assert!(!output.contains(secret), "{secret} is in the output:\n{output}");
         }
     }
+    canary::count();
     let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("valid JSON");
     assert_eq!(json.get("well").and_then(|well| well.as_bool()), Some(report.is_well()));
 }

@@ -11,6 +11,7 @@ use crate::cached::{status, with_cache};
 use crate::client::{Client, Ending};
 use crate::crowd::{Watched, await_heard, await_that, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, OBJECT_HEADERS, Step, head};
+use crate::tally::trial;
 
 const TILE: &str = "/s3proxy/s3/sky/a.png";
 const READERS: usize = 8;
@@ -72,6 +73,7 @@ fn every_reader_of_a_cut_body_sees_that_it_is_cut_and_nothing_is_kept() {
         store.await_requests(asked);
         gate.open();
         for reader in &mut readers {
+            let _trial = trial("cut bodies");
             let Some(answer) = reader.answer("GET") else { continue };
             if answer.status() == 200 {
                 assert_eq!(answer.ending, Ending::Cut, "{what}");
@@ -124,6 +126,7 @@ fn a_range_of_a_cut_body_is_whole_where_its_bytes_arrived() {
     assert_eq!((early.status(), early.ending), (206, Ending::Whole));
     assert!(early.body == body[..100]);
     for reader in [across, last] {
+        let _trial = trial("cut bodies");
         if let Some(answer) = reader.answer("GET") {
             assert!(answer.status() != 206 || answer.ending == Ending::Cut, "{answer:?}");
         }
@@ -163,6 +166,7 @@ fn a_length_that_contradicts_the_chunks_is_never_kept() {
         let store = Faulty::always(vec![head(200, &headers), Step::Send(chunks.into())]);
         let gateway = with_cache(&store.url()).tolerate("pstream").start();
         for nth in 1..4 {
+            let _trial = trial("cut bodies");
             let mut client = gateway.connect();
             client.request("GET", TILE, &[]);
             if let Some(answer) = client.answer("GET") {
@@ -211,6 +215,7 @@ fn of_hundreds_of_truncations_none_looks_whole_and_none_is_kept() {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     barrier.wait();
+                    let _trial = trial("cut bodies");
                     let path = format!("/s3proxy/s3/sky/t{round}.png");
                     let mut client = Client::connect(watched.gateway.address);
                     client.request("GET", &path, &[]);

@@ -10,8 +10,11 @@ use crate::client::{Client, Ending};
 use crate::crowd::{Watched, await_heard, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, OBJECT_HEADERS, Step, head};
 use crate::gateway::{Gateway, free_port};
+use crate::tally::trials;
 
 const CROWD: usize = 500;
+/// What becomes of one is right if its answer is, and if the store was asked no more often than once.
+const HERD: &str = "clients of a herd";
 const TILE: &str = "/s3proxy/s3/sky/a.png";
 const TAG: &str = "\"0123456789abcdef0123456789abcdef\"";
 
@@ -58,6 +61,7 @@ fn clients_of_every_kind_are_served_from_one_fill_while_it_goes_on() {
         ("GET", &[("Range", "bytes=-100")], 206, LENGTH - 100..LENGTH),
         ("GET", &[("Range", "bytes=199990-400000")], 206, 199_990..400_001),
     ];
+    let _trials = trials(HERD, CROWD);
     let mut hasty = connect(gateway, CROWD / 2);
     let mut patient = connect(gateway, CROWD / 2);
     for (nth, client) in patient.iter_mut().enumerate() {
@@ -147,6 +151,7 @@ fn a_crowd_for_a_missing_tile_costs_the_store_one_request() {
         [vec![Step::Wait(held.clone())], faulty::s3_error(404, "NoSuchKey")].concat()
     });
     let watched = Watched::start(with_cache(&store.url()));
+    let _trials = trials(HERD, CROWD);
     let mut crowd = connect(&watched.gateway, CROWD);
     for client in &mut crowd {
         client.request("GET", TILE, &[]);
@@ -199,6 +204,7 @@ fn a_crowd_at_a_failing_store_costs_one_fetch_with_its_retry() {
         let held = gate.clone();
         let store =
             Faulty::scripted(move |_, _| [vec![Step::Wait(held.clone())], steps.clone()].concat());
+        let _trials = trials(HERD, CROWD);
         let gateway = with_cache(&store.url()).tolerate(cause).start();
         let causes = fail_everybody(&gateway, CROWD, || gate.open());
         assert_eq!(causes, [cause], "{what}");
@@ -216,6 +222,7 @@ fn a_crowd_at_a_silent_store_waits_for_one_timeout() {
     // Long enough for the whole crowd to be heard before it has passed.
     let setup = with_cache(&store.url()).yaml(json!({"upstream": {"first_byte_timeout": "4s"}}));
     let gateway = setup.tolerate("upstream_timeout").start();
+    let _trials = trials(HERD, CROWD);
     let causes = fail_everybody(&gateway, CROWD, || {});
     assert_eq!(causes, ["upstream_timeout"]);
     assert_eq!(store.count(), 1);

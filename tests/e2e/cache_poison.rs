@@ -260,7 +260,7 @@ fn odd_headers_of_the_store_stay_outside_the_cache() {
     assert!(odd.len() >= 40);
     let store = Faulty::scripted(move |_, _| {
         let mut headers = OBJECT_HEADERS.to_vec();
-        headers.extend(odd.map(|name| (name, "leaked-canary")));
+        headers.extend(odd.map(|name| (name, "an odd value")));
         headers.extend([("Content-Encoding", "gzip"), ("Content-Disposition", "inline")]);
         faulty::answer(200, &headers, b"good")
     });
@@ -275,7 +275,7 @@ fn odd_headers_of_the_store_stay_outside_the_cache() {
         let answer = gateway.send(method, "/s3proxy/s3/sky/a.png", headers);
         assert!(status(&answer).starts_with("s3proxy; hit"), "{}", status(&answer));
         for answer in [&first, &answer] {
-            assert!(!format!("{:?}", answer.head).contains("canary"), "{:?}", answer.head);
+            assert!(!format!("{:?}", answer.head).contains("an odd value"), "{:?}", answer.head);
             for name in odd {
                 assert!(answer.head.all(name).is_empty(), "{name}: {:?}", answer.head);
             }

@@ -6,6 +6,7 @@ use crate::client::Ending;
 use crate::faulty::{self, Faulty, Recorded, Step};
 use crate::gateway::{Gateway, Setup};
 use crate::origin::Origin;
+use crate::tally::trials;
 
 /// A gateway with a cache of its own.
 pub(crate) fn with_cache(store: &str) -> Setup {
@@ -112,6 +113,7 @@ fn a_crowd_costs_the_store_one_request() {
         steps
     });
     let gateway: Gateway = with_cache(&store.url()).start();
+    let _trials = trials("clients of a herd", CROWD);
     let mut crowd: Vec<_> = (0..CROWD).map(|_| gateway.connect()).collect();
     for client in &mut crowd {
         client.request("GET", "/s3proxy/s3/sky/a.png", &[]);

@@ -5,8 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::canary;
+
 /// How long anything may take that ought to happen at once. Reaching it fails the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So much of it is searched for secrets; the tests compare all of it.
+const SEARCHED_OF_AN_OBJECT: usize = 4096;
 
 /// One connection to the gateway.
 #[derive(Debug)]
@@ -171,6 +176,7 @@ impl Client {
         loop {
             if let Some(end) = find(&self.unread, b"\r\n\r\n") {
                 let head: Vec<u8> = self.unread.drain(..end + 4).collect();
+                canary::search("the head of an answer", &head);
                 return Some(parse_head(&head));
             }
             if !self.fill(PATIENCE) {
@@ -186,6 +192,16 @@ impl Client {
 
     /// The body that belongs to a head already read.
     pub(crate) fn body(&mut self, head: &Head, method: &str) -> (Vec<u8>, Ending) {
+        let (body, ending) = self.body_as_it_comes(head, method);
+        // What has a tag is an object.
+        let most = if head.all("etag").is_empty() { body.len() } else { SEARCHED_OF_AN_OBJECT };
+        if !body.is_empty() {
+            canary::search("the body of an answer", &body[..most.min(body.len())]);
+        }
+        (body, ending)
+    }
+
+    fn body_as_it_comes(&mut self, head: &Head, method: &str) -> (Vec<u8>, Ending) {
         if method == "HEAD" || matches!(head.status, 100..=199 | 204 | 304) {
             return (Vec::new(), Ending::Whole);
         }
@@ -216,6 +232,9 @@ impl Client {
         let length: usize = length.expect("a Content-Length");
         let mut read = 0;
         loop {
+            if read == 0 {
+                canary::search("the body of an answer", &self.unread);
+            }
             read += self.unread.len();
             self.unread.clear();
             if read >= length {
@@ -313,6 +332,14 @@ impl Client {
                 String::from_utf8_lossy(&self.unread)
             ),
             Err(_) => false,
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.unread.is_empty() && !std::thread::panicking() {
+            canary::search("what a client left unread", &self.unread);
         }
     }
 }

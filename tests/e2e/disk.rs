@@ -13,6 +13,7 @@ use crate::cached::{status, with_cache};
 use crate::client::{self, Answer, Ending, PATIENCE};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::origin::Origin;
+use crate::tally::trial;
 
 /// A folder for the tier, which several gateways use one after the other, and their admin address.
 pub(crate) struct Bench {
@@ -286,6 +287,7 @@ fn thirty_crashes_while_writing_leave_nothing_wrong() {
         .env("S3PROXY_CACHE_TTL", "0")
         .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", "0");
     for crash in 0..30_u64 {
+        let _trial = trial("crashes");
         let gateway = setup.clone().start();
         let (answers, crashed) = (AtomicU64::new(0), AtomicBool::new(false));
         let run = |seed: u64| {

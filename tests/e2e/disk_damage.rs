@@ -8,6 +8,7 @@ use crate::cached::status;
 use crate::client::Ending;
 use crate::disk::{Bench, get_tiles, is_hit, put_tiles, start_scanned, stop, tile};
 use crate::origin::Origin;
+use crate::tally::{trial, trials};
 
 /// Where the format has its version.
 const VERSION_AT: u64 = 8;
@@ -95,6 +96,7 @@ fn a_thousand_damaged_files_are_misses() {
     bench.await_records(TILES);
     stop(gateway);
 
+    let _trials = trials("damaged files", TILES);
     let files = bench.records();
     let mut damages: Vec<(PathBuf, &str)> = Vec::new();
     for (nth, file) in files.iter().enumerate() {
@@ -140,6 +142,7 @@ fn folders_in_the_place_of_files_do_not_turn_the_tier_off() {
     get_tiles(&gateway, TILES, |_| 500);
     bench.await_records(TILES);
     stop(gateway);
+    let _trials = trials("damaged files", TILES);
     for file in bench.records() {
         fs::remove_file(&file).expect("a record");
         fs::create_dir(&file).expect("a folder");
@@ -163,6 +166,7 @@ fn two_swapped_records_are_two_misses() {
     get_tiles(&gateway, 2, |_| 5000);
     bench.await_records(2);
     stop(gateway);
+    let _trials = trials("damaged files", 2);
     let files = bench.records();
     let aside = bench.folder().join("aside");
     for (from, to) in [(&files[0], &aside), (&files[1], &files[0]), (&aside, &files[1])] {
@@ -185,6 +189,7 @@ fn files_damaged_under_a_running_gateway_are_misses() {
     for round in 0..5 {
         get_tiles(&gateway, TILES, |_| 100_000);
         bench.await_records(TILES);
+        let _trials = trials("damaged files", TILES);
         for (nth, file) in bench.records().iter().enumerate() {
             // In their place, as a failing disk does: the gateway may be reading them.
             let nth = 20 * nth + [0, 5, 7, 12, 19][round];
@@ -214,6 +219,7 @@ fn a_record_that_changes_while_it_is_read_is_right_or_a_miss() {
         if let Some(file) = bench.records().first()
             && let Ok(file) = OpenOptions::new().write(true).open(file)
         {
+            let _trial = trial("damaged files");
             client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
             let _gone = file.write_all_at(&[round; 100], 8000 * u64::from(round) + 200);
             let answer = client.answer("GET").expect("an answer");

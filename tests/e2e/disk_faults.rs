@@ -13,6 +13,10 @@ use crate::disk::{
 };
 use crate::gateway::Gateway;
 use crate::origin::Origin;
+use crate::tally::trials;
+
+/// Answers of a gateway whose disk does not do what it should.
+const ON_FAULTS: &str = "answers on disk faults";
 
 /// A file system of its own; unmounted when dropped.
 struct Mount(PathBuf);
@@ -50,6 +54,7 @@ fn expect_warning(gateway: &Gateway, why: &str) {
 
 /// The tier is off: clients notice nothing.
 fn goes_on_from_memory(gateway: &Gateway, origin: &Origin) {
+    let _trials = trials(ON_FAULTS, 100);
     put_tiles(origin, 50, |_| 3000);
     get_tiles(gateway, 50, |_| 3000);
     origin.clear();
@@ -117,6 +122,7 @@ fn a_small_disk_that_fills_up_makes_room_by_itself() {
     put_tiles(&origin, TILES, |_| 100_000);
     let setup = bench.setup(&origin.url()).env("S3PROXY_CACHE_MEMORY", "1MiB");
     let gateway = start_scanned(&setup);
+    let _trials = trials(ON_FAULTS, 2 * TILES);
     for _ in 0..2 {
         // 20 MB.
         get_tiles(&gateway, TILES, |_| 100_000);
@@ -143,6 +149,7 @@ fn a_disk_filled_by_others_is_one_warning() {
     let hog = bench.folder().join("hog");
     let filled = fs::write(&hog, vec![1; 8 << 20]);
     assert!(filled.is_err(), "the disk is larger than it should be");
+    let _trials = trials(ON_FAULTS, 50);
     put_tiles(&origin, 50, |_| 3000);
     get_tiles(&gateway, 50, |_| 3000);
     expect_warning(&gateway, "No space left on device");
@@ -174,6 +181,7 @@ fn a_folder_that_is_removed_is_one_warning() {
     get_tiles(&gateway, 50, |_| 3000);
     bench.await_records(50);
     fs::remove_dir_all(bench.folder()).expect("the folder");
+    let _trials = trials(ON_FAULTS, 60);
     put_tiles(&origin, 60, |_| 4000);
     bench.purge("/sky/tiles/");
     get_tiles(&gateway, 60, |_| 4000);
@@ -231,6 +239,7 @@ fn a_disk_that_fails_to_write_is_one_warning() {
     let Some(injector) = Injector::attach(&bench, &gateway, "inject=pwrite64:error=EIO") else {
         return;
     };
+    let _trials = trials(ON_FAULTS, 50);
     put_tiles(&origin, 50, |_| 3000);
     get_tiles(&gateway, 50, |_| 3000);
     expect_warning(&gateway, "Input/output error");
@@ -254,6 +263,7 @@ fn a_disk_that_fails_to_read_is_one_warning() {
     let Some(injector) = Injector::attach(&bench, &gateway, "inject=openat:error=EIO") else {
         return;
     };
+    let _trials = trials(ON_FAULTS, 50);
     get_tiles(&gateway, 50, |_| 3000);
     expect_warning(&gateway, "Input/output error");
     goes_on_from_memory(&gateway, &origin);
@@ -270,6 +280,7 @@ fn a_slow_disk_is_waited_for_at_the_end() {
     // Two writes for each tile: a second in all.
     let slow = "inject=pwrite64:delay_enter=10000";
     let Some(injector) = Injector::attach(&bench, &gateway, slow) else { return };
+    let _trials = trials(ON_FAULTS, 50);
     get_tiles(&gateway, 50, |_| 3000);
     stop(gateway);
     drop(injector);

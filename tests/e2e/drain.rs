@@ -11,6 +11,7 @@ use crate::cached::with_cache;
 use crate::client::{Client, Ending, PATIENCE};
 use crate::gateway::Setup;
 use crate::origin::Origin;
+use crate::tally;
 
 const CLIENTS: usize = 8;
 const LARGE: usize = 24 << 20;
@@ -146,6 +147,7 @@ fn terminate(origin: &Origin, setup: Setup, lame_duck: Duration) -> (usize, Dura
     });
     let failed = run.failed.into_inner().expect("no panic");
     let answered = run.answered.into_inner();
+    tally::add("answers during terminations", answered, failed.len());
     assert!(failed.is_empty(), "{} of {answered}: {failed:?}", failed.len());
     assert!(run.answered_after.into_inner() > CLIENTS, "served as a lame duck");
     assert!(took >= lame_duck, "{took:?}");

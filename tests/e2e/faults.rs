@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Ending};
 use crate::faulty::{self, Faulty, Step};
 use crate::gateway::{Gateway, Setup, free_port};
+use crate::tally::trial;
+
+/// Exchanges in which the store fails.
+const FAULTS: &str = "faults of the store";
 
 /// Short deadlines, so that a matrix of stalls takes seconds.
 pub(crate) fn hasty(store: &str) -> Setup {
@@ -21,6 +25,7 @@ pub(crate) fn hasty(store: &str) -> Setup {
 
 /// The JSON refusal of a failed object request; its line in the log is taken as expected.
 pub(crate) fn assert_failed(gateway: &Gateway, answer: &Answer, statuses: &[u16]) -> Value {
+    let _trial = trial(FAULTS);
     assert!(statuses.contains(&answer.status()), "{answer:?}, not one of {statuses:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
     assert_eq!(answer.ending, Ending::Whole, "{answer:?}");
@@ -66,6 +71,7 @@ fn a_store_that_never_answers_is_a_timeout_within_the_deadline() {
         let upstream = Faulty::always(steps);
         let gateway = hasty(&upstream.url()).tolerate("imed").start();
         for method in ["GET", "HEAD"] {
+            let _trial = trial(FAULTS);
             upstream.clear();
             let began = Instant::now();
             let answer = gateway.send(method, "/s3proxy/s3/sky/a.png", &[]);
@@ -105,9 +111,11 @@ fn a_connection_that_breaks_before_the_answer_is_tried_once_more() {
             _ => faulty::object(b"tile"),
         });
         let gateway = Setup::new(&upstream.url()).tolerate("retry").tolerate("Upstream").start();
+        let trial = trial(FAULTS);
         let answer = gateway.object("sky/a.png");
         assert_eq!((answer.status(), answer.text()), (200, "tile"), "{what}");
         assert_eq!(upstream.count(), 2, "{what}");
+        drop(trial);
 
         let upstream = Faulty::always(vec![step]);
         let gateway = Setup::new(&upstream.url()).tolerate("retry").tolerate("Upstream").start();
@@ -155,6 +163,7 @@ fn a_kept_connection_that_the_store_has_closed_is_not_an_error() {
     });
     let gateway = Setup::new(&upstream.url()).tolerate("retry").tolerate("Upstream").start();
     for _ in 0..10 {
+        let _trial = trial(FAULTS);
         assert_eq!(gateway.object("sky/a.png").text(), "tile");
     }
 }
@@ -185,6 +194,7 @@ fn statuses_of_the_store_become_the_gateways_own() {
         let answer = gateway.object("sky/a.png");
         assert_eq!(answer.status(), client, "{store} {code}");
         let line = if client == 404 {
+            let _trial = trial(FAULTS);
             gateway.line_of(&answer)
         } else {
             let line = assert_failed(&gateway, &answer, &[client]);
@@ -216,6 +226,7 @@ fn redirects_of_the_store_are_never_followed() {
         });
         let gateway = Setup::new(&upstream.url()).start();
         for method in ["GET", "HEAD"] {
+            let _trial = trial(FAULTS);
             let answer = gateway.send(method, "/s3proxy/s3/sky/a.png", &[]);
             assert_eq!(answer.status(), 502, "{method} {status}");
             assert_eq!(answer.header("location"), None, "{method} {status}");
@@ -289,6 +300,7 @@ fn an_answer_that_is_no_http_is_a_bad_gateway() {
         let gateway = Setup::new(&upstream.url()).tolerate("Upstream").tolerate("Invalid").start();
         let mut client = gateway.connect();
         client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", "garbage")]);
+        let _trial = trial(FAULTS);
         let answer = client.answer("GET");
         let acceptable =
             answer.as_ref().is_none_or(|a| a.status() == 502 || a.ending == Ending::Cut);

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::canary;
 use crate::client::{self, Answer, Client, PATIENCE};
 use crate::log::{Line, Log};
 
 pub(crate) const ACCESS_KEY: &str = "AKIDE2EXAMPLE";
-/// The canary: it must never be seen outside the gateway.
+/// It must never be seen outside the gateway, which [`canary`] looks after.
 pub(crate) const SECRET_KEY: &str = "canary/SecretKey+OfTheSuite/0123456789";
 
 /// What a gateway is started with.
@@ -205,6 +206,10 @@ impl Setup {
             let _ = child.wait();
         }
         let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
+        for output in [&stdout, &stderr] {
+            canary::search("what a command printed", output);
+        }
+        canary::count();
         let Some(status) = status else {
             panic!("still running after {PATIENCE:?}\n{stdout}\n{stderr}")
         };
@@ -431,6 +436,13 @@ impl Drop for Gateway {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        if !std::thread::panicking() {
+            self.log.until_end();
+            for line in self.log.lines() {
+                canary::search("the log", &line.text);
+            }
+        }
+        canary::count();
         if let Err(panic) = clean {
             eprintln!("--- log of the gateway at {} ---\n{}", self.address, self.log.text());
             std::panic::resume_unwind(panic);

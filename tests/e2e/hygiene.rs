@@ -16,6 +16,9 @@ use self::cases::{DESYNC, MUST_REJECT, MUST_WORK};
 use crate::client::{Answer, Client, Ending, Fate, PATIENCE};
 use crate::faulty::Faulty;
 use crate::gateway::{Gateway, Setup};
+use crate::tally::{self, trial};
+
+const RAW: &str = "raw requests";
 
 /// How long a second answer is waited for.
 const QUIET: Duration = Duration::from_millis(300);
@@ -59,6 +62,7 @@ impl Battery {
         });
         let mut wrong = wrong.into_inner().expect("no panic");
         wrong.sort();
+        tally::add(RAW, cases.len(), wrong.len());
         assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), cases.len());
         assert_eq!(self.spy.stray(), b"", "bytes behind a request reached the store");
     }
@@ -152,6 +156,7 @@ fn unusual_but_valid_requests_work() {
 
 #[test]
 fn a_request_in_single_bytes_works() {
+    let _trial = trial(RAW);
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
     let mut client = gateway.connect();
@@ -168,6 +173,7 @@ fn after_a_refused_body_the_connection_is_closed() {
     for framing in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
     {
         for path in ["/", "/s3proxy/s3/sky/a.png", "/foo"] {
+            let _trial = trial(RAW);
             let mut client = gateway.connect();
             client.send(format!("GET {path} HTTP/1.1\r\nHost: gateway.test\r\n{framing}"));
             if let Some(answer) = client.answer("GET") {
@@ -181,6 +187,7 @@ fn after_a_refused_body_the_connection_is_closed() {
 
 /// The answer to a bad head: complete, with our headers, and one line in the log that tells of it.
 fn assert_told(gateway: &Gateway, client: &mut Client, what: &str, status: u16, causes: &[&str]) {
+    let _trial = trial(RAW);
     let answer = client.answer("GET").unwrap_or_else(|| panic!("{what}: closed without a word"));
     assert_eq!((answer.status(), answer.ending), (status, Ending::Whole), "{what}: {answer:?}");
     assert_ne!(client.fate(PATIENCE), Fate::Open, "{what}: refused, yet kept");

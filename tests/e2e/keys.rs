@@ -4,6 +4,7 @@ use crate::client::Ending;
 use crate::faulty::Faulty;
 use crate::gateway::Setup;
 use crate::origin::{Object, Origin};
+use crate::tally::{self, trial, trials};
 
 /// URL tail, the key it names, and the path the store must be sent.
 const HARD_KEYS: &[(&str, &str, &str)] = &[
@@ -57,6 +58,7 @@ fn hard_keys_come_back_byte_for_byte_from_a_store_that_checks_signatures() {
             wrong.push((tail, answer.status(), String::from_utf8_lossy(&answer.body).into_owned()));
         }
     }
+    tally::add("keys", HARD_KEYS.len(), wrong.len());
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), HARD_KEYS.len());
 }
 
@@ -73,6 +75,7 @@ fn the_store_is_sent_each_key_encoded_once_in_amazons_way() {
 
 #[test]
 fn the_longest_key_is_served_and_a_longer_one_refused() {
+    let _trials = trials("keys", 2);
     let origin = Origin::start();
     let longest = format!("{}.png", "k".repeat(1020));
     let unicode = format!("{}.png", "é".repeat(510));
@@ -130,6 +133,7 @@ fn paths_that_name_no_object_are_refused_with_a_reason() {
         "x--use1-az4--x-s3/k.png",
         "hips@x--use1-az4--x-s3/k.png",
     ] {
+        let _trial = trial("hostile URLs");
         let answer = gateway.object(tail);
         assert_eq!(answer.status(), 400, "{tail}: {answer:?}");
         let message = answer.json()["message"].as_str().unwrap_or_default().to_owned();
@@ -144,7 +148,7 @@ fn nothing_in_a_url_moves_a_request_to_another_host() {
     let bystander = Faulty::spy();
     let gateway = Setup::new(&spy.url()).profile("hips", &spy.url()).start();
     let there = bystander.address;
-    for tail in [
+    let tails = [
         format!("{there}@sky/k.png"),
         format!("hips@{there}/k.png"),
         format!("hips@sky@{there}/k.png"),
@@ -154,7 +158,9 @@ fn nothing_in_a_url_moves_a_request_to_another_host() {
         format!("sky%0d%0aHost:%20{there}/k.png"),
         "hips@169.254.169.254/latest/meta-data.png".to_owned(),
         "evil.example@sky/k.png".to_owned(),
-    ] {
+    ];
+    let _trials = trials("hostile URLs", tails.len() + 1);
+    for tail in tails {
         gateway.object(&tail);
     }
     let absolute = format!("http://{there}/s3proxy/s3/sky/k.png");
@@ -176,6 +182,7 @@ fn ceph_tenants_are_admitted_when_validation_is_disabled_as_today() {
             assert_eq!(spy.only().target, "/ten%3Asky/k.png");
         }
         for tail in ["ten:../k.png", "../k.png", "arn:aws:s3:::x/k.png", "hips@x--x-s3/k.png"] {
+            let _trial = trial("hostile URLs");
             let answer = gateway.object(tail);
             assert!(matches!(answer.status(), 400 | 404), "{value} {tail}: {answer:?}");
         }
@@ -206,6 +213,7 @@ fn names_that_look_alike_stay_apart() {
         origin.put_object(bucket, key, Object::new(format!("{bucket} | {key}")));
     }
     let gateway = Setup::new(&origin.url()).start();
+    let _trials = trials("keys", names.len());
     for _ in 0..2 {
         for (bucket, key) in names {
             let encoded: String = key.bytes().map(|b| format!("%{b:02X}")).collect();

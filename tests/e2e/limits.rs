@@ -7,7 +7,10 @@ use serde_json::json;
 use crate::client::{Client, Ending, Fate, PATIENCE};
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Gateway, Setup};
+use crate::tally::{trial, trials};
 
+/// Clients that are slow, greedy or only there.
+const GREEDY: &str = "greedy clients";
 const DEADLINE: Duration = Duration::from_secs(1);
 
 fn hasty(store: &str) -> Gateway {
@@ -20,6 +23,7 @@ fn hasty(store: &str) -> Gateway {
 
 /// Sends a header byte by byte and tells after how long the gateway put an end to it.
 fn trickle(client: &mut Client) -> Duration {
+    let _trial = trial(GREEDY);
     let began = Instant::now();
     client.send("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: gateway.test\r\nX-Slow: ");
     while began.elapsed() < PATIENCE {
@@ -85,6 +89,7 @@ fn a_header_larger_than_allowed_is_refused() {
         format!("GET /s3proxy/s3/sky/{value}.png HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         format!("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: a.test\r\n{many}\r\n"),
     ] {
+        let _trial = trial(GREEDY);
         let mut client = gateway.connect();
         client.send(&request);
         if let Some(answer) = client.answer("GET") {
@@ -103,6 +108,7 @@ fn a_header_that_never_ends_is_refused_at_the_limit() {
         .tolerate("\"status\":4")
         .start();
     let mut client = gateway.connect();
+    let _trial = trial(GREEDY);
     client.send("GET /s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: gateway.test\r\nX-Big: ");
     let mut sent = 0;
     let block = vec![b'v'; 16 * 1024];
@@ -142,6 +148,7 @@ fn an_idle_connection_is_closed_after_its_time() {
 fn many_idle_connections_do_not_keep_others_out() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
+    let _trials = trials(GREEDY, 300);
     let idle: Vec<_> = (0..200).map(|_| gateway.connect()).collect();
     for mut client in (0..100).map(|_| gateway.connect()) {
         client.send("GET / HTTP/1.1\r\nHost: half");

@@ -201,7 +201,7 @@ fn no_secret_is_in_any_log_or_answer() {
         .env("LSST_RESOURCES_S3_PROFILE_orphan", "http://who:canary%2FSecretKey@127.0.0.1:9")
         .ini(&format!("[hips]\n{keys}aws_session_token = {token}\n"))
         .ini(&format!("[unused]\n{keys}"))
-        .yaml(json!({"profiles": {"hips": {"upstream_headers": {"x-amz-canary": header}}}}))
+        .yaml(json!({"profiles": {"hips": {"upstream_headers": {"x-amz-customer-key": header}}}}))
         .tolerate("");
     let printed = setup.clone().args(&["config"]).run();
     let mut seen = format!("{}{}", printed.stdout, printed.stderr);

@@ -21,6 +21,8 @@ mod admin;
 #[path = "../support/authority.rs"]
 mod authority;
 mod cached;
+#[path = "../support/canary.rs"]
+mod canary;
 mod client;
 mod crowd;
 mod faulty;
@@ -29,6 +31,8 @@ mod gateway;
 mod log;
 mod origin;
 mod scene;
+#[path = "../support/tally.rs"]
+mod tally;
 
 // Whether the tools above can tell right from wrong.
 mod harness;
@@ -40,6 +44,8 @@ mod objects;
 mod media_types;
 // Which URL names which object.
 mod keys;
+// The same with keys and URLs that nobody has thought of.
+mod random_urls;
 // What passes between client and store, and request ids.
 mod headers;
 // Preconditions and ranges.

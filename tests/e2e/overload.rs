@@ -10,6 +10,10 @@ use crate::client::{Answer, Client, Ending};
 use crate::crowd::{Watched, await_that, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::Setup;
+use crate::tally::{trial, trials};
+
+/// Requests while there are more than the gateway takes.
+const OVERLOAD: &str = "requests in overload";
 
 /// Nobody waits for longer than `queue_timeout`, and for what an answer takes on a busy machine.
 const QUICKLY: Duration = Duration::from_secs(5);
@@ -42,6 +46,7 @@ fn narrow(store: &str) -> Setup {
 }
 
 fn assert_refused(answer: &Answer, code: u16, cause: &str) {
+    let _trial = trial(OVERLOAD);
     assert_eq!((answer.status(), answer.ending), (code, Ending::Whole), "{}", answer.text());
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(answer.json()["cause"], cause);
@@ -73,6 +78,7 @@ fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the
         assert_refused(&refused, 503, "upstream_saturated");
         assert_eq!(gateway.get("/").status(), 200);
         if caching {
+            let _trial = trial(OVERLOAD);
             let kept = gateway.object("sky/kept.png");
             assert!(status(&kept).starts_with("s3proxy; hit"), "{}", status(&kept));
             // Who wants what is on its way already, waits for that.
@@ -81,6 +87,7 @@ fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the
             clients.push(follower);
         }
         gate.open();
+        let _trials = trials(OVERLOAD, clients.len());
         for client in &mut clients {
             let answer = client.answer("GET").expect("an answer");
             assert_eq!((answer.status(), answer.text()), (200, "a tile"));
@@ -108,10 +115,12 @@ fn parts_leave_room_for_tiles() {
         let refused = gateway.object_with("sky/slow7.fits", &range);
         assert_refused(&refused, 503, "upstream_saturated");
         for nth in 0..4 {
+            let _trial = trial(OVERLOAD);
             let tile = gateway.object(&format!("sky/tile{nth}.png"));
             assert_eq!((tile.status(), tile.text()), (200, "a tile"), "caching {caching}");
         }
         gate.open();
+        let _trials = trials(OVERLOAD, clients.len());
         for client in &mut clients {
             assert_eq!(client.answer("GET").expect("an answer").status(), 206);
         }
@@ -130,6 +139,7 @@ fn what_is_stale_stands_in_when_there_is_no_place() {
     let mut clients = connect(&gateway, 8);
     ask(&mut clients, |nth| format!("slow{nth}.png"), &[]);
     store.await_requests(9);
+    let _trial = trial(OVERLOAD);
     let kept = gateway.object("sky/kept.png");
     assert_eq!((kept.status(), kept.text()), (200, "a tile"));
     assert!(status(&kept).ends_with("detail=stale-if-error"), "{}", status(&kept));
@@ -182,6 +192,7 @@ fn an_answer_under_way_waits_for_its_turn() {
         std::thread::sleep(Duration::from_millis(300));
         gate.open();
     });
+    let _trials = trials(OVERLOAD, 2);
     let (come, ending) = reader.body(&head, "GET");
     assert_eq!(ending, Ending::Whole);
     assert!(come == body, "other bytes");
@@ -200,6 +211,7 @@ fn one_user_does_not_starve_the_others() {
     store.await_requests(3);
     let of = |user| gateway.object_with("sky/tile.png", &[("X-Auth-Request-User", user)]);
     assert_refused(&of("greedy"), 429, "user_saturated");
+    let _trials = trials(OVERLOAD, 2 + clients.len());
     assert_eq!(of("modest").status(), 200);
     assert_eq!(gateway.object("sky/tile.png").status(), 200, "nobody in particular");
     gate.open();
@@ -228,6 +240,7 @@ fn connections_beyond_the_limit_are_told_so_and_those_within_are_served() {
     let refused = gateway.get("/");
     assert_refused(&refused, 503, "connections_full");
     assert_eq!(refused.header("connection"), Some("close"));
+    let _trials = trials(OVERLOAD, MOST);
     for client in &mut open {
         client.send("\r\n");
         let answer = client.answer("GET").expect("an answer");

@@ -12,6 +12,7 @@ use crate::files::{Files, INI, Way, section};
 use crate::gateway::Gateway;
 use crate::origin::Origin;
 use crate::reload::count;
+use crate::tally;
 
 const ROTATIONS: usize = 50;
 const CLIENTS: usize = 8;
@@ -160,6 +161,7 @@ fn fifty_rotations_under_load_fail_no_request() {
          failed",
         failed.len()
     );
+    tally::add("requests during rotations", made, failed.len());
     assert!(failed.is_empty(), "{} of {made}, first {}", failed.len(), failed[0]);
     assert!(
         made > 10 * ROTATIONS && kept > 0 && made > kept && large >= 4,

@@ -57,19 +57,19 @@ fn an_unknown_access_key_is_forbidden_with_the_cause() {
 #[test]
 fn a_session_token_is_sent_and_signed() {
     let mut manners = Manners::rgw();
-    manners.session_token = Some("token-of-the-session".to_owned());
+    manners.session_token = Some("canary-of-the-session".to_owned());
     let origin = Origin::with(manners);
     origin.put("a.png", "tile");
     let from_ini = Setup::bare()
         .env("LSST_RESOURCES_S3_PROFILE_sts", &origin.url())
         .ini(&format!(
             "[sts]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n\
-             aws_session_token = token-of-the-session"
+             aws_session_token = canary-of-the-session"
         ))
         .start();
     assert_eq!(from_ini.object("sts@sky/a.png").text(), "tile");
     let from_environment =
-        Setup::new(&origin.url()).env("AWS_SESSION_TOKEN", "token-of-the-session").start();
+        Setup::new(&origin.url()).env("AWS_SESSION_TOKEN", "canary-of-the-session").start();
     assert_eq!(from_environment.object("sky/a.png").text(), "tile");
     for request in origin.requests() {
         assert!(request.signed_headers.iter().any(|n| n == "x-amz-security-token"), "{request:?}");

@@ -10,6 +10,7 @@ use crate::admin::Admin;
 use crate::cache_status::Said;
 use crate::cached::{status, with_cache};
 use crate::client::{Answer, PATIENCE};
+use crate::crowd::Watched;
 use crate::faulty::{self, Faulty, Gate, Step, settled};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::scene::{Scene, not_modified, tile};
@@ -193,8 +194,11 @@ fn an_object_may_forbid_or_limit_being_served_stale() {
     ] {
         let headers = [("ETag", "\"a\""), ("Cache-Control", control), ("Age", "60")];
         let scene = Scene::start(tile("old", &headers));
-        let gateway = refreshing(&scene.url()).start();
+        let watched = Watched::start(refreshing(&scene.url()));
+        let gateway = &watched.gateway;
         gateway.object("sky/a.png");
+        // Or the next request may still share the fetch.
+        watched.await_landed();
         scene.now(faulty::s3_error(503, "SlowDown"));
         let answer = gateway.object("sky/a.png");
         if refreshed {
@@ -209,13 +213,14 @@ fn an_object_may_forbid_or_limit_being_served_stale() {
         if refreshed && !stands_in {
             continue;
         }
-        let falling_back = falling_back(&scene.url()).start();
+        let falling_back = Watched::start(falling_back(&scene.url()));
         scene.now(tile("old", &headers));
-        falling_back.object("sky/a.png");
+        falling_back.gateway.object("sky/a.png");
+        falling_back.await_landed();
         scene.now(faulty::s3_error(503, "SlowDown"));
-        let answer = falling_back.object("sky/a.png");
+        let answer = falling_back.gateway.object("sky/a.png");
         assert_eq!(answer.status(), if stands_in { 200 } else { 503 }, "{control}");
-        falling_back.line_of(&answer);
+        falling_back.gateway.line_of(&answer);
     }
 }
 

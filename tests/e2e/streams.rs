@@ -8,6 +8,7 @@ use crate::client::{Ending, Fate, PATIENCE};
 use crate::faults::{assert_failed, hasty};
 use crate::faulty::{self, Faulty, Gate, Step, head};
 use crate::gateway::Setup;
+use crate::tally::{trial, trials};
 
 #[test]
 fn a_body_cut_short_is_never_a_whole_looking_answer() {
@@ -23,6 +24,7 @@ fn a_body_cut_short_is_never_a_whole_looking_answer() {
         ("before the first byte", &length, Vec::new()),
     ] {
         for end in [Step::Close, Step::Reset, Step::Stall] {
+            let _trial = trial("cut bodies");
             let steps = vec![head(200, headers), Step::Send(body.clone()), end.clone()];
             let upstream = Faulty::always(steps);
             let gateway = hasty(&upstream.url()).tolerate("Upstream").tolerate("imed").start();
@@ -47,6 +49,7 @@ fn a_body_cut_short_is_never_a_whole_looking_answer() {
 
 #[test]
 fn a_body_without_length_or_chunks_is_not_passed_as_whole() {
+    let _trial = trial("cut bodies");
     // A store that dies and one that is done look the same here.
     let upstream =
         Faulty::always(vec![head(200, &[]), Step::Send(b"perhaps all".to_vec()), Step::Close]);
@@ -71,6 +74,7 @@ fn bytes_behind_the_announced_length_never_reach_any_client() {
     });
     let gateway = Setup::new(&upstream.url()).tolerate("").start();
     for _ in 0..3 {
+        let _trial = trial("cut bodies");
         let long = gateway.object("sky/long.png");
         assert!(!long.text().contains("poisoned"), "{long:?}");
         let next = gateway.object("sky/next.png");
@@ -124,6 +128,7 @@ fn a_client_that_goes_away_stops_the_fetch() {
         if what != "before the answer" {
             assert_eq!(client.head().expect("a head").status, 200, "{what}");
         }
+        let _trial = trial("greedy clients");
         drop(client);
         upstream.await_hung_up(1);
         assert_eq!(upstream.count(), 1, "{what}: nobody is left to retry for");
@@ -145,6 +150,7 @@ fn a_client_that_does_not_read_holds_the_store_back() {
     client.request("GET", "/s3proxy/s3/sky/a.fits", &[]);
     assert_eq!(client.head().expect("a head").status, 200);
     // The kernel's buffers on four sockets take some megabytes; the gateway's own are small.
+    let _trial = trial("greedy clients");
     let taken = faulty::settled(Duration::from_millis(300), || upstream.flooded());
     assert!(taken < 64 << 20, "{taken} bytes were fetched for a client that reads nothing");
     gate.open();
@@ -161,6 +167,7 @@ fn a_client_that_never_reads_is_given_up_in_time() {
         .tolerate("s3://")
         .start();
     let mut client = gateway.connect();
+    let _trial = trial("greedy clients");
     client.request("GET", "/s3proxy/s3/sky/a.fits", &[("X-Request-ID", "never-reads")]);
     upstream.await_hung_up(1);
     gateway.line_of_id("never-reads");
@@ -179,6 +186,7 @@ fn a_large_object_passes_through_little_memory() {
     let head = client.head().expect("a head");
     let (read, ending) = client.count_body(&head);
     assert_eq!((read, ending), (total, Ending::Whole));
+    let _trial = trial("looks at memory");
     let added = gateway.peak_memory().saturating_sub(before);
     assert!(added < 64 << 20, "{added} bytes");
 }
@@ -235,6 +243,7 @@ fn a_slow_store_delays_nobody_else() {
         })
         .collect();
     slow.await_requests(64);
+    let _trials = trials("greedy clients", 64);
     for _ in 0..10 {
         let began = Instant::now();
         assert_eq!(gateway.get("/").status(), 200);
@@ -267,6 +276,7 @@ fn many_dead_stores_delay_nobody_else() {
             client
         })
         .collect();
+    let _trials = trials("greedy clients", waiting.len());
     let began = Instant::now();
     for _ in 0..10 {
         assert_eq!(gateway.get("/").status(), 200);
@@ -308,6 +318,7 @@ fn a_part_in_chunks_of_another_length_than_it_says_is_never_whole() {
         ("longer", "f\r\n0123456789abcde\r\n0\r\n\r\n", false),
         ("one chunk too many", "a\r\n0123456789\r\n1\r\na\r\n0\r\n\r\n", false),
     ] {
+        let _trial = trial("cut bodies");
         let upstream = Faulty::always(part("bytes 0-9/1000", CHUNKED, chunks.as_bytes()));
         let gateway = Setup::new(&upstream.url()).start();
         let mut client = gateway.connect();

@@ -17,6 +17,8 @@
 #[expect(dead_code, reason = "shared with the stress test")]
 #[path = "../stress/ask.rs"]
 mod ask;
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "shared with the tests of the running gateway")]
 #[path = "../e2e/client.rs"]
 mod client;
@@ -34,6 +36,9 @@ mod multipart;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../support/tally.rs"]
+mod tally;
 
 mod asking;
 mod readers;
@@ -164,6 +169,9 @@ fn no_byte_is_wrong() {
         total.answered(),
         total.wrongs(),
     );
+    let (all, wrongs) = (total.answered(), total.wrongs());
+    tally::add("reads next to the model", usize_of(all), usize_of(wrongs));
+    tally::add("faults under the model", usize_of(faults.values().sum()), usize_of(wrongs));
     let wrong = total.wrong.join("\n");
     assert!(total.wrongs() == 0, "{} wrong, seed {seed}:\n{wrong}", total.wrongs());
     assert!(total.answered() >= reads);
@@ -259,6 +267,10 @@ fn lines_about(wrong: &[String], log: &str) -> String {
     let ids: Vec<_> = wrong.iter().filter_map(|text| text.split(' ').next()).collect();
     let about = |line: &&str| ids.iter().any(|id| line.contains(&format!("\"{id}\"")));
     log.lines().filter(about).collect::<Vec<_>>().join("\n")
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).expect("a number that fits")
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test's only look at the environment")]

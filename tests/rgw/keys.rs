@@ -1,7 +1,10 @@
 //! Keys that other gateways lose: each must come through byte for byte, or be refused by a rule.
 
 use crate::hard_keys::{DOTTED_KEYS, HARD_KEYS};
+use crate::tally::{self, trial, trials};
 use crate::{gateway::Gateway, rgw::Rgw};
+
+const KEYS: &str = "keys at Ceph RGW";
 
 /// Keys the gateway serves. Several pairs differ only in what a careless decoder would merge.
 fn served() -> Vec<String> {
@@ -27,6 +30,7 @@ fn hard_keys_arrive_byte_for_byte() {
             lost.push(format!("{key:?}: {} {}", answer.status, answer.text()));
         }
     }
+    tally::add(KEYS, keys.len(), lost.len());
     assert!(lost.is_empty(), "{} of {} keys:\n{}", lost.len(), keys.len(), lost.join("\n"));
 }
 
@@ -36,6 +40,7 @@ fn keys_with_dot_segments_are_refused_although_the_store_has_them() {
     let gateway = Gateway::start(&rgw);
     rgw.put("b.png", b"what the dots would lead to");
     for key in DOTTED_KEYS {
+        let _trial = trial(KEYS);
         rgw.put(key, b"an object");
         for path in [gateway.path(key), gateway.path(key).replace('.', "%2E")] {
             let answer = gateway.ask("GET", &path, &[]);
@@ -48,6 +53,7 @@ fn keys_with_dot_segments_are_refused_although_the_store_has_them() {
 fn one_key_has_many_spellings() {
     let Some(rgw) = Rgw::from_environment("spellings") else { return };
     let gateway = Gateway::start(&rgw);
+    let _trials = trials(KEYS, 2);
     rgw.put("a+b@c,d;e=f&g'(h)!.png", b"punctuation");
     rgw.put("x/z.png", b"slash");
     let base = gateway.path("");

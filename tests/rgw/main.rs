@@ -26,4 +26,7 @@ mod quirks;
 #[cfg(test)]
 mod rgw;
 #[cfg(test)]
+#[path = "../support/tally.rs"]
+mod tally;
+#[cfg(test)]
 mod wire;

@@ -12,6 +12,8 @@
     reason = "clippy knows test functions as tests, not what they call"
 )]
 
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "shared with the tests of the running gateway")]
 #[path = "../e2e/client.rs"]
 mod client;
@@ -23,6 +25,9 @@ mod log;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../support/tally.rs"]
+mod tally;
 
 #[expect(dead_code, reason = "shared with the test of the model")]
 mod ask;
@@ -82,6 +87,8 @@ fn no_answer_is_wrong_or_too_old() {
         total.answered(),
         total.wrong.len(),
     );
+    let answered = usize::try_from(total.answered()).expect("a number that fits");
+    tally::add("requests under stress", answered, total.wrong.len());
     assert!(total.wrong.is_empty(), "{} wrong:\n{}", total.wrong.len(), total.wrong.join("\n"));
     assert_eq!(total.answered(), requests);
     for (what, count) in total.seen() {

@@ -7,6 +7,7 @@ use crate::blocks::{
 use crate::client::Client;
 use crate::crowd::{Watched, await_heard, connect};
 use crate::faulty::{Gate, Step};
+use crate::tally::trials;
 
 const LENGTH: usize = 16 * BLOCK;
 
@@ -36,6 +37,7 @@ fn a_hundred_readers_of_a_cold_block_cost_one_request() {
         }
         let gate = Gate::new();
         behind(&gate, &shelf);
+        let _trials = trials("clients of a herd", READERS);
         let mut crowd = connect(&watched.gateway, READERS);
         for (nth, client) in crowd.iter_mut().enumerate() {
             ask(client, &(5 * BLOCK + nth..5 * BLOCK + 1000));
@@ -68,6 +70,7 @@ fn readers_of_different_parts_of_a_cold_object_cost_their_blocks_and_no_more() {
         let start = (nth % PLACES) * 2 * BLOCK + nth;
         start..start + 100
     };
+    let _trials = trials("clients of a herd", PLACES * EACH);
     let mut crowd = connect(&watched.gateway, PLACES * EACH);
     for (nth, client) in crowd.iter_mut().enumerate() {
         ask(client, &part(nth));

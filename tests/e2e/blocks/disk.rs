@@ -113,6 +113,7 @@ fn a_damaged_block_is_fetched_again() {
         damage(records.iter().max_by_key(size).expect("a block"));
         assert_part(&gateway, &body, 5..BLOCK);
         assert_eq!(asked_of(&origin), [of_version(0..1, &etag)], "{what}");
+        await_that("the block is kept", || bench.counter("blocks_under_way") == 0);
         assert_hit(&assert_part(&gateway, &body, 5..BLOCK), 1);
         let damaged = u64::from(what != "removed");
         assert_eq!(bench.counter("disk_damaged"), damaged, "{what}");

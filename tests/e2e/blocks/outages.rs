@@ -56,6 +56,7 @@ fn a_fresh_head_does_not_hide_that_a_block_cannot_be_had() {
     let setup = in_blocks(&shelf.url()).yaml(json!({"upstream": {"retries": 0}}));
     let watched = Watched::start(setup.tolerate("upstream_").tolerate("s3 response"));
     assert_part(&watched.gateway, &version.body, 0..1);
+    watched.await_landed();
     shelf.now_by(|_, _| faulty::s3_error(500, "InternalError"));
     let missing = get_range(&watched.gateway, "bytes=300000-300010");
     assert_eq!((missing.status(), missing.ending), (502, Ending::Whole));

@@ -36,6 +36,7 @@ fn a_purge_of_an_object_or_a_prefix_takes_its_blocks_with_it() {
         shelf.now_by(Version::answer);
         let again = assert_part(&gateway, &version.body, 0..BLOCK);
         assert!(status(&again).contains("fwd=miss"), "{target}: {}", status(&again));
+        await_that("the block is kept", || bench.counter("blocks_under_way") == 0);
         // What came after the purge stays.
         assert_hit(&assert_part(&gateway, &version.body, 0..BLOCK), 1);
     }
@@ -48,6 +49,7 @@ fn a_purge_of_another_object_leaves_blocks_alone() {
     let (setup, admin) = crate::admin::Admin::of(in_blocks(&shelf.url()));
     let gateway = setup.start();
     assert_part(&gateway, &version.body, 0..2 * BLOCK);
+    admin.await_number("blocks_under_way", |blocks| blocks == 0);
     for target in ["sky/big.pn", "sky/big.png2", "sky/big.png/", "sky/other/", "skyy/"] {
         admin.purge(target);
         assert_hit(&assert_part(&gateway, &version.body, 0..2 * BLOCK), 2);

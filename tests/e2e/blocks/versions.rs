@@ -147,6 +147,8 @@ fn a_deleted_object_is_gone_when_a_block_of_it_is_missing() {
     let shelf = Shelf::with(&old);
     let watched = Watched::start(in_blocks(&shelf.url()));
     assert_part_of(&watched.gateway, &old, 0..BLOCK);
+    // The reader may have its bytes before the block is put away.
+    watched.await_landed();
     shelf.now_by(|_, _| faulty::s3_error(404, "NoSuchKey"));
     assert_hit(&assert_part_of(&watched.gateway, &old, 0..BLOCK), 1);
     assert_eq!(get_range(&watched.gateway, "bytes=70000-70001").status(), 404);
