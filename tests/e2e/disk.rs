@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::admin::Admin;
 use crate::cached::{status, with_cache};
-use crate::client::{self, Answer, Ending, PATIENCE};
+use crate::client::{Answer, Ending, PATIENCE};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::origin::Origin;
 use crate::tally::trial;
@@ -45,14 +46,19 @@ impl Bench {
             .env("S3PROXY_SERVER_LAME_DUCK", "0s")
     }
 
+    /// The listener for operators may come up a moment after the public one.
+    fn ask(&self, method: &str, path: &str) -> Answer {
+        Admin { address: self.admin }.send(method, path)
+    }
+
     /// A counter of the cache.
     pub(crate) fn counter(&self, name: &str) -> u64 {
-        let report = client::send(self.admin, "GET", "/cache", &[]).json();
+        let report = self.ask("GET", "/cache").json();
         report[name].as_u64().unwrap_or_else(|| panic!("no counter {name}: {report}"))
     }
 
     pub(crate) fn purge(&self, target: &str) {
-        let answer = client::send(self.admin, "PURGE", target, &[]);
+        let answer = self.ask("PURGE", target);
         assert_eq!(answer.status(), 200, "{}", answer.text());
     }
 
