@@ -51,9 +51,9 @@ def page(command, table, charts):
     _, end, after = rest.partition(END)
     if not (begin and end):
         sys.exit(f"{path} has no section between {mark!r} and {END!r}")
-    images = "\n\n".join(f"![{chart.title(svg)}](performance/{name})" for name, svg in charts.items())
+    images = "".join(f"![{chart.title(svg)}](performance/{name})\n\n" for name, svg in charts.items())
     code = "".join(f"    {line}".rstrip() + "\n" for line in table.splitlines())
-    path.write_text(f"{before}{begin}\n{images}\n\n{code}\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{images}{code}\n{end}{after}")
     (DOCS / "performance").mkdir(exist_ok=True)
     for name, svg in charts.items():
         (DOCS / "performance" / name).write_text(svg)
