@@ -16,7 +16,8 @@ use log::{error, info, warn};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
@@ -40,6 +41,9 @@ const SETTLED: Duration = Duration::from_millis(100);
 
 /// How often files that change while they are read are read once more.
 const READINGS: usize = 20;
+
+/// How long files may take to be read before somebody is told.
+const SLOW_READING: Duration = Duration::from_secs(2);
 
 /// What a configuration is read from, each time.
 #[derive(Debug, Clone)]
@@ -206,10 +210,8 @@ impl Reloader {
                 last_early = Some(Instant::now());
             }
             let paths = watched.paths();
-            let Some(seen) = off_thread(move || Contents::of(paths, &config::read_file)).await
-            else {
-                continue;
-            };
+            let looking = move || Contents::of(paths, &config::read_file);
+            let Some(seen) = self.off_thread(looking).await else { continue };
             if watched.is_in_force(&seen) {
                 // Whoever has put back what there was before has mended it.
                 self.reloads.bad.store(false, Ordering::Relaxed);
@@ -264,10 +266,11 @@ impl Reloader {
     async fn read(&self, seen: &Contents) -> Option<(Result<Loaded, Vec<Problem>>, Contents)> {
         for _ in 0..READINGS {
             let sources = Arc::clone(&self.sources);
-            let (read, contents) = off_thread(move || sources.read()).await?;
+            let (read, contents) = self.off_thread(move || sources.read()).await?;
             sleep(SETTLED).await;
             let paths = contents.paths();
-            let now = off_thread(move || Contents::of(paths, &config::read_file)).await?;
+            let looking = move || Contents::of(paths, &config::read_file);
+            let now = self.off_thread(looking).await?;
             if now == contents {
                 return Some((read, contents));
             }
@@ -278,6 +281,25 @@ impl Reloader {
             seen.paths_as_text()
         );
         None
+    }
+
+    /// Runs what waits for a disk where it holds up nobody, and says so if that takes long. `None` when
+    /// the process is ending.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut working = spawn_blocking(work);
+        if let Ok(done) = timeout(SLOW_READING, &mut working).await {
+            return done.ok();
+        }
+        self.reloads.note(false);
+        error!(
+            "the files of the configuration cannot be read within {} s, what was read before stays in \
+             force: the disk hangs, or one of them is no regular file",
+            SLOW_READING.as_secs()
+        );
+        working.await.ok()
     }
 
     /// Whether what was read may be taken over.
@@ -334,11 +356,6 @@ impl Reloader {
         *state = State { profiles, settings: loaded.settings, warnings: loaded.warnings };
         self.reloads.note(true);
     }
-}
-
-/// Runs what waits for a disk where it holds up nobody. `None` when the process is ending.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Settings that differ and are not taken over.

@@ -38,10 +38,11 @@ fn slow_behind(gate: &Gate) -> Faulty {
 }
 
 /// At most eight requests to the store, which wait for 100 ms.
-fn narrow(store: &str) -> Setup {
+fn narrow(store: &str, caching: bool) -> Setup {
     Setup::new(store)
         .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "8")
         .env("S3PROXY_UPSTREAM_QUEUE_TIMEOUT", "100ms")
+        .env("S3PROXY_CACHE_MEMORY", if caching { "64MiB" } else { "0" })
         .tolerate("\"cause\":\"upstream_saturated\"")
 }
 
@@ -63,11 +64,7 @@ fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the
     for caching in [true, false] {
         let gate = Gate::new();
         let store = slow_behind(&gate);
-        let mut setup = narrow(&store.url());
-        if caching {
-            setup = setup.env("S3PROXY_CACHE_MEMORY", "64MiB");
-        }
-        let gateway = setup.start();
+        let gateway = narrow(&store.url(), caching).start();
         assert_eq!(gateway.object("sky/kept.png").status(), 200);
         let mut clients = connect(&gateway, 8);
         ask(&mut clients, |nth| format!("slow{nth}.png"), &[]);
@@ -103,11 +100,7 @@ fn parts_leave_room_for_tiles() {
     for caching in [true, false] {
         let gate = Gate::new();
         let store = slow_behind(&gate);
-        let mut setup = narrow(&store.url());
-        if caching {
-            setup = setup.env("S3PROXY_CACHE_MEMORY", "64MiB");
-        }
-        let gateway = setup.start();
+        let gateway = narrow(&store.url(), caching).start();
         let mut clients = connect(&gateway, 6);
         let range = [("Range", "bytes=0-5")];
         ask(&mut clients, |nth| format!("slow{nth}.fits"), &range);
@@ -131,7 +124,7 @@ fn parts_leave_room_for_tiles() {
 fn what_is_stale_stands_in_when_there_is_no_place() {
     let gate = Gate::new();
     let store = slow_behind(&gate);
-    let setup = narrow(&store.url()).env("S3PROXY_CACHE_MEMORY", "64MiB");
+    let setup = narrow(&store.url(), true);
     let gateway = setup
         .yaml(json!({"cache": {"ttl": 0, "stale_while_revalidate": 0, "stale_if_error": "1h"}}))
         .start();
