@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use s3proxy::answer::{Ask, Request, decide};
+use s3proxy::gateway::route::route;
 use s3proxy::mime::{MimePolicy, MimeSettings};
-use s3proxy::rfc9110::forward::upstream_conditions;
-use s3proxy::route::route;
+use s3proxy::profile::Profile;
+use s3proxy::protocol::forwarded_conditions::upstream_conditions;
 use s3proxy::s3::address::ObjectAddress;
+use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
-use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
-use s3proxy::s3::sign::Signer;
-use s3proxy::secret::Secret;
+use s3proxy::s3::secret::Secret;
+use s3proxy::upstream::answer::{Ask, Request, decide};
 
 const TILE: &[u8] = b"LSSTCam/runs/DRP/DP2/cosmost2/color_gri/Norder7/Dir20000/Npix29183.webp";
 const ESCAPED: &[u8] = b"%E6%98%9F%E5%9B%BE/a%20b%2Bc//%25%C3%A9/%F0%9F%98%80/tile%20%281%29.png";
@@ -67,7 +67,7 @@ fn mime(c: &mut Criterion) {
 
 fn sign(c: &mut Criterion) {
     let profile = profile();
-    let signer = Signer::new(&profile);
+    let signer = profile.signer();
     let target = profile.endpoint.target(Addressing::Path, "rubin-hips-views", TILE);
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     c.bench_function("target", |b| {

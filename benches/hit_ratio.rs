@@ -12,11 +12,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
-use s3proxy::cache::budget::Budget;
 use s3proxy::cache::entry::{Content, Entry, Object};
 use s3proxy::cache::freshness::Freshness;
 use s3proxy::cache::key::CacheKey;
-use s3proxy::cache::memory::MemoryTier;
+use s3proxy::cache::memory::budget::Budget;
+use s3proxy::cache::memory::tier::MemoryTier;
 use s3proxy::cache::statistics::Statistics;
 
 const TILES: usize = 50_000;

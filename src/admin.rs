@@ -11,19 +11,19 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
+use crate::admin::metrics::Counted;
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
-use crate::cache::purges::Reach;
+use crate::cache::purge::pending::Reach;
+use crate::downstream::drain::Lifecycle;
 use crate::gateway::Shared;
-use crate::lifecycle::Lifecycle;
-use crate::metrics::scrape::{self, Counted};
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
-pub mod ask;
-mod kept;
+mod cached;
 mod profiles;
 pub mod purge;
+pub mod request;
 
 /// Answers operators.
 pub struct Admin {
@@ -58,7 +58,7 @@ impl Admin {
         let path = path_of(target);
         if path == b"/metrics" && matches!(*method, Method::GET | Method::HEAD) {
             let text = self.counted.scrape().unwrap_or_default();
-            return (StatusCode::OK, scrape::CONTENT_TYPE, text.into_bytes());
+            return (StatusCode::OK, metrics::CONTENT_TYPE, text.into_bytes());
         }
         json_page(self.answer(method, path))
     }
@@ -146,7 +146,7 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         let (status, content_type, mut body) =
-            match kept::target(&request.method, request.raw_path()) {
+            match cached::target(&request.method, request.raw_path()) {
                 Some(target) => json_page(self.kept(target).await),
                 None => self.page(&request.method, request.raw_path()),
             };
@@ -168,5 +168,8 @@ impl ServeHttp for Admin {
     }
 }
 
+pub mod metrics;
+#[cfg(target_os = "linux")]
+mod process;
 #[cfg(test)]
 mod tests;

@@ -3,28 +3,23 @@
 //! A request is answered by the first that can: the memory tier, a fetch under way, the disk tier, the
 //! store. Fetches are tasks of their own, so that no client's leaving or slowness harms them.
 
+mod admit;
 pub mod blocks;
 pub mod body;
-pub mod budget;
 pub mod disk;
 pub mod entry;
-mod fetching;
+mod fetch;
 pub mod fill;
-pub mod flights;
-pub mod found;
 pub mod freshness;
-mod keeping;
+pub mod inflight;
+pub mod inspect;
 pub mod key;
-pub mod look;
+pub mod lookup;
 pub mod memory;
-pub mod memory_limit;
-pub mod purges;
-mod purging;
+pub mod purge;
 pub mod report;
-pub mod rules;
+pub mod request;
 pub mod statistics;
-pub mod status;
-pub mod wanted;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,24 +28,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
 use crate::cache::blocks::{BlockTier, share_of};
-use crate::cache::budget::Budget;
 use crate::cache::disk::{Capacity, DiskTier};
 use crate::cache::entry::{Content, Entry};
-use crate::cache::fetching::Landed;
-use crate::cache::flights::{Flights, Part};
-use crate::cache::found::{Found, Source, What};
+use crate::cache::fetch::Landed;
 use crate::cache::freshness::{Freshness, State};
-use crate::cache::memory::MemoryTier;
-use crate::cache::purges::Purges;
+use crate::cache::inflight::{Flights, Part};
+use crate::cache::lookup::{Found, Source, What};
+use crate::cache::memory::budget::Budget;
+use crate::cache::memory::tier::MemoryTier;
+use crate::cache::purge::pending::Purges;
+use crate::cache::request::{Manner, Wanted};
 use crate::cache::statistics::Statistics;
-use crate::cache::status::{CacheStatus, Stale, Why};
-use crate::cache::wanted::{Manner, Wanted};
 use crate::config::CacheConfig;
-use crate::fetch::Fetcher;
-use crate::object_head::ObjectHeads;
-use crate::refusal::Refusal;
+use crate::protocol::cache_status::{CacheStatus, Stale, Why};
+use crate::response::object_head::ObjectHeads;
+use crate::response::refusal::Refusal;
+use crate::upstream::client::Fetcher;
 
-type Flight = flights::Flight<Landed>;
+type Flight = inflight::Flight<Landed>;
 
 /// How often a request looks again, when what it waited for is not what it needs.
 const MAX_LOOKS: usize = 5;

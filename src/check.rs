@@ -16,20 +16,20 @@ use crate::check::object::ObjectCheck;
 use crate::check::profile::ProfileCheck;
 use crate::check::report::{Finding, Section, Step, Subject};
 use crate::config::Config;
-use crate::refusal::Refusal;
+use crate::response::refusal::Refusal;
 use crate::upstream::certificates::Trusted;
 
-pub(crate) use crate::check::ask::{Answer, clock};
 pub(crate) use crate::check::object::{Asked, Checked, whole_length};
 pub use crate::check::report::Report;
+pub(crate) use crate::check::request::{Answer, clock};
 
-mod ask;
 mod deadline;
-mod named;
 mod object;
+mod object_name;
 mod profile;
 mod reach;
 pub mod report;
+mod request;
 mod transport;
 mod verdict;
 

@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mime::MimePolicy;
-use crate::s3::profile::Profile;
+use crate::profile::Profile;
+use crate::protocol::cors::Cors;
 
 pub use layers::{Effective, Flags};
 pub use load::{Inputs, Loaded, load, read_file};
@@ -80,17 +81,6 @@ pub enum LogFormat {
     Development,
     /// One JSON object a line.
     Production,
-}
-
-/// Which pages of other origins may read answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cors {
-    /// Exact origins (`https://a.example`), or a single `*`.
-    pub origins: Vec<String>,
-    /// Send `Access-Control-Allow-Credentials: true`; never together with `*`.
-    pub credentials: bool,
-    /// How long a browser may keep a preflight answer.
-    pub max_age: Duration,
 }
 
 /// The stores, by the name before the `@`.
@@ -201,7 +191,7 @@ pub struct BlocksConfig {
 /// How much memory the cache may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheMemory {
-    /// A part of what the process may use, see [`crate::cache::memory_limit`].
+    /// A part of what the process may use, see [`crate::cache::memory::limit`].
     Auto,
     /// So many bytes; 0 turns caching off, the disk included.
     Bytes(u64),

@@ -11,20 +11,20 @@ use http::Method;
 use crate::check::report::{Finding, State, Step};
 use crate::check::{self, Asked, Checked};
 use crate::config::Config;
-use crate::explain::kept::Running;
+use crate::explain::cached::Running;
 use crate::explain::outcome::Known;
 use crate::explain::report::{Explanation, Noted};
-use crate::refusal::Refusal;
+use crate::profile::{ContentTypeFrom, Profile};
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::s3::profile::{ContentTypeFrom, Profile};
 
-mod kept;
+mod cached;
+mod key_notes;
 mod outcome;
 pub mod report;
 mod rules;
-mod said;
-mod signed;
-mod spelling;
+mod signing;
+mod store_answer;
 
 /// What may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub async fn explain(config: &Config, argument: &str, options: Options) -> Expla
         Ok(named) => {
             let address = named.address.clone();
             let written = named.written.as_deref();
-            explanation.note("address", spelling::notes(written, &address.key));
+            explanation.note("address", key_notes::notes(written, &address.key));
             explain_object(&mut explanation, config, &address, &checked, options).await;
             explanation.address = Some(address);
         }
@@ -116,11 +116,11 @@ fn explain_store(
     let at = asked.map_or_else(check::clock, |asked| asked.at);
     let target =
         profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
-    let (finding, notes) = signed::request(profile, &target, &Method::GET, at);
+    let (finding, notes) = signing::request(profile, &target, &Method::GET, at);
     explanation.put(Noted { step: Step::new("sent", finding), notes });
     if let Some((asked, answer)) = asked.and_then(|asked| Some((asked, asked.answer.as_ref()?))) {
-        explanation.note("request", said::lines(answer));
-        explanation.store = Some(said::facts(answer, asked));
+        explanation.note("request", store_answer::lines(answer));
+        explanation.store = Some(store_answer::facts(answer, asked));
     }
 }
 
@@ -129,9 +129,9 @@ async fn ask_gateway(admin: Option<SocketAddr>, address: &ObjectAddress) -> Runn
     let Some(admin) = admin else { return Running::NoAddress };
     let name = address.name();
     let target = name.strip_prefix("s3://").unwrap_or(&name).to_owned();
-    let asked = move || crate::admin::ask::ask(admin, "GET", "/cache/", &target);
+    let asked = move || crate::admin::request::ask(admin, "GET", "/cache/", &target);
     match tokio::task::spawn_blocking(asked).await {
-        Ok(Ok((status, document))) => kept::read(admin, &status, &document),
+        Ok(Ok((status, document))) => cached::read(admin, &status, &document),
         Ok(Err(error)) => Running::Silent { admin, why: error.to_string() },
         Err(error) => Running::Silent { admin, why: error.to_string() },
     }

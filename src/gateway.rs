@@ -16,36 +16,38 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::Cache;
-use crate::cache::found::What;
-use crate::config::{Config, Cors, DownstreamConfig, UpstreamConfig};
-use crate::connection::{Connection, Exchange};
-use crate::gateway::cached::{ReadThrough, Told};
-use crate::gateway::context::{
-    Client, Context, ObjectRequest, X_REQUEST_ID, new_request_id, sane_request_id,
-};
+use crate::cache::lookup::What;
+use crate::config::{Config, DownstreamConfig, UpstreamConfig};
+use crate::downstream::drain::Lifecycle;
+use crate::downstream::limits::Limits;
+use crate::downstream::{Connection, Exchange};
+use crate::gateway::context::{Client, Context, ObjectRequest};
 use crate::gateway::failure::{Failure, failure, failure_under_way, give_up};
-use crate::gateway::open::open;
-use crate::gateway::receive::receive_body;
-use crate::lifecycle::Lifecycle;
-use crate::limits::Limits;
+use crate::gateway::hit::open;
+use crate::gateway::pages::Pages;
+use crate::gateway::storage::{ReadThrough, Told};
+use crate::gateway::upstream_response::receive_body;
 use crate::metrics::{Metrics, Page};
-use crate::object_head::ObjectHeads;
-use crate::pages::Pages;
-use crate::refusal::Refusal;
+use crate::protocol::cors::Cors;
+use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
+use crate::protocol::selection::Serving;
 use crate::reload::Reloads;
-use crate::rfc9110::serving::Serving;
-use crate::upstream::load::{Kind, Patience};
+use crate::response::object_head::ObjectHeads;
+use crate::response::refusal::Refusal;
+use crate::upstream::admission::{Kind, Patience};
 use crate::upstream::{self, CurrentStores};
 
 mod admit;
-pub mod cached;
 pub mod context;
 mod failure;
-mod open;
-mod receive;
-mod report;
+mod hit;
+mod log_line;
+pub mod pages;
 mod respond;
-mod send;
+pub mod route;
+pub mod storage;
+mod upstream_request;
+mod upstream_response;
 
 /// Everything requests need, shared by all of them.
 pub struct Gateway {
@@ -276,9 +278,9 @@ impl ProxyHttp for Gateway {
         // Called for every hit, 304 included: the place where the head becomes the client's.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
-        ctx.refusal = cached::refused(&object.serving, source.length());
+        ctx.refusal = storage::refused(&object.serving, source.length());
         if let Some(refusal) = &ctx.refusal {
-            if let Ok(refused) = cached::refused_head(refusal, &ctx.request_id) {
+            if let Ok(refused) = storage::refused_head(refusal, &ctx.request_id) {
                 *head = refused;
             }
             return RangeType::Invalid;
@@ -287,7 +289,7 @@ impl ProxyHttp for Gateway {
         if object.serving == Serving::NotModified {
             to_304(head);
         }
-        cached::part_of(&object.serving, source.length(), head)
+        storage::part_of(&object.serving, source.length(), head)
     }
 
     async fn upstream_peer(

@@ -1,48 +1,38 @@
 //! A read gateway from plain HTTP to private S3 buckets.
 //!
-//! The way of a request, and the modules it passes in this order:
+//! The rooms of the house, from the ground up; each imports its own room and rooms of lower floors
+//! (`tests/tidy` holds them to it). The path of a request is in `ARCHITECTURE.md`.
 //!
-//! 1. [`connection`] reads its head within limits ([`head_scan`]);
-//! 2. [`gateway`] admits it: [`hygiene`], [`route`], [`s3::address`], [`mime`];
-//! 3. [`cache`] answers what it has, or has it fetched ([`fetch`]), or lets it pass;
-//! 4. [`upstream`] picks an address of its store ([`s3::profile`], [`s3::endpoint`]), and
-//!    [`s3::sign`] signs what is sent, with the conditions [`rfc9110::forward`] lets through;
-//! 5. [`answer`] decides what the store's answer means, by [`rfc9110`];
-//! 6. the object streams to the client with the head [`object_head`] makes, or [`refusal`] says why
-//!    not; [`access_log`] notes it.
-//!
-//! [`config`] makes everything of this from files and variables, [`server`] runs it, [`reload`] has what
-//! changed read again, [`admin`] lets operators look at it, and [`check`] asks the stores as it would.
+//! | floor | rooms |
+//! |---|---|
+//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what |
+//! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
+//! | 3 | [`profile`]: one store with its credentials and rules |
+//! | 4 | [`config`]: everything above from defaults, a file, the environment and options |
+//! | 5 | [`response`]: the head of an object, or a refusal; [`logging`]: the access log and its writer |
+//! | 6 | [`upstream`]: asking a store; [`downstream`]: a client's connection |
+//! | 7 | [`cache`]: memory, disk, and one fetch per object |
+//! | 8 | [`reload`]: a changed configuration takes effect |
+//! | 9 | [`gateway`]: the `ProxyHttp` hooks, where a reader begins |
+//! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check` |
+//! | 11 | [`explain`]: `s3proxy explain`; [`server`]: the process |
+//! | 12 | [`cli`]: the command line |
 
-pub mod access_log;
 pub mod admin;
-pub mod answer;
 pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod config;
-pub mod connection;
-pub mod cors;
-pub mod date_text;
+pub mod downstream;
 pub mod explain;
-pub mod fetch;
 pub mod gateway;
-pub mod gathering;
-pub mod head_scan;
-pub mod hygiene;
-pub mod lifecycle;
-pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod mime;
-pub mod object_head;
-pub mod pages;
-pub mod refusal;
+pub mod profile;
+pub mod protocol;
 pub mod reload;
-pub mod rfc9110;
-pub mod route;
+pub mod response;
 pub mod s3;
-pub mod secret;
 pub mod server;
-pub mod server_timing;
 pub mod upstream;

@@ -1,15 +1,17 @@
 //! The log: env_logger formatting records, and a thread of its own writing them to standard
 //! output, so that a slow reader of the log never holds up a request.
 
+pub mod access;
+
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{LevelFilter, Record};
 
-use crate::access_log::{self, severity};
 use crate::config::{LogConfig, LogFormat};
-use crate::date_text::rfc3339;
+use crate::logging::access::severity;
+use crate::protocol::timestamp::rfc3339;
 
 /// How much may wait to be written, bytes; beyond it lines are dropped and counted.
 const WAITING_BYTES: usize = 4 * 1024 * 1024;
@@ -136,7 +138,7 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         .target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match config.format {
         LogFormat::Production => builder.format(|buffer, record| {
-            if record.target() == access_log::TARGET {
+            if record.target() == access::TARGET {
                 return writeln!(buffer, "{}", record.args());
             }
             writeln!(buffer, "{}", json_event(record, now()))

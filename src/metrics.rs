@@ -6,10 +6,7 @@ use crate::metrics::requests::ByStatus;
 
 pub mod counter;
 pub mod histogram;
-#[cfg(target_os = "linux")]
-mod process;
 pub mod requests;
-pub mod scrape;
 pub mod store;
 
 /// Every cause a request can end with, in the order of the log's documentation.
@@ -68,9 +65,12 @@ pub enum Page {
 }
 
 impl Page {
-    const ALL: [Self; 5] = [Self::Object, Self::Metadata, Self::Index, Self::Docs, Self::Other];
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Object, Self::Metadata, Self::Index, Self::Docs, Self::Other];
 
-    fn label(self) -> &'static str {
+    /// The label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Object => "object",
             Self::Metadata => "metadata",
@@ -104,6 +104,16 @@ impl Metrics {
         }
     }
 
+    /// Requests without a profile, by page and status.
+    pub fn pages(&self) -> impl Iterator<Item = (Page, &ByStatus)> {
+        Page::ALL.into_iter().zip(&self.pages)
+    }
+
+    /// Requests by cause.
+    pub fn causes(&self) -> &Named {
+        &self.causes
+    }
+
     /// Counts a request that ended otherwise than with what it asked for.
     pub fn cause(&self, cause: &str) {
         self.causes.count(cause);
@@ -116,7 +126,8 @@ mod tests {
 
     #[test]
     fn every_cause_has_a_counter() {
-        let sources = [include_str!("refusal.rs"), include_str!("hygiene.rs")];
+        let sources =
+            [include_str!("response/refusal.rs"), include_str!("protocol/request_check.rs")];
         let mut seen = 0;
         for source in sources {
             let (_, rest) = source.split_once("fn cause(").expect("a function of causes");

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, tim
 
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
-use crate::cache::purges::Reach;
+use crate::cache::purge::pending::Reach;
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
 use crate::reload::changes::changes;
 use crate::reload::files::{Contents, Noted};

@@ -2,8 +2,9 @@
 //! Nothing in here knows Pingora, the clock, the environment or any I/O.
 
 pub mod address;
+pub mod credentials;
 pub mod encode;
 pub mod endpoint;
 pub mod error_code;
-pub mod profile;
+pub mod secret;
 pub mod sign;

@@ -18,19 +18,19 @@ use tokio::net::TcpSocket;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
-use crate::cache::memory_limit::{auto_budget, cgroup_limit};
+use crate::cache::memory::limit::{auto_budget, cgroup_limit};
 use crate::config::{CacheMemory, Config};
-use crate::connection::GuardedProxy;
-use crate::fetch::Fetcher;
+use crate::downstream::app::GuardedProxy;
+use crate::downstream::drain::Lifecycle;
+use crate::downstream::limits::Limits;
+use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, Shared};
-use crate::lifecycle::Lifecycle;
-use crate::limits::Limits;
-use crate::object_head::ObjectHeads;
-use crate::pages::VERSION;
 use crate::reload::{Reloader, Reloads, Start};
+use crate::response::object_head::ObjectHeads;
 use crate::server::shutdown::LameDuck;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
+use crate::upstream::client::Fetcher;
 
 mod shutdown;
 
@@ -94,7 +94,10 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     // So that the gateway refuses CONNECT itself, as any other method, with its own headers.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut service = Service::new("gateway".to_owned(), GuardedProxy::new(proxy, config, &shared));
+    let mut service = Service::new(
+        "gateway".to_owned(),
+        GuardedProxy::new(proxy, config, Arc::clone(&shared.limits), Arc::clone(&shared.metrics)),
+    );
     let listener = ListenerConfig::tcp(config.listen.to_string())
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);

@@ -11,20 +11,23 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
-use crate::refusal::Refusal;
+use crate::profile::Profile;
+use crate::response::refusal::Refusal;
+use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
-use crate::s3::profile::{Credentials, Profile};
 use crate::s3::sign::Signer;
-use crate::upstream::load::Load;
+use crate::upstream::admission::Load;
+use crate::upstream::last_outcome::{Failure, Seen};
 use crate::upstream::resolve::EndpointAddresses;
-use crate::upstream::seen::{Failure, Seen};
 
+pub mod admission;
+pub mod answer;
 pub mod certificates;
-pub mod failure;
-pub mod load;
+pub mod client;
+pub mod error;
+pub mod last_outcome;
 pub mod request;
 pub mod resolve;
-pub mod seen;
 
 /// One profile, ready to be asked.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Store {
     /// The store of this profile, which nobody has asked yet.
     #[must_use]
     pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>, load: Arc<Load>) -> Self {
-        let signer = Signer::new(&profile);
+        let signer = profile.signer();
         Self {
             profile,
             signer,

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::date_text::rfc3339;
+use crate::protocol::timestamp::rfc3339;
 use crate::reload::told;
-use crate::s3::profile::{CredentialSource, Credentials};
+use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::upstream::{Store, Stores};
 
 /// Every profile, the default first.

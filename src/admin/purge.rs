@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::admin::ask::ask;
+use crate::admin::request::ask;
 
 /// What can be purged.
 pub const TARGET: &str =

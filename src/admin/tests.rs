@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{self, Flags, Inputs};
-use crate::limits::Limits;
-use crate::object_head::ObjectHeads;
+use crate::downstream::limits::Limits;
+use crate::response::object_head::ObjectHeads;
 
 fn admin() -> Admin {
     let environment = BTreeMap::from([

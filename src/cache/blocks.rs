@@ -2,11 +2,11 @@
 //! head of such an object is an entry under its own key; each block is one of its own, in tiers that
 //! blocks have for themselves, so that no reading of large objects pushes tiles out.
 
-mod claim;
-mod keep;
+mod admit;
 pub mod layout;
-mod reading;
-mod run;
+mod range_fetch;
+mod reader;
+mod reserve;
 pub mod streams;
 pub mod version;
 
@@ -18,24 +18,24 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
-pub(super) use self::keep::Piece;
-pub use self::reading::{Counts, Failed, Reading};
-pub(super) use self::run::length_of_whole;
+pub(super) use self::admit::Piece;
+pub(super) use self::range_fetch::length_of_whole;
+pub use self::reader::{Counts, Failed, Reading};
 
 use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::streams::Streams;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::Body;
-use crate::cache::budget::{Budget, Held};
 use crate::cache::entry::note_weight;
 use crate::cache::fill::Fill;
-use crate::cache::flights::{Flight, Flights};
+use crate::cache::inflight::{Flight, Flights};
 use crate::cache::key::CacheKey;
-use crate::cache::memory::MemoryTier;
+use crate::cache::memory::budget::{Budget, Held};
+use crate::cache::memory::tier::MemoryTier;
 use crate::cache::statistics::Statistics;
 use crate::config::BlocksConfig;
-use crate::fetch::Report;
-use crate::refusal::Refusal;
+use crate::response::refusal::Refusal;
+use crate::upstream::client::Report;
 
 /// How much one request asks a store for where nothing is read ahead, bytes.
 const MOST_AT_ONCE: u64 = 8 << 20;

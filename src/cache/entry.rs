@@ -9,10 +9,10 @@ use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::{Block, Blocks};
 use crate::cache::body::Body;
-use crate::cache::budget::Held;
-use crate::cache::found::Source;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
+use crate::cache::lookup::Source;
+use crate::cache::memory::budget::Held;
 
 /// Bytes of an entry besides its key, its headers and its body: the entry, its place in the tier.
 const OVERHEAD: u64 = 400;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use crate::cache::body::{Body, PIECE, stretch};
-use crate::cache::budget::Held;
+use crate::cache::memory::budget::Held;
 
 /// A body of known length on its way in.
 #[derive(Debug)]

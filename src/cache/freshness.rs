@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
 use pingora::cache::cache_control::{CacheControl, Cacheable, InterpretCacheControl};
 
-use crate::cache::rules::Rule;
-use crate::rfc9110::{date, single};
+use crate::profile::cache_rules::Rule;
+use crate::protocol::{http_date, single};
 
 /// When an answer was made, and how long it may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +133,8 @@ fn expires_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     if !headers.contains_key(EXPIRES) {
         return None;
     }
-    let expires = date::of(headers, &EXPIRES);
-    let sent = date::of(headers, &DATE).unwrap_or(now);
+    let expires = http_date::of(headers, &EXPIRES);
+    let sent = http_date::of(headers, &DATE).unwrap_or(now);
     Some(expires.and_then(|expires| expires.duration_since(sent).ok()).unwrap_or_default())
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::rfc9110::headers_of;
+    use crate::protocol::headers_of;
 
     fn rule() -> Rule {
         Rule {

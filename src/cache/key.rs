@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::s3::profile::{DEFAULT_LABEL, Profile};
+use crate::profile::{DEFAULT_LABEL, Profile};
 
 /// Profile, endpoint, bucket and key of an object; its bytes are its identity.
 #[derive(Clone, PartialEq, Eq, Hash)]

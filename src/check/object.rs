@@ -5,20 +5,21 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::connectors::TransportConnector;
 
-use crate::answer::{self, Ask, Decision};
-use crate::check::ask::{Answer, Asker, Request, bucket_target, clock};
 use crate::check::deadline::Deadline;
-use crate::check::named::{Named, read};
+use crate::check::object_name::{Named, read};
 use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
 use crate::check::reach::reach;
 use crate::check::report::{Finding, Section, State, Step, Subject};
+use crate::check::request::{Answer, Asker, Request, bucket_target, clock};
 use crate::check::verdict::{Question, Reply, judge_denied};
 use crate::config::Config;
 use crate::mime::{StoredVerdict, Verdict};
-use crate::refusal::Refusal;
-use crate::rfc9110::forward::upstream_conditions;
+use crate::profile::{ContentTypeFrom, Profile};
+use crate::protocol::forwarded_conditions::upstream_conditions;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::s3::profile::{ContentTypeFrom, Credentials, Profile};
+use crate::s3::credentials::Credentials;
+use crate::upstream::answer::{self, Ask, Decision};
 
 /// The check of one object, with the steps made so far.
 pub(super) struct ObjectCheck<'a> {

@@ -5,16 +5,19 @@ use std::time::Instant;
 
 use pingora::connectors::TransportConnector;
 
-use crate::check::ask::{Answer, AskError, Asker, Request, bucket_target, clock, service_target};
 use crate::check::deadline::Deadline;
 use crate::check::reach::reach;
 use crate::check::report::{Finding, Section, State, Step, Subject};
+use crate::check::request::{
+    Answer, AskError, Asker, Request, bucket_target, clock, service_target,
+};
 use crate::check::transport::{judge_no_answer, speaks_tls};
 use crate::check::verdict::{Question, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
+use crate::profile::Profile;
 use crate::reload::told;
+use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Target};
-use crate::s3::profile::{Credentials, Profile};
 
 /// How many buckets of an allow list are asked for.
 const MAX_BUCKETS: usize = 4;

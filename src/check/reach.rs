@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::check::ask::{AskError, Asker};
 use crate::check::deadline::Deadline;
 use crate::check::report::{Finding, Step};
+use crate::check::request::{AskError, Asker};
 use crate::check::transport::{judge_connect, judge_lookup, judge_tls};
 use crate::config::UpstreamConfig;
-use crate::refusal::Refusal;
+use crate::response::refusal::Refusal;
 use crate::s3::endpoint::{Endpoint, Target};
 
 /// How many of a name's addresses are tried.

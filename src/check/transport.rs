@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::check::ask::AskError;
 use crate::check::report::Finding;
+use crate::check::request::AskError;
 
 /// The verdict on a lookup.
 #[must_use]

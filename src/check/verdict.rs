@@ -5,8 +5,9 @@
 use std::time::{Duration, SystemTime};
 
 use crate::check::report::Finding;
+use crate::profile::Profile;
+use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::Endpoint;
-use crate::s3::profile::{CredentialSource, Credentials, Profile};
 
 /// A clock that is off by more is worth a warning.
 const CLOCK_WARNING: Duration = Duration::from_secs(60);

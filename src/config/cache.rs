@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_yaml::Value;
 use wildmatch::WildMatch;
 
-use crate::cache::rules::{CacheRules, Rule};
 use crate::config::file::{self, CACHE, PATTERNS};
 use crate::config::layers::{Layers, Reported};
 use crate::config::problem::{Problem, Source};
@@ -16,6 +15,7 @@ use crate::config::settings::cache::{self as settings, rule};
 use crate::config::settings::{RULE, Shown};
 use crate::config::value::{Written, size_text};
 use crate::config::{CacheConfig, CacheMemory, DiskConfig};
+use crate::profile::cache_rules::{CacheRules, Rule};
 
 /// What profiles share.
 #[derive(Debug, Clone, Default)]

@@ -2,10 +2,10 @@
 //! the word `aws` for Amazon's own endpoint. A message about one never repeats what is secret.
 
 use crate::config::value::{Written, text};
+use crate::s3::credentials::Keys;
 use crate::s3::encode::decode;
 use crate::s3::endpoint::Endpoint;
-use crate::s3::profile::Keys;
-use crate::secret::Secret;
+use crate::s3::secret::Secret;
 
 /// A store's address, and the keys its URL held.
 #[derive(Debug, Clone, PartialEq, Eq)]

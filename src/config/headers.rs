@@ -6,7 +6,7 @@ use wildmatch::WildMatch;
 
 use crate::config::nearest::nearest;
 use crate::config::value::{Written, list, map, optional, text};
-use crate::secret::Secret;
+use crate::s3::secret::Secret;
 
 /// Headers of one connection (RFC 9110, section 7.6.1), never passed on.
 const HOP_BY_HOP: &[&str] = &[

@@ -14,8 +14,8 @@ use ini::{Ini, ParseOption};
 use crate::config::problem::{Problem, Source};
 use crate::config::rules;
 use crate::config::value::Written;
-use crate::s3::profile::Keys;
-use crate::secret::Secret;
+use crate::s3::credentials::Keys;
+use crate::s3::secret::Secret;
 
 /// The sections of a credentials file, by name.
 #[derive(Debug, Default)]

@@ -16,8 +16,9 @@ use crate::config::problem::{Problem, Source};
 use crate::config::profiles;
 use crate::config::settings::{self, gateway};
 use crate::config::value::{Written, size};
-use crate::config::{Config, Cors, DownstreamConfig, LogConfig, ServerConfig, UpstreamConfig};
+use crate::config::{Config, DownstreamConfig, LogConfig, ServerConfig, UpstreamConfig};
 use crate::mime::{MimePolicy, MimeSettings};
+use crate::protocol::cors::Cors;
 
 /// Everything a configuration depends on.
 pub struct Inputs<'a> {

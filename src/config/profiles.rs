@@ -17,9 +17,10 @@ use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, Source};
 use crate::config::profiles::credentials::{Found, environment_keys};
 use crate::config::settings::{self, gateway, profile};
+use crate::profile::Profile;
 use crate::s3::address::is_profile_name;
+use crate::s3::credentials::{Credentials, Keys};
 use crate::s3::endpoint::{Addressing, Endpoint};
-use crate::s3::profile::{Credentials, Keys, Profile};
 
 /// The stores, and the INI sections that no endpoint was written for.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use wildmatch::WildMatch;
 
 use crate::config::value::{Written, address, count, list, map, optional, size, size_text, text};
 use crate::config::{CacheMemory, LogFormat};
+use crate::profile::ContentTypeFrom;
 use crate::s3::endpoint::{Addressing, Endpoint};
-use crate::s3::profile::ContentTypeFrom;
 
 /// One of a few words, exactly as written.
 fn one_of<T: Copy>(written: Written<'_>, words: &[(&str, T)]) -> Result<T, String> {

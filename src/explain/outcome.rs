@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::cache::look::{Kept, Use, What};
+use crate::cache::inspect::{Kept, Use, What};
 use crate::check::report::{Finding, State};
-use crate::refusal::Refusal;
+use crate::response::refusal::Refusal;
 
 /// The end of an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn remembered_missing(kept: &Kept, known: &Known<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::look::KeptBlocks;
+    use crate::cache::inspect::KeptBlocks;
 
     fn kept(what: What, state: Use) -> Kept {
         Kept { what, state, ttl: 30, age: 1, length: None, etag: None, blocks: None }

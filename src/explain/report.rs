@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cache::look::Looked;
+use crate::cache::inspect::Looked;
 use crate::check::report::{Finding, State, Step, write_line};
 use crate::explain::outcome::Outcome;
-use crate::explain::said::Said;
-use crate::refusal::Refusal;
+use crate::explain::store_answer::Said;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 
 /// A step of a check, with what else is to be said of it.

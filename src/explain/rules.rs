@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::check::report::Finding;
 use crate::mime::{MimePolicy, Rule};
+use crate::profile::Profile;
 use crate::s3::address::ObjectAddress;
-use crate::s3::profile::Profile;
 
 /// The rule that tells the media type of a key.
 pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
@@ -73,9 +73,9 @@ pub(super) fn span(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::rules::{CacheRules, Rule as Keeping};
     use crate::check::report::State;
     use crate::mime::MimeSettings;
+    use crate::profile::cache_rules::{CacheRules, Rule as Keeping};
     use crate::s3::endpoint::Endpoint;
     use wildmatch::WildMatch;
 

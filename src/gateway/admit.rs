@@ -8,16 +8,17 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
-use crate::cache::wanted::Wanted;
+use crate::cache::request::Wanted;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Client, Context, ObjectRequest};
-use crate::hygiene::{BadRequest, inspect, target_path};
+use crate::gateway::route::{Route, route};
 use crate::metrics::Page;
 use crate::mime::Verdict;
-use crate::refusal::{Answer, Refusal};
-use crate::route::{Route, route};
+use crate::profile::ContentTypeFrom;
+use crate::protocol::request_check::{BadRequest, inspect, target_path};
+use crate::response::refusal::{Answer, Refusal};
 use crate::s3::address::ObjectAddress;
-use crate::s3::profile::{ContentTypeFrom, Credentials};
+use crate::s3::credentials::Credentials;
 
 pub(super) const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -5,25 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, Method};
 
-use crate::answer::{Ask, is_conditional};
 use crate::cache::blocks::Counts;
-use crate::cache::found::{Found, Source, What};
-use crate::cache::status::{BlockCounts, CacheStatus};
-use crate::cache::wanted::Wanted;
-use crate::gateway::cached::Told;
-use crate::lifecycle::InFlight;
-use crate::limits::UserRequest;
+use crate::cache::lookup::{Found, Source, What};
+use crate::cache::request::Wanted;
+use crate::downstream::drain::InFlight;
+use crate::downstream::limits::UserRequest;
+use crate::gateway::storage::Told;
 use crate::metrics::Page;
-use crate::refusal::Refusal;
-use crate::rfc9110::forward::{UpstreamConditions, upstream_conditions};
-use crate::rfc9110::serving::Serving;
+use crate::protocol::cache_status::{BlockCounts, CacheStatus};
+use crate::protocol::forwarded_conditions::{UpstreamConditions, upstream_conditions};
+use crate::protocol::selection::Serving;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::load::Slot;
-
-/// The id of a request, the client's or ours.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::upstream::admission::Slot;
+use crate::upstream::answer::{Ask, is_conditional};
 
 /// The memory of one request.
 #[derive(Debug)]
@@ -200,65 +197,5 @@ impl ObjectRequest {
         self.upstream.started = Instant::now();
         self.conditions = upstream_conditions(client.method, client.headers);
         self.upstream.ask = Ask::first(client.method, client.headers, &self.conditions);
-    }
-}
-
-/// The client's request id if it is one that can be searched for: up to 128 letters, digits, dots,
-/// hyphens and underscores.
-#[must_use]
-pub fn sane_request_id(value: Option<&HeaderValue>) -> Option<&str> {
-    let id = value?.to_str().ok()?;
-    let sane = (1..=128).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    sane.then_some(id)
-}
-
-/// A random UUID (RFC 9562, version 4).
-#[must_use]
-pub fn new_request_id() -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let random = fastrand::u128(..);
-    let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let mut text = String::with_capacity(36);
-    for (place, byte) in id.to_be_bytes().into_iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        for nibble in [byte >> 4, byte & 0xf] {
-            text.push(DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit)));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_searchable_request_ids_are_taken_over() {
-        let long = "x".repeat(129);
-        for (value, sane) in [
-            ("abc-123_4.5", true),
-            ("", false),
-            ("a b", false),
-            ("a\"b", false),
-            (long.as_str(), false),
-        ] {
-            let value = HeaderValue::from_str(value).expect("a valid header");
-            assert_eq!(sane_request_id(Some(&value)).is_some(), sane, "{value:?}");
-        }
-        assert_eq!(sane_request_id(None), None);
-    }
-
-    #[test]
-    fn made_request_ids_are_uuids_of_version_4() {
-        let id = new_request_id();
-        let bytes = id.as_bytes();
-        assert_eq!(id.len(), 36, "{id}");
-        assert_eq!([8, 13, 18, 23].map(|at| bytes[at]), [b'-'; 4], "{id}");
-        assert_eq!(bytes[14], b'4', "{id}");
-        assert!(matches!(bytes[19], b'8' | b'9' | b'a' | b'b'), "{id}");
-        assert_ne!(id, new_request_id());
     }
 }

@@ -2,8 +2,8 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::refusal::Refusal;
-use crate::upstream::failure::refusal;
+use crate::response::refusal::Refusal;
+use crate::upstream::error::refusal;
 
 /// A request that ended in an error of the framework.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,15 +9,16 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::cache::found::What;
-use crate::cors;
+use crate::cache::lookup::What;
 use crate::gateway::Gateway;
-use crate::gateway::cached::{CACHE_STATUS, cache_status, set_age};
-use crate::gateway::context::{Context, ObjectRequest, X_REQUEST_ID};
-use crate::object_head::answer_head;
-use crate::refusal::{Answer, Refusal};
+use crate::gateway::context::{Context, ObjectRequest};
+use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
+use crate::protocol::cors;
+use crate::protocol::request_id::X_REQUEST_ID;
+use crate::protocol::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
+use crate::response::object_head::answer_head;
+use crate::response::refusal::{Answer, Refusal};
 use crate::s3::address::ObjectAddress;
-use crate::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
 
 impl Gateway {
     /// The methods of `Allow`.

@@ -1,7 +1,7 @@
 //! Requests by how they were answered.
 
-use crate::cache::status::{CacheStatus, Why};
 use crate::metrics::counter::Counter;
+use crate::protocol::cache_status::CacheResult;
 
 /// Statuses that are told apart: those the gateway answers with, and those stores do.
 const STATUSES: [u16; 23] = [
@@ -11,66 +11,6 @@ const STATUSES: [u16; 23] = [
 /// The label of an answer that there was not: the client or the store had left before.
 const NONE: &str = "none";
 const OTHER: &str = "other";
-
-/// What the cache did, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheResult {
-    /// All of it was kept, and fresh.
-    Hit,
-    /// It was kept, and served though no longer fresh.
-    Stale,
-    /// The store was asked for all of it.
-    Miss,
-    /// The store was asked for some of it.
-    Partial,
-    /// The store has said that what was kept is right.
-    Revalidated,
-    /// Another request had asked the store already.
-    Collapsed,
-    /// The cache had no part in it.
-    Pass,
-}
-
-impl CacheResult {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Hit,
-        Self::Stale,
-        Self::Miss,
-        Self::Partial,
-        Self::Revalidated,
-        Self::Collapsed,
-        Self::Pass,
-    ];
-
-    /// The label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Stale => "stale",
-            Self::Miss => "miss",
-            Self::Partial => "partial",
-            Self::Revalidated => "revalidated",
-            Self::Collapsed => "collapsed",
-            Self::Pass => "pass",
-        }
-    }
-}
-
-impl From<CacheStatus> for CacheResult {
-    fn from(status: CacheStatus) -> Self {
-        match status {
-            CacheStatus::Hit { stale: None, .. } => Self::Hit,
-            CacheStatus::Hit { stale: Some(_), .. } => Self::Stale,
-            CacheStatus::Forwarded { why: Why::Partial, .. } => Self::Partial,
-            CacheStatus::Forwarded { collapsed: true, .. } => Self::Collapsed,
-            CacheStatus::Forwarded { status: Some(304), .. } => Self::Revalidated,
-            CacheStatus::Forwarded { .. } => Self::Miss,
-            CacheStatus::Bypass => Self::Pass,
-        }
-    }
-}
 
 /// Counters by status.
 #[derive(Debug, Default)]
@@ -122,7 +62,6 @@ impl Objects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::status::Stale;
 
     #[test]
     fn statuses_are_counted_by_number_and_strange_ones_together() {
@@ -134,33 +73,6 @@ mod tests {
         let counted: Vec<_> = counted.iter().map(|(label, n)| (label.as_str(), *n)).collect();
         assert_eq!(counted, [("200", 2), ("504", 1), ("other", 2), ("none", 1)]);
         assert!(STATUSES.is_sorted());
-    }
-
-    #[test]
-    fn what_the_cache_did_is_one_word() {
-        let forwarded = |why, status, collapsed| CacheStatus::Forwarded {
-            why,
-            status,
-            ttl: None,
-            stored: true,
-            collapsed,
-        };
-        for (status, word) in [
-            (CacheStatus::Hit { ttl: 1, stale: None }, "hit"),
-            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::IfError) }, "stale"),
-            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::WhileRevalidate) }, "stale"),
-            (forwarded(Why::Miss, Some(200), false), "miss"),
-            (forwarded(Why::Stale, Some(200), false), "miss"),
-            (forwarded(Why::Stale, Some(304), false), "revalidated"),
-            (forwarded(Why::Request, Some(304), true), "collapsed"),
-            (forwarded(Why::Partial, None, false), "partial"),
-            (CacheStatus::Bypass, "pass"),
-        ] {
-            assert_eq!(CacheResult::from(status).label(), word, "{status:?}");
-        }
-        for (place, result) in CacheResult::ALL.into_iter().enumerate() {
-            assert_eq!(result as usize, place);
-        }
     }
 
     #[test]

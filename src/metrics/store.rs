@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::metrics::counter::{Counter, Named};
 use crate::metrics::histogram::Histogram;
-use crate::metrics::requests::{ByStatus, CacheResult, Objects};
+use crate::metrics::requests::{ByStatus, Objects};
+use crate::protocol::cache_status::CacheResult;
 
 /// Why a store's answer was of no use, or there was none.
 const UPSTREAM_CAUSES: &[&str] = &[

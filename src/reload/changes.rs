@@ -2,7 +2,8 @@
 //! the last four characters of their ids.
 
 use crate::config::Profiles;
-use crate::s3::profile::{Credentials, Profile};
+use crate::profile::Profile;
+use crate::s3::credentials::Credentials;
 
 /// Characters of a key's id that are told.
 const TOLD: usize = 4;
@@ -88,9 +89,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::Endpoint;
-    use crate::s3::profile::{CredentialSource, Keys};
-    use crate::secret::Secret;
+    use crate::s3::secret::Secret;
 
     fn profile(name: Option<&str>, key: &str, secret: &str) -> Profile {
         let keys = Keys {

@@ -16,10 +16,10 @@ use http::{HeaderName, HeaderValue, Method};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::date_text::amz_date_time;
+use crate::protocol::timestamp::amz_date_time;
+use crate::s3::credentials::{Credentials, Keys};
 use crate::s3::endpoint::Target;
-use crate::s3::profile::{Credentials, Keys, Profile};
-use crate::secret::Secret;
+use crate::s3::secret::Secret;
 
 pub mod workings;
 
@@ -78,14 +78,19 @@ impl std::fmt::Debug for DayKey {
 }
 
 impl Signer {
-    /// A signer for this profile's credentials, region and added headers.
+    /// A signer for these credentials in this region. The added headers go out with each request,
+    /// signed.
     #[must_use]
-    pub fn new(profile: &Profile) -> Self {
-        let keys = match &profile.credentials {
+    pub fn new(
+        credentials: &Credentials,
+        region: &str,
+        added_headers: &[(HeaderName, Secret)],
+    ) -> Self {
+        let keys = match credentials {
             Credentials::Keys { keys, .. } => Some(keys.clone()),
             Credentials::Anonymous | Credentials::Missing(_) => None,
         };
-        let mut texts: Vec<(HeaderName, Secret)> = profile.upstream_headers.clone();
+        let mut texts: Vec<(HeaderName, Secret)> = added_headers.to_vec();
         if let Some(keys) = &keys {
             texts.push((X_AMZ_CONTENT_SHA256, Secret::new(EMPTY_BODY_SHA256.to_owned())));
             if let Some(token) = &keys.session_token {
@@ -112,7 +117,7 @@ impl Signer {
         canonical.sort_by_key(|(name, _)| *name);
         let names: Vec<&str> = canonical.iter().map(|(name, _)| *name).collect();
         Self {
-            region: profile.region.clone(),
+            region: region.to_owned(),
             signed_headers: names.join(";"),
             canonical: canonical.into_iter().map(|(_, header)| header).collect(),
             keys,
@@ -249,9 +254,10 @@ fn canonical_value(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Profile;
 
+    use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::{Addressing, Endpoint};
-    use crate::s3::profile::{CredentialSource, Keys};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -359,7 +365,7 @@ mod tests {
                 "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
             ),
         ] {
-            let signer = Signer::new(&profile(example_keys(None), extra));
+            let signer = profile(example_keys(None), extra).signer();
             let headers = signer
                 .sign(&Method::GET, &example_target(path), example_time())
                 .expect("the example signs");
@@ -375,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_session_token_is_sent_and_signed() {
-        let signer = Signer::new(&profile(example_keys(Some("token/value")), &[]));
+        let signer = profile(example_keys(Some("token/value")), &[]).signer();
         let headers = signer
             .sign(&Method::GET, &example_target("/k"), example_time())
             .expect("the request signs");
@@ -387,7 +393,7 @@ mod tests {
     #[test]
     fn anonymous_requests_carry_no_signature() {
         let signer =
-            Signer::new(&profile(Credentials::Anonymous, &[("x-amz-request-payer", "requester")]));
+            profile(Credentials::Anonymous, &[("x-amz-request-payer", "requester")]).signer();
         let headers = signer
             .sign(&Method::GET, &example_target("/k"), example_time())
             .expect("nothing to fail");
@@ -398,7 +404,7 @@ mod tests {
     #[test]
     fn hard_paths_are_signed_as_they_are_sent() {
         let endpoint = Endpoint::parse("http://h:9000").expect("a valid endpoint");
-        let signer = Signer::new(&profile(example_keys(None), &[]));
+        let signer = profile(example_keys(None), &[]).signer();
         let mut seen = std::collections::HashSet::new();
         for key in ["a//b", "a/b", "/a/b", "a%2Fb", "a+b", "a b", "é", "e\u{301}", "a/", "~'()*!"]
         {
@@ -424,7 +430,7 @@ mod tests {
             let endpoint = Endpoint::parse("http://store.example:9000/base").unwrap();
             let target = endpoint.target(Addressing::Path, &bucket, key.as_bytes());
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            let signed = Signer::new(&profile).sign(&Method::GET, &target, now).unwrap();
+            let signed = profile.signer().sign(&Method::GET, &target, now).unwrap();
             let expected = signed_by_aws(&profile, &target, now);
             prop_assert_eq!(header(&signed, "authorization"), Some(expected.as_str()));
         }
@@ -433,7 +439,7 @@ mod tests {
     #[test]
     fn the_signing_key_changes_with_the_day() {
         let profile = profile(example_keys(None), &[]);
-        let signer = Signer::new(&profile);
+        let signer = profile.signer();
         let target = example_target("/k");
         let midnight = example_time();
         for now in [midnight, midnight - Duration::from_secs(1), midnight, midnight] {
@@ -445,7 +451,7 @@ mod tests {
 
     #[test]
     fn debug_output_holds_no_secret() {
-        let signer = Signer::new(&profile(example_keys(Some("tokentoken")), &[("x-k", "ssecret")]));
+        let signer = profile(example_keys(Some("tokentoken")), &[("x-k", "ssecret")]).signer();
         let text = format!("{signer:?}");
         assert!(!text.contains("wJalr") && !text.contains("tokentoken"), "{text}");
         assert!(!text.contains("ssecret"), "{text}");

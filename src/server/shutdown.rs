@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::lifecycle::Lifecycle;
+use crate::downstream::drain::Lifecycle;
 use crate::reload::Reloads;
 
 /// A signal that ends the process.

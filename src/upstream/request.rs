@@ -7,8 +7,8 @@ use http::Method;
 use http::header::{HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use pingora::http::RequestHeader;
 
-use crate::refusal::Refusal;
-use crate::rfc9110::forward::UpstreamConditions;
+use crate::protocol::forwarded_conditions::UpstreamConditions;
+use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::upstream::Store;
 

@@ -2,8 +2,8 @@
 
 use http::HeaderName;
 use s3proxy::check::report::State;
-use s3proxy::s3::profile::{ContentTypeFrom, Profile};
-use s3proxy::secret::Secret;
+use s3proxy::profile::{ContentTypeFrom, Profile};
+use s3proxy::s3::secret::Secret;
 use wildmatch::WildMatch;
 
 use crate::setup::{assert_step, config, hips, object, step};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use s3proxy::check::check_all;
 use s3proxy::check::report::State;
-use s3proxy::s3::profile::{Credentials, Profile};
+use s3proxy::profile::Profile;
+use s3proxy::s3::credentials::Credentials;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;

@@ -11,9 +11,10 @@ use s3proxy::config::{
     Profiles, ServerConfig, UpstreamConfig,
 };
 use s3proxy::mime::{MimePolicy, MimeSettings};
+use s3proxy::profile::Profile;
+use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::Endpoint;
-use s3proxy::s3::profile::{CredentialSource, Credentials, Keys, Profile};
-use s3proxy::secret::Secret;
+use s3proxy::s3::secret::Secret;
 
 use crate::canary;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rfc9110::range::ByteRange;
+use crate::protocol::range::ByteRange;
 
 /// The length of an object and the size of its blocks; the last block may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
-use crate::rfc9110::entity_tag::EntityTag;
+use crate::protocol::entity_tag::EntityTag;
 
 /// What an object is as long as nobody writes it anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ fn strong(headers: &HeaderMap) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rfc9110::headers_of;
+    use crate::protocol::headers_of;
 
     #[test]
     fn a_version_is_a_strong_tag_and_a_length() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::budget::Budget;
+use crate::cache::memory::budget::Budget;
 
 fn fill(length: u64) -> Arc<Fill> {
     let budget = Budget::new(u64::MAX);

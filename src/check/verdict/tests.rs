@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::check::report::State;
-use crate::s3::profile::Keys;
-use crate::secret::Secret;
+use crate::s3::credentials::Keys;
+use crate::s3::secret::Secret;
 
 const ALL: [Question; 3] = [Question::Service, Question::Bucket, Question::Object];
 

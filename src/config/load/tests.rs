@@ -7,8 +7,9 @@ mod stores;
 use super::*;
 use crate::config::settings::GLOBAL;
 use crate::config::{LogFormat, show, show_json};
+use crate::profile::Profile;
+use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Addressing;
-use crate::s3::profile::{Credentials, Profile};
 
 const INI: &str = "\
 [default]

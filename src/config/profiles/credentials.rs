@@ -9,8 +9,8 @@ use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, Source};
 use crate::config::profiles::Stores;
 use crate::config::settings::{self, gateway};
-use crate::s3::profile::{CredentialSource, Credentials, Keys};
-use crate::secret::Secret;
+use crate::s3::credentials::{CredentialSource, Credentials, Keys};
+use crate::s3::secret::Secret;
 
 /// `AWS_ACCESS_KEY_ID` and its companions.
 pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, Reported> {

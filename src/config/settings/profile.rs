@@ -7,9 +7,9 @@ use wildmatch::WildMatch;
 use crate::config::endpoint_url::{EndpointUrl, endpoint_url};
 use crate::config::settings::{Row, Setting, Shown, cache};
 use crate::config::{headers, rules, value};
+use crate::profile::ContentTypeFrom;
 use crate::s3::endpoint::Addressing;
-use crate::s3::profile::ContentTypeFrom;
-use crate::secret::Secret;
+use crate::s3::secret::Secret;
 
 pub(in crate::config) const ENDPOINT: Setting<Option<EndpointUrl>> = Setting::new(
     "endpoint",

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use http::Method;
 
-use crate::date_text::amz_date_time;
+use crate::protocol::timestamp::amz_date_time;
 use crate::s3::endpoint::Target;
 use crate::s3::sign::{CanonicalHeader, Signer, X_AMZ_CONTENT_SHA256, string_to_sign};
 
@@ -70,9 +70,10 @@ mod tests {
 
     use sha2::{Digest as _, Sha256};
 
+    use crate::profile::Profile;
+    use crate::s3::credentials::{CredentialSource, Credentials, Keys};
     use crate::s3::endpoint::Endpoint;
-    use crate::s3::profile::{CredentialSource, Credentials, Keys, Profile};
-    use crate::secret::Secret;
+    use crate::s3::secret::Secret;
 
     fn profile(token: Option<&str>) -> Profile {
         let endpoint = Endpoint::parse("https://s3.example.org").expect("an endpoint");
@@ -93,7 +94,7 @@ mod tests {
     fn workings(profile: &Profile) -> Workings {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
         let target = profile.endpoint.target(profile.addressing, "bkt", "a b.png".as_bytes());
-        Signer::new(profile).workings(&Method::GET, &target, now).expect("it is signed")
+        profile.signer().workings(&Method::GET, &target, now).expect("it is signed")
     }
 
     #[test]
@@ -127,7 +128,7 @@ mod tests {
     fn nothing_is_signed_without_a_key() {
         let anonymous = Profile { credentials: Credentials::Anonymous, ..profile(None) };
         let target = anonymous.endpoint.target(anonymous.addressing, "bkt", b"k");
-        let signer = Signer::new(&anonymous);
+        let signer = anonymous.signer();
         assert_eq!(signer.workings(&Method::GET, &target, SystemTime::UNIX_EPOCH), None);
     }
 }

@@ -1,8 +1,8 @@
 //! The cache: its tiers, and which rule holds for which key of which profile.
 
 use super::*;
-use crate::cache::rules::Rule;
 use crate::config::{BlocksConfig, CacheConfig, CacheMemory, DiskConfig};
+use crate::profile::cache_rules::Rule;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,8 @@
 //! Profiles: endpoints, keys and regions from everywhere they may be written.
 
 use super::*;
+use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::Addressing;
-use crate::s3::profile::{CredentialSource, Credentials};
 
 #[test]
 fn a_named_profile_takes_keys_from_its_url_or_its_section_and_never_from_the_environment() {

@@ -1,0 +1,175 @@
+//! What a request wants of the cache.
+
+use std::sync::{Arc, OnceLock};
+
+use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
+use pingora::cache::cache_control::CacheControl;
+
+use crate::cache::key::CacheKey;
+use crate::profile::cache_rules::Rule;
+use crate::protocol::range::{ByteRange, RangeRequest, parse_range};
+use crate::protocol::selection::MAX_RANGES;
+use crate::s3::address::ObjectAddress;
+use crate::s3::endpoint::Target;
+use crate::upstream::Store;
+
+/// No object has a byte behind this one. Stores that take a larger number for none would give all of
+/// the object, and look like stores that give no parts.
+const FARTHEST: u64 = 1 << 60;
+
+/// An object, as it is wanted and as its store is asked for it.
+#[derive(Debug)]
+pub struct Wanted {
+    pub key: CacheKey,
+    pub store: Arc<Store>,
+    pub address: Arc<ObjectAddress>,
+    /// Made when the store is asked: most requests are answered without.
+    target: OnceLock<Target>,
+    /// The type by the key; `None` where the object's own type decides.
+    pub content_type: Option<HeaderValue>,
+    pub rule: Rule,
+    pub manner: Manner,
+    /// The client wants the store to be asked, and may.
+    pub anew: bool,
+}
+
+/// How much of it is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// All of it, or to know whether it has changed.
+    Whole,
+    /// Its head alone, or no byte of it.
+    Head,
+    /// A part of it, or several of which this is the first that is not a suffix.
+    Part(ByteRange),
+}
+
+impl Manner {
+    /// Whether the client has said how far it will read. To the end is what a browser asks for that
+    /// plays a film.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        !matches!(self, Self::Whole | Self::Part(ByteRange::FromTo { last: None, .. }))
+    }
+
+    fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if *method != Method::GET {
+            return Self::Head;
+        }
+        if !headers.contains_key(RANGE) {
+            return Self::Whole;
+        }
+        let part = |range: ByteRange| match range {
+            ByteRange::Suffix(0) => Self::Head,
+            ByteRange::FromTo { first, .. } if first > FARTHEST => Self::Head,
+            range => Self::Part(range),
+        };
+        match parse_range(headers) {
+            RangeRequest::Whole => Self::Whole,
+            RangeRequest::Single(range) => part(range),
+            RangeRequest::Many(ranges) if ranges.len() > MAX_RANGES => Self::Whole,
+            RangeRequest::Many(ranges) => {
+                let placed = |range: &&ByteRange| matches!(range, ByteRange::FromTo { .. });
+                let first = |range: &&ByteRange| match range {
+                    ByteRange::FromTo { first, .. } => *first,
+                    ByteRange::Suffix(_) => u64::MAX,
+                };
+                let placed = ranges.iter().filter(placed).min_by_key(first);
+                placed.or(ranges.first()).map_or(Self::Whole, |range| part(*range))
+            }
+        }
+    }
+}
+
+impl Wanted {
+    /// What a GET or HEAD of this object wants.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        address: Arc<ObjectAddress>,
+        content_type: Option<HeaderValue>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Self {
+        let profile = &store.profile;
+        let rule = *profile.cache.of(&address.key);
+        Self {
+            key: CacheKey::new(profile, &address.bucket, &address.key),
+            address,
+            target: OnceLock::new(),
+            content_type,
+            rule,
+            manner: Manner::of(method, headers),
+            anew: rule.client_no_cache && asks_anew(headers),
+            store,
+        }
+    }
+
+    /// The object as its store is asked for it.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.target.get_or_init(|| {
+            let (profile, address) = (&self.store.profile, &self.address);
+            let key = address.key.as_bytes();
+            profile.endpoint.target(profile.addressing, &address.bucket, key)
+        })
+    }
+}
+
+/// Whether a client wants the store to be asked: `no-cache` or `max-age=0` (RFC 9111, section
+/// 5.2.1), or the `Pragma` of old (section 5.4).
+fn asks_anew(headers: &HeaderMap) -> bool {
+    match CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers) {
+        Some(control) => control.no_cache() || control.max_age().ok().flatten() == Some(0),
+        None => headers
+            .get(PRAGMA)
+            .is_some_and(|pragma| pragma.as_bytes().eq_ignore_ascii_case(b"no-cache")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::headers_of;
+
+    #[test]
+    fn of_several_ranges_the_first_in_the_object_is_asked_for() {
+        let from_to = |first, last| Manner::Part(ByteRange::FromTo { first, last });
+        let many = format!("bytes={}", "1-2,".repeat(MAX_RANGES + 1));
+        for (range, manner) in [
+            ("bytes=5-9", from_to(5, Some(9))),
+            ("bytes=5-", from_to(5, None)),
+            ("bytes=-5", Manner::Part(ByteRange::Suffix(5))),
+            ("bytes=-0", Manner::Head),
+            ("bytes=1152921504606846976-", from_to(1 << 60, None)),
+            ("bytes=1152921504606846977-", Manner::Head),
+            ("bytes=5-18446744073709551615", from_to(5, Some(u64::MAX))),
+            ("bytes=70-80,5-9,-3", from_to(5, Some(9))),
+            ("bytes=-3,-9", Manner::Part(ByteRange::Suffix(3))),
+            ("bytes=x", Manner::Whole),
+            (&many, Manner::Whole),
+        ] {
+            let headers = headers_of(&[("range", range)]);
+            assert_eq!(Manner::of(&Method::GET, &headers), manner, "{range}");
+            assert_eq!(Manner::of(&Method::HEAD, &headers), Manner::Head, "{range}");
+        }
+        assert_eq!(Manner::of(&Method::GET, &HeaderMap::new()), Manner::Whole);
+    }
+
+    #[test]
+    fn a_reload_in_a_browser_asks_anew() {
+        for (headers, anew) in [
+            (&[][..], false),
+            (&[("cache-control", "no-cache")], true),
+            (&[("cache-control", "max-age=0")], true),
+            (&[("cache-control", "Max-Age=0, x")], true),
+            (&[("cache-control", "max-age=10")], false),
+            (&[("pragma", "No-Cache")], true),
+            (&[("pragma", "no-cache"), ("cache-control", "max-age=10")], false),
+            (&[("cache-control", "no-store")], false),
+        ] {
+            assert_eq!(asks_anew(&headers_of(headers)), anew, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! One client's connection as Pingora reads it, with what Pingora does not limit: the size of a
+//! request head, the time until it is complete, and the time until the store has answered.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::config::{DownstreamConfig, LogFormat};
+use crate::downstream::timer::Timer;
+use crate::downstream::write_buffer::Gathering;
+use crate::logging::access;
+use crate::metrics::{Metrics, Page};
+use crate::protocol::head_scan::{HeadScan, Scan};
+use crate::protocol::request_check::BadRequest;
+use crate::protocol::request_id::new_request_id;
+
+pub mod app;
+pub mod drain;
+mod exchange;
+pub mod limits;
+mod overflow;
+mod timer;
+pub mod write_buffer;
+
+pub use exchange::Exchange;
+
+/// How long what was written may wait for more to leave with it.
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
+
+/// A client's connection.
+pub struct Connection {
+    stream: Stream,
+    heads: HeadScan,
+    header_timeout: Duration,
+    write_timeout: Duration,
+    log_format: LogFormat,
+    metrics: Arc<Metrics>,
+    /// When the head being read began.
+    head_started: Option<Instant>,
+    /// What came of next heads while an answer was under way, at most the size of one head.
+    held: Vec<u8>,
+    held_most: usize,
+    /// A bad head that follows a good one in the same read: its turn comes after that one's answer.
+    bad_head: Option<BadRequest>,
+    /// A bad head was answered: nothing more is read.
+    ended: bool,
+    /// What was written and waits for more to leave with it.
+    gathering: Gathering,
+    /// Something written may not have left yet.
+    unflushed: bool,
+    read_timer: Timer,
+    write_timer: Timer,
+    flush_timer: Timer,
+    exchange: Exchange,
+}
+
+impl Connection {
+    fn new(
+        stream: Stream,
+        limits: &DownstreamConfig,
+        log_format: LogFormat,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            stream,
+            heads: HeadScan::new(limits.header_max_bytes),
+            header_timeout: limits.header_timeout,
+            write_timeout: limits.write_timeout,
+            log_format,
+            metrics,
+            head_started: None,
+            held: Vec::new(),
+            held_most: limits.header_max_bytes,
+            bad_head: None,
+            ended: false,
+            gathering: Gathering::default(),
+            unflushed: false,
+            read_timer: Timer::default(),
+            write_timer: Timer::default(),
+            flush_timer: Timer::default(),
+            exchange: Exchange::new(),
+        }
+    }
+
+    /// What requests on this connection tell it.
+    #[must_use]
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    /// Answers a bad head in place of Pingora, which would hang up without a word or with a page of
+    /// its own, and ends the connection. One write: if it does not fit into the socket, the client
+    /// is not reading anyway.
+    fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest) {
+        self.ended = true;
+        let digest = self.stream.get_socket_digest();
+        let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
+        let id = new_request_id();
+        let client = client.map(std::net::SocketAddr::ip);
+        access::refused_head(self.log_format, client, error, &id);
+        self.metrics.page(Page::Other, Some(error.status()));
+        self.metrics.cause(error.cause());
+        if Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error, &id)).is_ready() {
+            let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
+        }
+    }
+
+    /// While an answer is under way, Pingora listens for the client's leaving. Bytes of a next head
+    /// are no leaving: they are held back.
+    fn poll_client_leaving(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.head_started = None;
+        self.flush_if_the_store_pauses(context);
+        while self.held.len() < self.held_most && !self.ended {
+            let mut bytes = [0; 256];
+            let mut arrived = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut arrived) {
+                Poll::Pending => break,
+                Poll::Ready(read) => read?,
+            }
+            if arrived.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(arrived.filled());
+        }
+        let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
+        ready!(self.read_timer.poll(context, deadline));
+        self.exchange.let_deadline_pass();
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Writes are gathered. A store that pauses must not keep the client from what there is.
+    fn flush_if_the_store_pauses(&mut self, context: &mut Context<'_>) {
+        if !self.unflushed {
+            return;
+        }
+        let started = *self.flush_timer.started.get_or_insert_with(Instant::now);
+        if self.flush_timer.poll(context, started + FLUSH_AFTER).is_ready()
+            && self.gathering.poll_flush(&mut self.stream, context).is_ready()
+        {
+            self.note_flushed();
+        }
+    }
+
+    fn note_flushed(&mut self) {
+        self.unflushed = false;
+        self.flush_timer.started = None;
+    }
+
+    /// Reads bytes of a head, within its time.
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        if !self.held.is_empty() {
+            let fits = self.held.len().min(buffer.remaining());
+            buffer.put_slice(self.held.get(..fits).unwrap_or_default());
+            self.held.drain(..fits);
+        } else {
+            match Pin::new(&mut self.stream).poll_read(context, buffer) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    if !self.heads.in_head() {
+                        return Poll::Pending;
+                    }
+                    let started = *self.head_started.get_or_insert_with(Instant::now);
+                    ready!(self.read_timer.poll(context, started + self.header_timeout));
+                    self.refuse(context, BadRequest::HeadersTooSlow);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        let arrived = buffer.filled().get(before..).unwrap_or_default();
+        match self.heads.feed(arrived) {
+            Scan::Fine => {}
+            Scan::Bad { start: 0, error } => {
+                buffer.set_filled(before);
+                self.refuse(context, error);
+                return Poll::Ready(Ok(()));
+            }
+            Scan::Bad { start, error } => {
+                buffer.set_filled(before + start);
+                self.bad_head = Some(error);
+            }
+        }
+        if !self.heads.in_head() {
+            self.head_started = None;
+        } else if self.head_started.is_none() {
+            self.head_started = Some(Instant::now());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether what is about to be written is Pingora's own word on a head it cannot parse.
+    fn is_of_pingora(&self) -> bool {
+        !self.exchange.is_answering()
+    }
+
+    /// Ends a write that waits for the client for too long.
+    fn poll_written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<std::io::Result<T>>,
+    ) -> Poll<std::io::Result<T>> {
+        if written.is_ready() {
+            self.write_timer.started = None;
+            return written;
+        }
+        let started = *self.write_timer.started.get_or_insert_with(Instant::now);
+        ready!(self.write_timer.poll(context, started + self.write_timeout));
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = &mut *self;
+        if this.exchange.is_answering() {
+            return this.poll_client_leaving(context);
+        }
+        if let Some(error) = this.bad_head.take() {
+            this.refuse(context, error);
+        }
+        if this.ended {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_head(context, buffer)
+    }
+}
+
+/// The whole answer to a head that never reaches the gateway's own code.
+fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
+    let reason = match error {
+        BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
+        BadRequest::HeadersTooSlow => "Request Timeout",
+        _ => "Bad Request",
+    };
+    let body = serde_json::json!({
+        "message": error.message(),
+        "cause": error.cause(),
+        "request_id": id,
+    });
+    last_words(error.status(), reason, "", id, &body.to_string())
+}
+
+/// An answer after which the connection ends; `more` are header lines, each with its line end.
+fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
+    #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n{more}\
+         Connection: close\r\n\r\n{body}",
+        body.len(),
+    )
+    .into_bytes()
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let this = &mut *self;
+        if this.is_of_pingora() {
+            if !this.ended {
+                this.refuse(context, BadRequest::Malformed);
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = this.gathering.poll_write(&mut this.stream, context, bytes);
+        this.unflushed |= written.is_ready();
+        if written.is_ready()
+            && this.exchange.is_prompt()
+            && this.gathering.poll_flush(&mut this.stream, context).is_ready()
+        {
+            this.note_flushed();
+        }
+        this.poll_written(context, written)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = &mut *self;
+        let flushed = this.gathering.poll_flush(&mut this.stream, context);
+        if flushed.is_ready() {
+            self.note_flushed();
+        }
+        self.poll_written(context, flushed)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.gathering.poll_flush(&mut this.stream, context))?;
+        Pin::new(&mut this.stream).poll_shutdown(context)
+    }
+}
+
+// What Pingora asks of a connection besides reading and writing: all answered by the stream inside.
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Connection").field(&self.stream).finish()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Connection {
+    async fn shutdown(&mut self) {
+        // What a client does not take at once it does not get.
+        poll_fn(|context| {
+            let _left_or_not = self.gathering.poll_flush(&mut self.stream, context);
+            Poll::Ready(())
+        })
+        .await;
+        self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for Connection {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl Ssl for Connection {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+#[async_trait]
+impl Peek for Connection {}
+
+impl GetTimingDigest for Connection {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.stream.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.stream.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Connection {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.stream.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for Connection {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.stream.set_socket_digest(digest);
+    }
+}

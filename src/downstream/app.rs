@@ -1,0 +1,70 @@
+//! Hands each accepted connection to the proxy, within the connection limit.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::proxy::{HttpProxy, ProxyHttp};
+use pingora::server::ShutdownWatch;
+
+use crate::config::{Config, DownstreamConfig, LogFormat};
+use crate::downstream::Connection;
+use crate::downstream::limits::Limits;
+use crate::downstream::overflow::TurnedAway;
+use crate::metrics::Metrics;
+
+/// Hands every accepted connection to the proxy, guarded.
+pub struct GuardedProxy<P> {
+    proxy: Arc<HttpProxy<P>>,
+    config: DownstreamConfig,
+    log_format: LogFormat,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    turned_away: TurnedAway,
+}
+
+impl<P> GuardedProxy<P> {
+    /// The proxy behind connections that keep to the limits of this configuration.
+    #[must_use]
+    pub fn new(
+        proxy: HttpProxy<P>,
+        config: &Config,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            proxy: Arc::new(proxy),
+            config: config.downstream,
+            log_format: config.log.format,
+            limits,
+            metrics,
+            turned_away: TurnedAway::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl<P> ServerApp for GuardedProxy<P>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let Some(_connected) = self.limits.connect() else {
+            self.turned_away.answer(stream, &self.limits, &self.metrics).await;
+            return None;
+        };
+        let metrics = Arc::clone(&self.metrics);
+        let connection = Connection::new(stream, &self.config, self.log_format, metrics);
+        self.proxy.process_new(Box::new(connection), shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.cleanup().await;
+    }
+}

@@ -1,0 +1,176 @@
+//! The line that every request leaves in the log.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderName, StatusCode};
+use log::Level;
+use pingora::Error;
+use pingora::proxy::Session;
+
+use crate::config::LogFormat;
+use crate::gateway::Gateway;
+use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
+use crate::gateway::context::{Context, ObjectRequest};
+use crate::logging;
+use crate::logging::access::{self, Record, UpstreamRecord};
+use crate::metrics::store::Ended;
+use crate::protocol::cache_status::CacheResult;
+use crate::response::refusal::Refusal;
+use crate::s3::address::ObjectAddress;
+use crate::upstream::Asked;
+
+impl Gateway {
+    /// Logs the request: faults of stores and configuration as warnings, also where something kept
+    /// from before stood in, the rest as information.
+    pub(super) fn report(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
+            || matches!(ctx.failure, Some("upstream_cut" | "internal"));
+        let stands_in = ctx.found().and_then(|found| found.fault.as_ref());
+        let level = if fault || stands_in.is_some() {
+            Level::Warn
+        } else if ctx.quiet {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        let upstream = ctx.object.as_deref().and_then(upstream_record);
+        let status = session
+            .response_written()
+            .map(|head| head.status)
+            .or_else(|| ctx.refusal.as_ref().and_then(status_of));
+        let bytes_sent = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
+        let duration = ctx.started.elapsed();
+        let cause = ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause));
+        self.count(ctx, status, cause, duration, bytes_sent);
+        if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_key_refused) {
+            self.reloads.early();
+        }
+        if !log::log_enabled!(target: access::TARGET, level) {
+            return;
+        }
+        let client = session.req_header();
+        let text =
+            |name: HeaderName| session.get_header(name).and_then(|value| value.to_str().ok());
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let record = Record {
+            event: ctx.event,
+            method: &client.method,
+            url: request_url(session),
+            remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
+            user_agent: text(USER_AGENT),
+            user: text(X_AUTH_REQUEST_USER),
+            request_id: &ctx.request_id,
+            path: ctx.address.as_deref().map(ObjectAddress::name),
+            profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
+            status,
+            cache: ctx.object.as_ref().map(|object| object.cache_status()),
+            blocks: ctx.object.as_ref().and_then(|object| Some(object.blocks.as_ref()?.so_far())),
+            duration,
+            ttfb: ctx.ttfb,
+            bytes_sent,
+            cause: cause.or_else(|| stands_in.map(Refusal::cause)),
+            detail: ctx.detail.as_deref().or_else(|| detail_of_fetch(ctx)),
+            upstream,
+        };
+        debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
+        match self.log_format {
+            LogFormat::Production => {
+                #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
+                let now = SystemTime::now();
+                logging::access_line(access::json_line(&record, level, now));
+            }
+            LogFormat::Development => {
+                log::log!(target: access::TARGET, level, "{}", access::text_line(&record));
+            }
+        }
+    }
+}
+
+impl Gateway {
+    /// Adds the request to the numbers of `/metrics`.
+    fn count(
+        &self,
+        ctx: &Context,
+        status: Option<StatusCode>,
+        cause: Option<&str>,
+        duration: Duration,
+        bytes: u64,
+    ) {
+        let status = status.map(|status| status.as_u16());
+        if let Some(cause) = cause {
+            self.metrics.cause(cause);
+        }
+        let Some(object) = ctx.object.as_deref() else {
+            return self.metrics.page(ctx.page, status);
+        };
+        let store = &object.wanted.store;
+        let cache = CacheResult::from(object.cache_status());
+        store.metrics.ended(&Ended { status, cache, duration, ttfb: ctx.ttfb, bytes });
+        // What the cache asks for on its own, its fetches count.
+        if object.upstream.attempts > 0
+            && let Some(upstream) = upstream_record(object)
+        {
+            if ctx.failure == Some("upstream_cut") {
+                store.metrics.errors.count("upstream_cut");
+            }
+            store.note(&Asked {
+                status: upstream.status,
+                code: upstream.code,
+                attempts: upstream.attempts,
+                waited: upstream.duration,
+                refusal: ctx.refusal.as_ref(),
+            });
+        }
+    }
+}
+
+/// Whether a store's code says that it does not take the key: it may have been exchanged.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+fn is_key_refused(code: &str) -> bool {
+    matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken")
+}
+
+fn status_of(refusal: &Refusal) -> Option<StatusCode> {
+    StatusCode::from_u16(refusal.status()).ok()
+}
+
+/// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may hold a
+/// token.
+fn request_url(session: &Session) -> String {
+    let client = session.req_header();
+    let scheme = forwarded_scheme(session).unwrap_or("http");
+    let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let target = crate::protocol::request_check::target_path(client.raw_path());
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    [scheme, "://", host, &String::from_utf8_lossy(path)].concat()
+}
+
+/// What the cache's own fetch says of its failure.
+fn detail_of_fetch(ctx: &Context) -> Option<&str> {
+    ctx.found()?.report.as_ref()?.detail.as_deref()
+}
+
+fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
+    let upstream = &object.upstream;
+    if upstream.attempts == 0 {
+        let report = object.found()?.report.as_ref()?;
+        return Some(UpstreamRecord {
+            duration: report.duration,
+            attempts: report.attempts,
+            status: report.status,
+            code: report.code.as_deref(),
+            request_id: report.request_id.as_deref(),
+        });
+    }
+    Some(UpstreamRecord {
+        duration: match upstream.ended {
+            Some(ended) => ended.saturating_duration_since(upstream.started),
+            None => upstream.started.elapsed(),
+        },
+        attempts: upstream.attempts,
+        status: upstream.status,
+        code: upstream.code.as_deref(),
+        request_id: upstream.request_id.as_deref(),
+    })
+}

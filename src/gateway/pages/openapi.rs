@@ -1,0 +1,303 @@
+//! The description of the gateway's routes for machines, OpenAPI 3.1.0:
+//! <https://spec.openapis.org/oas/v3.1.0>.
+
+use serde_json::{Map, Value, json};
+
+use super::{DESCRIPTION, VERSION};
+
+const WITH_SLASH: &str = "the same path with a final slash";
+
+type Responses = Vec<(&'static str, Value)>;
+
+/// The document for a service of this name behind this path prefix. `cors` says whether preflight
+/// requests are answered.
+pub(super) fn document(name: &str, prefix: &str, cors: bool) -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": name, "version": VERSION, "description": DESCRIPTION },
+        "paths": paths(prefix, cors),
+        "components": { "schemas": schemas() },
+    })
+}
+
+/// What is served at every path that `crate::gateway::route` knows.
+fn paths(prefix: &str, cors: bool) -> Map<String, Value> {
+    let mut paths = Map::new();
+    let metadata = page("Name and version", "application/json", &named_schema("UserMetadata"));
+    let metadata = [metadata, vec![user_missing()]].concat();
+    paths.insert(format!("{prefix}/"), read("Name and version", &json!([]), metadata));
+    // Behind an empty prefix this is the only one of the two that there is.
+    let index = page("Name and version", "application/json", &named_schema("Metadata"));
+    paths.insert("/".to_owned(), read("Name and version, for probes", &json!([]), index));
+    let document = page("this document", "application/json", &json!({ "type": "object" }));
+    let summary = "This description";
+    paths.insert(format!("{prefix}/openapi.json"), read(summary, &json!([]), document));
+    for name in ["docs", "redoc"] {
+        let docs = page("a page", "text/html", &json!({ "type": "string" }));
+        paths.insert(format!("{prefix}/{name}"), read("A page for people", &json!([]), docs));
+    }
+    for name in ["openapi.json", "docs", "redoc"] {
+        paths.insert(
+            format!("{prefix}/{name}/"),
+            redirect("the same path without its final slash", &json!([])),
+        );
+    }
+    if !prefix.is_empty() {
+        paths.insert(prefix.to_owned(), redirect(WITH_SLASH, &json!([])));
+    }
+    paths.insert(format!("{prefix}/s3/{{bucket}}"), redirect(WITH_SLASH, &json!([bucket()])));
+    let mut object = read("An object, or a part of it", &object_parameters(), object_responses());
+    if let (true, Some(operations)) = (cors, object.as_object_mut()) {
+        let responses = vec![
+            ("204", described("the Access-Control headers say what is allowed")),
+            ("405", failed("no preflight request; see Allow", "Detail")),
+        ];
+        let summary = "A browser's question whether a page may ask";
+        let parameters = json!([bucket(), key()]);
+        operations.insert("options".to_owned(), operation(summary, &parameters, responses));
+    }
+    paths.insert(format!("{prefix}/s3/{{bucket}}/{{key}}"), object);
+    paths
+}
+
+fn schemas() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let metadata = json!({
+        "type": "object",
+        "required": ["name", "version"],
+        "properties": {
+            "name": { "type": "string" },
+            "version": { "type": "string" },
+            "description": { "type": "string" },
+            "repository_url": { "type": "string" },
+            "documentation_url": { "type": "string" },
+        }
+    });
+    json!({
+        "Metadata": metadata,
+        "UserMetadata": {
+            "type": "object",
+            "required": ["metadata"],
+            "properties": { "metadata": named_schema("Metadata") },
+        },
+        "Message": {
+            "type": "object",
+            "required": ["message"],
+            "properties": {
+                "message": text("what happened, for a person"),
+                "cause": text("the name of what happened, for a program"),
+                "request_id": text("the X-Request-ID of the answer"),
+            },
+        },
+        "Detail": {
+            "description": "where s3proxy always answered in this form",
+            "type": "object",
+            "required": ["detail"],
+            "properties": { "detail": { "type": ["string", "array"] } },
+        },
+        "MessageOrDetail": { "anyOf": [named_schema("Message"), named_schema("Detail")] },
+    })
+}
+
+fn named_schema(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// GET, and HEAD for its headers.
+fn read(summary: &str, parameters: &Value, responses: Responses) -> Value {
+    let get = operation(summary, parameters, responses);
+    let mut head = get.clone();
+    if let Some(summary) = head.get_mut("summary") {
+        *summary = json!("The headers of GET");
+    }
+    json!({ "get": get, "head": head })
+}
+
+/// One operation, with the answers that any request may get besides its own.
+fn operation(summary: &str, parameters: &Value, own: Responses) -> Value {
+    let mut responses = own;
+    for (status, response) in [
+        ("400", failed("the address or the request is malformed", "Message")),
+        ("404", failed("there is no such page, object or profile", "MessageOrDetail")),
+        ("405", failed("the path is only read; see Allow", "Detail")),
+        ("408", failed("the request's headers took too long", "Message")),
+        ("431", failed("the request's headers are too large", "Message")),
+        ("500", failed("the gateway failed", "Message")),
+    ] {
+        if !responses.iter().any(|(known, _)| *known == status) {
+            responses.push((status, response));
+        }
+    }
+    responses.sort_by_key(|(status, _)| *status);
+    let responses: Map<String, Value> =
+        responses.into_iter().map(|(status, response)| (status.to_owned(), response)).collect();
+    json!({ "summary": summary, "parameters": parameters, "responses": responses })
+}
+
+fn described(text: &str) -> Value {
+    json!({ "description": text })
+}
+
+fn failed(text: &str, schema: &str) -> Value {
+    let content = json!({ "application/json": { "schema": named_schema(schema) } });
+    json!({ "description": text, "content": content })
+}
+
+fn user_missing() -> (&'static str, Value) {
+    ("422", failed("X-Auth-Request-User is required and missing", "Detail"))
+}
+
+fn page(text: &str, media_type: &str, schema: &Value) -> Responses {
+    vec![("200", json!({ "description": text, "content": { media_type: { "schema": schema } } }))]
+}
+
+fn redirect(text: &str, parameters: &Value) -> Value {
+    let location = json!({ "Location": { "schema": { "type": "string" } } });
+    let responses = vec![("307", json!({ "description": text, "headers": location }))];
+    read("Redirect", parameters, responses)
+}
+
+fn object_responses() -> Responses {
+    vec![
+        ("200", described("the object")),
+        ("206", described("the bytes asked for")),
+        ("304", described("the object is the one the client has")),
+        ("403", failed("the store refuses, or the bucket is not served", "Message")),
+        ("412", failed("a precondition does not hold", "Message")),
+        ("415", failed("the media type of the key may not be served", "Message")),
+        ("416", failed("no byte of the range exists", "Message")),
+        user_missing(),
+        ("502", failed("the store failed", "Message")),
+        ("503", failed("the store is busy; see Retry-After", "Message")),
+        ("504", failed("the store took too long", "Message")),
+    ]
+}
+
+fn object_parameters() -> Value {
+    let header = |name: &str, text: &str| {
+        json!({
+            "name": name, "in": "header", "required": false, "description": text,
+            "schema": { "type": "string" },
+        })
+    };
+    json!([
+        bucket(),
+        key(),
+        header("Range", "one byte range"),
+        header("If-None-Match", "entity tags"),
+        header("If-Modified-Since", "a date"),
+        header("If-Match", "entity tags"),
+        header("If-Unmodified-Since", "a date"),
+        header("If-Range", "an entity tag or a date"),
+    ])
+}
+
+fn bucket() -> Value {
+    in_path("bucket", "the bucket, with the profile before an @", "hips@sky")
+}
+
+fn key() -> Value {
+    in_path("key", "the key, percent-encoded once; may hold slashes", "Norder3/Allsky.png")
+}
+
+fn in_path(name: &str, text: &str, example: &str) -> Value {
+    json!({
+        "name": name, "in": "path", "required": true, "description": text,
+        "schema": { "type": "string" }, "example": example,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::route::{Route, route};
+
+    fn described_paths(prefix: &str, cors: bool) -> Map<String, Value> {
+        document("x", prefix, cors)["paths"].as_object().expect("an object").clone()
+    }
+
+    /// A path of each route there is; a route that is added does not compile until it has one.
+    fn path_of(route: &Route<'_>) -> &'static [&'static str] {
+        match route {
+            Route::Index => &["/"],
+            Route::Metadata => &["/p/"],
+            Route::OpenApi => &["/p/openapi.json"],
+            Route::Docs => &["/p/docs", "/p/redoc"],
+            Route::Object { .. } => &["/p/s3/{bucket}/{key}"],
+            Route::Redirect { add_slash: true } => &["/p", "/p/s3/{bucket}"],
+            Route::Redirect { add_slash: false } => &["/p/docs/", "/p/redoc/", "/p/openapi.json/"],
+            Route::Unknown => &[],
+        }
+    }
+
+    #[test]
+    fn the_described_paths_are_the_routes() {
+        let mut expected: Vec<&str> = [
+            Route::Index,
+            Route::Metadata,
+            Route::OpenApi,
+            Route::Docs,
+            Route::Object { bucket: b"", key: b"" },
+            Route::Redirect { add_slash: true },
+            Route::Redirect { add_slash: false },
+        ]
+        .iter()
+        .flat_map(path_of)
+        .copied()
+        .collect();
+        let paths = described_paths("/p", false);
+        let mut described: Vec<&str> = paths.keys().map(String::as_str).collect();
+        expected.sort_unstable();
+        described.sort_unstable();
+        assert_eq!(described, expected);
+        for (path, operations) in &paths {
+            let real = path.replace("{bucket}", "b").replace("{key}", "k");
+            let route = route("/p", real.as_bytes());
+            assert!(path_of(&route).contains(&path.as_str()), "{path} is {route:?}");
+            let redirects = operations["get"]["responses"]["307"].is_object();
+            assert_eq!(redirects, matches!(route, Route::Redirect { .. }), "{path}");
+        }
+    }
+
+    #[test]
+    fn without_a_prefix_the_page_for_probes_is_the_one_described() {
+        let paths = described_paths("", false);
+        let schema =
+            &paths["/"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert_eq!(*schema, named_schema("Metadata"));
+        assert!(!paths.contains_key(""), "a path starts with a slash");
+    }
+
+    #[test]
+    fn preflight_requests_are_described_only_where_they_are_answered() {
+        for cors in [false, true] {
+            let object = &described_paths("/p", cors)["/p/s3/{bucket}/{key}"];
+            assert_eq!(object["options"].is_object(), cors);
+        }
+    }
+
+    #[test]
+    fn every_named_schema_is_there() {
+        let document = document("x", "/p", true);
+        let text = document.to_string();
+        let names = text.split("#/components/schemas/").skip(1);
+        for name in names.filter_map(|rest| rest.split('"').next()) {
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_404_has_either_of_its_two_bodies() {
+        let object = &described_paths("/p", false)["/p/s3/{bucket}/{key}"];
+        for (status, schema) in [
+            ("404", "MessageOrDetail"),
+            ("405", "Detail"),
+            ("408", "Message"),
+            ("431", "Message"),
+            ("500", "Message"),
+        ] {
+            let body = &object["get"]["responses"][status]["content"]["application/json"];
+            assert_eq!(body["schema"], named_schema(schema), "{status}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The request to a store on a client's behalf: of the client's own headers none reaches the store
+//! but its conditions, as far as the store can be asked them, and those the profile names.
+
+use http::HeaderName;
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::gateway::context::Context;
+use crate::gateway::failure::give_up;
+use crate::gateway::{Gateway, exchange};
+use crate::protocol::forwarded_conditions::UpstreamConditions;
+use crate::upstream::answer::Ask;
+use crate::upstream::request::signed_request;
+
+impl Gateway {
+    /// The signed head of one attempt. Starts the time the store has for its answer.
+    pub(super) fn request_to_store(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+    ) -> Result<RequestHeader> {
+        let Some(object) = ctx.object.as_ref() else { return Err(give_up("no object")) };
+        let client = session.req_header();
+        let ask = object.upstream.ask;
+        let none = UpstreamConditions::default();
+        let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
+        let method = ask.method(&client.method);
+        let mut head =
+            match signed_request(&object.wanted.store, object.wanted.target(), &method, conditions)
+            {
+                Ok(head) => head,
+                Err(refusal) => {
+                    ctx.refusal = Some(refusal);
+                    return Err(give_up("a request with the configured headers cannot be made"));
+                }
+            };
+        let passed = &object.wanted.store.profile.request_headers;
+        if !passed.is_empty() {
+            // The configuration admits no pattern that matches a header of the gateway's own.
+            let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
+            for (name, value) in &client.headers {
+                let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
+                if listed && !ours.contains(name) {
+                    head.append_header(name.clone(), value.clone())?;
+                }
+            }
+        }
+        if let Some(exchange) = exchange(session) {
+            let patience = self.upstream.first_byte_timeout.min(self.time_left(object));
+            exchange.set_deadline(patience);
+        }
+        Ok(head)
+    }
+}

@@ -1,0 +1,341 @@
+//! One line for every request: the field names operators of s3proxy search for, and what they had
+//! to guess until now.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode};
+use log::Level;
+
+use crate::config::LogFormat;
+use crate::protocol::cache_status::{BlockCounts, CacheStatus};
+use crate::protocol::request_check::BadRequest;
+use crate::protocol::timestamp::{push_decimal, rfc3339};
+
+/// Lines with this target are already whole; the logger writes them as they are.
+pub const TARGET: &str = "s3proxy::access";
+
+/// What is known of a request when it ends.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    pub event: &'static str,
+    pub method: &'a Method,
+    /// Scheme, host and raw path; never the query, which may hold a token.
+    pub url: String,
+    pub remote_ip: Option<IpAddr>,
+    pub user_agent: Option<&'a str>,
+    pub user: Option<&'a str>,
+    pub request_id: &'a str,
+    /// The `s3://` name of the object.
+    pub path: Option<String>,
+    pub profile: Option<&'a str>,
+    /// `None` where the client left before an answer began.
+    pub status: Option<StatusCode>,
+    /// What the cache did; `None` where no object was asked for.
+    pub cache: Option<CacheStatus>,
+    /// Where its blocks came from, for an object in blocks.
+    pub blocks: Option<BlockCounts>,
+    pub duration: Duration,
+    pub ttfb: Option<Duration>,
+    pub bytes_sent: u64,
+    /// Name of the refusal or failure.
+    pub cause: Option<&'a str>,
+    /// More about a failure, for a person.
+    pub detail: Option<&'a str>,
+    pub upstream: Option<UpstreamRecord<'a>>,
+}
+
+/// What is known of the store's part.
+#[derive(Debug, Clone, Copy)]
+pub struct UpstreamRecord<'a> {
+    /// From the first attempt to the head of the last answer, or its failure.
+    pub duration: Duration,
+    pub attempts: u8,
+    pub status: Option<u16>,
+    pub code: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+}
+
+/// The line as one JSON object.
+#[must_use]
+pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
+    let mut line = JsonObject::new(512);
+    line.text("timestamp", &rfc3339(now));
+    line.text("severity", severity(level));
+    line.text("logger", "s3proxy");
+    line.text("event", record.event);
+    line.begin_object("httpRequest");
+    line.text("requestMethod", record.method.as_str());
+    line.text("requestUrl", &record.url);
+    line.maybe_text("status", record.status.as_ref().map(StatusCode::as_str));
+    line.maybe_text("remoteIp", record.remote_ip.map(ip_text).as_deref());
+    line.maybe_text("userAgent", record.user_agent);
+    line.end_object();
+    line.text("request_id", record.request_id);
+    line.maybe_text("user", record.user);
+    line.maybe_text("path", record.path.as_deref());
+    line.maybe_text("profile", record.profile);
+    line.maybe_number("status", record.status.map(|status| status.as_u16()));
+    let mut did = String::with_capacity(64);
+    match record.cache {
+        Some(status) => status.push_to(&mut did, BlockCounts::default()),
+        None => did.push_str("none"),
+    }
+    line.text("cache", &did);
+    if let Some(blocks) = &record.blocks {
+        line.maybe_number("blocks_memory", Some(blocks.memory));
+        line.maybe_number("blocks_disk", Some(blocks.disk));
+        line.maybe_number("blocks_store", Some(blocks.store));
+    }
+    line.maybe_millis("duration_ms", Some(record.duration));
+    line.maybe_millis("ttfb_ms", record.ttfb);
+    line.maybe_number("bytes_sent", Some(record.bytes_sent));
+    line.maybe_text("cause", record.cause);
+    line.maybe_text("detail", record.detail);
+    if let Some(upstream) = &record.upstream {
+        line.maybe_millis("upstream_ms", Some(upstream.duration));
+        line.maybe_number("upstream_attempts", Some(upstream.attempts));
+        line.maybe_number("upstream_status", upstream.status);
+        line.maybe_text("upstream_code", upstream.code);
+        line.maybe_text("upstream_request_id", upstream.request_id);
+    }
+    line.finish()
+}
+
+/// A JSON object in the making: the line of every request is written once, without a tree.
+struct JsonObject {
+    out: Vec<u8>,
+    first: bool,
+}
+
+impl JsonObject {
+    fn new(capacity: usize) -> Self {
+        let mut out = Vec::with_capacity(capacity);
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    fn key(&mut self, name: &str) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.key(name);
+        // Without an early end, which lets the compiler look at many bytes at once.
+        let special = |byte| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\';
+        if !value.bytes().fold(false, |any, byte| any | special(byte)) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(value.as_bytes());
+            self.out.push(b'"');
+        } else {
+            // Writing text to a Vec has no way to fail.
+            let _written = serde_json::to_writer(&mut self.out, value);
+        }
+    }
+
+    fn maybe_text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    fn maybe_number(&mut self, name: &str, value: Option<impl Into<u64>>) {
+        if let Some(value) = value {
+            self.key(name);
+            let _written = serde_json::to_writer(&mut self.out, &value.into());
+        }
+    }
+
+    /// Milliseconds with three decimals.
+    fn maybe_millis(&mut self, name: &str, value: Option<Duration>) {
+        if let Some(value) = value {
+            self.key(name);
+            let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+            let _written = serde_json::to_writer(&mut self.out, &(micros / 1000));
+            self.out.push(b'.');
+            for place in [100, 10, 1] {
+                self.out.extend(u8::try_from(micros / place % 10).map(|digit| b'0' + digit));
+            }
+        }
+    }
+
+    fn begin_object(&mut self, name: &str) {
+        self.key(name);
+        self.out.push(b'{');
+        self.first = true;
+    }
+
+    fn end_object(&mut self) {
+        self.out.push(b'}');
+        self.first = false;
+    }
+
+    fn finish(mut self) -> String {
+        self.out.push(b'}');
+        String::from_utf8(self.out).unwrap_or_default()
+    }
+}
+
+/// An address as it is usually written.
+fn ip_text(ip: IpAddr) -> String {
+    let IpAddr::V4(ip) = ip else { return ip.to_string() };
+    let mut text = String::with_capacity(15);
+    for octet in ip.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        push_decimal(&mut text, octet.into());
+    }
+    text
+}
+
+/// The line for a person at a terminal.
+#[must_use]
+pub fn text_line(record: &Record<'_>) -> String {
+    let status =
+        record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
+    let subject = record.path.as_deref().unwrap_or(&record.url);
+    let mut line = format!(
+        "{} {status} {:>9.3} ms {:>10} B  {subject}",
+        record.method,
+        millis(record.duration),
+        record.bytes_sent,
+    );
+    if let Some(cause) = record.cause {
+        line.push_str("  ");
+        line.push_str(cause);
+    }
+    if let Some(upstream) = &record.upstream {
+        let status = upstream.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        line.push_str(&format!("  store {status} {:.3} ms", millis(upstream.duration)));
+        if let Some(code) = upstream.code {
+            line.push(' ');
+            line.push_str(code);
+        }
+    }
+    if let Some(detail) = record.detail {
+        line.push_str("  ");
+        line.push_str(detail);
+    }
+    // A key may hold line breaks and what drives a terminal.
+    let mut safe = String::with_capacity(line.len());
+    for character in line.chars() {
+        if character.is_control() {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Logs a head that was refused before it became a request.
+pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
+    #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
+    let now = SystemTime::now();
+    let client = client.map(|ip| ip.to_string());
+    match format {
+        LogFormat::Production => {
+            let mut line = JsonObject::new(256);
+            line.text("timestamp", &rfc3339(now));
+            line.text("severity", severity(Level::Info));
+            line.text("logger", "s3proxy");
+            line.text("event", "refused request");
+            line.begin_object("httpRequest");
+            line.text("status", &error.status().to_string());
+            line.maybe_text("remoteIp", client.as_deref());
+            line.end_object();
+            line.text("request_id", id);
+            line.maybe_number("status", Some(error.status()));
+            line.text("cache", "none");
+            line.text("cause", error.cause());
+            log::info!(target: TARGET, "{}", line.finish());
+        }
+        LogFormat::Development => {
+            let client = client.as_deref().unwrap_or("unknown");
+            log::info!(target: TARGET, "{} {} from {client}", error.status(), error.cause());
+        }
+    }
+}
+
+/// The severity names s3proxy always logged.
+#[must_use]
+pub fn severity(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug | Level::Trace => "debug",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record<'static> {
+        Record {
+            event: "s3 response",
+            method: &Method::GET,
+            url: "http://h/s3proxy/s3/hips@bk/k.png".to_owned(),
+            remote_ip: Some(IpAddr::from([1, 2, 3, 4])),
+            user_agent: Some("a\"b"),
+            user: Some("u1"),
+            request_id: "id",
+            path: Some("s3://hips@bk/k.png".to_owned()),
+            profile: Some("hips"),
+            status: Some(StatusCode::OK),
+            cache: Some(CacheStatus::Bypass),
+            blocks: None,
+            duration: Duration::from_micros(8123),
+            ttfb: Some(Duration::from_millis(5)),
+            bytes_sent: 10_000,
+            cause: None,
+            detail: None,
+            upstream: Some(UpstreamRecord {
+                duration: Duration::from_millis(4),
+                attempts: 1,
+                status: Some(200),
+                code: None,
+                request_id: Some("tx1"),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_json_line_has_the_fields_operators_search_for() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_micros(1_369_353_600_000_042);
+        assert_eq!(
+            json_line(&record(), Level::Info, now),
+            concat!(
+                r#"{"timestamp":"2013-05-24T00:00:00.000042Z","severity":"info","logger":"s3proxy","#,
+                r#""event":"s3 response","httpRequest":{"requestMethod":"GET","#,
+                r#""requestUrl":"http://h/s3proxy/s3/hips@bk/k.png","status":"200","#,
+                r#""remoteIp":"1.2.3.4","userAgent":"a\"b"},"request_id":"id","user":"u1","#,
+                r#""path":"s3://hips@bk/k.png","profile":"hips","status":200,"cache":"fwd=bypass","#,
+                r#""duration_ms":8.123,"ttfb_ms":5.000,"bytes_sent":10000,"upstream_ms":4.000,"#,
+                r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn the_text_line_fits_one_line_whatever_the_key_holds() {
+        let mut record = record();
+        record.detail = Some("two\nlines");
+        record.path = Some("s3://bk/a\u{1b}[31mred\r\nx.png".to_owned());
+        record.cause = Some("upstream_reset");
+        let line = text_line(&record);
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(line.contains("GET 200") && line.contains("upstream_reset"), "{line}");
+    }
+}

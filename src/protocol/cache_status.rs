@@ -1,0 +1,317 @@
+//! What the cache did for a request, in the words of RFC 9211: the value of `Cache-Status`, and the
+//! `cache` field of the log.
+
+use std::fmt;
+
+use crate::protocol::timestamp::push_decimal;
+
+/// What the cache did for one request. Its text leaves out the name of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// Served from what was kept; `ttl` in seconds, below zero when it was served stale.
+    Hit { ttl: i64, stale: Option<Stale> },
+    /// The store was asked.
+    Forwarded { why: Why, status: Option<u16>, ttl: Option<i64>, stored: bool, collapsed: bool },
+    /// The cache had no part in it.
+    Bypass,
+}
+
+/// Why the store was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Nothing was kept.
+    Miss,
+    /// What was kept was no longer fresh.
+    Stale,
+    /// The client asked for it.
+    Request,
+    /// Some of its blocks were not kept.
+    Partial,
+}
+
+/// Where the blocks of an answer come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlockCounts {
+    pub memory: u64,
+    pub disk: u64,
+    pub store: u64,
+}
+
+impl BlockCounts {
+    /// Adds their text, such as `memory=2, store=1`, without what is zero.
+    fn push_to(self, text: &mut String) {
+        let mut first = true;
+        for (name, count) in
+            [("memory=", self.memory), ("disk=", self.disk), ("store=", self.store)]
+        {
+            if count > 0 {
+                text.push_str(if first { "" } else { ", " });
+                text.push_str(name);
+                push_decimal(text, count);
+                first = false;
+            }
+        }
+    }
+
+    fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// Why something stale was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    WhileRevalidate,
+    IfError,
+}
+
+impl CacheStatus {
+    /// The store was asked, and nothing was kept of its answer.
+    #[must_use]
+    pub fn passed(why: Why) -> Self {
+        Self::Forwarded { why, status: None, ttl: None, stored: false, collapsed: false }
+    }
+
+    /// Whether what is served was kept from before, so that it has an `Age`.
+    #[must_use]
+    pub fn is_hit(&self) -> bool {
+        matches!(self, Self::Hit { .. } | Self::Forwarded { why: Why::Partial, .. })
+    }
+
+    /// The same for an answer out of such blocks: what was kept is no hit when some of them have to
+    /// be fetched; `stored` tells whether those are kept.
+    #[must_use]
+    pub fn of_blocks(self, blocks: BlockCounts, stored: bool) -> Self {
+        match self {
+            Self::Hit { ttl, .. } if blocks.store > 0 => Self::Forwarded {
+                why: Why::Partial,
+                status: None,
+                ttl: Some(ttl),
+                stored,
+                collapsed: false,
+            },
+            status => status,
+        }
+    }
+}
+
+impl CacheStatus {
+    /// Adds its text, without the machinery of `format!`: every answer has one, and its line in the
+    /// log another.
+    pub fn push_to(&self, text: &mut String, blocks: BlockCounts) {
+        let mut detail = None;
+        match *self {
+            Self::Hit { ttl, stale } => {
+                text.push_str("hit; ttl=");
+                push_number(text, ttl);
+                detail = stale.map(|stale| match stale {
+                    Stale::WhileRevalidate => "stale-while-revalidate",
+                    Stale::IfError => "stale-if-error",
+                });
+            }
+            Self::Forwarded { why, status, ttl, stored, collapsed } => {
+                text.push_str(match why {
+                    Why::Miss => "fwd=miss",
+                    Why::Stale => "fwd=stale",
+                    Why::Request => "fwd=request",
+                    Why::Partial => "fwd=partial",
+                });
+                if let Some(status) = status {
+                    text.push_str("; fwd-status=");
+                    push_number(text, status.into());
+                }
+                if let Some(ttl) = ttl {
+                    text.push_str("; ttl=");
+                    push_number(text, ttl);
+                }
+                text.push_str(if stored { "; stored" } else { "" });
+                text.push_str(if collapsed { "; collapsed" } else { "" });
+            }
+            Self::Bypass => text.push_str("fwd=bypass"),
+        }
+        match (detail, blocks.is_empty()) {
+            (None, true) => {}
+            (Some(detail), true) => {
+                text.push_str("; detail=");
+                text.push_str(detail);
+            }
+            (detail, false) => {
+                text.push_str("; detail=\"");
+                if let Some(detail) = detail {
+                    text.push_str(detail);
+                    text.push_str(", ");
+                }
+                blocks.push_to(text);
+                text.push('"');
+            }
+        }
+    }
+}
+
+fn push_number(text: &mut String, number: i64) {
+    if number < 0 {
+        text.push('-');
+    }
+    push_decimal(text, number.unsigned_abs());
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(64);
+        self.push_to(&mut text, BlockCounts::default());
+        f.write_str(&text)
+    }
+}
+
+/// What the cache did, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheResult {
+    /// All of it was kept, and fresh.
+    Hit,
+    /// It was kept, and served though no longer fresh.
+    Stale,
+    /// The store was asked for all of it.
+    Miss,
+    /// The store was asked for some of it.
+    Partial,
+    /// The store has said that what was kept is right.
+    Revalidated,
+    /// Another request had asked the store already.
+    Collapsed,
+    /// The cache had no part in it.
+    Pass,
+}
+
+impl CacheResult {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Hit,
+        Self::Stale,
+        Self::Miss,
+        Self::Partial,
+        Self::Revalidated,
+        Self::Collapsed,
+        Self::Pass,
+    ];
+
+    /// The label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Partial => "partial",
+            Self::Revalidated => "revalidated",
+            Self::Collapsed => "collapsed",
+            Self::Pass => "pass",
+        }
+    }
+}
+
+impl From<CacheStatus> for CacheResult {
+    fn from(status: CacheStatus) -> Self {
+        match status {
+            CacheStatus::Hit { stale: None, .. } => Self::Hit,
+            CacheStatus::Hit { stale: Some(_), .. } => Self::Stale,
+            CacheStatus::Forwarded { why: Why::Partial, .. } => Self::Partial,
+            CacheStatus::Forwarded { collapsed: true, .. } => Self::Collapsed,
+            CacheStatus::Forwarded { status: Some(304), .. } => Self::Revalidated,
+            CacheStatus::Forwarded { .. } => Self::Miss,
+            CacheStatus::Bypass => Self::Pass,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_rfc_9211() {
+        let forwarded = |why, status, ttl, stored, collapsed| CacheStatus::Forwarded {
+            why,
+            status,
+            ttl,
+            stored,
+            collapsed,
+        };
+        for (status, text) in [
+            (CacheStatus::Hit { ttl: 30, stale: None }, "hit; ttl=30"),
+            (CacheStatus::Hit { ttl: 0, stale: None }, "hit; ttl=0"),
+            (CacheStatus::Hit { ttl: i64::MIN, stale: None }, "hit; ttl=-9223372036854775808"),
+            (
+                CacheStatus::Hit { ttl: -3, stale: Some(Stale::WhileRevalidate) },
+                "hit; ttl=-3; detail=stale-while-revalidate",
+            ),
+            (
+                CacheStatus::Hit { ttl: -400, stale: Some(Stale::IfError) },
+                "hit; ttl=-400; detail=stale-if-error",
+            ),
+            (
+                forwarded(Why::Miss, Some(200), Some(300), true, false),
+                "fwd=miss; fwd-status=200; ttl=300; stored",
+            ),
+            (
+                forwarded(Why::Miss, None, Some(300), true, true),
+                "fwd=miss; ttl=300; stored; collapsed",
+            ),
+            (
+                forwarded(Why::Stale, Some(304), Some(300), true, false),
+                "fwd=stale; fwd-status=304; ttl=300; stored",
+            ),
+            (CacheStatus::passed(Why::Request), "fwd=request"),
+            (CacheStatus::passed(Why::Miss), "fwd=miss"),
+            (CacheStatus::Bypass, "fwd=bypass"),
+        ] {
+            assert_eq!(status.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn blocks_are_told_by_where_they_come_from() {
+        let blocks = |memory, disk, store| BlockCounts { memory, disk, store };
+        let hit = CacheStatus::Hit { ttl: 30, stale: None };
+        let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError) };
+        for (status, blocks, text) in [
+            (hit, blocks(2, 0, 0), "hit; ttl=30; detail=\"memory=2\""),
+            (hit, blocks(2, 1, 0), "hit; ttl=30; detail=\"memory=2, disk=1\""),
+            (hit, blocks(2, 0, 3), "fwd=partial; ttl=30; stored; detail=\"memory=2, store=3\""),
+            (stale, blocks(1, 0, 0), "hit; ttl=-3; detail=\"stale-if-error, memory=1\""),
+            (CacheStatus::passed(Why::Miss), blocks(0, 0, 1), "fwd=miss; detail=\"store=1\""),
+        ] {
+            let mut pushed = String::new();
+            let status = status.of_blocks(blocks, true);
+            status.push_to(&mut pushed, blocks);
+            assert_eq!(pushed, text);
+            assert_eq!(status.is_hit(), !text.starts_with("fwd=miss"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_cache_did_is_one_word() {
+        let forwarded = |why, status, collapsed| CacheStatus::Forwarded {
+            why,
+            status,
+            ttl: None,
+            stored: true,
+            collapsed,
+        };
+        for (status, word) in [
+            (CacheStatus::Hit { ttl: 1, stale: None }, "hit"),
+            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::IfError) }, "stale"),
+            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::WhileRevalidate) }, "stale"),
+            (forwarded(Why::Miss, Some(200), false), "miss"),
+            (forwarded(Why::Stale, Some(200), false), "miss"),
+            (forwarded(Why::Stale, Some(304), false), "revalidated"),
+            (forwarded(Why::Request, Some(304), true), "collapsed"),
+            (forwarded(Why::Partial, None, false), "partial"),
+            (CacheStatus::Bypass, "pass"),
+        ] {
+            assert_eq!(CacheResult::from(status).label(), word, "{status:?}");
+        }
+        for (place, result) in CacheResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, place);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! HTTP-date, RFC 9110, section 5.6.7: all three formats are read.
+//!
+//! A date with the wrong day of the week, a leap second or a year before 1970 counts as none.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Reads one value.
+#[must_use]
+pub fn parse(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+/// Reads a header that must not come twice; `None` when it is missing, repeated or no date.
+#[must_use]
+pub fn of(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    super::single(headers, name).and_then(parse)
+}
+
+/// Whole seconds since 1970, the granularity of the protocol; earlier times count as 1970.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header::LAST_MODIFIED;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::headers_of;
+
+    #[test]
+    fn the_three_formats_name_one_instant() {
+        // The examples of section 5.6.7.
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            let time = parse(&HeaderValue::from_static(text));
+            assert_eq!(time, Some(UNIX_EPOCH + Duration::from_secs(784_111_777)), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_date() {
+        for text in [
+            "",
+            "0",
+            "-1",
+            "784111777",
+            "1994-11-06T08:49:37Z",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 25:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+            "\"Sun, 06 Nov 1994 08:49:37 GMT\"",
+        ] {
+            assert_eq!(parse(&HeaderValue::from_static(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_dates_are_none() {
+        let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(of(&headers_of(&[date]), &LAST_MODIFIED).is_some());
+        assert_eq!(of(&headers_of(&[date, date]), &LAST_MODIFIED), None);
+        assert_eq!(of(&headers_of(&[]), &LAST_MODIFIED), None);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(0x20u8..0x7f, 0..40)) {
+            let _ = parse(&HeaderValue::from_bytes(&bytes).expect("visible ASCII"));
+        }
+
+        #[test]
+        fn what_is_written_is_read(seconds in 0u64..253_402_300_800) {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            let text = httpdate::fmt_http_date(time);
+            prop_assert_eq!(parse(&HeaderValue::from_str(&text).expect("a date")), Some(time));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `Server-Timing` (<https://www.w3.org/TR/server-timing/>): how long an answer has taken up to its head,
+//! and of that the store, for whoever looks at it in a browser.
+
+use std::time::Duration;
+
+use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::protocol::cache_status::CacheResult;
+use crate::protocol::cache_status::CacheStatus;
+
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// Lets pages of another origin read the timing (<https://www.w3.org/TR/resource-timing/>).
+pub const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
+
+/// `cache;desc="miss", store;dur=12.3, total;dur=12.9`, in milliseconds: what the cache did where an
+/// object was wanted, from the first attempt to the head of the store's answer where it was asked for
+/// this request, and from the head of the request to that of the answer.
+#[must_use]
+pub fn value(
+    cache: Option<CacheStatus>,
+    store: Option<Duration>,
+    total: Duration,
+) -> Option<HeaderValue> {
+    let cache = cache.map(|cache| format!("cache;desc=\"{}\", ", CacheResult::from(cache).label()));
+    let store = store.map(|store| format!("store;dur={}, ", milliseconds(store)));
+    let [cache, store] = [cache, store].map(Option::unwrap_or_default);
+    HeaderValue::try_from(format!("{cache}{store}total;dur={}", milliseconds(total))).ok()
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1000.0)
+}
+
+/// Who may read the timing of the answer to this request: who may read the answer itself.
+#[must_use]
+pub fn allowed_origin(method: &Method, cors: &[(HeaderName, HeaderValue)]) -> Option<HeaderValue> {
+    let allowed = cors.iter().find(|(name, _)| *name == ACCESS_CONTROL_ALLOW_ORIGIN);
+    allowed.filter(|_| *method != Method::OPTIONS).map(|(_, origin)| origin.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::cache_status::{Stale, Why};
+
+    #[test]
+    fn the_value_names_what_is_known() {
+        let hit = CacheStatus::Hit { ttl: 9, stale: None };
+        let stale = CacheStatus::Hit { ttl: -9, stale: Some(Stale::WhileRevalidate) };
+        let micros = Duration::from_micros;
+        for (cache, store, total, text) in [
+            (None, None, 40, "total;dur=0.0"),
+            (Some(hit), None, 1_040, "cache;desc=\"hit\", total;dur=1.0"),
+            (Some(stale), None, 90, "cache;desc=\"stale\", total;dur=0.1"),
+            (
+                Some(CacheStatus::passed(Why::Miss)),
+                Some(12_345),
+                12_900,
+                "cache;desc=\"miss\", store;dur=12.3, total;dur=12.9",
+            ),
+            (
+                Some(CacheStatus::Bypass),
+                Some(1),
+                2,
+                "cache;desc=\"pass\", store;dur=0.0, total;dur=0.0",
+            ),
+        ] {
+            let value = value(cache, store.map(micros), micros(total));
+            assert_eq!(value.as_ref().and_then(|value| value.to_str().ok()), Some(text));
+        }
+    }
+
+    #[test]
+    fn who_may_read_the_answer_may_read_its_timing() {
+        let origin = HeaderValue::from_static("https://portal.example.org");
+        let cors = [(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())];
+        assert_eq!(allowed_origin(&Method::GET, &cors), Some(origin));
+        assert_eq!(allowed_origin(&Method::OPTIONS, &cors), None);
+        assert_eq!(allowed_origin(&Method::GET, &[]), None);
+    }
+}

@@ -1,0 +1,311 @@
+//! Every way the gateway says no. The variant is the cause: it names itself in the log and in
+//! metrics, and this is the one place that turns it into a status and a body.
+
+use std::borrow::Cow;
+
+use http::HeaderValue;
+
+use crate::protocol::request_check::BadRequest;
+use crate::s3::address::AddressError;
+
+/// Why a request gets no object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such page.
+    RouteUnknown,
+    MethodNotAllowed,
+    BadRequest(BadRequest),
+    /// `X-Auth-Request-User` is required and missing.
+    UserMissing,
+    Address(AddressError),
+    ProfileUnknown,
+    BucketNotAllowed,
+    /// The media type may not be served; `None` where no rule knows one.
+    MediaTypeDenied(Option<String>),
+    ObjectNotFound,
+    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    PreconditionFailed,
+    /// No byte of the requested range exists; the length of the object, where it is known.
+    RangeNotSatisfiable(Option<u64>),
+    /// The profile has no credentials to sign with.
+    CredentialsMissing,
+    /// A configured header value or key cannot be sent.
+    CredentialsInvalid,
+    /// The store says 401 or 403.
+    UpstreamForbidden,
+    /// The store says 429 or 503. Seconds after which to try again.
+    UpstreamBusy(u32),
+    /// The store says 301, 302, 303, 307 or 308; redirects are never followed.
+    UpstreamRedirect,
+    /// Any other answer that is no object.
+    UpstreamError,
+    /// The answer breaks HTTP or does not fit the request.
+    UpstreamProtocol,
+    /// The endpoint's name does not resolve.
+    UpstreamUnresolved,
+    /// No connection, or no TLS.
+    UpstreamUnreachable,
+    /// The connection ended before an answer.
+    UpstreamReset,
+    UpstreamTimeout,
+    /// As many requests to the store are under way as may be.
+    UpstreamSaturated,
+    /// The user has as many requests under way as one may.
+    UserSaturated,
+    /// As many connections are open as may be.
+    ConnectionsFull,
+    /// A fault of the gateway itself.
+    Internal,
+}
+
+/// A complete answer without an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    /// Further headers: `Allow`, `Retry-After`, `Content-Range`.
+    pub headers: Vec<(http::HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// The name in logs, metrics and error bodies.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::RouteUnknown => "route_unknown",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BadRequest(bad) => bad.cause(),
+            Self::UserMissing => "user_missing",
+            Self::Address(_) => "address_invalid",
+            Self::ProfileUnknown => "profile_unknown",
+            Self::BucketNotAllowed => "bucket_not_allowed",
+            Self::MediaTypeDenied(_) => "media_type_denied",
+            Self::ObjectNotFound => "object_not_found",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
+            Self::CredentialsMissing => "credentials_missing",
+            Self::CredentialsInvalid => "credentials_invalid",
+            Self::UpstreamForbidden => "upstream_forbidden",
+            Self::UpstreamBusy(_) => "upstream_busy",
+            Self::UpstreamRedirect => "upstream_redirect",
+            Self::UpstreamError => "upstream_error",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::UpstreamUnresolved => "upstream_unresolved",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamSaturated => "upstream_saturated",
+            Self::UserSaturated => "user_saturated",
+            Self::ConnectionsFull => "connections_full",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(bad) => bad.status(),
+            Self::Address(_) => 400,
+            Self::BucketNotAllowed | Self::UpstreamForbidden => 403,
+            Self::RouteUnknown | Self::ProfileUnknown | Self::ObjectNotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::PreconditionFailed => 412,
+            Self::MediaTypeDenied(_) => 415,
+            Self::RangeNotSatisfiable(_) => 416,
+            Self::UserMissing => 422,
+            Self::UserSaturated => 429,
+            Self::Internal => 500,
+            Self::CredentialsMissing
+            | Self::CredentialsInvalid
+            | Self::UpstreamRedirect
+            | Self::UpstreamError
+            | Self::UpstreamProtocol
+            | Self::UpstreamUnresolved
+            | Self::UpstreamUnreachable
+            | Self::UpstreamReset => 502,
+            Self::UpstreamBusy(_) | Self::UpstreamSaturated | Self::ConnectionsFull => 503,
+            Self::UpstreamTimeout => 504,
+        }
+    }
+
+    /// Whether an operator should look at it: the store or the configuration is at fault.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        self.status() >= 500 || matches!(self, Self::UpstreamForbidden)
+    }
+
+    /// Whether the store cannot answer for now, so that an object from before may stand in for it.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamBusy(_)
+                | Self::UpstreamError
+                | Self::UpstreamProtocol
+                | Self::UpstreamUnresolved
+                | Self::UpstreamUnreachable
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
+                | Self::UpstreamSaturated
+        )
+    }
+
+    /// The answer. `object` is the object's `s3://` name where the request named one;
+    /// `allow` lists the methods for 405.
+    #[must_use]
+    pub fn answer(&self, object: Option<&str>, allow: &'static str, request_id: &str) -> Answer {
+        let object = object.unwrap_or_default();
+        let body = match self {
+            Self::RouteUnknown => br#"{"detail":"Not Found"}"#.to_vec(),
+            Self::MethodNotAllowed => br#"{"detail":"Method Not Allowed"}"#.to_vec(),
+            Self::UserMissing => USER_MISSING.as_bytes().to_vec(),
+            Self::ObjectNotFound => message_body(&format!("Not found: {object}")),
+            Self::MediaTypeDenied(media_type) => {
+                let media_type = media_type.as_deref().unwrap_or("None");
+                message_body(&format!("Media type {media_type} is not browsable: {object}"))
+            }
+            _ => self.explained(object, request_id),
+        };
+        Answer {
+            status: self.status(),
+            content_type: "application/json",
+            body,
+            headers: self.headers(allow),
+        }
+    }
+
+    fn headers(&self, allow: &'static str) -> Vec<(http::HeaderName, HeaderValue)> {
+        match self {
+            Self::MethodNotAllowed => {
+                vec![(http::header::ALLOW, HeaderValue::from_static(allow))]
+            }
+            Self::UpstreamBusy(seconds) => {
+                vec![(http::header::RETRY_AFTER, HeaderValue::from(*seconds))]
+            }
+            Self::UpstreamSaturated | Self::UserSaturated | Self::ConnectionsFull => {
+                vec![(http::header::RETRY_AFTER, HeaderValue::from(1))]
+            }
+            Self::RangeNotSatisfiable(Some(length)) => {
+                HeaderValue::from_str(&format!("bytes */{length}"))
+                    .map(|value| vec![(http::header::CONTENT_RANGE, value)])
+                    .unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// `{"message":…,"cause":…,"request_id":…}`: what happened, whose fault, and what to quote.
+    fn explained(&self, object: &str, request_id: &str) -> Vec<u8> {
+        let message = self.message();
+        let message =
+            if object.is_empty() { message } else { Cow::Owned(format!("{message}: {object}")) };
+        let body = serde_json::json!({
+            "message": message,
+            "cause": self.cause(),
+            "request_id": request_id,
+        });
+        body.to_string().into_bytes()
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::BadRequest(bad) => bad.message(),
+            Self::Address(error) => return Cow::Owned(format!("Bad address: {error}")),
+            Self::ProfileUnknown => "There is no such profile",
+            Self::BucketNotAllowed => "The profile does not serve this bucket",
+            Self::PreconditionFailed => "The object is not the one the request asks for",
+            Self::RangeNotSatisfiable(_) => "The object has no byte in the requested range",
+            Self::CredentialsMissing => "The profile has no credentials to ask the store with",
+            Self::CredentialsInvalid => "The profile's credentials or headers cannot be sent",
+            Self::UpstreamForbidden => "The store refuses the profile's credentials",
+            Self::UpstreamBusy(_) => "The store is busy, try again later",
+            Self::UpstreamRedirect => {
+                "The store redirects elsewhere: check the profile's endpoint, region and addressing"
+            }
+            Self::UpstreamError => "The store answered with an error",
+            Self::UpstreamProtocol => "The store's answer does not fit the request",
+            Self::UpstreamUnresolved => "The name of the store's endpoint does not resolve",
+            Self::UpstreamUnreachable => "The store cannot be reached",
+            Self::UpstreamReset => "The store ended the connection before it answered",
+            Self::UpstreamTimeout => "The store took too long to answer",
+            Self::UpstreamSaturated => {
+                "As many requests to the store are under way as may be, try again later"
+            }
+            Self::UserSaturated => "Too many of your requests are under way, try again later",
+            Self::ConnectionsFull => "Too many connections are open, try again later",
+            Self::RouteUnknown
+            | Self::MethodNotAllowed
+            | Self::UserMissing
+            | Self::MediaTypeDenied(_)
+            | Self::ObjectNotFound
+            | Self::Internal => "The gateway failed to answer",
+        })
+    }
+}
+
+const USER_MISSING: &str = r#"{"detail":[{"type":"missing","loc":["header","x-auth-request-user"],"msg":"Field required","input":null}]}"#;
+
+fn message_body(message: &str) -> Vec<u8> {
+    serde_json::json!({ "message": message }).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(refusal: &Refusal, object: &str) -> String {
+        let answer = refusal.answer(Some(object), "GET, HEAD", "id-1");
+        String::from_utf8(answer.body).expect("bodies are UTF-8")
+    }
+
+    #[test]
+    fn the_bodies_of_s3proxy_are_kept_to_the_byte() {
+        for (refusal, status, expected) in [
+            (Refusal::RouteUnknown, 404, r#"{"detail":"Not Found"}"#),
+            (Refusal::MethodNotAllowed, 405, r#"{"detail":"Method Not Allowed"}"#),
+            (Refusal::ObjectNotFound, 404, r#"{"message":"Not found: s3://hips@bk/é\u0000\"x"}"#),
+            (
+                Refusal::MediaTypeDenied(None),
+                415,
+                r#"{"message":"Media type None is not browsable: s3://hips@bk/é\u0000\"x"}"#,
+            ),
+            (
+                Refusal::MediaTypeDenied(Some("application/zip".to_owned())),
+                415,
+                r#"{"message":"Media type application/zip is not browsable: s3://hips@bk/é\u0000\"x"}"#,
+            ),
+        ] {
+            assert_eq!(refusal.status(), status);
+            assert_eq!(body(&refusal, "s3://hips@bk/é\0\"x"), expected);
+        }
+        assert_eq!(body(&Refusal::UserMissing, "").len(), 106);
+    }
+
+    #[test]
+    fn new_refusals_name_cause_object_and_request() {
+        assert_eq!(
+            body(&Refusal::UpstreamTimeout, "s3://b/k"),
+            r#"{"message":"The store took too long to answer: s3://b/k","cause":"upstream_timeout","request_id":"id-1"}"#
+        );
+    }
+
+    #[test]
+    fn refusals_carry_the_headers_their_status_demands() {
+        let header = |refusal: Refusal| {
+            let answer = refusal.answer(None, "GET, HEAD", "id");
+            answer.headers.first().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?")))
+        };
+        assert_eq!(header(Refusal::MethodNotAllowed).as_deref(), Some("allow: GET, HEAD"));
+        assert_eq!(header(Refusal::UpstreamBusy(5)).as_deref(), Some("retry-after: 5"));
+        for full in [Refusal::UpstreamSaturated, Refusal::UserSaturated, Refusal::ConnectionsFull] {
+            assert_eq!(header(full).as_deref(), Some("retry-after: 1"));
+        }
+        assert_eq!(
+            header(Refusal::RangeNotSatisfiable(Some(0))).as_deref(),
+            Some("content-range: bytes */0")
+        );
+        assert_eq!(header(Refusal::RangeNotSatisfiable(None)), None);
+    }
+}

@@ -1,0 +1,257 @@
+//! What to make of the head of a store's answer: deliver it, answer for the store, refuse, or ask
+//! the store once more in another way. Stores such as Ceph RGW ignore `If-Range`, understand a
+//! single entity tag only and leave `ETag` and `Content-Range` off; the client gets what RFC 9110
+//! demands all the same.
+
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+use crate::protocol::conditional::{Outcome, Validators, evaluate, if_range_holds};
+use crate::protocol::forwarded_conditions::UpstreamConditions;
+use crate::protocol::http_date;
+use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
+use crate::response::refusal::Refusal;
+
+/// Seconds a client is told to wait when a busy store names none.
+const DEFAULT_RETRY_AFTER: u32 = 5;
+
+/// How a store is asked for an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ask {
+    /// With the client's method, and of its conditions those a store can be trusted with.
+    #[default]
+    AsClient,
+    /// HEAD, for the validators that a condition of the client is compared with: most such requests
+    /// end in a 304, and a GET would be thrown away with its connection.
+    Validators,
+    /// The whole object: the client's `If-Range` does not hold.
+    Whole,
+    /// HEAD, for the length and validators that a 416 left out.
+    Length,
+}
+
+impl Ask {
+    /// How a store is asked first, when it can be sent these of the client's conditions.
+    ///
+    /// `bytes=-0` names no byte of any object, and stores differ in what they make of it, so that
+    /// only the length is asked for.
+    #[must_use]
+    pub fn first(method: &Method, client: &HeaderMap, sent: &UpstreamConditions) -> Self {
+        if method != Method::GET {
+            return Self::AsClient;
+        }
+        let left_to_compare = if client.contains_key(IF_NONE_MATCH) {
+            sent.if_none_match.is_none()
+        } else {
+            client.contains_key(IF_MODIFIED_SINCE)
+        };
+        match parse_range(client) {
+            RangeRequest::Single(ByteRange::Suffix(0)) => Self::Length,
+            _ if left_to_compare => Self::Validators,
+            _ => Self::AsClient,
+        }
+    }
+
+    /// The method of the request to the store.
+    #[must_use]
+    pub fn method(self, client: &Method) -> Method {
+        match self {
+            Self::AsClient | Self::Whole => client.clone(),
+            Self::Validators | Self::Length => Method::HEAD,
+        }
+    }
+}
+
+/// The request, as far as the answer depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub method: &'a Method,
+    /// What the client sent.
+    pub headers: &'a HeaderMap,
+    pub ask: Ask,
+    /// Whether any of it is a condition; most requests have none, and are spared the comparison.
+    pub conditional: bool,
+    /// What of it the store was sent.
+    pub conditions: &'a UpstreamConditions,
+    /// Whether the store's 403 means that the object is missing.
+    pub missing_on_403: bool,
+}
+
+/// Whether a client's headers hold a condition (RFC 9110, section 13.1).
+#[must_use]
+pub fn is_conditional(client: &HeaderMap) -> bool {
+    const CONDITIONS: [HeaderName; 5] =
+        [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE];
+    client.keys().any(|name| CONDITIONS.contains(name))
+}
+
+/// What becomes of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Its body is the client's: 200 or 206.
+    Deliver(StatusCode),
+    /// 304 for the client, whatever the store said.
+    NotModified,
+    /// 200 with no body: a suffix of an empty object.
+    Empty,
+    AskAgain(Ask),
+    Refuse(Refusal),
+    /// As `Refuse`, but another attempt may do better.
+    RefuseUnlessRetried(Refusal),
+}
+
+/// Decides on the status and headers of the store's answer.
+#[must_use]
+pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
+    let refuse = Decision::Refuse;
+    match status.as_u16() {
+        200 | 206 => decide_object(request, status, store),
+        304 if request.conditions.revalidate() => Decision::NotModified,
+        412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
+        416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
+        404 => refuse(Refusal::ObjectNotFound),
+        403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
+        401 | 403 => refuse(Refusal::UpstreamForbidden),
+        429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
+        // A store that names a time is left in peace until then.
+        503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),
+        503 => Decision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
+        500 | 502 | 504 => Decision::RefuseUnlessRetried(Refusal::UpstreamError),
+        301 | 302 | 303 | 307 | 308 => refuse(Refusal::UpstreamRedirect),
+        304 | 412 | 416 => refuse(Refusal::UpstreamProtocol),
+        _ => refuse(Refusal::UpstreamError),
+    }
+}
+
+fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
+    let mut range_applies = true;
+    if request.conditional {
+        let validators = Validators::from_headers(store);
+        match evaluate(request.headers, &validators) {
+            Outcome::Proceed => {}
+            Outcome::NotModified => return Decision::NotModified,
+            Outcome::PreconditionFailed => return Decision::Refuse(Refusal::PreconditionFailed),
+        }
+        let store_date = http_date::of(store, &DATE);
+        range_applies = !request.headers.contains_key(IF_RANGE)
+            || if_range_holds(request.headers, &validators, store_date);
+    }
+    match request.ask {
+        Ask::Length => return decide_length(request, range_applies, content_length(store)),
+        Ask::Validators if range_applies => return Decision::AskAgain(Ask::AsClient),
+        Ask::Validators => return Decision::AskAgain(Ask::Whole),
+        Ask::AsClient | Ask::Whole => {}
+    }
+    if *request.method != Method::HEAD && !is_framed(store) {
+        return Decision::Refuse(Refusal::UpstreamProtocol);
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        if !range_applies {
+            return Decision::AskAgain(Ask::Whole);
+        }
+        return if is_the_range_asked_for(request, store) {
+            Decision::Deliver(status)
+        } else {
+            Decision::Refuse(Refusal::UpstreamProtocol)
+        };
+    }
+    Decision::Deliver(status)
+}
+
+/// Whether the end of the body is told: by a length, or by chunks alone. A body that ends with its
+/// connection could be cut short unnoticed (RFC 9112, section 6.3).
+fn is_framed(store: &HeaderMap) -> bool {
+    let mut codings = store.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => store.contains_key(CONTENT_LENGTH),
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// How long the body of an answer has to be, where its head tells it otherwise than by framing.
+#[must_use]
+pub fn length_of_part(store: &HeaderMap) -> Option<u64> {
+    match content_range(store)? {
+        ContentRange::Part { first, last, .. } => (last - first).checked_add(1),
+        ContentRange::Unsatisfied { .. } => None,
+    }
+}
+
+/// The store said 416 and was then asked for the length: answer the client's range with it.
+fn decide_length(request: &Request<'_>, range_applies: bool, length: Option<u64>) -> Decision {
+    if !range_applies {
+        return Decision::AskAgain(Ask::Whole);
+    }
+    match (asked_range(request), length) {
+        (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => Decision::Empty,
+        // The object has changed between the two answers, or the store cannot be followed: that
+        // shows when it is asked once more.
+        (Some(range), Some(length)) if range.resolve(length).is_some() => {
+            Decision::AskAgain(Ask::AsClient)
+        }
+        (_, length) => Decision::Refuse(Refusal::RangeNotSatisfiable(length)),
+    }
+}
+
+fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
+    let undecided =
+        [&IF_MATCH, &IF_UNMODIFIED_SINCE, &IF_NONE_MATCH, &IF_MODIFIED_SINCE, &IF_RANGE]
+            .into_iter()
+            .any(|name| request.headers.contains_key(name));
+    let suffix = matches!(asked_range(request), Some(ByteRange::Suffix(_)));
+    match content_range(store) {
+        Some(ContentRange::Unsatisfied { len: length }) if !undecided && !suffix => {
+            Decision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
+        }
+        _ => Decision::AskAgain(Ask::Length),
+    }
+}
+
+fn asked_range(request: &Request<'_>) -> Option<ByteRange> {
+    match parse_range(request.headers) {
+        RangeRequest::Single(range) => Some(range),
+        RangeRequest::Whole | RangeRequest::Many(_) => None,
+    }
+}
+
+/// Whether a 206 holds the bytes that were asked for, with the length it claims.
+fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
+    if request.conditions.range.is_none() {
+        return false;
+    }
+    let Some(range) = asked_range(request) else { return false };
+    let Some(ContentRange::Part { first, last, len: length }) = content_range(store) else {
+        return false;
+    };
+    let as_asked = match (length, range) {
+        (Some(length), _) => range.resolve(length) == Some((first, last)),
+        (None, ByteRange::FromTo { first: asked, last: until }) => {
+            first == asked && until.is_none_or(|until| last <= until)
+        }
+        (None, ByteRange::Suffix(_)) => false,
+    };
+    as_asked && content_length(store).is_none_or(|body| Some(body) == (last - first).checked_add(1))
+}
+
+fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    ContentRange::parse(headers.get(CONTENT_RANGE)?)
+}
+
+/// The value of `Content-Length`.
+#[must_use]
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The store's own number of seconds, within reason.
+fn retry_after(store: &HeaderMap) -> u32 {
+    let seconds = store.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.unwrap_or(DEFAULT_RETRY_AFTER).clamp(1, 3600)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Asking a store for an object on behalf of the cache, outside of any client's request. It is
+//! signed, retried and judged as a request that passes through the gateway is, on Pingora's
+//! connections with a pool of our own. HTTP/1.1 alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora::connectors::ConnectorOptions;
+
+use crate::config::UpstreamConfig;
+use crate::protocol::range::ByteRange;
+use crate::response::refusal::Refusal;
+use crate::s3::endpoint::Target;
+use crate::upstream::admission::{Kind, Patience};
+use crate::upstream::client::attempts::Asking;
+use crate::upstream::client::pool::Pool;
+use crate::upstream::{Asked, Store};
+
+mod attempts;
+mod body;
+mod connection;
+mod pool;
+
+pub use body::Body;
+
+/// Asks stores; shared by all fetches.
+pub struct Fetcher {
+    pool: Arc<Pool>,
+    config: UpstreamConfig,
+}
+
+/// What a store is asked besides the object itself.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// One strong entity tag.
+    pub if_none_match: Option<HeaderValue>,
+    /// A date the store gave. With `if_none_match` it is ignored (RFC 9110, section 13.1.3).
+    pub if_modified_since: Option<HeaderValue>,
+    /// One strong entity tag: another object is refused as `PreconditionFailed`.
+    pub if_match: Option<HeaderValue>,
+    pub range: Option<ByteRange>,
+    /// HEAD: the body of the reply is empty.
+    pub head_only: bool,
+    /// How long it may wait for its turn.
+    pub patience: Patience,
+}
+
+/// How asking ended, and what the log says of it.
+#[derive(Debug)]
+pub struct Fetched {
+    pub report: Report,
+    pub outcome: Result<Reply, Refusal>,
+}
+
+/// What is known of the store's part, for [`crate::logging::access::UpstreamRecord`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// From the first attempt to the head of the last answer, or its failure.
+    pub duration: Duration,
+    pub attempts: u8,
+    /// Of the last answer there was.
+    pub status: Option<u16>,
+    /// From the last answer's error document, such as `NoSuchKey`.
+    pub code: Option<String>,
+    /// The store's own id of the request it answered last.
+    pub request_id: Option<String>,
+    /// More about a failed connection, for a person.
+    pub detail: Option<String>,
+}
+
+/// What a store has for the question.
+#[derive(Debug)]
+pub enum Reply {
+    /// 304, to a question with a validator alone. The headers are all of the store's.
+    NotModified(HeaderMap),
+    /// The object: 200, also where a part was asked for and the store does not give parts; or 206,
+    /// the very part that was asked for. The headers are all of the store's.
+    Object { status: StatusCode, headers: HeaderMap, body: Body },
+}
+
+impl Fetcher {
+    /// A fetcher without connections.
+    ///
+    /// # Panics
+    /// When the trusted certificates cannot be read, in Pingora:
+    /// [`crate::upstream::certificates::Trusted::read`] tells so before.
+    #[must_use]
+    pub fn new(config: &UpstreamConfig) -> Self {
+        let mut options = ConnectorOptions::new(config.keepalive_pool_size);
+        options.ca_file = config.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let pool = Pool::new(options, config.keepalive_pool_size);
+        Self { pool, config: config.clone() }
+    }
+
+    /// Asks the store for the object until there is the head of an answer to keep, at most
+    /// `total_timeout`. A caller that stops waiting closes the connection, and so does one that
+    /// drops a [`Body`] before its end.
+    ///
+    /// The refusals are those of a request through the gateway. A 416 of a store that names no
+    /// length is `RangeNotSatisfiable(None)`: the store is not asked once more for the length.
+    pub async fn fetch(&self, store: &Store, target: &Target, question: &Question) -> Fetched {
+        let kind = if question.range.is_some() { Kind::Bulk } else { Kind::Whole };
+        let Some(slot) = store.load.slot(kind, question.patience).await else {
+            let refusal = Refusal::UpstreamSaturated;
+            store.metrics.errors.count(refusal.cause());
+            return Fetched { report: Report::default(), outcome: Err(refusal) };
+        };
+        let mut asking = Asking::new(self, store, target, question);
+        let mut outcome = asking.until_answered().await;
+        let report = asking.report();
+        store.note(&Asked {
+            status: report.status,
+            code: report.code.as_deref(),
+            attempts: report.attempts,
+            waited: report.duration,
+            refusal: outcome.as_ref().err(),
+        });
+        if let Ok(Reply::Object { body, .. }) = &mut outcome {
+            body.occupy(slot, Arc::clone(&store.metrics));
+        }
+        Fetched { report, outcome }
+    }
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

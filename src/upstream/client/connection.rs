@@ -1,0 +1,111 @@
+//! A connection to a store, from the pool or new, with the one request it is used for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, Result};
+
+use crate::upstream::client::pool::Pool;
+
+/// A connection in use. Dropped, it is closed; it returns to the pool by [`Connection::release`].
+pub(super) struct Connection {
+    session: HttpSession,
+    pool: Arc<Pool>,
+    /// Under which the pool keeps it.
+    key: u64,
+    idle_timeout: Option<Duration>,
+    reused: bool,
+}
+
+impl Connection {
+    /// A kept connection to this peer, or else a new one; `fresh` passes over those that are kept.
+    ///
+    /// # Errors
+    /// When there is no connection within the peer's deadlines.
+    pub(super) async fn open(pool: &Arc<Pool>, peer: &HttpPeer, fresh: bool) -> Result<Self> {
+        let key = peer.reuse_hash();
+        let kept = if fresh { None } else { pool.take(key).await };
+        let reused = kept.is_some();
+        let stream = match kept {
+            Some(stream) => stream,
+            None => pool.connect(peer).await.map_err(Error::into_up)?,
+        };
+        let mut session = HttpSession::new_with_options(stream, peer);
+        session.read_timeout = peer.options.read_timeout;
+        session.write_timeout = peer.options.write_timeout;
+        Ok(Self {
+            session,
+            pool: Arc::clone(pool),
+            key,
+            idle_timeout: peer.options.idle_timeout,
+            reused,
+        })
+    }
+
+    /// Whether another request was answered on it before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends the request and waits for the head of its final answer; interim ones are passed over
+    /// (RFC 9110, section 15.2).
+    ///
+    /// # Errors
+    /// When the connection ends or the head is no HTTP.
+    pub(super) async fn ask(&mut self, request: RequestHeader) -> Result<ResponseHeader> {
+        self.session.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
+        loop {
+            self.session.read_response().await.map_err(Error::into_up)?;
+            match self.session.resp_header() {
+                // Nobody asked for another protocol, and no answer follows this one.
+                Some(head)
+                    if !head.status.is_informational()
+                        || head.status == StatusCode::SWITCHING_PROTOCOLS =>
+                {
+                    return Ok(head.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A call that is
+    /// given up loses nothing.
+    ///
+    /// # Errors
+    /// When the connection ends before the body, the body is not well-formed, or nothing comes for
+    /// the time of a read.
+    pub(super) async fn read(&mut self) -> Result<Option<Bytes>> {
+        while !self.session.is_body_done() {
+            match self.session.read_body_bytes().await.map_err(Error::into_up)? {
+                Some(piece) if !piece.is_empty() => return Ok(Some(piece)),
+                Some(_) => {}
+                None if self.session.is_body_done() => {}
+                None => {
+                    let error = Error::explain(ErrorType::ReadError, "a body without an end");
+                    return Err(error.into_up());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the body, if there is one, has been read to its end.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.session.is_body_done()
+    }
+
+    /// Gives the connection back to the pool if the store lets it be used again; not to be called
+    /// after an error, nor before the end of the body.
+    pub(super) fn release(mut self) {
+        self.session.respect_keepalive();
+        if self.session.will_keepalive() && self.session.is_body_done() {
+            self.pool.keep(self.key, self.session.into_inner(), self.idle_timeout);
+        }
+    }
+}

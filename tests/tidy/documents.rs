@@ -1,0 +1,123 @@
+//! Documents and sources agree: causes and log fields are documented, links and paths lead somewhere.
+
+use std::path::Path;
+
+use super::{assert_none, file, files, repository};
+
+/// The lines of a function, from the line that begins so to the brace that closes it.
+fn function<'a>(text: &'a str, begins: &str) -> Vec<&'a str> {
+    let mut lines = text.lines().skip_while(|line| !line.trim_start().starts_with(begins));
+    let first = lines.next().unwrap_or_default();
+    let indent = first.len() - first.trim_start().len();
+    let end = format!("{}}}", " ".repeat(indent));
+    lines.take_while(|line| *line != end).collect()
+}
+
+/// Those of the names that do not stand in `text` as code.
+fn undocumented(names: &[&str], text: &str) -> Vec<String> {
+    let missing = names.iter().filter(|name| !text.contains(&format!("`{name}`")));
+    missing.map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn every_cause_is_documented() {
+    for (path, at_least) in [("src/response/refusal.rs", 20), ("src/protocol/request_check.rs", 8)]
+    {
+        let text = file(path);
+        let lines = function(&text, "pub fn cause(");
+        let causes: Vec<&str> =
+            lines.iter().filter_map(|line| line.split("=> \"").nth(1)?.split('"').next()).collect();
+        assert!(causes.len() >= at_least, "the causes of {path} were found: {causes:?}");
+        assert_none("docs/http.md leaves out", &undocumented(&causes, &file("docs/http.md")));
+    }
+}
+
+#[test]
+fn every_field_of_the_log_is_documented() {
+    let text = file("src/logging/access.rs");
+    let written = function(&text, "pub fn json_line(").concat();
+    let calls = written.split("line.").skip(1);
+    let fields: Vec<&str> = calls
+        .filter_map(|call| {
+            call.split_once('(')?.1.trim_start().strip_prefix('"')?.split('"').next()
+        })
+        .collect();
+    assert!(fields.len() > 20, "the fields were found: {fields:?}");
+    assert_none("docs/logs.md leaves out", &undocumented(&fields, &file("docs/logs.md")));
+}
+
+/// Targets of `[text](target)` outside of code.
+fn links(markdown: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for line in markdown.lines() {
+        in_code ^= line.trim_start().starts_with("```");
+        if !in_code {
+            found.extend(line.split("](").skip(1).filter_map(|rest| rest.split(')').next()));
+        }
+    }
+    found
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut checked, mut dead) = (0, Vec::new());
+    for page in files(".", &[".md"]) {
+        let folder = root.join(&page.path).parent().expect("a file is in a folder").to_owned();
+        for link in links(&page.text) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            checked += 1;
+            if !folder.join(target).exists() {
+                dead.push(format!("{}: {link}", page.path));
+            }
+        }
+    }
+    assert!(checked > 5, "links were found: {checked}");
+    assert_none("dead links", &dead);
+}
+
+/// Paths of Rust files in `text`, such as `src/cache/tiers.rs` or `gateway/hit.rs`.
+fn rust_paths(text: &str) -> Vec<&str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '-');
+    let words = text.split(|c: char| !is_path(c)).map(|word| word.trim_end_matches('.'));
+    words.filter(|word| word.ends_with(".rs") && word.contains('/')).collect()
+}
+
+#[test]
+fn rust_paths_are_found_in_prose() {
+    let text = "See `src/a.rs`, b/c_d.rs: (tests/e2e/x.rs). A plain y.rs is none.";
+    assert_eq!(rust_paths(text), ["src/a.rs", "b/c_d.rs", "tests/e2e/x.rs"]);
+}
+
+/// A path may be written from the repository, `src`, `tests`, or the folder of its file.
+#[test]
+fn named_rust_files_exist() {
+    let (mut checked, mut missing) = (0, Vec::new());
+    for source in repository() {
+        let (folder, _) = source.path.rsplit_once('/').unwrap_or_default();
+        let is_rust = source.path.ends_with(".rs");
+        if !is_rust && !source.path.ends_with(".md") {
+            continue;
+        }
+        for (number, line) in (1..).zip(source.text.lines()) {
+            // Code names files in other ways, tests of this very function among them.
+            if is_rust && !line.trim_start().starts_with("//") {
+                continue;
+            }
+            for path in rust_paths(line).into_iter().filter(|path| !path.contains("..")) {
+                checked += 1;
+                let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+                let places = ["", "src", "tests", folder].map(|place| root.join(place));
+                if !places.iter().any(|place| place.join(path).exists()) {
+                    missing.push(format!("{}:{number}: {path}", source.path));
+                }
+            }
+        }
+    }
+    assert!(checked > 20, "paths were found: {checked}");
+    assert_none("files that do not exist are named", &missing);
+}

@@ -1,0 +1,145 @@
+//! The rooms of `src`, the floors they stand on, and what the pure ones may name.
+
+use super::{Source, assert_none, sources};
+
+/// From the ground up. A file imports its own room and rooms of lower floors, and nothing else.
+const FLOORS: &[&[&str]] = &[
+    &["protocol", "mime"],
+    &["s3", "metrics"],
+    &["profile"],
+    &["config"],
+    &["response", "logging"],
+    &["upstream", "downstream"],
+    &["cache"],
+    &["reload"],
+    &["gateway"],
+    &["admin", "check"],
+    &["explain", "server"],
+    &["cli"],
+];
+
+/// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
+const PURE_ROOMS: &[&str] = &["protocol", "mime", "s3", "profile", "config"];
+
+/// Files of other rooms that hold to the same. A folder ends with a slash.
+const PURE_FILES: &[&str] = &[
+    "src/cache/blocks/layout.rs",
+    "src/cache/blocks/streams.rs",
+    "src/cache/blocks/version.rs",
+    "src/cache/body.rs",
+    "src/cache/disk/breaker.rs",
+    "src/cache/disk/index.rs",
+    "src/cache/disk/name.rs",
+    "src/cache/disk/queue.rs",
+    "src/cache/disk/record.rs",
+    "src/cache/freshness.rs",
+    "src/cache/key.rs",
+    "src/explain/",
+    "src/gateway/pages.rs",
+    "src/gateway/pages/",
+    "src/gateway/route.rs",
+    "src/reload/changes.rs",
+    "src/reload/files.rs",
+    "src/reload/watched.rs",
+    "src/response/refusal.rs",
+    "src/upstream/answer.rs",
+];
+
+/// What pure code does not name.
+const IMPURE: &[&str] = &["pingora", "tokio", "std::env", "std::fs", "::now("];
+
+/// Of the framework pure code may name this: it parses a header, and knows nothing else.
+const PURE_OF_PINGORA: &str = "pingora::cache::cache_control::";
+
+/// Files of pure rooms that read files for the others.
+const MAY_READ_FILES: &[&str] = &["src/config/load.rs"];
+
+/// The room of a file: the first folder below `src`, or the file that stands beside it. The files
+/// that tie the package together belong to none.
+fn room(path: &str) -> Option<&str> {
+    let first = path.strip_prefix("src/")?.split('/').next()?;
+    let room = first.strip_suffix(".rs").unwrap_or(first);
+    (!matches!(room, "lib" | "main")).then_some(room)
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The rooms that a line of code names: `crate::ROOM`.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    line.split("crate::")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next())
+}
+
+/// What a file imports from its own floor or above, as `path:line: from -> to`.
+fn upward(source: &Source) -> Vec<String> {
+    let Some(own) = room(&source.path) else { return Vec::new() };
+    let Some(stands_on) = floor(own) else { return vec![format!("{}: no floor", source.path)] };
+    let mut found = Vec::new();
+    for (number, line) in source.product_lines() {
+        for other in named(line).filter(|other| *other != own) {
+            if floor(other).is_none_or(|floor| floor >= stands_on) {
+                found.push(format!("{}:{number}: {own} -> {other}", source.path));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_import_lower_floors_only() {
+    let found: Vec<String> = sources().iter().flat_map(upward).collect();
+    assert_none("an import runs up, or within a floor", &found);
+}
+
+#[test]
+fn an_import_that_runs_up_is_found() {
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let up = source("src/s3/sign.rs", "//! a\nuse crate::profile::Profile;\n");
+    assert_eq!(upward(&up), ["src/s3/sign.rs:2: s3 -> profile"]);
+    let beside = source("src/s3/sign.rs", "fn f() -> crate::metrics::Metrics {}\n");
+    assert_eq!(upward(&beside).len(), 1);
+    let down =
+        source("src/gateway/hit.rs", "use crate::cache::Cache;\nuse crate::gateway::Gateway;\n");
+    assert!(upward(&down).is_empty());
+    let homeless = source("src/odds/ends.rs", "");
+    assert_eq!(upward(&homeless), ["src/odds/ends.rs: no floor"]);
+}
+
+#[test]
+fn every_room_exists_and_every_file_has_one() {
+    let sources = sources();
+    for room_name in FLOORS.iter().copied().flatten() {
+        assert!(sources.iter().any(|s| room(&s.path) == Some(*room_name)), "{room_name} is empty");
+    }
+    let loose: Vec<String> = sources
+        .iter()
+        .filter(|source| room(&source.path).is_some_and(|room| floor(room).is_none()))
+        .map(|source| source.path.clone())
+        .collect();
+    assert_none("files without a room", &loose);
+}
+
+#[test]
+fn the_pure_core_knows_neither_framework_nor_world() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let is_pure = room(&source.path).is_some_and(|room| PURE_ROOMS.contains(&room))
+            || source.is_in(PURE_FILES);
+        if is_pure && !source.is_in(MAY_READ_FILES) {
+            let lines = source.lines_with(IMPURE).into_iter();
+            found.extend(lines.filter(|line| !line.contains(PURE_OF_PINGORA)));
+        }
+    }
+    assert_none("pure files name what they must not", &found);
+}
+
+#[test]
+fn the_pure_files_exist() {
+    let sources = sources();
+    for place in PURE_FILES.iter().chain(MAY_READ_FILES) {
+        assert!(sources.iter().any(|source| source.is_in(&[place])), "{place}");
+    }
+}
