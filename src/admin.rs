@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::admin::metrics::Counted;
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
-use crate::cache::purge::pending::Reach;
+use crate::cache::purge::pending::PurgeScope;
 use crate::downstream::drain::Lifecycle;
 use crate::gateway::Shared;
 use crate::s3::address::ObjectAddress;
@@ -100,7 +100,7 @@ impl Admin {
             Err(page) => return page,
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
-        let reach = if below { Reach::Prefix } else { Reach::Object };
+        let reach = if below { PurgeScope::Prefix } else { PurgeScope::Object };
         cache.purge(&key, reach);
         let name = address.name();
         info!("purged {}{}", name.escape_debug(), if below { " and everything below" } else { "" });

@@ -31,21 +31,21 @@ use crate::cache::blocks::{BlockTier, share_of};
 use crate::cache::disk::{Capacity, DiskTier};
 use crate::cache::entry::{Content, Entry};
 use crate::cache::fetch::Landed;
-use crate::cache::freshness::{Freshness, State};
-use crate::cache::inflight::{Flights, Part};
-use crate::cache::lookup::{Found, Source, What};
+use crate::cache::freshness::{Freshness, FreshnessState};
+use crate::cache::inflight::{InFlightFetches, Part};
+use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::cache::memory::budget::Budget;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::purge::pending::Purges;
-use crate::cache::request::{Manner, Wanted};
+use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::statistics::Statistics;
 use crate::config::CacheConfig;
-use crate::protocol::cache_status::{CacheStatus, Stale, Why};
+use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
-use crate::upstream::client::Fetcher;
+use crate::upstream::client::StoreClient;
 
-type Flight = inflight::Flight<Landed>;
+type Fetch = inflight::Fetch<Landed>;
 
 /// How often a request looks again, when what it waited for is not what it needs.
 const MAX_LOOKS: usize = 5;
@@ -55,11 +55,11 @@ const MAX_LOOKS: usize = 5;
 pub struct Cache {
     memory: MemoryTier,
     disk: Option<DiskTier>,
-    flights: Arc<Flights<Landed>>,
+    flights: Arc<InFlightFetches<Landed>>,
     purges: Purges,
     budget: Arc<Budget>,
     blocks: BlockTier,
-    fetcher: Fetcher,
+    fetcher: StoreClient,
     heads: Arc<ObjectHeads>,
     /// How many stale objects may be asked for at once behind their clients' backs.
     refreshes: Arc<Semaphore>,
@@ -68,11 +68,11 @@ pub struct Cache {
 
 /// What is to be done about what was found.
 enum Verdict {
-    Serve(Found),
+    Serve(Lookup),
     /// The store has to be asked; it may confirm what is kept.
     Ask {
         kept: Option<Arc<Entry>>,
-        why: Why,
+        why: ForwardReason,
     },
 }
 
@@ -82,7 +82,7 @@ impl Cache {
     pub fn new(
         memory: u64,
         config: &CacheConfig,
-        fetcher: Fetcher,
+        fetcher: StoreClient,
         heads: Arc<ObjectHeads>,
     ) -> Arc<Self> {
         let statistics = Arc::new(Statistics::default());
@@ -123,7 +123,7 @@ impl Cache {
     }
 
     /// Finds an object, or has it fetched.
-    pub async fn find(self: &Arc<Self>, wanted: &Arc<Wanted>) -> Found {
+    pub async fn find(self: &Arc<Self>, wanted: &Arc<CacheRequest>) -> Lookup {
         let began = now();
         let mut kept = self.in_memory(wanted);
         let mut anew = wanted.anew;
@@ -146,19 +146,19 @@ impl Cache {
             };
             let landed = flight.outcome().await;
             match self.settle(wanted, landed, old.as_deref(), why, follows) {
-                Settled::Found(found) => return found,
+                Settled::Lookup(found) => return found,
                 Settled::LookAgain(None) if self.only_glances(wanted) => {
                     return self.pass(why);
                 }
                 Settled::LookAgain(entry) => kept = entry,
             }
         }
-        self.pass(Why::Miss)
+        self.pass(ForwardReason::Miss)
     }
 
     /// Takes part in the fetch of an object, or begins one.
-    fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, old: Option<&Arc<Entry>>) -> Boarding {
-        let usable = |flight: &Flight| self.is_usable(wanted, flight);
+    fn board(self: &Arc<Self>, wanted: &Arc<CacheRequest>, old: Option<&Arc<Entry>>) -> Boarding {
+        let usable = |flight: &Fetch| self.is_usable(wanted, flight);
         if self.only_glances(wanted) && old.is_none() && self.disk.is_none() {
             // Not worth a fetch, but welcome to one that is under way.
             let flight = self.flights.under_way(&wanted.key).filter(|flight| usable(flight));
@@ -182,12 +182,12 @@ impl Cache {
     }
 
     /// Whether a fetch began after all purges of its object.
-    fn is_usable(&self, wanted: &Wanted, flight: &Flight) -> bool {
+    fn is_usable(&self, wanted: &CacheRequest, flight: &Fetch) -> bool {
         !self.purges.cover(wanted.key.as_bytes(), flight.began)
     }
 
     /// What memory holds of it, unless it was purged.
-    fn in_memory(&self, wanted: &Wanted) -> Option<Arc<Entry>> {
+    fn in_memory(&self, wanted: &CacheRequest) -> Option<Arc<Entry>> {
         let entry = self.memory.get(wanted.key.as_bytes())?;
         let is_gone = self.purges.cover(wanted.key.as_bytes(), entry.asked);
         (!is_gone && self.suits(wanted, &entry)).then_some(entry)
@@ -195,67 +195,74 @@ impl Cache {
 
     /// Whether what is kept is of use: an object that could be kept whole is no longer kept in blocks
     /// when it is wanted whole.
-    fn suits(&self, wanted: &Wanted, entry: &Entry) -> bool {
+    fn suits(&self, wanted: &CacheRequest, entry: &Entry) -> bool {
         entry.source().is_none_or(|source| self.suits_source(wanted, &source))
     }
 
-    fn suits_source(&self, wanted: &Wanted, source: &Source) -> bool {
-        wanted.manner != Manner::Whole
-            || !matches!(source, Source::Blocks(_))
+    fn suits_source(&self, wanted: &CacheRequest, source: &ObjectBody) -> bool {
+        wanted.manner != Extent::Whole
+            || !matches!(source, ObjectBody::Blocks(_))
             || source.length() > self.largest(&wanted.rule)
     }
 
     /// Whether it is wanted in a manner that is not worth a fetch of the cache: where blocks are not
     /// kept, what is wanted of an object is left to the store unless it is all of it.
-    fn only_glances(&self, wanted: &Wanted) -> bool {
-        wanted.manner != Manner::Whole && !self.blocks.are_kept()
+    fn only_glances(&self, wanted: &CacheRequest) -> bool {
+        wanted.manner != Extent::Whole && !self.blocks.are_kept()
     }
 
     /// Whether what is kept will do.
     fn judge(
         self: &Arc<Self>,
-        wanted: &Arc<Wanted>,
+        wanted: &Arc<CacheRequest>,
         kept: Option<Arc<Entry>>,
         anew: bool,
         now: SystemTime,
     ) -> Verdict {
         let kept = kept.filter(|entry| self.suits(wanted, entry));
-        let Some(entry) = kept else { return Verdict::Ask { kept: None, why: Why::Miss } };
+        let Some(entry) = kept else {
+            return Verdict::Ask { kept: None, why: ForwardReason::Miss };
+        };
         let state = entry.freshness.at(now);
         let ttl = entry.freshness.ttl(now);
         let freshness = entry.freshness;
         let (what, stale) = match (entry.source(), &entry.content, state) {
-            (_, _, State::Fresh) if anew => {
-                return Verdict::Ask { kept: Some(entry), why: Why::Request };
+            (_, _, FreshnessState::Fresh) if anew => {
+                return Verdict::Ask { kept: Some(entry), why: ForwardReason::Request };
             }
-            (Some(source), _, State::Fresh) => (kept_object(source, freshness), None),
-            (Some(source), _, State::Refreshing) if !anew => {
+            (Some(source), _, FreshnessState::Fresh) => (kept_object(source, freshness), None),
+            (Some(source), _, FreshnessState::StaleWhileRevalidate) if !anew => {
                 self.refresh(wanted, &entry);
                 self.statistics.stale_served.count();
                 (kept_object(source, freshness), Some(Stale::WhileRevalidate))
             }
-            (Some(_), ..) => return Verdict::Ask { kept: Some(entry), why: Why::Stale },
-            (None, Content::Missing(_), State::Fresh) => {
-                (What::Refused(Refusal::ObjectNotFound), None)
+            (Some(_), ..) => return Verdict::Ask { kept: Some(entry), why: ForwardReason::Stale },
+            (None, Content::Negative(_), FreshnessState::Fresh) => {
+                (LookupResult::Refused(Refusal::ObjectNotFound), None)
             }
-            (None, Content::Pass(_), State::Fresh) => {
-                return Verdict::Serve(self.pass(Why::Miss));
+            (None, Content::HitForPass(_), FreshnessState::Fresh) => {
+                return Verdict::Serve(self.pass(ForwardReason::Miss));
             }
-            (None, ..) => return Verdict::Ask { kept: None, why: Why::Stale },
+            (None, ..) => return Verdict::Ask { kept: None, why: ForwardReason::Stale },
         };
         let status = CacheStatus::Hit { ttl, stale };
-        Verdict::Serve(Found { what, status, report: None, fault: None })
+        Verdict::Serve(Lookup { what, status, report: None, fault: None })
     }
 
-    fn pass(&self, why: Why) -> Found {
+    fn pass(&self, why: ForwardReason) -> Lookup {
         self.statistics.misses.count();
-        Found { what: What::Pass, status: CacheStatus::passed(why), report: None, fault: None }
+        Lookup {
+            what: LookupResult::Bypass,
+            status: CacheStatus::passed(why),
+            report: None,
+            fault: None,
+        }
     }
 
     /// Asks for a stale object again, unless that is being done or too much of it is.
-    fn refresh(self: &Arc<Self>, wanted: &Arc<Wanted>, entry: &Arc<Entry>) {
+    fn refresh(self: &Arc<Self>, wanted: &Arc<CacheRequest>, entry: &Arc<Entry>) {
         let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
-        let usable = |flight: &Flight| self.is_usable(wanted, flight);
+        let usable = |flight: &Fetch| self.is_usable(wanted, flight);
         let newer = || {
             let kept = self.in_memory(wanted)?;
             (!Arc::ptr_eq(entry, &kept)).then_some(())
@@ -269,17 +276,19 @@ impl Cache {
     /// What the end of a fetch means for a request.
     fn settle(
         &self,
-        wanted: &Wanted,
+        wanted: &CacheRequest,
         landed: Option<Landed>,
         old: Option<&Entry>,
-        why: Why,
+        why: ForwardReason,
         collapsed: bool,
     ) -> Settled {
         let now = now();
         // The store's part belongs to the request that had it asked.
         let own = |report| Some(report).filter(|_| !collapsed);
         let (what, status, report, fault) = match landed {
-            None => (What::Refused(Refusal::Internal), CacheStatus::passed(why), None, None),
+            None => {
+                (LookupResult::Refused(Refusal::Internal), CacheStatus::passed(why), None, None)
+            }
             Some(Landed::OnDisk(entry)) => return Settled::LookAgain(Some(entry)),
             Some(Landed::NotKept) => return Settled::LookAgain(None),
             Some(Landed::Pass { report }) => {
@@ -295,7 +304,7 @@ impl Cache {
                 let status = report.as_ref().and_then(|report| report.status);
                 let ttl = Some(freshness.ttl(now));
                 let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
-                (What::Object { source, freshness, arriving }, status, report, None)
+                (LookupResult::Object { source, freshness, arriving }, status, report, None)
             }
             Some(Landed::Refused { refusal, stored_for: ttl, report }) => {
                 self.count_fetch(collapsed);
@@ -314,12 +323,12 @@ impl Cache {
                         let status = report.as_ref().and_then(|report| report.status);
                         let stored = ttl.is_some();
                         let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
-                        (What::Refused(refusal), status, report, None)
+                        (LookupResult::Refused(refusal), status, report, None)
                     }
                 }
             }
         };
-        Settled::Found(Found { what, status, report, fault })
+        Settled::Lookup(Lookup { what, status, report, fault })
     }
 
     fn count_fetch(&self, collapsed: bool) {
@@ -334,7 +343,7 @@ impl Cache {
 /// How a request comes to its object when it is not kept.
 enum Boarding {
     /// By a fetch, its own or another one's.
-    Flight { flight: Arc<Flight>, follows: bool },
+    Flight { flight: Arc<Fetch>, follows: bool },
     /// It is kept by now.
     Kept(Arc<Entry>),
     /// Not by the cache.
@@ -343,17 +352,17 @@ enum Boarding {
 
 /// What came of waiting for a fetch.
 enum Settled {
-    Found(Found),
+    Lookup(Lookup),
     /// Something is kept now, or nothing was.
     LookAgain(Option<Arc<Entry>>),
 }
 
-fn kept_object(source: Source, freshness: Freshness) -> What {
-    What::Object { source, freshness, arriving: None }
+fn kept_object(source: ObjectBody, freshness: Freshness) -> LookupResult {
+    LookupResult::Object { source, freshness, arriving: None }
 }
 
 fn is_fresh(entry: &Entry, now: SystemTime) -> bool {
-    entry.freshness.at(now) == State::Fresh
+    entry.freshness.at(now) == FreshnessState::Fresh
 }
 
 /// The time, read in one place of the cache. It never goes back while the process runs, so that a

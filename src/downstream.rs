@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
 use crate::downstream::timer::Timer;
-use crate::downstream::write_buffer::Gathering;
+use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::head_scan::{HeadScan, Scan};
@@ -56,7 +56,7 @@ pub struct Connection {
     /// A bad head was answered: nothing more is read.
     ended: bool,
     /// What was written and waits for more to leave with it.
-    gathering: Gathering,
+    gathering: WriteBuffer,
     /// Something written may not have left yet.
     unflushed: bool,
     read_timer: Timer,
@@ -84,7 +84,7 @@ impl Connection {
             held_most: limits.header_max_bytes,
             bad_head: None,
             ended: false,
-            gathering: Gathering::default(),
+            gathering: WriteBuffer::default(),
             unflushed: false,
             read_timer: Timer::default(),
             write_timer: Timer::default(),

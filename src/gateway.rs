@@ -16,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::Cache;
-use crate::cache::lookup::What;
+use crate::cache::lookup::LookupResult;
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::Limits;
@@ -25,7 +25,7 @@ use crate::gateway::context::{Client, Context, ObjectRequest};
 use crate::gateway::failure::{Failure, failure, failure_under_way, give_up};
 use crate::gateway::hit::open;
 use crate::gateway::pages::Pages;
-use crate::gateway::storage::{ReadThrough, Told};
+use crate::gateway::storage::{LookupSlot, ReadThrough};
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::cors::Cors;
@@ -34,7 +34,7 @@ use crate::protocol::selection::Serving;
 use crate::reload::Reloads;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
-use crate::upstream::admission::{Kind, Patience};
+use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::{self, CurrentStores};
 
 mod admit;
@@ -189,7 +189,7 @@ impl ProxyHttp for Gateway {
         if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
             && object.wanted.rule.store
         {
-            object.told = Some(Told::new(Arc::clone(&object.wanted)));
+            object.told = Some(LookupSlot::new(Arc::clone(&object.wanted)));
             // What Pingora would do besides, the cache does itself: collapsing, freshness, eviction.
             session.cache.enable(cache, None, None, None, None);
         }
@@ -198,7 +198,7 @@ impl ProxyHttp for Gateway {
 
     fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
         let told = ctx.object.as_ref().and_then(|object| object.told.as_ref());
-        told.map(Told::key).ok_or_else(|| give_up("no object"))
+        told.map(LookupSlot::key).ok_or_else(|| give_up("no object"))
     }
 
     /// The lookup has found no object: what it found in its place is told by the next hook.
@@ -215,7 +215,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<bool> {
         match ctx.found().map(|found| &found.what) {
-            Some(What::Refused(refusal)) => {
+            Some(LookupResult::Refused(refusal)) => {
                 let refusal = refusal.clone();
                 self.refuse(session, ctx, refusal).await?;
                 Ok(false)
@@ -224,8 +224,8 @@ impl ProxyHttp for Gateway {
                 let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
                 let head = session.req_header();
                 let is_part = head.headers.contains_key(RANGE);
-                let kind = if is_part { Kind::Bulk } else { Kind::Whole };
-                let slot = object.wanted.store.load.slot(kind, Patience::Short).await;
+                let kind = if is_part { Priority::Bulk } else { Priority::Whole };
+                let slot = object.wanted.store.load.slot(kind, QueueTimeout::Short).await;
                 if slot.is_none() {
                     let refusal = Refusal::UpstreamSaturated;
                     object.wanted.store.metrics.errors.count(refusal.cause());

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, tim
 
 use crate::cache::Cache;
 use crate::cache::key::CacheKey;
-use crate::cache::purge::pending::Reach;
+use crate::cache::purge::pending::PurgeScope;
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
 use crate::reload::changes::changes;
 use crate::reload::files::{Contents, Noted};
@@ -325,7 +325,7 @@ impl Reloader {
         self.stores.replace(&profiles);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
-                cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), Reach::Prefix);
+                cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
             }
         }
         for warning in loaded.warnings.iter().filter(|new| !state.warnings.contains(new)) {

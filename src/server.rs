@@ -30,7 +30,7 @@ use crate::response::object_head::ObjectHeads;
 use crate::server::shutdown::LameDuck;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
-use crate::upstream::client::Fetcher;
+use crate::upstream::client::StoreClient;
 
 mod shutdown;
 
@@ -147,7 +147,7 @@ fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
         CacheMemory::Bytes(bytes) => bytes,
         CacheMemory::Auto => auto_budget(cgroup_limit()),
     };
-    let fetcher = Fetcher::new(&config.upstream);
+    let fetcher = StoreClient::new(&config.upstream);
     info!("the cache holds up to {memory} bytes in memory");
     Some(Cache::new(memory, &config.cache, fetcher, Arc::clone(heads)))
 }

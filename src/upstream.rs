@@ -16,8 +16,8 @@ use crate::response::refusal::Refusal;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
-use crate::upstream::admission::Load;
-use crate::upstream::last_outcome::{Failure, Seen};
+use crate::upstream::admission::Admission;
+use crate::upstream::last_outcome::{Failure, LastOutcome};
 use crate::upstream::resolve::EndpointAddresses;
 
 pub mod admission;
@@ -36,11 +36,11 @@ pub struct Store {
     pub signer: Signer,
     pub addresses: Arc<EndpointAddresses>,
     /// What came last of asking it.
-    pub seen: Seen,
+    pub seen: LastOutcome,
     /// What is counted of it; goes on when the profile changes.
     pub metrics: Arc<StoreMetrics>,
     /// What it is asked at once; goes on when the profile changes.
-    pub load: Arc<Load>,
+    pub load: Arc<Admission>,
     /// What took its place when nothing but the keys were exchanged.
     newer: OnceLock<Arc<Self>>,
 }
@@ -48,13 +48,17 @@ pub struct Store {
 impl Store {
     /// The store of this profile, which nobody has asked yet.
     #[must_use]
-    pub fn new(profile: Arc<Profile>, addresses: Arc<EndpointAddresses>, load: Arc<Load>) -> Self {
+    pub fn new(
+        profile: Arc<Profile>,
+        addresses: Arc<EndpointAddresses>,
+        load: Arc<Admission>,
+    ) -> Self {
         let signer = profile.signer();
         Self {
             profile,
             signer,
             addresses,
-            seen: Seen::default(),
+            seen: LastOutcome::default(),
             metrics: Arc::default(),
             load,
             newer: OnceLock::new(),
@@ -73,7 +77,7 @@ impl Store {
     }
 
     /// Notes how a request to it has ended.
-    pub fn note(&self, asked: &Asked<'_>) {
+    pub fn note(&self, asked: &UpstreamOutcome<'_>) {
         #[expect(clippy::disallowed_methods, reason = "operators want to know when")]
         let at = SystemTime::now();
         self.metrics.asked(asked.status, asked.attempts, asked.waited);
@@ -90,7 +94,7 @@ impl Store {
 
 /// How a request to a store has ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct UpstreamOutcome<'a> {
     /// Of the last answer there was.
     pub status: Option<u16>,
     /// The store's own word, such as `NoSuchKey`.
@@ -141,7 +145,7 @@ impl Stores {
             };
             let load = match same {
                 Some(same) => Arc::clone(&same.load),
-                None => Arc::new(Load::of(config)),
+                None => Arc::new(Admission::of(config)),
             };
             let mut store = Store::new(Arc::clone(profile), addresses, load);
             if let Some(same) = same {

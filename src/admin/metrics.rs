@@ -21,7 +21,7 @@ use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
 use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
-use crate::upstream::admission::Load;
+use crate::upstream::admission::Admission;
 use crate::upstream::{CurrentStores, Store, Stores};
 
 /// The media type of a scrape.
@@ -235,12 +235,12 @@ fn upstream(page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
         (
             "s3proxy_upstream_in_flight",
             "Requests to the store that are under way, their bodies included.",
-            Load::in_flight as fn(&Load) -> usize,
+            Admission::in_flight as fn(&Admission) -> usize,
         ),
         (
             "s3proxy_upstream_in_flight_limit",
             "Requests to the store that may be under way.",
-            Load::limit,
+            Admission::limit,
         ),
     ] {
         let mut family = page.family(name, help, MetricType::Gauge)?;

@@ -14,17 +14,17 @@ use crate::cache::entry::{Content, Entry, Object, head_weight, note_weight};
 use crate::cache::fetch::Landed;
 use crate::cache::fill::{Cut, Fill};
 use crate::cache::freshness::Freshness;
-use crate::cache::inflight::Landing;
-use crate::cache::lookup::{Filling, Source};
+use crate::cache::inflight::Leader;
+use crate::cache::lookup::{ObjectBody, StreamingObject};
 use crate::cache::memory::budget::Held;
-use crate::cache::request::Wanted;
+use crate::cache::request::CacheRequest;
 use crate::cache::{Cache, now};
 use crate::profile::Profile;
 use crate::profile::cache_rules::Rule;
 use crate::response::object_head::is_listed;
 use crate::response::object_head::is_object_header;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Body, Report};
+use crate::upstream::client::{Body, FetchReport};
 
 /// How long an object is remembered as not for the cache, at the least.
 const PASS_AT_LEAST: Duration = Duration::from_secs(60);
@@ -39,10 +39,10 @@ pub(super) const FILL_AT_MOST: Duration = Duration::from_secs(600);
 /// A fetch whose store has answered.
 pub(super) struct Keeping<'a> {
     pub(super) cache: &'a Arc<Cache>,
-    pub(super) wanted: &'a Arc<Wanted>,
+    pub(super) wanted: &'a Arc<CacheRequest>,
     /// When the store was asked.
     pub(super) asked: SystemTime,
-    pub(super) landing: &'a Landing<Landed>,
+    pub(super) landing: &'a Leader<Landed>,
 }
 
 impl Keeping<'_> {
@@ -82,14 +82,14 @@ impl Keeping<'_> {
             return None;
         }
         let freshness = Freshness::for_a_while(now(), lifetime);
-        self.keep_note(freshness, Content::Missing).then(|| freshness.ttl(now()))
+        self.keep_note(freshness, Content::Negative).then(|| freshness.ttl(now()))
     }
 
     /// The object is not for the cache: it is remembered that it is to pass.
     pub(super) fn let_pass(&self) {
         self.remove_from_disk();
         let lifetime = pass_for(&self.wanted.rule);
-        self.keep_note(Freshness::for_a_while(now(), lifetime), Content::Pass);
+        self.keep_note(Freshness::for_a_while(now(), lifetime), Content::HitForPass);
     }
 
     /// The store gives the object to the gateway no more: what is kept is not served until the store
@@ -103,9 +103,9 @@ impl Keeping<'_> {
     pub(super) fn confirm(
         &self,
         entry: &Entry,
-        source: Source,
+        source: ObjectBody,
         headers: &HeaderMap,
-        report: Arc<Report>,
+        report: Arc<FetchReport>,
     ) {
         self.cache.statistics.revalidated.count();
         // Stores leave off their 304 what has not changed.
@@ -132,7 +132,7 @@ impl Keeping<'_> {
     }
 
     /// Takes an object in: everybody reads along, and in the end it is kept.
-    pub(super) async fn take_in(&self, headers: &HeaderMap, body: Body, report: Arc<Report>) {
+    pub(super) async fn take_in(&self, headers: &HeaderMap, body: Body, report: Arc<FetchReport>) {
         let (cache, wanted) = (self.cache, self.wanted);
         let headers = &own_copy(headers);
         let profile = &wanted.store.profile;
@@ -162,8 +162,8 @@ impl Keeping<'_> {
             return self.landing.make_known(Landed::Pass { report });
         };
         let fill = Fill::new(length, Arc::clone(&held));
-        let filling = Arc::new(Filling { head, lifetime: lifetime(headers), fill });
-        let source = Source::Filling(Arc::clone(&filling));
+        let filling = Arc::new(StreamingObject { head, lifetime: lifetime(headers), fill });
+        let source = ObjectBody::Streaming(Arc::clone(&filling));
         let (arriving, stored) = (None, true);
         self.landing.make_known(Landed::Object { source, freshness, arriving, stored, report });
         let ending = Ending { fill: &filling.fill, landing: self.landing };
@@ -207,7 +207,7 @@ async fn pour(mut body: Body, fill: &Fill) -> Result<crate::cache::body::Body, C
 /// However a fill ends, its readers are told, and nobody joins it who could only be told so.
 struct Ending<'a> {
     fill: &'a Fill,
-    landing: &'a Landing<Landed>,
+    landing: &'a Leader<Landed>,
 }
 
 impl Drop for Ending<'_> {
@@ -222,7 +222,7 @@ impl Drop for Ending<'_> {
 impl Cache {
     /// Takes room for an entry with so many bytes of head and body out of the budget; what is kept
     /// makes way for it, as far as nobody reads it.
-    pub(super) fn room_for(&self, wanted: &Wanted, bytes: u64) -> Option<Arc<Held>> {
+    pub(super) fn room_for(&self, wanted: &CacheRequest, bytes: u64) -> Option<Arc<Held>> {
         let bytes = note_weight(&wanted.key).checked_add(bytes)?;
         let take = || self.budget.take(bytes).map(Arc::new);
         take().or_else(|| {
@@ -240,7 +240,7 @@ impl Cache {
     }
 
     /// Lets others have the room again that was made for an object.
-    pub(super) fn free_room(&self, wanted: &Wanted) {
+    pub(super) fn free_room(&self, wanted: &CacheRequest) {
         self.memory.remove(wanted.key.beside().as_bytes());
     }
 

@@ -28,14 +28,14 @@ use crate::cache::blocks::version::Version;
 use crate::cache::body::Body;
 use crate::cache::entry::note_weight;
 use crate::cache::fill::Fill;
-use crate::cache::inflight::{Flight, Flights};
+use crate::cache::inflight::{Fetch, InFlightFetches};
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::statistics::Statistics;
 use crate::config::BlocksConfig;
 use crate::response::refusal::Refusal;
-use crate::upstream::client::Report;
+use crate::upstream::client::FetchReport;
 
 /// How much one request asks a store for where nothing is read ahead, bytes.
 const MOST_AT_ONCE: u64 = 8 << 20;
@@ -70,7 +70,7 @@ pub struct Block {
 }
 
 /// The fetch of a block. It goes on as long as somebody holds it.
-pub type BlockFlight = Flight<Arrival>;
+pub type BlockFlight = Fetch<Arrival>;
 
 /// Fetches of blocks that began with that of their object.
 #[derive(Debug, Clone)]
@@ -90,11 +90,11 @@ pub enum Arrival {
     Filling {
         from: u64,
         fill: Arc<Fill>,
-        report: Arc<Report>,
+        report: Arc<FetchReport>,
     },
     Failed {
         trouble: Trouble,
-        report: Arc<Report>,
+        report: Arc<FetchReport>,
     },
 }
 
@@ -131,7 +131,7 @@ impl std::fmt::Display for Trouble {
 #[derive(Debug)]
 pub(super) struct BlockTier {
     memory: MemoryTier,
-    flights: Arc<Flights<Arrival>>,
+    flights: Arc<InFlightFetches<Arrival>>,
     budget: Arc<Budget>,
     config: BlocksConfig,
 }

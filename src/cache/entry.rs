@@ -11,7 +11,7 @@ use crate::cache::blocks::{Block, Blocks};
 use crate::cache::body::Body;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
-use crate::cache::lookup::Source;
+use crate::cache::lookup::ObjectBody;
 use crate::cache::memory::budget::Held;
 
 /// Bytes of an entry besides its key, its headers and its body: the entry, its place in the tier.
@@ -38,9 +38,9 @@ pub enum Content {
     /// One of them.
     Block(Arc<Block>),
     /// There is no such object.
-    Missing(Arc<Held>),
+    Negative(Arc<Held>),
     /// The object is not for the cache: too large, or its store forbids it.
-    Pass(Arc<Held>),
+    HitForPass(Arc<Held>),
     /// Nothing: so many bytes were wanted for an object on its way, and others had to go for it.
     Room(u64),
 }
@@ -69,11 +69,14 @@ impl Object {
 impl Entry {
     /// The object, where there is one.
     #[must_use]
-    pub fn source(&self) -> Option<Source> {
+    pub fn source(&self) -> Option<ObjectBody> {
         match &self.content {
-            Content::Object(object) => Some(Source::Kept(Arc::clone(object))),
-            Content::Blocks(blocks) => Some(Source::Blocks(Arc::clone(blocks))),
-            Content::Block(_) | Content::Missing(_) | Content::Pass(_) | Content::Room(_) => None,
+            Content::Object(object) => Some(ObjectBody::Stored(Arc::clone(object))),
+            Content::Blocks(blocks) => Some(ObjectBody::Blocks(Arc::clone(blocks))),
+            Content::Block(_)
+            | Content::Negative(_)
+            | Content::HitForPass(_)
+            | Content::Room(_) => None,
         }
     }
 
@@ -84,7 +87,7 @@ impl Entry {
             Content::Object(object) => head_weight(&object.head) + object.body.len(),
             Content::Blocks(blocks) => head_weight(&blocks.head),
             Content::Block(block) => block.body.len(),
-            Content::Missing(_) | Content::Pass(_) => 0,
+            Content::Negative(_) | Content::HitForPass(_) => 0,
             Content::Room(bytes) => *bytes,
         };
         note_weight(&self.key) + held

@@ -13,14 +13,14 @@ use crate::cache::blocks::{Arrivals, Blocks, length_of_whole};
 use crate::cache::body::Body;
 use crate::cache::entry::{Content, Entry, Object, head_weight};
 use crate::cache::freshness::Freshness;
-use crate::cache::inflight::Landing;
-use crate::cache::lookup::Source;
-use crate::cache::request::{Manner, Wanted};
+use crate::cache::inflight::Leader;
+use crate::cache::lookup::ObjectBody;
+use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::{Cache, now};
 use crate::protocol::entity_tag::EntityTag;
 use crate::response::refusal::Refusal;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Question, Reply, Report};
+use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse};
 
 /// What a fetch makes known to everybody who waits for it.
 #[derive(Debug, Clone)]
@@ -30,27 +30,27 @@ pub(super) enum Landed {
     /// It is not kept, and nobody who needs all of it has asked.
     NotKept,
     Object {
-        source: Source,
+        source: ObjectBody,
         freshness: Freshness,
         /// Blocks that are on their way already.
         arriving: Option<Arrivals>,
         /// Whether it is kept.
         stored: bool,
-        report: Arc<Report>,
+        report: Arc<FetchReport>,
     },
     /// `stored_for`: seconds for which the answer is kept.
-    Refused { refusal: Refusal, stored_for: Option<i64>, report: Arc<Report> },
+    Refused { refusal: Refusal, stored_for: Option<i64>, report: Arc<FetchReport> },
     /// The object is not for the cache.
-    Pass { report: Arc<Report> },
+    Pass { report: Arc<FetchReport> },
 }
 
 impl Cache {
     /// Makes a fetch in a task of its own, which no client's leaving ends.
     pub(super) fn begin_fetch(
         self: &Arc<Self>,
-        wanted: Arc<Wanted>,
+        wanted: Arc<CacheRequest>,
         kept: Option<Arc<Entry>>,
-        landing: Landing<Landed>,
+        landing: Leader<Landed>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let cache = Arc::clone(self);
@@ -78,9 +78,9 @@ impl Cache {
 
     async fn fetch(
         self: &Arc<Self>,
-        wanted: &Arc<Wanted>,
+        wanted: &Arc<CacheRequest>,
         kept: Option<Arc<Entry>>,
-        landing: &Landing<Landed>,
+        landing: &Leader<Landed>,
     ) {
         if kept.is_none()
             && let Some(entry) = self.on_disk(wanted).await
@@ -97,9 +97,9 @@ impl Cache {
         }
         let kept = kept.and_then(|entry| entry.source().map(|source| (entry, source)));
         let mut question = match &kept {
-            Some((_, source)) => Question {
+            Some((_, source)) => FetchRequest {
                 // The body of what is in blocks would be thrown away.
-                head_only: matches!(source, Source::Blocks(_)),
+                head_only: matches!(source, ObjectBody::Blocks(_)),
                 ..confirmation(&source.head().headers)
             },
             None => self.first_question(wanted),
@@ -111,18 +111,18 @@ impl Cache {
         if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
         {
             // Conditions come before ranges: the head tells what there is.
-            question = Question { head_only: true, ..Question::default() };
+            question = FetchRequest { head_only: true, ..FetchRequest::default() };
             fetched = self.fetcher.fetch(store, target, &question).await;
         }
         let report = Arc::new(fetched.report);
         match (fetched.outcome, kept) {
-            (Ok(Reply::NotModified(headers)), Some((entry, source))) => {
+            (Ok(FetchResponse::NotModified(headers)), Some((entry, source))) => {
                 keeping.confirm(&entry, source, &headers, report);
             }
-            (Ok(Reply::Object { headers, .. }), _) if question.head_only => {
+            (Ok(FetchResponse::Object { headers, .. }), _) if question.head_only => {
                 keeping.take_head(&headers, report);
             }
-            (Ok(Reply::Object { status: StatusCode::OK, headers, .. }), _)
+            (Ok(FetchResponse::Object { status: StatusCode::OK, headers, .. }), _)
                 if question.range.is_some()
                     && content_length(&headers)
                         .is_none_or(|it| it > self.largest(&wanted.rule)) =>
@@ -131,19 +131,19 @@ impl Cache {
                 keeping.let_pass();
                 landing.make_known(Landed::Pass { report });
             }
-            (Ok(Reply::Object { status: StatusCode::OK, headers, body }), _) => {
+            (Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }), _) => {
                 keeping.take_in(&headers, body, report).await;
             }
-            (Ok(Reply::Object { headers, body, .. }), _)
+            (Ok(FetchResponse::Object { headers, body, .. }), _)
                 if question.range.is_some() && self.is_small_without_version(&headers, wanted) =>
             {
                 // It can be kept whole and no other way.
                 drop(body);
-                let whole = Question::default();
+                let whole = FetchRequest::default();
                 let fetched = self.fetcher.fetch(store, target, &whole).await;
                 let report = Arc::new(fetched.report);
                 match fetched.outcome {
-                    Ok(Reply::Object { status: StatusCode::OK, headers, body }) => {
+                    Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {
                         keeping.take_in(&headers, body, report).await;
                     }
                     Ok(_) => landing.end_with(Landed::Pass { report }),
@@ -152,18 +152,18 @@ impl Cache {
                     }
                 }
             }
-            (Ok(Reply::Object { headers, body, .. }), _) if question.range.is_some() => {
+            (Ok(FetchResponse::Object { headers, body, .. }), _) if question.range.is_some() => {
                 keeping.take_part(&headers, body, report).await;
             }
             // Neither was asked for.
-            (Ok(Reply::NotModified(_) | Reply::Object { .. }), _) => {
+            (Ok(FetchResponse::NotModified(_) | FetchResponse::Object { .. }), _) => {
                 let refusal = Refusal::UpstreamProtocol;
                 landing.end_with(Landed::Refused { refusal, stored_for: None, report });
             }
             (Err(refusal), kept) => {
                 let stored_for = match (&refusal, kept) {
                     (Refusal::ObjectNotFound, kept) => {
-                        if let Some((_, Source::Blocks(blocks))) = kept {
+                        if let Some((_, ObjectBody::Blocks(blocks))) = kept {
                             self.drop_version(wanted, &blocks);
                         }
                         keeping.note_missing()
@@ -179,29 +179,29 @@ impl Cache {
         }
     }
 
-    fn is_small_without_version(&self, headers: &HeaderMap, wanted: &Wanted) -> bool {
+    fn is_small_without_version(&self, headers: &HeaderMap, wanted: &CacheRequest) -> bool {
         Version::of(headers, 0).is_none()
             && length_of_whole(headers).is_some_and(|it| it <= self.largest(&wanted.rule))
     }
 
     /// What the store is asked for an object of which nothing is kept.
-    fn first_question(&self, wanted: &Wanted) -> Question {
+    fn first_question(&self, wanted: &CacheRequest) -> FetchRequest {
         match wanted.manner {
-            Manner::Part(range) => {
+            Extent::Range(range) => {
                 let tiers = &self.blocks;
                 let most = tiers.most_at_once();
                 // No more than what is wanted of blocks that could not be kept.
                 let size = if self.keeps_blocks_of(tiers.size()) { tiers.size() } else { 1 };
                 let range = Some(widened(range, size, most, tiers.first_bytes()));
-                Question { range, ..Question::default() }
+                FetchRequest { range, ..FetchRequest::default() }
             }
-            Manner::Whole => Question::default(),
-            Manner::Head => Question { head_only: true, ..Question::default() },
+            Extent::Whole => FetchRequest::default(),
+            Extent::Head => FetchRequest { head_only: true, ..FetchRequest::default() },
         }
     }
 
     /// What the disk holds of it, unless it was purged.
-    async fn on_disk(&self, wanted: &Wanted) -> Option<Arc<Entry>> {
+    async fn on_disk(&self, wanted: &CacheRequest) -> Option<Arc<Entry>> {
         let record = self.disk.as_ref()?.get(&wanted.key).await?;
         if self.purges.cover(wanted.key.as_bytes(), record.asked) || !wanted.rule.store {
             return None;
@@ -235,12 +235,12 @@ impl Cache {
 }
 
 /// What the store is asked about an object that is kept: by its entity tag, else by its date.
-fn confirmation(head: &HeaderMap) -> Question {
+fn confirmation(head: &HeaderMap) -> FetchRequest {
     let tag = head.get(ETAG).and_then(|tag| EntityTag::parse_lenient(tag.as_bytes()));
     let if_none_match = tag.and_then(|tag| tag.strong_header());
     let if_modified_since = match if_none_match {
         None => head.get(LAST_MODIFIED).cloned(),
         Some(_) => None,
     };
-    Question { if_none_match, if_modified_since, ..Question::default() }
+    FetchRequest { if_none_match, if_modified_since, ..FetchRequest::default() }
 }

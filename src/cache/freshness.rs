@@ -25,12 +25,12 @@ pub struct Freshness {
 
 /// What an answer of some age may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum FreshnessState {
     Fresh,
     /// Served, while it is asked for again.
-    Refreshing,
+    StaleWhileRevalidate,
     /// The store is asked first; if it fails, this is served.
-    Fallback,
+    StaleIfError,
     /// The store is asked first.
     Expired,
 }
@@ -94,14 +94,16 @@ impl Freshness {
 
     /// What it may be used for at this time.
     #[must_use]
-    pub fn at(&self, now: SystemTime) -> State {
-        let Ok(stale_for) = now.duration_since(self.fresh_until) else { return State::Fresh };
+    pub fn at(&self, now: SystemTime) -> FreshnessState {
+        let Ok(stale_for) = now.duration_since(self.fresh_until) else {
+            return FreshnessState::Fresh;
+        };
         if stale_for < self.stale_while_revalidate {
-            State::Refreshing
+            FreshnessState::StaleWhileRevalidate
         } else if stale_for < self.stale_if_error {
-            State::Fallback
+            FreshnessState::StaleIfError
         } else {
-            State::Expired
+            FreshnessState::Expired
         }
     }
 
@@ -223,26 +225,30 @@ mod tests {
         let freshness = Freshness::of_object(&HeaderMap::new(), &rule(), now());
         let freshness = freshness.expect("an object without headers is kept");
         for (after, state, ttl) in [
-            (0, State::Fresh, 300),
-            (299, State::Fresh, 1),
-            (300, State::Refreshing, 0),
-            (399, State::Refreshing, -99),
-            (400, State::Fallback, -100),
-            (1299, State::Fallback, -999),
-            (1300, State::Expired, -1000),
+            (0, FreshnessState::Fresh, 300),
+            (299, FreshnessState::Fresh, 1),
+            (300, FreshnessState::StaleWhileRevalidate, 0),
+            (399, FreshnessState::StaleWhileRevalidate, -99),
+            (400, FreshnessState::StaleIfError, -100),
+            (1299, FreshnessState::StaleIfError, -999),
+            (1300, FreshnessState::Expired, -1000),
         ] {
             let later = now() + Duration::from_secs(after);
             assert_eq!(freshness.at(later), state, "after {after} s");
             assert_eq!(freshness.ttl(later), ttl, "after {after} s");
-            assert_eq!(freshness.may_stand_in(later), state != State::Expired, "after {after} s");
+            assert_eq!(
+                freshness.may_stand_in(later),
+                state != FreshnessState::Expired,
+                "after {after} s"
+            );
         }
     }
 
     #[test]
     fn what_is_not_served_stale_ends_with_its_freshness() {
         let freshness = Freshness::for_a_while(now(), Duration::from_secs(60));
-        assert_eq!(freshness.at(now() + Duration::from_secs(59)), State::Fresh);
-        assert_eq!(freshness.at(now() + Duration::from_secs(60)), State::Expired);
+        assert_eq!(freshness.at(now() + Duration::from_secs(59)), FreshnessState::Fresh);
+        assert_eq!(freshness.at(now() + Duration::from_secs(60)), FreshnessState::Expired);
         assert_eq!(freshness.age(now() - Duration::from_secs(5)), 0, "the clock went back");
     }
 }

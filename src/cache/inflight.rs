@@ -15,16 +15,16 @@ const SHARDS: usize = 16;
 
 /// The fetches under way. `T` is what each makes known once its store has answered.
 #[derive(Debug)]
-pub struct Flights<T> {
+pub struct InFlightFetches<T> {
     shards: Box<[Mutex<Map<T>>]>,
     hasher: RandomState,
 }
 
-type Map<T> = HashMap<CacheKey, Arc<Flight<T>>>;
+type Map<T> = HashMap<CacheKey, Arc<Fetch<T>>>;
 
 /// One fetch.
 #[derive(Debug)]
-pub struct Flight<T> {
+pub struct Fetch<T> {
     /// When it began; what is purged later does not end up in its hands.
     pub began: SystemTime,
     outcome: watch::Sender<Outcome<T>>,
@@ -42,12 +42,12 @@ enum Outcome<T> {
 #[derive(Debug)]
 pub enum Part<T: Clone> {
     /// It has to make it.
-    Lead(Landing<T>),
+    Lead(Leader<T>),
     /// Another one makes it.
-    Follow(Arc<Flight<T>>),
+    Follow(Arc<Fetch<T>>),
 }
 
-impl<T: Clone> Flight<T> {
+impl<T: Clone> Fetch<T> {
     /// Whether its outcome can be told at once.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -65,14 +65,14 @@ impl<T: Clone> Flight<T> {
     }
 }
 
-impl<T: Clone> Default for Flights<T> {
+impl<T: Clone> Default for InFlightFetches<T> {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, hasher: RandomState::new() }
     }
 }
 
-impl<T: Clone> Flights<T> {
+impl<T: Clone> InFlightFetches<T> {
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Map<T>> {
         let hash = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
         // The index is below the number of shards, and a poisoned map is a map.
@@ -89,7 +89,7 @@ impl<T: Clone> Flights<T> {
         self: &Arc<Self>,
         key: &CacheKey,
         now: SystemTime,
-        usable: impl Fn(&Flight<T>) -> bool,
+        usable: impl Fn(&Fetch<T>) -> bool,
         kept: impl FnOnce() -> Option<K>,
     ) -> Result<Part<T>, K> {
         let mut shard = self.shard(key);
@@ -100,17 +100,17 @@ impl<T: Clone> Flights<T> {
                     return Err(kept);
                 }
                 let flight =
-                    Arc::new(Flight { began: now, outcome: watch::Sender::new(Outcome::Unknown) });
+                    Arc::new(Fetch { began: now, outcome: watch::Sender::new(Outcome::Unknown) });
                 slot.insert_entry(Arc::clone(&flight));
                 let flights = Arc::clone(self);
-                Ok(Part::Lead(Landing { flights, key: key.clone(), flight }))
+                Ok(Part::Lead(Leader { flights, key: key.clone(), flight }))
             }
         }
     }
 
     /// The fetch of a key, if one is under way.
     #[must_use]
-    pub fn under_way(&self, key: &CacheKey) -> Option<Arc<Flight<T>>> {
+    pub fn under_way(&self, key: &CacheKey) -> Option<Arc<Fetch<T>>> {
         self.shard(key).get(key).cloned()
     }
 
@@ -136,16 +136,16 @@ impl<T: Clone> Flights<T> {
 /// The duty of whoever makes a fetch: to make its outcome known, and to end it. Dropping it does
 /// both, however the fetch ends.
 #[derive(Debug)]
-pub struct Landing<T: Clone> {
-    flights: Arc<Flights<T>>,
+pub struct Leader<T: Clone> {
+    flights: Arc<InFlightFetches<T>>,
     key: CacheKey,
-    flight: Arc<Flight<T>>,
+    flight: Arc<Fetch<T>>,
 }
 
-impl<T: Clone> Landing<T> {
+impl<T: Clone> Leader<T> {
     /// The fetch this ends.
     #[must_use]
-    pub fn flight(&self) -> &Arc<Flight<T>> {
+    pub fn flight(&self) -> &Arc<Fetch<T>> {
         &self.flight
     }
 
@@ -203,7 +203,7 @@ impl<T: Clone> Landing<T> {
     }
 }
 
-impl<T: Clone> Drop for Landing<T> {
+impl<T: Clone> Drop for Leader<T> {
     fn drop(&mut self) {
         self.leave();
         self.end_unknown(Outcome::Never);

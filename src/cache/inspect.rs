@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::version::Version;
 use crate::cache::entry::{Content, Entry};
-use crate::cache::freshness::{Freshness, State};
+use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
 use crate::cache::{Cache, now};
 use crate::upstream::answer::content_length;
@@ -59,7 +59,7 @@ pub enum What {
     Pass,
 }
 
-/// What it may be used for: [`State`] by its name.
+/// What it may be used for: [`FreshnessState`] by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Use {
@@ -69,13 +69,13 @@ pub enum Use {
     Expired,
 }
 
-impl From<State> for Use {
-    fn from(state: State) -> Self {
+impl From<FreshnessState> for Use {
+    fn from(state: FreshnessState) -> Self {
         match state {
-            State::Fresh => Self::Fresh,
-            State::Refreshing => Self::Refreshing,
-            State::Fallback => Self::Fallback,
-            State::Expired => Self::Expired,
+            FreshnessState::Fresh => Self::Fresh,
+            FreshnessState::StaleWhileRevalidate => Self::Refreshing,
+            FreshnessState::StaleIfError => Self::Fallback,
+            FreshnessState::Expired => Self::Expired,
         }
     }
 }
@@ -140,8 +140,8 @@ impl Cache {
                 let head = of(What::Head, Some(blocks.layout.length), &blocks.head.headers);
                 Some(self.with_blocks(key, head, Some(blocks.version.clone())).await)
             }
-            Content::Missing(_) => Some(of(What::Absence, None, &HeaderMap::new())),
-            Content::Pass(_) => Some(of(What::Pass, None, &HeaderMap::new())),
+            Content::Negative(_) => Some(of(What::Absence, None, &HeaderMap::new())),
+            Content::HitForPass(_) => Some(of(What::Pass, None, &HeaderMap::new())),
             Content::Block(_) | Content::Room(_) => None,
         }
     }

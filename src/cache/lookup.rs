@@ -12,24 +12,24 @@ use crate::cache::fill::{Cut, Fill};
 use crate::cache::freshness::Freshness;
 use crate::protocol::cache_status::CacheStatus;
 use crate::response::refusal::Refusal;
-use crate::upstream::client::Report;
+use crate::upstream::client::FetchReport;
 
 /// The answer of the cache.
 #[derive(Debug, Clone)]
-pub struct Found {
-    pub what: What,
+pub struct Lookup {
+    pub what: LookupResult,
     pub status: CacheStatus,
     /// What is known of the store's part, where this request had it asked.
-    pub report: Option<Arc<Report>>,
+    pub report: Option<Arc<FetchReport>>,
     /// Why the store could not be asked, where what was kept stands in for its answer.
     pub fault: Option<Refusal>,
 }
 
 /// What there is for a request.
 #[derive(Debug, Clone)]
-pub enum What {
+pub enum LookupResult {
     Object {
-        source: Source,
+        source: ObjectBody,
         freshness: Freshness,
         /// Blocks on their way, which go on as long as somebody holds them.
         arriving: Option<Arrivals>,
@@ -37,34 +37,34 @@ pub enum What {
     /// There is no object, and this is why.
     Refused(Refusal),
     /// The cache has no part in it: the store has to be asked for this request alone.
-    Pass,
+    Bypass,
 }
 
 /// An object that is at hand, or on its way.
 #[derive(Debug, Clone)]
-pub enum Source {
-    Kept(Arc<Object>),
-    Filling(Arc<Filling>),
+pub enum ObjectBody {
+    Stored(Arc<Object>),
+    Streaming(Arc<StreamingObject>),
     /// Its blocks are read by [`crate::cache::blocks::Reading`].
     Blocks(Arc<Blocks>),
 }
 
 /// An object on its way.
 #[derive(Debug)]
-pub struct Filling {
+pub struct StreamingObject {
     pub head: ResponseHeader,
     /// What the store said of its lifetime.
     pub lifetime: HeaderMap,
     pub fill: Arc<Fill>,
 }
 
-impl Source {
+impl ObjectBody {
     /// The head of the answer to a client.
     #[must_use]
     pub fn head(&self) -> &ResponseHeader {
         match self {
-            Self::Kept(object) => &object.head,
-            Self::Filling(filling) => &filling.head,
+            Self::Stored(object) => &object.head,
+            Self::Streaming(filling) => &filling.head,
             Self::Blocks(blocks) => &blocks.head,
         }
     }
@@ -73,8 +73,8 @@ impl Source {
     #[must_use]
     pub fn length(&self) -> u64 {
         match self {
-            Self::Kept(object) => object.body.len(),
-            Self::Filling(filling) => filling.fill.length(),
+            Self::Stored(object) => object.body.len(),
+            Self::Streaming(filling) => filling.fill.length(),
             Self::Blocks(blocks) => blocks.layout.length,
         }
     }
@@ -83,8 +83,8 @@ impl Source {
     #[must_use]
     pub fn lifetime(&self) -> &HeaderMap {
         match self {
-            Self::Kept(object) => &object.lifetime,
-            Self::Filling(filling) => &filling.lifetime,
+            Self::Stored(object) => &object.lifetime,
+            Self::Streaming(filling) => &filling.lifetime,
             Self::Blocks(blocks) => &blocks.lifetime,
         }
     }
@@ -93,8 +93,8 @@ impl Source {
     #[must_use]
     pub fn is_arriving(&self) -> bool {
         match self {
-            Self::Kept(_) => false,
-            Self::Filling(filling) => filling.fill.is_under_way(),
+            Self::Stored(_) => false,
+            Self::Streaming(filling) => filling.fill.is_under_way(),
             Self::Blocks(_) => true,
         }
     }
@@ -106,8 +106,8 @@ impl Source {
     /// When they will never come; of an object in blocks they do not come from here.
     pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Cut> {
         match self {
-            Self::Kept(object) => Ok(object.body.read(position, end)),
-            Self::Filling(filling) => filling.fill.read(position, end).await,
+            Self::Stored(object) => Ok(object.body.read(position, end)),
+            Self::Streaming(filling) => filling.fill.read(position, end).await,
             Self::Blocks(_) => {
                 if position < end {
                     Err(Cut)

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
-use crate::cache::purge::pending::{Purge, Reach};
+use crate::cache::purge::pending::{Purge, PurgeScope};
 use crate::cache::{Cache, now};
 
 /// How often the end of older fetches is looked for.
@@ -18,7 +18,7 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 impl Cache {
     /// Removes one object, or everything whose key begins like this one. When this returns, nothing
     /// of it is served any more; the memory it takes is freed in the background.
-    pub fn purge(self: &Arc<Self>, key: &CacheKey, reach: Reach) {
+    pub fn purge(self: &Arc<Self>, key: &CacheKey, reach: PurgeScope) {
         self.statistics.purges.count();
         let purge = Purge { key: key.as_bytes().to_vec(), reach, at: now() };
         self.purges.add(purge.clone());
@@ -56,24 +56,24 @@ impl Cache {
                 purge.covers(CacheKey::object_of(key), asked)
             };
             match reach {
-                Reach::Object => disk.remove_blocks_where(doomed),
-                Reach::Prefix => disk.remove_where(doomed),
+                PurgeScope::Object => disk.remove_blocks_where(doomed),
+                PurgeScope::Prefix => disk.remove_where(doomed),
             }
             swept
         });
-        if let (Some(disk), Reach::Object) = (disk, purge.reach) {
+        if let (Some(disk), PurgeScope::Object) = (disk, purge.reach) {
             disk.remove(&CacheKey::from_bytes(&purge.key));
         }
         let is_doomed = |entry: &Entry| purge.covers(entry.key.object(), entry.asked);
         self.blocks.memory().remove_where(is_doomed);
         match purge.reach {
-            Reach::Object => {
+            PurgeScope::Object => {
                 let kept = self.memory.get(&purge.key);
                 if kept.is_some_and(|entry| purge.covers(&purge.key, entry.asked)) {
                     self.memory.remove(&purge.key);
                 }
             }
-            Reach::Prefix => {
+            PurgeScope::Prefix => {
                 self.memory.remove_where(|entry| purge.covers(entry.key.as_bytes(), entry.asked));
             }
         }

@@ -20,7 +20,7 @@ const FARTHEST: u64 = 1 << 60;
 
 /// An object, as it is wanted and as its store is asked for it.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct CacheRequest {
     pub key: CacheKey,
     pub store: Arc<Store>,
     pub address: Arc<ObjectAddress>,
@@ -29,28 +29,28 @@ pub struct Wanted {
     /// The type by the key; `None` where the object's own type decides.
     pub content_type: Option<HeaderValue>,
     pub rule: Rule,
-    pub manner: Manner,
+    pub manner: Extent,
     /// The client wants the store to be asked, and may.
     pub anew: bool,
 }
 
 /// How much of it is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub enum Extent {
     /// All of it, or to know whether it has changed.
     Whole,
     /// Its head alone, or no byte of it.
     Head,
     /// A part of it, or several of which this is the first that is not a suffix.
-    Part(ByteRange),
+    Range(ByteRange),
 }
 
-impl Manner {
+impl Extent {
     /// Whether the client has said how far it will read. To the end is what a browser asks for that
     /// plays a film.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
-        !matches!(self, Self::Whole | Self::Part(ByteRange::FromTo { last: None, .. }))
+        !matches!(self, Self::Whole | Self::Range(ByteRange::FromTo { last: None, .. }))
     }
 
     fn of(method: &Method, headers: &HeaderMap) -> Self {
@@ -63,7 +63,7 @@ impl Manner {
         let part = |range: ByteRange| match range {
             ByteRange::Suffix(0) => Self::Head,
             ByteRange::FromTo { first, .. } if first > FARTHEST => Self::Head,
-            range => Self::Part(range),
+            range => Self::Range(range),
         };
         match parse_range(headers) {
             RangeRequest::Whole => Self::Whole,
@@ -82,7 +82,7 @@ impl Manner {
     }
 }
 
-impl Wanted {
+impl CacheRequest {
     /// What a GET or HEAD of this object wants.
     #[must_use]
     pub fn new(
@@ -100,7 +100,7 @@ impl Wanted {
             target: OnceLock::new(),
             content_type,
             rule,
-            manner: Manner::of(method, headers),
+            manner: Extent::of(method, headers),
             anew: rule.client_no_cache && asks_anew(headers),
             store,
         }
@@ -135,26 +135,26 @@ mod tests {
 
     #[test]
     fn of_several_ranges_the_first_in_the_object_is_asked_for() {
-        let from_to = |first, last| Manner::Part(ByteRange::FromTo { first, last });
+        let from_to = |first, last| Extent::Range(ByteRange::FromTo { first, last });
         let many = format!("bytes={}", "1-2,".repeat(MAX_RANGES + 1));
         for (range, manner) in [
             ("bytes=5-9", from_to(5, Some(9))),
             ("bytes=5-", from_to(5, None)),
-            ("bytes=-5", Manner::Part(ByteRange::Suffix(5))),
-            ("bytes=-0", Manner::Head),
+            ("bytes=-5", Extent::Range(ByteRange::Suffix(5))),
+            ("bytes=-0", Extent::Head),
             ("bytes=1152921504606846976-", from_to(1 << 60, None)),
-            ("bytes=1152921504606846977-", Manner::Head),
+            ("bytes=1152921504606846977-", Extent::Head),
             ("bytes=5-18446744073709551615", from_to(5, Some(u64::MAX))),
             ("bytes=70-80,5-9,-3", from_to(5, Some(9))),
-            ("bytes=-3,-9", Manner::Part(ByteRange::Suffix(3))),
-            ("bytes=x", Manner::Whole),
-            (&many, Manner::Whole),
+            ("bytes=-3,-9", Extent::Range(ByteRange::Suffix(3))),
+            ("bytes=x", Extent::Whole),
+            (&many, Extent::Whole),
         ] {
             let headers = headers_of(&[("range", range)]);
-            assert_eq!(Manner::of(&Method::GET, &headers), manner, "{range}");
-            assert_eq!(Manner::of(&Method::HEAD, &headers), Manner::Head, "{range}");
+            assert_eq!(Extent::of(&Method::GET, &headers), manner, "{range}");
+            assert_eq!(Extent::of(&Method::HEAD, &headers), Extent::Head, "{range}");
         }
-        assert_eq!(Manner::of(&Method::GET, &HeaderMap::new()), Manner::Whole);
+        assert_eq!(Extent::of(&Method::GET, &HeaderMap::new()), Extent::Whole);
     }
 
     #[test]

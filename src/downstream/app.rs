@@ -11,7 +11,7 @@ use pingora::server::ShutdownWatch;
 use crate::config::{Config, DownstreamConfig, LogFormat};
 use crate::downstream::Connection;
 use crate::downstream::limits::Limits;
-use crate::downstream::overflow::TurnedAway;
+use crate::downstream::overflow::Overflow;
 use crate::metrics::Metrics;
 
 /// Hands every accepted connection to the proxy, guarded.
@@ -21,7 +21,7 @@ pub struct GuardedProxy<P> {
     log_format: LogFormat,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
-    turned_away: TurnedAway,
+    turned_away: Overflow,
 }
 
 impl<P> GuardedProxy<P> {
@@ -39,7 +39,7 @@ impl<P> GuardedProxy<P> {
             log_format: config.log.format,
             limits,
             metrics,
-            turned_away: TurnedAway::default(),
+            turned_away: Overflow::default(),
         }
     }
 }

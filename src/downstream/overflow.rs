@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// Connections that were refused.
 #[derive(Debug, Default)]
-pub(super) struct TurnedAway {
+pub(super) struct Overflow {
     reading: AtomicUsize,
     told: Mutex<Told>,
 }
@@ -35,7 +35,7 @@ struct Told {
     untold: u64,
 }
 
-impl TurnedAway {
+impl Overflow {
     /// Answers 503, and closes.
     pub(super) async fn answer(&self, stream: Stream, limits: &Limits, metrics: &Metrics) {
         let refusal = Refusal::ConnectionsFull;

@@ -12,11 +12,11 @@ const MOST: usize = 4096;
 
 /// What was written and has not been passed on.
 #[derive(Debug, Default)]
-pub struct Gathering {
+pub struct WriteBuffer {
     waiting: Vec<u8>,
 }
 
-impl Gathering {
+impl WriteBuffer {
     /// Writes to the stream as [`AsyncWrite::poll_write`] does, behind what waits; a little waits
     /// itself.
     ///
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn head_and_body_are_one_write() {
         let mut stream = Narrow { width: usize::MAX, ..Narrow::default() };
-        let mut gathering = Gathering::default();
+        let mut gathering = WriteBuffer::default();
         let context = &mut Context::from_waker(std::task::Waker::noop());
         assert!(gathering.poll_write(&mut stream, context, b"head").is_ready());
         assert_eq!(stream.writes, 0);
@@ -139,7 +139,7 @@ mod tests {
             flushes: u16,
         ) {
             let mut stream = Narrow { width, ..Narrow::default() };
-            let mut gathering = Gathering::default();
+            let mut gathering = WriteBuffer::default();
             let context = &mut Context::from_waker(std::task::Waker::noop());
             let mut sent = Vec::new();
             for (nth, size) in sizes.iter().enumerate() {

@@ -8,7 +8,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
-use crate::cache::request::Wanted;
+use crate::cache::request::CacheRequest;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Client, Context, ObjectRequest};
 use crate::gateway::route::{Route, route};
@@ -127,7 +127,7 @@ impl Gateway {
             return Err(Refusal::CredentialsMissing);
         }
         let client = Client { method: &client.method, headers: &client.headers };
-        let wanted = Wanted::new(store, address, content_type, client.method, client.headers);
+        let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
         let object = ObjectRequest::new(wanted, &client, Instant::now());
         Ok(Box::new(object))
     }

@@ -8,18 +8,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::cache::blocks::Counts;
-use crate::cache::lookup::{Found, Source, What};
-use crate::cache::request::Wanted;
+use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
+use crate::cache::request::CacheRequest;
 use crate::downstream::drain::InFlight;
 use crate::downstream::limits::UserRequest;
-use crate::gateway::storage::Told;
+use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::forwarded_conditions::{UpstreamConditions, upstream_conditions};
 use crate::protocol::selection::Serving;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::admission::Slot;
+use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 
 /// The memory of one request.
@@ -51,10 +51,10 @@ pub struct Context {
 /// A request for an object that may be asked of its store.
 #[derive(Debug)]
 pub struct ObjectRequest {
-    pub wanted: Arc<Wanted>,
+    pub wanted: Arc<CacheRequest>,
     /// The way of what the cache has to say, where it is asked, and where that ends.
-    pub told: Option<Arc<Told>>,
-    pub found: Option<Found>,
+    pub told: Option<Arc<LookupSlot>>,
+    pub found: Option<Lookup>,
     /// Where the blocks of the answer were expected to come from when it began, and where they came
     /// from.
     pub expected: BlockCounts,
@@ -87,7 +87,7 @@ pub struct UpstreamState {
     pub code: Option<String>,
     pub request_id: Option<String>,
     /// The place of this request among those to the store.
-    pub slot: Option<Slot>,
+    pub slot: Option<Permit>,
     pub body: BodyPlan,
 }
 
@@ -114,7 +114,7 @@ pub struct Client<'a> {
 impl Context {
     /// What the cache told, where it was asked.
     #[must_use]
-    pub fn found(&self) -> Option<&Found> {
+    pub fn found(&self) -> Option<&Lookup> {
         self.object.as_ref()?.found()
     }
 }
@@ -122,7 +122,7 @@ impl Context {
 impl ObjectRequest {
     /// What the cache told, where it was asked.
     #[must_use]
-    pub fn found(&self) -> Option<&Found> {
+    pub fn found(&self) -> Option<&Lookup> {
         self.found.as_ref()
     }
 
@@ -153,16 +153,16 @@ impl ObjectRequest {
 
     /// The object in the cache, where there is one.
     #[must_use]
-    pub fn source(&self) -> Option<&Source> {
+    pub fn source(&self) -> Option<&ObjectBody> {
         match &self.found()?.what {
-            What::Object { source, .. } => Some(source),
-            What::Refused(_) | What::Pass => None,
+            LookupResult::Object { source, .. } => Some(source),
+            LookupResult::Refused(_) | LookupResult::Bypass => None,
         }
     }
 
     /// A request that no store was asked yet.
     #[must_use]
-    pub fn new(wanted: Wanted, client: &Client<'_>, now: Instant) -> Self {
+    pub fn new(wanted: CacheRequest, client: &Client<'_>, now: Instant) -> Self {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
             started: now,

@@ -10,11 +10,11 @@ use pingora::proxy::Session;
 
 use crate::cache::Cache;
 use crate::cache::blocks::{Failed, Trouble};
-use crate::cache::lookup::{Found, Source, What};
+use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::gateway::context::ObjectRequest;
 use crate::gateway::exchange;
 use crate::gateway::storage::Reader;
-use crate::protocol::cache_status::{CacheStatus, Why};
+use crate::protocol::cache_status::{CacheStatus, ForwardReason};
 use crate::protocol::selection::{Serving, serving};
 
 /// How often an object is looked for again that has changed when its first block came.
@@ -29,7 +29,9 @@ pub(super) async fn open(
 ) -> bool {
     for _ in 0..MAX_LOOKS {
         let Some(found) = &mut object.found else { return false };
-        let What::Object { source, freshness, arriving } = &mut found.what else { return false };
+        let LookupResult::Object { source, freshness, arriving } = &mut found.what else {
+            return false;
+        };
         let client = session.req_header();
         object.serving = serving(
             &client.method,
@@ -39,7 +41,7 @@ pub(super) async fn open(
             source.length(),
             freshness.born,
         );
-        let Source::Blocks(blocks) = source else {
+        let ObjectBody::Blocks(blocks) = source else {
             if source.is_arriving() {
                 be_prompt(session);
             }
@@ -62,8 +64,8 @@ pub(super) async fn open(
                 return true;
             }
             Err(Failed { trouble: Trouble::Refused(refusal), report }) => {
-                found.what = What::Refused(refusal);
-                found.status = CacheStatus::passed(Why::Partial);
+                found.what = LookupResult::Refused(refusal);
+                found.status = CacheStatus::passed(ForwardReason::Partial);
                 found.report = report;
                 return false;
             }
@@ -72,15 +74,19 @@ pub(super) async fn open(
         }
     }
     if let Some(found) = &mut object.found {
-        found.what = What::Pass;
-        found.status = CacheStatus::passed(Why::Miss);
+        found.what = LookupResult::Bypass;
+        found.status = CacheStatus::passed(ForwardReason::Miss);
     }
     false
 }
 
-async fn look_again(cache: &Arc<Cache>, object: &ObjectRequest, handler: &mut HitHandler) -> Found {
+async fn look_again(
+    cache: &Arc<Cache>,
+    object: &ObjectRequest,
+    handler: &mut HitHandler,
+) -> Lookup {
     let found = cache.find(&object.wanted).await;
-    if let What::Object { source, .. } = &found.what {
+    if let LookupResult::Object { source, .. } = &found.what {
         *handler = Box::new(Reader::new(source.clone()));
     }
     found

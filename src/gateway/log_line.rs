@@ -18,7 +18,7 @@ use crate::metrics::store::Ended;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::Asked;
+use crate::upstream::UpstreamOutcome;
 
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also where something kept
@@ -114,7 +114,7 @@ impl Gateway {
             if ctx.failure == Some("upstream_cut") {
                 store.metrics.errors.count("upstream_cut");
             }
-            store.note(&Asked {
+            store.note(&UpstreamOutcome {
                 status: upstream.status,
                 code: upstream.code,
                 attempts: upstream.attempts,

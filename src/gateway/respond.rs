@@ -9,7 +9,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::cache::lookup::What;
+use crate::cache::lookup::LookupResult;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
@@ -29,7 +29,7 @@ impl Gateway {
     /// Says how old an object of the cache is.
     pub(super) fn add_age(&self, head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
         let Some(found) = ctx.found() else { return Ok(()) };
-        let What::Object { freshness, .. } = &found.what else { return Ok(()) };
+        let LookupResult::Object { freshness, .. } = &found.what else { return Ok(()) };
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the answer")]
         let now = SystemTime::now();
         set_age(head, found, freshness.age(now))

@@ -21,8 +21,8 @@ use pingora::{Error, ErrorType, Result};
 use crate::cache::Cache;
 use crate::cache::blocks::{Reading, Trouble};
 use crate::cache::fill::Cut;
-use crate::cache::lookup::{Found, Source, What};
-use crate::cache::request::Wanted;
+use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
+use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::range::ContentRange;
 use crate::protocol::selection::Serving;
@@ -33,24 +33,24 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 
 /// What a request wants, and what the cache told it: the way of both through Pingora.
 #[derive(Debug)]
-pub struct Told {
-    wanted: Arc<Wanted>,
-    found: Mutex<Option<Found>>,
+pub struct LookupSlot {
+    wanted: Arc<CacheRequest>,
+    found: Mutex<Option<Lookup>>,
 }
 
-impl Told {
+impl LookupSlot {
     /// Nothing was told yet.
     #[must_use]
-    pub fn new(wanted: Arc<Wanted>) -> Arc<Self> {
+    pub fn new(wanted: Arc<CacheRequest>) -> Arc<Self> {
         Arc::new(Self { wanted, found: Mutex::default() })
     }
 
     /// What the cache told, once.
-    pub fn take(&self) -> Option<Found> {
+    pub fn take(&self) -> Option<Lookup> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn tell(&self, found: Found) {
+    fn tell(&self, found: Lookup) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
     }
 
@@ -87,10 +87,10 @@ impl Storage for ReadThrough {
         key: &CacheKey,
         _trace: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
-        let Some(told) = key.extensions.get::<Arc<Told>>() else { return Ok(None) };
+        let Some(told) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
         let found = self.cache.find(&told.wanted).await;
         let hit = match &found.what {
-            What::Object { source, freshness, .. } => {
+            LookupResult::Object { source, freshness, .. } => {
                 // Freshness was seen to, and the head is made when it is known of what: Pingora is
                 // told no more than it needs to go on.
                 let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
@@ -98,7 +98,7 @@ impl Storage for ReadThrough {
                 let handler: HitHandler = Box::new(Reader::new(source.clone()));
                 Some((meta, handler))
             }
-            What::Refused(_) | What::Pass => None,
+            LookupResult::Refused(_) | LookupResult::Bypass => None,
         };
         told.tell(found);
         Ok(hit)
@@ -142,7 +142,7 @@ impl Storage for ReadThrough {
 
 /// One client's reading of an object.
 pub(super) struct Reader {
-    source: Source,
+    source: ObjectBody,
     /// Where the object is in blocks.
     reading: Option<Reading>,
     position: u64,
@@ -151,13 +151,13 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A reader of what is kept whole, or of no byte of an object in blocks.
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: ObjectBody) -> Self {
         let end = source.length();
         Self { source, reading: None, position: 0, end }
     }
 
     /// A reader of an object in blocks.
-    pub(super) fn of_blocks(source: Source, reading: Reading) -> Self {
+    pub(super) fn of_blocks(source: ObjectBody, reading: Reading) -> Self {
         Self { reading: Some(reading), ..Self::new(source) }
     }
 }
@@ -266,7 +266,7 @@ pub(super) fn refused_head(refusal: &Refusal, request_id: &str) -> Result<Respon
 }
 
 /// `Age` for what was kept from before (RFC 9111, section 5.1), none for what has just arrived.
-pub(super) fn set_age(head: &mut ResponseHeader, found: &Found, age: u64) -> Result<()> {
+pub(super) fn set_age(head: &mut ResponseHeader, found: &Lookup, age: u64) -> Result<()> {
     if found.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
 }
 

@@ -11,14 +11,20 @@ pub enum CacheStatus {
     /// Served from what was kept; `ttl` in seconds, below zero when it was served stale.
     Hit { ttl: i64, stale: Option<Stale> },
     /// The store was asked.
-    Forwarded { why: Why, status: Option<u16>, ttl: Option<i64>, stored: bool, collapsed: bool },
+    Forwarded {
+        why: ForwardReason,
+        status: Option<u16>,
+        ttl: Option<i64>,
+        stored: bool,
+        collapsed: bool,
+    },
     /// The cache had no part in it.
     Bypass,
 }
 
 /// Why the store was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum ForwardReason {
     /// Nothing was kept.
     Miss,
     /// What was kept was no longer fresh.
@@ -68,14 +74,14 @@ pub enum Stale {
 impl CacheStatus {
     /// The store was asked, and nothing was kept of its answer.
     #[must_use]
-    pub fn passed(why: Why) -> Self {
+    pub fn passed(why: ForwardReason) -> Self {
         Self::Forwarded { why, status: None, ttl: None, stored: false, collapsed: false }
     }
 
     /// Whether what is served was kept from before, so that it has an `Age`.
     #[must_use]
     pub fn is_hit(&self) -> bool {
-        matches!(self, Self::Hit { .. } | Self::Forwarded { why: Why::Partial, .. })
+        matches!(self, Self::Hit { .. } | Self::Forwarded { why: ForwardReason::Partial, .. })
     }
 
     /// The same for an answer out of such blocks: what was kept is no hit when some of them have to
@@ -84,7 +90,7 @@ impl CacheStatus {
     pub fn of_blocks(self, blocks: BlockCounts, stored: bool) -> Self {
         match self {
             Self::Hit { ttl, .. } if blocks.store > 0 => Self::Forwarded {
-                why: Why::Partial,
+                why: ForwardReason::Partial,
                 status: None,
                 ttl: Some(ttl),
                 stored,
@@ -111,10 +117,10 @@ impl CacheStatus {
             }
             Self::Forwarded { why, status, ttl, stored, collapsed } => {
                 text.push_str(match why {
-                    Why::Miss => "fwd=miss",
-                    Why::Stale => "fwd=stale",
-                    Why::Request => "fwd=request",
-                    Why::Partial => "fwd=partial",
+                    ForwardReason::Miss => "fwd=miss",
+                    ForwardReason::Stale => "fwd=stale",
+                    ForwardReason::Request => "fwd=request",
+                    ForwardReason::Partial => "fwd=partial",
                 });
                 if let Some(status) = status {
                     text.push_str("; fwd-status=");
@@ -214,7 +220,7 @@ impl From<CacheStatus> for CacheResult {
         match status {
             CacheStatus::Hit { stale: None, .. } => Self::Hit,
             CacheStatus::Hit { stale: Some(_), .. } => Self::Stale,
-            CacheStatus::Forwarded { why: Why::Partial, .. } => Self::Partial,
+            CacheStatus::Forwarded { why: ForwardReason::Partial, .. } => Self::Partial,
             CacheStatus::Forwarded { collapsed: true, .. } => Self::Collapsed,
             CacheStatus::Forwarded { status: Some(304), .. } => Self::Revalidated,
             CacheStatus::Forwarded { .. } => Self::Miss,
@@ -249,19 +255,19 @@ mod tests {
                 "hit; ttl=-400; detail=stale-if-error",
             ),
             (
-                forwarded(Why::Miss, Some(200), Some(300), true, false),
+                forwarded(ForwardReason::Miss, Some(200), Some(300), true, false),
                 "fwd=miss; fwd-status=200; ttl=300; stored",
             ),
             (
-                forwarded(Why::Miss, None, Some(300), true, true),
+                forwarded(ForwardReason::Miss, None, Some(300), true, true),
                 "fwd=miss; ttl=300; stored; collapsed",
             ),
             (
-                forwarded(Why::Stale, Some(304), Some(300), true, false),
+                forwarded(ForwardReason::Stale, Some(304), Some(300), true, false),
                 "fwd=stale; fwd-status=304; ttl=300; stored",
             ),
-            (CacheStatus::passed(Why::Request), "fwd=request"),
-            (CacheStatus::passed(Why::Miss), "fwd=miss"),
+            (CacheStatus::passed(ForwardReason::Request), "fwd=request"),
+            (CacheStatus::passed(ForwardReason::Miss), "fwd=miss"),
             (CacheStatus::Bypass, "fwd=bypass"),
         ] {
             assert_eq!(status.to_string(), text);
@@ -278,7 +284,11 @@ mod tests {
             (hit, blocks(2, 1, 0), "hit; ttl=30; detail=\"memory=2, disk=1\""),
             (hit, blocks(2, 0, 3), "fwd=partial; ttl=30; stored; detail=\"memory=2, store=3\""),
             (stale, blocks(1, 0, 0), "hit; ttl=-3; detail=\"stale-if-error, memory=1\""),
-            (CacheStatus::passed(Why::Miss), blocks(0, 0, 1), "fwd=miss; detail=\"store=1\""),
+            (
+                CacheStatus::passed(ForwardReason::Miss),
+                blocks(0, 0, 1),
+                "fwd=miss; detail=\"store=1\"",
+            ),
         ] {
             let mut pushed = String::new();
             let status = status.of_blocks(blocks, true);
@@ -301,11 +311,11 @@ mod tests {
             (CacheStatus::Hit { ttl: 1, stale: None }, "hit"),
             (CacheStatus::Hit { ttl: -1, stale: Some(Stale::IfError) }, "stale"),
             (CacheStatus::Hit { ttl: -1, stale: Some(Stale::WhileRevalidate) }, "stale"),
-            (forwarded(Why::Miss, Some(200), false), "miss"),
-            (forwarded(Why::Stale, Some(200), false), "miss"),
-            (forwarded(Why::Stale, Some(304), false), "revalidated"),
-            (forwarded(Why::Request, Some(304), true), "collapsed"),
-            (forwarded(Why::Partial, None, false), "partial"),
+            (forwarded(ForwardReason::Miss, Some(200), false), "miss"),
+            (forwarded(ForwardReason::Stale, Some(200), false), "miss"),
+            (forwarded(ForwardReason::Stale, Some(304), false), "revalidated"),
+            (forwarded(ForwardReason::Request, Some(304), true), "collapsed"),
+            (forwarded(ForwardReason::Partial, None, false), "partial"),
             (CacheStatus::Bypass, "pass"),
         ] {
             assert_eq!(CacheResult::from(status).label(), word, "{status:?}");

@@ -42,7 +42,7 @@ pub fn allowed_origin(method: &Method, cors: &[(HeaderName, HeaderValue)]) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::cache_status::{Stale, Why};
+    use crate::protocol::cache_status::{ForwardReason, Stale};
 
     #[test]
     fn the_value_names_what_is_known() {
@@ -54,7 +54,7 @@ mod tests {
             (Some(hit), None, 1_040, "cache;desc=\"hit\", total;dur=1.0"),
             (Some(stale), None, 90, "cache;desc=\"stale\", total;dur=0.1"),
             (
-                Some(CacheStatus::passed(Why::Miss)),
+                Some(CacheStatus::passed(ForwardReason::Miss)),
                 Some(12_345),
                 12_900,
                 "cache;desc=\"miss\", store;dur=12.3, total;dur=12.9",

@@ -10,7 +10,7 @@ use crate::config::UpstreamConfig;
 
 /// What kind of request asks for its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Priority {
     /// A whole object, as tiles are, or a head.
     Whole,
     /// A part of an object: nobody asks so for small ones.
@@ -19,7 +19,7 @@ pub enum Kind {
 
 /// Whether somebody can still be told to come again later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Patience {
+pub enum QueueTimeout {
     /// No answer has begun.
     #[default]
     Short,
@@ -29,7 +29,7 @@ pub enum Patience {
 
 /// The requests to one store that are under way.
 #[derive(Debug)]
-pub struct Load {
+pub struct Admission {
     all: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
     limit: usize,
@@ -39,12 +39,12 @@ pub struct Load {
 
 /// A place among the requests under way, until it is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Permit {
     _place: OwnedSemaphorePermit,
     _of_bulk: Option<OwnedSemaphorePermit>,
 }
 
-impl Load {
+impl Admission {
     /// Room for `limit` requests; others wait for `queue_timeout`, and where their answer has begun for
     /// `long`.
     #[must_use]
@@ -67,18 +67,18 @@ impl Load {
     }
 
     /// Waits for its turn; `None` when that does not come in time.
-    pub async fn slot(&self, kind: Kind, patience: Patience) -> Option<Slot> {
+    pub async fn slot(&self, kind: Priority, patience: QueueTimeout) -> Option<Permit> {
         let wait = async {
             let of_bulk = match kind {
-                Kind::Whole => None,
-                Kind::Bulk => Some(Arc::clone(&self.bulk).acquire_owned().await.ok()?),
+                Priority::Whole => None,
+                Priority::Bulk => Some(Arc::clone(&self.bulk).acquire_owned().await.ok()?),
             };
             let place = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Slot { _place: place, _of_bulk: of_bulk })
+            Some(Permit { _place: place, _of_bulk: of_bulk })
         };
         let patience = match patience {
-            Patience::Short => self.queue_timeout,
-            Patience::Long => self.long,
+            QueueTimeout::Short => self.queue_timeout,
+            QueueTimeout::Long => self.long,
         };
         tokio::time::timeout(patience, wait).await.ok().flatten()
     }
@@ -100,34 +100,34 @@ impl Load {
 mod tests {
     use super::*;
 
-    fn load(limit: usize) -> Load {
-        Load::new(limit, Duration::from_millis(1), Duration::from_secs(10))
+    fn load(limit: usize) -> Admission {
+        Admission::new(limit, Duration::from_millis(1), Duration::from_secs(10))
     }
 
     #[tokio::test]
     async fn big_transfers_leave_room_for_tiles() {
         let load = load(8);
         let mut slots = Vec::new();
-        while let Some(slot) = load.slot(Kind::Bulk, Patience::Short).await {
+        while let Some(slot) = load.slot(Priority::Bulk, QueueTimeout::Short).await {
             slots.push(slot);
         }
         assert_eq!((slots.len(), load.in_flight()), (6, 6));
-        while let Some(slot) = load.slot(Kind::Whole, Patience::Short).await {
+        while let Some(slot) = load.slot(Priority::Whole, QueueTimeout::Short).await {
             slots.push(slot);
         }
         assert_eq!((slots.len(), load.in_flight()), (8, 8));
         slots.clear();
         assert_eq!(load.in_flight(), 0);
-        assert!(load.slot(Kind::Bulk, Patience::Short).await.is_some());
+        assert!(load.slot(Priority::Bulk, QueueTimeout::Short).await.is_some());
     }
 
     #[tokio::test]
     async fn an_answer_that_has_begun_waits_for_its_turn() {
         let load = load(1);
-        let held = load.slot(Kind::Whole, Patience::Short).await;
+        let held = load.slot(Priority::Whole, QueueTimeout::Short).await;
         assert!(held.is_some());
-        assert!(load.slot(Kind::Whole, Patience::Short).await.is_none());
-        let (slot, ()) = tokio::join!(load.slot(Kind::Bulk, Patience::Long), async {
+        assert!(load.slot(Priority::Whole, QueueTimeout::Short).await.is_none());
+        let (slot, ()) = tokio::join!(load.slot(Priority::Bulk, QueueTimeout::Long), async {
             tokio::task::yield_now().await;
             drop(held);
         });
@@ -136,6 +136,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_least_limit_lets_parts_through() {
-        assert!(load(1).slot(Kind::Bulk, Patience::Short).await.is_some());
+        assert!(load(1).slot(Priority::Bulk, QueueTimeout::Short).await.is_some());
     }
 }

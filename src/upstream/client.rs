@@ -12,10 +12,10 @@ use crate::config::UpstreamConfig;
 use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
-use crate::upstream::admission::{Kind, Patience};
+use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::Asking;
 use crate::upstream::client::pool::Pool;
-use crate::upstream::{Asked, Store};
+use crate::upstream::{Store, UpstreamOutcome};
 
 mod attempts;
 mod body;
@@ -25,14 +25,14 @@ mod pool;
 pub use body::Body;
 
 /// Asks stores; shared by all fetches.
-pub struct Fetcher {
+pub struct StoreClient {
     pool: Arc<Pool>,
     config: UpstreamConfig,
 }
 
 /// What a store is asked besides the object itself.
 #[derive(Debug, Clone, Default)]
-pub struct Question {
+pub struct FetchRequest {
     /// One strong entity tag.
     pub if_none_match: Option<HeaderValue>,
     /// A date the store gave. With `if_none_match` it is ignored (RFC 9110, section 13.1.3).
@@ -43,19 +43,19 @@ pub struct Question {
     /// HEAD: the body of the reply is empty.
     pub head_only: bool,
     /// How long it may wait for its turn.
-    pub patience: Patience,
+    pub patience: QueueTimeout,
 }
 
 /// How asking ended, and what the log says of it.
 #[derive(Debug)]
 pub struct Fetched {
-    pub report: Report,
-    pub outcome: Result<Reply, Refusal>,
+    pub report: FetchReport,
+    pub outcome: Result<FetchResponse, Refusal>,
 }
 
 /// What is known of the store's part, for [`crate::logging::access::UpstreamRecord`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct FetchReport {
     /// From the first attempt to the head of the last answer, or its failure.
     pub duration: Duration,
     pub attempts: u8,
@@ -71,7 +71,7 @@ pub struct Report {
 
 /// What a store has for the question.
 #[derive(Debug)]
-pub enum Reply {
+pub enum FetchResponse {
     /// 304, to a question with a validator alone. The headers are all of the store's.
     NotModified(HeaderMap),
     /// The object: 200, also where a part was asked for and the store does not give parts; or 206,
@@ -79,7 +79,7 @@ pub enum Reply {
     Object { status: StatusCode, headers: HeaderMap, body: Body },
 }
 
-impl Fetcher {
+impl StoreClient {
     /// A fetcher without connections.
     ///
     /// # Panics
@@ -99,31 +99,31 @@ impl Fetcher {
     ///
     /// The refusals are those of a request through the gateway. A 416 of a store that names no
     /// length is `RangeNotSatisfiable(None)`: the store is not asked once more for the length.
-    pub async fn fetch(&self, store: &Store, target: &Target, question: &Question) -> Fetched {
-        let kind = if question.range.is_some() { Kind::Bulk } else { Kind::Whole };
+    pub async fn fetch(&self, store: &Store, target: &Target, question: &FetchRequest) -> Fetched {
+        let kind = if question.range.is_some() { Priority::Bulk } else { Priority::Whole };
         let Some(slot) = store.load.slot(kind, question.patience).await else {
             let refusal = Refusal::UpstreamSaturated;
             store.metrics.errors.count(refusal.cause());
-            return Fetched { report: Report::default(), outcome: Err(refusal) };
+            return Fetched { report: FetchReport::default(), outcome: Err(refusal) };
         };
         let mut asking = Asking::new(self, store, target, question);
         let mut outcome = asking.until_answered().await;
         let report = asking.report();
-        store.note(&Asked {
+        store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
             attempts: report.attempts,
             waited: report.duration,
             refusal: outcome.as_ref().err(),
         });
-        if let Ok(Reply::Object { body, .. }) = &mut outcome {
+        if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
             body.occupy(slot, Arc::clone(&store.metrics));
         }
         Fetched { report, outcome }
     }
 }
 
-impl std::fmt::Debug for Fetcher {
+impl std::fmt::Debug for StoreClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fetcher").field("config", &self.config).finish_non_exhaustive()
     }

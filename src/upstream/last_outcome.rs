@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The last success and the last failure of a store.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct LastOutcome {
     /// Microseconds since the Unix epoch; 0 for never.
     success: AtomicU64,
     failure: Mutex<Option<Failure>>,
@@ -22,7 +22,7 @@ pub struct Failure {
     pub code: Option<String>,
 }
 
-impl Seen {
+impl LastOutcome {
     /// The store has answered, if only that there is no such object.
     pub fn succeeded(&self, at: SystemTime) {
         let micros = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn the_last_of_both_is_known() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let seen = Seen::default();
+        let seen = LastOutcome::default();
         assert_eq!((seen.last_success(), seen.last_failure()), (None, None));
         seen.succeeded(at(10));
         seen.succeeded(at(9));

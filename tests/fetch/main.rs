@@ -31,8 +31,8 @@ use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
-use s3proxy::upstream::admission::Load;
-use s3proxy::upstream::client::{Fetched, Fetcher, Question, Reply};
+use s3proxy::upstream::admission::Admission;
+use s3proxy::upstream::client::{FetchRequest, FetchResponse, Fetched, StoreClient};
 use s3proxy::upstream::resolve::EndpointAddresses;
 use store::{Manners, Object, Serving, Store};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,7 +70,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
-    Upstream::new(Arc::new(profile), addresses, Arc::new(Load::of(&config(None))))
+    Upstream::new(Arc::new(profile), addresses, Arc::new(Admission::of(&config(None))))
 }
 
 /// A running store with the objects of the bucket `sky`.
@@ -86,7 +86,12 @@ async fn serve(manners: Manners, objects: &[(&str, &'static str)]) -> (Store, Se
     (store, serving)
 }
 
-async fn ask(fetcher: &Fetcher, store: &Upstream, key: &str, question: &Question) -> Fetched {
+async fn ask(
+    fetcher: &StoreClient,
+    store: &Upstream,
+    key: &str,
+    question: &FetchRequest,
+) -> Fetched {
     let target = store.profile.endpoint.target(Addressing::Path, "sky", key.as_bytes());
     let fetch = fetcher.fetch(store, &target, question);
     tokio::time::timeout(PATIENCE, fetch).await.expect("an outcome in time")
@@ -95,7 +100,7 @@ async fn ask(fetcher: &Fetcher, store: &Upstream, key: &str, question: &Question
 /// Status, entity tag and body of an object.
 async fn object(fetched: Fetched) -> (StatusCode, HeaderValue, String) {
     let reply = fetched.outcome.unwrap_or_else(|refusal| panic!("{refusal:?}"));
-    let Reply::Object { status, headers, mut body } = reply else { panic!("{reply:?}") };
+    let FetchResponse::Object { status, headers, mut body } = reply else { panic!("{reply:?}") };
     let mut pieces: Vec<Bytes> = Vec::new();
     while let Some(piece) = body.next().await.expect("a whole body") {
         pieces.push(piece);
@@ -108,11 +113,11 @@ async fn object(fetched: Fetched) -> (StatusCode, HeaderValue, String) {
 async fn every_key_is_signed_as_it_is_sent() {
     let (store, serving) = serve(Manners::rgw(), &[]).await;
     let (fetcher, upstream) =
-        (Fetcher::new(&config(None)), upstream(&serving.endpoint(), SECRET_KEY));
+        (StoreClient::new(&config(None)), upstream(&serving.endpoint(), SECRET_KEY));
     for key in hard_keys::HARD_KEYS.into_iter().chain(hard_keys::DOTTED_KEYS) {
         store.put("sky", key, Object::new(format!("body of {key}")));
         let (status, _, body) =
-            object(ask(&fetcher, &upstream, key, &Question::default()).await).await;
+            object(ask(&fetcher, &upstream, key, &FetchRequest::default()).await).await;
         assert_eq!((status, body), (StatusCode::OK, format!("body of {key}")), "{key:?}");
     }
 }
@@ -122,43 +127,43 @@ async fn questions_are_answered_by_stores_of_both_manners() {
     for manners in [Manners::rgw(), Manners::aws()] {
         let (store, serving) = serve(manners, &[("a.png", "0123456789")]).await;
         let (fetcher, upstream) =
-            (Fetcher::new(&config(None)), upstream(&serving.endpoint(), SECRET_KEY));
+            (StoreClient::new(&config(None)), upstream(&serving.endpoint(), SECRET_KEY));
         let ask = |question| {
             let (fetcher, upstream) = (&fetcher, &upstream);
             async move { ask(fetcher, upstream, "a.png", &question).await }
         };
-        let (_, tag, _) = object(ask(Question::default()).await).await;
+        let (_, tag, _) = object(ask(FetchRequest::default()).await).await;
 
         let tagged = || Some(tag.clone());
         let date = HeaderValue::from_static("Tue, 01 Jul 2025 12:00:00 GMT");
         for question in [
-            Question { if_none_match: tagged(), ..Question::default() },
-            Question { if_modified_since: Some(date), ..Question::default() },
+            FetchRequest { if_none_match: tagged(), ..FetchRequest::default() },
+            FetchRequest { if_modified_since: Some(date), ..FetchRequest::default() },
         ] {
             let outcome = ask(question).await.outcome;
-            assert!(matches!(outcome, Ok(Reply::NotModified(_))), "{outcome:?}");
+            assert!(matches!(outcome, Ok(FetchResponse::NotModified(_))), "{outcome:?}");
         }
 
         let range = Some(ByteRange::FromTo { first: 2, last: Some(4) });
-        let part = Question { range, if_match: tagged(), ..Question::default() };
+        let part = FetchRequest { range, if_match: tagged(), ..FetchRequest::default() };
         let (status, _, body) = object(ask(part).await).await;
         assert_eq!((status, body.as_str()), (StatusCode::PARTIAL_CONTENT, "234"));
 
         let (status, same, body) =
-            object(ask(Question { head_only: true, ..Question::default() }).await).await;
+            object(ask(FetchRequest { head_only: true, ..FetchRequest::default() }).await).await;
         assert_eq!((status, same, body.as_str()), (StatusCode::OK, tag, ""));
 
         let other = Some(HeaderValue::from_static("\"0123456789abcdef0123456789abcdef\""));
-        let changed = ask(Question { range, if_match: other, ..Question::default() }).await;
+        let changed = ask(FetchRequest { range, if_match: other, ..FetchRequest::default() }).await;
         assert_eq!(changed.outcome.expect_err("another object"), Refusal::PreconditionFailed);
         assert_eq!(changed.report.code.as_deref(), Some("PreconditionFailed"));
 
         let beyond = Some(ByteRange::FromTo { first: 99, last: None });
-        let refusal = ask(Question { range: beyond, ..Question::default() }).await.outcome;
+        let refusal = ask(FetchRequest { range: beyond, ..FetchRequest::default() }).await.outcome;
         assert!(matches!(refusal, Err(Refusal::RangeNotSatisfiable(_))), "{refusal:?}");
 
         store.delete("sky", "a.png");
-        let missing = ask(Question::default()).await;
+        let missing = ask(FetchRequest::default()).await;
         assert_eq!(missing.outcome.expect_err("no object"), Refusal::ObjectNotFound);
         assert_eq!(missing.report.code.as_deref(), Some("NoSuchKey"));
     }
@@ -167,9 +172,9 @@ async fn questions_are_answered_by_stores_of_both_manners() {
 #[tokio::test]
 async fn a_wrong_secret_is_refused_by_its_name() {
     let (_store, serving) = serve(Manners::rgw(), &[("a.png", "tile")]).await;
-    let fetcher = Fetcher::new(&config(None));
+    let fetcher = StoreClient::new(&config(None));
     let upstream = upstream(&serving.endpoint(), "another secret");
-    let fetched = ask(&fetcher, &upstream, "a.png", &Question::default()).await;
+    let fetched = ask(&fetcher, &upstream, "a.png", &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.expect_err("refused"), Refusal::UpstreamForbidden);
     assert_eq!(fetched.report.code.as_deref(), Some("SignatureDoesNotMatch"));
     assert_eq!(fetched.report.status, Some(403));
@@ -204,16 +209,16 @@ async fn only_certificates_of_the_configured_authority_are_trusted() {
     let (port, connections) = front(&authority, serving.address()).await;
     let upstream = upstream(&format!("https://127.0.0.1:{port}"), SECRET_KEY);
 
-    let fetcher = Fetcher::new(&config(Some(authority.file())));
+    let fetcher = StoreClient::new(&config(Some(authority.file())));
     for _ in 0..3 {
-        let fetched = ask(&fetcher, &upstream, "a.png", &Question::default()).await;
+        let fetched = ask(&fetcher, &upstream, "a.png", &FetchRequest::default()).await;
         assert_eq!(object(fetched).await.2, "tile");
     }
     assert_eq!(connections.available_permits(), 1, "a connection with TLS is kept too");
 
     store.clear_log();
-    let fetcher = Fetcher::new(&config(Some(stranger.file())));
-    let fetched = ask(&fetcher, &upstream, "a.png", &Question::default()).await;
+    let fetcher = StoreClient::new(&config(Some(stranger.file())));
+    let fetched = ask(&fetcher, &upstream, "a.png", &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.expect_err("refused"), Refusal::UpstreamUnreachable);
     assert_eq!(store.requests().len(), 0);
 }
@@ -221,7 +226,7 @@ async fn only_certificates_of_the_configured_authority_are_trusted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fetches_in_tasks_of_their_own_do_not_mix_up_their_bodies() {
     let (store, serving) = serve(Manners::rgw(), &[]).await;
-    let fetcher = Arc::new(Fetcher::new(&config(None)));
+    let fetcher = Arc::new(StoreClient::new(&config(None)));
     let upstream = Arc::new(upstream(&serving.endpoint(), SECRET_KEY));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..32_usize {
@@ -230,7 +235,7 @@ async fn fetches_in_tasks_of_their_own_do_not_mix_up_their_bodies() {
         let (fetcher, upstream) = (Arc::clone(&fetcher), Arc::clone(&upstream));
         tasks.spawn(async move {
             for _ in 0..4 {
-                let fetched = ask(&fetcher, &upstream, &key, &Question::default()).await;
+                let fetched = ask(&fetcher, &upstream, &key, &FetchRequest::default()).await;
                 assert!(object(fetched).await.2 == body, "{key}");
             }
         });

@@ -18,13 +18,13 @@ use crate::cache::disk::{Record, State};
 use crate::cache::entry::{Content, Entry, head_weight};
 use crate::cache::fetch::Landed;
 use crate::cache::freshness::Freshness;
-use crate::cache::lookup::Source;
-use crate::cache::request::Wanted;
+use crate::cache::lookup::ObjectBody;
+use crate::cache::request::CacheRequest;
 use crate::cache::{Cache, now};
 use crate::protocol::range::ContentRange;
-use crate::upstream::admission::Patience;
+use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Body, Report};
+use crate::upstream::client::{Body, FetchReport};
 
 /// Blocks of a version that are looked for on disk by their names; more are swept.
 const MOST_BY_NAME: u64 = 4096;
@@ -38,7 +38,7 @@ pub(in crate::cache) struct Piece {
 
 impl Keeping<'_> {
     /// Takes in the answer to HEAD.
-    pub(in crate::cache) fn take_head(&self, headers: &HeaderMap, report: Arc<Report>) {
+    pub(in crate::cache) fn take_head(&self, headers: &HeaderMap, report: Arc<FetchReport>) {
         match content_length(headers) {
             Some(length) => self.take_blocks(headers, length, None, report),
             None => self.landing.make_known(Landed::Pass { report }),
@@ -50,7 +50,7 @@ impl Keeping<'_> {
         &self,
         headers: &HeaderMap,
         body: Body,
-        report: Arc<Report>,
+        report: Arc<FetchReport>,
     ) {
         let range = headers.get(CONTENT_RANGE).and_then(ContentRange::parse);
         let (Some(ContentRange::Part { first, last, .. }), Some(length)) =
@@ -75,7 +75,7 @@ impl Keeping<'_> {
         headers: &HeaderMap,
         length: u64,
         piece: Option<Piece>,
-        report: Arc<Report>,
+        report: Arc<FetchReport>,
     ) {
         let (cache, wanted) = (self.cache, self.wanted);
         let headers = &own_copy(headers);
@@ -130,13 +130,13 @@ impl Keeping<'_> {
         if let Some(old) = old.filter(|_| stored) {
             cache.drop_version(wanted, &old);
         }
-        let source = Source::Blocks(Arc::clone(&blocks));
+        let source = ObjectBody::Blocks(Arc::clone(&blocks));
         let known = Arc::clone(&report);
         // Who comes later finds the head in memory.
         self.landing.end_with(Landed::Object { source, freshness, arriving, stored, report });
         if let Some(piece) = piece.filter(|_| !claims.is_empty()) {
             let (cache, wanted) = (Arc::clone(cache), Arc::clone(wanted));
-            let run = Run { cache, wanted, blocks, claims, patience: Patience::Short };
+            let run = Run { cache, wanted, blocks, claims, patience: QueueTimeout::Short };
             let _runs_on = tokio::spawn(async move { run.pour(piece.body, asked, &known).await });
         }
     }
@@ -146,7 +146,7 @@ impl Cache {
     /// The blocks that a body has bytes for, up to the first that is not to be fetched.
     fn claims_of(
         self: &Arc<Self>,
-        wanted: &Wanted,
+        wanted: &CacheRequest,
         blocks: &Blocks,
         piece: &Piece,
         asked: SystemTime,
@@ -171,19 +171,19 @@ impl Cache {
     }
 
     /// The object as it is kept in blocks, whether or not it may be served.
-    fn blocks_of(&self, wanted: &Wanted) -> Option<Arc<Blocks>> {
+    fn blocks_of(&self, wanted: &CacheRequest) -> Option<Arc<Blocks>> {
         match self.memory.peek(wanted.key.as_bytes())?.source()? {
-            Source::Blocks(blocks) => Some(blocks),
-            Source::Kept(_) | Source::Filling(_) => None,
+            ObjectBody::Blocks(blocks) => Some(blocks),
+            ObjectBody::Stored(_) | ObjectBody::Streaming(_) => None,
         }
     }
 
     /// Forgets the head of an object, if it is still that of this version: the store is asked for it
     /// next time.
-    pub(super) fn forget_head(&self, wanted: &Wanted, blocks: &Blocks) {
+    pub(super) fn forget_head(&self, wanted: &CacheRequest, blocks: &Blocks) {
         let key = wanted.key.as_bytes();
         match self.memory.peek(key).map(|entry| entry.source()) {
-            Some(Some(Source::Blocks(kept))) if kept.version == blocks.version => {
+            Some(Some(ObjectBody::Blocks(kept))) if kept.version == blocks.version => {
                 self.memory.remove(key);
             }
             // There is something newer.
@@ -196,20 +196,20 @@ impl Cache {
     }
 
     /// Notes that the object is to pass by, where its head was kept.
-    pub(super) fn let_pass_in_place_of(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks) {
+    pub(super) fn let_pass_in_place_of(self: &Arc<Self>, wanted: &CacheRequest, blocks: &Blocks) {
         self.forget_head(wanted, blocks);
         let Some(held) = self.room_for(wanted, 0) else { return };
         self.free_room(wanted);
         let asked = now();
         let freshness = Freshness::for_a_while(asked, pass_for(&wanted.rule));
-        let (key, content) = (wanted.key.clone(), Content::Pass(held));
+        let (key, content) = (wanted.key.clone(), Content::HitForPass(held));
         if self.memory.peek(key.as_bytes()).is_none() {
             self.memory.insert(Arc::new(Entry { key, asked, freshness, content }));
         }
     }
 
     /// Forgets a version of an object that is no more, and its blocks.
-    pub(in crate::cache) fn drop_version(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks) {
+    pub(in crate::cache) fn drop_version(self: &Arc<Self>, wanted: &CacheRequest, blocks: &Blocks) {
         if blocks.dropped.swap(true, Ordering::AcqRel) {
             return;
         }

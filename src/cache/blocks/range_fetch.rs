@@ -18,21 +18,21 @@ use crate::cache::disk::Record;
 use crate::cache::entry::{Content, Entry};
 use crate::cache::fill::{Cut, Fill};
 use crate::cache::freshness::Freshness;
-use crate::cache::request::Wanted;
+use crate::cache::request::CacheRequest;
 use crate::cache::{Cache, now};
 use crate::protocol::range::{ByteRange, ContentRange};
 use crate::response::refusal::Refusal;
-use crate::upstream::admission::Patience;
+use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Body, Fetched, Question, Reply, Report};
+use crate::upstream::client::{Body, FetchReport, FetchRequest, FetchResponse, Fetched};
 
 /// Blocks to fetch, without a gap between them.
 pub(super) struct Run {
     pub(super) cache: Arc<Cache>,
-    pub(super) wanted: Arc<Wanted>,
+    pub(super) wanted: Arc<CacheRequest>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) claims: VecDeque<Claim>,
-    pub(super) patience: Patience,
+    pub(super) patience: QueueTimeout,
 }
 
 impl Run {
@@ -82,7 +82,12 @@ impl Run {
     }
 
     /// Pours a body that begins with the first block into all of them.
-    pub(super) async fn pour(mut self, mut body: Body, asked: SystemTime, report: &Arc<Report>) {
+    pub(super) async fn pour(
+        mut self,
+        mut body: Body,
+        asked: SystemTime,
+        report: &Arc<FetchReport>,
+    ) {
         let mut crumb = Bytes::new();
         while let Some(claim) = self.claims.pop_front() {
             let is_wanted = |claim: &Claim| claim.landing.is_wanted();
@@ -115,7 +120,7 @@ async fn fill_one(fill: &Fill, body: &mut Body, crumb: &mut Bytes) -> Result<bod
 
 /// What asking for a part came to.
 pub(super) struct Asked {
-    pub(super) report: Report,
+    pub(super) report: FetchReport,
     pub(super) outcome: Result<Part, Trouble>,
 }
 
@@ -130,17 +135,17 @@ impl Cache {
     /// Asks the store for a part of an object, of this version and no other.
     pub(super) async fn ask_for(
         &self,
-        wanted: &Wanted,
+        wanted: &CacheRequest,
         blocks: &Blocks,
         range: &std::ops::Range<u64>,
-        patience: Patience,
+        patience: QueueTimeout,
     ) -> Asked {
         let last = range.end.saturating_sub(1);
-        let question = Question {
+        let question = FetchRequest {
             range: Some(ByteRange::FromTo { first: range.start, last: Some(last) }),
             if_match: Some(blocks.version.etag.clone()),
             patience,
-            ..Question::default()
+            ..FetchRequest::default()
         };
         let Fetched { report, outcome } =
             self.fetcher.fetch(&wanted.store.newest(), wanted.target(), &question).await;
@@ -148,7 +153,12 @@ impl Cache {
     }
 
     /// Draws the conclusions of what went wrong for whoever asks next.
-    pub(super) fn note(self: &Arc<Self>, wanted: &Wanted, blocks: &Blocks, trouble: &Trouble) {
+    pub(super) fn note(
+        self: &Arc<Self>,
+        wanted: &CacheRequest,
+        blocks: &Blocks,
+        trouble: &Trouble,
+    ) {
         match trouble {
             Trouble::Changed => self.drop_version(wanted, blocks),
             Trouble::Withdrawn => self.forget_head(wanted, blocks),
@@ -182,7 +192,7 @@ impl Cache {
     /// What the disk holds of a block, unless it was purged.
     async fn block_on_disk(
         &self,
-        wanted: &Wanted,
+        wanted: &CacheRequest,
         blocks: &Blocks,
         claim: &Claim,
     ) -> Option<(Arc<Entry>, Arc<Block>)> {
@@ -210,23 +220,23 @@ impl Cache {
 
 /// Whether what came is of the right version.
 fn checked(
-    outcome: Result<Reply, Refusal>,
+    outcome: Result<FetchResponse, Refusal>,
     version: &Version,
     start: u64,
 ) -> Result<Part, Trouble> {
     match outcome {
-        Ok(Reply::Object { headers, .. }) if Version::of(&headers, 0).is_none() => {
+        Ok(FetchResponse::Object { headers, .. }) if Version::of(&headers, 0).is_none() => {
             Err(Trouble::NoParts)
         }
-        Ok(Reply::Object { status: StatusCode::PARTIAL_CONTENT, headers, body }) => {
+        Ok(FetchResponse::Object { status: StatusCode::PARTIAL_CONTENT, headers, body }) => {
             let fits = version.is_of(&headers, length_of_whole(&headers));
             if fits { Ok(Part { start, body }) } else { Err(Trouble::Changed) }
         }
-        Ok(Reply::Object { headers, body, .. }) => {
+        Ok(FetchResponse::Object { headers, body, .. }) => {
             let fits = version.is_of(&headers, content_length(&headers));
             if fits { Ok(Part { start: 0, body }) } else { Err(Trouble::Changed) }
         }
-        Ok(Reply::NotModified(_)) => Err(Trouble::Refused(Refusal::UpstreamProtocol)),
+        Ok(FetchResponse::NotModified(_)) => Err(Trouble::Refused(Refusal::UpstreamProtocol)),
         Err(
             Refusal::PreconditionFailed | Refusal::ObjectNotFound | Refusal::RangeNotSatisfiable(_),
         ) => Err(Trouble::Changed),

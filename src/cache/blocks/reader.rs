@@ -15,11 +15,11 @@ use crate::cache::blocks::range_fetch::{Asked, Part};
 use crate::cache::blocks::reserve::Claim;
 use crate::cache::blocks::{Arrival, Arrivals, Block, BlockFlight, Blocks, FIRST_BLOCKS, Trouble};
 use crate::cache::fill::Fill;
-use crate::cache::request::Wanted;
+use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::BlockCounts;
 use crate::response::refusal::Refusal;
-use crate::upstream::admission::Patience;
-use crate::upstream::client::{Body, Report};
+use crate::upstream::admission::QueueTimeout;
+use crate::upstream::client::{Body, FetchReport};
 
 /// How often a block is tried again whose fetch was given up by others.
 const MAX_TRIES: usize = 3;
@@ -30,7 +30,7 @@ const MOST_COUNTED: u64 = 256;
 #[derive(Debug)]
 pub struct Failed {
     pub trouble: Trouble,
-    pub report: Option<Arc<Report>>,
+    pub report: Option<Arc<FetchReport>>,
 }
 
 impl From<Trouble> for Failed {
@@ -43,7 +43,7 @@ impl From<Trouble> for Failed {
 #[derive(Debug)]
 pub struct Reading {
     cache: Arc<Cache>,
-    wanted: Arc<Wanted>,
+    wanted: Arc<CacheRequest>,
     blocks: Arc<Blocks>,
     /// Blocks it will need and has not come to, in order.
     plan: VecDeque<Range<u64>>,
@@ -128,7 +128,7 @@ impl Cache {
     /// When the store has another version, or fails: nothing has been answered yet.
     pub async fn open(
         self: &Arc<Self>,
-        wanted: &Arc<Wanted>,
+        wanted: &Arc<CacheRequest>,
         blocks: &Arc<Blocks>,
         parts: &[Range<u64>],
         arriving: Option<Arrivals>,
@@ -156,7 +156,7 @@ impl Cache {
 impl Reading {
     fn new(
         cache: &Arc<Cache>,
-        wanted: &Arc<Wanted>,
+        wanted: &Arc<CacheRequest>,
         blocks: &Arc<Blocks>,
         parts: &[Range<u64>],
     ) -> Self {
@@ -356,7 +356,7 @@ impl Reading {
                 Some(Arrival::Failed { trouble: Trouble::Refused(refusal), .. })
                     if was_known
                         || refusal == Refusal::UpstreamSaturated
-                            && self.patience() == Patience::Long =>
+                            && self.patience() == QueueTimeout::Long =>
                 {
                     self.come_again();
                 }
@@ -424,8 +424,8 @@ impl Reading {
     }
 
     /// An answer that has begun would be cut.
-    fn patience(&self) -> Patience {
-        if self.position > self.start { Patience::Long } else { Patience::Short }
+    fn patience(&self) -> QueueTimeout {
+        if self.position > self.start { QueueTimeout::Long } else { QueueTimeout::Short }
     }
 
     /// Whether it begins without blocks, of which nothing is kept.

@@ -7,10 +7,10 @@ use crate::cache::blocks::{Arrival, Block, BlockFlight, Blocks};
 use crate::cache::entry::{Content, Entry, note_weight};
 use crate::cache::fill::Fill;
 use crate::cache::freshness::Freshness;
-use crate::cache::inflight::{Landing, Part};
+use crate::cache::inflight::{Leader, Part};
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Held;
-use crate::cache::request::Wanted;
+use crate::cache::request::CacheRequest;
 use crate::cache::{Cache, now};
 
 /// How a block is come to.
@@ -32,7 +32,7 @@ pub(super) struct Claim {
     pub(super) from: u64,
     pub(super) fill: Arc<Fill>,
     pub(super) held: Arc<Held>,
-    pub(super) landing: Landing<Arrival>,
+    pub(super) landing: Leader<Arrival>,
     /// It is on disk.
     pub(super) on_disk: bool,
     /// Others had to go for it.
@@ -91,7 +91,7 @@ impl Cache {
     /// Comes to a block.
     pub(super) fn claim(
         self: &Arc<Self>,
-        wanted: &Wanted,
+        wanted: &CacheRequest,
         blocks: &Blocks,
         index: u64,
         need: Need,
@@ -147,7 +147,7 @@ impl Cache {
         Some((take()?, Some(place)))
     }
 
-    fn block_in_memory(&self, wanted: &Wanted, key: &CacheKey) -> Option<Arc<Block>> {
+    fn block_in_memory(&self, wanted: &CacheRequest, key: &CacheKey) -> Option<Arc<Block>> {
         let entry = self.blocks.memory.get(key.as_bytes())?;
         match &entry.content {
             Content::Block(block) if !self.purges.cover(wanted.key.as_bytes(), entry.asked) => {

@@ -9,14 +9,14 @@ fn key(number: u64) -> CacheKey {
     CacheKey::from_bytes(&number.to_le_bytes())
 }
 
-fn join(flights: &Arc<Flights<u64>>, number: u64) -> Part<u64> {
+fn join(flights: &Arc<InFlightFetches<u64>>, number: u64) -> Part<u64> {
     let part = flights.join(&key(number), UNIX_EPOCH, |_| true, || None::<()>);
     part.expect("nothing is kept")
 }
 
 #[tokio::test]
 async fn who_comes_while_a_fetch_is_under_way_follows_it() {
-    let flights = Arc::new(Flights::default());
+    let flights = Arc::new(InFlightFetches::default());
     let Part::Lead(landing) = join(&flights, 1) else { panic!("the first leads") };
     let Part::Follow(flight) = join(&flights, 1) else { panic!("the second follows") };
     assert!(matches!(join(&flights, 2), Part::Lead(_)), "another key is another fetch");
@@ -33,7 +33,7 @@ async fn who_comes_while_a_fetch_is_under_way_follows_it() {
 
 #[tokio::test]
 async fn a_fetch_that_panics_leaves_nobody_waiting() {
-    let flights = Arc::new(Flights::default());
+    let flights = Arc::new(InFlightFetches::default());
     let Part::Lead(landing) = join(&flights, 1) else { panic!("the first leads") };
     let Part::Follow(flight) = join(&flights, 1) else { panic!("the second follows") };
     let task = tokio::spawn(async move {
@@ -48,7 +48,7 @@ async fn a_fetch_that_panics_leaves_nobody_waiting() {
 
 #[tokio::test]
 async fn a_fetch_from_before_a_purge_is_not_followed_and_its_end_harms_no_other() {
-    let flights: Arc<Flights<u64>> = Arc::default();
+    let flights: Arc<InFlightFetches<u64>> = Arc::default();
     let Part::Lead(old) = join(&flights, 1) else { panic!("the first leads") };
     let after = UNIX_EPOCH + Duration::from_secs(1);
     let join = || flights.join(&key(1), after, |flight| flight.began >= after, || None::<()>);
@@ -61,7 +61,7 @@ async fn a_fetch_from_before_a_purge_is_not_followed_and_its_end_harms_no_other(
 
 #[tokio::test]
 async fn who_has_no_use_for_an_outcome_does_not_meet_it_again() {
-    let flights = Arc::new(Flights::default());
+    let flights = Arc::new(InFlightFetches::default());
     let Part::Lead(landing) = join(&flights, 1) else { panic!("the first leads") };
     let Part::Follow(flight) = join(&flights, 1) else { panic!("the second follows") };
     landing.end_with(7);
@@ -74,7 +74,7 @@ async fn who_has_no_use_for_an_outcome_does_not_meet_it_again() {
 
 #[tokio::test]
 async fn what_a_fetch_has_just_left_is_taken_in_its_place() {
-    let flights: Arc<Flights<u64>> = Arc::default();
+    let flights: Arc<InFlightFetches<u64>> = Arc::default();
     let kept = flights.join(&key(1), UNIX_EPOCH, |_| true, || Some("kept"));
     assert_eq!(kept.expect_err("is kept"), "kept");
     assert_eq!(flights.count(), 0);
@@ -82,7 +82,7 @@ async fn what_a_fetch_has_just_left_is_taken_in_its_place() {
 
 /// What the tasks of the stress test share.
 struct Shared {
-    flights: Arc<Flights<u64>>,
+    flights: Arc<InFlightFetches<u64>>,
     /// Fetches of each key that run now.
     running: Vec<AtomicUsize>,
     /// What is kept of each key; 0 for nothing.

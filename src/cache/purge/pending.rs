@@ -26,14 +26,14 @@ struct Pending {
 pub struct Purge {
     /// The bytes of a cache key, or with which those of many begin.
     pub key: Vec<u8>,
-    pub reach: Reach,
+    pub reach: PurgeScope,
     /// What was asked for until then is gone.
     pub at: SystemTime,
 }
 
 /// What a purge is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum PurgeScope {
     /// One object.
     Object,
     /// Everything whose key begins with the given bytes.
@@ -46,8 +46,8 @@ impl Purge {
     pub fn covers(&self, key: &[u8], asked: SystemTime) -> bool {
         asked <= self.at
             && match self.reach {
-                Reach::Object => key == self.key,
-                Reach::Prefix => key.starts_with(&self.key),
+                PurgeScope::Object => key == self.key,
+                PurgeScope::Prefix => key.starts_with(&self.key),
             }
     }
 }
@@ -57,8 +57,8 @@ impl Purges {
     pub fn add(&self, purge: Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
         match purge.reach {
-            Reach::Object => pending.objects.entry(purge.key).or_default().push(purge.at),
-            Reach::Prefix => pending.prefixes.push(purge),
+            PurgeScope::Object => pending.objects.entry(purge.key).or_default().push(purge.at),
+            PurgeScope::Prefix => pending.prefixes.push(purge),
         }
         self.any.store(true, Ordering::Release);
     }
@@ -78,7 +78,7 @@ impl Purges {
     pub fn swept(&self, purge: &Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
         match purge.reach {
-            Reach::Object => {
+            PurgeScope::Object => {
                 if let Some(purged) = pending.objects.get_mut(&purge.key) {
                     purged.retain(|at| *at != purge.at);
                     if purged.is_empty() {
@@ -86,7 +86,7 @@ impl Purges {
                     }
                 }
             }
-            Reach::Prefix => pending.prefixes.retain(|other| other != purge),
+            PurgeScope::Prefix => pending.prefixes.retain(|other| other != purge),
         }
         if pending.objects.is_empty() && pending.prefixes.is_empty() {
             self.any.store(false, Ordering::Release);
@@ -105,8 +105,8 @@ mod tests {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let purges = Purges::default();
         assert!(!purges.cover(b"a/b", at(1)));
-        let below = Purge { key: b"a/".to_vec(), reach: Reach::Prefix, at: at(10) };
-        let one = Purge { key: b"c".to_vec(), reach: Reach::Object, at: at(20) };
+        let below = Purge { key: b"a/".to_vec(), reach: PurgeScope::Prefix, at: at(10) };
+        let one = Purge { key: b"c".to_vec(), reach: PurgeScope::Object, at: at(20) };
         purges.add(below.clone());
         purges.add(one.clone());
         for (key, asked, covered) in [

@@ -12,7 +12,7 @@ use crate::cache::entry::{Content, Entry, Object};
 use crate::cache::freshness::Freshness;
 use crate::config::{self, Config, Flags, Inputs};
 use crate::response::object_head::ObjectHeads;
-use crate::upstream::client::Fetcher;
+use crate::upstream::client::StoreClient;
 
 const ENTRIES: usize = 50_000;
 const BODY: &[u8] = &[7; 4000];
@@ -41,7 +41,7 @@ fn keep(cache: &Cache, key: CacheKey) {
 #[tokio::test]
 async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
     let config = config();
-    let fetcher = Fetcher::new(&config.upstream);
+    let fetcher = StoreClient::new(&config.upstream);
     let heads = Arc::new(ObjectHeads::new(&config));
     let cache = Cache::new(1 << 30, &config.cache, fetcher, heads);
     for nth in 0..ENTRIES {
@@ -52,7 +52,7 @@ async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
     assert_eq!(cache.report()["memory_bytes"], all);
 
     let began = Instant::now();
-    cache.purge(&key(&config, "many/"), Reach::Prefix);
+    cache.purge(&key(&config, "many/"), PurgeScope::Prefix);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     // The sweep has had no chance to run yet: this test has one thread, and has not let go of it.

@@ -17,7 +17,7 @@ use crate::s3::error_code::{ERROR_DOCUMENT_BYTES, error_code};
 use crate::upstream::answer::{self, Ask, Decision};
 use crate::upstream::client::body::Body;
 use crate::upstream::client::connection::Connection;
-use crate::upstream::client::{Fetcher, Question, Reply, Report};
+use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
 use crate::upstream::error::refusal;
 use crate::upstream::request::signed_request;
 use crate::upstream::{self, Store};
@@ -26,7 +26,7 @@ const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id")
 
 /// How far one fetch has come.
 pub(super) struct Asking<'a> {
-    fetcher: &'a Fetcher,
+    fetcher: &'a StoreClient,
     store: &'a Store,
     target: &'a Target,
     method: Method,
@@ -34,7 +34,7 @@ pub(super) struct Asking<'a> {
     /// The question as a client would have put it.
     headers: HeaderMap,
     started: Instant,
-    report: Report,
+    report: FetchReport,
     /// Attempts after a failure.
     retries: u8,
     /// Kept connections are not trusted any more: one was closed by the store.
@@ -47,7 +47,7 @@ pub(super) struct Asking<'a> {
 
 /// How an attempt ended.
 enum Attempt {
-    Answered(Box<Reply>),
+    Answered(Box<FetchResponse>),
     Refused(Refusal),
     /// Another is due.
     Failed,
@@ -56,10 +56,10 @@ enum Attempt {
 impl<'a> Asking<'a> {
     /// Starts the time for all attempts.
     pub(super) fn new(
-        fetcher: &'a Fetcher,
+        fetcher: &'a StoreClient,
         store: &'a Store,
         target: &'a Target,
-        question: &Question,
+        question: &FetchRequest,
     ) -> Self {
         let range = question.range.and_then(|range| range.to_header());
         let mut headers = HeaderMap::new();
@@ -80,7 +80,7 @@ impl<'a> Asking<'a> {
             conditions,
             headers,
             started: Instant::now(),
-            report: Report::default(),
+            report: FetchReport::default(),
             retries: 0,
             fresh: false,
             socket: None,
@@ -89,7 +89,7 @@ impl<'a> Asking<'a> {
     }
 
     /// What is known of the attempts.
-    pub(super) fn report(self) -> Report {
+    pub(super) fn report(self) -> FetchReport {
         self.report
     }
 
@@ -97,7 +97,7 @@ impl<'a> Asking<'a> {
     ///
     /// # Errors
     /// The refusal of the last attempt.
-    pub(super) async fn until_answered(&mut self) -> Result<Reply, Refusal> {
+    pub(super) async fn until_answered(&mut self) -> Result<FetchResponse, Refusal> {
         loop {
             let attempt = match self.connect().await {
                 Ok(connection) => self.ask(connection).await,
@@ -229,11 +229,11 @@ impl<'a> Asking<'a> {
             Decision::Deliver(status) => {
                 let body = Body::new(connection, length_of_body(status, &head.headers));
                 let headers = head.headers.clone();
-                Attempt::Answered(Box::new(Reply::Object { status, headers, body }))
+                Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
             }
             Decision::NotModified => {
                 connection.release();
-                Attempt::Answered(Box::new(Reply::NotModified(head.headers.clone())))
+                Attempt::Answered(Box::new(FetchResponse::NotModified(head.headers.clone())))
             }
             Decision::RefuseUnlessRetried(refusal) => {
                 // A retry is not to wait for a document that does not come.

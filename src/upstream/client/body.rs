@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::metrics::store::StoreMetrics;
 use crate::response::refusal::Refusal;
-use crate::upstream::admission::Slot;
+use crate::upstream::admission::Permit;
 use crate::upstream::client::connection::Connection;
 use crate::upstream::error::refusal;
 
@@ -17,7 +17,7 @@ pub struct Body {
     /// The bytes still to come, where they are known.
     left: Option<u64>,
     /// Its place among the requests under way, and what counts its bytes.
-    occupied: Option<(Slot, Arc<StoreMetrics>)>,
+    occupied: Option<(Permit, Arc<StoreMetrics>)>,
 }
 
 enum State {
@@ -37,7 +37,7 @@ impl Body {
     }
 
     /// Has its place among the requests under way until it has ended.
-    pub(super) fn occupy(&mut self, slot: Slot, metrics: Arc<StoreMetrics>) {
+    pub(super) fn occupy(&mut self, slot: Permit, metrics: Arc<StoreMetrics>) {
         if matches!(self.state, State::Coming(_)) {
             self.occupied = Some((slot, metrics));
         }

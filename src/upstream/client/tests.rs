@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::profile::Profile;
 use crate::s3::endpoint::{Addressing, Endpoint};
-use crate::upstream::admission::Load;
+use crate::upstream::admission::Admission;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
@@ -39,11 +39,11 @@ fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
     Store::new(
         Arc::new(profile),
         Arc::new(EndpointAddresses::known(sockets)),
-        Arc::new(Load::of(&config())),
+        Arc::new(Admission::of(&config())),
     )
 }
 
-async fn ask(fetcher: &Fetcher, store: &Store, question: &Question) -> Fetched {
+async fn ask(fetcher: &StoreClient, store: &Store, question: &FetchRequest) -> Fetched {
     let endpoint = &store.profile.endpoint;
     let target = endpoint.target(Addressing::Path, "sky", b"a b.png");
     let fetch = fetcher.fetch(store, &target, question);
@@ -51,17 +51,17 @@ async fn ask(fetcher: &Fetcher, store: &Store, question: &Question) -> Fetched {
 }
 
 /// One question to this store by a fetcher of its own.
-async fn once(script: &Script, config: &UpstreamConfig, question: &Question) -> Fetched {
-    ask(&Fetcher::new(config), &store_at(&[script.address]), question).await
+async fn once(script: &Script, config: &UpstreamConfig, question: &FetchRequest) -> Fetched {
+    ask(&StoreClient::new(config), &store_at(&[script.address]), question).await
 }
 
 async fn plainly(script: &Script) -> Fetched {
-    once(script, &config(), &Question::default()).await
+    once(script, &config(), &FetchRequest::default()).await
 }
 
 /// The body of an object to its end, or what it ended in.
-async fn read(outcome: Result<Reply, Refusal>) -> Result<String, Refusal> {
-    let Reply::Object { mut body, .. } = outcome? else { panic!("an object") };
+async fn read(outcome: Result<FetchResponse, Refusal>) -> Result<String, Refusal> {
+    let FetchResponse::Object { mut body, .. } = outcome? else { panic!("an object") };
     let mut text = Vec::new();
     while let Some(piece) = body.next().await? {
         assert!(!piece.is_empty());
@@ -74,19 +74,19 @@ async fn read(outcome: Result<Reply, Refusal>) -> Result<String, Refusal> {
 #[tokio::test]
 async fn the_request_holds_what_was_asked_and_nothing_else() {
     let script = Script::always(vec![whole(200, "tile")]).await;
-    let question = Question {
+    let question = FetchRequest {
         if_none_match: Some(HeaderValue::from_static("\"v1\"")),
         if_modified_since: Some(HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")),
         if_match: Some(HeaderValue::from_static("\"v2\"")),
         range: Some(ByteRange::FromTo { first: 5, last: None }),
         head_only: false,
-        ..Question::default()
+        ..FetchRequest::default()
     };
     let host = script.address;
     for (question, expected) in [
-        (Question::default(), format!("GET /sky/a%20b.png HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+        (FetchRequest::default(), format!("GET /sky/a%20b.png HTTP/1.1\r\nhost: {host}\r\n\r\n")),
         (
-            Question { head_only: true, ..Question::default() },
+            FetchRequest { head_only: true, ..FetchRequest::default() },
             format!("HEAD /sky/a%20b.png HTTP/1.1\r\nhost: {host}\r\n\r\n"),
         ),
         (
@@ -123,9 +123,9 @@ async fn answers_without_an_object_are_refused_and_keep_the_connection() {
         (head("204 Nothing"), Refusal::UpstreamError, None),
     ] {
         let script = Script::always(steps).await;
-        let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
+        let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
         for attempt in 1..=2 {
-            let fetched = ask(&fetcher, &store, &Question::default()).await;
+            let fetched = ask(&fetcher, &store, &FetchRequest::default()).await;
             assert_eq!(fetched.outcome.unwrap_err(), refusal);
             assert_eq!(fetched.report.code.as_deref(), code, "{refusal:?}");
             assert_eq!(fetched.report.attempts, 1, "{refusal:?}");
@@ -144,7 +144,7 @@ async fn the_report_says_what_the_log_needs() {
     assert!(report.duration > Duration::ZERO && report.duration < PATIENCE);
     assert_eq!(
         report,
-        Report {
+        FetchReport {
             duration: report.duration,
             attempts: 1,
             status: Some(404),
@@ -158,19 +158,21 @@ async fn the_report_says_what_the_log_needs() {
 #[tokio::test]
 async fn a_304_counts_only_where_it_was_asked_for() {
     let script = Script::always(vec![answer("304 Same\nETag: \"v1\"", "")]).await;
-    let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
+    let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
     let tag = HeaderValue::from_static("\"v1\"");
-    let by_tag = Question { if_none_match: Some(tag.clone()), ..Question::default() };
-    let by_date = Question {
+    let by_tag = FetchRequest { if_none_match: Some(tag.clone()), ..FetchRequest::default() };
+    let by_date = FetchRequest {
         if_modified_since: Some(HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")),
-        ..Question::default()
+        ..FetchRequest::default()
     };
     for question in [by_tag, by_date] {
         let outcome = ask(&fetcher, &store, &question).await.outcome;
-        let Ok(Reply::NotModified(headers)) = outcome else { panic!("{outcome:?}") };
+        let Ok(FetchResponse::NotModified(headers)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(headers.get("etag"), Some(&tag));
     }
-    for question in [Question::default(), Question { if_match: Some(tag), ..Question::default() }] {
+    for question in
+        [FetchRequest::default(), FetchRequest { if_match: Some(tag), ..FetchRequest::default() }]
+    {
         let outcome = ask(&fetcher, &store, &question).await.outcome;
         assert_eq!(outcome.unwrap_err(), Refusal::UpstreamProtocol);
     }
@@ -191,7 +193,7 @@ async fn a_busy_store_is_asked_once_more() {
         })
         .await;
         let config = UpstreamConfig { retries, ..config() };
-        let fetched = once(&script, &config, &Question::default()).await;
+        let fetched = once(&script, &config, &FetchRequest::default()).await;
         assert_eq!(fetched.report.attempts, attempts, "{answers:?}");
         assert_eq!(fetched.report.status, Some(answers[usize::from(attempts) - 1]));
         let code = fetched.outcome.is_err().then_some("Trouble");
@@ -207,13 +209,13 @@ async fn a_refused_connection_is_followed_by_another_address() {
     // Nobody listens on the same port of another address.
     let closed = std::net::SocketAddr::new([127, 0, 0, 2].into(), script.address.port());
     let store = store_at(&[closed, script.address]);
-    let fetcher = Fetcher::new(&config());
+    let fetcher = StoreClient::new(&config());
     for attempts in [2, 1, 1, 1] {
-        let fetched = ask(&fetcher, &store, &Question::default()).await;
+        let fetched = ask(&fetcher, &store, &FetchRequest::default()).await;
         assert_eq!(read(fetched.outcome).await.unwrap(), "tile");
         assert_eq!(fetched.report.attempts, attempts, "the refusing address is passed over");
     }
-    let fetched = ask(&fetcher, &store_at(&[closed]), &Question::default()).await;
+    let fetched = ask(&fetcher, &store_at(&[closed]), &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.unwrap_err(), Refusal::UpstreamUnreachable);
     assert_eq!(fetched.report.attempts, 2);
     let detail = fetched.report.detail.unwrap();
@@ -230,10 +232,10 @@ async fn a_kept_connection_that_the_store_closed_is_replaced_for_free() {
             _ => tile(),
         })
         .await;
-        let fetcher = Fetcher::new(&UpstreamConfig { retries, ..config() });
+        let fetcher = StoreClient::new(&UpstreamConfig { retries, ..config() });
         let store = store_at(&[script.address]);
         for attempts in [1, attempts] {
-            let fetched = ask(&fetcher, &store, &Question::default()).await;
+            let fetched = ask(&fetcher, &store, &FetchRequest::default()).await;
             assert_eq!(read(fetched.outcome).await.unwrap(), "tile");
             assert_eq!(fetched.report.attempts, attempts);
             assert_eq!(fetched.report.detail, None);
@@ -251,7 +253,7 @@ async fn a_new_connection_that_is_closed_counts_as_a_failure() {
     for (retries, attempts) in [(0, 1), (1, 2)] {
         let script = Script::always(vec![send("HTTP/1.1 20"), Step::Close]).await;
         let config = UpstreamConfig { retries, ..config() };
-        let fetched = once(&script, &config, &Question::default()).await;
+        let fetched = once(&script, &config, &FetchRequest::default()).await;
         assert_eq!(fetched.outcome.unwrap_err(), Refusal::UpstreamReset);
         assert_eq!(fetched.report.attempts, attempts);
         assert!(fetched.report.detail.is_some());
@@ -267,7 +269,7 @@ async fn a_store_that_does_not_answer_is_given_up_in_time() {
         for steps in [vec![Step::Stall], vec![send(half), Step::Stall]] {
             let script = Script::always(steps).await;
             let began = Instant::now();
-            let fetched = once(&script, &config, &Question::default()).await;
+            let fetched = once(&script, &config, &FetchRequest::default()).await;
             assert_eq!(fetched.outcome.unwrap_err(), Refusal::UpstreamTimeout);
             assert!((SHORT..PATIENCE / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
             assert!(fetched.report.duration >= SHORT, "{:?}", fetched.report);
@@ -284,7 +286,7 @@ async fn an_error_document_that_stalls_is_given_up_and_the_refusal_stands() {
     let steps = vec![answer(head, "<Error><Code>NoSuchKey</Code>"), Step::Stall];
     let script = Script::always(steps).await;
     let config = UpstreamConfig { read_timeout: SHORT, ..config() };
-    let fetched = once(&script, &config, &Question::default()).await;
+    let fetched = once(&script, &config, &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.unwrap_err(), Refusal::ObjectNotFound);
     assert_eq!(fetched.report.code.as_deref(), Some("NoSuchKey"));
     script.await_hung_up(1).await;
@@ -310,8 +312,8 @@ async fn what_is_no_http_is_refused() {
 #[tokio::test]
 async fn a_fetch_nobody_waits_for_closes_its_connection() {
     let script = Script::always(vec![Step::Stall]).await;
-    let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
-    let question = Question::default();
+    let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
+    let question = FetchRequest::default();
     let fetch = ask(&fetcher, &store, &question);
     tokio::time::timeout(SHORT, fetch).await.unwrap_err();
     script.await_hung_up(1).await;

@@ -16,9 +16,9 @@ async fn one_connection_serves_one_fetch_after_another() {
         (vec![answer(close, "tile")], "tile", 3),
     ] {
         let script = Script::always(steps).await;
-        let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
+        let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
         for _ in 0..3 {
-            let fetched = ask(&fetcher, &store, &Question::default()).await;
+            let fetched = ask(&fetcher, &store, &FetchRequest::default()).await;
             assert_eq!(fetched.report.attempts, 1);
             assert_eq!(read(fetched.outcome).await.unwrap(), text);
         }
@@ -29,10 +29,10 @@ async fn one_connection_serves_one_fetch_after_another() {
 #[tokio::test]
 async fn a_reader_that_knows_the_length_keeps_the_connection() {
     let script = Script::always(vec![whole(200, "tile")]).await;
-    let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
+    let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
     for _ in 0..3 {
-        let outcome = ask(&fetcher, &store, &Question::default()).await.outcome;
-        let Ok(Reply::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
+        let outcome = ask(&fetcher, &store, &FetchRequest::default()).await.outcome;
+        let Ok(FetchResponse::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
         let mut arrived = 0;
         while arrived < 4 {
             arrived += body.next().await.unwrap().unwrap().len();
@@ -44,11 +44,13 @@ async fn a_reader_that_knows_the_length_keeps_the_connection() {
 #[tokio::test]
 async fn head_has_the_headers_and_no_body() {
     let script = Script::always(vec![answer("200 OK\nContent-Length: 4096", "")]).await;
-    let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
-    let question = Question { head_only: true, ..Question::default() };
+    let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
+    let question = FetchRequest { head_only: true, ..FetchRequest::default() };
     for _ in 0..2 {
         let outcome = ask(&fetcher, &store, &question).await.outcome;
-        let Ok(Reply::Object { headers, mut body, .. }) = outcome else { panic!("{outcome:?}") };
+        let Ok(FetchResponse::Object { headers, mut body, .. }) = outcome else {
+            panic!("{outcome:?}")
+        };
         assert_eq!(headers.get("content-length").unwrap(), "4096");
         assert_eq!(body.next().await, Ok(None));
     }
@@ -68,7 +70,7 @@ async fn a_cut_body_is_an_error_for_good() {
     ] {
         let script = Script::always(vec![answer(lines, body), Step::Close]).await;
         let outcome = plainly(&script).await.outcome;
-        let Ok(Reply::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
+        let Ok(FetchResponse::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
         let refusal = loop {
             match body.next().await {
                 Ok(Some(_)) => {}
@@ -103,7 +105,7 @@ async fn a_body_that_stalls_is_an_error_in_time() {
     let head = "200 OK\nContent-Length: 9";
     let script = Script::always(vec![answer(head, "tile"), Step::Stall]).await;
     let config = UpstreamConfig { read_timeout: SHORT, ..config() };
-    let fetched = once(&script, &config, &Question::default()).await;
+    let fetched = once(&script, &config, &FetchRequest::default()).await;
     let began = Instant::now();
     assert_eq!(read(fetched.outcome).await, Err(Refusal::UpstreamTimeout));
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
@@ -117,9 +119,9 @@ async fn what_follows_a_body_is_neither_read_nor_taken_for_the_next_answer() {
          4\r\n\r\nevil",
     )])
     .await;
-    let (fetcher, store) = (Fetcher::new(&config()), store_at(&[script.address]));
+    let (fetcher, store) = (StoreClient::new(&config()), store_at(&[script.address]));
     for _ in 0..2 {
-        let outcome = ask(&fetcher, &store, &Question::default()).await.outcome;
+        let outcome = ask(&fetcher, &store, &FetchRequest::default()).await.outcome;
         assert_eq!(read(outcome).await.unwrap(), "tile");
     }
     script.await_hung_up(2).await;
@@ -130,7 +132,7 @@ async fn a_body_left_early_closes_its_connection() {
     let head = "200 OK\nContent-Length: 9";
     let script = Script::always(vec![answer(head, "tile"), Step::Stall]).await;
     let outcome = plainly(&script).await.outcome;
-    let Ok(Reply::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
+    let Ok(FetchResponse::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(body.next().await.unwrap().unwrap(), "tile");
     assert_eq!(script.seen().hung_up, 0);
     drop(body);
@@ -151,8 +153,9 @@ async fn a_piece_nobody_waited_for_is_not_lost() {
         opened.notified().await;
         stream.write_all(b"le").await.unwrap();
     });
-    let fetched = ask(&Fetcher::new(&config()), &store_at(&[address]), &Question::default()).await;
-    let Ok(Reply::Object { mut body, .. }) = fetched.outcome else { panic!("an object") };
+    let fetched =
+        ask(&StoreClient::new(&config()), &store_at(&[address]), &FetchRequest::default()).await;
+    let Ok(FetchResponse::Object { mut body, .. }) = fetched.outcome else { panic!("an object") };
     assert_eq!(body.next().await.unwrap().unwrap(), "ti");
     tokio::time::timeout(SHORT, body.next()).await.unwrap_err();
     gate.notify_one();
@@ -185,7 +188,7 @@ async fn a_part_must_be_the_one_asked_for() {
         (asked, part("4-7/12", chunked), "5\r\ntiles\r\n0\r\n\r\n", Err(Refusal::UpstreamReset)),
     ] {
         let script = Script::always(vec![answer(&lines, body)]).await;
-        let question = Question { range, ..Question::default() };
+        let question = FetchRequest { range, ..FetchRequest::default() };
         let fetched = once(&script, &config(), &question).await;
         assert_eq!(read(fetched.outcome).await, expected, "{lines}");
     }
@@ -193,9 +196,9 @@ async fn a_part_must_be_the_one_asked_for() {
 
 #[tokio::test]
 async fn a_range_without_a_byte_is_refused_with_the_length_where_it_is_told() {
-    let question = Question {
+    let question = FetchRequest {
         range: Some(ByteRange::FromTo { first: 99, last: None }),
-        ..Question::default()
+        ..FetchRequest::default()
     };
     for (lines, length) in [
         ("416 Range\nContent-Range: bytes */12\nContent-Length: 0", Some(12)),
@@ -212,7 +215,7 @@ async fn large_bodies_come_in_pieces() {
     let large = "x".repeat(1_000_000);
     let script = Script::always(vec![whole(200, &large)]).await;
     let outcome = plainly(&script).await.outcome;
-    let Ok(Reply::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
+    let Ok(FetchResponse::Object { mut body, .. }) = outcome else { panic!("{outcome:?}") };
     let mut arrived = 0;
     while let Some(piece) = body.next().await.unwrap() {
         assert!(piece.len() <= 64 * 1024, "{}", piece.len());
