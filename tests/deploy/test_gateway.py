@@ -97,7 +97,7 @@ class Refusals(unittest.TestCase):
         for what, given, reason in [
             ("an unknown value", {"replicacount": 2}, "replicacount"),
             ("an unknown key of a profile", {"config": {"profiles": [misspelt]}}, "bucket"),
-            ("a profile twice", {"config": {"profiles": [{"name": "a", "url": ""}] * 2}}, "a is there twice"),
+            ("a profile twice", {"config": {"profiles": [{"name": "a", "url": ""}] * 2}}, "a is defined twice"),
             ("settings of the chart", {"config": {"settings": {"listen": ":1"}}}, "config.settings.listen"),
             ("such deeper down", {"config": {"settings": {"cache": {"memory": 0}}}}, "config.settings.cache.memory"),
             ("the public port for operators", {"admin": {"port": 8080}}, "/admin/port"),

@@ -10,8 +10,8 @@
 {{- end }}
 
 {{/*
-What Services, NetworkPolicies and the Deployment find the pods by. A Deployment's selector cannot be
-changed: these are the labels of the Phalanx application, and stay as they are.
+The labels by which Services, NetworkPolicies and the Deployment select the pods. A Deployment's selector
+cannot be changed: these are the labels of the Phalanx application. Do not change them.
 */}}
 {{- define "s3proxy.selectorLabels" -}}
 app.kubernetes.io/name: "s3proxy"
@@ -29,7 +29,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- .Values.credentials.secretName | default (include "s3proxy.fullname" .) -}}
 {{- end }}
 
-{{/* The host of the ingress, or nothing. */}}
+{{/* The host of the ingress, or an empty string. */}}
 {{- define "s3proxy.host" -}}
 {{- .Values.ingress.host | default .Values.global.host | default "" -}}
 {{- end }}
@@ -43,7 +43,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* Annotations of the ingress; those of the values win. */}}
+{{/* Annotations of the ingress; annotations in the values take precedence. */}}
 {{- define "s3proxy.ingressAnnotations" -}}
 {{- $annotations := dict -}}
 {{- if .Values.ingress.consistentHash -}}
@@ -54,7 +54,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* The rules of either ingress. */}}
+{{/* The rules of both kinds of ingress. */}}
 {{- define "s3proxy.ingressRules" -}}
 - host: {{ required "ingress.host (or global.host) must be set" (include "s3proxy.host" .) | quote }}
   http:

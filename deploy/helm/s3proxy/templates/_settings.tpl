@@ -1,6 +1,6 @@
 {{/*
-The gateway's configuration file, as docs/configuration.md describes it: what the chart decides, and
-what config.settings adds.
+The gateway's configuration file, as docs/configuration.md describes it: the settings of the chart, merged
+with config.settings.
 */}}
 {{- define "s3proxy.settings" -}}
 {{- $config := .Values.config -}}
@@ -33,7 +33,7 @@ what config.settings adds.
 {{- $profiles := dict -}}
 {{- range $config.profiles -}}
 {{- if hasKey $profiles .name -}}
-{{- fail (printf "config.profiles: %s is there twice" .name) -}}
+{{- fail (printf "config.profiles: %s is defined twice" .name) -}}
 {{- end -}}
 {{- $profile := omit . "name" "url" -}}
 {{- with .url -}}
@@ -47,12 +47,12 @@ what config.settings adds.
 {{- include "s3proxy.refuseOverlap" (dict "own" $own "more" $config.settings "path" "config.settings") -}}
 {{- $text := toYaml (mustMergeOverwrite $own (deepCopy $config.settings)) -}}
 {{- if regexMatch "://[^\\s\"']*@" $text -}}
-{{- fail "keys of a store are in a URL of config: put them into the Secret, a ConfigMap is no place for them" -}}
+{{- fail "a URL in config contains credentials: put the access key into the Secret, not into the ConfigMap" -}}
 {{- end -}}
 {{- $text -}}
 {{- end }}
 
-{{/* Fails where config.settings says what the chart says already. */}}
+{{/* Fails if config.settings repeats a setting that another value of the chart sets. */}}
 {{- define "s3proxy.refuseOverlap" -}}
 {{- range $key, $more := .more -}}
 {{- $path := printf "%s.%s" $.path $key -}}
