@@ -65,11 +65,14 @@ pub struct Cli {
 enum Command {
     /// Serve requests until SIGTERM (this is also what no command at all does)
     Serve,
-    /// Print the configuration in force and where each value comes from; secrets are left out
+    /// Print the effective configuration and where each value comes from, without secrets
     Config {
         /// As one JSON object
         #[arg(long)]
         json: bool,
+        /// Print the JSON Schema of the YAML file instead, for editors
+        #[arg(long, conflicts_with = "json")]
+        schema: bool,
     },
     /// Ask every store, or explain one object, as the gateway would; exit code 0 if all is well
     Check {
@@ -131,10 +134,16 @@ impl Cli {
             Command::Serve => {
                 with_start(environment, flags, |start| serve_requests(start, upgrade))
             }
-            Command::Config { json } => with_configuration(environment, flags, |loaded| {
-                print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+            Command::Config { schema: true, .. } => {
+                print(&config::schema());
                 WELL
-            }),
+            }
+            Command::Config { json, schema: false } => {
+                with_configuration(environment, flags, |loaded| {
+                    print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+                    WELL
+                })
+            }
             Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
                 check_stores(loaded, object.as_deref(), json)
             }),

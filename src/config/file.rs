@@ -1,29 +1,24 @@
-//! The YAML file: its values by path, the line of each, and the keys nobody knows.
+//! The YAML file: its values by path, the line of each, and unknown keys.
 
 use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 
-use crate::config::lines::Lines;
 use crate::config::nearest::nearest;
-use crate::config::problem::{Problem, Source};
-use crate::config::settings::{GLOBAL, PATTERN, PROFILE, RULE, Row};
+use crate::config::positions::Positions;
+use crate::config::problem::{Problem, ValueSource};
+use crate::config::settings::paths::{
+    CACHE, DEFAULT_PROFILE, PATTERNS, PROFILES, item, place, written,
+};
+use crate::config::settings::{PATTERN, cache, global, of_profile};
 use crate::s3::address::is_profile_name;
-
-/// The keys of the two places profiles are written.
-pub(super) const DEFAULT_PROFILE: &str = "default_profile";
-pub(super) const PROFILES: &str = "profiles";
-
-/// The key of the cache's rules, in the file and in a profile, and in it that of the rules by pattern.
-pub(super) const CACHE: &str = "cache";
-pub(super) const PATTERNS: &str = "patterns";
 
 /// A configuration file that is valid YAML.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
     root: Value,
-    lines: Lines,
+    positions: Positions,
 }
 
 impl File {
@@ -34,23 +29,23 @@ impl File {
             let message = error.to_string();
             // Without the position at its end, which goes to the front with the path.
             let message = message.split(" at line ").next().unwrap_or_default();
-            let source = Source::File { path: path.to_owned(), line };
+            let source = ValueSource::File { path: path.to_owned(), line };
             Problem::new(source, format!("is not valid YAML: {message}"))
         };
         let mut root: Value = serde_yaml::from_str(text).map_err(|error| refused(&error))?;
         root.apply_merge().map_err(|error| refused(&error))?;
-        Ok(Self { path: path.to_owned(), root, lines: Lines::of(text) })
+        Ok(Self { path: path.to_owned(), root, positions: Positions::of(text) })
     }
 
-    /// The value at a path; `null` is as good as nothing. Items of lists are named as by [`item`].
+    /// The value at a path; `None` for `null` as well. Items of lists are named as by [`item`].
     pub(super) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
         let value = path.iter().try_fold(&self.root, |node, key| child(node, key.as_ref()))?;
         (!value.is_null()).then_some(value)
     }
 
-    /// Where the value at a path stands.
-    pub(super) fn source<S: AsRef<str>>(&self, path: &[S]) -> Source {
-        Source::File { path: self.path.clone(), line: Some(self.lines.find(path)) }
+    /// The file, and the line of the value at a path.
+    pub(super) fn source<S: AsRef<str>>(&self, path: &[S]) -> ValueSource {
+        ValueSource::File { path: self.path.clone(), line: Some(self.positions.find(path)) }
     }
 
     /// The names under `profiles`.
@@ -59,14 +54,14 @@ impl File {
         profiles.keys().filter_map(Value::as_str).filter(|name| is_profile_name(name)).collect()
     }
 
-    /// Every key that is not a setting, and every value that should be a mapping and is not.
+    /// Every key that is not a setting, and every value that must be a mapping and is not.
     pub(super) fn shape_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_mapping(&self.root, &mut Vec::new(), &known_paths(), &mut problems);
         problems
     }
 
-    /// A value that is no setting, or one that has settings in it.
+    /// Checks a mapping of settings, or a setting that is a list of such mappings.
     fn check_below(
         &self,
         node: &Value,
@@ -113,7 +108,8 @@ impl File {
             path.push(key.clone());
             let any_name = names.first() == Some(&ANY);
             if any_name && !is_profile_name(key) {
-                let message = "cannot be named in a URL: profiles have letters, digits and ._- in their names";
+                let message =
+                    "cannot be used in a URL: names of profiles consist of letters, digits and ._-";
                 problems.push(self.problem(path, message.to_owned()));
             } else if !any_name && !names.contains(&key.as_str()) {
                 problems.push(self.problem(path, unknown(path, &names, known)));
@@ -137,28 +133,6 @@ fn child<'v>(node: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
-/// A path as a person writes it: `cache.patterns[2].ttl`.
-pub(super) fn written<S: AsRef<str>>(path: &[S]) -> String {
-    let mut text = String::new();
-    for key in path.iter().map(AsRef::as_ref) {
-        if !text.is_empty() && place(key).is_none() {
-            text.push('.');
-        }
-        text.push_str(key);
-    }
-    text
-}
-
-/// The name of an item in a path, by its place in the list from 0.
-pub(super) fn item(place: usize) -> String {
-    format!("[{place}]")
-}
-
-/// The place that [`item`] names.
-fn place(key: &str) -> Option<usize> {
-    key.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
-}
-
 /// Stands for any name in a known path.
 const ANY: &str = "*";
 /// Stands for any item of a list.
@@ -166,20 +140,19 @@ const ITEM: &str = "[N]";
 
 fn known_paths() -> Vec<Vec<&'static str>> {
     let mut known: Vec<Vec<&str>> = Vec::new();
-    let mut add = |prefix: &[&'static str], rows: &[Row]| {
-        let below = |row: &Row| prefix.iter().copied().chain(row.path.split('.')).collect();
-        known.extend(rows.iter().map(below));
+    let rule = || cache::rule::ROWS.iter().map(|row| row.key);
+    let pattern = || PATTERN.iter().map(|row| row.key).chain(rule());
+    let mut add = |prefix: &[&'static str], path: &'static str| {
+        known.push(prefix.iter().copied().chain(path.split('.')).collect());
     };
-    add(&[], GLOBAL);
-    add(&[CACHE, PATTERNS, ITEM], PATTERN);
-    add(&[CACHE, PATTERNS, ITEM], RULE);
+    global().for_each(|row| add(&[], row.path));
+    pattern().for_each(|key| add(&[CACHE, PATTERNS, ITEM], key));
     for profile in [&[DEFAULT_PROFILE][..], &[PROFILES, ANY]] {
-        add(profile, PROFILE);
+        of_profile().for_each(|row| add(profile, row.path));
         let cache = [profile, &[CACHE]].concat();
-        add(&cache, RULE);
-        let pattern = [profile, &[CACHE, PATTERNS, ITEM]].concat();
-        add(&pattern, PATTERN);
-        add(&pattern, RULE);
+        rule().for_each(|key| add(&cache, key));
+        let item = [profile, &[CACHE, PATTERNS, ITEM]].concat();
+        pattern().for_each(|key| add(&item, key));
     }
     known
 }
@@ -197,7 +170,7 @@ fn is_setting(known: &[Vec<&'static str>], path: &[String]) -> bool {
     known.iter().any(|known| known.len() == path.len() && leads_to(known, path))
 }
 
-/// The keys that may stand in the mapping at `path`.
+/// The known keys of the mapping at `path`.
 fn children(known: &[Vec<&'static str>], path: &[String]) -> Vec<&'static str> {
     let mut names = Vec::new();
     for known in known.iter().filter(|known| leads_to(known, path)) {
@@ -210,8 +183,8 @@ fn children(known: &[Vec<&'static str>], path: &[String]) -> Vec<&'static str> {
     names
 }
 
-/// What to say of an unknown key: the one beside it that was probably meant, or where the setting
-/// of this name really belongs.
+/// The message for an unknown key. It suggests a key of the same mapping, or else the path of the
+/// setting with this name.
 fn unknown(path: &[String], siblings: &[&str], known: &[Vec<&'static str>]) -> String {
     let Some((key, parents)) = path.split_last() else { return String::new() };
     let elsewhere = || {
@@ -298,7 +271,7 @@ mod tests {
             ),
             ("profiles:\n  a: b", "c.yaml:2: profiles.a: must be a mapping"),
             ("1: a", "c.yaml:1: the file: has a key that is not text"),
-            ("profiles:\n  a@b: {}", "c.yaml:2: profiles.a@b: cannot be named in a URL"),
+            ("profiles:\n  a@b: {}", "c.yaml:2: profiles.a@b: cannot be used in a URL"),
         ] {
             let found = problems(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

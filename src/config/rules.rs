@@ -21,43 +21,52 @@ fn one_of<T: Copy>(written: Written<'_>, words: &[(&str, T)]) -> Result<T, Strin
     })
 }
 
-/// `development` or `production`.
-pub(super) fn log_format(written: Written<'_>) -> Result<LogFormat, String> {
-    one_of(
-        written,
-        &[("development", LogFormat::Development), ("production", LogFormat::Production)],
-    )
+/// The words of [`one_of`].
+pub(super) fn words<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
+    words.iter().map(|(word, _)| *word).collect()
 }
 
-/// Python's names of log levels, in any case. `CRITICAL` logs errors.
+pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
+    &[("development", LogFormat::Development), ("production", LogFormat::Production)];
+
+/// Python's names of the log levels. `CRITICAL` logs errors.
+pub(super) const LOG_LEVELS: &[(&str, LevelFilter)] = &[
+    ("DEBUG", LevelFilter::Debug),
+    ("INFO", LevelFilter::Info),
+    ("WARNING", LevelFilter::Warn),
+    ("ERROR", LevelFilter::Error),
+    ("CRITICAL", LevelFilter::Error),
+];
+
+pub(super) const ADDRESSINGS: &[(&str, Addressing)] =
+    &[("path", Addressing::Path), ("virtual", Addressing::Virtual)];
+
+pub(super) const CONTENT_TYPES: &[(&str, ContentTypeFrom)] =
+    &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)];
+
+/// One of [`LOG_FORMATS`].
+pub(super) fn log_format(written: Written<'_>) -> Result<LogFormat, String> {
+    one_of(written, LOG_FORMATS)
+}
+
+/// One of [`LOG_LEVELS`], in any case.
 pub(super) fn log_level(written: Written<'_>) -> Result<LevelFilter, String> {
     let upper = text(written).unwrap_or_default().to_ascii_uppercase();
-    one_of(
-        Written::Text(&upper),
-        &[
-            ("DEBUG", LevelFilter::Debug),
-            ("INFO", LevelFilter::Info),
-            ("WARNING", LevelFilter::Warn),
-            ("ERROR", LevelFilter::Error),
-            ("CRITICAL", LevelFilter::Error),
-        ],
-    )
+    one_of(Written::Text(&upper), LOG_LEVELS)
 }
 
-/// `path` or `virtual`; nothing lets the endpoint decide.
+/// One of [`ADDRESSINGS`], or nothing for the default of the endpoint.
 pub(super) fn addressing(written: Written<'_>) -> Result<Option<Addressing>, String> {
-    optional(written, |written| {
-        one_of(written, &[("path", Addressing::Path), ("virtual", Addressing::Virtual)])
-    })
+    optional(written, |written| one_of(written, ADDRESSINGS))
 }
 
-/// `key` or `origin`.
+/// One of [`CONTENT_TYPES`].
 pub(super) fn content_type(written: Written<'_>) -> Result<ContentTypeFrom, String> {
-    one_of(written, &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)])
+    one_of(written, CONTENT_TYPES)
 }
 
-/// Whether bucket names are checked. The variable says the opposite, `LSST_DISABLE_...`: any text
-/// but `0`, `f`, `n` and `false` switches the check off.
+/// Whether bucket names are checked. The variable is `LSST_DISABLE_...`, so its meaning is inverted:
+/// any text but `0`, `f`, `n` and `false` turns the check off.
 pub(super) fn bucket_validation(written: Written<'_>) -> Result<bool, String> {
     match written {
         Written::Text(text) => {
@@ -203,7 +212,7 @@ pub(super) fn cache_memory<const MIN: u64, const MAX: u64>(
     if text(written).is_ok_and(|text| text.trim() == "auto") {
         return Ok(CacheMemory::Auto);
     }
-    match size::<0, MAX>(written) {
+    match size::<u64, 0, MAX>(written) {
         Ok(bytes) if bytes == 0 || bytes >= MIN => Ok(CacheMemory::Bytes(bytes)),
         _ => {
             let (min, max) = (size_text(MIN), size_text(MAX));
@@ -216,7 +225,7 @@ pub(super) fn cache_memory<const MIN: u64, const MAX: u64>(
 pub(super) fn block_size<const MIN: u64, const MAX: u64>(
     written: Written<'_>,
 ) -> Result<u64, String> {
-    let bytes = size::<0, { u64::MAX }>(written).ok();
+    let bytes = size::<u64, 0, { u64::MAX }>(written).ok();
     match bytes.filter(|bytes| (MIN..=MAX).contains(bytes)) {
         Some(bytes) if bytes.is_power_of_two() => Ok(bytes),
         Some(bytes) => {
@@ -233,8 +242,8 @@ pub(super) fn block_size<const MIN: u64, const MAX: u64>(
 
 /// A whole number of percent up to `MAX`, without a sign for it.
 pub(super) fn percent<const MAX: usize>(written: Written<'_>) -> Result<u8, String> {
-    let number = count::<0, MAX>(written).ok().and_then(|number| u8::try_from(number).ok());
-    number.ok_or_else(|| format!("must be a whole number of percent such as 25, from 0 to {MAX}"))
+    let number = count::<u8, 0, MAX>(written);
+    number.map_err(|_| format!("must be a whole number of percent such as 25, from 0 to {MAX}"))
 }
 
 /// The address of a listener, or `off`.

@@ -60,12 +60,12 @@ fn the_default_profile_looks_in_its_url_then_the_environment_then_its_section() 
 fn half_a_pair_is_a_mistake_wherever_it_is() {
     assert_eq!(
         env(&[("AWS_SECRET_ACCESS_KEY", "hush")]).bad(),
-        ["AWS_SECRET_ACCESS_KEY: is there without AWS_ACCESS_KEY_ID"]
+        ["AWS_SECRET_ACCESS_KEY: is set without AWS_ACCESS_KEY_ID"]
     );
     let case = Case { ini: "\n[x]\naws_secret_access_key = hush", ..Case::default() };
     assert_eq!(
         case.bad(),
-        ["c.ini:3: [x] aws_secret_access_key: is there without aws_access_key_id"]
+        ["c.ini:3: [x] aws_secret_access_key: is set without aws_access_key_id"]
     );
 }
 
