@@ -7,7 +7,7 @@ use serde_yaml::Value;
 use wildmatch::WildMatch;
 
 use crate::cache::rules::{CacheRules, Rule};
-use crate::config::layers::{Layers, Place, Reported};
+use crate::config::layers::{Layers, Location, Reported};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::cache::{
     RuleOverrides, WrittenDisk, WrittenPatterns, WrittenRule, WrittenTiers, disk, pattern, rule,
@@ -65,7 +65,7 @@ impl From<WrittenRule> for Rule {
 
 /// Reads the settings of the cache as a whole.
 pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
-    let file = Place::default();
+    let file = Location::default();
     let WrittenTiers { memory, background_refreshes } = WrittenTiers::read(layers, &file)?;
     let WrittenDisk { path, size } = WrittenDisk::read(layers, &file)?;
     let blocks = blocks::blocks(layers, memory)?;
@@ -96,7 +96,7 @@ pub(super) fn shared(
         CacheMemory::Bytes(bytes) if bytes > 0 => Some(bytes),
         _ => None,
     };
-    let base = WrittenRule::read(layers, &Place::default())?;
+    let base = WrittenRule::read(layers, &Location::default())?;
     let patterns = patterns(layers, &[], RuleLimits { memory, forbidden: None })?;
     let key = rule::max_object().row.path;
     if layers.report.source(key) != ValueSource::Default {
@@ -114,7 +114,7 @@ pub(super) fn of_profile(
 ) -> Result<CacheRules, Reported> {
     let path = [prefix, &[CACHE]].concat();
     let limits = RuleLimits { memory: shared.memory, forbidden };
-    let own = overrides(layers, &Place { prefix: &path, ..Place::default() }, limits);
+    let own = overrides(layers, &Location { prefix: &path, ..Location::default() }, limits);
     let patterns = patterns(layers, prefix, limits)?;
     for row in rule::ROWS {
         let key = paths::written(&[&path[..], &[row.key]].concat());
@@ -144,13 +144,13 @@ fn patterns(
     prefix: &[&str],
     limits: RuleLimits<'_>,
 ) -> Result<Vec<Pattern>, Reported> {
-    let in_profile = Place { prefix, ..Place::default() };
+    let in_profile = Location { prefix, ..Location::default() };
     let WrittenPatterns { patterns: count } = WrittenPatterns::read(layers, &in_profile)?;
     let mut patterns = Vec::new();
     for place in 0..count {
         let item = paths::item(place);
         let path = [prefix, &[CACHE, PATTERNS, &item]].concat();
-        let place = Place { prefix: &path, is_shown_elsewhere: true, ..Place::default() };
+        let place = Location { prefix: &path, is_shown_elsewhere: true, ..Location::default() };
         let keys = layers.read(&place, &pattern::MATCH)?;
         let rule = overrides(layers, &place, limits);
         match keys {
@@ -177,7 +177,7 @@ fn report_no_match(layers: &mut Layers<'_>, path: &[&str]) {
 /// Reads the fields of a rule that a profile or a pattern overrides.
 fn overrides(
     layers: &mut Layers<'_>,
-    place: &Place<'_>,
+    place: &Location<'_>,
     RuleLimits { memory, forbidden }: RuleLimits<'_>,
 ) -> RuleOverrides {
     let fields = RuleOverrides::read(layers, place);

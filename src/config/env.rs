@@ -1,5 +1,5 @@
-//! The environment as a value: which variables are read and how their names are matched, and
-//! which ones were probably meant to be read.
+//! The environment as a value: which variables are read, how their names are matched, and which
+//! unread variables are probably misspelt.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Environment<'a>(pub(super) &'a BTreeMap<String, String>);
 impl<'a> Environment<'a> {
     /// A variable's name as spelled in the environment, and its text. The case of `S3PROXY_*`
     /// names does not count (the upper-case spelling wins); that of all others does, and those
-    /// are as good as unset when empty.
+    /// count as unset when empty.
     pub(super) fn get(self, name: &str) -> Option<(&'a str, &'a str)> {
         let exact = self.0.get_key_value(name);
         let found = if name.starts_with(OWN) {
@@ -34,7 +34,7 @@ impl<'a> Environment<'a> {
         })
     }
 
-    /// A line for every variable that is not read, but looks as if it was meant to be.
+    /// A line for every variable whose name is close to the name of one that is read.
     pub(super) fn near_misses(self) -> Vec<String> {
         let unread = self.0.keys().filter(|name| !is_read(name));
         let mut lines: Vec<String> = unread

@@ -114,7 +114,7 @@ pub(super) struct Reported;
 
 /// A mapping of the file.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place<'p> {
+pub(super) struct Location<'p> {
     /// The path of the mapping that the paths of its settings start from; empty for the whole file.
     pub(super) prefix: &'p [&'p str],
     /// A variable of this mapping alone: the path of its setting, its name and its text.
@@ -140,7 +140,7 @@ impl Layers<'_> {
     /// Only a default that cannot be read.
     pub(super) fn read<T>(
         &mut self,
-        place: &Place<'_>,
+        place: &Location<'_>,
         setting: &Setting<T>,
     ) -> Result<T, Reported> {
         // A default is written as in the file.
@@ -155,7 +155,7 @@ impl Layers<'_> {
     /// Reads a setting where it overrides another one: `None` if it is not written in this mapping.
     pub(super) fn read_override<T>(
         &mut self,
-        place: &Place<'_>,
+        place: &Location<'_>,
         setting: &Setting<T>,
     ) -> Option<T> {
         let path: Vec<&str> = place.prefix.iter().copied().chain([setting.row.key]).collect();
@@ -166,7 +166,7 @@ impl Layers<'_> {
     /// another place overrides it, and takes the last.
     fn written<T>(
         &mut self,
-        place: &Place<'_>,
+        place: &Location<'_>,
         setting: &Setting<T>,
         path: &[&str],
         default: Option<(ValueSource, Written<'_>)>,

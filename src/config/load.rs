@@ -11,7 +11,7 @@ use crate::config::cache;
 use crate::config::env::Environment;
 use crate::config::file::File;
 use crate::config::ini::{self, CredentialsFile};
-use crate::config::layers::{Effective, Flags, Layers, LoadReport, Place, Reported};
+use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, Reported};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles;
 use crate::config::settings;
@@ -148,7 +148,7 @@ struct ResolvedConfig {
 /// A `?` here ends on a wrong default only: a mistake is reported and its default used, so that it
 /// does not hide another.
 fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfig, Reported> {
-    let file = Place::default();
+    let file = Location::default();
     let gateway = GatewayConfig::read(layers, &file)?;
     let log = LogConfig::read(layers, &file)?;
     let mime = mime(layers);
@@ -181,7 +181,7 @@ fn admin_listen(
     layers: &mut Layers<'_>,
     listen: SocketAddr,
 ) -> Result<Option<SocketAddr>, Reported> {
-    let AdminConfig { listen: admin } = AdminConfig::read(layers, &Place::default())?;
+    let AdminConfig { listen: admin } = AdminConfig::read(layers, &Location::default())?;
     if let Some(admin) = admin {
         let is_any = admin.ip().is_unspecified() || listen.ip().is_unspecified();
         let is_same_host = is_any || admin.ip() == listen.ip();
@@ -238,7 +238,7 @@ fn read_credentials_file(
 }
 
 fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
-    let written = WrittenMime::read(layers, &Place::default())?;
+    let written = WrittenMime::read(layers, &Location::default())?;
     let built_in = MimeSettings::default();
     let mime = MimeSettings {
         accept: written.accept.unwrap_or(built_in.accept),
@@ -280,7 +280,7 @@ fn json_object(pairs: &[(String, String)]) -> String {
 }
 
 fn cors(layers: &mut Layers<'_>) -> Result<Option<Cors>, Reported> {
-    let written = WrittenCors::read(layers, &Place::default())?;
+    let written = WrittenCors::read(layers, &Location::default())?;
     let WrittenCors { origins, credentials, max_age } = written;
     if credentials && origins.iter().any(|origin| origin == "*") {
         layers.report.contradiction(
@@ -293,7 +293,7 @@ fn cors(layers: &mut Layers<'_>) -> Result<Option<Cors>, Reported> {
 }
 
 fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConfig, Reported> {
-    let config = UpstreamConfig::read(layers, &Place::default())?;
+    let config = UpstreamConfig::read(layers, &Location::default())?;
     if let Some(path) = &config.ca_file {
         check_ca_file(layers, inputs, path);
     }
@@ -325,7 +325,7 @@ fn check_ca_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>, path: &Path) {
 fn server(layers: &mut Layers<'_>, processors: usize) -> Result<ServerConfig, Reported> {
     /// Kubernetes kills a pod 30 s after SIGTERM, and some of that time passes before and after.
     const LONGEST_END: Duration = Duration::from_secs(25);
-    let mut server = ServerConfig::read(layers, &Place::default())?;
+    let mut server = ServerConfig::read(layers, &Location::default())?;
     if server.threads == 0 {
         server.threads = processors.max(1);
     }

@@ -31,15 +31,15 @@ const SCALAR: usize = usize::MAX;
 impl Positions {
     /// Reads a text that is valid YAML. Of any other it has the keys up to the first mistake.
     pub(super) fn of(yaml: &str) -> Self {
-        let mut reading = Reading::default();
+        let mut collector = Collector::default();
         for event in Parser::new_from_str(yaml) {
             let Ok((event, span)) = event else { break };
             if let Event::DocumentEnd = event {
                 break;
             }
-            reading.event(event, span.start.line());
+            collector.event(event, span.start.line());
         }
-        Self { nodes: reading.nodes }
+        Self { nodes: collector.nodes }
     }
 
     /// The line of the key with this path, or else of the nearest key around it; 1 for the root.
@@ -70,7 +70,7 @@ impl Positions {
 
 /// The state of [`Positions::of`].
 #[derive(Default)]
-struct Reading {
+struct Collector {
     nodes: Vec<Vec<Child>>,
     /// The mappings and lists that have not ended yet.
     open: Vec<Collection>,
@@ -94,7 +94,7 @@ struct Key {
     line: usize,
 }
 
-impl Reading {
+impl Collector {
     fn event(&mut self, event: Event<'_>, line: usize) {
         match event {
             Event::Scalar(text, _, anchor, tag) => {

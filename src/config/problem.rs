@@ -28,7 +28,7 @@ impl fmt::Display for ValueSource {
     }
 }
 
-/// One problem. `Display` is one line and never holds a secret.
+/// One problem. `Display` is one line and never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub source: ValueSource,
@@ -36,7 +36,7 @@ pub struct Problem {
     pub key: Option<String>,
     /// The value as written, already redacted; `None` where it may be a secret.
     pub value: Option<String>,
-    /// What is wrong or what is allowed.
+    /// The mistake, or the allowed values.
     pub message: String,
 }
 

@@ -11,7 +11,7 @@ use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
-use crate::config::layers::{Layers, Place, Reported};
+use crate::config::layers::{Layers, Location, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
@@ -71,11 +71,12 @@ pub(super) fn resolve(
         })
         .collect::<Result<_, _>>()?;
     let usable = |profile: &Arc<Profile>| !matches!(profile.credentials, Credentials::Missing(_));
-    let told = layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
-    if !told && !std::iter::once(&default).chain(named.values()).any(usable) {
+    let is_reported =
+        layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
+    if !is_reported && !std::iter::once(&default).chain(named.values()).any(usable) {
         layers.report.warnings.push(
-            "no profile has credentials: every object will be refused until there are some; \
-             s3proxy check says where they are looked for"
+            "no profile has credentials: all requests for objects will be refused; s3proxy check \
+             shows where s3proxy looks for credentials"
                 .to_owned(),
         );
     }
@@ -89,16 +90,16 @@ fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
     let names = in_file.chain(in_variables).map(str::to_owned).collect();
     for (variable, name) in layers.env.profiles() {
         if !is_profile_name(name) {
-            let message = "names a profile that no URL can name: profiles have letters, digits and \
-                           ._- in their names";
+            let message = "names a profile that cannot be used in a URL: names of profiles consist of \
+                           letters, digits and ._-";
             layers
                 .report
                 .problem(Problem::new(ValueSource::Variable(variable.to_owned()), message));
         }
         if layers.env.get(variable).is_none() {
             layers.report.warnings.push(format!(
-                "{variable} is empty: {name}@ is looked for at the endpoint of the file, or else \
-                 of the default profile"
+                "{variable} is empty: {name}@ uses the endpoint of the file, or else of the \
+                 default profile"
             ));
         }
     }
@@ -144,7 +145,7 @@ impl<'a> ProfileReader<'_, 'a> {
         environment_keys: Result<Option<Keys>, Reported>,
     ) -> Result<Profile, Reported> {
         let layers = &mut *self.layers;
-        let place = |variable| Place { prefix, variable, ..Place::default() };
+        let place = |variable| Location { prefix, variable, ..Location::default() };
         let endpoint_variable = url.map(|url| (store::endpoint().row.path, url));
         let written = WrittenProfile::read(layers, &place(endpoint_variable))?;
         let section_variable =
@@ -153,7 +154,7 @@ impl<'a> ProfileReader<'_, 'a> {
             WrittenCredentials::read(layers, &place(section_variable))?;
         let key = |setting: &str| format!("{}.{setting}", prefix.join("."));
         let forbidden = if let Some(value) = &written.cache_control
-            && let Some(reason) = headers::keeps_from_storing(value)
+            && let Some(reason) = headers::forbids_storing(value)
         {
             Some((store::cache_control().row.path, reason))
         } else if !written.request_headers.is_empty() {
@@ -165,7 +166,7 @@ impl<'a> ProfileReader<'_, 'a> {
         };
         let forbidden = forbidden.map(|(setting, reason)| Forbidden { key: key(setting), reason });
         let cache = cache::of_profile(layers, prefix, self.cache, forbidden.as_ref())?;
-        // Without these, nothing can be said of the credentials.
+        // Without these the credentials are unknown.
         let wrong =
             [profile::credentials::section().row.path, profile::credentials::anonymous().row.path]
                 .iter()
@@ -239,7 +240,7 @@ impl<'a> ProfileReader<'_, 'a> {
         region
     }
 
-    /// Warns of a section that is in the credentials file alone, and says whether it did.
+    /// Warns of a section without an endpoint. Returns whether it did.
     fn warn_of_orphan(
         &mut self,
         name: &str,
@@ -260,13 +261,15 @@ impl<'a> ProfileReader<'_, 'a> {
         let variable = settings::PROFILE_ENDPOINT;
         let fate = match section.keys {
             Some(_) if !is_profile_name(name) => {
-                "no URL can name it (letters, digits and ._- alone), and it is not used".to_owned()
+                "it cannot be used in a URL (names consist of letters, digits and ._-) and is \
+                 not used"
+                    .to_owned()
             }
             Some(_) => format!(
-                "{name}@ uses its keys at the endpoint of the default profile; \
+                "{name}@ uses its access key at the endpoint of the default profile; \
                  set {variable}{name} if that is wrong"
             ),
-            None => "it has no keys and is not used".to_owned(),
+            None => "it has no access key and is not used".to_owned(),
         };
         let warning = format!("{place}: section [{name}] has no endpoint{meant}: {fate}");
         self.layers.report.warnings.push(warning);

@@ -114,7 +114,7 @@ pub(super) fn optional_section(written: Written<'_>) -> Result<Option<String>, S
     optional(written, text)
 }
 
-/// A media type that can stand in a header, or nothing.
+/// A media type that can be sent in a header, or nothing.
 pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>, String> {
     let kind = optional(written, text)?;
     if kind.as_deref().is_none_or(is_media_type) {
@@ -128,7 +128,7 @@ pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>
 pub(super) fn media_types(written: Written<'_>) -> Result<Vec<String>, String> {
     let types = list(written)?;
     match types.iter().find(|kind| !is_media_type(kind)) {
-        Some(wrong) => Err(format!("must hold media types such as image/png, not {wrong:?}")),
+        Some(wrong) => Err(format!("must contain media types such as image/png, not {wrong:?}")),
         None => Ok(types),
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
             Ok(url) if !url.base_path.is_empty() => return Err(not_an_origin(origin)),
             Ok(url) if url.to_string() == *origin => {}
             Ok(url) => {
-                return Err(format!("must hold {:?} in place of {origin:?}", url.to_string()));
+                return Err(format!("must contain {:?} in place of {origin:?}", url.to_string()));
             }
             Err(_) => return Err(not_an_origin(origin)),
         }
@@ -184,7 +184,7 @@ pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
 }
 
 fn not_an_origin(origin: &str) -> String {
-    format!("must hold origins such as https://a.example, not {origin:?}")
+    format!("must contain origins such as https://a.example, not {origin:?}")
 }
 
 /// Patterns of bucket names, or nothing for every bucket.
@@ -199,7 +199,7 @@ pub(super) fn buckets(written: Written<'_>) -> Result<Option<Vec<WildMatch>>, St
     };
     match patterns.iter().find(|pattern| !valid(pattern)) {
         Some(wrong) => {
-            Err(format!("must hold names of buckets, with * and ? as wildcards, not {wrong:?}"))
+            Err(format!("must contain names of buckets, with * and ? as wildcards, not {wrong:?}"))
         }
         None => Ok(Some(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect())),
     }
@@ -254,7 +254,7 @@ pub(super) fn optional_address(written: Written<'_>) -> Result<Option<SocketAddr
     }
 }
 
-/// The number of patterns in a list, whose fields are read one by one.
+/// The number of patterns in a list, whose fields are read separately.
 pub(super) fn patterns(written: Written<'_>) -> Result<usize, String> {
     match written {
         Written::Yaml(Value::Sequence(patterns)) => Ok(patterns.len()),

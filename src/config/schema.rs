@@ -1,6 +1,8 @@
 //! The JSON Schema of the configuration file, for editors and for checks before a rollout. It accepts
-//! every file that the loader accepts. The loader refuses more: contradictions between settings, and
-//! the range of a time or size with a unit.
+//! every file that the loader accepts. The loader refuses more: settings that contradict each other,
+//! and times out of range that have a fraction or several units.
+
+mod ranges;
 
 use serde_json::{Map, Value, json};
 
@@ -23,7 +25,16 @@ pub fn schema() -> String {
     });
     insert(&mut file, "", PROFILES, described(profiles, about(PROFILES)));
     if let Some(file) = file.as_object_mut() {
-        let defs = json!({ "profile": profile_schema(), "pattern": pattern_schema() });
+        let long_time = json!({
+            "description": "A time with a fraction or with several units, such as 1.5h or 1m30s.",
+            "type": "string",
+            "pattern": ranges::long_time(),
+        });
+        let defs = json!({
+            "profile": profile_schema(),
+            "pattern": pattern_schema(),
+            "long_time": long_time,
+        });
         file.insert("$defs".to_owned(), defs);
         file.shift_insert(
             0,
@@ -127,29 +138,50 @@ fn setting(row: &Row, text: &str, default: &Value) -> Value {
     Value::Object(schema)
 }
 
-/// Whole numbers, sizes and times as text.
-const DIGITS: &str = "^\\+?[0-9]+$";
-const SIZE: &str = "^[0-9]+\\s*(B|KiB|Ki|MiB|Mi|GiB|Gi|TiB|Ti|KB|kB|MB|GB|TB)?$";
-const MEMORY: &str = "^(\\s*auto\\s*|[0-9]+\\s*(B|KiB|Ki|MiB|Mi|GiB|Gi|TiB|Ti|KB|kB|MB|GB|TB)?)$";
-
 fn accepted(accepts: Accepts) -> Value {
     let text = |Form { pattern, .. }: Form| match pattern {
         "" => json!({ "type": "string" }),
         _ => json!({ "type": "string", "pattern": pattern }),
     };
-    let number = |kind: &str, min: Value, max: Value, pattern: &str| json!({ "type": [kind, "string", "null"], "minimum": min, "maximum": max, "pattern": pattern });
+    // `minimum` and `maximum` are for numbers, `pattern` is for texts.
+    let number = |min: Value, max: Value, pattern: &str| {
+        json!({
+            "type": ["integer", "string", "null"],
+            "minimum": min,
+            "maximum": max,
+            "pattern": pattern,
+        })
+    };
+    let time = |kind: &str, min: Value, max: Value, pattern: &str| {
+        json!({ "anyOf": [
+            {
+                "type": [kind, "string", "null"],
+                "minimum": min,
+                "maximum": max,
+                "pattern": pattern,
+            },
+            { "$ref": "#/$defs/long_time" },
+        ] })
+    };
     match accepts {
         Accepts::Boolean => json!({ "type": ["boolean", "null"] }),
-        Accepts::Count { min, max } => number("integer", min.into(), max.into(), DIGITS),
-        Accepts::Size { min, max } | Accepts::BlockSize { min, max } => {
-            number("integer", min.into(), max.into(), SIZE)
+        Accepts::Count { min, max } => number(min.into(), max.into(), &ranges::count(min, max)),
+        Accepts::Size { min, max } => number(min.into(), max.into(), &ranges::size(min, max)),
+        Accepts::BlockSize { min, max } => {
+            number(min.into(), max.into(), &ranges::power_of_two(min, max))
         }
         Accepts::Memory { min, max } => json!({ "anyOf": [
             { "enum": ["auto", 0, null] },
-            number("integer", min.into(), max.into(), MEMORY),
+            { "type": "string", "pattern": "^\\s*auto\\s*$" },
+            { "type": "string", "pattern": ranges::size(0, 0) },
+            number(min.into(), max.into(), &ranges::size(min, max)),
         ] }),
-        Accepts::Time { min, max } => number("number", seconds(min), seconds(max), &time()),
-        Accepts::Seconds { max } => number("number", 0.into(), max.into(), &time()),
+        Accepts::Time { min, max } => {
+            time("number", seconds(min), seconds(max), &ranges::time(min, max))
+        }
+        Accepts::Seconds { max } => {
+            time("integer", 0.into(), max.into(), &ranges::time(0, max.saturating_mul(1000)))
+        }
         Accepts::Words(words) => {
             let words = words().into_iter().map(Value::from).chain([Value::Null]);
             json!({ "enum": words.collect::<Value>() })
@@ -187,19 +219,6 @@ fn seconds(millis: u64) -> Value {
         0 => (millis / 1000).into(),
         _ => std::time::Duration::from_millis(millis).as_secs_f64().into(),
     }
-}
-
-/// A number of seconds, or numbers with units, from the largest unit to the smallest.
-fn time() -> String {
-    const NUMBER: &str = "[0-9]+(\\.[0-9]{1,9})?";
-    let after = |units: &[&str]| -> String {
-        units.iter().map(|unit| format!("({NUMBER}{unit})?")).collect()
-    };
-    let units = ["d", "h", "m", "s", "ms"];
-    let starts = units.iter().enumerate().map(|(place, unit)| {
-        format!("{unit}{}", after(units.get(place + 1..).unwrap_or_default()))
-    });
-    format!("^{NUMBER}({})?$", starts.collect::<Vec<_>>().join("|"))
 }
 
 fn any_case(word: &str) -> String {

@@ -30,7 +30,7 @@ macro_rules! settings {
 
         impl $overrides {
             /// Reads the mapping at `place`.
-            pub(in crate::config) fn read(layers: &mut Layers<'_>, place: &Place<'_>) -> Self {
+            pub(in crate::config) fn read(layers: &mut Layers<'_>, place: &Location<'_>) -> Self {
                 Self { $( $field: layers.read_override(place, &$module::$field()), )* }
             }
 
@@ -63,7 +63,7 @@ macro_rules! settings {
             /// Reads the mapping at `place`.
             pub(in crate::config) fn read(
                 layers: &mut Layers<'_>,
-                place: &Place<'_>,
+                place: &Location<'_>,
             ) -> Result<Self, Reported> {
                 Ok(Self { $( $field: layers.read(place, &$module::$field())?, )* })
             }

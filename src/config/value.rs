@@ -36,7 +36,7 @@ impl Written<'_> {
         }
     }
 
-    /// The value for the report of a mistake. Lists and mappings may hold anything, secrets
+    /// The value for the report of a mistake. Lists and mappings may contain anything, secrets
     /// included, and are not shown.
     pub(super) fn shown_if_scalar(self) -> Option<String> {
         match self {
@@ -135,23 +135,26 @@ pub(super) fn size<N: TryFrom<u64>, const MIN: u64, const MAX: u64>(
         })
 }
 
-/// Kubernetes' spelling (`Mi`) counts as `MiB`; `MB` is the decimal million.
+/// The units of sizes with all their spellings, in bytes. Kubernetes' spelling (`Mi`) counts as `MiB`;
+/// `MB` is the decimal million.
+pub(super) const SIZE_UNITS: &[(&[&str], u64)] = &[
+    (&["", "B"], 1),
+    (&["KiB", "Ki"], 1 << 10),
+    (&["MiB", "Mi"], 1 << 20),
+    (&["GiB", "Gi"], 1 << 30),
+    (&["TiB", "Ti"], 1 << 40),
+    (&["KB", "kB"], 1_000),
+    (&["MB"], 1_000_000),
+    (&["GB"], 1_000_000_000),
+    (&["TB"], 1_000_000_000_000),
+];
+
 fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim_start() {
-        "" | "B" => 1,
-        "KiB" | "Ki" => 1 << 10,
-        "MiB" | "Mi" => 1 << 20,
-        "GiB" | "Gi" => 1 << 30,
-        "TiB" | "Ti" => 1 << 40,
-        "KB" | "kB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let unit = unit.trim_start();
+    let (_, bytes) = SIZE_UNITS.iter().find(|(spellings, _)| spellings.contains(&unit))?;
+    number.parse::<u64>().ok()?.checked_mul(*bytes)
 }
 
 /// A number of bytes as a multiple of the largest binary unit that divides it.
@@ -196,14 +199,14 @@ pub(super) fn seconds(written: Written<'_>) -> Result<u64, String> {
         })
 }
 
-/// The units of times, in milliseconds.
-const UNITS: [(&str, u32); 5] =
+/// The units of times, in milliseconds, from the largest to the smallest.
+pub(super) const TIME_UNITS: [(&str, u32); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// A number of milliseconds as a multiple of the largest unit that divides it.
 pub(super) fn time_text(millis: u64) -> String {
     let whole = |unit: u32| millis != 0 && millis.is_multiple_of(u64::from(unit));
-    match UNITS.into_iter().find(|(_, unit)| whole(*unit)) {
+    match TIME_UNITS.into_iter().find(|(_, unit)| whole(*unit)) {
         Some((name, unit)) => format!("{}{name}", millis / u64::from(unit)),
         None => "0s".to_owned(),
     }
@@ -221,12 +224,12 @@ fn parse_duration(text: &str) -> Option<Duration> {
         let (number, tail) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
         let (unit, tail) =
             tail.split_at(tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len()));
-        let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        let (_, millis) = TIME_UNITS.into_iter().find(|(name, _)| *name == unit)?;
         if millis >= smallest {
             return None;
         }
         smallest = millis;
-        // Multiplied before it is divided, so that 1.5ms keeps its half.
+        // Multiplied before it is divided, so that 1.5ms is exact.
         total = total.checked_add(decimal(number)?.checked_mul(millis)? / 1000)?;
         rest = tail;
         if rest.is_empty() {

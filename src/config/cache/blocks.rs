@@ -1,6 +1,6 @@
 //! The settings of blocks, and warnings of blocks that do not fit.
 
-use crate::config::layers::{Layers, Place, Reported};
+use crate::config::layers::{Layers, Location, Reported};
 use crate::config::problem::ValueSource;
 use crate::config::settings::cache::{blocks, tiers};
 use crate::config::value::size_text;
@@ -14,7 +14,7 @@ pub(super) fn blocks(
     layers: &mut Layers<'_>,
     memory: CacheMemory,
 ) -> Result<BlocksConfig, Reported> {
-    let blocks = BlocksConfig::read(layers, &Place::default())?;
+    let blocks = BlocksConfig::read(layers, &Location::default())?;
     if (1..blocks.size).contains(&blocks.read_ahead) {
         let (first, second) = (blocks::read_ahead().row, blocks::size().row);
         let message = format!(

@@ -455,7 +455,7 @@ fn what_is_shown_is_aligned_and_says_where_each_value_came_from() {
         ("profiles.hips.addressing", "profiles.hips.addressing = path (default)"),
         (
             "profiles.hips.credentials",
-            "profiles.hips.credentials = key ending 0002, section [hips] (c.ini:4)",
+            "profiles.hips.credentials = access key ending 0002, section [hips] (c.ini:4)",
         ),
     ] {
         assert_eq!(line(key), expected);

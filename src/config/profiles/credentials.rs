@@ -1,6 +1,5 @@
-//! What the requests of a profile are signed with: keys in its endpoint URL, else (for the default
-//! profile) those of the environment, else a section of the credentials file; or nothing, where
-//! that is said.
+//! The credentials of a profile: the access key in its endpoint URL, else (for the default profile) that
+//! of the environment, else a section of the credentials file. `anonymous` sends unsigned requests.
 
 use crate::config::ini::{IniSection, NOT_A_CREDENTIAL, is_credential};
 use crate::config::layers::{Effective, Layers, Reported};
@@ -148,7 +147,7 @@ impl ProfileReader<'_, '_> {
             self.layers
                 .report
                 .warnings
-                .push(format!("{} is not used: {key} says anonymous", settings::ACCESS_KEY_ID));
+                .push(format!("{} is not used: {key} is anonymous", settings::ACCESS_KEY_ID));
         }
         Ok(())
     }
@@ -177,7 +176,7 @@ impl ProfileReader<'_, '_> {
             return Ok((credentials, ValueSource::File { path: path.clone(), line: Some(*line) }));
         }
         let lacks = match self.file.sections.get(section) {
-            Some(_) => format!("section [{section}] of {file} has no keys"),
+            Some(_) => format!("section [{section}] of {file} has no access key"),
             None => format!("there is no section [{section}] in {file}"),
         };
         let meant = nearest(section, self.file.sections.keys().map(String::as_str))
@@ -207,7 +206,7 @@ impl ProfileReader<'_, '_> {
         Ok((Credentials::Missing(looked), ValueSource::Default))
     }
 
-    /// Where the file says this of the profile's credentials.
+    /// Where the file has this setting of the profile's credentials.
     fn source_in_file(&self, found: &CredentialSettings<'_>, setting: &'static str) -> ValueSource {
         let path = found.path(setting);
         let file = self.layers.file.as_ref();
@@ -223,8 +222,8 @@ impl ProfileReader<'_, '_> {
 fn key_shown(access_key_id: &str) -> String {
     match access_key_id.len().checked_sub(4).filter(|hidden| *hidden >= 4) {
         Some(hidden) => {
-            format!("key ending {}", access_key_id.get(hidden..).unwrap_or_default())
+            format!("access key ending {}", access_key_id.get(hidden..).unwrap_or_default())
         }
-        None => "key (redacted)".to_owned(),
+        None => "access key (redacted)".to_owned(),
     }
 }

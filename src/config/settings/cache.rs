@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 
 use crate::config::CacheMemory;
 use crate::config::kind::{self, Kind};
-use crate::config::layers::{Layers, Place, Reported};
+use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::{Row, Setting, Shown};
 use crate::config::value::DAY;
 

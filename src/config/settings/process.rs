@@ -8,7 +8,7 @@ use ::log::LevelFilter;
 
 use crate::config::LogFormat;
 use crate::config::kind::{self, Kind};
-use crate::config::layers::{Layers, Place, Reported};
+use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::{Row, Setting, Shown};
 use crate::config::value::HOUR;
 

@@ -189,9 +189,9 @@ fn to_keep_what_must_not_be_kept_is_a_mistake_with_both_names() {
         yaml(text).bad(),
         [
             "c.yaml:5: profiles.p.cache.store: is true, but this profile cannot be cached: \
-             profiles.p.cache_control says private",
+             profiles.p.cache_control contains private",
             "c.yaml:9: profiles.p.cache.patterns[1].store: is true, but this profile \
-             cannot be cached: profiles.p.cache_control says private",
+             cannot be cached: profiles.p.cache_control contains private",
             "c.yaml:12: profiles.q.cache.max_object: \"x\" must be a size such as 32KiB, from 0 bytes \
              to 1024TiB",
             "c.yaml:12: profiles.q.cache.store: is true, but this profile cannot be cached: \
