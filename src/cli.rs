@@ -27,7 +27,8 @@ const EXAMPLES: &str = "\
 Examples:
   s3proxy                                     serve, configured by the environment alone
   s3proxy serve --config conf/s3proxy.yaml    serve, with a file below the environment
-  s3proxy config --config conf/s3proxy.yaml   what is in force, and where it comes from
+  s3proxy config --config conf/s3proxy.yaml   the effective values, and where each comes from
+  s3proxy config --schema                     the JSON Schema of the file, for editors
   s3proxy check                               does every profile work?
   s3proxy check hips@sky/Norder3/Allsky.png   what would the gateway answer, and why?
   s3proxy explain https://data.example.org/s3proxy/s3/hips@sky/Norder3/Allsky.png

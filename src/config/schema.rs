@@ -168,7 +168,12 @@ fn accepted(accepts: Accepts) -> Value {
         Accepts::Count { min, max } => number(min.into(), max.into(), &ranges::count(min, max)),
         Accepts::Size { min, max } => number(min.into(), max.into(), &ranges::size(min, max)),
         Accepts::BlockSize { min, max } => {
-            number(min.into(), max.into(), &ranges::power_of_two(min, max))
+            let sizes = (0..u64::BITS).map(|shift| 1u64 << shift);
+            let sizes = sizes.filter(|size| (min..=max).contains(size)).map(Value::from);
+            json!({ "anyOf": [
+                { "enum": sizes.chain([Value::Null]).collect::<Value>() },
+                { "type": "string", "pattern": ranges::power_of_two(min, max) },
+            ] })
         }
         Accepts::Memory { min, max } => json!({ "anyOf": [
             { "enum": ["auto", 0, null] },
