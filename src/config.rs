@@ -12,6 +12,7 @@ mod ini;
 mod kind;
 mod layers;
 mod load;
+mod misspelt;
 mod nearest;
 mod positions;
 mod problem;
@@ -19,6 +20,7 @@ mod profiles;
 mod rules;
 mod schema;
 mod settings;
+mod shape;
 mod show;
 mod value;
 

@@ -7,7 +7,8 @@ use crate::config::endpoint_url::redacted;
 use crate::config::env::Environment;
 use crate::config::file::File;
 use crate::config::problem::{Problem, ValueSource};
-use crate::config::settings::{Row, Setting, Shown, paths};
+use crate::config::settings::paths;
+use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::Written;
 
 /// Options of the command line that override everything else, as typed.

@@ -12,12 +12,14 @@ use crate::config::env::Environment;
 use crate::config::file::File;
 use crate::config::ini::{self, CredentialsFile};
 use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, Reported};
+use crate::config::misspelt;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles;
-use crate::config::settings;
 use crate::config::settings::connections::upstream;
 use crate::config::settings::gateway::{WrittenCors, WrittenMime, cors, gateway, mime};
 use crate::config::settings::process::{AdminConfig, admin, server};
+use crate::config::settings::variable;
+use crate::config::shape;
 use crate::config::value::{Written, size};
 use crate::config::{
     Config, Cors, DownstreamConfig, GatewayConfig, LogConfig, ServerConfig, UpstreamConfig,
@@ -71,7 +73,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
         report: LoadReport::default(),
     };
     let config_file = read_config_file(&mut layers, inputs);
-    layers.report.warnings.extend(layers.env.near_misses());
+    layers.report.warnings.extend(misspelt::warnings(layers.env));
     check_stream_chunk_size(&mut layers);
     let resolved = resolve(&mut layers, inputs);
     let LoadReport { mut problems, settings, warnings } = layers.report;
@@ -97,7 +99,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
 fn read_config_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Option<PathBuf> {
     let flag = inputs.flags.config.as_deref().map(|path| (ValueSource::Flag("--config"), path));
     let variable = || {
-        let (name, path) = layers.env.get(settings::CONFIG_FILE)?;
+        let (name, path) = layers.env.get(variable::CONFIG_FILE)?;
         (!path.is_empty()).then(|| (ValueSource::Variable(name.to_owned()), path))
     };
     let (source, path) = flag.or_else(variable)?;
@@ -111,7 +113,7 @@ fn read_config_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Option<Path
                 layers.report.problem(problem);
             }
             Ok(file) => {
-                layers.report.problems.extend(file.shape_problems());
+                layers.report.problems.extend(shape::problems(&file));
                 layers.file = Some(file);
             }
         },
@@ -125,7 +127,7 @@ fn unreadable(source: ValueSource, path: &Path, error: &io::Error) -> Problem {
 
 /// Checks a variable of s3proxy 2.0.1 that is otherwise ignored.
 fn check_stream_chunk_size(layers: &mut Layers<'_>) {
-    let Some((name, text)) = layers.env.get(settings::STREAM_CHUNK_SIZE) else { return };
+    let Some((name, text)) = layers.env.get(variable::STREAM_CHUNK_SIZE) else { return };
     match size::<u64, 4096, { u64::MAX }>(Written::Text(text)) {
         Ok(_) => layers
             .report

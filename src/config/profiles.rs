@@ -16,10 +16,10 @@ use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
 use crate::config::rules;
-use crate::config::settings;
 use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
+use crate::config::settings::variable;
 use crate::s3::address::is_profile_name;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::profile::{Credentials, Keys, Profile};
@@ -126,13 +126,13 @@ impl<'a> ProfileReader<'_, 'a> {
         environment_keys: Result<Option<Keys>, Reported>,
     ) -> Result<Profile, Reported> {
         let env = self.layers.env;
-        let url = env.get(settings::DEFAULT_ENDPOINT).or_else(|| env.get(settings::AWS_ENDPOINT));
-        let section = env.get(settings::DEFAULT_SECTION);
+        let url = env.get(variable::DEFAULT_ENDPOINT).or_else(|| env.get(variable::AWS_ENDPOINT));
+        let section = env.get(variable::DEFAULT_SECTION);
         self.profile(&[DEFAULT_PROFILE], None, url, section, environment_keys)
     }
 
     fn named(&mut self, name: &str) -> Result<Profile, Reported> {
-        let url = self.layers.env.get(&format!("{}{name}", settings::PROFILE_ENDPOINT));
+        let url = self.layers.env.get(&format!("{}{name}", variable::PROFILE_ENDPOINT));
         self.profile(&[PROFILES, name], Some(name), url, None, Ok(None))
     }
 
@@ -247,7 +247,7 @@ impl<'a> ProfileReader<'_, 'a> {
         section: &IniSection,
         declared: &BTreeSet<String>,
     ) -> bool {
-        let of_default = self.layers.env.get(settings::DEFAULT_SECTION).map(|(_, name)| name);
+        let of_default = self.layers.env.get(variable::DEFAULT_SECTION).map(|(_, name)| name);
         if name == "default" || of_default == Some(name) {
             return false;
         }
@@ -258,7 +258,7 @@ impl<'a> ProfileReader<'_, 'a> {
             Some(path) => ValueSource::File { path: path.clone(), line: Some(section.line) },
             None => ValueSource::Default,
         };
-        let variable = settings::PROFILE_ENDPOINT;
+        let variable = variable::PROFILE_ENDPOINT;
         let fate = match section.keys {
             Some(_) if !is_profile_name(name) => {
                 "it cannot be used in a URL (names consist of letters, digits and ._-) and is \

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::config::kind::{Accepts, Form};
 use crate::config::settings::cache::rule;
 use crate::config::settings::paths::{CACHE, DEFAULT_PROFILE, PROFILES};
-use crate::config::settings::{MAPPINGS, PATTERN, Row, global, of_profile};
+use crate::config::settings::row::Row;
+use crate::config::settings::{MAPPINGS, PATTERN, global, of_profile};
 
 /// The schema (draft 2020-12), as indented JSON.
 #[must_use]

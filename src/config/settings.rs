@@ -100,56 +100,11 @@ pub(super) mod gateway;
 pub(super) mod paths;
 pub(super) mod process;
 pub(super) mod profile;
+pub(super) mod row;
+pub(super) mod variable;
 
-use crate::config::kind::Accepts;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
-use crate::config::value::Read;
-
-/// All about a setting but its type.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    /// The YAML path; within a profile for the settings of profiles.
-    pub(super) path: &'static str,
-    /// The last part of the path.
-    pub(super) key: &'static str,
-    /// The environment variable; empty where there is none.
-    pub(super) variable: &'static str,
-    /// The default as it would be written in YAML; `null` is no value, or one that is found at start.
-    pub(super) default: &'static str,
-    pub(super) accepts: Accepts,
-    /// Whether a reload applies another value. All others need a restart.
-    pub(super) reload: bool,
-    /// Sentences in Markdown.
-    pub(super) text: &'static str,
-}
-
-/// One setting.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Setting<T> {
-    pub(super) row: Row,
-    pub(super) read: Read<T>,
-    pub(super) shown: Shown,
-}
-
-/// How much of a value a person may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    Whole,
-    /// A URL without its user info.
-    Url,
-    /// Not the values of a mapping.
-    Names,
-    /// As part of another setting.
-    Elsewhere,
-}
-
-impl<T> Setting<T> {
-    /// The same setting, shown differently.
-    pub(super) const fn shown(mut self, shown: Shown) -> Self {
-        self.shown = shown;
-        self
-    }
-}
+use crate::config::settings::row::Row;
 
 /// The settings of the whole gateway, in the order of the documentation.
 const GLOBAL: &[&[Row]] = &[
@@ -216,39 +171,10 @@ pub(super) fn of_profile() -> impl Iterator<Item = &'static Row> {
 /// What a pattern has besides the fields of a rule.
 pub(super) const PATTERN: &[Row] = cache::pattern::ROWS;
 
-/// The path of the configuration file.
-pub(super) const CONFIG_FILE: &str = "S3PROXY_CONFIG";
-/// Ignored; accepted for compatibility with s3proxy 2.0.1.
-pub(super) const STREAM_CHUNK_SIZE: &str = "S3PROXY_STREAM_CHUNK_SIZE";
-/// The endpoint of the default profile.
-pub(super) const DEFAULT_ENDPOINT: &str = "S3_ENDPOINT_URL";
-/// The same, if [`DEFAULT_ENDPOINT`] is unset or empty.
-pub(super) const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
-/// The INI section of the default profile.
-pub(super) const DEFAULT_SECTION: &str = "AWS_PROFILE";
-pub(super) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-pub(super) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
-pub(super) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
-/// The endpoint of a named profile: the rest of the variable's name is the name of the profile.
-pub(super) const PROFILE_ENDPOINT: &str = "LSST_RESOURCES_S3_PROFILE_";
-
-/// The variables that are not the variable of one row.
-pub(super) const FURTHER_VARIABLES: &[&str] = &[
-    CONFIG_FILE,
-    STREAM_CHUNK_SIZE,
-    DEFAULT_ENDPOINT,
-    AWS_ENDPOINT,
-    DEFAULT_SECTION,
-    ACCESS_KEY_ID,
-    SECRET_ACCESS_KEY,
-    SESSION_TOKEN,
-    PROFILE_ENDPOINT,
-];
-
 /// Every variable that is read.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
     let of_rows = global().map(|row| row.variable).filter(|name| !name.is_empty());
-    of_rows.chain(FURTHER_VARIABLES.iter().copied())
+    of_rows.chain(variable::FURTHER.iter().copied())
 }
 
 /// Whether a reload applies another value of the setting with this full path. All other settings need

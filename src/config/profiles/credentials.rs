@@ -6,9 +6,9 @@ use crate::config::layers::{Effective, Layers, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::ProfileReader;
-use crate::config::settings;
 use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::variable;
 use crate::s3::profile::{CredentialSource, Credentials, Keys};
 use crate::secret::Secret;
 
@@ -17,7 +17,7 @@ pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, 
     let env = layers.env;
     let report = &mut layers.report;
     let mut wrong = false;
-    for name in [settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY, settings::SESSION_TOKEN] {
+    for name in [variable::ACCESS_KEY_ID, variable::SECRET_ACCESS_KEY, variable::SESSION_TOKEN] {
         if env.get(name).is_some_and(|(_, text)| !is_credential(text)) {
             report.problem(Problem::new(ValueSource::Variable(name.to_owned()), NOT_A_CREDENTIAL));
             wrong = true;
@@ -28,19 +28,19 @@ pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, 
         let source = ValueSource::Variable(has.to_owned());
         Problem::new(source, format!("is set without {lacks}"))
     };
-    match (text(settings::ACCESS_KEY_ID), text(settings::SECRET_ACCESS_KEY)) {
+    match (text(variable::ACCESS_KEY_ID), text(variable::SECRET_ACCESS_KEY)) {
         _ if wrong => Err(Reported),
         (Some(access_key_id), Some(secret)) => Ok(Some(Keys {
             access_key_id,
             secret_access_key: Secret::new(secret),
-            session_token: text(settings::SESSION_TOKEN).map(Secret::new),
+            session_token: text(variable::SESSION_TOKEN).map(Secret::new),
         })),
         (None, None) => Ok(None),
         (Some(_), None) => {
-            Err(report.problem(half(settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY)))
+            Err(report.problem(half(variable::ACCESS_KEY_ID, variable::SECRET_ACCESS_KEY)))
         }
         (None, Some(_)) => {
-            Err(report.problem(half(settings::SECRET_ACCESS_KEY, settings::ACCESS_KEY_ID)))
+            Err(report.problem(half(variable::SECRET_ACCESS_KEY, variable::ACCESS_KEY_ID)))
         }
     }
 }
@@ -118,7 +118,7 @@ impl ProfileReader<'_, '_> {
             return Ok((Credentials::Keys { keys, source }, endpoint_source));
         }
         if let Some(keys) = found.environment_keys {
-            let source = ValueSource::Variable(settings::ACCESS_KEY_ID.to_owned());
+            let source = ValueSource::Variable(variable::ACCESS_KEY_ID.to_owned());
             let credentials = Credentials::Keys { keys, source: CredentialSource::Environment };
             return Ok((credentials, source));
         }
@@ -147,7 +147,7 @@ impl ProfileReader<'_, '_> {
             self.layers
                 .report
                 .warnings
-                .push(format!("{} is not used: {key} is anonymous", settings::ACCESS_KEY_ID));
+                .push(format!("{} is not used: {key} is anonymous", variable::ACCESS_KEY_ID));
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl ProfileReader<'_, '_> {
         }
         let looked = match found.name {
             Some(_) => lacks,
-            None => format!("{} is not set, and {lacks}", settings::ACCESS_KEY_ID),
+            None => format!("{} is not set, and {lacks}", variable::ACCESS_KEY_ID),
         };
         Ok((Credentials::Missing(looked), ValueSource::Default))
     }
@@ -212,7 +212,7 @@ impl ProfileReader<'_, '_> {
         let file = self.layers.file.as_ref();
         let overridden = found.name.is_none()
             && setting == "section"
-            && self.layers.env.get(settings::DEFAULT_SECTION).is_some();
+            && self.layers.env.get(variable::DEFAULT_SECTION).is_some();
         file.filter(|file| !overridden && file.get(&path).is_some())
             .map_or(ValueSource::Default, |file| file.source(&path))
     }

@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 use crate::config::CacheMemory;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::settings::{Row, Setting, Shown};
+use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 
 /// The longest lifetime of anything in the cache, milliseconds. RFC 2616, section 14.21, asked for no

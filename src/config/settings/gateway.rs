@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::settings::{Row, Setting, Shown};
+use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 
 settings! {

@@ -9,7 +9,7 @@ use ::log::LevelFilter;
 use crate::config::LogFormat;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::settings::{Row, Setting, Shown};
+use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::HOUR;
 
 settings! {

@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::settings::{Row, Setting, Shown};
+use crate::config::settings::row::{Row, Setting, Shown};
 use crate::s3::endpoint::Addressing;
 use crate::s3::profile::ContentTypeFrom;
 use crate::secret::Secret;

@@ -1,7 +1,7 @@
 //! The files in `conf/` and the tables of `docs/configuration.md` agree with the table of settings.
 
 use super::*;
-use crate::config::settings::{FURTHER_VARIABLES, PATTERN, cache, global, of_profile};
+use crate::config::settings::{PATTERN, cache, global, of_profile, variable};
 
 const FULL: &str = include_str!("../../../../conf/s3proxy.yaml");
 const MINIMAL: &str = include_str!("../../../../conf/minimal.yaml");
@@ -101,7 +101,7 @@ fn every_setting_is_in_the_documentation_and_in_the_full_example() {
         });
         assert!(line.is_some(), "docs/configuration.md lacks {}", row.path);
     }
-    for name in FURTHER_VARIABLES {
+    for name in variable::FURTHER {
         assert!(DOCUMENTATION.contains(&format!("`{name}")), "docs/configuration.md lacks {name}");
     }
     for row in global().filter(|row| !row.variable.is_empty()) {

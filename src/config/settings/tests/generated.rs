@@ -8,6 +8,9 @@ use std::path::Path;
 
 use super::*;
 use crate::config::schema::schema;
+use crate::config::settings::variable::{
+    AWS_ENDPOINT, DEFAULT_ENDPOINT, DEFAULT_SECTION, PROFILE_ENDPOINT,
+};
 
 /// Compares a committed file with its generated text, or writes it.
 #[track_caller]

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::config::kind::Accepts;
 use crate::config::schema::schema;
-use crate::config::settings::{Row, cache, global, of_profile};
+use crate::config::settings::row::Row;
+use crate::config::settings::{cache, global, of_profile};
 use crate::config::{Flags, Inputs, load};
 
 struct Validator {
