@@ -27,7 +27,8 @@ const EXAMPLES: &str = "\
 Examples:
   s3proxy                                     serve, configured by the environment alone
   s3proxy serve --config conf/s3proxy.yaml    serve, with a file below the environment
-  s3proxy config --config conf/s3proxy.yaml   what is in force, and where it comes from
+  s3proxy config --config conf/s3proxy.yaml   the effective values, and where each comes from
+  s3proxy config --schema                     the JSON Schema of the file, for editors
   s3proxy check                               does every profile work?
   s3proxy check hips@sky/Norder3/Allsky.png   what would the gateway answer, and why?
   s3proxy explain https://data.example.org/s3proxy/s3/hips@sky/Norder3/Allsky.png
@@ -65,11 +66,14 @@ pub struct Cli {
 enum Command {
     /// Serve requests until SIGTERM (this is also what no command at all does)
     Serve,
-    /// Print the configuration in force and where each value comes from; secrets are left out
+    /// Print the effective configuration and where each value comes from, without secrets
     Config {
         /// As one JSON object
         #[arg(long)]
         json: bool,
+        /// Print the JSON Schema of the YAML file instead, for editors
+        #[arg(long, conflicts_with = "json")]
+        schema: bool,
     },
     /// Ask every store, or explain one object, as the gateway would; exit code 0 if all is well
     Check {
@@ -131,10 +135,16 @@ impl Cli {
             Command::Serve => {
                 with_start(environment, flags, |start| serve_requests(start, upgrade))
             }
-            Command::Config { json } => with_configuration(environment, flags, |loaded| {
-                print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+            Command::Config { schema: true, .. } => {
+                print(&config::schema());
                 WELL
-            }),
+            }
+            Command::Config { json, schema: false } => {
+                with_configuration(environment, flags, |loaded| {
+                    print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+                    WELL
+                })
+            }
             Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
                 check_stores(loaded, object.as_deref(), json)
             }),

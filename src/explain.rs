@@ -61,7 +61,7 @@ async fn explain_object(
     checked: &Checked,
     options: Options,
 ) {
-    let route = format!("an object: {}/s3/{{profile@bucket}}/{{key}}", config.path_prefix);
+    let route = format!("an object: {}/s3/{{profile@bucket}}/{{key}}", config.gateway.path_prefix);
     explanation.put_first(Step::new("route", Finding::ok(route)));
     let profile = config.profiles.get(address.profile.as_deref());
     let by_key = profile.is_none_or(|profile| profile.content_type == ContentTypeFrom::Key);

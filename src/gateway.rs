@@ -87,11 +87,15 @@ impl Gateway {
     pub fn new(config: &Config, shared: Shared) -> Self {
         let Shared { stores, cache, heads, lifecycle, reloads, metrics, limits } = shared;
         Self {
-            prefix: config.path_prefix.clone(),
-            pages: Pages::new(&config.name, &config.path_prefix, config.cors.is_some()),
-            require_user: config.require_user,
-            bucket_validation: config.bucket_validation,
-            server_timing: config.server_timing,
+            prefix: config.gateway.path_prefix.clone(),
+            pages: Pages::new(
+                &config.gateway.name,
+                &config.gateway.path_prefix,
+                config.cors.is_some(),
+            ),
+            require_user: config.gateway.require_user,
+            bucket_validation: config.gateway.bucket_validation,
+            server_timing: config.gateway.server_timing,
             cors: config.cors.clone(),
             heads,
             cache: cache.map(ReadThrough::for_ever),

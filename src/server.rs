@@ -63,7 +63,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let signals = signals.map_err(StartError::Signals)?;
     if !upgrade {
         for (address, setting) in [
-            (Some(config.listen), "--listen or S3PROXY_LISTEN"),
+            (Some(config.gateway.listen), "--listen or S3PROXY_LISTEN"),
             (config.admin_listen, "S3PROXY_ADMIN_LISTEN"),
         ] {
             let Some(address) = address else { continue };
@@ -98,12 +98,12 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         "gateway".to_owned(),
         GuardedProxy::new(proxy, config, Arc::clone(&shared.limits), Arc::clone(&shared.metrics)),
     );
-    let listener = ListenerConfig::tcp(config.listen.to_string())
+    let listener = ListenerConfig::tcp(config.gateway.listen.to_string())
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
     if let Some(address) = config.admin_listen {
-        let admin = Admin::new(&shared, config.bucket_validation);
+        let admin = Admin::new(&shared, config.gateway.bucket_validation);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         service.add_tcp(&address.to_string());
@@ -114,7 +114,10 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     reloader.threads = Some(1);
     server.add_service(reloader);
 
-    info!("s3proxy {VERSION} accepts requests on http://{}{}/", config.listen, config.path_prefix);
+    info!(
+        "s3proxy {VERSION} accepts requests on http://{}{}/",
+        config.gateway.listen, config.gateway.path_prefix
+    );
     run_to_the_end(server, signals, &lifecycle, ended, &end);
     if let Some(cache) = cache {
         cache.close();

@@ -12,7 +12,7 @@ use crate::check::reach::reach;
 use crate::check::report::{Finding, Section, State, Step, Subject};
 use crate::check::request::{Answer, Asker, Request, bucket_target, clock};
 use crate::check::verdict::{Question, Reply, judge_denied};
-use crate::config::Config;
+use crate::config::{Config, GatewayConfig};
 use crate::mime::{StoredVerdict, Verdict};
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::protocol::forwarded_conditions::upstream_conditions;
@@ -57,7 +57,7 @@ impl<'a> ObjectCheck<'a> {
 
     /// Runs every step, up to the first that ends the request.
     pub(super) async fn run(mut self, argument: &str) -> Checked {
-        let Config { path_prefix, bucket_validation, .. } = self.config;
+        let GatewayConfig { path_prefix, bucket_validation, .. } = &self.config.gateway;
         let mut refusal = None;
         let (name, named) = match read(argument, path_prefix, *bucket_validation) {
             Ok(named) => {
@@ -229,7 +229,7 @@ impl<'a> ObjectCheck<'a> {
         let shown = String::from_utf8_lossy(content_type.as_bytes());
         let length = if is_empty { Some("0".to_owned()) } else { whole_length(&answer.headers) };
         let length = length.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
-        let user = if self.config.require_user {
+        let user = if self.config.gateway.require_user {
             "; without X-Auth-Request-User it is 422 (require_user)"
         } else {
             ""

@@ -1,5 +1,5 @@
 //! Endpoint URLs as operators write them: with credentials inside (`https://key:secret@host/`), or
-//! the word `aws` for Amazon's own endpoint. A message about one never repeats what is secret.
+//! the word `aws` for Amazon's own endpoint. No message contains a secret.
 
 use crate::config::value::{Written, text};
 use crate::s3::credentials::Keys;

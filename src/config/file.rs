@@ -1,29 +1,20 @@
-//! The YAML file: its values by path, the line of each, and the keys nobody knows.
+//! The YAML file: its values by path, and the line of each.
 
 use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 
-use crate::config::lines::Lines;
-use crate::config::nearest::nearest;
-use crate::config::problem::{Problem, Source};
-use crate::config::settings::{GLOBAL, PATTERN, PROFILE, RULE, Row};
+use crate::config::positions::Positions;
+use crate::config::problem::{Problem, ValueSource};
+use crate::config::settings::paths::{PROFILES, place};
 use crate::s3::address::is_profile_name;
-
-/// The keys of the two places profiles are written.
-pub(super) const DEFAULT_PROFILE: &str = "default_profile";
-pub(super) const PROFILES: &str = "profiles";
-
-/// The key of the cache's rules, in the file and in a profile, and in it that of the rules by pattern.
-pub(super) const CACHE: &str = "cache";
-pub(super) const PATTERNS: &str = "patterns";
 
 /// A configuration file that is valid YAML.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    root: Value,
-    lines: Lines,
+    pub(super) root: Value,
+    positions: Positions,
 }
 
 impl File {
@@ -34,99 +25,29 @@ impl File {
             let message = error.to_string();
             // Without the position at its end, which goes to the front with the path.
             let message = message.split(" at line ").next().unwrap_or_default();
-            let source = Source::File { path: path.to_owned(), line };
+            let source = ValueSource::File { path: path.to_owned(), line };
             Problem::new(source, format!("is not valid YAML: {message}"))
         };
         let mut root: Value = serde_yaml::from_str(text).map_err(|error| refused(&error))?;
         root.apply_merge().map_err(|error| refused(&error))?;
-        Ok(Self { path: path.to_owned(), root, lines: Lines::of(text) })
+        Ok(Self { path: path.to_owned(), root, positions: Positions::of(text) })
     }
 
-    /// The value at a path; `null` is as good as nothing. Items of lists are named as by [`item`].
+    /// The value at a path; `None` for `null` as well. Items of lists are named as by [`item`].
     pub(super) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
         let value = path.iter().try_fold(&self.root, |node, key| child(node, key.as_ref()))?;
         (!value.is_null()).then_some(value)
     }
 
-    /// Where the value at a path stands.
-    pub(super) fn source<S: AsRef<str>>(&self, path: &[S]) -> Source {
-        Source::File { path: self.path.clone(), line: Some(self.lines.find(path)) }
+    /// The file, and the line of the value at a path.
+    pub(super) fn source<S: AsRef<str>>(&self, path: &[S]) -> ValueSource {
+        ValueSource::File { path: self.path.clone(), line: Some(self.positions.find(path)) }
     }
 
     /// The names under `profiles`.
     pub(super) fn profiles(&self) -> Vec<&str> {
         let Some(Value::Mapping(profiles)) = self.get(&[PROFILES]) else { return Vec::new() };
         profiles.keys().filter_map(Value::as_str).filter(|name| is_profile_name(name)).collect()
-    }
-
-    /// Every key that is not a setting, and every value that should be a mapping and is not.
-    pub(super) fn shape_problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        self.check_mapping(&self.root, &mut Vec::new(), &known_paths(), &mut problems);
-        problems
-    }
-
-    /// A value that is no setting, or one that has settings in it.
-    fn check_below(
-        &self,
-        node: &Value,
-        path: &mut Vec<String>,
-        known: &[Vec<&'static str>],
-        problems: &mut Vec<Problem>,
-    ) {
-        if !is_setting(known, path) {
-            self.check_mapping(node, path, known, problems);
-        } else if let Value::Sequence(items) = node
-            && children(known, path) == [ITEM]
-        {
-            for (at, node) in items.iter().enumerate() {
-                path.push(item(at));
-                self.check_mapping(node, path, known, problems);
-                path.pop();
-            }
-        }
-    }
-
-    fn check_mapping(
-        &self,
-        node: &Value,
-        path: &mut Vec<String>,
-        known: &[Vec<&'static str>],
-        problems: &mut Vec<Problem>,
-    ) {
-        let names = children(known, path);
-        let mapping = match node {
-            Value::Null => return,
-            Value::Mapping(mapping) => mapping,
-            _ => {
-                let message = format!("must be a mapping, with keys such as {}", names.join(", "));
-                problems.push(self.problem(path, message));
-                return;
-            }
-        };
-        for (key, child) in mapping {
-            let Value::String(key) = key else {
-                let message = "has a key that is not text; put it in quotes";
-                problems.push(self.problem(path, message.to_owned()));
-                continue;
-            };
-            path.push(key.clone());
-            let any_name = names.first() == Some(&ANY);
-            if any_name && !is_profile_name(key) {
-                let message = "cannot be named in a URL: profiles have letters, digits and ._- in their names";
-                problems.push(self.problem(path, message.to_owned()));
-            } else if !any_name && !names.contains(&key.as_str()) {
-                problems.push(self.problem(path, unknown(path, &names, known)));
-            } else {
-                self.check_below(child, path, known, problems);
-            }
-            path.pop();
-        }
-    }
-
-    fn problem(&self, path: &[String], message: String) -> Problem {
-        let key = if path.is_empty() { "the file".to_owned() } else { written(path) };
-        Problem::new(self.source(path), message).key(key)
     }
 }
 
@@ -137,181 +58,12 @@ fn child<'v>(node: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
-/// A path as a person writes it: `cache.patterns[2].ttl`.
-pub(super) fn written<S: AsRef<str>>(path: &[S]) -> String {
-    let mut text = String::new();
-    for key in path.iter().map(AsRef::as_ref) {
-        if !text.is_empty() && place(key).is_none() {
-            text.push('.');
-        }
-        text.push_str(key);
-    }
-    text
-}
-
-/// The name of an item in a path, by its place in the list from 0.
-pub(super) fn item(place: usize) -> String {
-    format!("[{place}]")
-}
-
-/// The place that [`item`] names.
-fn place(key: &str) -> Option<usize> {
-    key.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
-}
-
-/// Stands for any name in a known path.
-const ANY: &str = "*";
-/// Stands for any item of a list.
-const ITEM: &str = "[N]";
-
-fn known_paths() -> Vec<Vec<&'static str>> {
-    let mut known: Vec<Vec<&str>> = Vec::new();
-    let mut add = |prefix: &[&'static str], rows: &[Row]| {
-        let below = |row: &Row| prefix.iter().copied().chain(row.path.split('.')).collect();
-        known.extend(rows.iter().map(below));
-    };
-    add(&[], GLOBAL);
-    add(&[CACHE, PATTERNS, ITEM], PATTERN);
-    add(&[CACHE, PATTERNS, ITEM], RULE);
-    for profile in [&[DEFAULT_PROFILE][..], &[PROFILES, ANY]] {
-        add(profile, PROFILE);
-        let cache = [profile, &[CACHE]].concat();
-        add(&cache, RULE);
-        let pattern = [profile, &[CACHE, PATTERNS, ITEM]].concat();
-        add(&pattern, PATTERN);
-        add(&pattern, RULE);
-    }
-    known
-}
-
-fn leads_to(known: &[&str], path: &[String]) -> bool {
-    let matches = |known: &str, key: &str| match known {
-        ANY => true,
-        ITEM => place(key).is_some(),
-        _ => known == key,
-    };
-    known.len() >= path.len() && known.iter().zip(path).all(|(known, key)| matches(known, key))
-}
-
-fn is_setting(known: &[Vec<&'static str>], path: &[String]) -> bool {
-    known.iter().any(|known| known.len() == path.len() && leads_to(known, path))
-}
-
-/// The keys that may stand in the mapping at `path`.
-fn children(known: &[Vec<&'static str>], path: &[String]) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for known in known.iter().filter(|known| leads_to(known, path)) {
-        if let Some(name) = known.get(path.len())
-            && !names.contains(name)
-        {
-            names.push(*name);
-        }
-    }
-    names
-}
-
-/// What to say of an unknown key: the one beside it that was probably meant, or where the setting
-/// of this name really belongs.
-fn unknown(path: &[String], siblings: &[&str], known: &[Vec<&'static str>]) -> String {
-    let Some((key, parents)) = path.split_last() else { return String::new() };
-    let elsewhere = || {
-        let found = known.iter().find(|known| known.last().is_some_and(|last| last == key))?;
-        Some(written(found).replace(ANY, "NAME").replace(&format!(".{ITEM}"), ITEM))
-    };
-    let beside = nearest(key, siblings.iter().copied())
-        .map(|name| written(&parents.iter().map(String::as_str).chain([name]).collect::<Vec<_>>()));
-    match beside.or_else(elsewhere) {
-        Some(meant) => format!("is an unknown key; did you mean {meant}?"),
-        None => format!("is an unknown key; known here are {}", siblings.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<File, Problem> {
         File::parse(Path::new("c.yaml"), text)
-    }
-
-    fn problems(text: &str) -> Vec<String> {
-        let file = parse(text).expect("valid YAML");
-        file.shape_problems().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn unknown_keys_are_named_by_path_and_line_with_what_was_meant() {
-        for (text, expected) in [
-            ("lisen: x", "c.yaml:1: lisen: is an unknown key; did you mean listen?"),
-            (
-                "upstream:\n  # x\n  retrys: 1",
-                "c.yaml:3: upstream.retrys: is an unknown key; did you mean upstream.retries?",
-            ),
-            (
-                "connect_timeout: 1s",
-                "c.yaml:1: connect_timeout: is an unknown key; did you mean \
-                 upstream.connect_timeout?",
-            ),
-            (
-                "profiles:\n  my.hips:\n    endpiont: x",
-                "c.yaml:3: profiles.my.hips.endpiont: is an unknown key; did you mean \
-                 profiles.my.hips.endpoint?",
-            ),
-            (
-                "profiles:\n  hips:\n    credentials:\n      secret: hush",
-                "c.yaml:4: profiles.hips.credentials.secret: is an unknown key; known here are \
-                 section, anonymous",
-            ),
-            (
-                "cache:\n  patterns:\n  - match: a\n  - match: b\n    tll: 1h",
-                "c.yaml:5: cache.patterns[1].tll: is an unknown key; did you mean \
-                 cache.patterns[1].ttl?",
-            ),
-            (
-                "profiles:\n  a:\n    cache: {patterns: [{mtach: a}]}",
-                "c.yaml:3: profiles.a.cache.patterns[0].mtach: is an unknown key; did you mean \
-                 profiles.a.cache.patterns[0].match?",
-            ),
-            (
-                "match: a",
-                "c.yaml:1: match: is an unknown key; did you mean cache.patterns[N].match?",
-            ),
-            (
-                "anonymous: true",
-                "c.yaml:1: anonymous: is an unknown key; did you mean \
-                 default_profile.credentials.anonymous?",
-            ),
-        ] {
-            assert_eq!(problems(text), [expected], "{text}");
-        }
-    }
-
-    #[test]
-    fn a_value_in_place_of_a_mapping_is_reported() {
-        for (text, start) in [
-            ("- a", "c.yaml:1: the file: must be a mapping"),
-            ("log: 1", "c.yaml:1: log: must be a mapping, with keys such as format, level"),
-            ("profiles: [a]", "c.yaml:1: profiles: must be a mapping"),
-            (
-                "cache:\n  patterns:\n    - match: a\n    - b",
-                "c.yaml:4: cache.patterns[1]: must be a mapping, with keys such as match, store",
-            ),
-            ("profiles:\n  a: b", "c.yaml:2: profiles.a: must be a mapping"),
-            ("1: a", "c.yaml:1: the file: has a key that is not text"),
-            ("profiles:\n  a@b: {}", "c.yaml:2: profiles.a@b: cannot be named in a URL"),
-        ] {
-            let found = problems(text);
-            assert_eq!(found.len(), 1, "{text}: {found:?}");
-            assert!(found[0].starts_with(start), "{text}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn empty_files_and_empty_sections_are_fine() {
-        for text in ["", "# nothing", "log:", "profiles:\n  hips:\n", "name: null"] {
-            assert_eq!(problems(text), [""; 0], "{text}");
-        }
-        assert_eq!(parse("name: null").expect("valid").get(&["name"]), None);
     }
 
     #[test]

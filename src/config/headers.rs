@@ -21,7 +21,7 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Request headers the gateway sets itself, or that would change what is asked for.
+/// Request headers the gateway sets itself, or that would change the request.
 const OWN_REQUEST: &[&str] = &[
     "accept-encoding",
     "authorization",
@@ -68,7 +68,7 @@ pub(super) fn request_headers(written: Written<'_>) -> Result<Vec<WildMatch>, St
     let patterns = header_patterns(written, OWN_REQUEST)?;
     match patterns.iter().find(|pattern| pattern.pattern().starts_with("x-amz-")) {
         Some(pattern) => Err(format!(
-            "must not hold \"{pattern}\": S3 refuses x-amz-* headers that are not signed; \
+            "must not contain \"{pattern}\": S3 refuses x-amz-* headers that are not signed; \
              upstream_headers are"
         )),
         None => Ok(patterns),
@@ -87,13 +87,13 @@ fn header_patterns(written: Written<'_>, own: &[&str]) -> Result<Vec<WildMatch>,
         let literal = name.replace(['*', '?'], "x");
         if HeaderName::from_bytes(literal.as_bytes()).is_err() {
             return Err(format!(
-                "must hold names of headers, with * and ? as wildcards, not {name:?}"
+                "must contain names of headers, with * and ? as wildcards, not {name:?}"
             ));
         }
         let pattern = WildMatch::new(&name);
         if let Some(refused) = HOP_BY_HOP.iter().chain(own).find(|own| pattern.matches(own)) {
             return Err(format!(
-                "must not hold {name:?}: it matches {refused}, which is the gateway's own"
+                "must not contain {name:?}: it matches {refused}, a header of the gateway itself"
             ));
         }
         patterns.push(pattern);
@@ -107,13 +107,13 @@ pub(super) fn upstream_headers(written: Written<'_>) -> Result<Vec<(HeaderName, 
     for (name, value) in map(written)? {
         let value = Secret::new(value);
         let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-            return Err(format!("must hold names of headers, not {name:?}"));
+            return Err(format!("must contain names of headers, not {name:?}"));
         };
         if HOP_BY_HOP.iter().chain(OWN_REQUEST).any(|own| header == *own) {
-            return Err(format!("must not hold {header}: it is the gateway's own"));
+            return Err(format!("must not contain {header}: the gateway sets it itself"));
         }
         if headers.iter().any(|(other, _)| *other == header) {
-            return Err(format!("must not hold {header} twice"));
+            return Err(format!("must not contain {header} twice"));
         }
         let sendable = value.expose().chars().all(|c| c.is_ascii_graphic() || c == ' ')
             && value.expose().trim() == value.expose()
@@ -158,7 +158,7 @@ pub(super) fn cache_control(written: Written<'_>) -> Result<Option<HeaderValue>,
             let names = DIRECTIVES.iter().map(|(name, _)| *name);
             let meant = nearest(name, names).map(|name| format!("; did you mean {name}?"));
             return Err(format!(
-                "must hold directives such as public, max-age=86400, not {name:?}{}",
+                "must contain directives such as public, max-age=86400, not {name:?}{}",
                 meant.unwrap_or_default()
             ));
         };
@@ -168,24 +168,24 @@ pub(super) fn cache_control(written: Written<'_>) -> Result<Option<HeaderValue>,
             return Err(format!("is refused: {known} {needs} whole number of seconds"));
         }
         if seen.contains(known) {
-            return Err(format!("is refused: it says {known} twice"));
+            return Err(format!("contains {known} twice"));
         }
         seen.push(known);
     }
     if seen.contains(&"public") && (seen.contains(&"private") || seen.contains(&"no-store")) {
-        return Err("is refused: it says public and private (or no-store) at once".to_owned());
+        return Err("contains both public and private (or no-store)".to_owned());
     }
     HeaderValue::try_from(text).map(Some).map_err(|_| "must be a Cache-Control value".to_owned())
 }
 
-/// What in this `Cache-Control` keeps a shared cache from storing (RFC 9111, section 3), if anything.
-pub(super) fn keeps_from_storing(value: &HeaderValue) -> Option<&'static str> {
+/// The directive in this `Cache-Control` that forbids a shared cache to store (RFC 9111, section 3).
+pub(super) fn forbids_storing(value: &HeaderValue) -> Option<&'static str> {
     let text = value.to_str().unwrap_or_default();
-    let says = |word: &str| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
-    if says("no-store") {
-        Some("says no-store")
-    } else if says("private") {
-        Some("says private")
+    let contains = |word: &str| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
+    if contains("no-store") {
+        Some("contains no-store")
+    } else if contains("private") {
+        Some("contains private")
     } else {
         None
     }

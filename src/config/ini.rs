@@ -3,15 +3,16 @@
 //!
 //! <https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html>
 //!
-//! rust-ini reads the values. It keeps no positions and reads on over the end of a line that has
-//! no `=`, so the lines are looked at first. No message repeats anything but section names.
+//! rust-ini reads the file line by line. In one piece it would lose the positions, and join two lines
+//! where the first has no `=` or ends with a backslash. Messages show names of sections and of keys
+//! that are read, and nothing else of the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ini::{Ini, ParseOption};
 
-use crate::config::problem::{Problem, Source};
+use crate::config::problem::{Problem, ValueSource};
 use crate::config::rules;
 use crate::config::value::Written;
 use crate::s3::credentials::Keys;
@@ -20,106 +21,135 @@ use crate::s3::secret::Secret;
 /// The sections of a credentials file, by name.
 #[derive(Debug, Default)]
 pub(super) struct CredentialsFile {
-    /// `None` where no file was found, or none was looked for.
+    /// `None` if there is no credentials file.
     pub(super) path: Option<PathBuf>,
-    pub(super) sections: BTreeMap<String, Section>,
+    pub(super) sections: BTreeMap<String, IniSection>,
 }
 
-/// What one section says.
+/// The settings of one section.
 #[derive(Debug, Default)]
-pub(super) struct Section {
+pub(super) struct IniSection {
     pub(super) line: usize,
     pub(super) keys: Option<Keys>,
     /// The region and its line.
     pub(super) region: Option<(String, usize)>,
 }
 
-/// Reads a credentials file; the sections that are in order are returned beside the problems of
-/// the others.
+/// Reads a credentials file. Returns the valid sections, and the problems of the others; no section
+/// at all if a line is not INI.
 pub(super) fn parse(path: &Path, text: &str) -> (CredentialsFile, Vec<Problem>) {
+    let (written, mut problems) = sections(path, text);
     let mut file = CredentialsFile { path: Some(path.to_owned()), ..CredentialsFile::default() };
-    let (lines, mut problems) = Lines::of(path, text);
-    if !problems.is_empty() {
-        return (file, problems);
-    }
-    let options = ParseOption {
-        // Secrets may hold quotes and backslashes, and AWS's own tools take them as they are.
-        enabled_quote: false,
-        enabled_escape: false,
-        ..ParseOption::default()
-    };
-    let trimmed: Vec<&str> = text.trim_start_matches('\u{feff}').lines().map(str::trim).collect();
-    let ini = match Ini::load_from_str_opt(&trimmed.join("\n"), options) {
-        Ok(ini) => ini,
-        Err(error) => {
-            problems.push(Problem::new(at(path, error.line), "cannot be read as an INI file"));
-            return (file, problems);
+    if problems.is_empty() {
+        for (name, written) in &written {
+            let reader = SectionReader { path, name, written, problems: &mut problems };
+            let section = reader.read();
+            file.sections.insert(name.clone(), section);
         }
-    };
-    for (name, properties) in &ini {
-        let Some(name) = name else { continue };
-        let section = Reader { path, name, lines: &lines, problems: &mut problems };
-        let section = section.read(properties);
-        file.sections.insert(name.to_owned(), section);
     }
     (file, problems)
 }
 
-fn at(path: &Path, line: usize) -> Source {
-    Source::File { path: path.to_owned(), line: Some(line) }
+fn at(path: &Path, line: usize) -> ValueSource {
+    ValueSource::File { path: path.to_owned(), line: Some(line) }
 }
 
-/// The line of every section, and of every key (lower case) in it.
-#[derive(Default)]
-struct Lines {
-    sections: BTreeMap<String, usize>,
-    keys: BTreeMap<(String, String), usize>,
+/// A section as written.
+#[derive(Debug, PartialEq, Eq)]
+struct WrittenSection {
+    line: usize,
+    pairs: Vec<Pair>,
 }
 
-impl Lines {
-    fn of(path: &Path, text: &str) -> (Self, Vec<Problem>) {
-        let mut lines = Self::default();
-        let mut problems = Vec::new();
-        let mut section: Option<String> = None;
-        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            let number = index + 1;
-            let mut refuse = |message: &str| problems.push(Problem::new(at(path, number), message));
-            let line = line.trim();
-            if line.is_empty() || line.starts_with(['#', ';']) {
-                continue;
-            }
-            if let Some(rest) = line.strip_prefix('[') {
-                let Some((name, "")) = rest.split_once(']') else {
-                    refuse("is not a section: it must be [name] and nothing else");
-                    // Its keys are somewhere, and need no words of their own.
-                    section = Some(String::new());
-                    continue;
-                };
-                let name = name.trim().to_owned();
-                if let Some(first) = lines.sections.insert(name.clone(), number) {
-                    refuse(&format!("[{name}] is there twice, first in line {first}"));
-                }
-                section = Some(name);
-                continue;
-            }
-            let Some((key, _)) = line.split_once(['=', ':']) else {
-                refuse("must be [section], a comment or key = value");
-                continue;
-            };
-            let key = key.trim().to_ascii_lowercase();
-            let Some(section) = &section else {
-                refuse("stands before the first [section]");
-                continue;
-            };
-            let is_ours = OURS.contains(&key.as_str());
-            let first = lines.keys.insert((section.clone(), key.clone()), number);
-            if let Some(first) = first.filter(|_| is_ours) {
-                refuse(&format!("[{section}] has {key} twice, first in line {first}"));
-            }
-        }
-        (lines, problems)
+#[derive(Debug, PartialEq, Eq)]
+struct Pair {
+    key: String,
+    value: String,
+    line: usize,
+}
+
+/// One line as rust-ini reads it.
+enum IniLine {
+    /// Blank, or a comment.
+    Nothing,
+    Section(String),
+    Pair(String, String),
+}
+
+fn read_line(line: &str) -> Result<IniLine, &'static str> {
+    let options = ParseOption {
+        // Secrets may contain quotes and backslashes, and AWS's own tools take them as they are.
+        enabled_quote: false,
+        enabled_escape: false,
+        ..ParseOption::default()
+    };
+    let is_section = line.starts_with('[');
+    let refusal = if is_section {
+        "is not a section: it must be [name] and nothing else"
+    } else {
+        "must be [section], a comment or key = value"
+    };
+    if is_section && line.find(']') != line.len().checked_sub(1) {
+        return Err(refusal);
+    }
+    let ini = Ini::load_from_str_opt(line, options).map_err(|_| refusal)?;
+    let sections: Vec<&str> = ini.sections().flatten().collect();
+    let pairs: Vec<(&str, &str)> =
+        ini.section(None::<String>).into_iter().flat_map(|pairs| pairs.iter()).collect();
+    match (&sections[..], &pairs[..]) {
+        ([], []) => Ok(IniLine::Nothing),
+        ([name], []) => Ok(IniLine::Section((*name).to_owned())),
+        ([], [(key, value)]) => Ok(IniLine::Pair((*key).to_owned(), (*value).to_owned())),
+        _ => Err(refusal),
     }
 }
+
+fn sections(path: &Path, text: &str) -> (BTreeMap<String, WrittenSection>, Vec<Problem>) {
+    let mut sections: BTreeMap<String, WrittenSection> = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut current: Option<String> = None;
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let number = index + 1;
+        let mut refuse = |message: &str| problems.push(Problem::new(at(path, number), message));
+        match read_line(line.trim()) {
+            Ok(IniLine::Nothing) => {}
+            Ok(IniLine::Section(name)) => {
+                if let Some(WrittenSection { line, .. }) = sections.get(&name) {
+                    refuse(&format!("[{name}] is there twice, first in line {line}"));
+                } else {
+                    let section = WrittenSection { line: number, pairs: Vec::new() };
+                    sections.insert(name.clone(), section);
+                }
+                current = Some(name);
+            }
+            Ok(IniLine::Pair(key, value)) => {
+                let Some(name) = &current else {
+                    refuse("is before the first [section]");
+                    continue;
+                };
+                // No section for the keys of a name that is refused.
+                let Some(section) = sections.get_mut(name) else { continue };
+                let key = key.to_ascii_lowercase();
+                let first = section.pairs.iter().find(|pair| pair.key == key);
+                if let Some(Pair { line, .. }) = first.filter(|_| OURS.contains(&key.as_str())) {
+                    refuse(&format!("[{name}] has {key} twice, first in line {line}"));
+                }
+                section.pairs.push(Pair { key, value, line: number });
+            }
+            Err(message) => {
+                refuse(message);
+                if line.trim().starts_with('[') {
+                    // One problem is enough: none for each key below it.
+                    current = Some(REFUSED.to_owned());
+                }
+            }
+        }
+    }
+    (sections, problems)
+}
+
+/// In place of the name of a section that is refused. No section is called so.
+const REFUSED: &str = "]";
 
 const ID: &str = "aws_access_key_id";
 const SECRET: &str = "aws_secret_access_key";
@@ -128,30 +158,33 @@ const REGION: &str = "region";
 const OURS: [&str; 4] = [ID, SECRET, TOKEN, REGION];
 
 /// Reads one section.
-struct Reader<'a> {
+struct SectionReader<'a> {
     path: &'a Path,
     name: &'a str,
-    lines: &'a Lines,
+    written: &'a WrittenSection,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Reader<'_> {
-    fn read(mut self, properties: &ini::Properties) -> Section {
-        let get = |wanted: &str| {
-            let mut pairs = properties.iter().filter(|(key, _)| key.eq_ignore_ascii_case(wanted));
-            pairs.next().map(|(_, value)| value).filter(|value| !value.is_empty())
-        };
-        let keys = match (get(ID), get(SECRET)) {
-            (Some(id), Some(secret)) => self.keys(id, secret, get(TOKEN)),
+impl<'a> SectionReader<'a> {
+    fn read(mut self) -> IniSection {
+        let keys = match (self.get(ID), self.get(SECRET)) {
+            (Some(id), Some(secret)) => self.keys(id, secret, self.get(TOKEN)),
             (None, None) => None,
             (Some(_), None) => self.half(ID, SECRET),
             (None, Some(_)) => self.half(SECRET, ID),
         };
-        let region = get(REGION).and_then(|region| match rules::region(Written::Text(region)) {
+        let region = self.get(REGION);
+        let region = region.and_then(|region| match rules::region(Written::Text(region)) {
             Ok(region) => Some((region, self.line(REGION))),
             Err(message) => self.refuse(REGION, &message),
         });
-        Section { line: self.line(""), keys, region }
+        IniSection { line: self.written.line, keys, region }
+    }
+
+    /// The value of a key; an empty one is no value.
+    fn get(&self, key: &str) -> Option<&'a str> {
+        let pair = self.written.pairs.iter().find(|pair| pair.key == key);
+        pair.map(|pair| pair.value.as_str()).filter(|value| !value.is_empty())
     }
 
     fn keys(&mut self, id: &str, secret: &str, token: Option<&str>) -> Option<Keys> {
@@ -168,7 +201,7 @@ impl Reader<'_> {
     }
 
     fn half<T>(&mut self, has: &str, lacks: &str) -> Option<T> {
-        self.refuse(has, &format!("is there without {lacks}"))
+        self.refuse(has, &format!("is set without {lacks}"))
     }
 
     fn refuse<T>(&mut self, key: &str, message: &str) -> Option<T> {
@@ -179,17 +212,16 @@ impl Reader<'_> {
 
     /// The line of a key, or else of the section.
     fn line(&self, key: &str) -> usize {
-        let key = (self.name.to_owned(), key.to_owned());
-        let section = self.lines.sections.get(self.name);
-        self.lines.keys.get(&key).or(section).copied().unwrap_or(1)
+        let pair = self.written.pairs.iter().find(|pair| pair.key == key);
+        pair.map_or(self.written.line, |pair| pair.line)
     }
 }
 
-/// What is allowed of a key, secret or token, in the words of a problem.
+/// What a problem says of an access key, secret or token that cannot be signed with.
 pub(super) const NOT_A_CREDENTIAL: &str =
     "must be printable ASCII without spaces or line breaks, also at its ends";
 
-/// Whether the text can stand in a signed header: visible ASCII.
+/// Whether the text is visible ASCII, and so can be part of a signed header.
 pub(super) fn is_credential(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
 }
@@ -236,22 +268,22 @@ mod tests {
         for (text, expected) in [
             (
                 "[a]\n\naws_access_key_id = hush",
-                "c.ini:3: [a] aws_access_key_id: is there without aws_secret_access_key",
+                "c.ini:3: [a] aws_access_key_id: is set without aws_secret_access_key",
             ),
             (
                 "[a]\naws_secret_access_key = hush",
-                "c.ini:2: [a] aws_secret_access_key: is there without aws_access_key_id",
+                "c.ini:2: [a] aws_secret_access_key: is set without aws_access_key_id",
             ),
             (
                 "[a]\naws_access_key_id = hush\naws_secret_access_key =",
-                "c.ini:2: [a] aws_access_key_id: is there without aws_secret_access_key",
+                "c.ini:2: [a] aws_access_key_id: is set without aws_secret_access_key",
             ),
             ("[a]\n[b]\n[a]", "c.ini:3: [a] is there twice, first in line 1"),
             ("[a]\nregion = x\nregion = y", "c.ini:3: [a] has region twice, first in line 2"),
             ("[a\nx = hush", "c.ini:1: is not a section: it must be [name] and nothing else"),
             ("[a] hush", "c.ini:1: is not a section: it must be [name] and nothing else"),
             ("[a]\nhush\nb = c", "c.ini:2: must be [section], a comment or key = value"),
-            ("b = hush", "c.ini:1: stands before the first [section]"),
+            ("b = hush", "c.ini:1: is before the first [section]"),
             ("[a]\nregion = hu sh", "c.ini:2: [a] region: must be a region such as us-east-1"),
             (
                 "[a]\naws_access_key_id = AK\naws_secret_access_key = hu sh",
@@ -274,10 +306,79 @@ mod tests {
     }
 
     #[test]
+    fn a_value_may_end_with_a_backslash() {
+        let (file, problems) =
+            read("[a]\naws_secret_access_key = s\\\naws_access_key_id = k\\\nregion = r\n");
+        assert_eq!(problems, [""; 0]);
+        let section = &file.sections["a"];
+        let keys = section.keys.as_ref().expect("keys");
+        assert_eq!(keys.secret_access_key.expose(), "s\\");
+        assert_eq!(keys.access_key_id, "k\\");
+        assert_eq!(section.region, Some(("r".to_owned(), 4)));
+    }
+
+    #[test]
     fn any_text_is_read_without_a_panic() {
         use proptest::prelude::*;
         proptest!(|(text in "[a\\[\\]=:;#\"'\\\\ \r\n]{0,60}")| {
             let _ = parse(Path::new("c.ini"), &text);
+        });
+    }
+
+    /// Line by line, rust-ini finds what it finds in the whole text, in the lines that have it.
+    #[test]
+    fn the_lines_and_the_whole_text_say_the_same() {
+        use proptest::prelude::*;
+        let line = prop_oneof![
+            "\\[[a-c]\\]",
+            Just("[ a b ]".to_owned()),
+            Just("[]".to_owned()),
+            "[a-d] ?[=:] ?[a=:;#\"' \u{e9}/+]{0,6}",
+            Just("aws_access_key_id=AK".to_owned()),
+            Just("s3 =".to_owned()),
+            Just("  nested = 1".to_owned()),
+            Just("\tkey\t=\tv\t".to_owned()),
+            Just("# [x]".to_owned()),
+            Just("; a = b".to_owned()),
+            Just(String::new()),
+            "[a\\[\\]=:;# ]{0,6}",
+        ];
+        let ends = prop_oneof![Just("\n"), Just("\r\n")];
+        let text = (proptest::collection::vec(line, 0..8), ends)
+            .prop_map(|(lines, end)| format!("{}{end}", lines.join(end)));
+        proptest!(ProptestConfig::with_cases(2000), |(text in text, bom in any::<bool>())| {
+            let text = if bom { format!("\u{feff}{text}") } else { text };
+            let (sections, problems) = sections(Path::new("c.ini"), &text);
+            if !problems.is_empty() {
+                return Ok(());
+            }
+            let lines: Vec<&str> = text.trim_start_matches('\u{feff}').lines().collect();
+            let whole: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            let options = ParseOption {
+                enabled_quote: false,
+                enabled_escape: false,
+                ..ParseOption::default()
+            };
+            let whole = Ini::load_from_str_opt(&whole.join("\n"), options).expect("valid INI");
+            let names: Vec<&str> = whole.sections().flatten().collect();
+            prop_assert_eq!(names.len(), sections.len());
+            for name in names {
+                let section = sections.get(name).expect("a section with a line");
+                prop_assert!(lines[section.line - 1].contains(name), "{}", text);
+                let pairs = whole.section(Some(name)).expect("the section").iter();
+                let expected: Vec<_> =
+                    pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect();
+                let found: Vec<_> = section
+                    .pairs
+                    .iter()
+                    .map(|pair| (pair.key.clone(), pair.value.clone()))
+                    .collect();
+                for pair in &section.pairs {
+                    prop_assert!(lines[pair.line - 1].contains(&pair.value), "{}", text);
+                }
+                let sorted = |mut pairs: Vec<(String, String)>| { pairs.sort(); pairs };
+                prop_assert_eq!(sorted(found), sorted(expected), "{}", text);
+            }
         });
     }
 }

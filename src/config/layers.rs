@@ -1,13 +1,14 @@
-//! The four places a value may be written, and which of them counts:
-//! defaults < file < environment < options.
+//! The four places where a value may be written. The last of them wins: defaults, file, environment,
+//! options.
 
 use serde_yaml::Value;
 
 use crate::config::endpoint_url::redacted;
 use crate::config::env::Environment;
-use crate::config::file::{self, File};
-use crate::config::problem::{Problem, Source};
-use crate::config::settings::{Row, Setting, Shown};
+use crate::config::file::File;
+use crate::config::problem::{Problem, ValueSource};
+use crate::config::settings::paths;
+use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::Written;
 
 /// Options of the command line that override everything else, as typed.
@@ -42,25 +43,25 @@ pub struct Effective {
     pub key: String,
     /// One line, secrets redacted.
     pub value: String,
-    pub source: Source,
+    pub source: ValueSource,
 }
 
-/// What is found while the layers are read.
+/// Problems, settings and warnings, collected while the layers are read.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct LoadReport {
     pub(super) problems: Vec<Problem>,
     pub(super) settings: Vec<Effective>,
     pub(super) warnings: Vec<String>,
 }
 
-impl Report {
-    /// Where the value of a setting that was read came from.
-    pub(super) fn source(&self, key: &str) -> Source {
+impl LoadReport {
+    /// Where the value of a setting comes from.
+    pub(super) fn source(&self, key: &str) -> ValueSource {
         let found = self.settings.iter().find(|setting| setting.key == key);
-        found.map_or(Source::Default, |setting| setting.source.clone())
+        found.map_or(ValueSource::Default, |setting| setting.source.clone())
     }
 
-    /// Shows the value of another setting in place of one that was not written.
+    /// Shows the value of another setting for one that was not written.
     pub(super) fn show_same(&mut self, key: &str, other: &str) {
         if let Some(Effective { value, source, .. }) =
             self.settings.iter().find(|setting| setting.key == other).cloned()
@@ -69,29 +70,37 @@ impl Report {
         }
     }
 
-    /// Shows a value that was worked out, and not written.
+    /// Shows a value that was computed.
     pub(super) fn show(&mut self, key: &str, value: String) {
         if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
             setting.value = value;
         }
     }
 
-    /// The same, where it came from another place as well.
-    pub(super) fn show_from(&mut self, key: &str, value: String, source: Source) {
+    /// Shows a value, and where it comes from.
+    pub(super) fn show_from(&mut self, key: &str, value: String, source: ValueSource) {
         self.show(key, value);
         if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
             setting.source = source;
         }
     }
 
-    /// A problem of two settings that do not go together, at the one that was written.
-    pub(super) fn contradiction(&mut self, first: &Row, second: &Row, message: &str) -> Reported {
-        let written = [first.path, second.path]
-            .map(|key| (key, self.source(key)))
-            .into_iter()
-            .find(|(_, source)| *source != Source::Default);
-        let (key, source) = written.unwrap_or((first.path, Source::Default));
-        self.problem(Problem::new(source, message).key(key))
+    /// Whether a problem of this setting is reported, so that its value is only its default.
+    pub(super) fn is_wrong(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| problem.key.as_deref() == Some(key))
+    }
+
+    /// A problem of two settings that contradict each other, at the one that was written. No problem
+    /// of its own if one of them is wrong already.
+    pub(super) fn contradiction(&mut self, first: &Row, second: &Row, message: &str) {
+        let keys = [first.path, second.path];
+        if keys.iter().any(|key| self.is_wrong(key)) {
+            return;
+        }
+        let mut written = keys.into_iter().map(|key| (key, self.source(key)));
+        let found = written.find(|(_, source)| *source != ValueSource::Default);
+        let (key, source) = found.unwrap_or((first.path, ValueSource::Default));
+        self.problem(Problem::new(source, message).key(key));
     }
 
     pub(super) fn problem(&mut self, problem: Problem) -> Reported {
@@ -100,9 +109,20 @@ impl Report {
     }
 }
 
-/// In place of a value that could not be read: the reason is among the problems.
+/// The error of a value that cannot be used. The reason is among the problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reported;
+
+/// A mapping of the file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Location<'p> {
+    /// The path of the mapping that the paths of its settings start from; empty for the whole file.
+    pub(super) prefix: &'p [&'p str],
+    /// A variable of this mapping alone: the path of its setting, its name and its text.
+    pub(super) variable: Option<(&'static str, (&'p str, &'p str))>,
+    /// Shows none of its settings by itself.
+    pub(super) is_shown_elsewhere: bool,
+}
 
 /// Everything that was written.
 #[derive(Debug)]
@@ -110,72 +130,96 @@ pub(super) struct Layers<'a> {
     pub(super) flags: &'a Flags,
     pub(super) env: Environment<'a>,
     pub(super) file: Option<File>,
-    pub(super) report: Report,
+    pub(super) report: LoadReport,
 }
 
-impl<'a> Layers<'a> {
-    /// A setting of the whole gateway.
-    pub(super) fn read<T>(&mut self, setting: &Setting<T>) -> Result<T, Reported> {
-        let Row { path, variable, .. } = setting.row;
-        let path: Vec<&str> = path.split('.').collect();
-        self.resolve(setting, &path, self.env.get(variable), self.flags.get(setting.row.path))
+impl Layers<'_> {
+    /// Reads a setting. A mistake is a problem, and gives the default: the configuration is refused
+    /// anyway, and so the other mistakes are found as well.
+    ///
+    /// # Errors
+    /// Only a default that cannot be read.
+    pub(super) fn read<T>(
+        &mut self,
+        place: &Location<'_>,
+        setting: &Setting<T>,
+    ) -> Result<T, Reported> {
+        // A default is written as in the file.
+        let default = serde_yaml::from_str(setting.row.default).unwrap_or(Value::Null);
+        let path: Vec<&str> =
+            place.prefix.iter().copied().chain(setting.row.path.split('.')).collect();
+        let default = (ValueSource::Default, Written::Yaml(&default));
+        let fallback = self.value(&paths::written(&path), setting, &default);
+        self.written(place, setting, &path, Some(default)).map_or(fallback, Ok)
     }
 
-    /// A setting of the profile written at `prefix`.
-    pub(super) fn read_in<T>(
+    /// Reads a setting where it overrides another one: `None` if it is not written in this mapping.
+    pub(super) fn read_override<T>(
         &mut self,
-        prefix: &[&str],
+        place: &Location<'_>,
         setting: &Setting<T>,
-        variable: Option<(&'a str, &'a str)>,
-    ) -> Result<T, Reported> {
-        let path: Vec<&str> = prefix.iter().copied().chain(setting.row.path.split('.')).collect();
-        self.resolve(setting, &path, variable, None)
+    ) -> Option<T> {
+        let path: Vec<&str> = place.prefix.iter().copied().chain([setting.row.key]).collect();
+        self.written(place, setting, &path, None)
     }
 
     /// Reads every place where the setting is written, so that a mistake is reported even where
     /// another place overrides it, and takes the last.
-    fn resolve<T>(
+    fn written<T>(
         &mut self,
+        place: &Location<'_>,
         setting: &Setting<T>,
         path: &[&str],
-        variable: Option<(&str, &str)>,
-        flag: Option<(&'static str, &str)>,
-    ) -> Result<T, Reported> {
-        let key = file::written(path);
-        // A default is written as in the file. One that cannot be read is a problem like any other.
-        let default = serde_yaml::from_str(setting.row.default).unwrap_or(Value::Null);
+        default: Option<(ValueSource, Written<'_>)>,
+    ) -> Option<T> {
+        let key = paths::written(path);
+        let file = self.file.as_ref().and_then(|file| Some((file.source(path), file.get(path)?)));
+        let file = file.map(|(source, value)| (source, value.clone()));
+        let of_place = place.variable.filter(|(path, _)| *path == setting.row.path);
+        let variable = of_place.map(|(_, variable)| variable);
+        let is_global = place.prefix.is_empty();
+        let variable =
+            variable.or_else(|| self.env.get(setting.row.variable).filter(|_| is_global));
+        let flag = self.flags.get(&key);
         let written = [
-            Some((Source::Default, Written::Yaml(&default))),
-            self.file
-                .as_ref()
-                .and_then(|file| Some((file.source(path), Written::Yaml(file.get(path)?)))),
-            variable.map(|(name, text)| (Source::Variable(name.to_owned()), Written::Text(text))),
-            flag.map(|(name, text)| (Source::Flag(name), Written::Text(text))),
+            file.as_ref().map(|(source, value)| (source.clone(), Written::Yaml(value))),
+            variable
+                .map(|(name, text)| (ValueSource::Variable(name.to_owned()), Written::Text(text))),
+            flag.map(|(name, text)| (ValueSource::Flag(name), Written::Text(text))),
         ];
-        let mut result = Err(Reported);
-        let mut effective = None;
-        for (source, written) in written.into_iter().flatten() {
-            result = (setting.read)(written).map_err(|message| {
-                let problem = Problem::new(source.clone(), message).key(&key);
-                let shown = match setting.shown {
-                    Shown::Whole | Shown::Elsewhere => written.shown_if_scalar(),
-                    Shown::Url => written.shown_if_scalar().map(|url| redacted(&url)),
-                    Shown::Names => None,
-                };
-                let problem = match shown {
-                    Some(shown) => problem.value(shown),
-                    None => problem,
-                };
-                self.report.problem(problem)
-            });
-            effective = Some((source, written));
+        let nothing = (ValueSource::Default, Written::Yaml(&Value::Null));
+        let mut effective = default.unwrap_or(nothing);
+        let mut result = None;
+        for written in written.into_iter().flatten() {
+            result = self.value(&key, setting, &written).ok();
+            effective = written;
         }
-        if let Some((source, written)) = effective
-            && let Some(value) = shown(setting.shown, written)
-        {
+        let how = if place.is_shown_elsewhere { Shown::Elsewhere } else { setting.shown };
+        let (source, written) = effective;
+        if let Some(value) = shown(how, written) {
             self.report.settings.push(Effective { key, value, source });
         }
         result
+    }
+
+    fn value<T>(
+        &mut self,
+        key: &str,
+        setting: &Setting<T>,
+        (source, written): &(ValueSource, Written<'_>),
+    ) -> Result<T, Reported> {
+        (setting.read)(*written).map_err(|message| {
+            let problem = Problem::new(source.clone(), message).key(key);
+            let shown = match setting.shown {
+                Shown::Whole | Shown::Elsewhere => written.shown_if_scalar(),
+                Shown::Url => written.shown_if_scalar().map(|url| redacted(&url)),
+                Shown::Names => None,
+            };
+            self.report.problem(match shown {
+                Some(shown) => problem.value(shown),
+                None => problem,
+            })
+        })
     }
 }
 

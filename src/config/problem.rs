@@ -1,12 +1,12 @@
-//! What is wrong with a configuration, and where each value of it came from.
+//! Problems of a configuration, and the place each value comes from.
 
 use std::fmt;
 use std::path::PathBuf;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Nowhere: the built-in value.
+pub enum ValueSource {
+    /// Not written: the built-in value.
     Default,
     /// A file, and the line (from 1) where it is known.
     File { path: PathBuf, line: Option<usize> },
@@ -16,7 +16,7 @@ pub enum Source {
     Flag(&'static str),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -28,21 +28,21 @@ impl fmt::Display for Source {
     }
 }
 
-/// One mistake. `Display` is one line and never holds a secret.
+/// One problem. `Display` is one line and never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub source: Source,
+    pub source: ValueSource,
     /// The full path of the YAML key or of the INI section, where the source is a file.
     pub key: Option<String>,
     /// The value as written, already redacted; `None` where it may be a secret.
     pub value: Option<String>,
-    /// What is wrong or what is allowed.
+    /// The mistake, or the allowed values.
     pub message: String,
 }
 
 impl Problem {
-    /// A mistake that belongs to no single key.
-    pub(super) fn new(source: Source, message: impl Into<String>) -> Self {
+    /// A problem that belongs to no single key.
+    pub(super) fn new(source: ValueSource, message: impl Into<String>) -> Self {
         Self { source, key: None, value: None, message: message.into() }
     }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Problem {
         const SHOWN: usize = 100;
         write!(f, "{}: ", self.source)?;
         // A variable or an option is its own name; a file needs the key as well.
-        if let (Source::File { .. }, Some(key)) = (&self.source, &self.key) {
+        if let (ValueSource::File { .. }, Some(key)) = (&self.source, &self.key) {
             write!(f, "{key}: ")?;
         }
         if let Some(value) = &self.value {
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn a_problem_is_one_line_that_says_where_what_and_what_is_allowed() {
-        let file = Source::File { path: "conf/a.yaml".into(), line: Some(3) };
+        let file = ValueSource::File { path: "conf/a.yaml".into(), line: Some(3) };
         for (problem, text) in [
             (
-                Problem::new(Source::Variable("S3PROXY_NAME".into()), "must be text")
+                Problem::new(ValueSource::Variable("S3PROXY_NAME".into()), "must be text")
                     .key("name")
                     .value("a\nb"),
                 r#"S3PROXY_NAME: "a\nb" must be text"#,
@@ -101,7 +101,7 @@ mod tests {
                 Problem::new(file, "is an unknown key").key("x"),
                 "conf/a.yaml:3: x: is an unknown key",
             ),
-            (Problem::new(Source::Flag("--listen"), "must be"), "--listen: must be"),
+            (Problem::new(ValueSource::Flag("--listen"), "must be"), "--listen: must be"),
         ] {
             assert_eq!(problem.to_string(), text);
         }
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut() {
-        let problem = Problem::new(Source::Default, "is too long").value("é".repeat(5000));
+        let problem = Problem::new(ValueSource::Default, "is too long").value("é".repeat(5000));
         assert!(problem.to_string().len() < 300);
     }
 }

@@ -1,5 +1,5 @@
-//! The stores: endpoints from the environment and the file, keys from the credentials file, and
-//! what does not fit together.
+//! The profiles: endpoints from the environment and the file, access keys from the credentials file,
+//! and contradictions between them.
 
 mod credentials;
 
@@ -9,14 +9,17 @@ use std::sync::Arc;
 use crate::config::Profiles;
 use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
-use crate::config::file::{DEFAULT_PROFILE, PROFILES};
 use crate::config::headers;
-use crate::config::ini::{CredentialsFile, Section};
-use crate::config::layers::{Layers, Reported};
+use crate::config::ini::{CredentialsFile, IniSection};
+use crate::config::layers::{Layers, Location, Reported};
 use crate::config::nearest::nearest;
-use crate::config::problem::{Problem, Source};
-use crate::config::profiles::credentials::{Found, environment_keys};
-use crate::config::settings::{self, gateway, profile};
+use crate::config::problem::{Problem, ValueSource};
+use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
+use crate::config::rules;
+use crate::config::settings::gateway::gateway;
+use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
+use crate::config::settings::variable;
 use crate::profile::Profile;
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::{Credentials, Keys};
@@ -24,7 +27,7 @@ use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// The stores, and the INI sections that no endpoint was written for.
 #[derive(Debug)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedProfiles {
     pub(super) profiles: Profiles,
     pub(super) orphan_sections: Vec<String>,
 }
@@ -34,11 +37,12 @@ pub(super) fn resolve(
     layers: &mut Layers<'_>,
     file: &CredentialsFile,
     region: &str,
-    cache: &cache::Shared,
-) -> Result<Resolved, Reported> {
+    cache: &cache::SharedRules,
+) -> Result<ResolvedProfiles, Reported> {
     let environment_keys = environment_keys(layers);
     let declared = declared(layers);
-    let mut stores = Stores { layers, file, region, cache, base: None, taken: BTreeSet::new() };
+    let mut stores =
+        ProfileReader { layers, file, region, cache, base: None, taken: BTreeSet::new() };
 
     let default = stores.default_profile(environment_keys);
     let mut named = Vec::new();
@@ -68,15 +72,16 @@ pub(super) fn resolve(
         })
         .collect::<Result<_, _>>()?;
     let usable = |profile: &Arc<Profile>| !matches!(profile.credentials, Credentials::Missing(_));
-    let told = layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
-    if !told && !std::iter::once(&default).chain(named.values()).any(usable) {
+    let is_reported =
+        layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
+    if !is_reported && !std::iter::once(&default).chain(named.values()).any(usable) {
         layers.report.warnings.push(
-            "no profile has credentials: every object will be refused until there are some; \
-             s3proxy check says where they are looked for"
+            "no profile has credentials: all requests for objects will be refused; s3proxy check \
+             shows where s3proxy looks for credentials"
                 .to_owned(),
         );
     }
-    Ok(Resolved { profiles: Profiles { default, named }, orphan_sections })
+    Ok(ResolvedProfiles { profiles: Profiles { default, named }, orphan_sections })
 }
 
 /// The names of profiles that the file or a variable defines.
@@ -86,14 +91,16 @@ fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
     let names = in_file.chain(in_variables).map(str::to_owned).collect();
     for (variable, name) in layers.env.profiles() {
         if !is_profile_name(name) {
-            let message = "names a profile that no URL can name: profiles have letters, digits and \
-                           ._- in their names";
-            layers.report.problem(Problem::new(Source::Variable(variable.to_owned()), message));
+            let message = "names a profile that cannot be used in a URL: names of profiles consist of \
+                           letters, digits and ._-";
+            layers
+                .report
+                .problem(Problem::new(ValueSource::Variable(variable.to_owned()), message));
         }
         if layers.env.get(variable).is_none() {
             layers.report.warnings.push(format!(
-                "{variable} is empty: {name}@ is looked for at the endpoint of the file, or else \
-                 of the default profile"
+                "{variable} is empty: {name}@ uses the endpoint of the file, or else of the \
+                 default profile"
             ));
         }
     }
@@ -101,32 +108,32 @@ fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
 }
 
 /// What is needed to put one profile together.
-struct Stores<'l, 'a> {
+struct ProfileReader<'l, 'a> {
     layers: &'l mut Layers<'a>,
     file: &'l CredentialsFile,
     /// The region of profiles without their own.
     region: &'l str,
     /// The rules of the cache for all profiles.
-    cache: &'l cache::Shared,
+    cache: &'l cache::SharedRules,
     /// The endpoint of the default profile, if it is not AWS.
     base: Option<Endpoint>,
     /// Sections that a profile of another name uses.
     taken: BTreeSet<String>,
 }
 
-impl<'a> Stores<'_, 'a> {
+impl<'a> ProfileReader<'_, 'a> {
     fn default_profile(
         &mut self,
         environment_keys: Result<Option<Keys>, Reported>,
     ) -> Result<Profile, Reported> {
         let env = self.layers.env;
-        let url = env.get(settings::DEFAULT_ENDPOINT).or_else(|| env.get(settings::AWS_ENDPOINT));
-        let section = env.get(settings::DEFAULT_SECTION);
+        let url = env.get(variable::DEFAULT_ENDPOINT).or_else(|| env.get(variable::AWS_ENDPOINT));
+        let section = env.get(variable::DEFAULT_SECTION);
         self.profile(&[DEFAULT_PROFILE], None, url, section, environment_keys)
     }
 
     fn named(&mut self, name: &str) -> Result<Profile, Reported> {
-        let url = self.layers.env.get(&format!("{}{name}", settings::PROFILE_ENDPOINT));
+        let url = self.layers.env.get(&format!("{}{name}", variable::PROFILE_ENDPOINT));
         self.profile(&[PROFILES, name], Some(name), url, None, Ok(None))
     }
 
@@ -139,62 +146,61 @@ impl<'a> Stores<'_, 'a> {
         environment_keys: Result<Option<Keys>, Reported>,
     ) -> Result<Profile, Reported> {
         let layers = &mut *self.layers;
-        let url = layers.read_in(prefix, &profile::ENDPOINT, url);
-        let region = layers.read_in(prefix, &profile::REGION, None);
-        let addressing = layers.read_in(prefix, &profile::ADDRESSING, None);
-        let section = layers.read_in(prefix, &profile::SECTION, section);
-        let anonymous = layers.read_in(prefix, &profile::ANONYMOUS, None);
-        let buckets = layers.read_in(prefix, &profile::BUCKETS, None);
-        let missing_on_403 = layers.read_in(prefix, &profile::MISSING_ON_403, None);
-        let content_type = layers.read_in(prefix, &profile::CONTENT_TYPE, None);
-        let response_headers = layers.read_in(prefix, &profile::RESPONSE_HEADERS, None);
-        let request_headers = layers.read_in(prefix, &profile::REQUEST_HEADERS, None);
-        let upstream_headers = layers.read_in(prefix, &profile::UPSTREAM_HEADERS, None);
-        let cache_control = layers.read_in(prefix, &profile::CACHE_CONTROL, None);
-        let forbidden = if let Ok(Some(value)) = &cache_control
-            && let Some(reason) = headers::keeps_from_storing(value)
+        let place = |variable| Location { prefix, variable, ..Location::default() };
+        let endpoint_variable = url.map(|url| (store::endpoint().row.path, url));
+        let written = WrittenProfile::read(layers, &place(endpoint_variable))?;
+        let section_variable =
+            section.map(|section| (profile::credentials::section().row.path, section));
+        let WrittenCredentials { section, anonymous } =
+            WrittenCredentials::read(layers, &place(section_variable))?;
+        let key = |setting: &str| format!("{}.{setting}", prefix.join("."));
+        let forbidden = if let Some(value) = &written.cache_control
+            && let Some(reason) = headers::forbids_storing(value)
         {
-            Some((profile::CACHE_CONTROL.row.path, reason))
-        } else if request_headers.as_ref().is_ok_and(|headers| !headers.is_empty()) {
-            let reason = "passes headers of clients to the store, whose answers may depend on them";
-            Some((profile::REQUEST_HEADERS.row.path, reason))
+            Some((store::cache_control().row.path, reason))
+        } else if !written.request_headers.is_empty() {
+            let reason =
+                "forwards headers of clients to the store, so responses may depend on them";
+            Some((store::request_headers().row.path, reason))
         } else {
             None
         };
-        let forbidden = forbidden
-            .map(|(key, reason)| Forbidden { key: format!("{}.{key}", prefix.join(".")), reason });
-        let cache = cache::of_profile(layers, prefix, self.cache, forbidden.as_ref());
+        let forbidden = forbidden.map(|(setting, reason)| Forbidden { key: key(setting), reason });
+        let cache = cache::of_profile(layers, prefix, self.cache, forbidden.as_ref())?;
+        // Without these the credentials are unknown.
+        let wrong =
+            [profile::credentials::section().row.path, profile::credentials::anonymous().row.path]
+                .iter()
+                .any(|setting| layers.report.is_wrong(&key(setting)));
 
-        // A URL that cannot be read must not hide what else is wrong with the profile.
-        let url_read = url.as_ref().map(|_| ()).map_err(|reported| *reported);
-        let base = self.base.clone();
-        let (explicit, url_keys) = match url.unwrap_or_default() {
+        let (explicit, url_keys) = match written.endpoint {
             Some(EndpointUrl { endpoint, keys }) => (endpoint, keys),
-            None => (base, None),
+            None => (self.base.clone(), None),
         };
         if name.is_none() {
             self.base.clone_from(&explicit);
         }
-        let found = Found {
+        if wrong {
+            return Err(Reported);
+        }
+        let found = CredentialSettings {
             prefix: prefix.join("."),
             name,
-            section: section?,
-            anonymous: anonymous?,
+            section,
+            anonymous,
             url_keys,
             environment_keys: environment_keys?,
         };
-        let region = self.region(&found, region?);
+        let region = self.region(&found, written.region);
         let credentials = self.credentials(found)?;
-        url_read?;
-        let key = |setting: &str| format!("{}.{setting}", prefix.join("."));
         let default_addressing =
             if explicit.is_some() { Addressing::Path } else { Addressing::Virtual };
-        let addressing = addressing?.unwrap_or(default_addressing);
+        let addressing = written.addressing.unwrap_or(default_addressing);
         let endpoint = explicit.unwrap_or_else(|| Endpoint::aws(&region));
         let report = &mut self.layers.report;
         report.show(&key("endpoint"), endpoint.to_string());
         report.show(&key("addressing"), addressing_word(addressing).to_owned());
-        if let Ok(None) = buckets {
+        if written.buckets.is_none() {
             report.show(&key("buckets"), "(every bucket)".to_owned());
         }
         Ok(Profile {
@@ -203,19 +209,19 @@ impl<'a> Stores<'_, 'a> {
             region,
             addressing,
             credentials,
-            buckets: buckets?,
-            missing_on_403: missing_on_403?,
-            content_type: content_type?,
-            response_headers: response_headers?,
-            request_headers: request_headers?,
-            upstream_headers: upstream_headers?,
-            cache_control: cache_control?,
-            cache: cache?,
+            buckets: written.buckets,
+            missing_on_403: written.missing_on_403,
+            content_type: written.content_type,
+            response_headers: written.response_headers,
+            request_headers: written.request_headers,
+            upstream_headers: written.upstream_headers,
+            cache_control: written.cache_control,
+            cache,
         })
     }
 
     /// The region of the profile: its own, that of its section, or the one of all.
-    fn region(&mut self, found: &Found<'_>, own: Option<String>) -> String {
+    fn region(&mut self, found: &CredentialSettings<'_>, own: Option<String>) -> String {
         let key = format!("{}.region", found.prefix);
         let in_section = match &found.url_keys {
             Some(_) => None,
@@ -227,22 +233,22 @@ impl<'a> Stores<'_, 'a> {
         let report = &mut self.layers.report;
         let (region, source) = match (in_section, &self.file.path) {
             (Some((region, line)), Some(path)) => {
-                (region, Source::File { path: path.clone(), line: Some(line) })
+                (region, ValueSource::File { path: path.clone(), line: Some(line) })
             }
-            _ => (self.region.to_owned(), report.source(gateway::REGION.row.path)),
+            _ => (self.region.to_owned(), report.source(gateway::region().row.path)),
         };
         report.show_from(&key, region.clone(), source);
         region
     }
 
-    /// Warns of a section that is in the credentials file alone, and says whether it did.
+    /// Warns of a section without an endpoint. Returns whether it did.
     fn warn_of_orphan(
         &mut self,
         name: &str,
-        section: &Section,
+        section: &IniSection,
         declared: &BTreeSet<String>,
     ) -> bool {
-        let of_default = self.layers.env.get(settings::DEFAULT_SECTION).map(|(_, name)| name);
+        let of_default = self.layers.env.get(variable::DEFAULT_SECTION).map(|(_, name)| name);
         if name == "default" || of_default == Some(name) {
             return false;
         }
@@ -250,19 +256,21 @@ impl<'a> Stores<'_, 'a> {
             .map(|meant| format!(" (there is one for {meant})"))
             .unwrap_or_default();
         let place = match &self.file.path {
-            Some(path) => Source::File { path: path.clone(), line: Some(section.line) },
-            None => Source::Default,
+            Some(path) => ValueSource::File { path: path.clone(), line: Some(section.line) },
+            None => ValueSource::Default,
         };
-        let variable = settings::PROFILE_ENDPOINT;
+        let variable = variable::PROFILE_ENDPOINT;
         let fate = match section.keys {
             Some(_) if !is_profile_name(name) => {
-                "no URL can name it (letters, digits and ._- alone), and it is not used".to_owned()
+                "it cannot be used in a URL (names consist of letters, digits and ._-) and is \
+                 not used"
+                    .to_owned()
             }
             Some(_) => format!(
-                "{name}@ uses its keys at the endpoint of the default profile; \
+                "{name}@ uses its access key at the endpoint of the default profile; \
                  set {variable}{name} if that is wrong"
             ),
-            None => "it has no keys and is not used".to_owned(),
+            None => "it has no access key and is not used".to_owned(),
         };
         let warning = format!("{place}: section [{name}] has no endpoint{meant}: {fate}");
         self.layers.report.warnings.push(warning);
@@ -272,8 +280,6 @@ impl<'a> Stores<'_, 'a> {
 
 /// The word for an addressing style in the file.
 fn addressing_word(addressing: Addressing) -> &'static str {
-    match addressing {
-        Addressing::Path => "path",
-        Addressing::Virtual => "virtual",
-    }
+    let found = rules::ADDRESSINGS.iter().find(|(_, style)| *style == addressing);
+    found.map_or("", |(word, _)| *word)
 }

@@ -21,43 +21,52 @@ fn one_of<T: Copy>(written: Written<'_>, words: &[(&str, T)]) -> Result<T, Strin
     })
 }
 
-/// `development` or `production`.
-pub(super) fn log_format(written: Written<'_>) -> Result<LogFormat, String> {
-    one_of(
-        written,
-        &[("development", LogFormat::Development), ("production", LogFormat::Production)],
-    )
+/// The words of [`one_of`].
+pub(super) fn words<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
+    words.iter().map(|(word, _)| *word).collect()
 }
 
-/// Python's names of log levels, in any case. `CRITICAL` logs errors.
+pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
+    &[("development", LogFormat::Development), ("production", LogFormat::Production)];
+
+/// Python's names of the log levels. `CRITICAL` logs errors.
+pub(super) const LOG_LEVELS: &[(&str, LevelFilter)] = &[
+    ("DEBUG", LevelFilter::Debug),
+    ("INFO", LevelFilter::Info),
+    ("WARNING", LevelFilter::Warn),
+    ("ERROR", LevelFilter::Error),
+    ("CRITICAL", LevelFilter::Error),
+];
+
+pub(super) const ADDRESSINGS: &[(&str, Addressing)] =
+    &[("path", Addressing::Path), ("virtual", Addressing::Virtual)];
+
+pub(super) const CONTENT_TYPES: &[(&str, ContentTypeFrom)] =
+    &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)];
+
+/// One of [`LOG_FORMATS`].
+pub(super) fn log_format(written: Written<'_>) -> Result<LogFormat, String> {
+    one_of(written, LOG_FORMATS)
+}
+
+/// One of [`LOG_LEVELS`], in any case.
 pub(super) fn log_level(written: Written<'_>) -> Result<LevelFilter, String> {
     let upper = text(written).unwrap_or_default().to_ascii_uppercase();
-    one_of(
-        Written::Text(&upper),
-        &[
-            ("DEBUG", LevelFilter::Debug),
-            ("INFO", LevelFilter::Info),
-            ("WARNING", LevelFilter::Warn),
-            ("ERROR", LevelFilter::Error),
-            ("CRITICAL", LevelFilter::Error),
-        ],
-    )
+    one_of(Written::Text(&upper), LOG_LEVELS)
 }
 
-/// `path` or `virtual`; nothing lets the endpoint decide.
+/// One of [`ADDRESSINGS`], or nothing for the default of the endpoint.
 pub(super) fn addressing(written: Written<'_>) -> Result<Option<Addressing>, String> {
-    optional(written, |written| {
-        one_of(written, &[("path", Addressing::Path), ("virtual", Addressing::Virtual)])
-    })
+    optional(written, |written| one_of(written, ADDRESSINGS))
 }
 
-/// `key` or `origin`.
+/// One of [`CONTENT_TYPES`].
 pub(super) fn content_type(written: Written<'_>) -> Result<ContentTypeFrom, String> {
-    one_of(written, &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)])
+    one_of(written, CONTENT_TYPES)
 }
 
-/// Whether bucket names are checked. The variable says the opposite, `LSST_DISABLE_...`: any text
-/// but `0`, `f`, `n` and `false` switches the check off.
+/// Whether bucket names are checked. The variable is `LSST_DISABLE_...`, so its meaning is inverted:
+/// any text but `0`, `f`, `n` and `false` turns the check off.
 pub(super) fn bucket_validation(written: Written<'_>) -> Result<bool, String> {
     match written {
         Written::Text(text) => {
@@ -105,7 +114,7 @@ pub(super) fn optional_section(written: Written<'_>) -> Result<Option<String>, S
     optional(written, text)
 }
 
-/// A media type that can stand in a header, or nothing.
+/// A media type that can be sent in a header, or nothing.
 pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>, String> {
     let kind = optional(written, text)?;
     if kind.as_deref().is_none_or(is_media_type) {
@@ -119,7 +128,7 @@ pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>
 pub(super) fn media_types(written: Written<'_>) -> Result<Vec<String>, String> {
     let types = list(written)?;
     match types.iter().find(|kind| !is_media_type(kind)) {
-        Some(wrong) => Err(format!("must hold media types such as image/png, not {wrong:?}")),
+        Some(wrong) => Err(format!("must contain media types such as image/png, not {wrong:?}")),
         None => Ok(types),
     }
 }
@@ -166,7 +175,7 @@ pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
             Ok(url) if !url.base_path.is_empty() => return Err(not_an_origin(origin)),
             Ok(url) if url.to_string() == *origin => {}
             Ok(url) => {
-                return Err(format!("must hold {:?} in place of {origin:?}", url.to_string()));
+                return Err(format!("must contain {:?} in place of {origin:?}", url.to_string()));
             }
             Err(_) => return Err(not_an_origin(origin)),
         }
@@ -175,7 +184,7 @@ pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
 }
 
 fn not_an_origin(origin: &str) -> String {
-    format!("must hold origins such as https://a.example, not {origin:?}")
+    format!("must contain origins such as https://a.example, not {origin:?}")
 }
 
 /// Patterns of bucket names, or nothing for every bucket.
@@ -190,7 +199,7 @@ pub(super) fn buckets(written: Written<'_>) -> Result<Option<Vec<WildMatch>>, St
     };
     match patterns.iter().find(|pattern| !valid(pattern)) {
         Some(wrong) => {
-            Err(format!("must hold names of buckets, with * and ? as wildcards, not {wrong:?}"))
+            Err(format!("must contain names of buckets, with * and ? as wildcards, not {wrong:?}"))
         }
         None => Ok(Some(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect())),
     }
@@ -203,7 +212,7 @@ pub(super) fn cache_memory<const MIN: u64, const MAX: u64>(
     if text(written).is_ok_and(|text| text.trim() == "auto") {
         return Ok(CacheMemory::Auto);
     }
-    match size::<0, MAX>(written) {
+    match size::<u64, 0, MAX>(written) {
         Ok(bytes) if bytes == 0 || bytes >= MIN => Ok(CacheMemory::Bytes(bytes)),
         _ => {
             let (min, max) = (size_text(MIN), size_text(MAX));
@@ -216,7 +225,7 @@ pub(super) fn cache_memory<const MIN: u64, const MAX: u64>(
 pub(super) fn block_size<const MIN: u64, const MAX: u64>(
     written: Written<'_>,
 ) -> Result<u64, String> {
-    let bytes = size::<0, { u64::MAX }>(written).ok();
+    let bytes = size::<u64, 0, { u64::MAX }>(written).ok();
     match bytes.filter(|bytes| (MIN..=MAX).contains(bytes)) {
         Some(bytes) if bytes.is_power_of_two() => Ok(bytes),
         Some(bytes) => {
@@ -233,8 +242,8 @@ pub(super) fn block_size<const MIN: u64, const MAX: u64>(
 
 /// A whole number of percent up to `MAX`, without a sign for it.
 pub(super) fn percent<const MAX: usize>(written: Written<'_>) -> Result<u8, String> {
-    let number = count::<0, MAX>(written).ok().and_then(|number| u8::try_from(number).ok());
-    number.ok_or_else(|| format!("must be a whole number of percent such as 25, from 0 to {MAX}"))
+    let number = count::<u8, 0, MAX>(written);
+    number.map_err(|_| format!("must be a whole number of percent such as 25, from 0 to {MAX}"))
 }
 
 /// The address of a listener, or `off`.
@@ -245,7 +254,7 @@ pub(super) fn optional_address(written: Written<'_>) -> Result<Option<SocketAddr
     }
 }
 
-/// The number of patterns in a list, whose fields are read one by one.
+/// The number of patterns in a list, whose fields are read separately.
 pub(super) fn patterns(written: Written<'_>) -> Result<usize, String> {
     match written {
         Written::Yaml(Value::Sequence(patterns)) => Ok(patterns.len()),

@@ -1,5 +1,5 @@
-//! Reading one value as written: text of a variable or option, or a node of the YAML file. Every
-//! reader's error is the end of a sentence that starts with the value: "must be ...".
+//! Reads one value: the text of a variable or an option, or a node of the YAML file. Every error is the
+//! end of a sentence that starts with the value: "must be ...".
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-/// A value before it is understood.
+/// An hour and a day, in milliseconds.
+pub(super) const HOUR: u64 = 3_600_000;
+pub(super) const DAY: u64 = 24 * HOUR;
+
+/// A value as written, before it is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Written<'a> {
     /// From a variable or an option; lists and mappings are JSON.
@@ -16,7 +20,7 @@ pub(super) enum Written<'a> {
     Yaml(&'a Value),
 }
 
-/// Turns what was written into a value, or says what is allowed.
+/// Turns a written value into a value of the configuration. The error says what is allowed.
 pub(super) type Read<T> = fn(Written<'_>) -> Result<T, String>;
 
 impl Written<'_> {
@@ -32,7 +36,7 @@ impl Written<'_> {
         }
     }
 
-    /// The value for the report of a mistake. Lists and mappings may hold anything, secrets
+    /// The value for the report of a mistake. Lists and mappings may contain anything, secrets
     /// included, and are not shown.
     pub(super) fn shown_if_scalar(self) -> Option<String> {
         match self {
@@ -97,67 +101,63 @@ pub(super) fn boolean(written: Written<'_>) -> Result<bool, String> {
     value.ok_or_else(|| "must be true or false".to_owned())
 }
 
-/// `true` or `false`, or nothing.
-pub(super) fn optional_boolean(written: Written<'_>) -> Result<Option<bool>, String> {
-    optional(written, boolean)
-}
-
-/// A whole number from `MIN` to `MAX`.
-pub(super) fn count<const MIN: usize, const MAX: usize>(
+/// A whole number from `MIN` to `MAX`, which `N` can hold.
+pub(super) fn count<N: TryFrom<usize>, const MIN: usize, const MAX: usize>(
     written: Written<'_>,
-) -> Result<usize, String> {
+) -> Result<N, String> {
     written
         .scalar()
         .and_then(|text| text.parse().ok())
         .filter(|number| (MIN..=MAX).contains(number))
+        .and_then(|number| N::try_from(number).ok())
         .ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
 }
 
-/// A whole number from `MIN` to `MAX`, or nothing.
-pub(super) fn optional_count<const MIN: usize, const MAX: usize>(
+/// A whole number from `MIN` to `MAX`; nothing is 0, in place of a number that is worked out.
+pub(super) fn automatic_count<const MIN: usize, const MAX: usize>(
     written: Written<'_>,
-) -> Result<Option<usize>, String> {
-    optional(written, count::<MIN, MAX>)
+) -> Result<usize, String> {
+    Ok(optional(written, count::<usize, MIN, MAX>)?.unwrap_or(0))
 }
 
-/// A number of bytes from `MIN` to `MAX`: `32KiB`, `16MiB`, `1GiB`, or a bare number.
-pub(super) fn size<const MIN: u64, const MAX: u64>(written: Written<'_>) -> Result<u64, String> {
+/// A number of bytes from `MIN` to `MAX`, which `N` can hold: `32KiB`, `16MiB`, `1GiB`, or a bare
+/// number.
+pub(super) fn size<N: TryFrom<u64>, const MIN: u64, const MAX: u64>(
+    written: Written<'_>,
+) -> Result<N, String> {
     written
         .scalar()
         .and_then(|text| parse_size(&text))
         .filter(|bytes| (MIN..=MAX).contains(bytes))
+        .and_then(|bytes| N::try_from(bytes).ok())
         .ok_or_else(|| {
             format!("must be a size such as 32KiB, from {} to {}", size_text(MIN), size_text(MAX))
         })
 }
 
-/// A number of bytes from `MIN` to `MAX`, or nothing.
-pub(super) fn optional_size<const MIN: u64, const MAX: u64>(
-    written: Written<'_>,
-) -> Result<Option<u64>, String> {
-    optional(written, size::<MIN, MAX>)
-}
+/// The units of sizes with all their spellings, in bytes. Kubernetes' spelling (`Mi`) counts as `MiB`;
+/// `MB` is the decimal million.
+pub(super) const SIZE_UNITS: &[(&[&str], u64)] = &[
+    (&["", "B"], 1),
+    (&["KiB", "Ki"], 1 << 10),
+    (&["MiB", "Mi"], 1 << 20),
+    (&["GiB", "Gi"], 1 << 30),
+    (&["TiB", "Ti"], 1 << 40),
+    (&["KB", "kB"], 1_000),
+    (&["MB"], 1_000_000),
+    (&["GB"], 1_000_000_000),
+    (&["TB"], 1_000_000_000_000),
+];
 
-/// Kubernetes' spelling (`Mi`) counts as `MiB`; `MB` is the decimal million.
 fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim_start() {
-        "" | "B" => 1,
-        "KiB" | "Ki" => 1 << 10,
-        "MiB" | "Mi" => 1 << 20,
-        "GiB" | "Gi" => 1 << 30,
-        "TiB" | "Ti" => 1 << 40,
-        "KB" | "kB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let unit = unit.trim_start();
+    let (_, bytes) = SIZE_UNITS.iter().find(|(spellings, _)| spellings.contains(&unit))?;
+    number.parse::<u64>().ok()?.checked_mul(*bytes)
 }
 
-/// A number of bytes in the largest binary unit that says it whole.
+/// A number of bytes as a multiple of the largest binary unit that divides it.
 pub(super) fn size_text(bytes: u64) -> String {
     const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let whole = |shift: u32| bytes != 0 && bytes.is_multiple_of(1 << shift);
@@ -182,34 +182,31 @@ pub(super) fn duration<const MIN: u64, const MAX: u64>(
         })
 }
 
-/// A time from `MIN` to `MAX` milliseconds, or nothing.
-pub(super) fn optional_duration<const MIN: u64, const MAX: u64>(
-    written: Written<'_>,
-) -> Result<Option<Duration>, String> {
-    optional(written, duration::<MIN, MAX>)
-}
+/// The most seconds that HTTP can express (RFC 9111, section 1.2.2).
+pub(super) const MAX_SECONDS: u64 = 1 << 31;
 
-/// Whole seconds that HTTP can say (RFC 9111, section 1.2.2): at most 2^31.
+/// Whole seconds from 0 to [`MAX_SECONDS`].
 pub(super) fn seconds(written: Written<'_>) -> Result<u64, String> {
-    const MAX: u64 = 1 << 31;
     written
         .scalar()
         .and_then(|text| parse_duration(&text))
-        .filter(|time| time.subsec_nanos() == 0 && time.as_secs() <= MAX)
+        .filter(|time| time.subsec_nanos() == 0 && time.as_secs() <= MAX_SECONDS)
         .map(|time| time.as_secs())
         .ok_or_else(|| {
-            format!("must be a whole number of seconds from 0 to {MAX}, or a time such as 1h")
+            format!(
+                "must be a whole number of seconds from 0 to {MAX_SECONDS}, or a time such as 1h"
+            )
         })
 }
 
-/// The units of times, in milliseconds.
-const UNITS: [(&str, u32); 5] =
+/// The units of times, in milliseconds, from the largest to the smallest.
+pub(super) const TIME_UNITS: [(&str, u32); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// A number of milliseconds in the largest unit that says it whole.
-fn time_text(millis: u64) -> String {
+/// A number of milliseconds as a multiple of the largest unit that divides it.
+pub(super) fn time_text(millis: u64) -> String {
     let whole = |unit: u32| millis != 0 && millis.is_multiple_of(u64::from(unit));
-    match UNITS.into_iter().find(|(_, unit)| whole(*unit)) {
+    match TIME_UNITS.into_iter().find(|(_, unit)| whole(*unit)) {
         Some((name, unit)) => format!("{}{name}", millis / u64::from(unit)),
         None => "0s".to_owned(),
     }
@@ -227,12 +224,12 @@ fn parse_duration(text: &str) -> Option<Duration> {
         let (number, tail) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
         let (unit, tail) =
             tail.split_at(tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len()));
-        let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        let (_, millis) = TIME_UNITS.into_iter().find(|(name, _)| *name == unit)?;
         if millis >= smallest {
             return None;
         }
         smallest = millis;
-        // Multiplied before it is divided, so that 1.5ms keeps its half.
+        // Multiplied before it is divided, so that 1.5ms is exact.
         total = total.checked_add(decimal(number)?.checked_mul(millis)? / 1000)?;
         rest = tail;
         if rest.is_empty() {
@@ -366,18 +363,22 @@ mod tests {
             ("4kB", 4000),
             ("3GB", 3_000_000_000),
         ] {
-            assert_eq!(size::<0, { 1 << 50 }>(Written::Text(text)), Ok(bytes), "{text}");
-            assert_eq!(size::<0, { 1 << 50 }>(Written::Yaml(&yaml(text))), Ok(bytes), "{text}");
+            assert_eq!(size::<u64, 0, { 1 << 50 }>(Written::Text(text)), Ok(bytes), "{text}");
+            assert_eq!(
+                size::<u64, 0, { 1 << 50 }>(Written::Yaml(&yaml(text))),
+                Ok(bytes),
+                "{text}"
+            );
         }
         for text in ["", "KiB", "-1", "1kb", "1K", "1mib", "1.5MiB", "99999999999999GiB"] {
-            assert!(size::<0, { 1 << 40 }>(Written::Text(text)).is_err(), "{text}");
+            assert!(size::<u64, 0, { 1 << 40 }>(Written::Text(text)).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_size_out_of_range_names_the_range() {
         assert_eq!(
-            size::<4096, { 3 << 29 }>(Written::Text("1")),
+            size::<u64, 4096, { 3 << 29 }>(Written::Text("1")),
             Err("must be a size such as 32KiB, from 4KiB to 1536MiB".to_owned())
         );
         assert_eq!(size_text(0), "0 bytes");

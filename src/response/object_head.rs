@@ -39,13 +39,13 @@ impl ObjectHeads {
     /// The rules of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let image_cache_control = match config.cache_max_age {
+        let image_cache_control = match config.gateway.cache_max_age {
             0 => None,
             seconds => HeaderValue::from_str(&format!("public, max-age={seconds}")).ok(),
         };
         Self {
             image_cache_control,
-            content_security_policy: config.content_security_policy,
+            content_security_policy: config.gateway.content_security_policy,
             mime: config.mime.clone(),
         }
     }

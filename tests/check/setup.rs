@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use s3proxy::check::report::{Report, State, Step};
 use s3proxy::check::{check_all, check_object};
 use s3proxy::config::{
-    BlocksConfig, CacheConfig, CacheMemory, Config, DownstreamConfig, LogConfig, LogFormat,
-    Profiles, ServerConfig, UpstreamConfig,
+    BlocksConfig, CacheConfig, CacheMemory, Config, DownstreamConfig, GatewayConfig, LogConfig,
+    LogFormat, Profiles, ServerConfig, UpstreamConfig,
 };
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::profile::Profile;
@@ -61,17 +61,21 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         .into_iter()
         .map(|profile| (profile.name.clone().expect("a named profile"), Arc::new(profile)));
     Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        name: "s3proxy".to_owned(),
-        path_prefix: "/s3proxy".to_owned(),
+        gateway: GatewayConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            name: "s3proxy".to_owned(),
+            path_prefix: "/s3proxy".to_owned(),
+            require_user: false,
+            cache_max_age: 0,
+            content_security_policy: true,
+            server_timing: false,
+            bucket_validation: true,
+            credentials_file: None,
+            region: "us-east-1".to_owned(),
+        },
         log: LogConfig { format: LogFormat::Development, level: log::LevelFilter::Info },
-        require_user: false,
         mime: MimePolicy::new(&MimeSettings::default()).expect("the default rules"),
-        cache_max_age: 0,
-        content_security_policy: true,
-        server_timing: false,
         cors: None,
-        bucket_validation: true,
         profiles: Profiles { default: Arc::new(default), named: BTreeMap::from_iter(named) },
         upstream: UpstreamConfig {
             connect_timeout: Duration::from_millis(500),

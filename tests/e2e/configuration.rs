@@ -132,6 +132,21 @@ fn the_effective_configuration_never_shows_a_secret() {
     assert!(!shown.contains("canary"), "{shown}");
 }
 
+/// An editor asks for it before there is a configuration, or while it is wrong.
+#[test]
+fn the_schema_of_the_file_is_printed_whatever_the_configuration_is() {
+    let committed = include_str!("../../conf/s3proxy.schema.json");
+    for setup in [Setup::bare(), Setup::bare().yaml(json!({"lisen": 1}))] {
+        let run = setup.args(&["config", "--schema"]).run();
+        assert!(run.status.success(), "{run:?}");
+        assert_eq!(run.stdout, committed);
+        let schema: Value = serde_json::from_str(&run.stdout).expect("JSON on stdout");
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["additionalProperties"], json!(false));
+        assert_eq!(schema["properties"]["upstream"]["properties"]["retries"]["maximum"], 1);
+    }
+}
+
 #[test]
 fn orphans_both_ways_are_warned_of_at_start() {
     let spy = Faulty::spy();

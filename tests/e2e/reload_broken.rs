@@ -43,7 +43,7 @@ fn a_broken_file_changes_nothing_and_is_told_once() {
     let unknown = format!("{good_yaml}    endpiont: x\n");
     for (name, text, mentions) in [
         (INI, bad_section.as_str(), format!("{ini_path}:4: is not a section")),
-        (INI, &half, format!("{ini_path}:5: [new] aws_secret_access_key: is there without")),
+        (INI, &half, format!("{ini_path}:5: [new] aws_secret_access_key: is set without")),
         (INI, "", format!("{ini_path}: is empty and was not before")),
         (INI, " \n\n", format!("{ini_path}: is empty and was not before")),
         (YAML, "profiles: [", format!("{yaml_path}:2: is not valid YAML")),

@@ -5,7 +5,7 @@ mod shipped;
 mod stores;
 
 use super::*;
-use crate::config::settings::GLOBAL;
+use crate::config::settings::global;
 use crate::config::{LogFormat, show, show_json};
 use crate::profile::Profile;
 use crate::s3::credentials::Credentials;
@@ -98,13 +98,17 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
     assert_eq!(loaded.warnings.len(), 1);
     assert!(loaded.warnings[0].starts_with("no profile has credentials"));
     let config = loaded.config;
-    assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(config.name, "s3proxy");
-    assert_eq!(config.path_prefix, "/s3proxy");
+    assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.gateway.name, "s3proxy");
+    assert_eq!(config.gateway.path_prefix, "/s3proxy");
     assert_eq!(config.log.format, LogFormat::Development);
     assert_eq!(config.log.level, log::LevelFilter::Info);
-    assert!(!config.require_user && config.content_security_policy && config.bucket_validation);
-    assert_eq!(config.cache_max_age, 0);
+    assert!(
+        !config.gateway.require_user
+            && config.gateway.content_security_policy
+            && config.gateway.bucket_validation
+    );
+    assert_eq!(config.gateway.cache_max_age, 0);
     assert_eq!(config.cors, None);
     let secs = Duration::from_secs;
     assert_eq!(
@@ -163,8 +167,8 @@ fn a_later_place_wins_and_says_so() {
     };
     case.flags.log_level = Some("debug".to_owned());
     let loaded = case.good();
-    assert_eq!(loaded.config.listen.port(), 2);
-    assert_eq!(loaded.config.name, "file");
+    assert_eq!(loaded.config.gateway.listen.port(), 2);
+    assert_eq!(loaded.config.gateway.name, "file");
     assert_eq!(loaded.config.log.level, log::LevelFilter::Debug);
     for (key, source) in [
         ("listen", "s3proxy_listen"),
@@ -240,7 +244,7 @@ fn every_variable_refuses_what_it_cannot_mean() {
         // None.
         "",
     ];
-    for row in GLOBAL.iter().filter(|row| !free.contains(&row.variable)) {
+    for row in global().filter(|row| !free.contains(&row.variable)) {
         let problems = env(&[(row.variable, "?? \n")]).bad();
         assert!(problems[0].starts_with(&format!("{}: ", row.variable)), "{problems:?}");
         assert!(!problems[0].contains('\n'), "{problems:?}");
@@ -303,9 +307,9 @@ fn variables_have_todays_meanings() {
 fn bucket_validation_is_switched_by_the_variable_of_the_opposite_name() {
     for (text, on) in [("", true), ("0", true), ("FALSE", true), ("1", false), ("no", false)] {
         let loaded = env(&[("LSST_DISABLE_BUCKET_VALIDATION", text)]).good();
-        assert_eq!(loaded.config.bucket_validation, on, "{text}");
+        assert_eq!(loaded.config.gateway.bucket_validation, on, "{text}");
     }
-    assert!(!yaml("bucket_validation: false").good().config.bucket_validation);
+    assert!(!yaml("bucket_validation: false").good().config.gateway.bucket_validation);
 }
 
 #[test]
@@ -348,7 +352,7 @@ fn settings_that_contradict_each_other_are_refused() {
 #[test]
 fn what_was_hardly_meant_is_a_warning() {
     for (case, part) in [
-        (env(&[("S3PROXY_STREAM_CHUNK_SIZE", "262144")]), "has no effect"),
+        (env(&[("S3PROXY_STREAM_CHUNK_SIZE", "262144")]), "is ignored"),
         (env(&[("S3PROXY_CACHE_MAXAGE", "1")]), "did you mean S3PROXY_CACHE_MAX_AGE?"),
         (env(&[("S3_ENDPOINT_URL", "http://h")]), "URLs without a profile will be refused"),
         (env(&[("LSST_RESOURCES_S3_PROFILE_x", "")]), "LSST_RESOURCES_S3_PROFILE_x is empty"),
@@ -365,7 +369,7 @@ fn what_was_hardly_meant_is_a_warning() {
         (
             yaml("cache: {memory: 64MiB, blocks: {size: 8MiB}}"),
             "cache.blocks.size is 8MiB, more than a third of the 25 % of cache.memory, 64MiB, that \
-             blocks have: no block will be kept in memory",
+             blocks may use: no block will be cached in memory",
         ),
         (
             yaml("cache: {memory: 64MiB, blocks: {share: 4}}"),
@@ -374,7 +378,7 @@ fn what_was_hardly_meant_is_a_warning() {
         (
             yaml("cache: {memory: 64MiB, blocks: {read_ahead: 17MiB}}"),
             "cache.blocks.read_ahead is 17MiB, more than the 25 % of cache.memory, 64MiB, that \
-             blocks have: what is fetched ahead may be pushed out",
+             blocks may use: prefetched blocks may be evicted",
         ),
         (
             yaml("cache: {memory: 8MiB, patterns: [{match: a, max_object: 5MiB}]}"),
@@ -386,7 +390,7 @@ fn what_was_hardly_meant_is_a_warning() {
         ),
         (
             yaml("mime: {accept: [a/b], default: c/d}"),
-            "mime.default is c/d, which may not be served",
+            "mime.default is c/d, which is not an accepted type",
         ),
     ] {
         let warnings = case.good().warnings;
@@ -452,7 +456,7 @@ fn what_is_shown_is_aligned_and_says_where_each_value_came_from() {
         ("profiles.hips.addressing", "profiles.hips.addressing = path (default)"),
         (
             "profiles.hips.credentials",
-            "profiles.hips.credentials = key ending 0002, section [hips] (c.ini:4)",
+            "profiles.hips.credentials = access key ending 0002, section [hips] (c.ini:4)",
         ),
     ] {
         assert_eq!(line(key), expected);

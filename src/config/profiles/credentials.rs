@@ -1,14 +1,14 @@
-//! What the requests of a profile are signed with: keys in its endpoint URL, else (for the default
-//! profile) those of the environment, else a section of the credentials file; or nothing, where
-//! that is said.
+//! The credentials of a profile: the access key in its endpoint URL, else (for the default profile) that
+//! of the environment, else a section of the credentials file. `anonymous` sends unsigned requests.
 
-use crate::config::file::{DEFAULT_PROFILE, PROFILES};
-use crate::config::ini::{NOT_A_CREDENTIAL, Section, is_credential};
+use crate::config::ini::{IniSection, NOT_A_CREDENTIAL, is_credential};
 use crate::config::layers::{Effective, Layers, Reported};
 use crate::config::nearest::nearest;
-use crate::config::problem::{Problem, Source};
-use crate::config::profiles::Stores;
-use crate::config::settings::{self, gateway};
+use crate::config::problem::{Problem, ValueSource};
+use crate::config::profiles::ProfileReader;
+use crate::config::settings::gateway::gateway;
+use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::variable;
 use crate::s3::credentials::{CredentialSource, Credentials, Keys};
 use crate::s3::secret::Secret;
 
@@ -17,36 +17,36 @@ pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, 
     let env = layers.env;
     let report = &mut layers.report;
     let mut wrong = false;
-    for name in [settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY, settings::SESSION_TOKEN] {
+    for name in [variable::ACCESS_KEY_ID, variable::SECRET_ACCESS_KEY, variable::SESSION_TOKEN] {
         if env.get(name).is_some_and(|(_, text)| !is_credential(text)) {
-            report.problem(Problem::new(Source::Variable(name.to_owned()), NOT_A_CREDENTIAL));
+            report.problem(Problem::new(ValueSource::Variable(name.to_owned()), NOT_A_CREDENTIAL));
             wrong = true;
         }
     }
     let text = |name| env.get(name).map(|(_, text)| text.to_owned());
     let half = |has: &str, lacks: &str| {
-        let source = Source::Variable(has.to_owned());
-        Problem::new(source, format!("is there without {lacks}"))
+        let source = ValueSource::Variable(has.to_owned());
+        Problem::new(source, format!("is set without {lacks}"))
     };
-    match (text(settings::ACCESS_KEY_ID), text(settings::SECRET_ACCESS_KEY)) {
+    match (text(variable::ACCESS_KEY_ID), text(variable::SECRET_ACCESS_KEY)) {
         _ if wrong => Err(Reported),
         (Some(access_key_id), Some(secret)) => Ok(Some(Keys {
             access_key_id,
             secret_access_key: Secret::new(secret),
-            session_token: text(settings::SESSION_TOKEN).map(Secret::new),
+            session_token: text(variable::SESSION_TOKEN).map(Secret::new),
         })),
         (None, None) => Ok(None),
         (Some(_), None) => {
-            Err(report.problem(half(settings::ACCESS_KEY_ID, settings::SECRET_ACCESS_KEY)))
+            Err(report.problem(half(variable::ACCESS_KEY_ID, variable::SECRET_ACCESS_KEY)))
         }
         (None, Some(_)) => {
-            Err(report.problem(half(settings::SECRET_ACCESS_KEY, settings::ACCESS_KEY_ID)))
+            Err(report.problem(half(variable::SECRET_ACCESS_KEY, variable::ACCESS_KEY_ID)))
         }
     }
 }
 
 /// What was written of one profile's credentials.
-pub(super) struct Found<'n> {
+pub(super) struct CredentialSettings<'n> {
     pub(super) prefix: String,
     pub(super) name: Option<&'n str>,
     /// The section that was named.
@@ -56,7 +56,7 @@ pub(super) struct Found<'n> {
     pub(super) environment_keys: Option<Keys>,
 }
 
-impl Found<'_> {
+impl CredentialSettings<'_> {
     pub(super) fn section_name(&self) -> &str {
         self.section.as_deref().or(self.name).unwrap_or("default")
     }
@@ -71,9 +71,12 @@ impl Found<'_> {
     }
 }
 
-impl Stores<'_, '_> {
+impl ProfileReader<'_, '_> {
     /// Decides what the profile's requests are signed with, and shows where it was found.
-    pub(super) fn credentials(&mut self, found: Found<'_>) -> Result<Credentials, Reported> {
+    pub(super) fn credentials(
+        &mut self,
+        found: CredentialSettings<'_>,
+    ) -> Result<Credentials, Reported> {
         let key = format!("{}.credentials", found.prefix);
         let (credentials, source) = self.find_credentials(found, &key)?;
         let value = match &credentials {
@@ -96,9 +99,9 @@ impl Stores<'_, '_> {
 
     fn find_credentials(
         &mut self,
-        found: Found<'_>,
+        found: CredentialSettings<'_>,
         key: &str,
-    ) -> Result<(Credentials, Source), Reported> {
+    ) -> Result<(Credentials, ValueSource), Reported> {
         let endpoint_key = format!("{}.endpoint", found.prefix);
         let endpoint_source = self.layers.report.source(&endpoint_key);
         if found.anonymous {
@@ -108,14 +111,14 @@ impl Stores<'_, '_> {
         }
         if let Some(keys) = found.url_keys {
             let written = match &endpoint_source {
-                Source::Variable(name) => name.clone(),
+                ValueSource::Variable(name) => name.clone(),
                 _ => endpoint_key,
             };
             let source = CredentialSource::EndpointUrl(written);
             return Ok((Credentials::Keys { keys, source }, endpoint_source));
         }
         if let Some(keys) = found.environment_keys {
-            let source = Source::Variable(settings::ACCESS_KEY_ID.to_owned());
+            let source = ValueSource::Variable(variable::ACCESS_KEY_ID.to_owned());
             let credentials = Credentials::Keys { keys, source: CredentialSource::Environment };
             return Ok((credentials, source));
         }
@@ -124,7 +127,11 @@ impl Stores<'_, '_> {
 
     /// `anonymous: true` beside other credentials: in the file that is a contradiction, while keys
     /// in the environment may be meant for another program.
-    fn check_anonymous(&mut self, found: &Found<'_>, key: &str) -> Result<(), Reported> {
+    fn check_anonymous(
+        &mut self,
+        found: &CredentialSettings<'_>,
+        key: &str,
+    ) -> Result<(), Reported> {
         let file_names_section = self
             .layers
             .file
@@ -140,40 +147,43 @@ impl Stores<'_, '_> {
             self.layers
                 .report
                 .warnings
-                .push(format!("{} is not used: {key} says anonymous", settings::ACCESS_KEY_ID));
+                .push(format!("{} is not used: {key} is anonymous", variable::ACCESS_KEY_ID));
         }
         Ok(())
     }
 
     /// The keys of an INI section.
-    fn in_section(&mut self, found: &Found<'_>) -> Result<(Credentials, Source), Reported> {
+    fn in_section(
+        &mut self,
+        found: &CredentialSettings<'_>,
+    ) -> Result<(Credentials, ValueSource), Reported> {
         let section = found.section_name();
         let file = match &self.file.path {
             Some(path) => path.display().to_string(),
             None => format!(
                 "a credentials file ({} is not set)",
-                gateway::CREDENTIALS_FILE.row.variable
+                gateway::credentials_file().row.variable
             ),
         };
         if found.name.is_some_and(|name| name != section) {
             self.taken.insert(section.to_owned());
         }
-        if let (Some(Section { keys: Some(keys), line, .. }), Some(path)) =
+        if let (Some(IniSection { keys: Some(keys), line, .. }), Some(path)) =
             (self.file.sections.get(section), &self.file.path)
         {
             let source = CredentialSource::File { path: path.clone(), section: section.to_owned() };
             let credentials = Credentials::Keys { keys: keys.clone(), source };
-            return Ok((credentials, Source::File { path: path.clone(), line: Some(*line) }));
+            return Ok((credentials, ValueSource::File { path: path.clone(), line: Some(*line) }));
         }
         let lacks = match self.file.sections.get(section) {
-            Some(_) => format!("section [{section}] of {file} has no keys"),
+            Some(_) => format!("section [{section}] of {file} has no access key"),
             None => format!("there is no section [{section}] in {file}"),
         };
         let meant = nearest(section, self.file.sections.keys().map(String::as_str))
             .filter(|meant| *meant != section)
             .map(|meant| format!("; did you mean [{meant}]?"))
             .unwrap_or_default();
-        if let Source::File { .. } = self.source_in_file(found, "section") {
+        if let ValueSource::File { .. } = self.source_in_file(found, "section") {
             let problem =
                 Problem::new(self.source_in_file(found, "section"), format!("{lacks}{meant}"));
             let key = format!("{}.credentials.section", found.prefix);
@@ -182,7 +192,7 @@ impl Stores<'_, '_> {
         let report = &mut self.layers.report;
         let written = report.source(&format!("{}.endpoint", found.prefix));
         // Whoever uses named profiles alone needs no word about the default one.
-        if found.name.is_some() || found.section.is_some() || written != Source::Default {
+        if found.name.is_some() || found.section.is_some() || written != ValueSource::Default {
             let urls = match found.name {
                 Some(name) => format!("{name}@"),
                 None => "URLs without a profile".to_owned(),
@@ -191,20 +201,20 @@ impl Stores<'_, '_> {
         }
         let looked = match found.name {
             Some(_) => lacks,
-            None => format!("{} is not set, and {lacks}", settings::ACCESS_KEY_ID),
+            None => format!("{} is not set, and {lacks}", variable::ACCESS_KEY_ID),
         };
-        Ok((Credentials::Missing(looked), Source::Default))
+        Ok((Credentials::Missing(looked), ValueSource::Default))
     }
 
-    /// Where the file says this of the profile's credentials.
-    fn source_in_file(&self, found: &Found<'_>, setting: &'static str) -> Source {
+    /// Where the file has this setting of the profile's credentials.
+    fn source_in_file(&self, found: &CredentialSettings<'_>, setting: &'static str) -> ValueSource {
         let path = found.path(setting);
         let file = self.layers.file.as_ref();
         let overridden = found.name.is_none()
             && setting == "section"
-            && self.layers.env.get(settings::DEFAULT_SECTION).is_some();
+            && self.layers.env.get(variable::DEFAULT_SECTION).is_some();
         file.filter(|file| !overridden && file.get(&path).is_some())
-            .map_or(Source::Default, |file| file.source(&path))
+            .map_or(ValueSource::Default, |file| file.source(&path))
     }
 }
 
@@ -212,8 +222,8 @@ impl Stores<'_, '_> {
 fn key_shown(access_key_id: &str) -> String {
     match access_key_id.len().checked_sub(4).filter(|hidden| *hidden >= 4) {
         Some(hidden) => {
-            format!("key ending {}", access_key_id.get(hidden..).unwrap_or_default())
+            format!("access key ending {}", access_key_id.get(hidden..).unwrap_or_default())
         }
-        None => "key (redacted)".to_owned(),
+        None => "access key (redacted)".to_owned(),
     }
 }

@@ -123,7 +123,7 @@ fn where_no_block_fits_everything_is_served_directly() {
     let setup = in_blocks(&shelf.url())
         .env("S3PROXY_CACHE_MEMORY", "1MiB")
         .env("S3PROXY_CACHE_BLOCKS_SHARE", "5")
-        .tolerate("no block will be kept");
+        .tolerate("no block will be cached");
     let watched = Watched::start(setup);
     for _ in 0..2 {
         assert_part(&watched.gateway, &version.body, 100..200);
@@ -144,7 +144,7 @@ fn a_direct_read_of_a_store_that_gives_no_parts_is_no_longer_than_asked() {
     let setup = in_blocks(&shelf.url())
         .env("S3PROXY_CACHE_MEMORY", "1MiB")
         .env("S3PROXY_CACHE_BLOCKS_SHARE", "5")
-        .tolerate("no block will be kept");
+        .tolerate("no block will be cached");
     let watched = Watched::start(setup);
     assert_eq!(watched.gateway.send("HEAD", PATH, &[]).status(), 200);
     shelf.now_by(|version, request| {

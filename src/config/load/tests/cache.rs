@@ -188,14 +188,14 @@ fn to_keep_what_must_not_be_kept_is_a_mistake_with_both_names() {
     assert_eq!(
         yaml(text).bad(),
         [
-            "c.yaml:5: profiles.p.cache.store: is true, but nothing of this profile can be kept: \
-             profiles.p.cache_control says private",
-            "c.yaml:9: profiles.p.cache.patterns[1].store: is true, but nothing of this profile \
-             can be kept: profiles.p.cache_control says private",
+            "c.yaml:5: profiles.p.cache.store: is true, but this profile cannot be cached: \
+             profiles.p.cache_control contains private",
+            "c.yaml:9: profiles.p.cache.patterns[1].store: is true, but this profile \
+             cannot be cached: profiles.p.cache_control contains private",
             "c.yaml:12: profiles.q.cache.max_object: \"x\" must be a size such as 32KiB, from 0 bytes \
              to 1024TiB",
-            "c.yaml:12: profiles.q.cache.store: is true, but nothing of this profile can be kept: \
-             profiles.q.request_headers passes headers of clients to the store, whose answers may \
+            "c.yaml:12: profiles.q.cache.store: is true, but this profile cannot be cached: \
+             profiles.q.request_headers forwards headers of clients to the store, so responses may \
              depend on them",
         ]
     );
@@ -229,7 +229,7 @@ profiles:
     let problems = Case { yaml: text, env: &[("S3PROXY_CACHE_MEMORY", "40%")], ..env(&[]) }.bad();
     let expected = [
         "c.yaml:2: cache.ttl: \"soon\" must be a time",
-        "c.yaml:4: cache.patterns[0]: needs a match: the keys it is for",
+        "c.yaml:4: cache.patterns[0]: needs a match: the object keys it applies to",
         "c.yaml:5: cache.patterns[1].match: \"\" must be a pattern of keys",
         "c.yaml:7: cache.patterns[2].ttl: \"never\" must be a time",
         "c.yaml:8: cache.patterns[2].tll: is an unknown key; did you mean cache.patterns[2].ttl?",
@@ -282,12 +282,12 @@ fn no_read_ahead_is_less_than_a_block_except_none() {
         (
             "cache: {blocks: {read_ahead: 1048575}}",
             "c.yaml:1: cache.blocks.read_ahead: cache.blocks.read_ahead (1048575 bytes) must be 0, \
-             or no less than a block (cache.blocks.size, 1MiB)",
+             or at least one block (cache.blocks.size, 1MiB)",
         ),
         (
             "cache:\n  blocks:\n    size: 16MiB",
-            "c.yaml:3: cache.blocks.size: cache.blocks.read_ahead (8MiB) must be 0, or no less than \
-             a block (cache.blocks.size, 16MiB)",
+            "c.yaml:3: cache.blocks.size: cache.blocks.read_ahead (8MiB) must be 0, or at least one \
+             block (cache.blocks.size, 16MiB)",
         ),
     ] {
         assert_eq!(yaml(text).bad(), [expected]);

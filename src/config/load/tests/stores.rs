@@ -60,12 +60,12 @@ fn the_default_profile_looks_in_its_url_then_the_environment_then_its_section() 
 fn half_a_pair_is_a_mistake_wherever_it_is() {
     assert_eq!(
         env(&[("AWS_SECRET_ACCESS_KEY", "hush")]).bad(),
-        ["AWS_SECRET_ACCESS_KEY: is there without AWS_ACCESS_KEY_ID"]
+        ["AWS_SECRET_ACCESS_KEY: is set without AWS_ACCESS_KEY_ID"]
     );
     let case = Case { ini: "\n[x]\naws_secret_access_key = hush", ..Case::default() };
     assert_eq!(
         case.bad(),
-        ["c.ini:3: [x] aws_secret_access_key: is there without aws_access_key_id"]
+        ["c.ini:3: [x] aws_secret_access_key: is set without aws_access_key_id"]
     );
 }
 
@@ -113,7 +113,7 @@ fn a_section_without_an_endpoint_is_a_profile_on_the_default_one_with_a_warning(
         [
             "Hips@ will be refused: there is no section [Hips] in c.ini; did you mean [hips]?",
             "c.ini:4: section [hips] has no endpoint (there is one for Hips): hips@ uses its \
-             keys at the endpoint of the default profile; set LSST_RESOURCES_S3_PROFILE_hips if \
+             access key at the endpoint of the default profile; set LSST_RESOURCES_S3_PROFILE_hips if \
              that is wrong",
         ]
     );
@@ -125,7 +125,7 @@ fn names_that_no_url_can_hold_are_told() {
     let ini = "[sp ace]\naws_access_key_id = AKIA\naws_secret_access_key = s";
     let loaded = Case { ini, ..Case::default() }.good();
     assert!(loaded.config.profiles.named.is_empty());
-    assert!(loaded.warnings[0].contains("no URL can name it"), "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].contains("cannot be used in a URL"), "{:?}", loaded.warnings);
     let problems = env(&[("LSST_RESOURCES_S3_PROFILE_h+x", "http://h")]).bad();
     assert!(problems[0].contains("LSST_RESOURCES_S3_PROFILE_h+x"), "{problems:?}");
 }
@@ -134,7 +134,7 @@ fn names_that_no_url_can_hold_are_told() {
 fn a_section_without_keys_makes_no_profile() {
     let loaded = Case { ini: "[x]\nregion = y", ..Case::default() }.good();
     assert!(loaded.config.profiles.named.is_empty());
-    assert!(loaded.warnings[0].contains("it has no keys"), "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].contains("it has no access key"), "{:?}", loaded.warnings);
     assert!(loaded.warnings[1].starts_with("no profile has credentials"));
 }
 

@@ -1,0 +1,30 @@
+//! The environment variables that are not the variable of one setting.
+
+/// The path of the configuration file.
+pub(in crate::config) const CONFIG_FILE: &str = "S3PROXY_CONFIG";
+/// Ignored; accepted for compatibility with s3proxy 2.0.1.
+pub(in crate::config) const STREAM_CHUNK_SIZE: &str = "S3PROXY_STREAM_CHUNK_SIZE";
+/// The endpoint of the default profile.
+pub(in crate::config) const DEFAULT_ENDPOINT: &str = "S3_ENDPOINT_URL";
+/// The same, if [`DEFAULT_ENDPOINT`] is unset or empty.
+pub(in crate::config) const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
+/// The INI section of the default profile.
+pub(in crate::config) const DEFAULT_SECTION: &str = "AWS_PROFILE";
+pub(in crate::config) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+pub(in crate::config) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+pub(in crate::config) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+/// The endpoint of a named profile: the rest of the variable's name is the name of the profile.
+pub(in crate::config) const PROFILE_ENDPOINT: &str = "LSST_RESOURCES_S3_PROFILE_";
+
+/// All of these.
+pub(in crate::config) const FURTHER: &[&str] = &[
+    CONFIG_FILE,
+    STREAM_CHUNK_SIZE,
+    DEFAULT_ENDPOINT,
+    AWS_ENDPOINT,
+    DEFAULT_SECTION,
+    ACCESS_KEY_ID,
+    SECRET_ACCESS_KEY,
+    SESSION_TOKEN,
+    PROFILE_ENDPOINT,
+];
