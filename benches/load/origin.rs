@@ -122,8 +122,8 @@ impl Store {
             let [requests, bytes] =
                 [&self.requests, &self.bytes].map(|count| count.load(Ordering::Relaxed));
             let text = format!("{{\"requests\":{requests},\"bytes\":{bytes}}}");
-            // The bytes of this answer are counted later, but an object's are counted at once: the
-            // run measures those.
+            // This answer's bytes are added when they are sent; subtracted here, so that only bytes
+            // of objects count.
             self.bytes.fetch_sub(text.len() as u64, Ordering::Relaxed);
             return Response::builder().body(self.text(text.into()));
         }

@@ -51,7 +51,7 @@ fn sample(pictures: &[Image], order: u8, point: FacePoint) -> [u8; 3] {
     picture.pixel(pixel(point.y, along_y), pixel(point.x, along_x))
 }
 
-/// The light is computed at every pixel whose row and column is a multiple of this number.
+/// The light is computed on a grid of this spacing, in pixels of the panorama.
 const STEP: usize = 8;
 
 /// Brightness of the sky without stars, row by row from the south pole, longitude falling from

@@ -12,9 +12,8 @@ use super::image::Image;
 use super::sky::{Light, Sky, luminance};
 use super::stars::{Catalogue, STRETCH, Star, pixel_size, samples};
 
-/// The light of the sky is computed at every pixel whose row and column is a multiple of this
-/// number, and interpolated between them: the first number is for detailed areas, the second for
-/// others.
+/// The light of the sky is computed on a grid of this spacing in pixels and interpolated: the fine
+/// grid is for detailed areas, the coarse one for others.
 const FINE_STEP: usize = 4;
 const COARSE_STEP: usize = 8;
 
