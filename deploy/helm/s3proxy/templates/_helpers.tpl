@@ -10,8 +10,8 @@
 {{- end }}
 
 {{/*
-What Services, NetworkPolicies and the Deployment find the pods by. A Deployment's selector cannot be
-changed: these are the labels of the Phalanx application, and stay as they are.
+Labels by which Services, NetworkPolicies and the Deployment select the pods. A Deployment's selector
+cannot be changed: these are the labels of the Phalanx application, and must stay as they are.
 */}}
 {{- define "s3proxy.selectorLabels" -}}
 app.kubernetes.io/name: "s3proxy"
@@ -43,7 +43,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* Annotations of the ingress; those of the values win. */}}
+{{/* Annotations of the ingress; annotations in the values override them. */}}
 {{- define "s3proxy.ingressAnnotations" -}}
 {{- $annotations := dict -}}
 {{- if .Values.ingress.consistentHash -}}

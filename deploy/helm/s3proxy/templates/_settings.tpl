@@ -1,6 +1,6 @@
 {{/*
-The gateway's configuration file, as docs/configuration.md describes it: what the chart decides, and
-what config.settings adds.
+The gateway's configuration file, as docs/configuration.md describes it: the settings of the chart, and
+those of config.settings.
 */}}
 {{- define "s3proxy.settings" -}}
 {{- $config := .Values.config -}}
@@ -52,7 +52,7 @@ what config.settings adds.
 {{- $text -}}
 {{- end }}
 
-{{/* Fails where config.settings says what the chart says already. */}}
+{{/* Fails if config.settings sets a key that the chart sets. */}}
 {{- define "s3proxy.refuseOverlap" -}}
 {{- range $key, $more := .more -}}
 {{- $path := printf "%s.%s" $.path $key -}}
