@@ -2,7 +2,7 @@
 #
 # The image holds the binary, the C library it was linked with, certificates, and nothing else: no shell,
 # no package manager. It starts the binary without arguments as a user without rights, and needs no
-# writable file system. tests/deploy/image runs these steps and what comes out.
+# writable file system. tests/deploy/image runs these steps and tests the image.
 
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update \
@@ -14,8 +14,8 @@ WORKDIR /build
 COPY . .
 RUN cargo build --locked --release --bin s3proxy
 
-# Function names stay for backtraces. The libraries are those that the dynamic linker names; what it loads by
-# itself later (DNS) is in libc. The files in status.d tell scanners of images which packages they are of.
+# Function names stay for backtraces. The libraries are those that the dynamic linker names; libraries
+# loaded later (DNS) are in libc. The files in status.d show image scanners the packages of these files.
 RUN mkdir --parents /image/usr/local/bin /image/etc/ssl/certs /image/var/lib/dpkg/status.d \
  && strip --strip-debug -o /image/usr/local/bin/s3proxy target/release/s3proxy \
  && ldd target/release/s3proxy | grep --only-matching '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \

@@ -1,7 +1,6 @@
-//! What the disk tier costs: opening a folder of 100,000 objects, finding one, missing one,
-//! sweeping them all. `cargo bench --bench disk` prints the numbers of
-//! `docs/decisions/disk-tier.md`; `S3PROXY_BENCH_FOLDER` is where it writes 2.5 GB, by default the
-//! folder for temporary files.
+//! The cost of the disk tier: opening a folder of 100,000 objects, a hit, a miss, and sweeping all
+//! objects. `cargo bench --bench disk` prints the numbers of `docs/decisions/disk-tier.md`; it
+//! writes 2.5 GB to the folder `S3PROXY_BENCH_FOLDER`, by default the folder for temporary files.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench ends when it cannot go on")]
 
@@ -71,7 +70,7 @@ fn open(folder: &Path) -> DiskTier {
     tier
 }
 
-/// Reads these keys, one after the other; how many were found.
+/// Reads these keys one after the other; returns the number of hits.
 async fn read(tier: &DiskTier, what: &str, keys: impl Iterator<Item = CacheKey>) {
     let before = cpu();
     let (mut times, mut found) = (Vec::new(), 0);
@@ -103,7 +102,7 @@ fn main() {
             let start = tier.entries();
             for nth in 0..number {
                 tier.put(record(nth, size));
-                // No faster than it is written: the queue is bounded, and drops the rest.
+                // No faster than records are written: the queue is bounded, and drops the rest.
                 while start + nth as u64 > tier.entries() + 32 {
                     tokio::time::sleep(Duration::from_micros(100)).await;
                 }

@@ -1,7 +1,7 @@
-//! How many requests and bytes the memory tier answers, beside a plain LRU of the same capacity: on
-//! popular tiles (Zipf), while and after everything twice the capacity is read once, and among large
-//! objects read once. Run `cargo bench --profile dev --bench hit_ratio`; the profile changes its
-//! speed, not its numbers.
+//! The share of requests and bytes answered by the memory tier, compared with a plain LRU of the
+//! same capacity: for popular tiles (Zipf), during and after a scan of twice the capacity, and
+//! among large objects that are read once. Run `cargo bench --profile dev --bench hit_ratio`; the
+//! profile changes its speed, not its numbers.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
@@ -46,7 +46,7 @@ fn tile_size(random: &mut fastrand::Rng) -> usize {
     size
 }
 
-/// Tiles, the most popular first, and how popular they are together up to each.
+/// Tiles, the most popular first, with their cumulative popularity.
 struct Sky {
     tiles: Vec<Arc<Entry>>,
     cumulated: Vec<f64>,
@@ -76,7 +76,7 @@ impl Sky {
 
 /// Answers from the cache, or fills it.
 trait Cache {
-    /// Whether it was there.
+    /// Returns whether it was a hit.
     fn ask(&mut self, entry: &Arc<Entry>) -> bool;
 }
 
@@ -91,7 +91,7 @@ impl Cache for MemoryTier {
     }
 }
 
-/// What was asked for last stays longest.
+/// The least recently used object is evicted first.
 struct PlainLru {
     last_asked: HashMap<CacheKey, (u64, u64)>,
     order: BTreeMap<u64, CacheKey>,
@@ -133,7 +133,7 @@ struct Ratio {
 }
 
 impl Ratio {
-    /// Asks for so many tiles, and after every `every`th one for one of `others`.
+    /// Requests this number of tiles, and after every `every`th one an object of `others`.
     fn of(
         cache: &mut dyn Cache,
         sky: &Sky,
@@ -202,7 +202,7 @@ fn scan(alpha: f64, percent: u64) {
     }
 }
 
-/// Large objects asked for once, one for each `every` tiles.
+/// Large objects requested once, one for each `every` tiles.
 fn large(capacity: u64, size: u64, every: usize) {
     let sky = Sky::new(1.0);
     for (name, mut cache) in caches(capacity) {

@@ -1,5 +1,5 @@
-"""Clients that nobody wishes for: idle ones, ones that send their heads byte by byte, ones whose heads
-never end, and ones that read big objects slowly. All in one process, without a thread each."""
+"""Abusive clients: idle ones, ones that send their request heads byte by byte, ones whose heads never end,
+and ones that read large objects slowly. All in one process, without a thread each."""
 
 import contextlib
 import selectors
@@ -30,7 +30,7 @@ def status_of(answer):
 
 
 class Trickler:
-    """Sends a byte of its head every half second, and begins anew when it is cut off."""
+    """Sends a byte of its head every half second, and reconnects when it is disconnected."""
 
     pause = 0.5
 
@@ -65,7 +65,7 @@ class Trickler:
 
 
 class Flooder(Trickler):
-    """Sends a head of 1 MB as fast as it is taken, and begins anew when it is cut off."""
+    """Sends a head of 1 MB as fast as it is taken, and reconnects when it is disconnected."""
 
     pause = 0.1
 
@@ -81,7 +81,7 @@ class Flooder(Trickler):
 
 
 def besiege(server, seconds, idle, tricklers, flooders, readers):
-    """Attacks for so long, and counts what became of it. `readers` are paths of objects of 1 MiB/s each."""
+    """Attacks for this time, and counts the results. `readers` are paths of objects read at 1 MiB/s each."""
     counts = Counts()
     with contextlib.ExitStack() as stack:
         idlers = [connect(server.port) for _ in range(idle)]

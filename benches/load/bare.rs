@@ -1,4 +1,4 @@
-//! The least a Pingora proxy can do, to tell what the framework costs from what the gateway adds:
+//! A minimal Pingora proxy, to separate the cost of the framework from the cost of the gateway:
 //! `bare LISTEN UPSTREAM THREADS` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`, unsigned.
 
 use async_trait::async_trait;

@@ -1,4 +1,4 @@
-"""What one kind of answer costs each peer: hits, kept 404s, 304s, revalidations and misses."""
+"""The cost of one kind of answer for each peer: hits, cached 404s, 304s, revalidations and misses."""
 
 import contextlib
 import json
@@ -9,10 +9,10 @@ import sys
 import time
 
 CONNECTIONS = 16
-# Of an entry with max-age=1 until every peer finds it stale: nginx counts whole seconds.
+# Until an entry with max-age=1 is stale for every peer: nginx counts whole seconds.
 STALE_AFTER = 2.2
 MIB = 2**20
-LIMIT = 900  # s, for all that the viewers do at once
+LIMIT = 900  # s, for all concurrent requests of the viewers
 
 
 def key(size, number=0):
@@ -23,7 +23,7 @@ MISSING = "hit/missing-0.webp"
 
 
 def measured(server, store, run):
-    """What `run` says, and what it cost: user and system seconds of the server, requests to the
+    """The result of `run`, and its cost: user and system seconds of the server, requests to the
     store and bytes of bodies from there."""
     before = *server.cpu(), *store.counts()
     result = run()
@@ -47,7 +47,7 @@ def wrk(
 
 
 def viewers(binary, server, *arguments, watch=lambda: None):
-    """What the clients that are written in Rust have to say; `watch` is called every second."""
+    """The report of the clients that are written in Rust; `watch` is called every second."""
     command = [binary, f"127.0.0.1:{server.port}", server.base, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     deadline = time.monotonic() + LIMIT
@@ -92,7 +92,7 @@ def repeated(server, store, path, seconds, warm, headers=(), status=200):
     seen, *costs = measured(server, store, lambda: wrk(server, path, seconds, headers))
     requests = seen["requests"]
     refused = requests - seen["not_2xx"] if status == 404 else seen["not_2xx"]
-    # wrk does not tell a 304 from a 200; by its length it is one.
+    # wrk does not distinguish a 304 from a 200; the length does.
     whole = status == 304 and requests and seen["bytes"] / requests > 1000
     if requests == 0 or seen["broken"] or refused or whole:
         sys.exit(f"{server.name}, {path}: not every answer is a {status}: {seen}")
@@ -118,7 +118,7 @@ def once(binary, server, store, prefix, size, first, count):
 
 
 def turn(servers, number):
-    """The peers in another order each time, so that what else the machine does weighs on all."""
+    """The peers in another order each time, so that other load of the machine affects all of them."""
     start = number % len(servers)
     return servers[start:] + servers[:start]
 
@@ -160,7 +160,7 @@ def revalidations(binary, servers, store, sizes, cache_mib, passes, number):
 
 
 def misses(binary, servers, store, sizes, mib, number):
-    """Objects that nobody asked for before, `mib` MiB of each size."""
+    """Objects that are not cached, `mib` MiB of each size."""
     for place, size in enumerate(sizes):
         count = min(10_000, mib * MIB // size)
         for server in turn(servers, number + place):

@@ -2,7 +2,7 @@
 
 from html import escape, unescape
 
-# Told apart also by who sees fewer colours (Okabe and Ito).
+# Distinguishable with colour blindness (Okabe and Ito).
 COLOURS = {
     "static": "#999999",
     "varnish": "#e69f00",
@@ -34,13 +34,13 @@ def text(x, y, words, size=12, anchor="middle", more=""):
 
 
 def title(svg):
-    """What a chart of `bars` is called."""
+    """The title of a chart of `bars`."""
     return unescape(svg.partition("aria-label='")[2].partition("'")[0])
 
 
 def bars(title, subtitle, unit, groups, series, names, marks=None, mark=""):
     """A group of bars for each of `groups`. `series` has, by key of COLOURS, a (height, label) for
-    each group, or None; `names` says what the legend calls them; `marks` are heights to stay under."""
+    each group, or None; `names` has their names in the legend; `marks` are heights to stay under."""
     values = [value[0] for bars in series.values() for value in bars if value]
     most = max([*values, *filter(None, marks or []), 1e-6]) * 1.08
     lines = step(most)

@@ -1,5 +1,5 @@
-//! What viewers of a sky ask for: a sequence that depends on nothing but its seed. The shares are
-//! those of a session of Aladin Lite on a HiPS of Rubin's, see docs/performance.md.
+//! The requests of sky viewers: a sequence that depends only on its seed. The shares are those of a
+//! session of Aladin Lite on a HiPS of Rubin, see docs/performance.md.
 
 use crate::keys;
 
@@ -11,7 +11,7 @@ const OUTSIDE: u64 = 5000;
 /// Lengths of `properties`, `Moc.fits` and `Allsky`, of four HiPS each.
 const METADATA: [u64; 3] = [1_500, 40_320, 300_000];
 
-/// What a request should come back with.
+/// The expected answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Expected {
     Object,

@@ -1,7 +1,7 @@
-//! The store of the load runs of the cache: `origin LISTEN LATENCY_MS JITTER_MS` answers as S3 does,
-//! also to a `Range` and to `If-Match`, for objects of any size that it makes up by their keys, waits
-//! before each answer as told, and says at `/-/counts` how many requests it saw and how many bytes of
-//! bodies it sent. Signatures it ignores.
+//! The store of the cache's load runs: `origin LISTEN LATENCY_MS JITTER_MS` answers like S3,
+//! including `Range` and `If-Match`, for objects of any size, which it generates from their keys.
+//! It delays each answer by the given latency, and reports at `/-/counts` the number of requests
+//! and of body bytes sent. It ignores signatures.
 
 mod keys;
 mod part;
@@ -27,11 +27,11 @@ use hyper_util::rt::TokioIo;
 use part::Part;
 use tokio::net::TcpListener;
 
-/// Every object was last changed then.
+/// The last modification of every object.
 const CHANGED: &str = "Tue, 01 Jul 2025 12:00:00 GMT";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const ID: &str = "tx00000000000000000000a-0000000000-1234-default";
-/// After how many bytes an object repeats itself: a prime, so that no two blocks of it are alike.
+/// The period after which an object's bytes repeat: a prime, so that no two blocks are the same.
 const PERIOD: usize = 262_139;
 
 struct Store {
@@ -43,11 +43,11 @@ struct Store {
     bytes: AtomicU64,
 }
 
-/// A body that is counted as it is sent: text to begin with, then bytes of an object.
+/// A body that is counted while it is sent: a text first, then bytes of an object.
 struct Counted {
     store: Arc<Store>,
     text: Bytes,
-    /// Where in the period the object's next byte is.
+    /// The position of the object's next byte in the period.
     phase: usize,
     left: u64,
 }
@@ -62,7 +62,8 @@ impl Body for Counted {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut piece = std::mem::take(&mut self.text);
         if piece.is_empty() {
-            // A piece is as long as the period, so that all begin where the first does.
+            // A piece is as long as the period, so that all pieces begin at the same position of
+            // it.
             piece = self.store.pattern.clone();
             piece.advance(self.phase);
             piece.truncate(usize::try_from(self.left).map_or(PERIOD, |left| left.min(PERIOD)));
@@ -89,7 +90,8 @@ impl Store {
         Counted { store: Arc::clone(self), text, phase: 0, left: 0 }
     }
 
-    /// This part of the object under this key; each object begins elsewhere in the period.
+    /// This part of the object under this key; each object begins at another position of the
+    /// period.
     fn object(self: &Arc<Self>, key: &str, first: u64, length: u64) -> Counted {
         let start = keys::hash(key) % PERIOD as u64;
         let phase = usize::try_from((start + first) % PERIOD as u64).unwrap_or_default();
@@ -120,7 +122,8 @@ impl Store {
             let [requests, bytes] =
                 [&self.requests, &self.bytes].map(|count| count.load(Ordering::Relaxed));
             let text = format!("{{\"requests\":{requests},\"bytes\":{bytes}}}");
-            // Its own bytes are in the next counts; an object's are not, and they are what is asked for.
+            // This answer's bytes are added when they are sent; subtracted here, so that only bytes
+            // of objects count.
             self.bytes.fetch_sub(text.len() as u64, Ordering::Relaxed);
             return Response::builder().body(self.text(text.into()));
         }
@@ -144,7 +147,7 @@ impl Store {
             return self.refusal(answer, StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
         }
         if unchanged(asked, &etag) {
-            // Without an ETag, as Ceph RGW has it.
+            // Without an ETag, as Ceph RGW does.
             return answer.status(StatusCode::NOT_MODIFIED).body(self.text(Bytes::new()));
         }
         let range = asked.get(RANGE).and_then(|range| range.to_str().ok());
@@ -165,7 +168,7 @@ impl Store {
     }
 }
 
-/// Whether the client has the object as it is.
+/// Whether the client has the current object.
 fn unchanged(asked: &HeaderMap, etag: &str) -> bool {
     match (asked.get(IF_NONE_MATCH), asked.get(IF_MODIFIED_SINCE)) {
         (Some(listed), _) => listed.as_bytes() == etag.as_bytes(),
@@ -205,7 +208,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let answer = service_fn(|request| Arc::clone(&store).answer(request));
-            // A peer that goes away is no concern of the store's.
+            // A client that disconnects is not an error of the store.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)
                 .await;

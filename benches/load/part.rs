@@ -1,18 +1,18 @@
-//! Which part of an object a `Range` asks for (RFC 9110 14), as the load run's store understands it:
-//! on its own, so that a mistake of the gateway's is not repeated here.
+//! The part of an object that a `Range` selects (RFC 9110 14), as the load run's store evaluates
+//! it: an independent implementation, so that it does not repeat a mistake of the gateway.
 
-/// What there is to send.
+/// The part to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// All of it: there is no `Range`, or none that the store understands, such as several at once.
     Whole,
-    /// So many bytes, at least one, from `first` on.
+    /// This number of bytes, at least one, from `first` on.
     Bytes { first: u64, length: u64 },
-    /// Nothing of the object is there: 416.
+    /// No byte of the object is selected: 416.
     Beyond,
 }
 
-/// The part that a `Range` of this value asks for, of an object of this length in bytes.
+/// The part that this `Range` selects of an object of this length in bytes.
 pub(crate) fn asked(range: Option<&str>, length: u64) -> Part {
     range.and_then(|range| one(range, length)).unwrap_or(Part::Whole)
 }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_behind_the_end_is_not_there() {
+    fn a_range_beyond_the_end_is_not_satisfiable() {
         for (range, length) in [
             ("bytes=100-", 100),
             ("bytes=100-200", 100),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_asks_for_everything() {
+    fn an_invalid_range_asks_for_everything() {
         for range in
             ["", "bytes=", "bytes=-", "bytes=5-4", "bytes=0-1,3-4", "lines=0-1", "bytes=a-"]
         {

@@ -97,14 +97,14 @@ def room(stack, folder, most_mib):
 
 
 class Place:
-    """Which CPU a peer has for itself, which the clients, and which the store."""
+    """The CPUs of a peer, of the clients, and of the store."""
 
     def __init__(self):
         cpus = sorted(os.sched_getaffinity(0))
         self.peers = {cpus[0]}
         self.clients = {cpus[min(1, len(cpus) - 1)]}
         self.store = {cpus[min(2, len(cpus) - 1)]}
-        # The run itself and what it starts are clients, unless a server is told otherwise.
+        # The run itself and its child processes use the CPU of the clients, unless a server is given another.
         os.sched_setaffinity(0, self.clients)
         # Crowds need many connections.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -137,7 +137,7 @@ def varnish(stack, folder, store, mib, cpus, access_log=True):
     where = folder / "varnish"
     command = ["varnishd", "-F", "-j", "none", "-n", where, "-f", vcl, "-a", f"127.0.0.1:{port}"]
     command += ["-s", f"malloc,{mib}m", "-p", "thread_pools=1", "-p", "default_ttl=3600"]
-    # A big object may need the room of many small ones; with the default of 50 its answer breaks off.
+    # A large object may need the room of many small ones; with the default of 50 its answer is cut.
     command += ["-p", "nuke_limit=1000000", "-p", "listen_depth=4096"]
     # As long as nginx keeps an idle connection.
     command += ["-p", "timeout_idle=75", "-T", "none"]
@@ -192,7 +192,7 @@ def gateway(stack, folder, binary, store, mib, cpus, access_log=True, settings=N
 
 
 class Store(Server):
-    """The store, which counts what it is asked for."""
+    """The store, which counts its requests."""
 
     def __init__(self, stack, folder, binary, cpus, latency=0, jitter=0):
         port = free_port()

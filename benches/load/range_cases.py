@@ -1,4 +1,4 @@
-"""What reading big objects costs each peer: parts at random, one after the other, and all of it."""
+"""The cost of reading large objects for each peer: random ranges, sequential ranges, and whole objects."""
 
 import random
 import subprocess
@@ -13,8 +13,8 @@ KIB, MIB = 2**10, 2**20
 PART = 64 * KIB
 STRIDE = 8 * MIB  # of a reader that asks for one range after the other
 CONNECTIONS = 1, 16, 64
-WARMING = 3  # times that everything is read, at most, before it has to be kept
-LIMIT = 600  # s, for all that curl does at once
+WARMING = 3  # times that everything is read, at most, before it must be cached
+LIMIT = 600  # s, for all concurrent transfers of curl
 
 
 def key(size, number=0):
@@ -101,7 +101,7 @@ def read(server, store, transfers, connections=1):
 
 
 def warm(server, store, path, size):
-    """Reads everything until the store is not asked any more; whether it is not is seen later."""
+    """Reads everything until the store receives no request; a later check verifies that it is cached."""
     for _ in range(WARMING):
         curl(server, [whole(path, size)])
         before = store.counts()
@@ -146,7 +146,7 @@ def warm_random(server, store, path, size, connections, seconds, warming, seed):
 
 
 def warm_cases(servers, store, size, passes, seconds, warming, number):
-    """Everything is kept: no request may reach the store."""
+    """Everything is cached: no request may reach the store."""
     path = key(size)
     for server in servers:
         compare(server, store, path, size, number)
@@ -162,7 +162,7 @@ def warm_cases(servers, store, size, passes, seconds, warming, number):
 
 
 def cold_random(server, store, size, count, number):
-    """Parts at random of an object that nobody asked for before."""
+    """Random ranges of an object that is not cached."""
     path = key(size, number + 1)
     found = read(server, store, scattered(path, size, count, number), connections=16)
     compare(server, store, path, size, number)
@@ -170,7 +170,7 @@ def cold_random(server, store, size, count, number):
 
 
 def cold_whole(server, store, size, number):
-    """All of an object that nobody asked for before."""
+    """The whole of an object that is not cached."""
     path = key(size, number + 1)
     found = read(server, store, [whole(path, size)])
     compare(server, store, path, size, number)

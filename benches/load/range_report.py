@@ -1,4 +1,4 @@
-"""What the load run of ranges found, as a table and as charts."""
+"""The results of the load run of ranges, as a table and as charts."""
 
 import chart
 import report
@@ -8,7 +8,7 @@ WARM, WHOLE, SLOW = "warm", "cold whole", "slow readers"
 
 
 def named(size):
-    """Bytes as people say them."""
+    """Bytes with a unit, for readers."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
         if size >= unit:
             return f"{size / unit:g} {name}"
@@ -58,7 +58,7 @@ def growths(rounds):
 
 
 def failures(rounds, where):
-    """What makes the whole run worth nothing: a line for each."""
+    """The errors that invalidate the whole run, one line each."""
     lines = []
     for number, each in enumerate(rounds, 1):
         for run in each:
@@ -75,7 +75,7 @@ def failures(rounds, where):
 
 
 def targets(rows, rounds, where):
-    """One line for each target: what it is, what was found, whether it is met."""
+    """One line per target: its name, the measured value, whether it is met."""
     found = []
 
     def add(what, value, most, ratio=False, kept=True):

@@ -1,4 +1,4 @@
-"""Under which circumstances a load run was made, and where its results are written."""
+"""The conditions of a load run, and the files with its results."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def first_line(*command):
 
 
 def machine(gateway):
-    """What was measured, on what."""
+    """The commands and the machine of a run."""
     cpus = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in cpus if line.startswith("model name")), "?")
     return {

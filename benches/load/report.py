@@ -1,4 +1,4 @@
-"""What the cache's load run found, as a table and as charts."""
+"""The results of the cache's load run, as a table and as charts."""
 
 import statistics
 
@@ -32,7 +32,7 @@ def medians(rounds):
             found[name]["cpu_us_range"] = [f(r["cpu_us"] for r in of_peer) for f in (min, max)]
             against = "nginx-no-log" if name == "s3proxy-no-log" else "nginx"
             for what in ("cpu_us", "p99_ms"):
-                # Of each round, so that what else the machine does meanwhile weighs on both.
+                # Of each round, so that other load of the machine affects both.
                 ratios = [each[name][what] / (each[against][what] or 1) for each in runs]
                 found[name][f"{what}_ratio"] = statistics.median(ratios)
         if "s3proxy-no-log" in found:
@@ -105,7 +105,7 @@ def traffic_table(traffic):
 
 
 def targets(rows, traffic):
-    """One line for each target: what it is, what was found, whether it is met."""
+    """One line per target: its name, the measured value, whether it is met."""
     found = []
     for row in rows:
         gateway, size = row["peers"].get("s3proxy"), row["kib"]
@@ -198,7 +198,7 @@ def charts(rows, traffic, where):
                 ]
                 for name, run in ((name, run["warm"]) for name, run in runs)
             },
-            # What a peer needs for it, also beyond its limit.
+            # The memory that a peer needs for it, including memory beyond its limit.
             {
                 name: f"{peers[name]}: {run['warm']['memory_mib'] + run['warm']['files_mib']:,.0f} MiB held"
                 for name, run in runs

@@ -1,4 +1,4 @@
-"""Readers that take 1 MiB/s each, whatever the server could send."""
+"""Readers that read 1 MiB/s each, even if the server could send more."""
 
 import contextlib
 import socket
@@ -7,8 +7,8 @@ import time
 
 RATE = 2**20  # bytes a second
 TICKS = 16  # a second
-BEGINNING = 64 * 1024  # bytes of each body that are kept to be compared
-# What is not read waits at the server rather than in the reader's kernel.
+BEGINNING = 64 * 1024  # bytes of each body that are compared
+# Unread bytes wait at the server rather than in the reader's kernel.
 WINDOW = 128 * 1024
 
 
@@ -28,7 +28,7 @@ class Reader:
         self.socket.setblocking(False)
 
     def take(self, most):
-        """Reads at most so many bytes, of those that are there."""
+        """Reads at most this number of bytes, of those that have arrived."""
         with contextlib.suppress(BlockingIOError):
             while most > 0:
                 piece = self.socket.recv(min(most, 2**16))
@@ -52,8 +52,8 @@ class Reader:
 
 
 def read(server, paths, size, seconds):
-    """Reads these objects of this size, for so many seconds. Per reader the bytes of the body that
-    it took with the first of them, then per reader the seconds to its first byte."""
+    """Reads these objects of this size, for this number of seconds. Returns per reader the number of
+    body bytes received and the first of these bytes, then per reader the seconds to its first byte."""
     with contextlib.ExitStack() as stack:
         readers = [Reader(stack, server, path) for path in paths]
         started = time.monotonic()

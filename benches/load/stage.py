@@ -20,7 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PROXIED = "/s3proxy/s3/bench@bucket/"
 DIRECT = "/bucket/"
 
-# What S3 answers for a key that is not there.
+# The answer of S3 to a missing key.
 NO_SUCH_KEY = (
     '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code><BucketName>bucket'
     "</BucketName><RequestId>tx00000000000000000000a-0000000000-1234-default</RequestId>"
@@ -57,7 +57,7 @@ STORE = """
   }}
 """
 
-# About what a line of the gateway's says.
+# About the content of the gateway's log line.
 LOG_FORMAT = """
   log_format json escape=json '{{"time":"$time_iso8601","remote":"$remote_addr",'
     '"method":"$request_method","path":"$request_uri","status":$status,'
@@ -100,7 +100,7 @@ def missing(commands):
 
 
 def need(*commands):
-    """Ends the run, saying what to install, unless all the commands are there."""
+    """Ends the run with the packages to install, unless all the commands are there."""
     if packages := missing(commands):
         sys.exit(f"this run needs {' and '.join(packages)}: apt-get install {' '.join(packages)}")
 
@@ -214,7 +214,7 @@ class Server:
         for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-        sys.exit(f"{self.name}: /proc/{pid}/status does not tell its peak memory")
+        sys.exit(f"{self.name}: /proc/{pid}/status has no peak memory")
 
     def ask(self, path, headers=None):
         """Status, headers and body, as one client sees them."""

@@ -1,4 +1,4 @@
-"""Viewers of a sky in front of each peer, and crowds before cold tiles: what reaches the store."""
+"""Sky viewers in front of each peer, and concurrent clients of cold tiles: the load of the store."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ def kept_files(folder):
 
 
 def session(options, binary, server, store, seed):
-    """Plays one session and says what it cost."""
+    """Runs one session and returns its cost."""
     kept = []
     arguments = seed, options.viewers, options.bursts, options.think_ms, options.tiles, options.zipf
     seen, user, system, requests, sent = cases.measured(

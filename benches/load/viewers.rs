@@ -4,8 +4,8 @@
 //!     viewers ADDRESS BASE crowd PREFIX LENGTH FIRST COUNT CLIENTS
 //!     viewers ADDRESS BASE traffic SEED VIEWERS BURSTS THINK_MS TILES EXPONENT
 //!
-//! `once` asks once for each of COUNT objects, `crowd` has every client ask for all of them at the
-//! same time in the same order, and `traffic` plays viewers of a sky (model.rs).
+//! `once` requests each of COUNT objects once, `crowd` has every client request all of them at the
+//! same time in the same order, and `traffic` simulates sky viewers (model.rs).
 
 mod keys;
 mod model;
@@ -31,7 +31,7 @@ use tokio::net::TcpStream;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// As many as a browser opens to one host.
+/// The number of connections that a browser opens to one host.
 const BROWSER: usize = 6;
 
 struct Target {
@@ -44,7 +44,7 @@ struct Connection<'a> {
     sender: SendRequest<String>,
 }
 
-/// What one request came to.
+/// The result of one request.
 struct Answer {
     expected: Expected,
     took: Duration,
@@ -79,7 +79,8 @@ impl Connection<'_> {
     async fn ask(&mut self, asked: &Asked) -> Result<Answer> {
         let started = Instant::now();
         if self.sender.ready().await.is_err() {
-            // The server closed it, idle or after its last answer: a browser opens another.
+            // The server closed the connection, idle or after its last answer: a browser opens
+            // another one.
             self.sender = self.target.sender().await?;
         }
         let mut request = Request::get(format!("{}{}", self.target.base, asked.key))
@@ -104,7 +105,7 @@ impl Connection<'_> {
     }
 }
 
-/// Has the connections work through the requests, each taking the next one when it is free.
+/// Distributes the requests to the connections; each takes the next request when it is free.
 async fn work_through(open: &mut [Connection<'_>], asked: &[Asked]) -> Result<Vec<Answer>> {
     let next = &AtomicUsize::new(0);
     let work = open.iter_mut().map(|connection| async move {
@@ -119,7 +120,7 @@ async fn work_through(open: &mut [Connection<'_>], asked: &[Asked]) -> Result<Ve
 
 struct Run {
     answers: Vec<Answer>,
-    /// How long viewers waited for all that they asked for at once.
+    /// How long viewers waited for all requests of a burst.
     bursts: Vec<Duration>,
     distinct: usize,
     elapsed: Duration,
@@ -133,7 +134,7 @@ async fn once(target: &Target, asked: &[Asked], connections: usize) -> Result<Ru
 }
 
 async fn crowd(target: &Target, asked: &[Asked], clients: usize) -> Result<Run> {
-    // All are connected before the first asks.
+    // All clients are connected before the first one sends a request.
     let mut open = target.connections(clients).await?;
     let started = Instant::now();
     let each = open.chunks_mut(1).map(|connection| async {
@@ -174,7 +175,7 @@ async fn traffic(target: &Target, viewers: Vec<Vec<Vec<Asked>>>, think: Duration
     Ok(Run { answers, bursts, distinct, elapsed: started.elapsed() })
 }
 
-/// The times that 50 and 99 of 100 do not exceed, in µs.
+/// The 50th and 99th percentile of the times, in µs.
 fn percentiles(times: impl Iterator<Item = Duration>) -> serde_json::Value {
     let mut times: Vec<u128> = times.map(|time| time.as_micros()).collect();
     times.sort_unstable();

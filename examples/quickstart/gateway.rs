@@ -1,4 +1,5 @@
-//! The gateway as the quickstart runs it: configured by the environment alone, as its container is.
+//! The gateway as the quickstart runs it: configured by environment variables only, like its
+//! container.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use s3proxy::{logging, server};
 /// Names and values of environment variables.
 pub(crate) type Environment = BTreeMap<String, String>;
 
-/// What the gateway is told.
+/// The settings of the gateway.
 ///
 /// One profile, `hips`, with its keys in the URL of its endpoint. The policy that keeps scripts in
 /// buckets from running is off, because the viewer is such a script.
@@ -37,7 +38,7 @@ pub(crate) fn environment(
 /// Runs the gateway until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// One line that says what is wrong with the configuration, or why the gateway cannot start.
+/// One line that describes the configuration error, or why the gateway cannot start.
 pub(crate) fn run(environment: &Environment) -> Result<ExitCode, String> {
     let sources = Sources {
         environment: environment.clone(),

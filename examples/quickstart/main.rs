@@ -1,5 +1,5 @@
 //! The gateway on a laptop: a private, signature-checking S3 server in this process, filled with a
-//! computed survey of the sky, and the gateway before it.
+//! computed survey of the sky, and the gateway in front of it.
 //!
 //! `cargo run --release --example quickstart`
 
@@ -45,12 +45,12 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, String> {
-    // Before the sky is computed, so that a taken port is known at once.
+    // Before the sky is computed, so that a taken port is reported at once.
     drop(bind(options.port, "--port")?);
     let listener = bind(options.store_port, "--store-port")?;
     let keys = Keys::new();
     let store = Store::new();
-    // Threads of its own, for the gateway brings its own runtime and blocks this thread.
+    // On separate threads: the gateway starts its own runtime and blocks this thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("store")
@@ -90,7 +90,7 @@ async fn serve(store: &Store, listener: TcpListener, keys: &Keys) -> io::Result<
     store.serve(tokio::net::TcpListener::from_std(listener)?, &keys.access, &keys.secret)
 }
 
-/// Keys that are good for this run alone.
+/// An access key and a secret key that are valid for this run only.
 struct Keys {
     access: String,
     secret: String,
@@ -103,7 +103,7 @@ impl Keys {
     }
 }
 
-/// Computes the survey into the bucket, and says how much it was.
+/// Computes the survey into the bucket, and reports its size.
 fn fill(store: &Store) -> io::Result<String> {
     let begun = Instant::now();
     let threads = thread::available_parallelism().map_or(2, usize::from);

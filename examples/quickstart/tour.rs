@@ -1,4 +1,4 @@
-//! What to try: addresses and commands ready to paste, each with what it shows.
+//! Suggestions to try: addresses and commands ready to paste, each with a description.
 
 use std::fmt::Write;
 use std::net::SocketAddr;

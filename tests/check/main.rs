@@ -1,5 +1,5 @@
-//! `s3proxy check` against stores on this machine that answer by script: each fault is found, named
-//! and given its fix, in time, and no secret is ever printed.
+//! `s3proxy check` against scripted stores on this machine: each fault is found, named and reported
+//! with its fix, within the time limit, and no secret is ever printed.
 
 #![expect(
     clippy::expect_used,

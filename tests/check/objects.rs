@@ -53,7 +53,7 @@ async fn an_empty_object_is_served() {
 }
 
 #[tokio::test]
-async fn what_the_gateway_refuses_is_never_asked_of_the_store() {
+async fn requests_that_the_gateway_refuses_never_reach_the_store() {
     let store = Store::start(healthy).await;
     let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("data-*")]);
     let config = config(vec![Profile { buckets, ..hips(&store.url()) }]);
@@ -113,7 +113,7 @@ async fn the_errors_of_stores_come_with_the_answer_and_the_fix() {
 }
 
 #[tokio::test]
-async fn a_denied_object_is_told_apart_by_its_bucket() {
+async fn the_bucket_decides_how_a_denied_object_is_explained() {
     let denied = || error("403 Forbidden", "AccessDenied");
     let list = || dated("200 OK", "", "<ListBucketResult></ListBucketResult>", 0);
     for (bucket, missing_on_403, detail, fix, answer) in [

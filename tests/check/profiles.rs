@@ -15,7 +15,7 @@ use crate::setup::{all, assert_step, config, hips, step};
 use crate::store::{Store, closed_port, dated, error, healthy};
 
 #[tokio::test]
-async fn a_healthy_profile_is_well_and_says_where_its_key_is_from() {
+async fn a_healthy_profile_is_ok_and_reports_the_source_of_its_access_key() {
     let store = Store::start(healthy).await;
     let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("other-*")]);
     let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
@@ -41,7 +41,7 @@ async fn a_healthy_profile_is_well_and_says_where_its_key_is_from() {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_the_key_is_explained() {
+async fn a_store_that_refuses_the_access_key_is_explained() {
     for (status, code, detail, fix) in [
         ("403 Forbidden", "SignatureDoesNotMatch", "the secret is wrong", "section [hips]"),
         ("403 Forbidden", "InvalidAccessKeyId", "does not know the key id", "section [hips]"),
@@ -59,7 +59,7 @@ async fn a_store_that_refuses_the_key_is_explained() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_not_list_buckets_is_well() {
+async fn an_access_key_that_may_not_list_buckets_is_ok() {
     let store = Store::start(|_| error("403 Forbidden", "AccessDenied")).await;
     let report = all(&config(vec![hips(&store.url())])).await;
     assert!(report.is_well(), "{}", report.to_text());
@@ -67,7 +67,7 @@ async fn a_key_that_may_not_list_buckets_is_well() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_refused_and_nothing_is_asked() {
+async fn a_closed_port_is_refused_and_no_request_is_sent() {
     let report =
         all(&config(vec![hips(&format!("http://127.0.0.1:{}", closed_port().await))])).await;
     assert!(!report.is_well());
@@ -92,7 +92,7 @@ async fn a_store_that_never_answers_ends_by_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stops_in_its_document_is_judged_by_what_came() {
+async fn a_cut_error_document_is_judged_by_the_part_that_arrived() {
     let store = Store::start(|_| {
         let begun = error("403 Forbidden", "SignatureDoesNotMatch");
         begun.replace("Content-Length: ", "Content-Length: 9")
@@ -150,7 +150,7 @@ async fn a_port_that_speaks_something_else_is_found() {
 }
 
 #[tokio::test]
-async fn a_web_server_that_is_no_store_is_worth_a_warning() {
+async fn a_web_server_that_is_not_a_store_is_a_warning() {
     let store = Store::start(|_| dated("200 OK", "", "<html>Console</html>", 0)).await;
     let report = all(&config(vec![hips(&store.url())])).await;
     assert!(report.is_well());
@@ -196,7 +196,7 @@ async fn a_profile_without_credentials_fails_and_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_default_profile_that_nobody_set_up_is_a_warning_unless_it_is_the_only_one() {
+async fn an_unconfigured_default_profile_is_a_warning_unless_it_is_the_only_one() {
     let store = Store::start(healthy).await;
     for (named, state) in [(vec![hips(&store.url())], State::Warning), (vec![], State::Failed)] {
         let report = all(&config(named)).await;

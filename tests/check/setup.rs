@@ -1,4 +1,4 @@
-//! Configurations, and what every report is held to.
+//! Configurations, and checks that apply to every report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const SECRET: &str = "canary/SecretKey+OfTheSuite/0123456789";
 const TOKEN: &str = "canary-session-token-nobody-may-see";
 const SSE_KEY: &str = "canary-encryption-key-nobody-may-see";
 
-/// No check of one store may take longer, whatever happens.
+/// The longest time for the check of one store.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The profile `hips` at this endpoint, with everything that is secret.
@@ -49,7 +49,7 @@ pub(crate) fn hips(endpoint: &str) -> Profile {
     }
 }
 
-/// A configuration with these named profiles, and a default profile that nobody uses.
+/// A configuration with these named profiles, and a default profile that is not used.
 pub(crate) fn config(named: Vec<Profile>) -> Config {
     let default = Profile {
         name: None,

@@ -1,4 +1,4 @@
-//! A store that answers each request by a script.
+//! A scripted store.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 /// The first byte of a TLS record of a handshake (RFC 8446, section 5.1).
 pub(crate) const TLS_HANDSHAKE: u8 = 22;
 
-/// From the head of a request to the bytes of its answer.
+/// Returns the bytes of the answer to a request head.
 pub(crate) type Script = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// A running store; it ends when dropped.
@@ -38,7 +38,7 @@ impl Store {
         Self { address, requests, task }
     }
 
-    /// Accepts connections, keeps them open and never says a word.
+    /// Accepts connections, keeps them open and never answers.
     pub(crate) async fn silent() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -115,7 +115,7 @@ pub(crate) fn error(status: &str, code: &str) -> String {
     dated(status, "", &body, 0)
 }
 
-/// A store where all is well: `bkt` exists and may be listed, and holds `tile.png`.
+/// A store without faults: `bkt` exists and may be listed, and holds `tile.png`.
 pub(crate) fn healthy(head: &str) -> String {
     match head.split(' ').nth(1).unwrap_or_default() {
         "/" => dated("200 OK", "", "<ListAllMyBucketsResult></ListAllMyBucketsResult>", 0),

@@ -12,8 +12,8 @@ use crate::authority::Authority;
 use crate::setup::{all, assert_step, config, hips, object, step};
 use crate::store::{Script, Store, TLS_HANDSHAKE, answer, healthy};
 
-/// A healthy store that speaks TLS as `name`; the port. What is not TLS gets `to_plain`, or
-/// what TLS says to it.
+/// A healthy store behind TLS as `name`; returns the port. A connection without TLS gets
+/// `to_plain`, or the TLS library's answer to it.
 async fn store(
     authority: &Authority,
     name: &str,
@@ -52,7 +52,7 @@ fn trusting(endpoint: &str, ca_file: Option<PathBuf>) -> Config {
 }
 
 #[tokio::test]
-async fn a_store_with_a_trusted_certificate_is_well() {
+async fn a_store_with_a_trusted_certificate_is_ok() {
     let authority = Authority::new();
     let port = store(&authority, "127.0.0.1", false, None).await;
     let config = trusting(&format!("https://127.0.0.1:{port}"), Some(authority.file()));

@@ -1,4 +1,4 @@
-"""What is read by which client, and how much of it may reach the store: the bounds of the run."""
+"""The reads of each client, and the limits on requests and bytes that may reach the store."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ CASES = [
     Case("astropy", "64 x 64 pixels of the fifth of nine images", "read_fits", "mosaic.fits", 8, 30),
     # Five headers 4 MiB apart, the pixels in a sixth block, and one read ahead of these.
     Case("astropy, steps of 64 KiB", "the same", "read_fits", "mosaic.fits", 8, 7, STEPS, S3_STEPS),
-    # 12 blocks, which is all there are.
+    # 12 blocks: the whole file.
     Case("astropy, tile-compressed", "the same", "read_fits", "mosaic.fits.fz", 8, 12),
     # Two of the five are in one block.
     Case("fsspec `cat_ranges`", "5 x 100 bytes at once", "read_ranges", "plain.bin", 5, 4),

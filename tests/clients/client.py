@@ -1,5 +1,5 @@
-"""One read in a process of its own, so that no client remembers what another one read:
-`client.py MODULE URL OPTIONS`, with the options as JSON. Prints a digest of what was read."""
+"""One read in a process of its own, so that clients share no cache:
+`client.py MODULE URL OPTIONS`, with the options as JSON. Prints a digest of the data."""
 
 import hashlib
 import importlib
@@ -10,7 +10,7 @@ import numpy
 
 
 def canonical(value):
-    """The bytes of what was read, whatever holds them; an array's in this machine's byte order."""
+    """The bytes of the data, of any type; an array's in this machine's byte order."""
     if isinstance(value, list):
         return b"".join(digest(part).encode() for part in value)
     if isinstance(value, bytes):

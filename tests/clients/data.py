@@ -1,5 +1,5 @@
-"""The files that are read, made by the clients' own libraries, the same in every run; and what a
-reader must find in them, taken from the arrays that went in."""
+"""The files that are read, made by the clients' own libraries, the same in every run; and the data that a
+reader must find in them, taken from the arrays they were made of."""
 
 import numpy
 import rasterio
@@ -46,8 +46,8 @@ def cog(path):
         image.write(pixels, 1)
     with rasterio.open(path) as image:
         if not numpy.array_equal(image.read(1), pixels):
-            raise AssertionError("the image is not what was written")
-        # Overviews are GDAL's own work.
+            raise AssertionError("the image differs from the array it was made of")
+        # GDAL computes the overviews itself.
         return [
             image.read(1, window=Window(1100, 1500, 400, 300)),
             image.read(1, out_shape=(192, 192)),
@@ -86,7 +86,7 @@ def pmtiles(path):
 
 
 def make(bucket):
-    """Makes all files in this folder; what a reader must find, by key."""
+    """Makes all files in this folder; returns the expected data by key."""
     return {
         "mosaic.fits": fits_images(bucket / "mosaic.fits", compressed=False),
         "mosaic.fits.fz": fits_images(bucket / "mosaic.fits.fz", compressed=True),

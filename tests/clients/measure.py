@@ -20,12 +20,12 @@ import servers
 
 HERE = pathlib.Path(__file__).resolve().parent
 PATIENCE = 120  # seconds for one read
-# Nobody here looks at it: it shows that a token hinders neither the cache nor the signature.
+# Not checked here: it shows that a token disturbs neither the cache nor the signature.
 HEADER = "Authorization", "Bearer gt-token"
 
 
 def counts(requests):
-    """What a read cost the store."""
+    """The cost of a read for the store."""
     methods = [request["method"] for request in requests]
     return {
         "heads": methods.count("HEAD"),
@@ -55,7 +55,7 @@ class Reader:
         }
 
     def run(self, case, url, options):
-        """The digest of what was read, or None; and the last line of what went wrong, if it did."""
+        """The digest of the data, or None; and the last line of the error, if there is one."""
         command = [sys.executable, HERE / "client.py", case.module, url, json.dumps(options)]
         try:
             ended = subprocess.run(
@@ -93,7 +93,7 @@ def read_through(case, reader, gateway, store, expected, problems):
 
 
 def judge(case, result):
-    """What is beyond the bounds."""
+    """The limits that were exceeded."""
     for name, requests, mib in [("cold", case.requests, case.mib), ("warm", 0, 0)]:
         cost = result[name]
         if cost["heads"] + cost["gets"] > requests or cost["bytes"] > mib * cases.MIB:
@@ -103,7 +103,7 @@ def judge(case, result):
 
 
 def measure_old(case, reader, old, expected):
-    """How a server fares that answers as 2.0.1 does."""
+    """The results of a server that answers as 2.0.1 does."""
     before = old.server.bytes
     found, problem = reader.over_http(case, old.url(case.key))
     # The first sentence, without this run's port and the module that the exception is of.
@@ -164,7 +164,7 @@ def main():
     options.results.write_text(json.dumps(results, indent=1) + "\n")
     print(f"every request: {options.results}")
     if any(result["problems"] for result in results):
-        sys.exit("tests/clients/run: not what it should be, see WRONG above")
+        sys.exit("tests/clients/run: some results are wrong, see WRONG above")
     if options.record:
         page.record(results, options.gateway)
 

@@ -32,14 +32,14 @@ def amount(count):
 
 
 def cost(counted):
-    """Requests and bytes, as people say them."""
+    """Requests and bytes with units, for readers."""
     asked = [(counted["gets"], "GET"), (counted["heads"], "HEAD")]
     asked = " + ".join(f"{count} {method}" for count, method in asked if count)
     return f"{asked or '0 requests'}, {amount(counted['bytes'])}"
 
 
 def old(result):
-    """How the old one fares, and what it sent unless the client left in the middle of it."""
+    """The result of the old server, and the bytes it sent unless the client disconnected early."""
     outcome, count = result["old"]["outcome"], result["old"]["bytes"]
     whole = outcome == "works" or count >= result["size"]
     return f"{outcome} ({amount(count)})" if whole else outcome
@@ -69,7 +69,7 @@ def circumstances(gateway):
 
 
 def example(module):
-    """The code of a client without what it says of itself."""
+    """The code of a client without its docstring."""
     return (HERE / f"{module}.py").read_text().split('"""\n', 1)[1].lstrip("\n")
 
 

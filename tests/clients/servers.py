@@ -14,7 +14,7 @@ import urllib.parse
 
 PROXIED = "/s3proxy/s3/lab@data/"
 PATIENCE = 30  # seconds until a server must serve, or end
-PIECE = 256 * 1024  # what 2.0.1 reads at once
+PIECE = 256 * 1024  # the read size of 2.0.1
 
 # What the bucket holds besides FITS and TIFF has no media type of its own.
 CONFIGURATION = """
@@ -77,8 +77,8 @@ class Store:
         return json.loads(self.line())
 
     def take(self):
-        """What it was asked for since the last time, once nothing more comes: a reader may leave in
-        the middle of an answer, and the gateway may read ahead for a moment."""
+        """The requests since the last call, once no more arrive: a reader may leave in the middle of an
+        answer, and the gateway may read ahead for a moment."""
         deadline, last, equal = time.monotonic() + PATIENCE, None, 0
         while equal < 3:
             requests = self.ask("requests")
@@ -91,7 +91,7 @@ class Store:
 
 
 class Gateway:
-    """A gateway that has kept nothing yet."""
+    """A gateway with an empty cache."""
 
     def __init__(self, stack, binary, folder, store):
         self.port, self.admin, self.log = free_port(), free_port(), folder / "s3proxy.log"
@@ -126,11 +126,11 @@ class Gateway:
             return answer.status, answer.read()
 
     def counters(self):
-        """What `GET /cache` says on the admin listener."""
+        """The answer to `GET /cache` on the admin listener."""
         return json.loads(self.ask(self.admin, "/cache")[1])
 
     def said(self):
-        """Its log, which holds nothing but warnings and errors."""
+        """Its log, which has only warnings and errors."""
         return self.log.read_text(errors="replace")
 
     def url(self, key):

@@ -1,10 +1,11 @@
-//! The store of the clients' run: `store FOLDER` serves the files of a folder as S3 does, out of
-//! memory and to signed requests alone, and tells what it was asked for.
+//! The store of the clients' run: `store FOLDER` serves the files of a folder as S3 does, from
+//! memory and to signed requests only, and reports the requests it received.
 //!
-//! A folder in FOLDER is a bucket, the path of a file in it a key. The first line of standard output is
-//! the port on 127.0.0.1, the access key and the secret key, which are good for this run alone. A line
-//! on standard input is a question, answered by one line: `requests` by all requests so far as JSON,
-//! `clear` by the same, which are then forgotten. It ends with its input.
+//! A folder in FOLDER is a bucket, the path of a file in it a key. The first line of standard
+//! output has the port on 127.0.0.1, the access key and the secret key, which are valid for this
+//! run only. Each line on standard input is a command, answered by one line: `requests` returns all
+//! requests so far as JSON, `clear` returns the same and then discards them. The program ends at
+//! the end of its input.
 
 #[expect(dead_code, reason = "the run serves and counts; the rest is for the tests")]
 #[path = "../support/store.rs"]
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 
 use store::{Object, Request, Store};
 
-/// Stores every file of this folder under its path, as seen from the bucket's own folder.
+/// Stores every file of this folder; its key is its path below the bucket's folder.
 fn fill(store: &Store, bucket: &str, folder: &Path, prefix: &str) -> Result<(), Box<dyn Error>> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -33,7 +34,7 @@ fn fill(store: &Store, bucket: &str, folder: &Path, prefix: &str) -> Result<(), 
     Ok(())
 }
 
-fn told(request: &Request) -> Value {
+fn as_json(request: &Request) -> Value {
     json!({
         "method": request.method,
         "path": request.path,
@@ -59,9 +60,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let serving = store.serve(listener, &access_key, &secret_key)?;
     writeln!(io::stdout(), "{} {access_key} {secret_key}", serving.address().port())?;
-    // The workers serve meanwhile; this thread has nothing else to do.
+    // The workers serve in the background; this thread has nothing else to do.
     for line in io::stdin().lock().lines() {
-        let requests: Vec<Value> = store.requests().iter().map(told).collect();
+        let requests: Vec<Value> = store.requests().iter().map(as_json).collect();
         match line?.as_str() {
             "requests" => {}
             "clear" => store.clear_log(),

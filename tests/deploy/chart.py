@@ -1,4 +1,4 @@
-"""The chart, rendered by Helm's own library, and what the tests ask of the objects that come out."""
+"""The chart, rendered by Helm's own library, with the queries that tests make of the rendered objects."""
 
 import pathlib
 
@@ -93,7 +93,7 @@ def release(case, more=None):
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses a key that is there twice, which Kubernetes' own reader does, too."""
+    """Refuses a duplicate key, as Kubernetes' own reader does."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -1,5 +1,5 @@
-"""What the custom resources of the chart may hold, as far as the chart uses them: Kubernetes' own schemas
-do not know them. Field names and types are those of the resources' definitions."""
+"""Schemas of the custom resources, as far as the chart uses them: Kubernetes' own schemas do not include
+them. Field names and types are those of the resources' definitions."""
 
 
 def exactly(required, **optional):

@@ -1,4 +1,4 @@
-"""The gateway, asked about configurations that the chart renders."""
+"""The gateway's reading of configurations that the chart renders."""
 
 import contextlib
 import json
@@ -40,9 +40,9 @@ def run(arguments, environment):
 
 
 def report(arguments, environment):
-    """What `s3proxy config` makes of it: every setting by its name, and the warnings."""
+    """The output of `s3proxy config`: every setting by its name, and the warnings."""
     answer = run(["config", "--json", *arguments], environment)
     if answer.returncode:
         raise AssertionError(f"s3proxy config ended with {answer.returncode}: {answer.stderr}")
-    told = json.loads(answer.stdout)
-    return {line["key"]: line["value"] for line in told["settings"]}, told["warnings"]
+    printed = json.loads(answer.stdout)
+    return {line["key"]: line["value"] for line in printed["settings"]}, printed["warnings"]

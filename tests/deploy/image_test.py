@@ -1,4 +1,4 @@
-"""What the Dockerfile's steps have made, run as a pod of the chart runs: user 1000, no rights, a read-only
+"""The image that the Dockerfile's steps have made, run like a pod of the chart: user 1000, no rights, a read-only
 root, and the chart's configuration and Secret mounted. tests/deploy/image starts it, as root and in a mount
 namespace of its own."""
 
@@ -95,7 +95,7 @@ class Pod:
         # One authority more, where the others are.
         with (self.root / "etc/ssl/certs/ca-certificates.crt").open("a") as bundle:
             bundle.write(certificate)
-        # What a runtime adds to every container.
+        # The files that a runtime adds to every container.
         for name in ("proc", "dev"):
             (self.root / name).mkdir(exist_ok=True)
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost store.example\n")
@@ -119,7 +119,7 @@ class Pod:
             mount("-o", "remount,bind,ro", place)
 
     def enter(self):
-        """In the child: everything that Kubernetes takes away."""
+        """In the child: drops every right that Kubernetes drops."""
         os.chroot(self.root)
         os.chdir("/")
         os.setgroups([USER])
@@ -231,18 +231,18 @@ class Running(unittest.TestCase):
         self.assertTrue(answer.body == TILE)
 
     def test_2_the_certificates_are_used(self):
-        """Without them the store is not asked at all: the gateway answers 502."""
+        """Without them no request reaches the store: the gateway answers 502."""
         answer = self.get("/s3proxy/s3/embargo@sky/Norder3/Npix1.png")
         self.assertEqual(answer.status, 200)
         self.assertTrue(answer.body == TILE)
 
     def test_3_it_is_user_1000_without_rights(self):
         status = pathlib.Path(f"/proc/{self.gateway.pid}/status").read_text()
-        told = dict(line.split(":\t", 1) for line in status.splitlines())
-        self.assertEqual(told["Uid"].split(), ["1000"] * 4)
-        self.assertEqual(told["Gid"].split(), ["1000"] * 4)
-        self.assertEqual(int(told["CapEff"], 16) | int(told["CapPrm"], 16), 0)
-        self.assertEqual(told["NoNewPrivs"], "1")
+        fields = dict(line.split(":\t", 1) for line in status.splitlines())
+        self.assertEqual(fields["Uid"].split(), ["1000"] * 4)
+        self.assertEqual(fields["Gid"].split(), ["1000"] * 4)
+        self.assertEqual(int(fields["CapEff"], 16) | int(fields["CapPrm"], 16), 0)
+        self.assertEqual(fields["NoNewPrivs"], "1")
 
     def test_4_nothing_there_can_be_written(self):
         for place in ("", "etc/s3proxy/config", "etc/s3proxy/credentials", "dev"):
@@ -263,8 +263,8 @@ class Running(unittest.TestCase):
     def test_5_check_works_without_a_shell(self):
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         checked = self.pod.start("check", "hips@sky/Norder3/Npix1.png", **output)
-        told, _ = checked.communicate(timeout=PATIENCE)
-        self.assertEqual(checked.returncode, 0, told)
+        printed, _ = checked.communicate(timeout=PATIENCE)
+        self.assertEqual(checked.returncode, 0, printed)
 
     def test_6_it_ends_within_the_grace_period_of_the_pod(self):
         self.gateway.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ RULES = ROOT / "deploy/prometheus/rules.yaml"
 DASHBOARD = ROOT / "deploy/grafana/s3proxy.json"
 PROCEDURES = ROOT / "docs/procedures.md"
 
-# What Grafana puts in the place of its own variables.
+# The values that Grafana substitutes for its own variables.
 BUILT_IN = {"__rate_interval": "5m", "__interval": "1m", "__range": "6h"}
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 LABEL_VALUES = re.compile(r"^label_values\((.+), *(\w+)\)$")
@@ -81,7 +81,7 @@ def selectors(expression):
 
 
 def metrics():
-    """The names that are asked for and not recorded here."""
+    """The names that are used and not recorded here."""
     asked = {name for _, expression in expressions() for name, _ in selectors(expression)}
     return asked - recorded()
 

@@ -1,4 +1,4 @@
-"""The objects agree with each other and with the configuration, and keep what operators rely on."""
+"""The objects agree with each other and with the configuration, and names that operators rely on do not change."""
 
 import json
 import re
@@ -61,7 +61,7 @@ class Agreement(unittest.TestCase):
                 folder, _, name = found.settings["credentials_file"].rpartition("/")
                 (item,) = mounts[folder]["secret"]["items"]
                 self.assertEqual(item["path"], name)
-                # For the group of the volume, which is fsGroup, and nobody else.
+                # Readable only for the group of the volume, which is fsGroup.
                 self.assertEqual(mounts[folder]["secret"]["defaultMode"], 0o440)
             disk = found.settings["cache"].get("disk")
             if disk:
@@ -70,7 +70,7 @@ class Agreement(unittest.TestCase):
                 self.assertNotIn("/var/cache/s3proxy", mounts)
 
     def test_a_changed_secret_reaches_the_pod(self):
-        """Kubelet does not renew what is mounted with subPath, nor what an init container has copied."""
+        """Kubelet updates neither subPath mounts nor files that an init container has copied."""
         for found in self.each():
             self.assertNotIn("initContainers", found.pod["spec"])
             for mount in found.container["volumeMounts"]:
@@ -129,7 +129,7 @@ class Agreement(unittest.TestCase):
 
 
 class Phalanx(unittest.TestCase):
-    """What the application has today stays in its place, under its name."""
+    """The objects of today's application keep their names."""
 
     def test_names_are_those_of_the_application(self):
         for found in release("usdfprod").objects:
@@ -163,7 +163,7 @@ class Phalanx(unittest.TestCase):
             },
         )
 
-    def test_only_gafaelfawr_reaches_the_gateway_and_nobody_its_admin_port(self):
+    def test_only_gafaelfawr_reaches_the_gateway_and_no_peer_its_admin_port(self):
         (rule,) = release("usdfprod")["NetworkPolicy"]["spec"]["ingress"]
         self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": 8080}])
         (peer,) = rule["from"]
@@ -178,7 +178,7 @@ class Behaviour(unittest.TestCase):
         self.assertEqual(admin["ports"], [{"protocol": "TCP", "port": 9191}])
         self.assertEqual(admin["from"], values("everything")["networkPolicy"]["adminFrom"])
 
-    def test_pods_start_anew_for_the_configuration_and_for_nothing_less(self):
+    def test_only_a_changed_configuration_restarts_pods(self):
         def pod(**config):
             return release("usdfprod", {"config": config}).pod
 

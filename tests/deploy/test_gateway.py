@@ -1,4 +1,4 @@
-"""The gateway takes the rendered configuration, and it means what the values say."""
+"""The gateway accepts the rendered configuration, and its settings are those of the values."""
 
 import contextlib
 import http.client
@@ -35,14 +35,14 @@ class Configurations(unittest.TestCase):
                 raised = "unless terminationGracePeriodSeconds is raised"
                 self.assertEqual([line for line in warnings if raised not in line], [])
 
-    def test_values_of_phalanx_mean_what_they_meant(self):
+    def test_values_of_phalanx_keep_their_meaning(self):
         for case in ("usdfdev", "usdfprod"):
             with self.subTest(case=case), gateway.files(release(case).configuration) as path:
                 now, warnings = gateway.report(["--config", path], {})
                 variables = of_phalanx(values(case))
                 variables["AWS_SHARED_CREDENTIALS_FILE"] = str(path.with_name("aws-credentials.ini"))
                 then, warnings_then = gateway.report([], variables)
-                # The one thing that the chart wants otherwise than the gateway by itself.
+                # The one setting for which the chart has another default than the gateway.
                 self.assertEqual(now.pop("admin.listen"), "0.0.0.0:9090")
                 self.assertEqual(then.pop("admin.listen"), "127.0.0.1:9090")
                 self.assertEqual(now, then)
@@ -102,7 +102,7 @@ class Refusals(unittest.TestCase):
             ("such deeper down", {"config": {"settings": {"cache": {"memory": 0}}}}, "config.settings.cache.memory"),
             ("the public port for operators", {"admin": {"port": 8080}}, "/admin/port"),
             ("an ingress without a host", {"ingress": {"kind": "ingress"}}, "ingress.host"),
-            ("metrics nobody may scrape", {"metrics": {"annotations": True}}, "networkPolicy.adminFrom"),
+            ("metrics without a permitted scraper", {"metrics": {"annotations": True}}, "networkPolicy.adminFrom"),
             ("keys in the default URL", {"config": {"s3EndpointUrl": url}}, "into the Secret"),
             ("keys in a profile", {"config": {"profiles": [{"name": "a", "url": url}]}}, "into the Secret"),
             ("keys with a slash", {"config": {"s3EndpointUrl": f"https://a:/{canary}@b"}}, "into the Secret"),
@@ -121,7 +121,7 @@ class Running(unittest.TestCase):
     def test_probes_are_answered(self):
         for case in ("usdfprod", "public"):
             with self.subTest(case=case):
-                # A store that nobody asks.
+                # A store that receives no request.
                 url = "http://127.0.0.1:9"
                 found = release(case, {"config": {"profiles": [{"name": "a", "url": url}], "s3EndpointUrl": url}})
                 ports = {"http": free_port(), "admin": free_port()}

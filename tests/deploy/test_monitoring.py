@@ -1,6 +1,6 @@
 """The alerts and the dashboard can be read by Prometheus and Grafana, and lead to the procedures.
 
-That each metric is there in a scrape is the matter of tests/e2e/monitoring.rs."""
+That each metric is in a scrape is checked by tests/e2e/monitoring.rs."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ import yaml
 import monitoring
 
 HERE = pathlib.Path(__file__).parent
-# What others tell Prometheus: itself, and kube-state-metrics.
+# Metrics of other sources: Prometheus itself, and kube-state-metrics.
 OF_OTHERS = {
     "up",
     "kube_deployment_spec_replicas",
@@ -22,7 +22,7 @@ OF_OTHERS = {
     "kube_deployment_status_replicas_updated",
     "kube_pod_container_resource_limits",
 }
-# These need no second look: one is too many, or the time is in the expression.
+# These need no `for`: one occurrence is enough, or the time is in the expression.
 AT_ONCE = {"S3ProxyInternalErrors", "S3ProxyRestarts"}
 PROMTOOL = os.environ.get("S3PROXY_TEST_PROMTOOL")
 
@@ -40,7 +40,7 @@ class Expressions(unittest.TestCase):
             seen += 1
         self.assertGreater(seen, 60)
 
-    def test_what_is_recorded_is_used(self):
+    def test_every_recording_rule_is_used(self):
         asked = {name for _, expression in monitoring.expressions() for name, _ in monitoring.selectors(expression)}
         self.assertLessEqual(monitoring.recorded(), asked)
 
@@ -128,7 +128,7 @@ class Dashboard(unittest.TestCase):
 
 @unittest.skipUnless(PROMTOOL, "there is no promtool")
 class Promtool(unittest.TestCase):
-    """Prometheus' own word."""
+    """Checks by Prometheus' own tool."""
 
     def promtool(self, *arguments):
         command = [PROMTOOL, *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""The bill of materials is CycloneDX, and has what is in the executable."""
+"""The bill of materials is CycloneDX, and lists the crates in the executable."""
 
 import json
 import pathlib
@@ -24,7 +24,7 @@ class Bill(unittest.TestCase):
         self.assertIsNone(validator.validate_str(self.text))
         self.assertIsNotNone(validator.validate_str(self.text.replace('"library"', '"libary"', 1)))
 
-    def test_it_has_what_is_linked_and_what_builds_and_not_what_tests(self):
+    def test_it_lists_linked_and_build_crates_and_no_test_crates(self):
         self.assertEqual(self.scopes["pingora-core"], "required")
         self.assertEqual(self.scopes["ring"], "required")
         self.assertEqual(self.scopes["cc"], "excluded")

@@ -24,8 +24,8 @@ class Schemas(unittest.TestCase):
                         else:
                             kubernetes_validate.validate(found, version, strict=True)
 
-    def test_the_schemas_refuse_what_they_should(self):
-        """Otherwise the test above says nothing."""
+    def test_the_schemas_refuse_wrong_objects(self):
+        """Otherwise the test above proves nothing."""
         objects = {found["kind"]: found for found in release("everything").objects}
         objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["volumeMount"] = []
         objects["ConfigMap"]["data"] = {"number": 1}

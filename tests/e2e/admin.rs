@@ -1,4 +1,4 @@
-//! The admin listener: a client for it that other tests use, and what it serves and refuses.
+//! The admin listener: a client that other tests use, and the requests it serves and refuses.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Admin {
 
     /// One request on a connection of its own.
     pub(crate) fn send(&self, method: &str, path: &str) -> Answer {
-        // It is started beside the public one, and may be a moment later.
+        // The admin listener starts beside the public one, and may be ready a moment later.
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -47,13 +47,13 @@ impl Admin {
         answer.json()
     }
 
-    /// One number of it.
+    /// One number of the cache state.
     pub(crate) fn number(&self, name: &str) -> u64 {
         let cache = self.cache();
         cache[name].as_u64().unwrap_or_else(|| panic!("no number {name} in {cache}"))
     }
 
-    /// Waits until a number is as it should be, and returns it.
+    /// Waits until a number has the expected value, and returns it.
     pub(crate) fn await_number(&self, name: &str, is_right: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -79,7 +79,7 @@ fn the_state_of_the_cache_is_there_in_numbers() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let cache = answer.json();
     for (name, value) in cache.as_object().expect("an object") {
-        // The state of the disk, which there is none of.
+        // The state of the disk tier; this gateway has none.
         assert_eq!(value.is_u64(), name != "disk", "{name} in {cache}");
     }
     assert_eq!((&cache["memory_hits"], &cache["misses"]), (&2.into(), &1.into()), "{cache}");
@@ -124,7 +124,7 @@ fn either_port_has_its_own_routes_and_no_others() {
 }
 
 #[test]
-fn purges_of_what_cannot_be_are_refused() {
+fn invalid_purge_targets_are_refused() {
     let spy = Faulty::spy();
     let (setup, admin) = Admin::of(with_cache(&spy.url()));
     let gateway = setup.profile("hips", &spy.url()).start();
@@ -165,7 +165,7 @@ fn without_a_cache_there_is_nothing_to_purge() {
 }
 
 #[test]
-fn a_taken_admin_port_is_told_at_the_start() {
+fn a_taken_admin_port_fails_the_start_with_a_message() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let listen = format!("127.0.0.1:{}", free_port());
@@ -181,25 +181,25 @@ fn a_taken_admin_port_is_told_at_the_start() {
 }
 
 #[test]
-fn it_can_be_off() {
+fn the_admin_listener_can_be_off() {
     let spy = Faulty::spy();
-    // With the default address taken, it could not start.
+    // If the default address were taken, the gateway could not start.
     let _taken = TcpListener::bind("127.0.0.1:9090");
     let gateway = with_cache(&spy.url()).env("S3PROXY_ADMIN_LISTEN", "off").start();
     assert_eq!(gateway.get("/").status(), 200);
 }
 
 #[test]
-fn it_ends_with_the_rest() {
+fn the_admin_listener_stops_at_shutdown() {
     let spy = Faulty::spy();
     let (setup, admin) = Admin::of(with_cache(&spy.url()));
     let mut gateway = setup.yaml(serde_json::json!({"server": {"lame_duck": 0}})).start();
     assert_eq!(admin.send("GET", "/cache").status(), 200);
-    // A client that asks for nothing holds up nothing.
+    // An idle client does not block other requests.
     let idle = TcpStream::connect(admin.address).expect("it accepts");
     gateway.signal("TERM");
     let ended = gateway.await_end(PATIENCE);
     assert_eq!(ended.code(), Some(0));
-    assert!(TcpStream::connect(admin.address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(admin.address).is_err(), "the admin listener is closed");
     drop(idle);
 }

@@ -1,4 +1,4 @@
-//! `GET /cache/profile@bucket/key` on the admin listener: what is kept of one object.
+//! `GET /cache/profile@bucket/key` on the admin listener: the cached entries of one object.
 
 use std::time::Instant;
 
@@ -19,23 +19,23 @@ fn kept(admin: &Admin, object: &str) -> Value {
     answer.json()
 }
 
-/// What memory holds of it, once what a client was sent has been taken in.
+/// The memory entry of an object, once the body sent to a client has been stored.
 pub(crate) fn await_in_memory(admin: &Admin, object: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let told = kept(admin, object);
-        let memory = &told["memory"];
+        let entry = kept(admin, object);
+        let memory = &entry["memory"];
         let blocks = &memory["blocks"];
         let has_come = blocks.is_null() || blocks["memory"].as_u64() > Some(0);
-        if !memory.is_null() && has_come && told["fetch_under_way"] == false {
-            return told;
+        if !memory.is_null() && has_come && entry["fetch_under_way"] == false {
+            return entry;
         }
-        assert!(Instant::now() < deadline, "{object} is not kept: {told}");
+        assert!(Instant::now() < deadline, "{object} is not kept: {entry}");
     }
 }
 
 #[test]
-fn objects_absences_heads_and_blocks_are_told_apart() {
+fn objects_negative_entries_metadata_and_blocks_are_distinguished() {
     let origin = Origin::start();
     let etag = origin.put("big.png", vec![7; 2 * BLOCK + 1]);
     origin.put("é a.png", "tile");
@@ -82,14 +82,14 @@ fn objects_absences_heads_and_blocks_are_told_apart() {
 }
 
 #[test]
-fn without_a_cache_there_is_nothing_to_tell() {
+fn without_a_cache_no_entry_is_reported() {
     let (setup, admin) = Admin::of(Setup::new("http://127.0.0.1:1"));
     let _gateway = setup.start();
     assert_eq!(admin.send("GET", "/cache/sky/a.png").status(), 409);
 }
 
 #[test]
-fn what_a_restart_leaves_on_disk_is_told_without_reading_it_in() {
+fn entries_on_disk_after_a_restart_are_reported_without_loading_them() {
     let origin = Origin::start();
     origin.put("a.png", "a tile of the sky");
     let bench = Bench::new();
@@ -110,9 +110,9 @@ fn what_a_restart_leaves_on_disk_is_told_without_reading_it_in() {
         assert!(Instant::now() < deadline, "{}", admin.cache());
     }
     for _ in 0..2 {
-        let told = kept(&admin, "sky/a.png");
-        assert_eq!(told["memory"], Value::Null, "{told}");
-        let disk = &told["disk"];
+        let entry = kept(&admin, "sky/a.png");
+        assert_eq!(entry["memory"], Value::Null, "{entry}");
+        let disk = &entry["disk"];
         assert_eq!((&disk["what"], &disk["state"]), (&"object".into(), &"fresh".into()), "{disk}");
         assert_eq!(disk["length"], 17, "{disk}");
     }

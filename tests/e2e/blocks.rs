@@ -1,8 +1,7 @@
-//! Objects in blocks: what reaches the store for a range, what is kept of it, and that no answer holds
-//! bytes of two versions.
-//!
-//! Here are the tools: a gateway that keeps almost everything in small blocks, what its store was
-//! asked, and a scripted store with an object that can be overwritten.
+//! Objects in blocks: which requests reach the store for a range, which blocks are cached, and that
+//! no answer holds bytes of two versions. This file has the shared setup: a gateway that caches
+//! almost everything in small blocks, the requests its store received, and a scripted store with an
+//! object that can be overwritten.
 
 mod ahead;
 mod cold;
@@ -26,12 +25,12 @@ use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::{Gateway, Setup};
 use crate::origin::Origin;
 
-/// Bytes of a block in these tests: the smallest that can be configured.
+/// Bytes of a block in these tests: the smallest size that can be configured.
 const BLOCK: usize = 64 * 1024;
 const KEY: &str = "sky/big.png";
 const PATH: &str = "/s3proxy/s3/sky/big.png";
 
-/// A cache that keeps in blocks what is larger than a kilobyte, and reads nothing ahead.
+/// A cache that stores objects larger than a kilobyte in blocks, without read-ahead.
 fn in_blocks(store: &str) -> Setup {
     with_cache(store)
         .env("S3PROXY_CACHE_MAX_OBJECT", "1000")
@@ -39,8 +38,8 @@ fn in_blocks(store: &str) -> Setup {
         .env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "0")
 }
 
-/// The same where what is kept has to be confirmed for every request, and stands in for a store
-/// that fails.
+/// The same, but entries must be revalidated for every request, and are served stale if the store
+/// fails.
 fn never_fresh(store: &str) -> Setup {
     in_blocks(store).yaml(serde_json::json!({
         "cache": {"ttl": 0, "stale_while_revalidate": 0, "stale_if_error": "1h"},
@@ -48,12 +47,13 @@ fn never_fresh(store: &str) -> Setup {
     }))
 }
 
-/// The blocks from the first to the last of these, as a `Range` asks for them.
+/// The `Range` of the blocks from the first to the last of these.
 fn blocks(indices: Range<usize>) -> String {
     format!("bytes={}-{}", indices.start * BLOCK, indices.end * BLOCK - 1)
 }
 
-/// What the store was asked: method, range and the condition that names a version, by their text.
+/// The requests the store received, as text: method, range and the precondition that names a
+/// version.
 fn asked_of(origin: &Origin) -> Vec<String> {
     let requests = origin.requests();
     let line = |request: &crate::origin::Request| {
@@ -82,7 +82,7 @@ fn get_range(gateway: &Gateway, range: &str) -> Answer {
     gateway.send("GET", PATH, &[("Range", range)])
 }
 
-/// Asks for these bytes, and checks that they come.
+/// Requests these bytes, and checks the answer.
 fn assert_part(gateway: &Gateway, body: &[u8], part: Range<usize>) -> Answer {
     let answer = get_range(gateway, &format!("bytes={}-{}", part.start, part.end - 1));
     assert_is_part(&answer, body, part);
@@ -101,14 +101,14 @@ fn assert_whole(answer: &Answer, body: &[u8]) {
     assert!(answer.body == body, "other bytes");
 }
 
-/// Checks that all came from memory, so many blocks of it.
+/// Checks that the answer came from memory alone, and consists of this number of blocks.
 fn assert_hit(answer: &Answer, blocks: usize) {
     let said = status(answer);
     assert!(said.starts_with("s3proxy; hit; ttl="), "{said}");
     assert!(said.ends_with(&format!("; detail=\"memory={blocks}\"")), "{said}");
 }
 
-/// What a store has under a key at one time.
+/// The object that a store has under a key at one time.
 #[derive(Clone)]
 struct Version {
     etag: String,
@@ -116,13 +116,13 @@ struct Version {
 }
 
 impl Version {
-    /// The `number`th version: no stretch of it is found in another one.
+    /// The `number`th version: no sequence of its bytes occurs in another version.
     fn new(number: u8, length: usize) -> Self {
         let body = crate::crowd::numbered(length).iter().map(|byte| byte ^ (number << 5)).collect();
         Self { etag: format!("\"version-{number}\""), body: Arc::new(body) }
     }
 
-    /// What S3 answers.
+    /// The answer of S3.
     fn answer(&self, request: &Recorded) -> Vec<Step> {
         if request.header("if-match").is_some_and(|tag| tag != self.etag) {
             return faulty::s3_error(412, "PreconditionFailed");
@@ -130,7 +130,7 @@ impl Version {
         self.answer_unconditionally(request)
     }
 
-    /// What a store answers that does not know `If-Match`.
+    /// The answer of a store that ignores `If-Match`.
     fn answer_unconditionally(&self, request: &Recorded) -> Vec<Step> {
         if request.header("if-none-match") == Some(&self.etag) {
             return vec![faulty::head(304, &[("ETag", &self.etag)])];
@@ -167,7 +167,7 @@ fn resolve(range: &str, length: usize) -> Option<Range<usize>> {
     (part.start < part.end).then_some(part)
 }
 
-/// Holds back what of the body comes after so many bytes, until the gate opens.
+/// Sends the body up to this number of bytes, and the rest when the gate opens.
 fn held_back(mut steps: Vec<Step>, sent: usize, gate: &Gate) -> Vec<Step> {
     if let Some(Step::Send(body)) = steps.pop() {
         let (now, later) = body.split_at(sent.min(body.len()));
@@ -177,8 +177,8 @@ fn held_back(mut steps: Vec<Step>, sent: usize, gate: &Gate) -> Vec<Step> {
     steps
 }
 
-/// As [`held_back`], with so little of the rest at a time that a reader who has left is noticed before
-/// the gate: by the writes to it that fail.
+/// As [`held_back`], but sends the rest in small pieces, so that the store notices before the gate
+/// opens that the reader has left: writes to it fail.
 fn trickling(steps: Vec<Step>, sent: usize, gate: &Gate, last: &Gate) -> Vec<Step> {
     const CRUMBS: usize = 20;
     const CRUMB: usize = 1000;
@@ -195,15 +195,15 @@ fn trickling(steps: Vec<Step>, sent: usize, gate: &Gate, last: &Gate) -> Vec<Ste
 
 type Script = Arc<dyn Fn(&Version, &Recorded) -> Vec<Step> + Send + Sync>;
 
-/// A store with one version of an object under every key, which the test overwrites, and which
-/// answers as the test says.
+/// A store with one version of an object under every key. The test overwrites the object and
+/// decides how the store answers.
 struct Shelf {
     store: Faulty,
     state: Arc<Mutex<(Version, Script)>>,
 }
 
 impl Shelf {
-    /// A store that answers as S3 does.
+    /// A store that answers like S3.
     fn with(version: &Version) -> Self {
         let script: Script = Arc::new(Version::answer);
         let state = Arc::new(Mutex::new((version.clone(), script)));
@@ -223,12 +223,12 @@ impl Shelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = version.clone();
     }
 
-    /// Answers so from now on.
+    /// Answers like this from now on.
     fn now_by(&self, script: impl Fn(&Version, &Recorded) -> Vec<Step> + Send + Sync + 'static) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = Arc::new(script);
     }
 
-    /// What was asked since this was called last.
+    /// The requests since the last call.
     fn asked(&self) -> Vec<String> {
         let requests = self.store.requests();
         self.store.clear();
@@ -239,15 +239,15 @@ impl Shelf {
     }
 }
 
-/// What was asked by place, as blocks apart from each other are asked for at once; what has no place
-/// first.
+/// The requests in order of their first byte, since separate blocks are requested concurrently;
+/// requests without a range come first.
 fn in_order(mut asked: Vec<String>) -> Vec<String> {
     asked.sort_by_key(|line| stretches(std::slice::from_ref(line)).first().map(|part| part.start));
     asked
 }
 
-/// The stretches of the object that these requests asked for, in order of place; a GET without a
-/// range and a HEAD have none.
+/// The byte ranges that these requests asked for, in order; a GET without a range and a HEAD have
+/// none.
 fn stretches(asked: &[String]) -> Vec<Range<usize>> {
     let ranges =
         asked.iter().filter_map(|line| line.split(' ').find(|word| word.contains("bytes=")));
@@ -256,7 +256,7 @@ fn stretches(asked: &[String]) -> Vec<Range<usize>> {
     stretches
 }
 
-/// Checks that nothing was asked for twice and nothing left out from `start` on; returns the end.
+/// Checks that no byte from `start` on was requested twice or left out; returns the end.
 fn assert_seamless(asked: &[String], start: usize) -> usize {
     stretches(asked).iter().fold(start, |end, stretch| {
         assert_eq!(stretch.start, end, "{asked:?}");

@@ -1,4 +1,5 @@
-//! Parts of large objects for which there is no room in memory: they stream straight from the store.
+//! Ranges of large objects for which there is no room in memory: they stream directly from the
+//! store.
 
 use crate::client::Ending;
 use crate::faulty::{Faulty, OBJECT_HEADERS, Recorded, Step, answer};
@@ -6,7 +7,8 @@ use crate::gateway::{Gateway, Setup};
 
 const LENGTH: usize = 300 * 1024;
 
-/// Gives a part where it does not begin with the first byte, and otherwise all there is.
+/// Answers with a part if the range does not begin at the first byte, and with the whole object
+/// otherwise.
 fn parts_now_and_then(request: &Recorded, _: usize) -> Vec<Step> {
     let bytes: Vec<u8> = (b'a'..=b'z').cycle().take(LENGTH).collect();
     let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
@@ -34,14 +36,14 @@ fn without_room_for_a_block(store: &str) -> Gateway {
 }
 
 #[test]
-fn where_a_store_gives_more_than_a_part_the_part_alone_is_passed_on() {
+fn only_the_requested_part_is_passed_on_if_the_store_sends_more() {
     let store = Faulty::scripted(parts_now_and_then);
     let gateway = without_room_for_a_block(&store.url());
     let known = gateway.send("HEAD", "/s3proxy/s3/sky/a.png", &[]);
     assert_eq!(known.header("content-length"), Some("307200"));
     let one = gateway.object_with("sky/a.png", &[("range", "bytes=0-9")]);
     assert_eq!((one.status(), one.text()), (206, "abcdefghij"));
-    // What comes with a part is not to be taken for the one after it.
+    // Bytes that arrive with one part must not be used for the next one.
     for (first, last) in [(20, 29), (2_000, 9_999), (260_000, 260_009)] {
         let range = format!("bytes=0-9,{first}-{last}");
         let answer = gateway.object_with("sky/a.png", &[("range", range.as_str())]);

@@ -1,4 +1,4 @@
-//! Bodies that do not arrive whole: every reader can tell, and nothing is kept of them.
+//! Bodies that arrive incomplete: every reader can detect it, and no part is cached.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cached::{status, with_cache};
 use crate::client::{Client, Ending};
-use crate::crowd::{Watched, await_heard, await_that, connect, numbered};
+use crate::crowd::{Watched, await_requests_read, await_that, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, OBJECT_HEADERS, Step, head};
 use crate::tally::trial;
 
@@ -33,7 +33,7 @@ fn in_chunks(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_reader_of_a_cut_body_sees_that_it_is_cut_and_nothing_is_kept() {
+fn every_reader_detects_a_cut_body_and_nothing_is_cached() {
     let body = numbered(1_300_000);
     let length = body.len().to_string();
     let (length, chunked) = (("Content-Length", length.as_str()), ("Transfer-Encoding", "chunked"));
@@ -68,7 +68,7 @@ fn every_reader_of_a_cut_body_sees_that_it_is_cut_and_nothing_is_kept() {
         for reader in &mut readers {
             reader.request("GET", TILE, &[]);
         }
-        await_heard(&watched.gateway, READERS);
+        await_requests_read(&watched.gateway, READERS);
         let asked = if framing == length { 1 } else { READERS + 1 };
         store.await_requests(asked);
         gate.open();
@@ -82,11 +82,11 @@ fn every_reader_of_a_cut_body_sees_that_it_is_cut_and_nothing_is_kept() {
                 assert!(matches!(answer.status(), 502 | 504), "{what}: {}", answer.status());
             }
         }
-        assert_eq!(store.count(), asked, "{what}: a body that has begun is not asked for again");
+        assert_eq!(store.count(), asked, "{what}: a body that has begun is not requested again");
         if framing == length {
-            watched.await_landed();
+            watched.await_fetches_done();
             assert_eq!(watched.counter("cut_fills"), 1, "{what}");
-            // A reader that was told lets go of it a moment later.
+            // A reader that received the error releases its reference a moment later.
             await_that("nothing is held", || watched.counter("memory_bytes") == 0);
         }
         well.store(true, Ordering::SeqCst);
@@ -97,7 +97,7 @@ fn every_reader_of_a_cut_body_sees_that_it_is_cut_and_nothing_is_kept() {
         assert_eq!(store.count(), asked + 1, "{what}");
         let again = watched.gateway.object("sky/a.png");
         assert!(again.body == body, "{what}");
-        // What comes in chunks tells its length too late to be kept.
+        // A chunked body reveals its length too late to be cached.
         assert_eq!(store.count(), asked + 1 + usize::from(framing != length), "{what}");
     }
 }
@@ -119,7 +119,7 @@ fn a_range_of_a_cut_body_is_whole_where_its_bytes_arrived() {
     for (reader, range) in readers.iter_mut().zip(ranges) {
         reader.request("GET", TILE, &[("Range", range)]);
     }
-    await_heard(&gateway, 4);
+    await_requests_read(&gateway, 4);
     gate.open();
     let [early, across, last] = &mut readers[..] else { panic!("three readers") };
     let early = early.answer("GET").expect("an answer");
@@ -135,7 +135,7 @@ fn a_range_of_a_cut_body_is_whole_where_its_bytes_arrived() {
 }
 
 #[test]
-fn bytes_behind_the_length_are_nobodys() {
+fn bytes_after_the_content_length_are_discarded() {
     let store = Faulty::scripted(|request, _| match request.target.as_str() {
         "/sky/a.png" => {
             let mut steps = faulty::object(b"tile");
@@ -158,7 +158,7 @@ fn bytes_behind_the_length_are_nobodys() {
 }
 
 #[test]
-fn a_length_that_contradicts_the_chunks_is_never_kept() {
+fn a_length_that_contradicts_the_chunks_is_never_cached() {
     for (length, chunks) in [("9", "4\r\ntile\r\n0\r\n\r\n"), ("2", "4\r\ntile\r\n0\r\n\r\n")] {
         let headers =
             [&[("Content-Length", length), ("Transfer-Encoding", "chunked")], &OBJECT_HEADERS[..]]
@@ -180,7 +180,7 @@ fn a_length_that_contradicts_the_chunks_is_never_kept() {
 }
 
 #[test]
-fn of_hundreds_of_truncations_none_looks_whole_and_none_is_kept() {
+fn no_truncated_body_looks_whole_or_is_cached() {
     const ROUNDS: usize = 300;
     let body = Arc::new(numbered(150_000));
     let sent = Arc::clone(&body);
@@ -192,7 +192,7 @@ fn of_hundreds_of_truncations_none_looks_whole_and_none_is_kept() {
         if *nth > 1 {
             return faulty::object(&sent);
         }
-        // Another place in every round, the first and the last bytes included.
+        // Another cut position in every round, the first and the last byte included.
         let round: usize = request
             .target
             .bytes()
@@ -200,7 +200,7 @@ fn of_hundreds_of_truncations_none_looks_whole_and_none_is_kept() {
             .fold(0, |n, digit| n * 10 + usize::from(digit - b'0'));
         let cut = (round * 7919) % sent.len();
         let mut steps = whole(("Content-Length", "150000"), &sent[..cut]);
-        // So that most readers come while it goes on.
+        // So that most readers arrive while the fetch is in flight.
         steps.push(Step::Pause(Duration::from_millis(3)));
         steps.push(if round.is_multiple_of(2) { Step::Close } else { Step::Reset });
         steps
@@ -229,7 +229,7 @@ fn of_hundreds_of_truncations_none_looks_whole_and_none_is_kept() {
                             usize::from(answer.ending == Ending::Cut),
                             Ordering::Relaxed,
                         );
-                        // Who came late has it from a fetch of its own.
+                        // A late reader is served by a fetch of its own.
                         let complete = answer.body == **body;
                         assert_eq!(
                             complete,

@@ -1,6 +1,6 @@
-//! Whoever is the first to ask for an object, and however: afterwards there is a good entry or none,
-//! and `Cache-Status` has told the truth about it. With blocks every first touch leaves something;
-//! without them only one that wants the whole object does.
+//! The first request for an object, of any kind: afterwards there is a correct entry or none, and
+//! `Cache-Status` reports which. With blocks every first request leaves an entry; without blocks
+//! only a request for the whole object does.
 
 use crate::cached::{status, with_cache};
 use crate::client::{Answer, Ending};
@@ -9,22 +9,22 @@ use crate::origin::{MODIFIED, Manners, Origin, Request};
 
 const BODY: &str = "0123456789";
 
-/// What a first touch leaves, with which a GET of the whole object can or cannot be answered.
+/// The entry that a first request leaves, which can or cannot answer a GET of the whole object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     /// The object.
     Whole,
-    /// With blocks the object, as all of it fits into the first one; without them nothing.
+    /// With blocks the object, as it fits into the first block; without them no entry.
     WholeByBlock,
-    /// With blocks the head and perhaps some bytes; without them nothing.
+    /// With blocks the metadata and perhaps some bytes; without them no entry.
     Part,
 }
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// What an answer's `Cache-Status` says of the store: whether it was asked, whether the object is
-/// kept now.
-fn told(answer: &Answer) -> (bool, bool) {
+/// What an answer's `Cache-Status` reports: whether the store was asked, and whether the object is
+/// now cached.
+fn asked_and_cached(answer: &Answer) -> (bool, bool) {
     let words: Vec<&str> = status(answer).split("; ").collect();
     let forwarded = words.iter().any(|word| word.starts_with("fwd="));
     assert_ne!(forwarded, words.contains(&"hit"), "{words:?}");
@@ -37,7 +37,7 @@ fn object_text(answer: &Answer) -> &str {
 }
 
 #[test]
-fn after_any_first_touch_a_get_is_right_and_cache_status_is_true() {
+fn after_any_first_request_a_get_and_cache_status_are_correct() {
     use Left::{Part, Whole, WholeByBlock};
     for (store, manners, blocks) in [
         ("rgw", Manners::rgw(), true),
@@ -89,9 +89,9 @@ fn after_any_first_touch_a_get_is_right_and_cache_status_is_true() {
             let first = gateway.send(method, &path, headers);
             assert_eq!((first.status(), object_text(&first)), (*expected, *body), "{what}");
             assert_eq!(first.ending, Ending::Whole, "{what}");
-            assert_eq!(told(&first), (true, kept), "{what}: {}", status(&first));
+            assert_eq!(asked_and_cached(&first), (true, kept), "{what}: {}", status(&first));
             let asked = origin.count();
-            // What a store cannot be asked in one question takes a HEAD more.
+            // A request that the store cannot answer alone takes an additional HEAD.
             let beyond = headers.iter().any(|(_, value)| value.starts_with("bytes=2000000"));
             assert!(
                 (1..=if kept { 1 + usize::from(beyond) } else { 3 }).contains(&asked),
@@ -99,24 +99,24 @@ fn after_any_first_touch_a_get_is_right_and_cache_status_is_true() {
                 origin.requests()
             );
             // A 304 does not wait for the body.
-            watched.await_landed();
+            watched.await_fetches_done();
             let plain = gateway.get(&path);
             assert_eq!((plain.status(), plain.text()), (200, BODY), "{what}");
             assert_eq!(plain.header("content-length"), Some("10"), "{what}");
             assert_eq!(plain.header("content-range"), None, "{what}");
             assert_eq!(plain.header("etag"), Some(etag.as_str()), "{what}");
-            assert_eq!(told(&plain), (!serves_all, true), "{what}: {}", status(&plain));
+            assert_eq!(asked_and_cached(&plain), (!serves_all, true), "{what}: {}", status(&plain));
             assert_eq!(origin.count() - asked, usize::from(!serves_all), "{what}");
             let again = gateway.send(method, &path, headers);
             assert_eq!((again.status(), object_text(&again)), (*expected, *body), "{what}");
-            assert_eq!(told(&again), (false, true), "{what}: {}", status(&again));
+            assert_eq!(asked_and_cached(&again), (false, true), "{what}: {}", status(&again));
             assert_eq!(origin.count() - asked, usize::from(!serves_all), "{what}");
         }
     }
 }
 
 #[test]
-fn several_ranges_of_a_cold_object_leave_nothing_wrong() {
+fn several_ranges_of_a_cold_object_leave_no_wrong_entry() {
     for manners in [Manners::rgw(), Manners::aws()] {
         let origin = Origin::with(manners);
         origin.put("a.png", BODY);
@@ -127,12 +127,12 @@ fn several_ranges_of_a_cold_object_leave_nothing_wrong() {
         let asked = origin.count();
         let plain = gateway.object("sky/a.png");
         assert_eq!((plain.status(), plain.text()), (200, BODY));
-        assert_eq!(told(&parts).1, origin.count() == asked, "{}", status(&parts));
+        assert_eq!(asked_and_cached(&parts).1, origin.count() == asked, "{}", status(&parts));
     }
 }
 
 #[test]
-fn a_first_touch_of_a_missing_object_tells_the_truth_too() {
+fn cache_status_is_correct_for_a_missing_object() {
     let origin = Origin::start();
     let gateway = with_cache(&origin.url()).start();
     let cases: [(&str, Headers<'_>); 5] = [
@@ -147,17 +147,17 @@ fn a_first_touch_of_a_missing_object_tells_the_truth_too() {
         origin.clear();
         let first = gateway.send(method, &path, headers);
         assert_eq!(first.status(), 404, "{method} {headers:?}");
-        let (_, kept) = told(&first);
+        let (_, kept) = asked_and_cached(&first);
         assert_eq!(origin.count(), 1, "{method} {headers:?}");
         let then = gateway.get(&path);
         assert_eq!(then.status(), 404, "{method} {headers:?}");
-        assert_eq!(told(&then).0, !kept, "{method} {headers:?}");
+        assert_eq!(asked_and_cached(&then).0, !kept, "{method} {headers:?}");
         assert_eq!(origin.count(), 1 + usize::from(!kept), "{method} {headers:?}");
     }
 }
 
 #[test]
-fn a_client_that_leaves_at_once_leaves_a_good_entry_or_none() {
+fn a_client_that_disconnects_at_once_leaves_a_correct_entry_or_none() {
     let origin = Origin::start();
     let body = numbered(300_000);
     let watched = Watched::start(with_cache(&origin.url()).tolerate("client_gone"));
@@ -178,11 +178,11 @@ fn a_client_that_leaves_at_once_leaves_a_good_entry_or_none() {
         let plain = watched.gateway.get(&path);
         assert_eq!((plain.status(), plain.ending), (200, Ending::Whole), "{method} {headers:?}");
         assert!(plain.body == body, "{method} {headers:?}");
-        watched.await_landed();
+        watched.await_fetches_done();
         let again = watched.gateway.get(&path);
         assert!(again.body == body, "{method} {headers:?}");
-        assert_eq!(told(&again), (false, true), "{method} {headers:?}");
-        // Of a part, the first block, which is all of it.
+        assert_eq!(asked_and_cached(&again), (false, true), "{method} {headers:?}");
+        // A range is answered from the first block, which holds the whole object.
         let whole = |request: &&Request| {
             let range = request.header("range");
             request.method == "GET"

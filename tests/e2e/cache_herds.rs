@@ -1,5 +1,6 @@
-//! Crowds: whatever many clients want of one cold object, its store is asked once; unless it is not
-//! for the cache, and then nobody waits for anybody.
+//! Many concurrent clients of one object that is not cached: their requests are coalesced into one
+//! request to the store. Requests that cannot be cached are not coalesced, and do not wait for each
+//! other.
 
 use std::time::Duration;
 
@@ -7,18 +8,18 @@ use serde_json::json;
 
 use crate::cached::{status, with_cache};
 use crate::client::{Client, Ending};
-use crate::crowd::{Watched, await_heard, connect, numbered};
+use crate::crowd::{Watched, await_requests_read, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, OBJECT_HEADERS, Step, head};
 use crate::gateway::{Gateway, free_port};
 use crate::tally::trials;
 
 const CROWD: usize = 500;
-/// What becomes of one is right if its answer is, and if the store was asked no more often than once.
+/// A trial is good if its answer is correct, and if the store received at most one request.
 const HERD: &str = "clients of a herd";
 const TILE: &str = "/s3proxy/s3/sky/a.png";
 const TAG: &str = "\"0123456789abcdef0123456789abcdef\"";
 
-/// The head of a healthy store's answer, for a body to be sent in steps.
+/// The headers of a healthy store's answer, for a body that is sent in steps.
 fn object_head(length: usize, more: &[(&str, &str)]) -> Step {
     let length = length.to_string();
     let headers = [&[("Content-Length", length.as_str())], &OBJECT_HEADERS[..], more].concat();
@@ -26,7 +27,7 @@ fn object_head(length: usize, more: &[(&str, &str)]) -> Step {
 }
 
 #[test]
-fn clients_of_every_kind_are_served_from_one_fill_while_it_goes_on() {
+fn clients_of_every_kind_are_served_from_one_fetch_in_flight() {
     const LENGTH: usize = 600_000;
     const ARRIVED: usize = 200_000;
     let body = numbered(LENGTH);
@@ -45,7 +46,7 @@ fn clients_of_every_kind_are_served_from_one_fill_while_it_goes_on() {
     let mut first = gateway.connect();
     first.request("GET", TILE, &[]);
     store.await_requests(1);
-    // Method, headers, status, stretches of the body: what the bytes that are there answer.
+    // Method, headers, status, and the ranges of the body that answer it.
     type Kind<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, std::ops::Range<usize>);
     let early: [Kind<'_>; 6] = [
         ("HEAD", &[], 200, 0..0),
@@ -77,21 +78,21 @@ fn clients_of_every_kind_are_served_from_one_fill_while_it_goes_on() {
         let answer = client.answer(method).expect("an answer");
         assert_eq!((answer.status(), answer.ending), (*expected, Ending::Whole), "{headers:?}");
         assert!(answer.body == body[stretch.clone()], "{headers:?}: {}", answer.body.len());
-        let told = status(&answer);
-        assert!(told.starts_with("s3proxy; fwd=miss; ttl="), "{told}");
-        assert!(told.ends_with("; stored; collapsed"), "{told}");
+        let cache_status = status(&answer);
+        assert!(cache_status.starts_with("s3proxy; fwd=miss; ttl="), "{cache_status}");
+        assert!(cache_status.ends_with("; stored; collapsed"), "{cache_status}");
     };
     for (nth, client) in hasty.iter_mut().enumerate() {
         judge(client, &early[nth % early.len()]);
     }
-    await_heard(gateway, CROWD);
+    await_requests_read(gateway, CROWD);
     held.open();
     for (nth, client) in patient.iter_mut().enumerate() {
         judge(client, &late[nth % late.len()]);
     }
     assert!(first.answer("GET").expect("an answer").body == body);
     assert_eq!(store.count(), 1, "{:?}", store.requests());
-    watched.await_landed();
+    watched.await_fetches_done();
     assert!(status(&gateway.object("sky/a.png")).starts_with("s3proxy; hit"));
 }
 
@@ -156,7 +157,7 @@ fn a_crowd_for_a_missing_tile_costs_the_store_one_request() {
     for client in &mut crowd {
         client.request("GET", TILE, &[]);
     }
-    await_heard(&watched.gateway, CROWD);
+    await_requests_read(&watched.gateway, CROWD);
     gate.open();
     let mut collapsed = 0;
     for client in &mut crowd {
@@ -170,13 +171,14 @@ fn a_crowd_for_a_missing_tile_costs_the_store_one_request() {
     assert_eq!(store.count(), 1, "{:?}", store.requests());
 }
 
-/// Sends the crowd, lets the store fail once everybody is heard, and collects causes.
+/// Starts the clients, lets the store fail once the gateway has read all requests, and collects the
+/// causes.
 fn fail_everybody(gateway: &Gateway, crowd: usize, fail: impl FnOnce()) -> Vec<String> {
     let mut clients = connect(gateway, crowd);
     for client in &mut clients {
         client.request("GET", TILE, &[]);
     }
-    await_heard(gateway, crowd);
+    await_requests_read(gateway, crowd);
     fail();
     let causes = clients.iter_mut().map(|client| {
         let answer = client.answer("GET").expect("an answer");
@@ -209,7 +211,7 @@ fn a_crowd_at_a_failing_store_costs_one_fetch_with_its_retry() {
         let causes = fail_everybody(&gateway, CROWD, || gate.open());
         assert_eq!(causes, [cause], "{what}");
         assert_eq!(store.count(), attempts, "{what}");
-        // Failures are not remembered.
+        // Failures are not cached.
         let again = gateway.object("sky/a.png");
         assert_eq!(again.json()["cause"], cause, "{what}");
         assert_eq!(store.count(), 2 * attempts, "{what}");
@@ -219,7 +221,7 @@ fn a_crowd_at_a_failing_store_costs_one_fetch_with_its_retry() {
 #[test]
 fn a_crowd_at_a_silent_store_waits_for_one_timeout() {
     let store = Faulty::always(vec![Step::Stall]);
-    // Long enough for the whole crowd to be heard before it has passed.
+    // Long enough for the gateway to read all requests before it has passed.
     let setup = with_cache(&store.url()).yaml(json!({"upstream": {"first_byte_timeout": "4s"}}));
     let gateway = setup.tolerate("upstream_timeout").start();
     let _trials = trials(HERD, CROWD);
@@ -240,7 +242,7 @@ fn a_crowd_at_a_store_that_is_down_shares_its_attempts() {
 }
 
 #[test]
-fn what_is_not_for_the_cache_is_streamed_to_everybody_at_once() {
+fn uncacheable_objects_are_streamed_to_all_clients_concurrently() {
     const CLIENTS: usize = 100;
     let length = [("Content-Length", "65536"), OBJECT_HEADERS[1]];
     let weak = [("Content-Length", "65536"), ("ETag", "W/\"a\"")];
@@ -272,7 +274,8 @@ fn what_is_not_for_the_cache_is_streamed_to_everybody_at_once() {
         for client in &mut crowd {
             client.request("GET", TILE, &[]);
         }
-        // One to find out, then each its own: the gate opens when all have reached the store.
+        // One request to find out, then one for each client: the gate opens when all have reached
+        // the store.
         store.await_requests(CLIENTS + 1);
         gate.open();
         for client in &mut crowd {
@@ -282,14 +285,14 @@ fn what_is_not_for_the_cache_is_streamed_to_everybody_at_once() {
             assert_eq!(status(&answer), "s3proxy; fwd=miss", "{what}");
         }
         assert_eq!(store.count(), CLIENTS + 1, "{what}");
-        // It is remembered that nothing is to be found out.
+        // The gateway remembers that the object cannot be cached.
         assert!(gateway.object("sky/a.png").body == plain, "{what}");
         assert_eq!(store.count(), CLIENTS + 2, "{what}");
     }
 }
 
 #[test]
-fn a_fetch_of_one_object_holds_no_other_back() {
+fn a_fetch_of_one_object_does_not_delay_others() {
     let gate = Gate::new();
     let held = gate.clone();
     let store = Faulty::scripted(move |request, _| match request.target.as_str() {
@@ -301,7 +304,7 @@ fn a_fetch_of_one_object_holds_no_other_back() {
     for client in &mut crowd {
         client.request("GET", TILE, &[]);
     }
-    await_heard(&gateway, crowd.len());
+    await_requests_read(&gateway, crowd.len());
     for nth in 0..100 {
         assert_eq!(gateway.object(&format!("sky/b{nth}.png")).text(), "tile");
     }
@@ -321,6 +324,7 @@ fn misses_one_after_the_other_share_a_connection_to_the_store() {
         assert_eq!(gateway.object(&format!("sky/b{nth}.png")).text(), "tile");
     }
     assert_eq!(store.count(), 200);
-    // One may be lost now and then: it is put away and taken up again by different threads.
+    // A connection may be lost now and then: different threads return it to the pool and take it
+    // out.
     assert!(store.connections() <= 5, "{} connections", store.connections());
 }

@@ -1,4 +1,4 @@
-//! Which requests share an entry: those for one object of one profile, and no others.
+//! Which requests share an entry: those for the same object of the same profile, and no others.
 
 use crate::cached::{status, with_cache};
 use crate::client::Client;
@@ -8,8 +8,8 @@ use crate::gateway::Setup;
 const PROFILES: [&str; 3] = ["", "one@", "two@"];
 const BUCKETS: [&str; 3] = ["sky", "sea", "sky.b"];
 
-/// Tails of URLs that careless keys would merge; some of them with each other, some with a bucket
-/// or a profile before them.
+/// URL tails that a careless key derivation would merge with each other; some also with a bucket or
+/// a profile before them.
 const TAILS: &[&str] = &[
     "k.png",
     "K.png",
@@ -45,7 +45,7 @@ const TAILS: &[&str] = &[
     "k%CC%87.png",
 ];
 
-/// A store whose objects say who asked for what.
+/// A store whose objects contain the request they answer.
 fn telling() -> Faulty {
     Faulty::scripted(|request: &Recorded, _| {
         let authorization = request.header("authorization").unwrap_or_default();
@@ -65,7 +65,7 @@ fn profiles(setup: Setup, url: &str) -> Setup {
 }
 
 #[test]
-fn names_that_resemble_each_other_never_share_an_entry() {
+fn similar_keys_never_share_an_entry() {
     const REQUESTS: usize = 4000;
     let store = telling();
     let any_type = |setup: Setup| {
@@ -107,7 +107,7 @@ fn names_that_resemble_each_other_never_share_an_entry() {
 }
 
 #[test]
-fn spellings_of_one_name_share_an_entry() {
+fn encodings_of_one_key_share_an_entry() {
     let store = telling();
     let gateway = with_cache(&store.url()).start();
     for spellings in [
@@ -128,7 +128,7 @@ fn spellings_of_one_name_share_an_entry() {
 }
 
 #[test]
-fn a_query_is_no_part_of_the_name() {
+fn a_query_is_not_part_of_the_cache_key() {
     let store = telling();
     let gateway = with_cache(&store.url()).start();
     let first = gateway.object("sky/k.png");

@@ -1,13 +1,14 @@
-//! Clients that leave or dawdle: a fill belongs to nobody, so it goes on and ends well without them.
+//! Clients that leave or read slowly: a fetch belongs to no client, so it continues and completes
+//! without them.
 
 use crate::cached::{status, with_cache};
 use crate::client::Ending;
-use crate::crowd::{Watched, await_heard, connect, numbered};
+use crate::crowd::{Watched, await_requests_read, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, OBJECT_HEADERS, Step, head};
 
 const TILE: &str = "/s3proxy/s3/sky/a.png";
 
-/// Where the store waits until its first reader has left.
+/// The place where the store waits until its first reader has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     BeforeTheHead,
@@ -15,7 +16,7 @@ enum Phase {
     InsideTheBody,
 }
 
-/// A store that waits at the gate in its first answer.
+/// A store that waits at the gate during its first answer.
 fn waiting(phase: Phase, body: &[u8], gate: &Gate) -> Faulty {
     let (body, gate) = (body.to_vec(), gate.clone());
     Faulty::scripted(move |request, _| {
@@ -36,7 +37,7 @@ fn waiting(phase: Phase, body: &[u8], gate: &Gate) -> Faulty {
 }
 
 #[test]
-fn the_first_client_leaving_does_not_end_the_fill() {
+fn the_first_client_leaving_does_not_end_the_fetch() {
     for phase in [Phase::BeforeTheHead, Phase::AfterTheHead, Phase::InsideTheBody] {
         for followed in [false, true] {
             let what = format!("{phase:?}, followed: {followed}");
@@ -54,7 +55,7 @@ fn the_first_client_leaving_does_not_end_the_fill() {
             let follower = followed.then(|| {
                 let mut follower = gateway.connect();
                 follower.request("GET", TILE, &[]);
-                await_heard(gateway, 1);
+                await_requests_read(gateway, 1);
                 follower
             });
             drop(first);
@@ -65,12 +66,12 @@ fn the_first_client_leaving_does_not_end_the_fill() {
                 assert_eq!(answer.ending, Ending::Whole, "{what}");
                 assert!(answer.body == body, "{what}");
             }
-            watched.await_landed();
+            watched.await_fetches_done();
             let next = gateway.object("sky/a.png");
             assert!(next.body == body, "{what}");
             assert!(status(&next).starts_with("s3proxy; hit"), "{what}: {}", status(&next));
             assert_eq!(store.count(), 1, "{what}");
-            // The body was read to its end: its connection serves the next object.
+            // The body was read to its end: the store connection is reused for the next object.
             assert_eq!(gateway.object("sky/b.png").text(), "another", "{what}");
             assert_eq!(store.connections(), 1, "{what}");
         }
@@ -87,11 +88,11 @@ fn two_hundred_clients_that_leave_cost_one_request() {
         for client in &mut crowd {
             client.request("GET", TILE, &[]);
         }
-        await_heard(&watched.gateway, crowd.len());
+        await_requests_read(&watched.gateway, crowd.len());
         drop(crowd);
         assert_eq!(watched.gateway.get("/").status(), 200);
         gate.open();
-        watched.await_landed();
+        watched.await_fetches_done();
         let next = watched.gateway.object("sky/a.png");
         assert!(next.body == body, "{phase:?}");
         assert!(status(&next).starts_with("s3proxy; hit"), "{phase:?}: {}", status(&next));
@@ -100,8 +101,8 @@ fn two_hundred_clients_that_leave_cost_one_request() {
 }
 
 #[test]
-fn a_client_that_does_not_read_slows_nobody() {
-    // More than the kernel holds for a client that does not read.
+fn a_client_that_does_not_read_delays_no_other_client() {
+    // More than the kernel buffers for a client that does not read.
     let body = numbered(12 << 20);
     let (sent, length) = (body.clone(), body.len().to_string());
     let store = Faulty::scripted(move |_, _| {
@@ -124,7 +125,7 @@ fn a_client_that_does_not_read_slows_nobody() {
 }
 
 #[test]
-fn a_follower_that_leaves_harms_nobody() {
+fn a_follower_that_leaves_does_not_affect_others() {
     let (body, gate) = (numbered(1_000_000), Gate::new());
     let store = waiting(Phase::InsideTheBody, &body, &gate);
     let gateway = with_cache(&store.url()).start();
@@ -132,7 +133,7 @@ fn a_follower_that_leaves_harms_nobody() {
     for client in &mut crowd {
         client.request("GET", TILE, &[]);
     }
-    await_heard(&gateway, crowd.len());
+    await_requests_read(&gateway, crowd.len());
     let mut stay = crowd.split_off(25);
     drop(crowd);
     gate.open();

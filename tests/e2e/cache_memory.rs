@@ -1,5 +1,5 @@
-//! The memory of the cache is bounded by what it is given: whatever is read, by whomever, and however
-//! slowly.
+//! The memory of the cache stays within its configured limit: whatever objects are read, by any
+//! number of clients, and however slowly.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use crate::tally::trial;
 
 const MIB: usize = 1 << 20;
 
-/// Looks at how much memory there is in use, while or after clients ask for more than there is.
+/// Checks how much memory is in use, while or after clients request more than fits.
 const LOOKS: &str = "looks at memory";
 
 /// The object of a key: its bytes begin with the path, so that no two are the same.
@@ -23,7 +23,7 @@ fn tile(target: &str, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A store that has an object of this length under every key but those that begin with `no`.
+/// A store with an object of this length under every key, except keys that begin with `no`.
 fn boundless(length: usize) -> Faulty {
     Faulty::scripted(move |request, _| {
         if request.target.starts_with("/sky/no") {
@@ -93,13 +93,13 @@ fn two_hundred_mebibytes_of_tiles_stay_within_thirty_two() {
         let highest = sampler.join().expect("counters");
         assert!(highest >= LIMIT as u64 / 2, "{highest} bytes held: the memory is used");
     });
-    assert!(hits.into_inner() > TILES / 4, "what was read just now is there");
+    assert!(hits.into_inner() > TILES / 4, "recently read objects are cached");
     let _trial = trial(LOOKS);
     let peak = watched.gateway.peak_memory();
     assert!(peak <= LIMIT * 16 / 10 + OVERHEAD, "{peak} bytes, {before} before");
 }
 
-/// Slow readers of 4 MiB objects, each of another one, that have seen a head and read no further.
+/// Slow readers, each of another 4 MiB object, that have read the headers and nothing more.
 fn slow_crowd(gateway: &Gateway) -> Vec<(String, Client, Head)> {
     const SLOW: usize = 64;
     let begun: Vec<_> = (0..SLOW)
@@ -119,11 +119,11 @@ fn slow_crowd(gateway: &Gateway) -> Vec<(String, Client, Head)> {
 }
 
 #[test]
-fn slow_readers_of_many_large_objects_are_bounded_and_hold_nobody_back() {
+fn slow_readers_of_large_objects_use_bounded_memory_and_delay_no_other_client() {
     const LIMIT: usize = 32 * MIB;
     const LENGTH: usize = 4 * MIB;
     let store = boundless(LENGTH);
-    // What such clients cost without a cache.
+    // The memory that such clients use without a cache.
     let plain = Setup::new(&store.url()).start();
     let slow = slow_crowd(&plain);
     for nth in 0..20 {
@@ -151,22 +151,22 @@ fn slow_readers_of_many_large_objects_are_bounded_and_hold_nobody_back() {
         assert!(body == tile(target, LENGTH), "{target}: other bytes");
     }
     drop(slow);
-    // What they held is free again.
+    // The memory they held is free again.
     for _ in 0..2 {
         let answer = watched.gateway.object("sky/after.png");
         assert!(answer.body == tile("/sky/after.png", LENGTH));
-        watched.await_landed();
+        watched.await_fetches_done();
     }
     let after = watched.gateway.object("sky/after.png");
     assert!(status(&after).starts_with("s3proxy; hit"), "{}", status(&after));
 }
 
 #[test]
-fn names_of_objects_that_do_not_exist_do_not_fill_the_memory() {
+fn keys_of_missing_objects_do_not_fill_the_memory() {
     const LIMIT: usize = 4 * MIB;
     const READERS: usize = 4;
     const BATCH: usize = 50;
-    // Fewer where the build is slow; more than the memory holds all the same, some 7,000.
+    // Fewer where the build is slow, but always more than the memory holds, some 7,000.
     const KEYS: usize = if cfg!(debug_assertions) { 12_000 } else { 200_000 };
     let store = boundless(1000);
     let watched = with_memory(&store, LIMIT);
@@ -225,11 +225,11 @@ fn without_memory_every_request_goes_to_the_store() {
     }
 }
 
-/// What is kept used to fill the budget but for an eighth, in which no larger object found room.
+/// Entries once filled the budget except for an eighth, which had no room for a larger object.
 #[test]
-fn an_object_larger_than_what_is_left_pushes_others_out() {
+fn an_object_larger_than_the_free_memory_evicts_others() {
     const LIMIT: usize = 32 * MIB;
-    // Near the largest that is kept whole, with and without memory set aside for blocks.
+    // Close to the size limit of whole objects, with and without memory reserved for blocks.
     for (share, large) in [("25", 6 * MIB), ("0", 8 * MIB)] {
         let store = Faulty::scripted(move |request, _| {
             let length = if request.target.starts_with("/sky/large") { large } else { MIB };
@@ -240,13 +240,13 @@ fn an_object_larger_than_what_is_left_pushes_others_out() {
         for nth in 0..64 {
             assert_eq!(watched.gateway.object(&format!("sky/t{nth}.png")).status(), 200);
         }
-        watched.await_landed();
+        watched.await_fetches_done();
         for nth in 0..3 {
             let key = format!("sky/large{nth}.png");
             let first = watched.gateway.object(&key);
             assert!(status(&first).ends_with("stored"), "{share} %: {}", status(&first));
             assert!(first.body == tile(&format!("/{key}"), large), "{key}: other bytes");
-            watched.await_landed();
+            watched.await_fetches_done();
             let again = watched.gateway.object(&key);
             assert!(status(&again).starts_with("s3proxy; hit"), "{share} %: {key}");
             let _trial = trial(LOOKS);

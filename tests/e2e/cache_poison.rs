@@ -1,4 +1,4 @@
-//! One client or one bad answer never spoils what the next client gets.
+//! A client or a bad answer never corrupts the answers that other clients get.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::cached::{status, with_cache};
 use crate::client::{Answer, Ending};
 use crate::faulty::{self, Faulty, OBJECT_HEADERS, Step, head};
 
-/// Of an answer's head what must not depend on who asked before.
+/// The headers of an answer that must not depend on earlier clients.
 fn lasting(answer: &Answer) -> Vec<(String, String)> {
     let passing = ["date", "age", "x-request-id", "cache-status", "connection"];
     let headers = answer.head.headers.iter();
@@ -101,7 +101,7 @@ fn no_header_of_one_client_changes_what_the_next_one_gets() {
     let store = Faulty::scripted(|request, _| faulty::object(request.target.repeat(20).as_bytes()));
     let cors = json!({"cors": {"origins": ["https://portal.example.org"]}});
     let gateway = with_cache(&store.url()).yaml(cors).start();
-    // The object of a key that only clean clients ever asked for, as long as the others.
+    // The object of a key that only regular clients requested, as long as the others.
     gateway.object("sky/h999.png");
     let clean = gateway.object("sky/h999.png");
     for (nth, (name, value)) in hostile.iter().enumerate() {
@@ -130,7 +130,7 @@ fn no_header_of_one_client_changes_what_the_next_one_gets() {
 }
 
 #[test]
-fn answers_that_are_no_object_are_never_kept() {
+fn answers_that_are_not_objects_are_never_cached() {
     let object: fn(u16) -> Vec<Step> = |status| faulty::answer(status, &OBJECT_HEADERS, b"poison");
     let part = || {
         let headers = [&OBJECT_HEADERS[..], &[("Content-Range", "bytes 0-5/6")]].concat();
@@ -153,8 +153,8 @@ fn answers_that_are_no_object_are_never_kept() {
         answers.push((status.to_string(), object(status)));
     }
     answers.push(("204".to_owned(), vec![head(204, &OBJECT_HEADERS)]));
-    answers.push(("206 nobody asked for".to_owned(), part()));
-    answers.push(("304 nobody asked for".to_owned(), vec![head(304, &OBJECT_HEADERS)]));
+    answers.push(("206 without a range request".to_owned(), part()));
+    answers.push(("304 without a condition".to_owned(), vec![head(304, &OBJECT_HEADERS)]));
     answers.push(("no HTTP".to_owned(), vec![Step::Send(b"poison\r\n\r\n".to_vec()), Step::Close]));
     for (what, steps) in answers {
         let well = Arc::new(AtomicBool::new(false));
@@ -178,7 +178,7 @@ fn answers_that_are_no_object_are_never_kept() {
 }
 
 #[test]
-fn refusals_of_the_gateways_own_are_never_kept() {
+fn refusals_by_the_gateway_are_never_cached() {
     let store = Faulty::always(faulty::object(b"good"));
     let gateway = with_cache(&store.url()).start();
     for (what, request, expected) in [
@@ -198,15 +198,15 @@ fn refusals_of_the_gateways_own_are_never_kept() {
         assert_eq!(answer.header("cache-status"), None, "{what}: no object was looked for");
     }
     assert_eq!(store.count(), 0);
-    for told in ["s3proxy; fwd=miss", "s3proxy; hit"] {
+    for expected_status in ["s3proxy; fwd=miss", "s3proxy; hit"] {
         let answer = gateway.object("sky/a.png");
         assert_eq!((answer.status(), answer.text()), (200, "good"));
-        assert!(status(&answer).starts_with(told), "{}", status(&answer));
+        assert!(status(&answer).starts_with(expected_status), "{}", status(&answer));
     }
 }
 
 #[test]
-fn odd_headers_of_the_store_stay_outside_the_cache() {
+fn unusual_headers_of_the_store_are_not_cached() {
     let odd = [
         "Set-Cookie",
         "Set-Cookie2",

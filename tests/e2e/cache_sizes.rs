@@ -1,5 +1,5 @@
-//! Objects of awkward lengths: empty, at the edges of the pieces a body is kept in, at the limit of
-//! what is kept, and beyond it.
+//! Objects of edge-case lengths: empty, at the boundaries of stored pieces, at the size limit of
+//! cached objects, and beyond it.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::crowd::{Watched, await_that, numbered};
 use crate::gateway::Gateway;
 use crate::origin::{Manners, Origin};
 
-/// The bytes a body is kept in pieces of.
+/// The size of the pieces in which a body is stored, bytes.
 const PIECE: usize = 1 << 20;
 const TILE: &str = "/s3proxy/s3/sky/a.png";
 
@@ -39,12 +39,12 @@ fn every_length_comes_back_whole_and_in_parts_across_the_edges() {
         origin.put("a.png", body.clone());
         let watched = Watched::start(with_cache(&origin.url()));
         let gateway = &watched.gateway;
-        for told in ["s3proxy; fwd=miss", "s3proxy; hit"] {
+        for expected_status in ["s3proxy; fwd=miss", "s3proxy; hit"] {
             let whole = gateway.get(TILE);
             assert_eq!((whole.status(), whole.ending), (200, Ending::Whole), "{length}");
             assert!(whole.body == body, "{length}");
-            assert!(status(&whole).starts_with(told), "{length}: {}", status(&whole));
-            watched.await_landed();
+            assert!(status(&whole).starts_with(expected_status), "{length}: {}", status(&whole));
+            watched.await_fetches_done();
         }
         let (whole, head) = (gateway.get(TILE), gateway.send("HEAD", TILE, &[]));
         assert_eq!(lasting(&head), lasting(&whole), "{length}");
@@ -85,12 +85,12 @@ fn an_empty_object_is_an_object() {
     origin.put("a.png", "");
     let watched = Watched::start(with_cache(&origin.url()));
     let gateway = &watched.gateway;
-    for told in ["s3proxy; fwd=miss", "s3proxy; hit", "s3proxy; hit"] {
+    for expected_status in ["s3proxy; fwd=miss", "s3proxy; hit", "s3proxy; hit"] {
         let answer = gateway.get(TILE);
         assert_eq!((answer.status(), answer.text(), answer.ending), (200, "", Ending::Whole));
         assert_eq!(answer.header("content-length"), Some("0"));
-        assert!(status(&answer).starts_with(told), "{}", status(&answer));
-        watched.await_landed();
+        assert!(status(&answer).starts_with(expected_status), "{}", status(&answer));
+        watched.await_fetches_done();
     }
     for (method, range, expected) in [
         ("HEAD", None, 200),
@@ -107,7 +107,7 @@ fn an_empty_object_is_an_object() {
 }
 
 #[test]
-fn the_limit_itself_is_kept_whole_and_one_byte_more_in_blocks() {
+fn an_object_at_the_size_limit_is_cached_whole_and_a_larger_one_in_blocks() {
     const LIMIT: usize = 100_000;
     const BLOCK: usize = 65_536;
     let origin = Origin::with(Manners::aws());
@@ -129,7 +129,7 @@ fn the_limit_itself_is_kept_whole_and_one_byte_more_in_blocks() {
         let blocks = if whole { 0 } else { length.div_ceil(BLOCK) };
         let came = if whole { String::new() } else { format!("; detail=\"store={blocks}\"") };
         assert!(status(&first).ends_with(&format!("; stored{came}")), "{}", status(&first));
-        watched.await_landed();
+        watched.await_fetches_done();
         assert_eq!(origin.count(), 1, "{length}: {:?}", origin.requests());
         kept_blocks += blocks;
         assert_eq!(watched.counter("block_entries"), kept_blocks as u64, "{length}");
@@ -151,7 +151,7 @@ fn the_limit_itself_is_kept_whole_and_one_byte_more_in_blocks() {
 }
 
 #[test]
-fn the_limit_itself_is_kept_and_one_byte_more_streams_past_where_no_blocks_are_kept() {
+fn without_blocks_an_object_over_the_size_limit_bypasses_the_cache() {
     const LIMIT: usize = 100_000;
     let origin = Origin::with(Manners::aws());
     let setup = with_cache(&origin.url())
@@ -167,7 +167,7 @@ fn the_limit_itself_is_kept_and_one_byte_more_streams_past_where_no_blocks_are_k
         let first = gateway.get(&path);
         assert!(first.body == body, "{length}");
         assert_eq!(status(&first).contains("stored"), kept, "{length}: {}", status(&first));
-        watched.await_landed();
+        watched.await_fetches_done();
         origin.clear();
         let again = gateway.get(&path);
         assert!(again.body == body, "{length}");
@@ -183,7 +183,7 @@ fn the_limit_itself_is_kept_and_one_byte_more_streams_past_where_no_blocks_are_k
             assert!(asked.is_empty(), "{length}: {asked:?}");
             continue;
         }
-        // As it was asked for: whole, a part, on a condition, the head alone.
+        // Every kind of request: whole, a range, conditional, HEAD.
         let words = |request: &crate::origin::Request| {
             let header = |name| request.header(name).to_owned();
             (request.method.clone(), header("range"), header("if-none-match"))
@@ -202,7 +202,7 @@ fn the_limit_itself_is_kept_and_one_byte_more_streams_past_where_no_blocks_are_k
     }
 }
 
-/// `share`: the percentage of the memory that blocks may take.
+/// `share`: the percentage of the memory that blocks may use.
 fn assert_large_objects_push_no_tile_out(share: u64) {
     const TILES: usize = 30;
     const MEMORY: u64 = 8 << 20;
@@ -219,7 +219,7 @@ fn assert_large_objects_push_no_tile_out(share: u64) {
         origin.put(&format!("t{nth}.png"), tile.clone());
         assert!(watched.gateway.object(&format!("sky/t{nth}.png")).body == tile);
     }
-    watched.await_landed();
+    watched.await_fetches_done();
     let held = watched.counter("memory_bytes");
     let large = numbered(10 << 20);
     origin.put("large.png", large.clone());
@@ -227,7 +227,7 @@ fn assert_large_objects_push_no_tile_out(share: u64) {
         assert!(watched.gateway.object("sky/large.png").body == large);
         let part = watched.gateway.object_with("sky/large.png", &[("Range", "bytes=-5")]);
         assert!(part.body == large[large.len() - 5..]);
-        // Besides blocks only the head is kept, or that it is to pass.
+        // Besides blocks only the metadata is cached, or a hit-for-pass entry.
         let blocks = watched.counter("block_bytes");
         assert!(blocks <= MEMORY / 100 * share, "{blocks}");
         assert!(watched.counter("memory_bytes") <= held + MEMORY / 100 * share + 2048, "{held}");
@@ -243,17 +243,17 @@ fn assert_large_objects_push_no_tile_out(share: u64) {
 }
 
 #[test]
-fn large_objects_push_no_tile_out() {
+fn large_objects_evict_no_tile() {
     assert_large_objects_push_no_tile_out(25);
 }
 
 #[test]
-fn large_objects_that_pass_push_no_tile_out() {
+fn large_objects_that_bypass_the_cache_evict_no_tile() {
     assert_large_objects_push_no_tile_out(0);
 }
 
 #[test]
-fn what_is_said_to_be_stored_is_stored_however_little_memory_there_is() {
+fn stored_in_cache_status_is_correct_with_little_memory() {
     let origin = Origin::start();
     for (mebibytes, share, stored) in [
         (1, "25", true),
@@ -275,7 +275,7 @@ fn what_is_said_to_be_stored_is_stored_however_little_memory_there_is() {
         let first = watched.gateway.object(&format!("sky/{key}"));
         assert!(first.body == body, "{what}");
         assert_eq!(status(&first).contains("stored"), stored, "{what}: {}", status(&first));
-        watched.await_landed();
+        watched.await_fetches_done();
         let asked = origin.count();
         let again = watched.gateway.object(&format!("sky/{key}"));
         assert!(again.body == body, "{what}");
@@ -283,9 +283,9 @@ fn what_is_said_to_be_stored_is_stored_however_little_memory_there_is() {
     }
 }
 
-/// Of an object in blocks, `stored` says that its head is, and as many blocks as there is room for.
+/// For an object in blocks, `stored` means that its metadata is cached, and as many blocks as fit.
 #[test]
-fn what_is_said_to_come_from_memory_comes_from_memory_however_little_of_it_there_is() {
+fn memory_in_cache_status_is_correct_with_little_memory() {
     const BLOCK: u64 = 1 << 20;
     let origin = Origin::start();
     for mebibytes in [7, 9, 16] {
@@ -298,7 +298,7 @@ fn what_is_said_to_come_from_memory_comes_from_memory_however_little_of_it_there
         let first = watched.gateway.get(&path);
         assert!(first.body == body, "{mebibytes}");
         assert!(status(&first).contains("; stored; detail="), "{}", status(&first));
-        watched.await_landed();
+        watched.await_fetches_done();
         origin.clear();
         let head = watched.gateway.send("HEAD", &path, &[]);
         assert!(status(&head).starts_with("s3proxy; hit"), "{mebibytes}: {}", status(&head));

@@ -1,4 +1,4 @@
-//! `Cache-Status` (RFC 9211), `Age` and the log: what the cache says it did.
+//! `Cache-Status` (RFC 9211), `Age` and the log: what the cache reports about a request.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Said {
     parameters: BTreeMap<String, Item>,
 }
 
-/// A value of RFC 9651 of the kinds that `Cache-Status` has.
+/// A value of RFC 9651, of the types that occur in `Cache-Status`.
 #[derive(Debug, PartialEq, Eq)]
 enum Item {
     Yes,
@@ -26,7 +26,7 @@ enum Item {
 }
 
 impl Said {
-    /// What this answer says; an answer that says nothing, or not in the syntax, fails the test.
+    /// The `Cache-Status` of this answer; a missing or malformed one fails the test.
     pub(crate) fn by(answer: &Answer) -> Self {
         let value = answer.header("cache-status");
         let value = value.unwrap_or_else(|| panic!("no Cache-Status in {answer:?}"));
@@ -50,7 +50,7 @@ impl Said {
                 Some(text) => Item::parse(text)?,
                 None => (Item::Yes, rest),
             };
-            // Of parameters given twice the last counts; this cache has no reason to give one twice.
+            // If a parameter occurs twice, the last one counts; this cache never sends one twice.
             if parameters.insert(key.to_owned(), value).is_some() {
                 return None;
             }
@@ -62,7 +62,7 @@ impl Said {
         self.parameters.get(flag) == Some(&Item::Yes)
     }
 
-    /// Seconds of freshness left, zero or below for what is stale.
+    /// Seconds of freshness left; zero or negative if stale.
     pub(crate) fn ttl(&self) -> Option<i64> {
         self.integer("ttl")
     }
@@ -81,7 +81,7 @@ impl Said {
         }
     }
 
-    /// Where the blocks of the answer came from, as its detail says: from memory, disk and store.
+    /// The sources of the answer's blocks, as its detail reports: memory, disk and store.
     pub(crate) fn blocks(&self) -> Option<[u64; 3]> {
         let Item::Text(text) = self.parameters.get("detail")? else { return None };
         let mut blocks = [0; 3];
@@ -94,12 +94,12 @@ impl Said {
             let place = place.unwrap_or_else(|| panic!("{text:?}"));
             assert_eq!(blocks[place], 0, "twice in {text:?}");
             blocks[place] = count.parse().unwrap_or_else(|_| panic!("{text:?}"));
-            assert_ne!(blocks[place], 0, "nothing to tell in {text:?}");
+            assert_ne!(blocks[place], 0, "an empty block count in {text:?}");
         }
         Some(blocks)
     }
 
-    /// Whether it is what the standard says it can be.
+    /// Whether the combination of parameters is one that the standard allows.
     fn assert_consistent(&self) {
         let forwarded = self.token("fwd").is_some();
         assert!(self.is("hit") != forwarded, "either hit or fwd (section 2): {self:?}");
@@ -114,7 +114,7 @@ impl Said {
 }
 
 impl Item {
-    /// The value that a text begins with, and what is after it.
+    /// The value at the start of a text, and the text after it.
     fn parse(text: &str) -> Option<(Self, &str)> {
         let first = text.chars().next()?;
         if let Some(string) = text.strip_prefix('"') {
@@ -151,7 +151,7 @@ impl Item {
 }
 
 #[test]
-fn the_reader_of_cache_status_refuses_what_is_no_structured_field() {
+fn the_cache_status_parser_refuses_malformed_fields() {
     let said = Said::parse("s3proxy; hit; ttl=-3; detail=stale-if-error").expect("valid");
     assert_eq!((said.ttl(), said.token("detail")), (Some(-3), Some("stale-if-error")));
     let said = Said::parse("s3proxy; detail=\"stale-if-error, memory=1, store=12\"; hit");
@@ -183,7 +183,7 @@ fn the_reader_of_cache_status_refuses_what_is_no_structured_field() {
 
 const PATH: &str = "/s3proxy/s3/sky/a.png";
 
-/// Asks for the object in ways that have every status an object can have.
+/// Requests the object in ways that produce every status an object can have.
 fn every_answer(gateway: &Gateway, scene: &Scene, each: impl Fn(&Answer, &str)) {
     let etag = faulty::OBJECT_HEADERS[1].1;
     for (method, path, headers, status) in [
@@ -205,7 +205,7 @@ fn every_answer(gateway: &Gateway, scene: &Scene, each: impl Fn(&Answer, &str)) 
     }
 }
 
-/// A store with one object, which understands conditions and ranges as far as they are asked here.
+/// A store with one object, which supports the conditions and ranges that this file uses.
 fn store() -> Scene {
     let scene = Scene::start(Vec::new());
     scene.now_by(|request| {
@@ -243,7 +243,7 @@ fn without_retries(setup: Setup) -> Setup {
 }
 
 #[test]
-fn every_answer_about_an_object_says_what_the_cache_did_and_so_does_its_line_in_the_log() {
+fn cache_status_and_log_line_are_correct_for_every_object_answer() {
     let scene = store();
     let check = |gateway: &Gateway, what: &str, asserts: &dyn Fn(&Said, &Answer, &str)| {
         every_answer(gateway, &scene, |answer, request| {
@@ -253,7 +253,7 @@ fn every_answer_about_an_object_says_what_the_cache_did_and_so_does_its_line_in_
             assert_eq!(answer.head.all("date").len(), 1, "{answer:?}");
             let line = gateway.line_of(answer);
             let words = answer.header("cache-status").unwrap_or_default();
-            // Where blocks came from is told by numbers of their own.
+            // The sources of blocks are reported as separate numbers.
             let words = words.split("; detail=\"").next().unwrap_or_default();
             assert_eq!(words.strip_prefix("s3proxy; "), line["cache"].as_str(), "{line}");
             let numbers = ["blocks_memory", "blocks_disk", "blocks_store"].map(|name| &line[name]);
@@ -326,7 +326,7 @@ fn answers_that_concern_no_object_do_not_mention_the_cache() {
         assert_eq!(answer.status(), status, "{method} {path}");
         assert_eq!(answer.header("cache-status"), None, "{method} {path}");
         assert_eq!(answer.header("age"), None, "{method} {path}");
-        // Probes leave no line.
+        // Probes are not logged.
         if path != "/" {
             assert_eq!(gateway.line_of(&answer)["cache"], "none", "{method} {path}");
         }
@@ -346,7 +346,7 @@ fn age_counts_from_the_stores_answer_on_hits_alone() {
     };
     let before = age(&[]);
     assert!((100..110).contains(&before), "the store's Age counts: {before}");
-    // The one thing that needs time to pass: Age has a resolution of a second.
+    // The one check that needs time to pass: Age has a resolution of a second.
     std::thread::sleep(std::time::Duration::from_secs(1));
     let after = age(&[]);
     assert!(after > before && after < before + 30, "{before}, a second later {after}");
@@ -357,14 +357,14 @@ fn age_counts_from_the_stores_answer_on_hits_alone() {
     assert_eq!(scene.count(), 1);
 }
 
-/// Names of the fields about the store in a line.
+/// Names of the upstream fields in a log line.
 fn upstream_fields(line: &Value) -> Vec<&str> {
     let line = line.as_object().expect("an object");
     line.keys().map(String::as_str).filter(|name| name.starts_with("upstream_")).collect()
 }
 
 #[test]
-fn the_log_tells_of_the_store_where_this_request_had_it_asked() {
+fn the_log_has_upstream_fields_if_this_request_asked_the_store() {
     let all = ["upstream_ms", "upstream_attempts", "upstream_status"];
     let gate = Gate::new();
     let scene = Scene::start(tile("a", &[("ETag", "\"a\"")]));
@@ -394,8 +394,8 @@ fn the_log_tells_of_the_store_where_this_request_had_it_asked() {
     scene.store.await_requests(3);
     let mut follower = gateway.connect();
     follower.request("GET", "/s3proxy/s3/sky/b.png", &[]);
-    // A follower leaves no trace before the answer comes: without ttl it would ask for itself if it
-    // came too late, and be one more request.
+    // A follower is not visible before the answer comes. Without a ttl, a follower that comes too
+    // late would send a request of its own, which would be one too many.
     assert!(!follower.wait_for_bytes(std::time::Duration::from_millis(300)));
     gate.open();
     let leader = gateway.line_of(&leader.answer("GET").expect("an answer"));

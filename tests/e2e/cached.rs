@@ -1,4 +1,4 @@
-//! The cache as clients and the store see it: what is asked once, what is answered from memory.
+//! The cache as seen by clients and the store: one request to the store, then answers from memory.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ pub(crate) fn with_cache(store: &str) -> Setup {
     Setup::new(store).env("S3PROXY_CACHE_MEMORY", "64MiB")
 }
 
-/// What the cache said it did.
+/// The `Cache-Status` of an answer.
 pub(crate) fn status(answer: &crate::client::Answer) -> &str {
     answer.header("cache-status").unwrap_or("none")
 }
@@ -131,7 +131,7 @@ fn a_crowd_costs_the_store_one_request() {
     assert!(collapsed > 0);
 }
 
-/// Freshness is counted by `Age`: the store's own date would be taken for that of this answer.
+/// Freshness is derived from `Age`: the store's own date would be mistaken for that of this answer.
 #[test]
 fn the_date_is_that_of_the_answer_and_not_the_stores() {
     let headers = [("ETag", "\"a\""), ("Date", "Tue, 01 Jul 2025 12:00:00 GMT")];

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::canary;
 
-/// How long anything may take that ought to happen at once. Reaching it fails the test.
+/// The time limit for anything that should happen at once. Reaching it fails the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// So much of it is searched for secrets; the tests compare all of it.
+/// The number of body bytes searched for secrets; the tests compare the whole body.
 const SEARCHED_OF_AN_OBJECT: usize = 4096;
 
 /// One connection to the gateway.
@@ -25,13 +25,13 @@ pub(crate) struct Client {
 pub(crate) enum Ending {
     /// `Content-Length` satisfied, the last chunk seen, or no body by definition.
     Whole,
-    /// The connection ended first: the client can tell that something is missing.
+    /// The connection ended first: the client can detect that bytes are missing.
     Cut,
-    /// Neither length nor chunks: whoever reads it cannot tell a whole body from a short one.
+    /// Neither length nor chunks: a reader cannot distinguish a whole body from a short one.
     UntilClose,
 }
 
-/// What became of a connection.
+/// The final state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Closed,
@@ -95,7 +95,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.text()))
     }
 
-    /// The request id the gateway gave.
+    /// The request id assigned by the gateway.
     pub(crate) fn request_id(&self) -> &str {
         self.header("x-request-id").expect("an answer with X-Request-ID")
     }
@@ -106,7 +106,7 @@ impl Client {
         Self::try_connect(address).expect("the gateway accepts")
     }
 
-    /// For a gateway that may have left.
+    /// For a gateway that may have ended.
     pub(crate) fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
@@ -114,7 +114,7 @@ impl Client {
         Ok(Self { stream, unread: Vec::new() })
     }
 
-    /// A client that takes in little of what it does not read.
+    /// A client with a small receive buffer.
     pub(crate) fn narrow(address: SocketAddr) -> Self {
         let connecting = async {
             let socket = tokio::net::TcpSocket::new_v4()?;
@@ -128,7 +128,7 @@ impl Client {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Writes the bytes; a gateway that has already hung up is found out when reading.
+    /// Writes the bytes; if the gateway has already closed the connection, reading detects it.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
@@ -138,7 +138,7 @@ impl Client {
         }
     }
 
-    /// Whether the gateway still takes bytes; for clients that trickle.
+    /// Whether the gateway still accepts bytes; for clients that trickle.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
@@ -193,7 +193,7 @@ impl Client {
     /// The body that belongs to a head already read.
     pub(crate) fn body(&mut self, head: &Head, method: &str) -> (Vec<u8>, Ending) {
         let (body, ending) = self.body_as_it_comes(head, method);
-        // What has a tag is an object.
+        // An answer with an entity tag is an object.
         let most = if head.all("etag").is_empty() { body.len() } else { SEARCHED_OF_AN_OBJECT };
         if !body.is_empty() {
             canary::search("the body of an answer", &body[..most.min(body.len())]);
@@ -226,7 +226,8 @@ impl Client {
         }
     }
 
-    /// As [`Client::body`] for a body with `Content-Length`, counted in place of kept.
+    /// As [`Client::body`] for a body with `Content-Length`, but counts the bytes and does not
+    /// store them.
     pub(crate) fn count_body(&mut self, head: &Head) -> (usize, Ending) {
         let length = head.header("content-length").and_then(|length| length.parse().ok());
         let length: usize = length.expect("a Content-Length");
@@ -271,7 +272,7 @@ impl Client {
         }
     }
 
-    /// What becomes of the connection within this time, all further bytes set aside.
+    /// The state of the connection within this time; further bytes are discarded.
     pub(crate) fn fate(&mut self, within: Duration) -> Fate {
         let deadline = Instant::now() + within;
         let mut scrap = [0; 4096];
@@ -290,7 +291,7 @@ impl Client {
         }
     }
 
-    /// Whether bytes of an answer are there or come within this time.
+    /// Whether bytes of an answer are available or arrive within this time.
     pub(crate) fn wait_for_bytes(&mut self, within: Duration) -> bool {
         if self.unread.is_empty() {
             self.stream.set_read_timeout(Some(within)).expect("a read timeout");
@@ -307,7 +308,7 @@ impl Client {
         &self.unread
     }
 
-    /// Reads at least this many bytes of whatever comes; `false` if the connection ends first.
+    /// Reads at least this many bytes; `false` if the connection ends first.
     pub(crate) fn fill_to(&mut self, length: usize) -> bool {
         while self.unread.len() < length {
             if !self.fill(PATIENCE) {

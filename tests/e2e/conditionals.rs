@@ -130,7 +130,8 @@ fn check(rows: &[Row], manners: Manners) {
     let origin = Origin::with(manners);
     let etag = origin.put("a.png", BODY);
     let gateway = Setup::new(&origin.url()).start();
-    // One connection for all: an answer with a wrong length would throw the next one out of step.
+    // One connection for all: an answer with a wrong length would break the framing of the next
+    // one.
     let mut client = gateway.connect();
     let mut wrong = Vec::new();
     for (headers, status, part) in rows {
@@ -324,7 +325,7 @@ fn revalidation_costs_a_head_and_a_body_only_when_it_has_changed() {
 
 #[test]
 fn revalidation_keeps_the_connection_to_the_store() {
-    // So large that nobody would read it for the connection's sake.
+    // Too large to be drained in order to reuse the connection.
     let spy = Faulty::always(faulty::object(&vec![b'x'; 4 << 20]));
     let gateway = Setup::new(&spy.url()).start();
     let header = |name: &str| {
@@ -333,7 +334,7 @@ fn revalidation_keeps_the_connection_to_the_store() {
     };
     let modified = header("Last-Modified");
     let list = format!("\"a\", {}", header("ETag"));
-    // One client: its next request is read when the exchange with the store is over.
+    // One client: its next request is read when the exchange with the store has ended.
     let mut client = gateway.connect();
     for (header, status) in [
         (("If-Modified-Since", modified), 304),

@@ -1,11 +1,11 @@
-//! Start: what is refused, what is warned of, what overrides what, and the other commands.
+//! Startup: configuration errors, warnings, precedence of sources, and the other commands.
 
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
 use crate::gateway::{ACCESS_KEY, Finished, SECRET_KEY, Setup, free_port};
 
-/// It must not start, and say each of these in one run.
+/// The start must fail, and one run must report each of these.
 fn assert_refused(setup: Setup, mentions: &[&str]) -> Finished {
     let run = setup.run();
     assert_eq!(run.status.code(), Some(2), "{run:?}");
@@ -169,7 +169,7 @@ fn orphans_both_ways_are_warned_of_at_start() {
 }
 
 #[test]
-fn unusable_credentials_are_warned_of_at_start_and_told_per_request() {
+fn unusable_credentials_are_a_warning_at_start_and_an_error_per_request() {
     let spy = Faulty::spy();
     let gateway = Setup::bare().env("S3_ENDPOINT_URL", &spy.url()).start();
     gateway.expect_log("a warning about missing credentials", |line| {
@@ -231,7 +231,7 @@ fn serve_takes_the_file_as_an_argument() {
 }
 
 #[test]
-fn help_version_and_completions_are_for_people() {
+fn help_version_and_completions_are_printed() {
     let shown = |args: &[&str]| {
         let run = Setup::bare().args(args).run();
         assert!(run.status.success(), "{args:?}: {run:?}");
@@ -248,7 +248,7 @@ fn help_version_and_completions_are_for_people() {
 }
 
 #[test]
-fn check_tells_whether_a_profile_works() {
+fn check_reports_whether_a_profile_works() {
     let origin = crate::origin::Origin::start();
     origin.put("a.png", "tile");
     let setup = Setup::new(&origin.url()).profile("hips", &origin.url());
@@ -315,7 +315,7 @@ fn a_start_with_nothing_configured_warns() {
 }
 
 #[test]
-fn a_profile_without_keys_tells_per_request_where_they_were_looked_for() {
+fn a_profile_without_access_keys_reports_per_request_where_it_searched() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url())
         .env("LSST_RESOURCES_S3_PROFILE_keyless", &spy.url())

@@ -1,4 +1,5 @@
-//! Pages of other origins: nothing unless configured, and then only the listed ones.
+//! Requests from pages of other origins: no permission unless configured, and then only for the
+//! listed origins.
 
 use serde_json::json;
 
@@ -19,7 +20,7 @@ fn preflight(gateway: &Gateway, origin: &str, method: &str) -> client::Answer {
 }
 
 #[test]
-fn without_configuration_no_answer_speaks_of_cors() {
+fn without_configuration_no_answer_has_cors_headers() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
     assert_eq!(preflight(&gateway, PORTAL, "GET").status(), 405);
@@ -98,7 +99,7 @@ fn other_origins_and_none_get_no_permission() {
 }
 
 #[test]
-fn a_preflight_is_answered_here() {
+fn the_gateway_answers_a_preflight() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url())
         .env("S3PROXY_REQUIRE_USER", "true")

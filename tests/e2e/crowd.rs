@@ -1,4 +1,4 @@
-//! Many clients of a cache at once, and the knowledge that the gateway has heard them all.
+//! Many concurrent clients of a cache, and a check that the gateway has read all their requests.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ impl Watched {
     pub(crate) fn start(setup: Setup) -> Self {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let gateway = setup.env("S3PROXY_ADMIN_LISTEN", &admin.to_string()).start();
-        // It is started beside the public one, and may be a moment later.
+        // The admin listener starts beside the public one, and may be ready a moment later.
         await_that("the admin listener is there", || TcpStream::connect(admin).is_ok());
         Self { gateway, admin }
     }
@@ -40,7 +40,7 @@ impl Watched {
         answer.text().to_owned()
     }
 
-    /// The number of a metric, by name and labels as they stand there.
+    /// The number of a metric, by name and labels as written in the scrape.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let scraped = self.scrape();
         let value = scraped.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -48,16 +48,16 @@ impl Watched {
         value.parse().unwrap_or_else(|error| panic!("{name} {value}: {error}"))
     }
 
-    /// Waits until no fetch is under way, of an object or of a block.
-    pub(crate) fn await_landed(&self) {
-        await_that("no fetch is under way", || {
+    /// Waits until no fetch is in flight, of an object or of a block.
+    pub(crate) fn await_fetches_done(&self) {
+        await_that("no fetch is in flight", || {
             let counters = self.counters();
             counters["fetches_under_way"] == 0 && counters["blocks_under_way"] == 0
         });
     }
 }
 
-/// Polls until this is so.
+/// Polls until the condition holds.
 pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -66,14 +66,14 @@ pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Connects so many clients.
+/// Connects this number of clients.
 pub(crate) fn connect(gateway: &Gateway, clients: usize) -> Vec<Client> {
     (0..clients).map(|_| gateway.connect()).collect()
 }
 
-/// Waits until the gateway has read all that was sent on so many open connections: no byte is left
-/// in the kernel. A request after that finds it at work on them.
-pub(crate) fn await_heard(gateway: &Gateway, connections: usize) {
+/// Waits until the gateway has read everything sent on this number of open connections: no byte is
+/// left in the kernel. A request after that arrives while the gateway works on them.
+pub(crate) fn await_requests_read(gateway: &Gateway, connections: usize) {
     await_that("the gateway has read every request", || {
         let table = std::fs::read_to_string("/proc/net/tcp").expect("the sockets of this machine");
         let unread: Vec<bool> = table.lines().filter_map(|line| unread(line, gateway)).collect();
@@ -84,7 +84,7 @@ pub(crate) fn await_heard(gateway: &Gateway, connections: usize) {
     }
 }
 
-/// Of an open connection to the gateway, whether bytes wait to be read by it.
+/// Whether bytes wait to be read by the gateway on an open connection.
 fn unread(line: &str, gateway: &Gateway) -> Option<bool> {
     const ESTABLISHED: &str = "01";
     let mut columns = line.split_whitespace().skip(1);
@@ -95,7 +95,7 @@ fn unread(line: &str, gateway: &Gateway) -> Option<bool> {
     (ours && state == ESTABLISHED).then(|| received.bytes().any(|digit| digit != b'0'))
 }
 
-/// `length` bytes of which no stretch repeats soon.
+/// `length` bytes of which no sequence repeats within a short distance.
 pub(crate) fn numbered(length: usize) -> Vec<u8> {
     (0..length).map(|i| u8::try_from((i / 251 + i) % 251).expect("below 251")).collect()
 }

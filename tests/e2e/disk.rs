@@ -1,4 +1,5 @@
-//! The disk tier in the running gateway: what a restart, a crash and a full memory leave.
+//! The disk tier in the running gateway: the entries it has after a restart, after a crash, and
+//! when memory is full.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,12 +29,12 @@ impl Bench {
         Self { dir, admin: SocketAddr::from(([127, 0, 0, 1], free_port())) }
     }
 
-    /// The tier makes it.
+    /// The tier creates it.
     pub(crate) fn folder(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
 
-    /// A gateway with its disk tier in this folder, which ends as soon as it is told to.
+    /// A gateway with its disk tier in this folder, which ends immediately on SIGTERM.
     pub(crate) fn setup(&self, store: &str) -> Setup {
         self.setup_at(store, &self.folder())
     }
@@ -46,7 +47,7 @@ impl Bench {
             .env("S3PROXY_SERVER_LAME_DUCK", "0s")
     }
 
-    /// The listener for operators may come up a moment after the public one.
+    /// The admin listener may be ready a moment after the public one.
     fn ask(&self, method: &str, path: &str) -> Answer {
         Admin { address: self.admin }.send(method, path)
     }
@@ -62,7 +63,7 @@ impl Bench {
         assert_eq!(answer.status(), 200, "{}", answer.text());
     }
 
-    /// The files of records.
+    /// The record files.
     pub(crate) fn records(&self) -> Vec<PathBuf> {
         let folders = std::fs::read_dir(self.folder()).into_iter().flatten().flatten();
         let folders = folders.map(|entry| entry.path()).filter(|path| path.is_dir());
@@ -86,7 +87,7 @@ pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Starts it, and waits until it knows what is on disk.
+/// Starts the gateway, and waits until it has loaded its index of the disk.
 pub(crate) fn start_scanned(setup: &Setup) -> Gateway {
     let gateway = setup.clone().start();
     gateway.expect_log("the end of the scan", |line| message(line).contains(" objects, "));
@@ -104,13 +105,13 @@ pub(crate) fn stop(mut gateway: Gateway) {
     assert_eq!(ended.code(), Some(0), "{ended}");
 }
 
-/// Ends it as the out-of-memory killer does.
+/// Kills it as the out-of-memory killer does.
 pub(crate) fn kill(mut gateway: Gateway) {
     gateway.signal("KILL");
     gateway.await_end(PATIENCE);
 }
 
-/// Bytes that tell one tile, and one place in it, from another.
+/// Bytes that identify the tile and the position in it.
 pub(crate) fn tile(number: usize, size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size + 32);
     while bytes.len() < size {
@@ -148,14 +149,14 @@ pub(crate) fn is_hit(answer: &Answer) -> bool {
     status(answer).starts_with("s3proxy; hit; ttl=")
 }
 
-/// What a client can tell one answer with an object from another by.
+/// The parts of an answer by which a client can distinguish two objects.
 fn identity(answer: &Answer) -> [Option<&str>; 5] {
     ["etag", "last-modified", "content-type", "content-length", "cache-control"]
         .map(|name| answer.header(name))
 }
 
 #[test]
-fn a_tile_outlives_its_process() {
+fn a_tile_survives_a_restart() {
     for end in [stop, kill] {
         let (bench, origin) = (Bench::new(), Origin::start());
         origin.put("a.png", tile(1, 70_000));
@@ -176,7 +177,7 @@ fn a_tile_outlives_its_process() {
         assert_eq!((bench.counter("disk_hits"), bench.counter("misses")), (1, 0));
         end(gateway);
 
-        // What the configuration says of answers is what it says now.
+        // Configured response headers follow the current configuration.
         let gateway = start_scanned(&setup.env("S3PROXY_CACHE_MAX_AGE", "7"));
         let head = gateway.send("HEAD", "/s3proxy/s3/sky/a.png", &[]);
         assert!(is_hit(&head), "the first touch by HEAD: {}", status(&head));
@@ -187,7 +188,7 @@ fn a_tile_outlives_its_process() {
 }
 
 #[test]
-fn what_waits_to_be_written_is_written_before_the_end() {
+fn queued_records_are_written_before_exit() {
     const TILES: usize = 160;
     let (bench, origin) = (Bench::new(), Origin::start());
     put_tiles(&origin, TILES, |_| 256_000);
@@ -202,7 +203,7 @@ fn what_waits_to_be_written_is_written_before_the_end() {
 }
 
 #[test]
-fn tiles_pushed_out_of_memory_come_from_disk() {
+fn tiles_evicted_from_memory_are_served_from_disk() {
     const TILES: usize = 40;
     let (bench, origin) = (Bench::new(), Origin::start());
     put_tiles(&origin, TILES, |_| 100_000);
@@ -217,13 +218,13 @@ fn tiles_pushed_out_of_memory_come_from_disk() {
         assert_eq!(identity(again), identity(first));
     }
     assert_eq!(origin.count(), 0, "{:?}", origin.requests());
-    // 1 MiB holds ten.
+    // A memory of 1 MiB holds ten.
     assert!(bench.counter("disk_hits") >= 30, "{}", bench.counter("disk_hits"));
     assert!(bench.counter("memory_evictions") >= 30, "{}", bench.counter("memory_evictions"));
 }
 
 #[test]
-fn freshness_that_was_confirmed_outlives_a_crash() {
+fn confirmed_freshness_survives_a_crash() {
     let (bench, origin) = (Bench::new(), Origin::start());
     origin.put("a.png", "a tile");
     let setup = bench.setup(&origin.url()).env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", "0");
@@ -250,7 +251,7 @@ fn freshness_that_was_confirmed_outlives_a_crash() {
 }
 
 #[test]
-fn an_object_that_changed_or_went_is_not_what_the_disk_says() {
+fn a_changed_or_deleted_object_is_not_served_from_disk() {
     for now in [Some("a newer tile"), None] {
         let (bench, origin) = (Bench::new(), Origin::start());
         origin.put("a.png", "a tile");
@@ -280,7 +281,7 @@ fn an_object_that_changed_or_went_is_not_what_the_disk_says() {
 }
 
 #[test]
-fn thirty_crashes_while_writing_leave_nothing_wrong() {
+fn thirty_crashes_while_writing_leave_no_wrong_record() {
     const TILES: usize = 400;
     const CLIENTS: u64 = 4;
     let size = |number: usize| 1000 + number * 97 % 60_000;
@@ -289,7 +290,7 @@ fn thirty_crashes_while_writing_leave_nothing_wrong() {
     let setup = bench
         .setup(&origin.url())
         .env("S3PROXY_CACHE_MEMORY", "2MiB")
-        // Records are written anew all the time, and their freshness too.
+        // Records are rewritten all the time, and their freshness too.
         .env("S3PROXY_CACHE_TTL", "0")
         .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", "0");
     for crash in 0..30_u64 {
@@ -317,7 +318,7 @@ fn thirty_crashes_while_writing_leave_nothing_wrong() {
         std::thread::scope(|scope| {
             let run = &run;
             let clients: Vec<_> = (0..CLIENTS).map(|seed| scope.spawn(move || run(seed))).collect();
-            // Writing goes on all the time: any moment will do.
+            // The disk tier writes all the time: any moment will do.
             eventually("answers before a crash", || {
                 answers.load(Ordering::SeqCst) > 20 + crash
                     || clients.iter().any(|client| client.is_finished())
@@ -332,7 +333,7 @@ fn thirty_crashes_while_writing_leave_nothing_wrong() {
     assert_eq!(bench.counter("disk_errors"), 0);
     let kept = std::fs::read_dir(bench.folder()).expect("the folder").flatten();
     let loose: Vec<_> = kept.map(|e| e.path()).filter(|path| !path.is_dir()).collect();
-    // The lock, and what may be being written just now.
+    // The lock, and a record that is being written.
     assert!(loose.len() <= 2, "{loose:?}");
     assert!(bench.records().len() <= TILES, "{} records", bench.records().len());
 }

@@ -1,4 +1,4 @@
-//! Cache files that are not what they were: never wrong bytes, never an error, only a miss.
+//! Damaged cache files: never wrong bytes, never an error, only a miss.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, symlink};
@@ -10,7 +10,7 @@ use crate::disk::{Bench, get_tiles, is_hit, put_tiles, start_scanned, stop, tile
 use crate::origin::Origin;
 use crate::tally::{trial, trials};
 
-/// Where the format has its version.
+/// Offset of the version in the file format.
 const VERSION_AT: u64 = 8;
 
 /// Damages a file in the `nth` of many ways; `other` is a file that is damaged too.
@@ -21,7 +21,7 @@ fn damage(file: &Path, other: &Path, nth: usize) -> &'static str {
     let write = |bytes: &[u8]| fs::write(file, bytes).expect("a file to damage");
     let replace = || fs::remove_file(file).expect("a file to replace");
     match nth % 20 {
-        // Anywhere; more often in the head, which says how the rest is read.
+        // Anywhere; more often in the header, which determines how the rest is read.
         kind @ 0..=6 => {
             let mut bytes = bytes;
             let at = random.usize(..if kind < 4 { length.min(600) } else { length });
@@ -100,13 +100,13 @@ fn a_thousand_damaged_files_are_misses() {
     let files = bench.records();
     let mut damages: Vec<(PathBuf, &str)> = Vec::new();
     for (nth, file) in files.iter().enumerate() {
-        // Nearly whole, then or later: one with a flipped bit, or cut in its body.
+        // Nearly every record is whole; now and then one has a flipped bit, or is cut in its body.
         let other = &files[(nth + 507) % TILES];
         let what = damage(file, other, nth);
         damages.push((file.clone(), what));
     }
     let folders = damages.iter().filter(|(_, what)| *what == "a folder").count();
-    // Files that are none of the tier's, in its folders.
+    // Foreign files in the folders of the tier.
     for name in ["00/readme.txt", "ff/core", "notes"] {
         File::create(bench.folder().join(name)).expect("a foreign file");
     }
@@ -118,7 +118,7 @@ fn a_thousand_damaged_files_are_misses() {
         assert!(status(answer).starts_with("s3proxy; fwd=miss"), "{number}: {}", status(answer));
     }
     assert_eq!(origin.count(), TILES);
-    // A folder is not taken for a file at all.
+    // A folder is never mistaken for a file.
     assert_eq!(bench.counter("disk_damaged"), (TILES - folders) as u64);
     assert_eq!(bench.counter("disk_hits"), 0);
     stop(gateway);
@@ -133,7 +133,7 @@ fn a_thousand_damaged_files_are_misses() {
 }
 
 #[test]
-fn folders_in_the_place_of_files_do_not_turn_the_tier_off() {
+fn folders_in_place_of_files_do_not_disable_the_tier() {
     const TILES: usize = 12;
     let (bench, origin) = (Bench::new(), Origin::start());
     put_tiles(&origin, TILES, |_| 500);
@@ -150,7 +150,7 @@ fn folders_in_the_place_of_files_do_not_turn_the_tier_off() {
     }
     let gateway = start_scanned(&setup);
     get_tiles(&gateway, TILES, |_| 500);
-    // The log has no warning, which is judged at the end, and the tier still works.
+    // The log has no warning (checked when the gateway is dropped), and the tier still works.
     origin.put("other.png", "another tile");
     gateway.object("sky/other.png");
     bench.await_records(TILES + 1);
@@ -191,13 +191,13 @@ fn files_damaged_under_a_running_gateway_are_misses() {
         bench.await_records(TILES);
         let _trials = trials("damaged files", TILES);
         for (nth, file) in bench.records().iter().enumerate() {
-            // In their place, as a failing disk does: the gateway may be reading them.
+            // Damaged in place, as by a failing disk: the gateway may be reading them.
             let nth = 20 * nth + [0, 5, 7, 12, 19][round];
             damage(file, file, nth);
         }
         origin.clear();
         get_tiles(&gateway, TILES, |_| 100_000);
-        // The others were in memory, or not yet written again when they were damaged.
+        // The others were in memory, or not yet rewritten when they were damaged.
         assert!(origin.count() >= TILES / 2, "{} of {TILES} asked again", origin.count());
     }
     assert!(bench.counter("disk_damaged") >= 100, "{}", bench.counter("disk_damaged"));

@@ -15,14 +15,14 @@ use crate::gateway::Gateway;
 use crate::origin::Origin;
 use crate::tally::trials;
 
-/// Answers of a gateway whose disk does not do what it should.
+/// Answers of a gateway whose disk fails or misbehaves.
 const ON_FAULTS: &str = "answers on disk faults";
 
 /// A file system of its own; unmounted when dropped.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// `None`, and a line that says so, where this user may not mount.
+    /// `None`, and a message, where this user may not mount.
     fn new(at: &Path, options: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a folder");
         let mut mount = Command::new("mount");
@@ -38,7 +38,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Whoever still has a file open there does not hold it.
+        // Unmounts even if a process still has a file open there.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
@@ -47,7 +47,7 @@ fn is_warning(line: &Value) -> bool {
     line["severity"] == "warning" && message(line).contains("the service goes on without it")
 }
 
-/// One warning that says why; another one fails the test when the gateway is dropped.
+/// One warning with the reason; a second one fails the test when the gateway is dropped.
 fn expect_warning(gateway: &Gateway, why: &str) {
     gateway.expect_log(why, |line| is_warning(line) && message(line).contains(why));
 }
@@ -65,7 +65,7 @@ fn goes_on_from_memory(gateway: &Gateway, origin: &Origin) {
 }
 
 #[test]
-fn a_folder_that_cannot_be_had_is_one_warning() {
+fn an_unusable_folder_is_one_warning() {
     let bench = Bench::new();
     let file = bench.folder();
     fs::write(&file, "a regular file").expect("a file");
@@ -103,7 +103,8 @@ fn a_disk_that_becomes_read_only_is_one_warning() {
     origin.put("a.png", "a tile");
     gateway.object("sky/a.png");
     bench.await_records(1);
-    // Over the folder: a file system cannot become read-only while files in it are written.
+    // Mounted over the folder: a file system cannot become read-only while files in it are being
+    // written.
     let Some(_mount) = Mount::new(&bench.folder(), "ro,size=1m") else { return };
     origin.put("b.png", "a tile");
     gateway.object("sky/b.png");
@@ -157,14 +158,14 @@ fn a_disk_filled_by_others_is_one_warning() {
     assert!(bench.counter("disk_errors") > 0);
     stop(gateway);
 
-    // A gateway that starts on it.
+    // A gateway that starts on the full disk.
     let gateway = bench.setup(&origin.url()).tolerate("the service goes on without it").start();
     goes_on_from_memory(&gateway, &origin);
     let warnings = gateway.lines().into_iter().filter_map(|line| line.json).filter(is_warning);
     assert!(warnings.count() <= 1);
     stop(gateway);
 
-    // And when there is room again.
+    // And once there is room again.
     fs::remove_file(&hog).expect("the file that fills the disk");
     let setup = bench.setup(&origin.url());
     let gateway = start_scanned(&setup);
@@ -195,7 +196,7 @@ fn a_folder_that_is_removed_is_one_warning() {
 struct Injector(Child);
 
 impl Injector {
-    /// `None`, and a line that says so, where there is no strace or it may not attach.
+    /// `None`, and a message, where there is no strace or it may not attach.
     fn attach(bench: &Bench, gateway: &Gateway, faults: &str) -> Option<Self> {
         let log = bench.folder().with_extension("strace");
         let mut strace = Command::new("strace");
@@ -224,7 +225,7 @@ impl Injector {
 
 impl Drop for Injector {
     fn drop(&mut self) {
-        // It detaches when asked to end; killed, it would leave the gateway stopped.
+        // It detaches on SIGTERM; killed, it would leave the gateway stopped.
         let end = format!("kill -TERM {}", self.0.id());
         let _ = Command::new("sh").args(["-c", &end]).status();
         let _ = self.0.wait();
@@ -272,12 +273,12 @@ fn a_disk_that_fails_to_read_is_one_warning() {
 }
 
 #[test]
-fn a_slow_disk_is_waited_for_at_the_end() {
+fn shutdown_waits_for_a_slow_disk() {
     let (bench, origin) = (Bench::new(), Origin::start());
     put_tiles(&origin, 50, |_| 3000);
     let setup = bench.setup(&origin.url());
     let gateway = start_scanned(&setup);
-    // Two writes for each tile: a second in all.
+    // Two writes per tile: one second in total.
     let slow = "inject=pwrite64:delay_enter=10000";
     let Some(injector) = Injector::attach(&bench, &gateway, slow) else { return };
     let _trials = trials(ON_FAULTS, 50);

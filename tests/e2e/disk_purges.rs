@@ -1,10 +1,10 @@
-//! What was purged is gone from disk too.
+//! Purged objects are removed from disk too.
 
 use crate::disk::{Bench, get_tiles, is_hit, put_tiles, start_scanned, stop};
 use crate::origin::Origin;
 
 #[test]
-fn what_was_purged_stays_away_after_a_restart() {
+fn purged_objects_stay_purged_after_a_restart() {
     const TILES: usize = 300;
     let (bench, origin) = (Bench::new(), Origin::start());
     put_tiles(&origin, TILES, |_| 2000);

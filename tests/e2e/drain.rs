@@ -1,4 +1,5 @@
-//! Terminations under load: nobody is refused while the process is a lame duck, and no answer is cut.
+//! Terminations under load: no request is refused during the lame-duck period, and no answer is
+//! cut.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -15,36 +16,37 @@ use crate::tally;
 
 const CLIENTS: usize = 8;
 const LARGE: usize = 24 << 20;
-/// What the test's own clock may be late by.
+/// How late the test's own clock may be.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// A gateway that is told to end, and what its clients saw.
+/// A gateway that is terminated, and the observations of its clients.
 struct Run {
     address: SocketAddr,
     lame_duck: Duration,
-    /// When it was told.
-    told: Mutex<Option<Instant>>,
+    /// When SIGTERM was sent.
+    terminated_at: Mutex<Option<Instant>>,
     answered: AtomicUsize,
     answered_after: AtomicUsize,
     failed: Mutex<Vec<String>>,
 }
 
 impl Run {
-    fn told(&self) -> Option<Instant> {
-        *self.told.lock().expect("no panic")
+    fn terminated_at(&self) -> Option<Instant> {
+        *self.terminated_at.lock().expect("no panic")
     }
 
-    /// Whether a request that begins now has to be answered.
+    /// Whether a request that begins now must be answered.
     fn serves(&self) -> bool {
-        self.told().is_none_or(|told| told.elapsed() + MARGIN < self.lame_duck)
+        self.terminated_at()
+            .is_none_or(|terminated_at| terminated_at.elapsed() + MARGIN < self.lame_duck)
     }
 
     fn fail(&self, what: String) {
         self.failed.lock().expect("no panic").push(what);
     }
 
-    /// Small objects, on a connection of their own each, or one after the other as long as the gateway
-    /// likes, until nobody is there any more.
+    /// Small objects, on a new connection each, or on one as long as the gateway keeps it open,
+    /// until connections are refused.
     fn read_tiles(&self, seed: usize) {
         let mut kept_alive = None;
         for nth in seed.. {
@@ -63,9 +65,10 @@ impl Run {
             client.request("GET", &format!("/s3proxy/s3/{profile}@sky/a.png"), headers);
             match client.answer("GET") {
                 None if must => {
-                    let told = self.told().map(|told| told.elapsed());
+                    let terminated_at =
+                        self.terminated_at().map(|terminated_at| terminated_at.elapsed());
                     return self.fail(format!(
-                        "{seed}: no answer after {:?}, {told:?} after SIGTERM",
+                        "{seed}: no answer after {:?}, {terminated_at:?} after SIGTERM",
                         began.elapsed()
                     ));
                 }
@@ -77,7 +80,7 @@ impl Run {
                         self.fail(format!("{seed}: {answer:?}"));
                     }
                     self.answered.fetch_add(1, Ordering::Relaxed);
-                    if self.told().is_some() {
+                    if self.terminated_at().is_some() {
                         self.answered_after.fetch_add(1, Ordering::Relaxed);
                     }
                     if answer.header("connection") != Some("close") {
@@ -89,14 +92,14 @@ impl Run {
         }
     }
 
-    /// A large body that is on its way when the gateway is told, and when the lame duck is over.
+    /// A large body that is being sent when SIGTERM arrives, and when the lame-duck period ends.
     fn read_slowly(&self, profile: &str) {
         const STEPS: usize = 20;
         let mut client = Client::narrow(self.address);
         let path = format!("/s3proxy/s3/{profile}@sky/large.fits");
         client.request("GET", &path, &[]);
         let head = client.head().expect("the head of an answer");
-        // Half of it before the end of the lame duck, half of it after.
+        // Half of it before the end of the lame-duck period, half of it after.
         let pause = (self.lame_duck + Duration::from_millis(300)) / 10;
         for step in 1..STEPS {
             client.fill_to(LARGE / STEPS * step);
@@ -110,7 +113,7 @@ impl Run {
     }
 }
 
-/// Ends a gateway under load; how many answers there were, and how long the end took.
+/// Terminates a gateway under load; returns the number of answers, and how long the shutdown took.
 fn terminate(origin: &Origin, setup: Setup, lame_duck: Duration) -> (usize, Duration) {
     let mut gateway = setup
         .profile("kept", &origin.url())
@@ -120,7 +123,7 @@ fn terminate(origin: &Origin, setup: Setup, lame_duck: Duration) -> (usize, Dura
     let run = Run {
         address: gateway.address,
         lame_duck,
-        told: Mutex::new(None),
+        terminated_at: Mutex::new(None),
         answered: AtomicUsize::new(0),
         answered_after: AtomicUsize::new(0),
         failed: Mutex::new(Vec::new()),
@@ -137,9 +140,10 @@ fn terminate(origin: &Origin, setup: Setup, lame_duck: Duration) -> (usize, Dura
         while run.answered.load(Ordering::Relaxed) < 10 * CLIENTS && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Before it is sent, so that its lame-duck time ends no earlier than is thought here.
+        // Set before the signal is sent, so that the lame-duck period ends no earlier than the test
+        // assumes.
         let began = Instant::now();
-        *run.told.lock().expect("no panic") = Some(began);
+        *run.terminated_at.lock().expect("no panic") = Some(began);
         gateway.signal("TERM");
         let status = gateway.await_end(Duration::from_secs(25));
         assert_eq!(status.code(), Some(0), "{status}");

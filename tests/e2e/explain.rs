@@ -1,5 +1,5 @@
-//! `s3proxy explain`: each reason an object is or is not served is found and told, beside a running
-//! gateway and without one, and nothing secret is ever printed.
+//! `s3proxy explain`: each reason why an object is or is not served is found and reported, with a
+//! running gateway and without one, and no secret is ever printed.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::origin::{Manners, Origin};
 const TOKEN: &str = "canary-of-a-session";
 const HEADER: &str = "canary-of-a-header";
 
-/// Runs the command; nothing secret is in what it prints.
+/// Runs the command, and checks that it prints no secret.
 fn run(setup: &Setup, arguments: &[&str]) -> Finished {
     let run = setup.clone().args(&[&["explain"], arguments].concat()).run();
     for secret in ["canary", ACCESS_KEY, "X-Amz-Signature=abc"] {
@@ -24,7 +24,7 @@ fn run(setup: &Setup, arguments: &[&str]) -> Finished {
     run
 }
 
-/// The explanation as JSON; the exit code fits it.
+/// The explanation as JSON; checks that the exit code agrees.
 fn explain(setup: &Setup, arguments: &[&str]) -> Value {
     let run = run(setup, &[&["--json"], arguments].concat());
     let json: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
@@ -123,7 +123,7 @@ fn the_string_that_is_signed_is_shown_and_nothing_secret() {
 }
 
 #[test]
-fn whatever_stands_in_the_way_is_told_with_what_to_do() {
+fn every_obstacle_is_reported_with_a_fix() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let setup = with_cache(&origin.url())
@@ -155,7 +155,7 @@ fn whatever_stands_in_the_way_is_told_with_what_to_do() {
 }
 
 #[test]
-fn what_names_no_object_is_told_with_the_gateways_answer() {
+fn urls_without_an_object_are_explained_with_the_gateways_answer() {
     let setup = Setup::new("http://127.0.0.1:1");
     for (url, status, words) in [
         ("https://data.example.org/", 200, "page of the gateway"),
@@ -172,7 +172,7 @@ fn what_names_no_object_is_told_with_the_gateways_answer() {
 }
 
 #[test]
-fn odd_keys_are_told_by_what_is_odd() {
+fn unusual_keys_are_explained() {
     let origin = Origin::start();
     for key in ["é/ü ñ.png", "plus+/=&.png", "a%20b.png", "tab\t.png", "x//y.png"] {
         origin.put(key, "tile");
@@ -194,7 +194,7 @@ fn odd_keys_are_told_by_what_is_odd() {
 }
 
 #[test]
-fn what_the_running_gateway_keeps_is_told_and_not_touched() {
+fn entries_of_the_running_gateway_are_reported_and_not_changed() {
     let origin = Origin::start();
     let etag = origin.put("a.png", "a tile of the sky");
     let (setup, admin) = Admin::of(with_cache(&origin.url()));
@@ -229,7 +229,7 @@ fn what_the_running_gateway_keeps_is_told_and_not_touched() {
 }
 
 #[test]
-fn what_is_kept_answers_while_the_store_does_not() {
+fn cached_entries_are_reported_while_the_store_fails() {
     let gate = Gate::new();
     let closed = gate.clone();
     let store = Faulty::scripted(move |_, turn| match turn {
@@ -252,7 +252,7 @@ fn what_is_kept_answers_while_the_store_does_not() {
 }
 
 #[test]
-fn without_a_gateway_or_a_store_the_rest_is_told() {
+fn without_a_gateway_or_a_store_the_other_steps_are_reported() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let port = free_port();

@@ -1,4 +1,4 @@
-//! A store that fails: what the client is told, how often the store is asked, and when it ends.
+//! A store that fails: the client's answer, the number of attempts, and the deadlines.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ pub(crate) fn assert_failed(gateway: &Gateway, answer: &Answer, statuses: &[u16]
 }
 
 #[test]
-fn a_refused_connection_is_told_at_once_and_tried_at_most_twice() {
+fn a_refused_connection_fails_at_once_after_at_most_two_attempts() {
     let gateway = hasty(&format!("http://127.0.0.1:{}", free_port())).tolerate("efused").start();
     let began = Instant::now();
     let answer = gateway.object("sky/a.png");
@@ -51,7 +51,7 @@ fn a_refused_connection_is_told_at_once_and_tried_at_most_twice() {
 
 #[test]
 fn a_store_whose_process_hangs_is_given_up_in_time() {
-    // The kernel accepts for it; nobody ever reads.
+    // The kernel accepts the connection; no process reads from it.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let gateway = hasty(&format!("http://{}", listener.local_addr().expect("an address")))
         .tolerate("imed")
@@ -126,7 +126,7 @@ fn a_connection_that_breaks_before_the_answer_is_tried_once_more() {
 }
 
 #[test]
-fn every_attempt_is_signed_anew() {
+fn every_attempt_is_signed_again() {
     let upstream = Faulty::scripted(|_, nth| match nth {
         0 => vec![Step::Close],
         _ => faulty::object(b"tile"),
@@ -287,7 +287,7 @@ fn a_range_other_than_the_one_asked_for_is_not_passed_on() {
 }
 
 #[test]
-fn an_answer_that_is_no_http_is_a_bad_gateway() {
+fn an_answer_that_is_not_http_is_a_bad_gateway() {
     for garbage in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "HTTP/9.9 200 OK\r\n\r\n",
@@ -333,8 +333,8 @@ fn the_start_of_a_next_request_does_not_lengthen_the_wait_for_a_dead_store() {
 }
 
 #[test]
-fn a_busy_store_that_names_a_time_is_left_in_peace_until_then() {
-    for (headers, attempts, told) in
+fn a_store_that_sent_retry_after_receives_no_request_until_then() {
+    for (headers, attempts, expected) in
         [(&[("Retry-After", "7")][..], 1, Some("7")), (&[][..], 2, None)]
     {
         let upstream = Faulty::always(faulty::answer(503, headers, b""));
@@ -343,7 +343,10 @@ fn a_busy_store_that_names_a_time_is_left_in_peace_until_then() {
         assert_failed(&gateway, &answer, &[503]);
         assert_eq!(upstream.count(), attempts, "{headers:?}");
         let after = answer.header("retry-after");
-        assert!(after.is_some() && (told.is_none() || after == told), "{headers:?}: {answer:?}");
+        assert!(
+            after.is_some() && (expected.is_none() || after == expected),
+            "{headers:?}: {answer:?}"
+        );
     }
 }
 

@@ -1,7 +1,5 @@
-//! A store that misbehaves by script, and a spy: every byte it receives is kept.
-//!
-//! A script is asked once per request for the steps to take; barriers ([`Gate`]) and counters
-//! take the place of sleeps.
+//! A store that misbehaves by script, and a spy that records every byte it receives. A script is
+//! called once per request for the steps to take; barriers ([`Gate`]) and counters replace sleeps.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::client::{PATIENCE, find};
 
-/// Where every in-process server of the suite runs.
+/// The address of every in-process server of the suite.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -28,20 +26,20 @@ pub(crate) fn runtime() -> &'static Runtime {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Send(Vec<u8>),
-    /// Writes this many bytes of body, counting those the gateway has taken.
+    /// Writes this many bytes of body, and counts those the gateway has taken.
     Flood(usize),
-    /// Goes on when the test opens the gate.
+    /// Continues when the test opens the gate.
     Wait(Gate),
     /// Lets time pass; for stores that are slow rather than dead.
     Pause(Duration),
-    /// Says nothing more, and waits for the gateway to hang up.
+    /// Sends nothing more, and waits for the gateway to close the connection.
     Stall,
     Close,
     /// Ends the connection with RST.
     Reset,
 }
 
-/// A barrier that opens once for all who wait at it.
+/// A barrier that opens once, for all who wait at it.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate(watch::Sender<bool>);
 
@@ -59,7 +57,7 @@ impl Gate {
     }
 }
 
-/// A request as it came over the wire.
+/// A request as received from the wire.
 #[derive(Clone)]
 pub(crate) struct Recorded {
     pub(crate) raw: Vec<u8>,
@@ -117,7 +115,7 @@ struct Seen {
     connections: usize,
     /// Connections the gateway ended.
     hung_up: usize,
-    /// Bytes that came in the place of a request line but were no request head.
+    /// Bytes received in place of a request line that were no request head.
     stray: Vec<u8>,
 }
 
@@ -151,7 +149,7 @@ impl Drop for Faulty {
 }
 
 impl Faulty {
-    /// Runs the script for every request; it is given the request and how many came before it.
+    /// Runs the script for every request, with the request and the number of requests before it.
     pub(crate) fn scripted(
         script: impl Fn(&Recorded, usize) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
@@ -203,7 +201,7 @@ impl Faulty {
         self.look(|seen| seen.connections)
     }
 
-    /// Bytes that no request head accounts for: a body or something smuggled.
+    /// Bytes that belong to no request head: a body or a smuggled request.
     pub(crate) fn stray(&self) -> Vec<u8> {
         self.look(|seen| seen.stray.clone())
     }
@@ -228,7 +226,7 @@ impl Faulty {
         self.wait(&format!("{n} requests"), |seen| seen.requests.len() >= n);
     }
 
-    /// Waits until the gateway has ended this many connections.
+    /// Waits until the gateway has closed this many connections.
     pub(crate) fn await_hung_up(&self, n: usize) {
         self.wait(&format!("{n} connections ended by the gateway"), |seen| seen.hung_up >= n);
     }
@@ -280,7 +278,7 @@ async fn converse(mut stream: TcpStream, notebook: Arc<Notebook>, script: Arc<Sc
         });
         let mut steps = script(&request, nth);
         if request.method == "HEAD" {
-            // What follows the head would be taken for an answer to the next request.
+            // Bytes after the header block would be taken for an answer to the next request.
             let mut heads = 0;
             steps.retain(|step| match step {
                 Step::Send(_) => std::mem::replace(&mut heads, 1) == 0,
@@ -392,10 +390,10 @@ pub(crate) fn s3_error(status: u16, code: &str) -> Vec<Step> {
     answer(status, &headers, body.as_bytes())
 }
 
-/// More than the gateway gathers before it writes to a client (32 KiB).
+/// More than the gateway buffers before it writes to a client (32 KiB).
 pub(crate) const MORE_THAN_A_BUFFER: usize = 256 * 1024;
 
-/// Polls until `value` has stood still for `quiet`, and returns it.
+/// Polls until `value` has not changed for `quiet`, and returns it.
 pub(crate) fn settled(quiet: Duration, value: impl Fn() -> usize) -> usize {
     let deadline = Instant::now() + PATIENCE;
     let (mut last, mut since) = (value(), Instant::now());

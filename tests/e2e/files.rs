@@ -1,5 +1,5 @@
-//! The credentials file and the YAML file of a gateway, written while it runs as operators and
-//! Kubernetes write them.
+//! The credentials file and the YAML file of a gateway, rewritten while it runs as operators and
+//! Kubernetes do it.
 
 use std::cell::Cell;
 use std::fs;
@@ -15,18 +15,19 @@ use crate::gateway::{ACCESS_KEY, SECRET_KEY, Setup};
 pub(crate) const INI: &str = "credentials.ini";
 pub(crate) const YAML: &str = "s3proxy.yaml";
 
-/// How files come to be others.
+/// The ways to replace files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A new folder, and the symbolic link `..data` renamed over: all files at once.
+    /// A new folder, and the symbolic link `..data` renamed over the old one: replaces all files at
+    /// once.
     Kubernetes,
-    /// A new file beside it, renamed over.
+    /// A new file beside it, renamed over it.
     Rename,
-    /// Truncated and written.
+    /// Truncated and written in place.
     InPlace,
     /// Truncated, and written in two parts with a pause between them.
     Halves,
-    /// Copied over by `cp`.
+    /// Overwritten by `cp`.
     Copy,
 }
 
@@ -60,7 +61,7 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// Has the gateway read them, and look at them this often.
+    /// Configures the gateway to read the files, and to check them at this interval.
     pub(crate) fn setup(&self, setup: Setup, interval: &str) -> Setup {
         let text = |name| self.path(name).to_str().expect("UTF-8").to_owned();
         setup
@@ -75,7 +76,7 @@ impl Files {
             return self.exchange(ini, yaml);
         }
         for (name, text) in [(INI, ini), (YAML, yaml)] {
-            // What is as it was is left alone.
+            // Unchanged files are not touched.
             if fs::read_to_string(self.path(name)).ok().as_deref() != Some(text) {
                 self.write_one(name, text);
             }

@@ -1,4 +1,4 @@
-//! What is kept and for how long: by configuration, and by what the store says of an object.
+//! Which objects are cached and for how long: by configuration, and by the store's headers.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn the_ttl_is_that_of_the_first_pattern_the_profile_or_all() {
 }
 
 #[test]
-fn nothing_is_kept_where_the_rule_or_the_profile_says_so() {
+fn a_rule_or_a_profile_can_disable_the_cache() {
     let no_store = json!({"store": false});
     for (what, settings, key, kept) in [
         ("the profile", json!({"cache": no_store}), "a.png", false),
@@ -96,7 +96,7 @@ fn nothing_is_kept_where_the_rule_or_the_profile_says_so() {
             assert_eq!(gateway.object(&format!("{object}.jpg")).status(), 404, "{what}");
             assert_eq!(scene.count(), if kept { 1 } else { nth }, "{what}: a missing one");
         }
-        // The other profile is as it was.
+        // The other profile behaves as before.
         scene.now(faulty::object(b"tile"));
         scene.store.clear();
         gateway.object("sky/a.png");
@@ -106,7 +106,7 @@ fn nothing_is_kept_where_the_rule_or_the_profile_says_so() {
 }
 
 #[test]
-fn a_missing_object_is_kept_missing_for_its_own_time_or_not_at_all() {
+fn a_missing_object_is_cached_for_its_negative_ttl_or_not_at_all() {
     let missing = Faulty::always(faulty::s3_error(404, "NoSuchKey"));
     let gateway = with_cache(&missing.url())
         .yaml(json!({"cache": {"ttl": "1h", "negative_ttl": "30s", "patterns": [
@@ -131,13 +131,13 @@ fn a_missing_object_is_kept_missing_for_its_own_time_or_not_at_all() {
 }
 
 #[test]
-fn an_object_that_appears_is_seen_when_its_absence_is_over() {
+fn a_new_object_is_served_when_its_negative_entry_expires() {
     let scene = Scene::start(faulty::s3_error(404, "NoSuchKey"));
     let rules = json!({"cache": {"negative_ttl": "1s"}});
     let gateway = with_cache(&scene.url()).yaml(rules).start();
     assert_eq!(gateway.object("sky/a.png").status(), 404);
     scene.now(faulty::object(b"tile"));
-    // There is no other way to end an absence that was kept; a second is its least.
+    // A negative entry ends only by expiry; a second is the shortest ttl.
     std::thread::sleep(std::time::Duration::from_millis(1050));
     let answer = gateway.object("sky/a.png");
     assert_eq!((answer.status(), answer.text()), (200, "tile"));
@@ -145,7 +145,7 @@ fn an_object_that_appears_is_seen_when_its_absence_is_over() {
 }
 
 #[test]
-fn a_403_is_kept_only_where_it_means_missing() {
+fn a_403_is_cached_only_where_it_means_missing() {
     let denied = Faulty::always(faulty::s3_error(403, "AccessDenied"));
     let gateway = with_cache(&denied.url())
         .profile("hips", &denied.url())
@@ -168,7 +168,7 @@ fn a_403_is_kept_only_where_it_means_missing() {
 }
 
 #[test]
-fn no_other_error_is_ever_kept() {
+fn no_other_error_is_ever_cached() {
     for (error, code) in [
         (400, "InvalidRequest"),
         (401, "Unauthorized"),
@@ -201,7 +201,7 @@ fn no_other_error_is_ever_kept() {
 }
 
 #[test]
-fn what_the_store_says_of_an_objects_lifetime_comes_before_the_rule() {
+fn the_stores_lifetime_of_an_object_overrides_the_rule() {
     const SENT: (&str, &str) = ("Date", "Wed, 01 Jul 2026 10:00:00 GMT");
     let minute_later = ("Expires", "Wed, 01 Jul 2026 10:01:00 GMT");
     let hour_before = ("Expires", "Wed, 01 Jul 2026 09:00:00 GMT");
@@ -247,7 +247,7 @@ fn what_the_store_says_of_an_objects_lifetime_comes_before_the_rule() {
 }
 
 #[test]
-fn an_object_that_is_not_for_shared_caches_passes_by() {
+fn an_object_that_is_not_for_shared_caches_bypasses_the_cache() {
     for control in ["no-store", "private", "max-age=60, no-store", "Private, max-age=60"] {
         let scene = Scene::start(tile("one", &[("Cache-Control", control)]));
         let gateway = with_cache(&scene.url()).start();
@@ -261,7 +261,7 @@ fn an_object_that_is_not_for_shared_caches_passes_by() {
             assert_eq!((answer.text(), status(&answer)), ("two", "s3proxy; fwd=miss"), "{control}");
             assert_eq!(scene.count(), found_out + nth, "{control}: one request for each");
         }
-        // The line is about the request that gave the client its bytes.
+        // The log line describes the request by which the client got its bytes.
         let line = gateway.line_of(&gateway.object("sky/a.png"));
         assert_eq!(
             (&line["upstream_status"], &line["upstream_attempts"]),

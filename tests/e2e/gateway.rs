@@ -20,10 +20,10 @@ use crate::client::{self, Answer, Client, PATIENCE};
 use crate::log::{Line, Log};
 
 pub(crate) const ACCESS_KEY: &str = "AKIDE2EXAMPLE";
-/// It must never be seen outside the gateway, which [`canary`] looks after.
+/// This secret must never leave the gateway; [`canary`] checks that.
 pub(crate) const SECRET_KEY: &str = "canary/SecretKey+OfTheSuite/0123456789";
 
-/// What a gateway is started with.
+/// The settings, files and arguments a gateway is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     env: BTreeMap<String, String>,
@@ -31,12 +31,12 @@ pub(crate) struct Setup {
     ini: String,
     args: Vec<String>,
     tolerated: Vec<&'static str>,
-    /// In place of a port of its own on 127.0.0.1.
+    /// The address to listen on, in place of a port of its own on 127.0.0.1.
     listen: Option<SocketAddr>,
     unnamed: bool,
-    /// Another process answers at first.
+    /// Another process serves on this port at first.
     takes_over: bool,
-    /// Its output is left in the pipes at first.
+    /// Its output stays in the pipes at first.
     log_unread: bool,
 }
 
@@ -62,7 +62,7 @@ impl Setup {
             takes_over: false,
             log_unread: false,
         };
-        // The default profile is Amazon's own, whose name many machines cannot look up.
+        // The default profile is Amazon's, whose host name many machines cannot resolve.
         nothing.env("S3PROXY_PROFILE", "production").tolerate("s3.us-east-1.amazonaws.com")
     }
 
@@ -76,7 +76,7 @@ impl Setup {
         self
     }
 
-    /// Lays these settings over the configuration file, which exists only if this is called.
+    /// Merges these settings into the configuration file, which exists only if this is called.
     pub(crate) fn yaml(mut self, settings: Value) -> Self {
         merge(&mut self.yaml, settings);
         self
@@ -111,26 +111,26 @@ impl Setup {
         self
     }
 
-    /// Starts where another gateway serves, and is ready when it has taken its place.
+    /// Starts on the address of another gateway, and is ready when it has replaced that one.
     pub(crate) fn takes_over(mut self, other: &Gateway) -> Self {
         self.listen = Some(other.address);
         self.takes_over = true;
         self.args(&["serve", "--upgrade"])
     }
 
-    /// Leaves `S3PROXY_NAME` unset, by which the harness knows its own gateway.
+    /// Leaves `S3PROXY_NAME` unset, by which the harness recognizes its own gateway.
     pub(crate) fn unnamed(mut self) -> Self {
         self.unnamed = true;
         self
     }
 
-    /// Nobody reads its output before [`Gateway::read_log`].
+    /// The output is not read before [`Gateway::read_log`].
     pub(crate) fn log_unread(mut self) -> Self {
         self.log_unread = true;
         self
     }
 
-    /// Lines that hold this text are no reason to fail the test.
+    /// Log lines with this text do not fail the test.
     pub(crate) fn tolerate(mut self, text: &'static str) -> Self {
         self.tolerated.push(text);
         self
@@ -185,7 +185,7 @@ impl Setup {
         Ok(gateway)
     }
 
-    /// Runs the binary to its end, for commands that end by themselves.
+    /// Runs the binary until it exits, for commands that exit by themselves.
     pub(crate) fn run(self) -> Finished {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut command = self.command(dir.path());
@@ -216,7 +216,7 @@ impl Setup {
         Finished { status, stdout, stderr, folder: dir }
     }
 
-    /// The command with its files written and nothing of our own environment.
+    /// The command with its files written and an otherwise empty environment.
     fn command(&self, dir: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
         command.env_clear().args(&self.args).current_dir(dir);
@@ -232,7 +232,7 @@ impl Setup {
             std::fs::write(&path, text).expect("the configuration file is written");
             command.env("S3PROXY_CONFIG", path);
         }
-        // Most tests count what the store is asked, and several gateways run at once.
+        // Most tests count requests to the store, and several gateways run at once.
         for (name, value, key) in
             [("S3PROXY_CACHE_MEMORY", "0", "cache"), ("S3PROXY_ADMIN_LISTEN", "off", "admin")]
         {
@@ -251,7 +251,7 @@ pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// Kept until the assertions are done: messages name files in it.
+    /// Stored until the assertions are done: messages name files in it.
     #[expect(dead_code, reason = "held for its Drop")]
     folder: TempDir,
 }
@@ -293,7 +293,7 @@ impl Gateway {
             if TcpStream::connect_timeout(&self.address, PATIENCE).is_ok() {
                 let mut client = self.connect();
                 client.request("GET", "/", &[("Connection", "close")]);
-                // No answer: the start looks whether the port is free by listening on it.
+                // No connection: at startup the gateway binds the port to see whether it is free.
                 if let Some(answer) = client.answer("GET") {
                     assert_eq!(answer.status(), 200, "{answer:?}");
                     if answer.json()["name"] == name {
@@ -322,7 +322,7 @@ impl Gateway {
         self.send("GET", path, &[])
     }
 
-    /// GET of an object: `bucket/key` as it stands in a URL.
+    /// GET of an object: `bucket/key` as written in a URL.
     pub(crate) fn object(&self, tail: &str) -> Answer {
         self.get(&format!("/s3proxy/s3/{tail}"))
     }
@@ -335,7 +335,7 @@ impl Gateway {
         self.child.id()
     }
 
-    /// The most memory it has held so far, bytes.
+    /// Its peak memory so far, bytes.
     pub(crate) fn peak_memory(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the status of our own child");
@@ -347,13 +347,13 @@ impl Gateway {
 
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
-        // The shell's own `kill`: the program of that name is missing on small systems.
+        // The shell's built-in `kill`: small systems lack the program of that name.
         let command = format!("kill -{signal} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &command]).status().expect("a shell");
         assert!(status.success(), "{command}");
     }
 
-    /// Waits for the end; panics with the log when it does not come.
+    /// Waits for the process to exit; panics with the log when it does not.
     pub(crate) fn await_end(&mut self, within: Duration) -> ExitStatus {
         let Some(status) = wait(&mut self.child, within) else {
             panic!("still running after {within:?}")
@@ -367,17 +367,17 @@ impl Gateway {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Begins to read output that was left [unread](Setup::log_unread).
+    /// Starts reading output that was left [unread](Setup::log_unread).
     pub(crate) fn read_log(&self) {
         self.log.read();
     }
 
-    /// Waits for a line that fits, takes it out of the ones to judge, and returns it.
+    /// Waits for a matching line, removes it from those to be checked at the end, and returns it.
     pub(crate) fn expect_log(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         self.log.expect(what, fits)
     }
 
-    /// The one line about the request that this answer belongs to.
+    /// The one log line about the request of this answer.
     pub(crate) fn line_of(&self, answer: &Answer) -> Value {
         self.line_of_id(answer.request_id())
     }
@@ -388,7 +388,7 @@ impl Gateway {
         })
     }
 
-    /// Every line so far, after all that was logged has arrived.
+    /// Every line so far, once everything that was logged has arrived.
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.settle_log();
         self.log.lines()
@@ -400,7 +400,7 @@ impl Gateway {
         self.log.text()
     }
 
-    /// A request whose log line tells that everything before it has been written.
+    /// A request whose log line proves that everything before it has been written.
     fn settle_log(&self) {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         if self.ended.is_some() {
@@ -463,8 +463,8 @@ fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// A port outside the range the kernel hands out by itself, so that nobody else picks it between
-/// our look and the gateway's bind.
+/// A port outside the range from which the kernel assigns ports, so that no other process takes it
+/// between the check and the gateway's bind.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     const FIRST: u32 = 12_000;

@@ -1,5 +1,5 @@
-//! The harness itself: a client that could not tell a cut body, or a store that did not check
-//! signatures, would let every other test pass.
+//! The harness itself: with a client that did not detect a cut body, or a store that did not verify
+//! signatures, every other test could pass wrongly.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::faulty::{self, Faulty, Gate, Step, head};
 use crate::origin::{Manners, Origin};
 
 #[test]
-fn the_client_tells_whole_bodies_from_cut_ones() {
+fn the_client_distinguishes_whole_bodies_from_cut_ones() {
     let length = [("Content-Length", "4")];
     let chunked = [("Transfer-Encoding", "chunked")];
     for (steps, body, ending) in [
@@ -36,7 +36,7 @@ fn the_client_tells_whole_bodies_from_cut_ones() {
         let store = Faulty::always(steps.clone());
         let mut client = Client::connect(store.address);
         let answer = client.exchange("GET", "/", &[]);
-        // A reset may overtake the bytes before it.
+        // A reset may overtake the bytes sent before it.
         if !matches!(steps.last(), Some(Step::Reset)) {
             assert_eq!(answer.text(), body, "{steps:?}");
         }

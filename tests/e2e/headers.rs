@@ -1,4 +1,4 @@
-//! What passes between client and store: an allow list in each direction, and no query.
+//! Headers passed between client and store: an allow list in each direction, and no query.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::gateway::Setup;
 /// Everything a plain GET to the store may carry.
 const PLAIN: &[&str] = &["authorization", "host", "x-amz-content-sha256", "x-amz-date"];
 
-/// Request headers that must end at the gateway.
+/// Request headers that the gateway must not pass on.
 const HOSTILE_REQUEST: &[(&str, &str)] = &[
     ("Accept", "image/png"),
     ("Accept-Charset", "utf-7"),
@@ -183,7 +183,7 @@ fn the_query_is_ignored_and_never_sent_on() {
     }
 }
 
-/// Answer headers of a store that must end at the gateway.
+/// Response headers of a store that the gateway must not pass on.
 const HOSTILE_ANSWER: &[(&str, &str)] = &[
     ("Server", "store-software/1.2.3"),
     ("Set-Cookie", "session=of-the-store"),
@@ -339,7 +339,7 @@ fn a_profile_may_let_named_headers_pass() {
 }
 
 #[test]
-fn request_ids_are_taken_if_sane_and_made_otherwise() {
+fn request_ids_are_accepted_if_valid_and_generated_otherwise() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
     for id in ["abc", "0b8a1c2d-7e6f-4a5b-9c8d-0e1f2a3b4c5d", "A_b.c-9"] {

@@ -1,7 +1,7 @@
-//! Raw requests no polite client sends, from RFC 9110 and RFC 9112: what must be refused, what must
-//! not slip a second request through, and what must work all the same.
+//! Raw requests that no well-behaved client sends, from RFC 9110 and RFC 9112: those that must be
+//! refused, those that must not smuggle a second request, and those that must work.
 //!
-//! Everything goes over sockets of its own against a spy; nothing refused may reach it.
+//! Every case uses its own socket against a spy; no refused request may reach the spy.
 
 #[path = "hygiene/cases.rs"]
 mod cases;
@@ -20,7 +20,7 @@ use crate::tally::{self, trial};
 
 const RAW: &str = "raw requests";
 
-/// How long a second answer is waited for.
+/// How long to wait for a second answer.
 const QUIET: Duration = Duration::from_millis(300);
 
 struct Battery {
@@ -33,13 +33,13 @@ impl Battery {
         let spy = Faulty::spy();
         let gateway = Setup::new(&spy.url())
             .yaml(json!({"downstream": {"header_timeout": "1s"}}))
-            // Each refusal may be logged at any level; what counts here is the wire.
+            // Each refusal may be logged at any level; these tests check the wire.
             .tolerate("")
             .start();
         Self { spy, gateway }
     }
 
-    /// Sends each case on a connection of its own, several at a time; collects what is wrong.
+    /// Sends each case on its own connection, several at a time; collects the failures.
     fn run(
         &self,
         cases: &[(&'static str, &'static str)],
@@ -67,7 +67,7 @@ impl Battery {
         assert_eq!(self.spy.stray(), b"", "bytes behind a request reached the store");
     }
 
-    /// Targets the store was asked for.
+    /// Targets of the requests that reached the store.
     fn targets(&self) -> Vec<String> {
         self.spy.requests().into_iter().map(|request| request.target).collect()
     }
@@ -80,7 +80,7 @@ fn bytes_of(name: &str, raw: &str) -> Vec<u8> {
     raw.chars().map(|c| u8::try_from(u32::from(c)).expect("a byte")).collect()
 }
 
-/// Every answer up to the end of the connection, or until it stays silent.
+/// Every answer until the connection ends or stays silent.
 fn answers(name: &str, client: &mut Client) -> Vec<Answer> {
     let method = if name.contains("head") { "HEAD" } else { "GET" };
     let mut answers = Vec::new();
@@ -116,7 +116,7 @@ fn malformed_requests_are_refused_or_cut_and_never_reach_the_store() {
 }
 
 #[test]
-fn no_second_request_hides_in_the_first() {
+fn no_request_is_smuggled_in_another() {
     let battery = Battery::start();
     battery.run(DESYNC, |name, client| {
         let answers = answers(name, client);
@@ -185,10 +185,10 @@ fn after_a_refused_body_the_connection_is_closed() {
     assert_eq!(spy.count(), 0);
 }
 
-/// The answer to a bad head: complete, with our headers, and one line in the log that tells of it.
+/// The answer to a bad request head: complete, with the gateway's headers, and with one log line.
 fn assert_told(gateway: &Gateway, client: &mut Client, what: &str, status: u16, causes: &[&str]) {
     let _trial = trial(RAW);
-    let answer = client.answer("GET").unwrap_or_else(|| panic!("{what}: closed without a word"));
+    let answer = client.answer("GET").unwrap_or_else(|| panic!("{what}: closed without an answer"));
     assert_eq!((answer.status(), answer.ending), (status, Ending::Whole), "{what}: {answer:?}");
     assert_ne!(client.fate(PATIENCE), Fate::Open, "{what}: refused, yet kept");
     assert_eq!(client.leftover(), b"", "{what}: bytes too many");
@@ -233,7 +233,7 @@ fn a_head_that_no_parser_accepts_is_answered_and_logged_like_any_other() {
         let mut client = gateway.connect();
         client.send(bytes_of(what, raw));
         assert_told(&gateway, &mut client, what, 400, &["request_malformed", cause]);
-        // The same behind a good request: that one is answered first.
+        // The same after a good request, which is answered first.
         let mut client = gateway.connect();
         let good = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
         client.send([good.as_bytes(), &bytes_of(what, raw)].concat());
@@ -251,7 +251,7 @@ fn a_head_too_slow_or_too_large_is_answered_and_logged_like_any_other() {
         .yaml(json!({"downstream": {"header_timeout": "1s", "header_max_bytes": 4096}}))
         .start();
     let slow = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Slow: ".to_owned();
-    // All of it is read in one piece: bytes left unread would turn the end into a reset, which may
+    // All of it is read in one piece: unread bytes would turn the close into a reset, which may
     // overtake the answer.
     let large = format!("GET / HTTP/1.1\r\nHost: a.test\r\nX: {}\r\n\r\n", "v".repeat(5000));
     for (what, raw, status, cause) in

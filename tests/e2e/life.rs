@@ -1,4 +1,5 @@
-//! The end: SIGTERM with its lame duck and drain, SIGINT at once, SIGQUIT for an upgrade.
+//! Shutdown: SIGTERM with its lame-duck period and drain, SIGINT immediately, SIGQUIT for an
+//! upgrade.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ fn a_lame_duck_still_serves_and_says_it_is_well() {
 }
 
 #[test]
-fn what_is_in_flight_at_sigterm_is_finished() {
+fn requests_in_flight_at_sigterm_are_finished() {
     let gate = Gate::new();
     let upstream = held(&gate);
     let mut gateway = short_lived(&upstream.url(), "0s", "8s").start();
@@ -61,7 +62,7 @@ fn what_is_in_flight_at_sigterm_is_finished() {
         (0..8).map(|i| waiting_client(&gateway, &format!("held-{i}"))).collect();
     upstream.await_requests(8);
     gateway.signal("TERM");
-    // Those already inside wait for the store.
+    // Requests already accepted wait for the store.
     await_no_listener(&gateway);
     assert!(gateway.is_running());
     gate.open();
@@ -77,7 +78,7 @@ fn what_is_in_flight_at_sigterm_is_finished() {
 }
 
 #[test]
-fn a_drained_process_ends_without_sitting_out_its_grace() {
+fn a_drained_process_exits_before_its_grace_period_ends() {
     let spy = Faulty::spy();
     let mut gateway = short_lived(&spy.url(), "0s", "20s").start();
     let mut idle: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
@@ -96,7 +97,7 @@ fn a_drained_process_ends_without_sitting_out_its_grace() {
 }
 
 #[test]
-fn what_does_not_end_within_the_grace_is_cut() {
+fn requests_are_cut_at_the_end_of_the_grace_period() {
     for (lame_duck, grace) in [(0, 1), (1, 2)] {
         let gate = Gate::new();
         let upstream = held(&gate);
@@ -214,7 +215,7 @@ fn an_upgrade_loses_no_request() {
 }
 
 #[test]
-fn a_panic_free_life_under_aborts() {
+fn aborted_requests_cause_no_panic() {
     let upstream = Faulty::scripted(|_, nth| match nth % 3 {
         0 => faulty::object(&vec![b'x'; 200_000]),
         1 => vec![Step::Close],

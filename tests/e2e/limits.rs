@@ -1,4 +1,4 @@
-//! What one client may cost: time for its headers, their size, idle connections.
+//! Limits on one client: time for its headers, their size, idle connections.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Gateway, Setup};
 use crate::tally::{trial, trials};
 
-/// Clients that are slow, greedy or only there.
+/// Slow, greedy and idle clients.
 const GREEDY: &str = "greedy clients";
 const DEADLINE: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,7 @@ fn hasty(store: &str) -> Gateway {
         .start()
 }
 
-/// Sends a header byte by byte and tells after how long the gateway put an end to it.
+/// Sends a header byte by byte; returns the time after which the gateway ended it.
 fn trickle(client: &mut Client) -> Duration {
     let _trial = trial(GREEDY);
     let began = Instant::now();
@@ -51,12 +51,12 @@ fn a_trickled_header_is_cut_at_the_deadline() {
 }
 
 #[test]
-fn the_deadline_counts_anew_for_every_request_and_not_while_idle() {
+fn the_deadline_restarts_for_every_request_and_not_while_idle() {
     let spy = Faulty::spy();
     let gateway = hasty(&spy.url());
     let mut client = gateway.connect();
     assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
-    // Idle for longer than the header deadline: time itself is what is tested.
+    // Idle for longer than the header deadline: this test is about time itself.
     assert_eq!(client.fate(DEADLINE.mul_f32(1.5)), Fate::Open, "idle connections are kept");
     assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
     let took = trickle(&mut client);
@@ -158,13 +158,13 @@ fn many_idle_connections_do_not_keep_others_out() {
     drop(idle);
 }
 
-/// What a client sends while its first answer is still coming in.
+/// Bytes that a client sends while its first answer is still arriving.
 const NEXT: &str = "GET /s3proxy/s3/sky/next.png HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
 
 #[test]
-fn the_start_of_a_next_request_ends_no_download_and_is_not_forgotten() {
+fn the_start_of_a_next_request_neither_ends_a_download_nor_is_lost() {
     const DRIPS: usize = 15;
-    // The gateway has written the head when it has read so much.
+    // The gateway has written the response headers once it has read this number of bytes.
     const TOTAL: usize = faulty::MORE_THAN_A_BUFFER + DRIPS;
     let upstream = Faulty::scripted(|request, _| {
         if request.target == "/sky/next.png" {
@@ -215,7 +215,7 @@ fn a_control_byte_during_a_download_is_refused_after_it() {
     client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
     let head = client.head().expect("a head");
     client.send(b"\x01");
-    // Time for the byte to be found.
+    // Time for the gateway to read the byte.
     assert_eq!(client.fate(Duration::from_millis(200)), Fate::Open, "cut by a byte");
     gate.open();
     let (body, ending) = client.body(&head, "GET");

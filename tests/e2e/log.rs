@@ -1,4 +1,4 @@
-//! The gateway's output: read by threads, waited on without sleeping, judged at the end.
+//! The gateway's output: read by threads, awaited without sleeping, checked at the end.
 
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ pub(crate) struct Line {
     pub(crate) text: String,
     /// `None` for anything that is not one JSON object.
     pub(crate) json: Option<Value>,
-    /// A test step asked for it.
+    /// A test step expected it.
     expected: bool,
 }
 
@@ -26,7 +26,7 @@ impl Line {
         Self { text, json, expected: false }
     }
 
-    /// A warning, an error, or something that is no log line at all, such as a panic.
+    /// A warning, an error, or a line that is not in the log format, such as a panic.
     fn is_trouble(&self) -> bool {
         let severity = self.json.as_ref().and_then(|json| json["severity"].as_str());
         !matches!(severity, Some("info" | "debug")) && !self.text.trim().is_empty()
@@ -60,7 +60,7 @@ impl Log {
         Self { shared: Arc::default(), unread, readers: Mutex::default() }
     }
 
-    /// Begins to read both streams.
+    /// Starts reading both streams.
     pub(crate) fn read(&self) {
         let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (stdout, stderr) = unread.expect("reading begins once");
@@ -107,7 +107,7 @@ impl Log {
         lines.iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
-    /// Texts of the lines that nobody asked for.
+    /// Texts of the lines that no test step expected.
     pub(crate) fn unexpected(&self, tolerated: &[&str]) -> Vec<String> {
         let lines = self.shared.lock();
         let unexpected = |line: &&Line| {

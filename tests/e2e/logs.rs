@@ -108,7 +108,7 @@ fn at_error_level_ordinary_requests_are_silent() {
 }
 
 #[test]
-fn development_lines_are_for_people() {
+fn development_log_lines_are_readable() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url())
         .env("S3PROXY_PROFILE", "development")
@@ -125,7 +125,7 @@ fn development_lines_are_for_people() {
 }
 
 #[test]
-fn what_a_client_sends_cannot_forge_a_line() {
+fn a_client_cannot_forge_a_log_line() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
     let forged = "x\",\"severity\":\"error\",\"x\":\"";
@@ -162,7 +162,7 @@ fn bytes_sent_are_those_of_the_body_on_the_wire() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_no_error_of_ours() {
+fn a_client_that_disconnects_is_not_an_error() {
     let upstream = Faulty::always(vec![
         faulty::head(200, &[("Content-Length", "1000000")]),
         faulty::Step::Flood(faulty::MORE_THAN_A_BUFFER),
@@ -183,7 +183,7 @@ fn no_secret_is_in_any_log_or_answer() {
     let header = "canary-upstream-header-of-the-suite";
     let upstream = Faulty::scripted(|request, _| match request.target.as_str() {
         "/sky/denied.png" => {
-            // AWS's own error document repeats what was signed.
+            // AWS's own error document repeats the string that was signed.
             let echo = String::from_utf8_lossy(&request.raw).into_owned();
             faulty::answer(403, &[("x-amz-echo", "y")], echo.as_bytes())
         }
@@ -248,7 +248,7 @@ fn no_secret_is_in_any_log_or_answer() {
 }
 
 #[test]
-fn control_characters_of_a_key_drive_no_terminal() {
+fn control_characters_of_a_key_are_escaped_in_the_log() {
     let spy = Faulty::spy();
     let setup = Setup::new(&spy.url()).env("S3PROXY_PROFILE", "development").tolerate("");
     let mut gateway = setup.start();
@@ -272,7 +272,7 @@ fn a_client_that_resets_while_we_refuse_is_no_warning() {
     let gone = |lines: &[crate::log::Line]| {
         lines.iter().any(|l| l.json.as_ref().is_some_and(|json| json["cause"] == "client_gone"))
     };
-    // Whether the reset comes before the answer is a race.
+    // Whether the reset arrives before the answer is a race.
     while !gone(&gateway.lines()) {
         assert!(Instant::now() < deadline, "{sent} resets, all unnoticed");
         for _ in 0..20 {
@@ -299,7 +299,7 @@ fn a_client_that_resets_while_we_refuse_is_no_warning() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_request() {
+fn an_unread_log_delays_no_request() {
     const PROBES: usize = 6000;
     const CLIENTS: usize = 4;
     let spy = Faulty::spy();
@@ -309,7 +309,7 @@ fn a_log_that_nobody_reads_holds_up_no_request() {
         .log_unread()
         .start();
     let before = gateway.peak_memory();
-    // Lines so long that they fill first the pipe, then what the gateway keeps for it.
+    // Long lines, which first fill the pipe, then the gateway's log buffer.
     let agent = "a".repeat(2000);
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {

@@ -1,9 +1,9 @@
-//! The gateway as its users meet it: the real binary, raw sockets, and stores that verify, spy or
-//! misbehave.
+//! The gateway as its users see it: the real binary, raw sockets, and stores that verify
+//! signatures, record requests or misbehave.
 //!
-//! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3 with
-//! signatures checked), [`faulty`] (scripted) and [`scene`] (changed by the test). Files: [`files`]. Everything below
-//! them is tests.
+//! Started processes: [`gateway`] with its [`log`]. Clients: [`client`]. Stores: [`origin`] (S3
+//! with signatures verified), [`faulty`] (scripted) and [`scene`] (changed by the test). Files:
+//! [`files`]. The modules after these hold tests.
 
 #![expect(
     clippy::expect_used,
@@ -34,19 +34,19 @@ mod scene;
 #[path = "../support/tally.rs"]
 mod tally;
 
-// Whether the tools above can tell right from wrong.
+// Whether the harness detects errors.
 mod harness;
-// What the gateway says by itself: metadata, documentation, redirects, refusals, order of checks.
+// Pages of the gateway itself: metadata, documentation, redirects, refusals, order of checks.
 mod routes;
 // Answers with an object: status, headers, bytes, HEAD, HTTP/1.0.
 mod objects;
-// Which keys are served, and as what.
+// Which keys are served, and with which media type.
 mod media_types;
 // Which URL names which object.
 mod keys;
-// The same with keys and URLs that nobody has thought of.
+// The same with random keys and URLs.
 mod random_urls;
-// What passes between client and store, and request ids.
+// Headers passed between client and store, and request ids.
 mod headers;
 // Preconditions and ranges.
 mod conditionals;
@@ -54,38 +54,38 @@ mod conditionals;
 mod ranges;
 // Pages of other origins.
 mod cors;
-// Raw requests no polite client sends.
+// Raw requests that no well-behaved client sends.
 mod hygiene;
-// What one client may cost.
+// Limits on one client.
 mod limits;
-// What all of them may cost together.
+// Limits on all clients together.
 mod overload;
-// A store that fails before its answer.
+// A store that fails before its response headers.
 mod faults;
-// Bodies on their way, and one store beside another.
+// Bodies in transfer, and independent stores.
 mod streams;
-// How the store is asked.
+// Requests to the store.
 mod signing;
 // The log.
 mod logs;
-// What is counted, and what dashboard and alerts ask of it.
+// Metrics, and their use in dashboard and alerts.
 mod metrics;
 mod monitoring;
 // Start: configuration, warnings, the other commands.
 mod configuration;
-// The end: signals.
+// Shutdown: signals.
 mod drain;
 mod life;
-// Files that change while it runs.
+// Files that change while the gateway runs.
 mod reload;
 mod reload_broken;
 mod rotation;
-// What operators and probes are told.
+// State for operators and probes.
 mod profiles;
 // Stores behind TLS.
 mod tls;
-// The cache: bodies that are cut, who asks first, crowds, names, clients that leave, memory, bad
-// neighbours, lengths.
+// The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
+// lengths.
 mod blocks_without_room;
 mod cache_cuts;
 mod cache_first_touch;
@@ -95,29 +95,29 @@ mod cache_leaving;
 mod cache_memory;
 mod cache_poison;
 mod cache_sizes;
-// Objects in blocks: what a range costs, and what of it is kept.
+// Objects in blocks: the requests a range costs, and the blocks that are cached.
 mod blocks;
-// How long objects are kept, and what stores say of it.
+// How long objects are cached, and the store's headers about it.
 mod freshness;
-// What is no longer fresh, and is asked for again.
+// Stale objects, and their revalidation.
 mod revalidation;
-// What is served although it is no longer fresh.
+// Objects that are served stale.
 mod stale;
 // Objects removed by request.
 mod purge;
-// What the cache says it did.
+// What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
 // Purges of the disk tier.
 mod disk_purges;
-// Files that are not what they were.
+// Damaged cache files.
 mod disk_damage;
 // Disks that are full, read-only, failing, or not there.
 mod disk_faults;
-// What is kept of one object.
+// The entries of one object.
 mod admin_kept;
-// Whole explanations of URLs.
+// `s3proxy explain`.
 mod explain;
 // `Server-Timing`.
 mod server_timing;

@@ -1,5 +1,5 @@
-//! Which keys are served and as what: the frozen table, the settings over it, and attempts to get
-//! round it.
+//! Which keys are served and with which media type: the frozen table, the settings that override
+//! it, and attempts to bypass it.
 
 use serde_json::json;
 
@@ -58,7 +58,7 @@ fn wav_is_served() {
 }
 
 #[test]
-fn refusals_name_the_type_in_the_old_words() {
+fn refusals_name_the_type_with_the_old_text() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).profile("hips", &spy.url()).start();
     for (tail, media_type, object) in [

@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, as a program reads it.
+//! `/metrics`: the counters, as a program reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ use crate::origin::Origin;
 /// Numbers by name and sorted labels, such as `a_total{b="c"}`.
 pub(crate) type Numbers = BTreeMap<String, f64>;
 
-/// Reads a scrape with a parser that is as strict as Prometheus is.
+/// Parses a scrape with a parser that is as strict as Prometheus.
 pub(crate) fn parse(scraped: &str) -> Numbers {
-    let told = parse_openmetrics(scraped).unwrap_or_else(|error| panic!("{error}\n{scraped}"));
+    let parsed = parse_openmetrics(scraped).unwrap_or_else(|error| panic!("{error}\n{scraped}"));
     let mut numbers = Numbers::new();
-    for (name, family) in &told.families {
+    for (name, family) in &parsed.families {
         for sample in family.iter_samples() {
             let labels = sample.get_labelset().expect("labels");
             let labels: BTreeSet<_> =
@@ -44,7 +44,7 @@ pub(crate) fn parse(scraped: &str) -> Numbers {
     numbers
 }
 
-/// The requests of a scrape, by all their labels.
+/// The request counters of a scrape, by all their labels.
 fn requests(numbers: &Numbers) -> Vec<String> {
     let of = numbers.iter().filter(|(name, _)| name.starts_with("s3proxy_requests_total"));
     of.filter(|(_, number)| **number > 0.0)
@@ -60,7 +60,7 @@ fn requests(numbers: &Numbers) -> Vec<String> {
 }
 
 #[test]
-fn requests_are_counted_by_route_profile_status_and_what_the_cache_did() {
+fn requests_are_counted_by_route_profile_status_and_cache_result() {
     let origin = Origin::start();
     origin.put("a.png", "a tile");
     origin.put("big.fits", numbered(300_000));
@@ -107,12 +107,12 @@ fn requests_are_counted_by_route_profile_status_and_what_the_cache_did() {
     ];
     let seen = |numbers: &Numbers| {
         let mut seen = requests(numbers);
-        // The gateway was asked for it when it started, too.
+        // The gateway also received a request when it started.
         seen.retain(|line| !line.starts_with("index"));
         seen.sort();
         seen
     };
-    // A request is counted when it has ended, which may be a moment after its answer.
+    // A request is counted when it ends, which may be a moment after its answer.
     await_that("all have ended", || seen(&parse(&watched.scrape())).len() >= expected.len());
     let scraped = watched.scrape();
     let numbers = parse(&scraped);
@@ -153,9 +153,9 @@ fn requests_are_counted_by_route_profile_status_and_what_the_cache_did() {
     }
 }
 
-/// Whatever clients ask for and stores hold: nothing of it becomes a label.
+/// No text of clients' requests or of stores' objects becomes a label.
 #[test]
-fn labels_are_bounded_and_hold_nothing_of_anybody() {
+fn labels_are_bounded_and_hold_no_client_data() {
     let origin = Origin::start();
     origin.put("folder7/a.png", "a tile");
     let watched = Watched::start(with_cache(&origin.url()));
@@ -173,7 +173,7 @@ fn labels_are_bounded_and_hold_nothing_of_anybody() {
     let scraped = watched.scrape();
     let after = parse(&scraped);
     let fresh: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).collect();
-    // 404 in some places where there was none before.
+    // New series: 404 on some routes that had none before.
     assert!(fresh.len() <= 8, "{fresh:?}");
     for text in ["user1", "none1", "nobody", "page1", "folder7", "sky/", SECRET_KEY, ACCESS_KEY] {
         assert!(!scraped.contains(text), "{text} in {scraped}");
@@ -188,7 +188,7 @@ fn labels_are_bounded_and_hold_nothing_of_anybody() {
 }
 
 #[test]
-fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
+fn store_failures_are_counted_by_cause_and_requests_in_flight_are_reported() {
     let gate = Gate::new();
     let held = gate.clone();
     let store = Faulty::scripted(move |request: &Recorded, _| {
@@ -208,11 +208,11 @@ fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
     let mut waiting: Client = watched.gateway.connect();
     waiting.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
     let in_flight = "s3proxy_upstream_in_flight{profile=\"default\"}";
-    await_that("one is under way", || watched.metric(in_flight) == 1);
+    await_that("one request is in flight", || watched.metric(in_flight) == 1);
     assert_eq!(watched.metric("s3proxy_requests_in_flight"), 1);
     gate.open();
     assert_eq!(waiting.answer("GET").expect("an answer").status(), 200);
-    await_that("none is under way", || watched.metric(in_flight) == 0);
+    await_that("no request is in flight", || watched.metric(in_flight) == 0);
     let numbers = parse(&watched.scrape());
     for (cause, status) in
         [("upstream_busy", "503"), ("upstream_forbidden", "403"), ("upstream_reset", "none")]
@@ -227,7 +227,7 @@ fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
     assert_eq!(numbers["s3proxy_upstream_retries_total{profile=\"default\"}"], 2.0);
 }
 
-/// What operators read about is what there is.
+/// The documented metrics are those of a scrape.
 #[test]
 fn the_documented_metrics_are_those_of_a_scrape() {
     let origin = Origin::start();
@@ -235,7 +235,7 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let disk = folder.path().to_str().expect("UTF-8");
     let watched = Watched::start(with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk));
     let scraped = watched.scrape();
-    let told: BTreeSet<&str> = scraped
+    let exposed: BTreeSet<&str> = scraped
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
@@ -249,16 +249,16 @@ fn the_documented_metrics_are_those_of_a_scrape() {
         .map(|name| name.trim().trim_matches('`'))
         .map(|name| name.strip_suffix("_total").or(name.strip_suffix("_info")).unwrap_or(name))
         .collect();
-    // There is none of these before the first reload.
+    // These do not exist before the first reload.
     let later = [
         "s3proxy_reload_last_success_timestamp_seconds",
         "s3proxy_reload_last_failure_timestamp_seconds",
     ];
     let missing: Vec<_> =
-        documented.difference(&told).filter(|name| !later.contains(name)).collect();
-    let untold: Vec<_> = told.difference(&documented).collect();
+        documented.difference(&exposed).filter(|name| !later.contains(name)).collect();
+    let undocumented: Vec<_> = exposed.difference(&documented).collect();
     assert!(
-        missing.is_empty() && untold.is_empty(),
-        "not there: {missing:?}; not documented: {untold:?}"
+        missing.is_empty() && undocumented.is_empty(),
+        "not there: {missing:?}; not documented: {undocumented:?}"
     );
 }

@@ -1,6 +1,5 @@
-//! Dashboard and alerts ask for what a scrape has: metrics, labels, and the values of labels.
-//!
-//! That they can be read by Prometheus, and fire, is the matter of `tests/deploy/run`.
+//! Dashboard and alerts use only metrics, labels, and values of labels that exist in a scrape.
+//! `tests/deploy/run` checks that Prometheus can read them, and that the alerts fire.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,12 +9,12 @@ use crate::crowd::{Watched, await_that, numbered};
 use crate::metrics::parse;
 use crate::origin::Origin;
 
-/// What Prometheus itself says of who was scraped.
+/// Metrics that Prometheus itself adds for each scraped target.
 const OF_TARGETS: [&str; 4] = ["namespace", "job", "instance", "pod"];
-/// What kube-state-metrics says.
+/// Metrics of kube-state-metrics.
 const OF_OTHERS: [&str; 1] = ["deployment"];
 
-/// A metric of the gateway with what is said of its labels, in an expression or in a line of a scrape.
+/// A metric of the gateway with its label conditions, in an expression or in a line of a scrape.
 #[derive(Debug, Clone, PartialEq)]
 struct Selector {
     name: String,
@@ -47,7 +46,7 @@ fn selectors(text: &str) -> Vec<Selector> {
     found
 }
 
-/// A text in double quotes, and what comes after it.
+/// A text in double quotes, and the text after it.
 fn quoted(text: &str) -> (String, &str) {
     let inside = text.strip_prefix('"').expect("a quote");
     let mut value = String::new();
@@ -62,7 +61,7 @@ fn quoted(text: &str) -> (String, &str) {
     panic!("a quote without an end: {text}");
 }
 
-/// What stands in braces at the start of a text, if anything does, and what comes after it.
+/// The text in braces at the start of a text, if there is one, and the text after it.
 fn braced(text: &str) -> (Vec<(String, String, String)>, &str) {
     let mut labels = Vec::new();
     let Some(mut rest) = text.strip_prefix('{') else { return (labels, text) };
@@ -97,7 +96,7 @@ fn groupings(expression: &str) -> BTreeSet<&str> {
     labels
 }
 
-/// What an expression asks for that is not there.
+/// The metrics and labels that an expression uses and the scrape does not have.
 fn missing(expression: &str, scraped: &[Selector]) -> Vec<String> {
     let mut missing = Vec::new();
     for Selector { name, labels } in selectors(expression) {
@@ -119,7 +118,7 @@ fn missing(expression: &str, scraped: &[Selector]) -> Vec<String> {
             if there.is_empty() {
                 missing.push(format!("{name}: {label}"));
             }
-            // A variable of the dashboard, or a pattern, may stand for anything.
+            // A dashboard variable, or a pattern, matches anything.
             let plain = value.split('|').filter(|one| !one.contains(['$', '.', '*', '+']));
             let unheard = plain.filter(|one| !there.contains(one));
             missing.extend(unheard.map(|one| format!("{name}: {label}={one}")));
@@ -134,7 +133,7 @@ fn missing(expression: &str, scraped: &[Selector]) -> Vec<String> {
     missing
 }
 
-/// Every text under one of these keys, however deep.
+/// Every text under one of these keys, at any depth.
 fn texts<'a>(value: &'a serde_yaml::Value, keys: &[&str], found: &mut Vec<&'a str>) {
     match value {
         serde_yaml::Value::Sequence(list) => {
@@ -154,7 +153,7 @@ fn texts<'a>(value: &'a serde_yaml::Value, keys: &[&str], found: &mut Vec<&'a st
     }
 }
 
-/// The expressions of a file, JSON being YAML as well.
+/// The expressions of a file; JSON is valid YAML.
 fn expressions(path: &str, keys: &[&str]) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
@@ -164,7 +163,7 @@ fn expressions(path: &str, keys: &[&str]) -> Vec<String> {
     found.into_iter().map(str::to_owned).collect()
 }
 
-/// The scrape of a gateway with a disk tier that has kept an object and a block of another one.
+/// The scrape of a gateway with a disk tier that has cached an object and a block of another one.
 fn scrape() -> Vec<Selector> {
     let origin = Origin::start();
     origin.put("a.png", "a tile");
@@ -188,7 +187,7 @@ fn scrape() -> Vec<Selector> {
 }
 
 #[test]
-fn dashboard_and_alerts_ask_for_what_a_scrape_has() {
+fn dashboard_and_alerts_use_existing_metrics() {
     let scraped = scrape();
     for (path, keys, least) in [
         ("deploy/prometheus/rules.yaml", &["expr"][..], 15),
@@ -205,7 +204,7 @@ fn dashboard_and_alerts_ask_for_what_a_scrape_has() {
 }
 
 #[test]
-fn what_is_not_in_a_scrape_is_told() {
+fn metrics_missing_from_a_scrape_are_reported() {
     let scraped = selectors("s3proxy_a_total{cause=\"x\",le=\"+Inf\"} 1\nprocess_b 2\n");
     for (expression, expected) in [
         ("sum by (cause) (rate(s3proxy_a_total{namespace=~\"$n\", cause=~\"x|y.*\"}[5m]))", ""),
@@ -223,7 +222,7 @@ fn what_is_not_in_a_scrape_is_told() {
 }
 
 #[test]
-fn metrics_are_told_from_what_stands_beside_them() {
+fn metrics_are_parsed_out_of_expressions() {
     let found =
         selectors("f(s3proxy_a{b=\"}\\\"c\", d!~ \"e\"}[5m]) / s3proxy_f{} + \"s3proxy_g\"");
     let label = |label: &str, operator: &str, value: &str| {

@@ -7,7 +7,7 @@ use crate::faulty::{self, Faulty, Recorded};
 use crate::gateway::{Gateway, Setup};
 use crate::origin::{Object, Origin};
 
-/// HEAD answers what GET answers, less the body. `Date` and the request id are per answer.
+/// HEAD has the headers of GET, without the body. `Date` and the request id differ per answer.
 pub(crate) fn assert_head_is_get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) {
     let get = gateway.send("GET", path, headers);
     let head = gateway.send("HEAD", path, headers);
@@ -252,7 +252,7 @@ fn connections_are_kept_on_both_sides() {
 }
 
 #[test]
-fn no_answer_but_a_broken_one_costs_the_client_its_connection() {
+fn only_a_broken_answer_closes_the_connection() {
     let upstream = Faulty::scripted(|request, _| match request.target.as_str() {
         "/sky/missing.png" => faulty::s3_error(404, "NoSuchKey"),
         "/sky/denied.png" => faulty::s3_error(403, "AccessDenied"),
@@ -291,7 +291,7 @@ fn no_answer_but_a_broken_one_costs_the_client_its_connection() {
     }
 }
 
-/// A store sends half of an object and waits; the client must have that half meanwhile.
+/// A store sends half of an object and waits; the client must receive that half in the meantime.
 fn assert_half_arrives(half: usize) {
     let gate = faulty::Gate::new();
     let at_gate = gate.clone();

@@ -1,4 +1,5 @@
-//! The verifying store as the tests use it: one bucket `sky`, the suite's keys, its request log.
+//! The verifying store as the tests use it: one bucket `sky`, the access key of the suite, its
+//! request log.
 
 use std::net::SocketAddr;
 
@@ -20,7 +21,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Ceph RGW's manners.
+    /// The behaviour of Ceph RGW.
     pub(crate) fn start() -> Self {
         Self::with(Manners::rgw())
     }
@@ -48,7 +49,7 @@ impl Origin {
         self.serving.endpoint()
     }
 
-    /// Puts bytes into `sky`; answers the ETag, quotes included.
+    /// Puts bytes into `sky`; returns the ETag, quotes included.
     pub(crate) fn put(&self, key: &str, body: impl Into<bytes::Bytes>) -> String {
         self.store.put("sky", key, Object::new(body))
     }
@@ -66,12 +67,12 @@ impl Origin {
         self.store.create_bucket(name);
     }
 
-    /// Accepts another key besides those it knows.
+    /// Accepts an additional access key.
     pub(crate) fn accept_key(&self, access_key: &str, secret_key: &str) {
         self.store.accept_key(access_key, secret_key);
     }
 
-    /// Knows a key no more.
+    /// Stops accepting an access key.
     pub(crate) fn refuse_key(&self, access_key: &str) {
         self.store.refuse_key(access_key);
     }

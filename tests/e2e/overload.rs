@@ -1,5 +1,5 @@
-//! More than the gateway takes: it says so quickly, serves what it has, and keeps the store, the tiles
-//! and the other users out of it.
+//! More requests than the gateway accepts: it refuses them quickly, serves cached objects, and
+//! protects the store, tiles and other users.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::Setup;
 use crate::tally::{trial, trials};
 
-/// Requests while there are more than the gateway takes.
+/// Requests while the gateway is over one of its limits.
 const OVERLOAD: &str = "requests in overload";
 
-/// Nobody waits for longer than `queue_timeout`, and for what an answer takes on a busy machine.
+/// The longest wait: `queue_timeout`, plus the time of an answer on a busy machine.
 const QUICKLY: Duration = Duration::from_secs(5);
 
-/// A store that answers for keys with `slow` in them when the gate opens.
+/// A store that answers keys that contain `slow` when the gate opens.
 fn slow_behind(gate: &Gate) -> Faulty {
     let gate = gate.clone();
     Faulty::scripted(move |request: &Recorded, _| {
@@ -37,7 +37,7 @@ fn slow_behind(gate: &Gate) -> Faulty {
     })
 }
 
-/// At most eight requests to the store, which wait for 100 ms.
+/// At most eight concurrent requests to the store; others wait for 100 ms.
 fn narrow(store: &str, caching: bool) -> Setup {
     Setup::new(store)
         .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "8")
@@ -60,7 +60,7 @@ fn ask(clients: &mut [Client], nth: impl Fn(usize) -> String, headers: &[(&str, 
 }
 
 #[test]
-fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the_while() {
+fn store_requests_are_limited_and_hits_are_still_served() {
     for caching in [true, false] {
         let gate = Gate::new();
         let store = slow_behind(&gate);
@@ -78,7 +78,7 @@ fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the
             let _trial = trial(OVERLOAD);
             let kept = gateway.object("sky/kept.png");
             assert!(status(&kept).starts_with("s3proxy; hit"), "{}", status(&kept));
-            // Who wants what is on its way already, waits for that.
+            // A request for an object that is being fetched waits for that fetch.
             let mut follower = gateway.connect();
             follower.request("GET", "/s3proxy/s3/sky/slow0.png", &[]);
             clients.push(follower);
@@ -90,13 +90,13 @@ fn a_store_is_asked_for_no_more_than_so_much_at_once_and_hits_are_served_all_the
             assert_eq!((answer.status(), answer.text()), (200, "a tile"));
         }
         assert_eq!(store.count(), 9, "caching {caching}");
-        // Its places are free again.
+        // Its permits are free again.
         assert_eq!(gateway.object("sky/other.png").status(), 200, "caching {caching}");
     }
 }
 
 #[test]
-fn parts_leave_room_for_tiles() {
+fn range_requests_leave_permits_for_tiles() {
     for caching in [true, false] {
         let gate = Gate::new();
         let store = slow_behind(&gate);
@@ -121,7 +121,7 @@ fn parts_leave_room_for_tiles() {
 }
 
 #[test]
-fn what_is_stale_stands_in_when_there_is_no_place() {
+fn stale_objects_are_served_when_no_permit_is_free() {
     let gate = Gate::new();
     let store = slow_behind(&gate);
     let setup = narrow(&store.url(), true);
@@ -142,10 +142,10 @@ fn what_is_stale_stands_in_when_there_is_no_place() {
     }
 }
 
-/// The next block of a big file is due while somebody else has the only place: nobody is told to come
-/// again in the middle of an answer.
+/// The next block of a large file is needed while another request holds the only permit: an answer
+/// that has begun waits and is not refused.
 #[test]
-fn an_answer_under_way_waits_for_its_turn() {
+fn an_answer_that_has_begun_waits_for_a_permit() {
     const BLOCK: usize = 64 * 1024;
     let body = numbered(8 * BLOCK);
     let gate = Gate::new();
@@ -169,7 +169,7 @@ fn an_answer_under_way_waits_for_its_turn() {
         .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "1")
         .env("S3PROXY_UPSTREAM_QUEUE_TIMEOUT", "50ms")
         .start();
-    // So that the head is known.
+    // So that the metadata is cached.
     let first = gateway.object_with("sky/big.fits", &[("Range", "bytes=0-9")]);
     assert_eq!(first.status(), 206);
     let mut reader = Client::narrow(gateway.address);
@@ -181,7 +181,7 @@ fn an_answer_under_way_waits_for_its_turn() {
     let slow = |request: &Recorded| request.target.contains("slow");
     await_that("the other has the place", || store.requests().iter().any(slow));
     let opener = std::thread::spawn(move || {
-        // For longer than others wait.
+        // Longer than other requests wait.
         std::thread::sleep(Duration::from_millis(300));
         gate.open();
     });
@@ -206,7 +206,7 @@ fn one_user_does_not_starve_the_others() {
     assert_refused(&of("greedy"), 429, "user_saturated");
     let _trials = trials(OVERLOAD, 2 + clients.len());
     assert_eq!(of("modest").status(), 200);
-    assert_eq!(gateway.object("sky/tile.png").status(), 200, "nobody in particular");
+    assert_eq!(gateway.object("sky/tile.png").status(), 200, "a request without a user");
     gate.open();
     for client in &mut clients {
         assert_eq!(client.answer("GET").expect("an answer").status(), 200);
@@ -215,7 +215,7 @@ fn one_user_does_not_starve_the_others() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_told_so_and_those_within_are_served() {
+fn connections_over_the_limit_are_refused_and_others_are_served() {
     const MOST: usize = 16;
     let store = Faulty::spy();
     let setup = Setup::new(&store.url())
@@ -226,7 +226,7 @@ fn connections_beyond_the_limit_are_told_so_and_those_within_are_served() {
     await_that("no connection is left of the start", || watched.metric("s3proxy_connections") == 0);
     let mut open = connect(gateway, MOST);
     for client in &mut open {
-        // The head is left unfinished, so that the connection stays.
+        // The request head is left unfinished, so that the connection stays open.
         client.send("GET / HTTP/1.1\r\nHost: gateway.test\r\n");
     }
     await_that("all are taken in", || watched.metric("s3proxy_connections") == MOST as u64);
@@ -239,7 +239,7 @@ fn connections_beyond_the_limit_are_told_so_and_those_within_are_served() {
         let answer = client.answer("GET").expect("an answer");
         assert_eq!(answer.status(), 200);
     }
-    // More than three in four were open: answers have ended the first of the connections.
+    // More than three in four were open: the answers closed the first of the connections.
     await_that("there is room again", || watched.metric("s3proxy_connections") <= 12);
     assert_eq!(gateway.get("/").status(), 200);
     assert_eq!(watched.metric("s3proxy_refusals_total{cause=\"connections_full\"}"), 1);

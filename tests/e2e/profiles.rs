@@ -1,4 +1,4 @@
-//! What operators and their probes are told: `/profiles`, `/livez`, `/readyz`.
+//! State for operators and probes: `/profiles`, `/livez`, `/readyz`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::gateway::{ACCESS_KEY, SECRET_KEY, Setup, free_port};
 use crate::origin::Origin;
 use crate::reload::await_reload;
 
-/// What is told of one profile.
+/// The entry of one profile in `/profiles`.
 fn profile(admin: Admin, name: &str) -> Value {
     let answer = admin.send("GET", "/profiles");
     assert_eq!(answer.status(), 200);
@@ -27,24 +27,24 @@ fn is_time(value: &Value) -> bool {
 }
 
 #[test]
-fn profiles_are_told_with_what_came_last_of_asking_them() {
+fn profiles_are_reported_with_their_last_success_and_error() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let closed = format!("http://127.0.0.1:{}", free_port());
     let keys = section("hips", ACCESS_KEY, SECRET_KEY)
         + &section("refused", "AKIANOBODYNOBODY", "canary/nobody")
         + &section("wrong", ACCESS_KEY, "canary/wrong")
         + &section("down", ACCESS_KEY, SECRET_KEY);
-    let profiles = yaml(&[("hips", &url), ("refused", &url), ("wrong", &url), ("down", &nobody)])
+    let profiles = yaml(&[("hips", &url), ("refused", &url), ("wrong", &url), ("down", &closed)])
         + &format!("  open:\n    endpoint: \"{url}\"\n    credentials: {{anonymous: true}}\n")
         + &yaml(&[("keyless", &url)]).replace("profiles:\n", "");
     let files = Files::new(Way::Rename, &keys, &profiles);
     let (setup, admin) = Admin::of(files.setup(Setup::new(&url), "50ms"));
     let gateway = setup.tolerate("keyless").tolerate("s3://").start();
     for name in ["hips", "refused", "wrong", "down", "open", "keyless"] {
-        let told = profile(admin, name);
-        assert_eq!((&told["last_success"], &told["last_error"]), (&Value::Null, &Value::Null));
+        let entry = profile(admin, name);
+        assert_eq!((&entry["last_success"], &entry["last_error"]), (&Value::Null, &Value::Null));
     }
     let order = admin.send("GET", "/profiles").json();
     let order: Vec<_> = order.as_array().expect("a list").iter().map(|p| &p["profile"]).collect();
@@ -58,7 +58,7 @@ fn profiles_are_told_with_what_came_last_of_asking_them() {
     assert_eq!(hips["key_id"], "...MPLE");
     let place = format!("{} [hips]", files.path(INI).display());
     assert_eq!(hips["credentials"], place);
-    // That there is no such object is an answer, and no failure.
+    // A missing object is an answer, not a failure.
     assert_eq!(gateway.object("hips@sky/none.png").status(), 404);
     assert_eq!(profile(admin, "hips")["last_error"], Value::Null);
 
@@ -70,11 +70,11 @@ fn profiles_are_told_with_what_came_last_of_asking_them() {
         let answer = gateway.object(&format!("{name}@sky/a.png"));
         let of_answer = answer.json()["cause"].clone();
         gateway.line_of(&answer);
-        let told = profile(admin, name);
-        assert_eq!(told["last_success"], Value::Null, "{name}");
-        assert!(is_time(&told["last_error"]["at"]), "{name}: {told}");
-        assert_eq!(told["last_error"]["cause"], of_answer, "{name}: {told}");
-        assert_eq!(told["last_error"]["code"], code, "{name}: {told}");
+        let entry = profile(admin, name);
+        assert_eq!(entry["last_success"], Value::Null, "{name}");
+        assert!(is_time(&entry["last_error"]["at"]), "{name}: {entry}");
+        assert_eq!(entry["last_error"]["cause"], of_answer, "{name}: {entry}");
+        assert_eq!(entry["last_error"]["code"], code, "{name}: {entry}");
         if cause == "upstream_forbidden" {
             assert_eq!(of_answer, cause, "{name}");
         }
@@ -84,13 +84,13 @@ fn profiles_are_told_with_what_came_last_of_asking_them() {
     assert!(keyless["credentials"].as_str().is_some_and(|text| text.starts_with("missing: ")));
     assert_eq!(keyless["key_id"], Value::Null);
 
-    // With other keys it begins anew.
+    // With another access key the history starts again.
     origin.accept_key("AKIASECONDSECOND", "canary/second");
     let mended = keys.replace("AKIANOBODYNOBODY", "AKIASECONDSECOND");
     files.write_one(INI, &mended.replace("canary/nobody", "canary/second"));
     await_reload(&gateway, "profile refused");
-    let told = profile(admin, "refused");
-    assert_eq!((&told["key_id"], &told["last_error"]), (&json!("...COND"), &Value::Null));
+    let entry = profile(admin, "refused");
+    assert_eq!((&entry["key_id"], &entry["last_error"]), (&json!("...COND"), &Value::Null));
     assert_eq!(gateway.object("refused@sky/a.png").status(), 200);
     assert!(is_time(&profile(admin, "refused")["last_success"]));
 }
@@ -106,9 +106,9 @@ fn readiness_ends_with_sigterm_and_nothing_else_does() {
     assert_eq!((status_of("/readyz"), status_of("/livez")), (200, 200));
     assert_eq!(admin.send("GET", "/readyz").json(), json!({"status": "ready"}));
     gateway.signal("TERM");
-    let told = std::time::Instant::now();
+    let signalled = std::time::Instant::now();
     while status_of("/readyz") == 200 {
-        assert!(told.elapsed() < Duration::from_secs(1), "still ready");
+        assert!(signalled.elapsed() < Duration::from_secs(1), "still ready");
     }
     assert_eq!(status_of("/readyz"), 503);
     assert_eq!(admin.send("GET", "/readyz").json(), json!({"status": "ending"}));
@@ -119,13 +119,13 @@ fn readiness_ends_with_sigterm_and_nothing_else_does() {
     gateway.assert_log_clean();
 }
 
-/// No store has a say in it, and no configuration that came to be broken.
+/// Neither a store nor a broken configuration affects readiness.
 #[test]
 fn a_store_that_is_down_and_a_broken_file_leave_it_ready() {
-    let nobody = format!("http://127.0.0.1:{}", free_port());
-    let profiles = yaml(&[("hips", &nobody)]);
+    let closed = format!("http://127.0.0.1:{}", free_port());
+    let profiles = yaml(&[("hips", &closed)]);
     let files = Files::new(Way::Rename, &section("hips", ACCESS_KEY, SECRET_KEY), &profiles);
-    let (setup, admin) = Admin::of(files.setup(Setup::new(&nobody), "50ms"));
+    let (setup, admin) = Admin::of(files.setup(Setup::new(&closed), "50ms"));
     let gateway = setup.tolerate("s3://").start();
     assert!(gateway.object("hips@sky/a.png").status() >= 500);
     files.write_one(INI, "[hips");

@@ -1,4 +1,4 @@
-//! Objects removed by request: which, when, and what becomes of those who are reading them.
+//! Objects removed by request: which ones, when, and the effect on clients that are reading them.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::gateway::{Finished, Gateway, Setup};
 use crate::scene::{Scene, tile};
 
 fn is_kept(gateway: &Gateway, object: &str) -> bool {
-    // A glance at what is not kept leaves a head, which is of no use to who wants the whole.
+    // A HEAD of an object that is not cached stores its metadata, which cannot answer a GET.
     let answer = gateway.send("HEAD", &format!("/s3proxy/s3/{object}"), &[]);
     assert_eq!(answer.status(), 200, "{object}");
     Said::by(&answer).is("hit")
@@ -72,7 +72,8 @@ fn a_purge_removes_what_it_names_and_nothing_else() {
         for object in all {
             assert_eq!(!is_kept(&gateway, object), gone.contains(&object), "{target}: {object}");
         }
-        // What has gone comes back, and stays, while the purge may still be at work.
+        // A purged object that is fetched again stays cached, even while the purge may still be
+        // running.
         for object in gone {
             assert!(!Said::by(&gateway.object(object)).is("hit"), "{target}: {object}");
             assert!(is_kept(&gateway, object), "{target}: {object} again");
@@ -80,7 +81,7 @@ fn a_purge_removes_what_it_names_and_nothing_else() {
     }
 }
 
-/// Keys as a person writes them, and as a URL has them.
+/// Keys as a person writes them, and as a URL contains them.
 const HARD: [(&str, &str); 6] = [
     ("a b/c d.png", "a%20b/c%20d.png"),
     ("100%/x%41.png", "100%25/x%2541.png"),
@@ -144,7 +145,7 @@ fn the_command_says_how_it_went() {
     assert_eq!(run.stderr, "", "{run:?}");
     assert_eq!(kept(), [false, false]);
 
-    // The address of the configuration, and a target that is refused beside one that is not.
+    // The configured address, and an invalid target beside a valid one.
     keep();
     let run = setup.clone().args(&["purge", "none@sky/x", "sky/a.png"]).run();
     assert_eq!((run.status.code(), run.stdout.lines().count()), (Some(1), 1), "{run:?}");
@@ -175,12 +176,12 @@ fn the_command_says_how_it_went() {
     }
     assert_eq!(kept(), [true, true], "nothing was purged");
 
-    let nobody = Admin { address: ([127, 0, 0, 1], crate::gateway::free_port()).into() };
-    let run = command(&nobody, &["sky/a.png"]);
+    let closed = Admin { address: ([127, 0, 0, 1], crate::gateway::free_port()).into() };
+    let run = command(&closed, &["sky/a.png"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    assert!(run.stderr.contains(&nobody.address.to_string()), "{run:?}");
+    assert!(run.stderr.contains(&closed.address.to_string()), "{run:?}");
 
-    // Something else that listens there is not mistaken for success.
+    // Another server on that address is not mistaken for success.
     let other = Faulty::always([faulty::answer(204, &[], b""), vec![Step::Close]].concat());
     let run = command(&Admin { address: other.address }, &["sky/a.png"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
@@ -200,7 +201,7 @@ fn a_purge_leaves_a_line_in_the_log() {
 }
 
 #[test]
-fn readers_of_a_fetch_under_way_are_served_and_the_next_request_fetches_anew() {
+fn readers_of_a_fetch_in_flight_are_served_and_the_next_request_fetches_again() {
     let old = vec![b'o'; 100_000];
     for target in ["sky/a.png", "sky/"] {
         let gate = Gate::new();
@@ -233,7 +234,7 @@ fn readers_of_a_fetch_under_way_are_served_and_the_next_request_fetches_anew() {
             assert_eq!(ending, Ending::Whole, "{target}");
             assert!(body == old, "{target}: {} bytes", body.len());
         }
-        // The old one has ended, and has not taken the place of the new one.
+        // The old fetch has ended, and has not replaced the entry of the new one.
         admin.await_number("fetches_under_way", |fetches| fetches == 0);
         let answer = gateway.object("sky/a.png");
         assert_eq!(answer.text(), "new", "{target}");
@@ -243,7 +244,7 @@ fn readers_of_a_fetch_under_way_are_served_and_the_next_request_fetches_anew() {
 }
 
 #[test]
-fn what_a_purged_fetch_brings_is_kept_neither_in_memory_nor_on_disk() {
+fn the_result_of_a_purged_fetch_is_stored_neither_in_memory_nor_on_disk() {
     for target in ["sky/a.png", "sky/"] {
         for disk in [false, true] {
             let folder = tempfile::tempdir().expect("a temporary folder");
@@ -262,8 +263,8 @@ fn what_a_purged_fetch_brings_is_kept_neither_in_memory_nor_on_disk() {
             admin.purge(target);
             gate.open();
             assert_eq!(reader.answer("GET").expect("an answer").text(), "old");
-            // Nobody has asked meanwhile: the fetch ends with nothing in its place. The purge is
-            // over when nothing is held any more.
+            // No request has come since: the fetch ends without storing an entry. The purge is
+            // complete when no entry is left.
             admin.await_number("fetches_under_way", |fetches| fetches == 0);
             admin.await_number("memory_bytes", |held| held == 0);
             std::thread::sleep(Duration::from_millis(300));
@@ -289,7 +290,7 @@ fn a_purged_object_on_disk_does_not_come_back() {
         gateway.object("sky/a.png");
         admin.purge(target);
         admin.await_number("memory_bytes", |held| !gone || held == 0);
-        // Ends when what is queued is written.
+        // Returns when all queued records are written.
         gateway.signal("INT");
         gateway.await_end(PATIENCE);
         drop(gateway);
@@ -317,7 +318,7 @@ fn a_stale_object_is_purged_like_a_fresh_one() {
 }
 
 #[test]
-fn missing_objects_and_those_that_pass_by_are_purged_too() {
+fn negative_and_hit_for_pass_entries_are_purged_too() {
     let scene = Scene::start(faulty::s3_error(404, "NoSuchKey"));
     let (setup, admin) = Admin::of(with_cache(&scene.url()));
     let gateway = setup.start();
@@ -334,7 +335,7 @@ fn missing_objects_and_those_that_pass_by_are_purged_too() {
 
 #[test]
 fn a_purge_of_many_answers_at_once_and_frees_their_memory_soon() {
-    // More would only take longer to fetch: the purge does not look at them.
+    // More objects would only take longer to fetch: the purge does not visit each of them.
     const OBJECTS: usize = 4000;
     let spy = Faulty::spy();
     let (setup, admin) = Admin::of(with_cache(&spy.url()));

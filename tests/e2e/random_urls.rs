@@ -1,8 +1,8 @@
-//! Keys and URLs made up at random of what gateways stumble over: each key comes back byte for byte, and
-//! no URL asks the store for anything but what it says, once decoded.
+//! Random keys and URLs made of pieces that gateways mishandle: each key comes back byte for byte,
+//! and no URL asks the store for any object but the one it names, decoded once.
 //!
-//! `S3PROXY_RANDOM_URLS` is how many there are of each, 1,000 unless it is set; `S3PROXY_RANDOM_SEED`
-//! is what a failed run has printed, to have its keys and URLs again.
+//! `S3PROXY_RANDOM_URLS` is the number of keys and of URLs, 1,000 unless it is set;
+//! `S3PROXY_RANDOM_SEED` repeats the keys and URLs of a failed run, which prints its seed.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|error| panic!("{variable} is a number: {error}")))
 }
 
-/// How many, and random numbers for them.
+/// The number of trials, and random numbers for them.
 fn many() -> (u64, u64, fastrand::Rng) {
     let many = number("S3PROXY_RANDOM_URLS").unwrap_or(1000);
     let seed = number("S3PROXY_RANDOM_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
     (many, seed, fastrand::Rng::with_seed(seed))
 }
 
-/// Many of them look like another one to somebody who decodes twice, folds case or composes letters.
+/// Many of them equal another one if decoded twice, case-folded or normalized to composed letters.
 const OF_KEYS: [&str; 56] = [
     "a", "A", "b", "0", "9", ".", "..", "...", "-", "_", "~", " ", "+", "%", "%2", "%2F", "%2f",
     "%25", "%20", "%2B", "%00", "%41", "/", "//", "/a", "a/", "#", "?", "?acl", "&", "=", ";", ":",
@@ -71,7 +71,7 @@ fn spelled(key: &str, random: &mut fastrand::Rng) -> String {
 }
 
 #[test]
-fn keys_at_random_come_back_byte_for_byte_and_are_not_taken_for_one_another() {
+fn random_keys_come_back_byte_for_byte_and_are_never_confused() {
     let (many, seed, mut random) = many();
     let mut keys = BTreeMap::new();
     while (keys.len() as u64) < many {
@@ -156,10 +156,10 @@ const OF_URLS: [&str; 56] = [
     "etc/passwd",
 ];
 
-/// A bucket without a key is sent to where it has a slash, and nowhere else.
+/// A bucket without a key is redirected to the URL with a slash, and to no other.
 const HERE: &str = "http://gateway.test/s3proxy/s3/";
 
-/// What follows the prefix in a URL that means harm.
+/// The path after the prefix in a hostile URL.
 fn some_tail(random: &mut fastrand::Rng) -> String {
     let start = some(&["sky/", "hips@sky/", "sky", "hips@", ""], random);
     let glue = some(&["", "/", "/", "%2f"], random);
@@ -168,7 +168,7 @@ fn some_tail(random: &mut fastrand::Rng) -> String {
     format!("{start}{}{end}", pieces.join(glue))
 }
 
-/// `None` where an escape is not one.
+/// `None` if an escape is malformed.
 fn decoded(url: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = url.bytes();
@@ -184,7 +184,7 @@ fn decoded(url: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What is wrong with asking the store for `target` because of `tail`.
+/// The error in a request to the store for `target` on account of `tail`, if there is one.
 fn wrong(tail: &str, target: &str) -> Option<&'static str> {
     let named = decoded(tail.split('?').next().unwrap_or_default());
     let (Some(named), Some(asked)) = (named, target.strip_prefix('/').and_then(decoded)) else {
@@ -204,7 +204,7 @@ fn wrong(tail: &str, target: &str) -> Option<&'static str> {
     if key.is_empty() || bucket.len() < 3 || !bucket.chars().all(of_a_bucket) {
         return Some("not an object");
     }
-    // Nothing is left out, added, decoded twice or resolved on the way.
+    // No character is dropped, added, decoded twice or resolved on the way.
     match named.strip_suffix(asked.as_slice()) {
         Some(b"" | b"hips@") => None,
         _ => Some("another object than the URL names"),
@@ -212,7 +212,7 @@ fn wrong(tail: &str, target: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn a_url_at_random_asks_for_what_it_names_or_for_nothing() {
+fn a_random_url_requests_its_object_or_none() {
     let (many, seed, mut random) = many();
     let (spy, bystander) = (Faulty::spy(), Faulty::spy());
     let gateway = Setup::new(&spy.url())
@@ -249,7 +249,7 @@ fn a_url_at_random_asks_for_what_it_names_or_for_nothing() {
 }
 
 #[test]
-fn the_judge_of_urls_tells_right_from_wrong() {
+fn the_judge_of_urls_detects_wrong_targets() {
     for (tail, target) in [
         ("sky/a%20b.png", "/sky/a%20b.png"),
         ("hips@sky//x/%2e%2e%2e/k.png?a=b", "/sky//x/.../k.png"),

@@ -1,5 +1,5 @@
-//! Ranges by the letter of RFC 9110, section 14: one table, asked of a gateway in every state that an
-//! object can be in.
+//! Ranges as RFC 9110, section 14, requires: one table of requests, sent to gateways in every cache
+//! state an object can have.
 
 mod conditions;
 pub(crate) mod judge;
@@ -15,27 +15,27 @@ use crate::origin::{Manners, Origin};
 use crate::ranges::judge::{Object, OfSeveral, judge};
 use crate::ranges::rows::{BLOCK, Expected, Row, rows};
 
-/// What of an object is kept when it is asked for.
+/// The parts of an object that are cached when it is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
     /// Nothing: each row has an object of its own.
     Nothing,
-    /// What the rows before it have left.
+    /// The parts that earlier rows have left.
     Some,
-    /// All that can be kept: it has been fetched whole.
+    /// Everything that can be cached: the object has been fetched whole.
     All,
 }
 
-/// What rows are asked in.
+/// The state in which rows are requested.
 struct State {
     setup: fn(&str) -> Setup,
     kept: Kept,
     several: OfSeveral,
-    /// The store is asked for nothing.
+    /// The store receives no request.
     answered_from_cache: bool,
 }
 
-/// A cache that keeps nothing but a byte of an object whole.
+/// A cache that stores only one-byte objects whole.
 fn with_blocks(store: &str) -> Setup {
     with_cache(store)
         .env("S3PROXY_CACHE_MAX_OBJECT", "1")
@@ -69,12 +69,12 @@ const LARGE_IN_PART: State = State { kept: Kept::Some, ..LARGE_COLD };
 
 const LARGE_WARM: State = State { kept: Kept::All, answered_from_cache: true, ..LARGE_COLD };
 
-/// Bytes without a period, so that none can stand in for another.
+/// Bytes without a period, so that no part equals another.
 fn body(length: u64) -> Vec<u8> {
     (0..length).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
-/// A gateway in a state, its store, and the objects that were asked for.
+/// A gateway in a state, its store, and the objects that were requested.
 struct Run {
     origin: Origin,
     gateway: Gateway,
@@ -99,7 +99,8 @@ impl Run {
         }
     }
 
-    /// One connection for all: an answer with a wrong length would throw the next one out of step.
+    /// One connection for all: an answer with a wrong length would break the framing of the next
+    /// one.
     fn ask(&mut self, row: &Row, key: &str) -> Option<Answer> {
         let etag = self.objects.get(key).map_or("", |object| object.etag.as_str());
         let filled: Vec<_> =
@@ -116,7 +117,7 @@ impl Run {
         answer
     }
 
-    /// Asks, and notes what is wrong with the answer.
+    /// Sends the request, and records errors in the answer.
     fn check(&mut self, row: &Row, key: &str, state: &State) {
         let judged = match (self.ask(row, key), self.objects.get(key)) {
             (Some(answer), Some(object)) => {
@@ -166,7 +167,7 @@ fn check(state: &State) {
         for (number, row) in rows.iter().enumerate() {
             run.check(row, &key(number, row), state);
         }
-        // Whatever was asked for has left nothing wrong behind.
+        // No request has left a wrong entry behind.
         objects.iter().for_each(|(key, whole)| run.check(whole, key, state));
         let wrong = &run.wrong;
         assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), rows.len());
@@ -182,17 +183,17 @@ fn ranges_without_a_cache() {
 }
 
 #[test]
-fn ranges_of_objects_that_nobody_has_asked_for_before() {
+fn ranges_of_objects_that_are_not_cached() {
     check(&COLD);
 }
 
 #[test]
-fn ranges_of_objects_that_are_kept_whole() {
+fn ranges_of_objects_that_are_cached_whole() {
     check(&WARM);
 }
 
 #[test]
-fn ranges_of_large_objects_that_nobody_has_asked_for_before() {
+fn ranges_of_large_objects_that_are_not_cached() {
     check(&LARGE_COLD);
 }
 
@@ -206,9 +207,9 @@ fn ranges_of_large_objects_that_were_read_whole() {
     check(&LARGE_WARM);
 }
 
-/// A judge that let everything pass would make all of the above worthless.
+/// A judge that accepts every answer would make all these tests useless.
 #[test]
-fn the_judge_tells_wrong_answers() {
+fn the_judge_detects_wrong_answers() {
     let origin = Origin::with(Manners::aws());
     let object = Object { etag: origin.put("a.png", body(10)), body: body(10) };
     let other = Object { etag: object.etag.clone(), body: vec![0; 10] };

@@ -1,4 +1,4 @@
-//! Live reload: what is written while the gateway runs is taken over, whichever way it was written.
+//! Live reload: files written while the gateway runs take effect, however they were written.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::files::{Files, INI, WAYS, Way, YAML, ini, section, yaml};
 use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup};
 use crate::origin::Origin;
 
-/// What is said of the configuration, next in the log.
+/// The next log line about the configuration.
 pub(crate) fn await_reload(gateway: &Gateway, mentions: &str) -> String {
     let line = gateway.expect_log(&format!("a reload that mentions {mentions}"), |line| {
         let event = event(line);
@@ -25,7 +25,7 @@ pub(crate) fn event(line: &Value) -> &str {
     line["event"].as_str().unwrap_or_default()
 }
 
-/// How often a line begins so.
+/// The number of log lines that begin with this text.
 pub(crate) fn count(gateway: &Gateway, begins: &str) -> usize {
     let lines = gateway.lines();
     let lines = lines.iter().filter_map(|line| line.json.as_ref());
@@ -50,9 +50,9 @@ fn profiles_come_and_go_whichever_way_the_files_are_written() {
             assert_eq!(gateway.object(&format!("{name}@sky/a.png")).status(), status, "{way:?}");
         }
         files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
-        let told = await_reload(&gateway, "");
+        let line = await_reload(&gateway, "");
         assert_eq!(
-            told,
+            line,
             format!(
                 "the configuration was read again: profile gone is gone; profile new is new: {url}, \
                  key ...MPLE"
@@ -79,14 +79,14 @@ fn sighup_reads_at_once_and_says_so_if_nothing_changed() {
     gateway.signal("HUP");
     assert!(await_reload(&gateway, "").ends_with("the profiles are as before"));
     files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
-    assert_eq!(gateway.object("new@sky/a.png").status(), 404, "nobody looks by itself");
+    assert_eq!(gateway.object("new@sky/a.png").status(), 404, "no check without a signal");
     gateway.signal("HUP");
     await_reload(&gateway, "profile new is new");
     assert_eq!(gateway.object("new@sky/a.png").status(), 200);
 }
 
 #[test]
-fn many_sighups_during_changes_end_with_what_was_written_last() {
+fn many_sighups_during_changes_end_with_the_last_configuration() {
     let origin = origin();
     let url = origin.url();
     let files = Files::new(Way::InPlace, &ini(&["p0"]), &yaml(&[("p0", &url)]));
@@ -104,7 +104,7 @@ fn many_sighups_during_changes_end_with_what_was_written_last() {
 }
 
 #[test]
-fn another_endpoint_does_not_serve_what_came_from_the_one_before() {
+fn objects_of_the_previous_endpoint_are_not_served() {
     let (first, second) = (origin(), origin());
     first.put("a.png", "first");
     second.put("a.png", "second");
@@ -125,7 +125,7 @@ fn another_endpoint_does_not_serve_what_came_from_the_one_before() {
 }
 
 #[test]
-fn a_profile_that_comes_back_does_not_serve_what_was_kept_before_it_went() {
+fn a_restored_profile_does_not_serve_objects_cached_before_its_removal() {
     let origin = origin();
     let url = origin.url();
     let both = (ini(&["hips", "other"]), yaml(&[("hips", &url), ("other", &url)]));
@@ -146,8 +146,8 @@ fn a_profile_that_comes_back_does_not_serve_what_was_kept_before_it_went() {
 }
 
 #[test]
-fn keys_and_endpoints_of_different_generations_are_never_mixed() {
-    // Each store knows its own generation's key alone: a mixture would be refused.
+fn access_keys_and_endpoints_of_different_generations_are_never_mixed() {
+    // Each store accepts only the access key of its own generation: a mixture would be refused.
     let (first, second) = (origin(), origin());
     first.refuse_key(ACCESS_KEY);
     second.refuse_key(ACCESS_KEY);
@@ -172,7 +172,7 @@ fn keys_and_endpoints_of_different_generations_are_never_mixed() {
             }
             served
         });
-        // So fast that files are exchanged between the reading of one and of the other.
+        // So fast that files are replaced between the reads of two files.
         let began = Instant::now();
         for nth in 1.. {
             let (keys, profiles) = &generations[nth % 2];
@@ -218,15 +218,15 @@ fn settings_that_need_a_restart_are_named_once_and_not_taken_over() {
     );
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
     await_reload(&gateway, "as before");
-    // The keys go on changing, and the operator is not told again.
+    // The access keys keep changing, and the message is not repeated.
     origin.accept_key("AKIAOTHEROTHER", "canary/other");
     files.write_one(INI, &section("hips", "AKIAOTHEROTHER", "canary/other"));
     await_reload(&gateway, "profile hips: key ...THER, before key ...MPLE");
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
-    // What is as it was at the start waits for nothing.
+    // The settings equal those at startup: none requires a restart.
     files.write_one(YAML, &format!("cache_max_age: 5\n{profiles}"));
     await_reload(&gateway, "as before");
-    // Once more, so that everything has been said of the time before.
+    // Once more, so that every message about earlier changes has been logged.
     gateway.signal("HUP");
     await_reload(&gateway, "as before");
     assert_eq!(count(&gateway, "changed, but"), 1);
@@ -246,7 +246,8 @@ fn another_credentials_file_is_read_from_then_on() {
     let gateway = setup.start();
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
     files.write_one(YAML, &named(&other));
-    // It is not there yet; when it comes, it is seen although nothing that was read has changed.
+    // The file does not exist yet; when it appears, the gateway notices it although no file it has
+    // read changed.
     gateway.expect_log("a file that is not there", |line| {
         line["severity"] == "error" && event(line).contains("other.ini")
     });
@@ -261,7 +262,7 @@ fn another_credentials_file_is_read_from_then_on() {
 }
 
 #[test]
-fn a_key_that_the_store_no_longer_knows_has_the_files_read_once_in_ten_seconds() {
+fn a_revoked_access_key_triggers_a_reload_once_in_ten_seconds() {
     let origin = origin();
     let url = origin.url();
     let profiles = yaml(&[("hips", &url)]);
@@ -277,13 +278,13 @@ fn a_key_that_the_store_no_longer_knows_has_the_files_read_once_in_ten_seconds()
     assert_eq!(get(), 200);
     rotate(ACCESS_KEY, "AKIASECONDSECOND", "canary/second");
     let refused = Instant::now();
-    assert_eq!(get(), 403, "nobody has looked yet");
+    assert_eq!(get(), 403, "files have not been checked yet");
     await_reload(&gateway, "profile hips: key ...COND, before key ...MPLE");
     assert!(refused.elapsed() < PATIENCE / 2, "{:?}", refused.elapsed());
     for _ in 0..5 {
         assert_eq!(get(), 200);
     }
-    // Another rotation, so soon: refusals alone do not have the files read over and over.
+    // Another rotation, so soon: refusals alone do not trigger repeated reads of the files.
     rotate("AKIASECONDSECOND", "AKIATHIRDTHIRD", "canary/third");
     let mut tried = 0;
     while refused.elapsed() < Duration::from_secs(9) {
@@ -301,9 +302,9 @@ fn a_key_that_the_store_no_longer_knows_has_the_files_read_once_in_ten_seconds()
     assert!(!gateway.log_text().contains("canary"), "a secret in the log");
 }
 
-/// Each refusal asks for the files to be read; that must not put off the regular look.
+/// Each refusal requests a reload; that must not postpone the regular check.
 #[test]
-fn a_store_that_refuses_a_key_all_the_time_does_not_keep_others_waiting() {
+fn a_store_that_always_refuses_an_access_key_does_not_delay_reloads() {
     let origin = origin();
     let url = origin.url();
     let refused = section("refused", "AKIANOBODYNOBODY", "canary/nobody");

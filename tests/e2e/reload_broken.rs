@@ -1,5 +1,5 @@
-//! Files that are wrong, gone or empty while the gateway runs: what was read before stays in force, and
-//! the log says what is wrong, once.
+//! Files that are wrong, gone or empty while the gateway runs: the previous configuration stays in
+//! force, and the log reports the mistake once.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::origin::Origin;
 use crate::reload::{await_reload, count, event};
 use crate::tally::trial;
 
-/// Files that are not what they should be.
+/// Files with a mistake.
 const SPOILT: &str = "spoilt configurations";
 const REFUSED: &str =
     "the configuration cannot be read again, what was read before stays in force: ";
@@ -23,13 +23,13 @@ fn expect_refusal(gateway: &Gateway) -> String {
     event(&line).trim_start_matches(REFUSED).to_owned()
 }
 
-/// Waits until the files have been looked at so often that a second line would be there.
+/// Waits until the files have been checked often enough that a second line would have appeared.
 fn many_looks() {
     std::thread::sleep(std::time::Duration::from_millis(700));
 }
 
 #[test]
-fn a_broken_file_changes_nothing_and_is_told_once() {
+fn a_broken_file_changes_nothing_and_is_logged_once() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -54,12 +54,12 @@ fn a_broken_file_changes_nothing_and_is_told_once() {
         let _trial = trial(SPOILT);
         let before = count(&gateway, REFUSED);
         files.write_one(name, text);
-        let told = expect_refusal(&gateway);
-        assert!(told.starts_with(&mentions), "{mentions:?} in {told}");
+        let line = expect_refusal(&gateway);
+        assert!(line.starts_with(&mentions), "{mentions:?} in {line}");
         assert_eq!(gateway.object("hips@sky/a.png").status(), 200, "{text}");
         many_looks();
         assert_eq!(count(&gateway, REFUSED), before + 1, "one line for one mistake: {text}");
-        // As before: nothing is to be read, and the same mistake is news again.
+        // As before: there is no change to load, and the same mistake would be logged again.
         files.write(&good_ini, &good_yaml);
         many_looks();
     }
@@ -73,7 +73,7 @@ fn a_broken_file_changes_nothing_and_is_told_once() {
 }
 
 #[test]
-fn a_file_that_is_gone_or_cannot_be_read_takes_no_keys_away() {
+fn a_missing_or_unreadable_file_removes_no_profiles() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -82,7 +82,7 @@ fn a_file_that_is_gone_or_cannot_be_read_takes_no_keys_away() {
         let files = Files::new(Way::InPlace, &good_ini, &good_yaml);
         let gateway = files.setup(Setup::new(&url), "50ms").start();
         let path = files.path(name);
-        // Removed, a folder in its place, bytes that are no text: unreadable for root as well.
+        // Removed, replaced by a folder, not valid text: unreadable even for root.
         for spoil in [
             &(|| fs::remove_file(&path).expect("removed")) as &dyn Fn(),
             &|| {
@@ -94,27 +94,28 @@ fn a_file_that_is_gone_or_cannot_be_read_takes_no_keys_away() {
             let _trial = trial(SPOILT);
             let before = count(&gateway, REFUSED);
             spoil();
-            let told = expect_refusal(&gateway);
-            assert!(told.contains(&path.display().to_string()), "{told}");
-            assert!(told.contains("cannot be read"), "{told}");
+            let line = expect_refusal(&gateway);
+            assert!(line.contains(&path.display().to_string()), "{line}");
+            assert!(line.contains("cannot be read"), "{line}");
             many_looks();
             assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
-            assert_eq!(count(&gateway, REFUSED), before + 1, "told once");
+            assert_eq!(count(&gateway, REFUSED), before + 1, "logged once");
             let _it_was_a_file = fs::remove_dir(&path);
             files.write(&good_ini, &good_yaml);
             many_looks();
         }
-        // In force all the time, so there was nothing to take over, even if a look fell between the
-        // end of a file and its text.
+        // The configuration never changed, so there was nothing to reload, even if a check fell
+        // between truncating a file and writing its text.
         let read = count(&gateway, "the configuration was read again");
         let alike = count(&gateway, "the configuration was read again: the profiles are as before");
         assert_eq!(read, alike);
     }
 }
 
-/// The file of the home folder need not be there at the start, but its keys do not go with it.
+/// The file of the home folder need not exist at startup, but removing it does not remove its
+/// profiles.
 #[test]
-fn the_file_of_the_home_folder_takes_no_keys_away_either() {
+fn a_missing_file_of_the_home_folder_removes_no_profiles() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -131,19 +132,19 @@ fn the_file_of_the_home_folder_takes_no_keys_away_either() {
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
     let _trial = trial(SPOILT);
     fs::remove_file(&path).expect("removed");
-    let told = expect_refusal(&gateway);
-    assert!(told.contains("credentials: cannot be read and could be before"), "{told}");
+    let line = expect_refusal(&gateway);
+    assert!(line.contains("credentials: cannot be read and could be before"), "{line}");
     many_looks();
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
-    // Whoever means it says so.
+    // An operator who wants no profiles leaves a comment in the file.
     fs::write(&path, "# none\n").expect("written");
     await_reload(&gateway, "profile hips is gone");
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
 }
 
-/// Such as one on a disk that does not answer.
+/// For example on a disk that does not answer.
 #[test]
-fn a_file_whose_reading_does_not_end_is_told_and_holds_up_nobody() {
+fn a_file_whose_reading_hangs_is_logged_and_delays_no_request() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -164,9 +165,9 @@ fn a_file_whose_reading_does_not_end_is_told_and_holds_up_nobody() {
     assert_eq!(gateway.await_end(PATIENCE).code(), Some(0));
 }
 
-/// Half a file is not taken over while it is being written, and not at all where it is wrong.
+/// A half-written file is not loaded while it is being written, and never if it is wrong.
 #[test]
-fn half_a_file_waits_for_its_other_half() {
+fn a_half_written_file_is_not_loaded() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -177,15 +178,15 @@ fn half_a_file_waits_for_its_other_half() {
     let new = section("hips", "AKIASECONDSECOND", "canary/second")
         + &section("embargo", "AKIASECONDSECOND", "canary/second");
     origin.accept_key("AKIASECONDSECOND", "canary/second");
-    // A whole section, and nothing wrong with it; the other one comes soon.
+    // A complete section without a mistake; the other one follows soon.
     files.write_one(INI, new.split_at(new.len() / 2 - 2).0);
     std::thread::sleep(std::time::Duration::from_millis(100));
     files.write_one(INI, &new);
-    let told = await_reload(&gateway, "");
-    assert!(!told.contains("no key"), "{told}");
-    assert_eq!(told.matches("key ...COND, before key ...MPLE").count(), 2, "{told}");
+    let line = await_reload(&gateway, "");
+    assert!(!line.contains("no key"), "{line}");
+    assert_eq!(line.matches("key ...COND, before key ...MPLE").count(), 2, "{line}");
     let _trial = trial(SPOILT);
-    // In the middle of a section, and it stays so.
+    // Cut in the middle of a section, and left so.
     files.write_one(INI, both.split_at(both.len() - 60).0);
     expect_refusal(&gateway);
     for name in ["hips", "embargo"] {

@@ -1,4 +1,4 @@
-//! What is no longer fresh: how the store is asked again, and what its answers mean.
+//! Stale objects: how the gateway revalidates them, and the meaning of the store's answers.
 
 use serde_json::json;
 
@@ -9,14 +9,15 @@ use crate::gateway::Setup;
 use crate::origin::{MODIFIED, Manners, Object, Origin};
 use crate::scene::{Scene, not_modified, tile};
 
-/// Everything is stale at once and the client waits for the store, unless the object says otherwise.
+/// Every object is stale at once, and the client waits for the store, unless the object's headers
+/// say otherwise.
 fn stale_at_once(store: &str) -> Setup {
     let rules = json!({"ttl": 0, "negative_ttl": 0, "stale_while_revalidate": 0});
     with_cache(store).yaml(json!({"cache": rules, "upstream": {"retries": 0}}))
 }
 
 #[test]
-fn an_object_is_confirmed_by_exactly_its_tag() {
+fn an_object_is_revalidated_by_exactly_its_tag() {
     for (stored, asked) in [
         ("\"0123456789abcdef-12\"", "\"0123456789abcdef-12\""),
         ("W/\"weak\"", "\"weak\""),
@@ -27,7 +28,7 @@ fn an_object_is_confirmed_by_exactly_its_tag() {
         let scene = Scene::start(tile("tile", &headers));
         let gateway = stale_at_once(&scene.url()).start();
         let first = gateway.object("sky/a.png");
-        // RGW's own way: neither tag nor lifetime.
+        // RGW's behaviour: neither tag nor lifetime.
         scene.now(not_modified(&[]));
         let second = gateway.object("sky/a.png");
         assert_eq!((second.status(), second.text()), (200, "tile"), "{stored}");
@@ -44,7 +45,7 @@ fn an_object_is_confirmed_by_exactly_its_tag() {
 }
 
 #[test]
-fn an_object_without_a_tag_is_confirmed_by_its_date_and_without_either_fetched_anew() {
+fn an_object_without_a_tag_is_revalidated_by_its_date_and_without_either_fetched_again() {
     let scene = Scene::start(tile("tile", &[("Last-Modified", MODIFIED)]));
     let gateway = stale_at_once(&scene.url()).start();
     gateway.object("sky/a.png");
@@ -62,7 +63,7 @@ fn an_object_without_a_tag_is_confirmed_by_its_date_and_without_either_fetched_a
     for name in ["if-none-match", "if-modified-since"] {
         assert_eq!(scene.last().header(name), None, "{name}");
     }
-    // A 304 nobody asked for confirms nothing.
+    // A 304 to an unconditional request confirms nothing.
     scene.now(not_modified(&[]));
     let answer = gateway.object("sky/c.png");
     assert_eq!(answer.status(), 502);
@@ -167,7 +168,7 @@ fn a_crowd_at_a_stale_object_costs_one_conditional_request() {
     let gateway = stale_at_once(&scene.url()).start();
     gateway.object("sky/a.png");
     let gate = Gate::new();
-    // Fresh from then on: whoever comes after the answer has no reason to ask.
+    // Fresh from then on: clients that come after the answer cause no request.
     let confirmed = not_modified(&[("Cache-Control", "max-age=60")]);
     scene.now([vec![Step::Wait(gate.clone())], confirmed].concat());
     let mut crowd: Vec<_> = (0..CROWD).map(|_| gateway.connect()).collect();
@@ -185,7 +186,7 @@ fn a_crowd_at_a_stale_object_costs_one_conditional_request() {
 }
 
 #[test]
-fn heads_ranges_and_conditions_of_a_stale_object_confirm_it_first() {
+fn heads_ranges_and_conditions_of_a_stale_object_revalidate_it_first() {
     let scene = Scene::start(tile("tile", &[("ETag", "\"a\"")]));
     let gateway = stale_at_once(&scene.url()).start();
     gateway.object("sky/a.png");
@@ -212,7 +213,7 @@ fn heads_ranges_and_conditions_of_a_stale_object_confirm_it_first() {
 }
 
 #[test]
-fn a_client_can_have_the_store_asked_only_where_that_is_allowed() {
+fn a_client_can_force_revalidation_only_where_allowed() {
     for (header, value) in
         [("Cache-Control", "no-cache"), ("Cache-Control", "max-age=0"), ("Pragma", "no-cache")]
     {
@@ -242,7 +243,7 @@ fn a_client_can_have_the_store_asked_only_where_that_is_allowed() {
 }
 
 #[test]
-fn a_client_can_have_a_missing_object_looked_for_again() {
+fn a_client_can_force_revalidation_of_a_negative_entry() {
     let scene = Scene::start(faulty::s3_error(404, "NoSuchKey"));
     let rules = json!({"cache": {"client_no_cache": true}});
     let gateway = with_cache(&scene.url()).yaml(rules).start();
@@ -256,7 +257,7 @@ fn a_client_can_have_a_missing_object_looked_for_again() {
 }
 
 #[test]
-fn asking_again_takes_no_new_connection() {
+fn revalidation_takes_no_new_connection() {
     let scene = Scene::start(tile("tile", &[("ETag", "\"a\"")]));
     let gateway = stale_at_once(&scene.url()).start();
     for nth in 0..100 {

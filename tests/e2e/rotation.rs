@@ -1,4 +1,4 @@
-//! Fifty rotations of keys while clients read: nobody notices.
+//! Fifty rotations of access keys while clients read: no request fails.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,15 +17,15 @@ use crate::tally;
 const ROTATIONS: usize = 50;
 const CLIENTS: usize = 8;
 const TILES: usize = 40;
-/// Larger than what is kept as a whole, so that a reader asks the store again and again.
+/// Larger than the largest object cached whole, so that a reader asks the store again and again.
 const LARGE: usize = 24 << 20;
 
-/// What was asked so far, and how much of it went wrong.
+/// The number of requests so far, and of those that failed.
 #[derive(Default)]
 struct Tally {
     made: AtomicUsize,
     kept: AtomicUsize,
-    /// Bodies that were on their way while keys were exchanged.
+    /// Bodies that were in transfer while access keys were replaced.
     large: AtomicUsize,
     failed: std::sync::Mutex<Vec<String>>,
 }
@@ -55,7 +55,7 @@ fn sections((id, secret): &(String, String)) -> String {
     section("kept", id, secret) + &section("passed", id, secret)
 }
 
-/// Tiles, kept and not, on one connection.
+/// Tiles, cached and not, on one connection.
 fn read_tiles(gateway: &Gateway, seed: usize, done: &AtomicBool, tally: &Tally) {
     let mut client = gateway.connect();
     for nth in (seed * 7..).take_while(|_| !done.load(Ordering::Acquire)) {
@@ -71,7 +71,7 @@ fn read_tiles(gateway: &Gateway, seed: usize, done: &AtomicBool, tally: &Tally) 
     }
 }
 
-/// A large body, so slowly that keys are exchanged in the middle of it, over and over.
+/// A large body, read so slowly that access keys are replaced several times during the transfer.
 fn read_slowly(gateway: &Gateway, profile: &str, done: &AtomicBool, tally: &Tally) {
     const STEPS: usize = 60;
     let expected = large();
@@ -94,7 +94,7 @@ fn read_slowly(gateway: &Gateway, profile: &str, done: &AtomicBool, tally: &Tall
     }
 }
 
-/// Waits until operators are told that requests are signed by this key.
+/// Waits until `/profiles` reports that requests are signed with this access key.
 fn await_key(admin: Admin, nth: usize) {
     let deadline = Instant::now() + PATIENCE;
     let expected = format!("...{nth:04}");
@@ -142,7 +142,8 @@ fn fifty_rotations_under_load_fail_no_request() {
                 origin.accept_key(&id, &secret);
                 files.write_one(INI, &sections(&key(nth)));
                 await_key(admin, nth);
-                // The one before is known until the next rotation, as when people rotate keys.
+                // The previous access key stays valid until the next rotation, as in a manual
+                // rotation.
                 if let Some(older) = nth.checked_sub(2) {
                     origin.refuse_key(&key(older).0);
                 }

@@ -1,5 +1,5 @@
-//! Every route but the objects: metadata, documentation, redirects, refusals, and the order of
-//! the checks.
+//! Every route except objects: metadata, documentation, redirects, refusals, and the order of the
+//! checks.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::gateway::{Gateway, Setup};
 const NOT_FOUND: &str = r#"{"detail":"Not Found"}"#;
 const USER_MISSING: &str = r#"{"detail":[{"type":"missing","loc":["header","x-auth-request-user"],"msg":"Field required","input":null}]}"#;
 
-/// A gateway whose store must not be asked.
+/// A gateway whose store must receive no request.
 fn without_store() -> Gateway {
     Setup::new("http://127.0.0.1:9").start()
 }
@@ -73,7 +73,7 @@ fn the_docs_work_without_the_internet() {
         for loads in ["src=\"http", "src=\"//", "src='http", "url(http", "@import", "<link"] {
             assert!(!page.contains(loads), "{path} loads something: {loads}");
         }
-        assert!(page.contains("/s3/"), "{path} tells of the object route");
+        assert!(page.contains("/s3/"), "{path} describes the object route");
     }
 }
 
@@ -95,7 +95,7 @@ fn missing_and_extra_slashes_are_redirected() {
 }
 
 #[test]
-fn redirects_believe_the_forwarded_scheme_only_with_an_address() {
+fn redirects_trust_the_forwarded_scheme_only_with_an_address() {
     let gateway = without_store();
     for (headers, scheme) in [
         (vec![("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "192.0.2.7")], "https"),
@@ -187,7 +187,7 @@ fn a_required_user_is_asked_for_with_the_old_body() {
     }
     assert_eq!(spy.count(), 0);
     for path in ["/", "/s3proxy/openapi.json", "/s3proxy/docs"] {
-        assert_eq!(gateway.get(path).status(), 200, "{path} asks nobody who they are");
+        assert_eq!(gateway.get(path).status(), 200, "{path} requires no user");
     }
     for headers in [
         vec![("X-Auth-Request-User", "ada")],

@@ -6,7 +6,7 @@ use crate::faulty::{self, Faulty, Recorded, Step};
 
 type Script = Arc<dyn Fn(&Recorded) -> Vec<Step> + Send + Sync>;
 
-/// A running store and what it does at present.
+/// A running store and its current behaviour.
 pub(crate) struct Scene {
     script: Arc<Mutex<Script>>,
     pub(crate) store: Faulty,
@@ -30,7 +30,7 @@ impl Scene {
         self.now_by(move |_| steps.clone());
     }
 
-    /// Asks the script from now on.
+    /// Runs this script from now on.
     pub(crate) fn now_by(&self, script: impl Fn(&Recorded) -> Vec<Step> + Send + Sync + 'static) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(script);
     }
@@ -43,7 +43,7 @@ impl Scene {
         self.store.count()
     }
 
-    /// The last request that came.
+    /// The last request received.
     pub(crate) fn last(&self) -> Recorded {
         self.store.requests().pop().expect("a request came")
     }

@@ -1,5 +1,5 @@
-//! `Server-Timing`: off unless wanted; then on every answer, with the part of the store where it had
-//! one, and readable by the pages that CORS lets read the answer.
+//! `Server-Timing`: off by default; when on, in every answer, with the time of the store if it was
+//! asked, and readable by the pages that CORS allows to read the answer.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ fn duration(metrics: &[(String, String)], name: &str) -> Option<f64> {
 }
 
 #[test]
-fn it_is_off_unless_it_is_wanted() {
+fn server_timing_is_off_by_default() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let gateway = Setup::new(&origin.url()).yaml(json!({"cors": {"origins": [PORTAL]}})).start();
@@ -64,7 +64,7 @@ fn every_answer_has_its_times() {
     ] {
         let mut answer = gateway.send("GET", path, &[("Origin", PORTAL)]);
         let deadline = Instant::now() + PATIENCE;
-        // What the one before was sent may be about to be kept.
+        // The body of the previous answer may be about to be cached.
         while cache(&metrics(&answer)) == Some("collapsed") && Instant::now() < deadline {
             answer = gateway.send("GET", path, &[("Origin", PORTAL)]);
         }

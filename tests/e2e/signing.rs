@@ -1,4 +1,4 @@
-//! How the store is asked: signatures, credentials, regions, addressing, endpoints, names.
+//! Requests to the store: signatures, credentials, regions, addressing, endpoints, host names.
 
 use serde_json::json;
 
@@ -77,7 +77,7 @@ fn a_session_token_is_sent_and_signed() {
 }
 
 #[test]
-fn the_region_is_taken_from_where_it_was_taken_before() {
+fn the_region_comes_from_the_same_sources_as_before() {
     let spy = Faulty::spy();
     let keys = format!("aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
     let gateway = Setup::new(&spy.url())
@@ -307,7 +307,7 @@ fn an_ipv6_endpoint_works() {
 
 #[test]
 fn a_name_is_looked_up_and_every_address_of_it_tried() {
-    // Where `localhost` has both families, ::1 refuses and 127.0.0.1 is the next address.
+    // Where `localhost` has both families, ::1 refuses and 127.0.0.1 is tried next.
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let gateway = Setup::new(&format!("http://LocalHost:{}", origin.address().port()))
@@ -320,7 +320,7 @@ fn a_name_is_looked_up_and_every_address_of_it_tried() {
 }
 
 #[test]
-fn a_name_that_does_not_exist_is_told_at_once() {
+fn a_host_name_that_does_not_exist_fails_at_once() {
     let gateway = Setup::new("http://nonexistent.invalid").tolerate("nonexistent.invalid").start();
     let began = std::time::Instant::now();
     let answer = gateway.object("sky/a.png");

@@ -1,5 +1,4 @@
-//! What is served although it is no longer fresh: while the store is asked in the background, and
-//! when the store fails.
+//! Objects that are served stale: during revalidation in the background, and when the store fails.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -15,18 +14,18 @@ use crate::faulty::{self, Faulty, Gate, Step, settled};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::scene::{Scene, not_modified, tile};
 
-/// Fresh for a minute by its lifetime, and stale at once by its age.
+/// Fresh for a minute by its lifetime, but stale at once by its age.
 const OLD: [(&str, &str); 3] = [("ETag", "\"a\""), ("Cache-Control", "max-age=60"), ("Age", "60")];
 /// Fresh for a while.
 const NEW: [(&str, &str); 2] = [("ETag", "\"b\""), ("Cache-Control", "max-age=60")];
 
-/// A gateway whose clients do not wait for the store once it has an object.
+/// A gateway that revalidates in the background, so that clients do not wait for the store.
 fn refreshing(store: &str) -> Setup {
     let rules = json!({"stale_while_revalidate": "1h", "stale_if_error": "1h"});
     with_cache(store).yaml(json!({"cache": rules, "upstream": {"retries": 0}}))
 }
 
-/// A gateway that asks first, and falls back on what it has.
+/// A gateway that revalidates first, and serves stale objects if the store fails.
 fn falling_back(store: &str) -> Setup {
     refreshing(store).yaml(json!({"cache": {"stale_while_revalidate": 0}}))
 }
@@ -43,7 +42,7 @@ fn assert_refreshing(answer: &Answer, body: &str) {
     assert_stale(answer, body, "stale-while-revalidate");
 }
 
-/// Asks until the object is this one and fresh.
+/// Requests the object until this version is served fresh.
 fn await_fresh(gateway: &Gateway, object: &str, body: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -88,7 +87,7 @@ fn a_stale_object_is_served_at_once_while_one_request_refreshes_it() {
 }
 
 #[test]
-fn the_line_of_what_is_served_meanwhile_is_that_of_a_hit() {
+fn the_log_line_of_an_object_served_stale_is_that_of_a_hit() {
     let scene = Scene::start(tile("old", &OLD));
     let gateway = refreshing(&scene.url()).start();
     gateway.object("sky/a.png");
@@ -100,7 +99,7 @@ fn the_line_of_what_is_served_meanwhile_is_that_of_a_hit() {
 }
 
 #[test]
-fn only_so_many_are_refreshed_at_once_and_all_are_served() {
+fn background_revalidations_are_limited_and_all_clients_are_served() {
     let scene = Scene::start(tile("old", &OLD));
     let gateway = refreshing(&scene.url()).yaml(json!({"cache": {"background_refreshes": 2}}));
     let gateway = gateway.start();
@@ -125,7 +124,7 @@ fn only_so_many_are_refreshed_at_once_and_all_are_served() {
 }
 
 #[test]
-fn a_refresh_that_fails_is_nothing_to_clients_and_tried_again() {
+fn a_failed_background_revalidation_is_retried_and_invisible_to_clients() {
     let scene = Scene::start(tile("old", &OLD));
     let (setup, admin) = Admin::of(refreshing(&scene.url()));
     let gateway = setup.start();
@@ -197,8 +196,8 @@ fn an_object_may_forbid_or_limit_being_served_stale() {
         let watched = Watched::start(refreshing(&scene.url()));
         let gateway = &watched.gateway;
         gateway.object("sky/a.png");
-        // Or the next request may still share the fetch.
-        watched.await_landed();
+        // Otherwise the next request may still join the fetch.
+        watched.await_fetches_done();
         scene.now(faulty::s3_error(503, "SlowDown"));
         let answer = gateway.object("sky/a.png");
         if refreshed {
@@ -216,7 +215,7 @@ fn an_object_may_forbid_or_limit_being_served_stale() {
         let falling_back = Watched::start(falling_back(&scene.url()));
         scene.now(tile("old", &headers));
         falling_back.gateway.object("sky/a.png");
-        falling_back.await_landed();
+        falling_back.await_fetches_done();
         scene.now(faulty::s3_error(503, "SlowDown"));
         let answer = falling_back.gateway.object("sky/a.png");
         assert_eq!(answer.status(), if stands_in { 200 } else { 503 }, "{control}");
@@ -234,7 +233,7 @@ fn an_object_may_allow_being_served_stale_where_the_rule_does_not() {
     assert_refreshing(&gateway.object("sky/a.png"), "old");
 }
 
-/// The stale answer while the store fails in this way, and what the log makes of it.
+/// The stale answer while the store fails in this way, and the log line about it.
 fn stands_in(scene: &Scene, failure: Vec<Step>) -> (Answer, Value) {
     scene.now(tile("old", &OLD));
     let gateway = falling_back(&scene.url())
@@ -244,7 +243,7 @@ fn stands_in(scene: &Scene, failure: Vec<Step>) -> (Answer, Value) {
     scene.now(failure);
     let answer = gateway.object("sky/a.png");
     let line = gateway.line_of(&answer);
-    // A second client is no worse off.
+    // A second client gets the same answer.
     let part = gateway.object_with("sky/a.png", &[("range", "bytes=0-1")]);
     assert_eq!(part.status(), if answer.status() == 200 { 206 } else { answer.status() });
     gateway.line_of(&part);
@@ -252,7 +251,7 @@ fn stands_in(scene: &Scene, failure: Vec<Step>) -> (Answer, Value) {
 }
 
 #[test]
-fn an_object_stands_in_for_a_store_that_fails() {
+fn a_stale_object_is_served_if_the_store_fails() {
     let scene = Scene::start(Vec::new());
     for (failure, cause, upstream_status) in [
         (vec![Step::Close], "upstream_reset", None),
@@ -273,12 +272,12 @@ fn an_object_stands_in_for_a_store_that_fails() {
         let (answer, line) = stands_in(&scene, failure);
         assert_stale(&answer, "old", "stale-if-error");
         assert_eq!(answer.header("retry-after"), None, "the client has what it wants: {answer:?}");
-        // The client is well, the store is not, and an operator should know.
+        // The client gets its object, but the store fails: the operator should know.
         assert_eq!(line["severity"], "warning", "{line}");
         assert_eq!((&line["status"], &line["cause"]), (&json!(200), &json!(cause)), "{line}");
         assert_eq!(line["upstream_status"].as_u64(), upstream_status, "{line}");
         assert!(line["upstream_ms"].is_number(), "{line}");
-        // A kept connection that has ended is replaced once.
+        // A reused connection that has ended is replaced once.
         assert!(line["upstream_attempts"].as_u64().is_some_and(|n| (1..=2).contains(&n)), "{line}");
         let cache = line["cache"].as_str().unwrap_or_default();
         assert!(cache.ends_with("; detail=stale-if-error"), "{line}");
@@ -287,10 +286,10 @@ fn an_object_stands_in_for_a_store_that_fails() {
 }
 
 #[test]
-fn an_object_stands_in_for_a_store_that_is_not_there() {
+fn a_stale_object_is_served_if_the_store_is_unreachable() {
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
-    // Its connections may outlive it by a moment, and answer no more.
+    // Its connections may stay open for a moment, but receive no answer.
     let store = Faulty::on(&address, |_, nth| match nth {
         0 => tile("old", &OLD),
         _ => vec![Step::Close],
@@ -304,7 +303,7 @@ fn an_object_stands_in_for_a_store_that_is_not_there() {
         assert!(Instant::now() < deadline, "still listening");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The first finds its kept connection closed, the others that nobody listens.
+    // The first request finds its reused connection closed, the others a closed port.
     for _ in 0..3 {
         let answer = gateway.object("sky/a.png");
         assert_stale(&answer, "old", "stale-if-error");
@@ -320,7 +319,7 @@ fn an_object_stands_in_for_a_store_that_is_not_there() {
 }
 
 #[test]
-fn a_store_that_says_no_is_believed() {
+fn a_refusal_by_the_store_is_final() {
     let scene = Scene::start(Vec::new());
     for (status, code, expected) in
         [(403, "AccessDenied", 403), (401, "Unauthorized", 403), (404, "NoSuchKey", 404)]
@@ -332,7 +331,7 @@ fn a_store_that_says_no_is_believed() {
 }
 
 #[test]
-fn what_stands_in_does_so_for_its_time_and_no_longer() {
+fn stale_if_error_ends_after_its_time() {
     let scene = Scene::start(tile("old", &OLD));
     let rules = json!({"cache": {"stale_if_error": "1s"}});
     let gateway = falling_back(&scene.url()).yaml(rules).start();
@@ -344,26 +343,26 @@ fn what_stands_in_does_so_for_its_time_and_no_longer() {
         assert_stale(&meanwhile, "old", "stale-if-error");
     }
     gateway.line_of(&meanwhile);
-    // The least time that can be configured has to pass.
+    // The shortest configurable time must pass.
     std::thread::sleep(Duration::from_millis(1050));
     let answer = gateway.object("sky/a.png");
     assert_eq!(answer.status(), 503);
     assert_eq!(status(&answer), "s3proxy; fwd=stale; fwd-status=503");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert_eq!(gateway.line_of(&answer)["cause"], "upstream_busy");
-    // Nothing is lost: the store is asked whether it is still the same.
+    // The entry is not lost: it is revalidated with the store.
     scene.now(not_modified(&[]));
     assert_eq!(gateway.object("sky/a.png").text(), "old");
 }
 
 #[test]
-fn the_ttl_of_what_is_stale_is_below_zero() {
+fn the_ttl_of_a_stale_object_is_negative() {
     let scene = Scene::start(tile("old", &OLD));
     let gateway = refreshing(&scene.url()).start();
     gateway.object("sky/a.png");
     let gate = Gate::new();
     scene.now(vec![Step::Wait(gate)]);
-    // Whole seconds are counted.
+    // Ages are counted in whole seconds.
     std::thread::sleep(Duration::from_millis(1050));
     let answer = gateway.object("sky/a.png");
     assert_refreshing(&answer, "old");
@@ -383,7 +382,8 @@ fn a_crowd_is_served_stale_for_one_failed_request() {
         client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
     }
     scene.store.await_requests(2);
-    // All have sent, and none is answered: whoever the gateway has read by now waits along.
+    // All have sent, and none is answered: all requests that the gateway has read wait for the same
+    // fetch.
     assert!(!crowd[CROWD - 1].wait_for_bytes(Duration::from_millis(300)));
     gate.open();
     for client in &mut crowd {

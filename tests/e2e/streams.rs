@@ -1,4 +1,4 @@
-//! Bodies on their way: cut short, smuggled, held back, given up, and one store beside another.
+//! Bodies in transfer: cut, smuggled, delayed, aborted, and several stores at once.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ fn a_body_cut_short_is_never_a_whole_looking_answer() {
 #[test]
 fn a_body_without_length_or_chunks_is_not_passed_as_whole() {
     let _trial = trial("cut bodies");
-    // A store that dies and one that is done look the same here.
+    // A store that crashes and one that is done look the same here.
     let upstream =
         Faulty::always(vec![head(200, &[]), Step::Send(b"perhaps all".to_vec()), Step::Close]);
     let gateway = Setup::new(&upstream.url()).tolerate("Upstream").tolerate("s3://").start();
@@ -83,7 +83,7 @@ fn bytes_behind_the_announced_length_never_reach_any_client() {
 }
 
 #[test]
-fn interim_answers_of_the_store_are_swallowed() {
+fn interim_answers_of_the_store_are_discarded() {
     let upstream = Faulty::always(
         [
             vec![Step::Send(b"HTTP/1.1 103 Early Hints\r\nLink: </evil>\r\n\r\n".to_vec())],
@@ -131,7 +131,7 @@ fn a_client_that_goes_away_stops_the_fetch() {
         let _trial = trial("greedy clients");
         drop(client);
         upstream.await_hung_up(1);
-        assert_eq!(upstream.count(), 1, "{what}: nobody is left to retry for");
+        assert_eq!(upstream.count(), 1, "{what}: no retry without a client");
     }
 }
 
@@ -149,7 +149,7 @@ fn a_client_that_does_not_read_holds_the_store_back() {
     let mut client = gateway.connect();
     client.request("GET", "/s3proxy/s3/sky/a.fits", &[]);
     assert_eq!(client.head().expect("a head").status, 200);
-    // The kernel's buffers on four sockets take some megabytes; the gateway's own are small.
+    // The kernel's buffers of four sockets take some megabytes; the gateway's own are small.
     let _trial = trial("greedy clients");
     let taken = faulty::settled(Duration::from_millis(300), || upstream.flooded());
     assert!(taken < 64 << 20, "{taken} bytes were fetched for a client that reads nothing");
@@ -227,7 +227,7 @@ fn answers_are_never_mixed_up_under_load() {
 }
 
 #[test]
-fn a_slow_store_delays_nobody_else() {
+fn a_slow_store_delays_no_request_to_another() {
     let gate = Gate::new();
     let slow = Faulty::always([vec![Step::Wait(gate.clone())], faulty::object(b"late")].concat());
     let quick = Faulty::spy();
@@ -257,7 +257,7 @@ fn a_slow_store_delays_nobody_else() {
 }
 
 #[test]
-fn many_dead_stores_delay_nobody_else() {
+fn many_dead_stores_delay_no_request_to_another() {
     let dead = Faulty::always(vec![Step::Stall]);
     let quick = Faulty::spy();
     let gateway = hasty(&quick.url())
@@ -289,7 +289,7 @@ fn many_dead_stores_delay_nobody_else() {
     }
 }
 
-/// A part of an object of 1000 bytes, as a store sends it with these headers more.
+/// A part of an object of 1000 bytes, as a store sends it with these additional headers.
 fn part(content_range: &str, framing: (&str, &str), body: &[u8]) -> Vec<Step> {
     let mut headers = faulty::OBJECT_HEADERS.to_vec();
     headers.extend([("Content-Range", content_range), framing]);
@@ -299,7 +299,7 @@ fn part(content_range: &str, framing: (&str, &str), body: &[u8]) -> Vec<Step> {
 const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
 
 #[test]
-fn a_part_whose_end_nobody_can_tell_is_a_bad_gateway() {
+fn a_part_without_a_detectable_end_is_a_bad_gateway() {
     let upstream = Faulty::always(part("bytes 0-3/1000", ("X-Framing", "none"), b"tile"));
     let gateway = Setup::new(&upstream.url()).start();
     let answer = gateway.object_with("sky/a.png", &[("Range", "bytes=0-3")]);

@@ -1,4 +1,4 @@
-//! Stores behind TLS: certificates are checked against the configured authority and the name.
+//! Stores behind TLS: certificates are verified against the configured authority and the host name.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::faulty::{Faulty, runtime};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::origin::Origin;
 
-/// Speaks TLS as `name` and passes everything to the plain store behind.
+/// Terminates TLS as `name` and passes everything to the plain store behind.
 fn front(authority: &Authority, name: &str, store: SocketAddr) -> u16 {
     let acceptor = authority.acceptor(name, false);
     let listener = runtime().block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -75,7 +75,7 @@ fn any_other_certificate_is_refused_before_a_request_is_sent() {
 }
 
 #[test]
-fn http_and_https_mistaken_for_each_other_are_told_soon() {
+fn http_and_https_mistaken_for_each_other_are_reported_soon() {
     let authority = Authority::new();
     let spy = Faulty::spy();
     let tls = front(&authority, "localhost", spy.address);

@@ -1,5 +1,5 @@
-//! Fetches for the cache from a store that verifies every signature with code of others, and from
-//! one behind TLS.
+//! Fetches for the cache from a store that verifies every signature with an independent
+//! implementation, and from a store behind TLS.
 
 #![expect(
     clippy::expect_used,
@@ -123,7 +123,7 @@ async fn every_key_is_signed_as_it_is_sent() {
 }
 
 #[tokio::test]
-async fn questions_are_answered_by_stores_of_both_manners() {
+async fn stores_with_rgw_and_aws_behaviour_answer_requests() {
     for manners in [Manners::rgw(), Manners::aws()] {
         let (store, serving) = serve(manners, &[("a.png", "0123456789")]).await;
         let (fetcher, upstream) =
@@ -180,8 +180,8 @@ async fn a_wrong_secret_is_refused_by_its_name() {
     assert_eq!(fetched.report.status, Some(403));
 }
 
-/// Speaks TLS as 127.0.0.1 and passes everything to the plain store behind; its port, and how many
-/// connections it took.
+/// Terminates TLS as 127.0.0.1 and passes everything to the plain store behind; returns its port,
+/// and the number of connections.
 async fn front(authority: &Authority, plain: SocketAddr) -> (u16, Arc<tokio::sync::Semaphore>) {
     let acceptor = authority.acceptor("127.0.0.1", false);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,4 +1,4 @@
-//! What readers of big files ask for: at the edges of blocks, at random, and one piece after the other.
+//! Requests of readers of large files: at block boundaries, at random, and sequential.
 
 use crate::ask::{Ask, Asked, Condition};
 use crate::history::Version;
@@ -42,7 +42,7 @@ pub(crate) fn some_asks(newest: &Version, older: &Version, random: &mut fastrand
     vec![ask]
 }
 
-/// One piece after the other, with a small gap or overlap now and then.
+/// Sequential reads, with a small gap or overlap now and then.
 fn in_a_row(length: u64, random: &mut fastrand::Rng) -> Vec<Ask> {
     let mut at = random.u64(..=length / 2);
     let step = random.u64(1..=BLOCK + BLOCK / 2);
@@ -74,7 +74,7 @@ fn some_ranges(length: u64, random: &mut fastrand::Rng) -> Vec<Asked> {
     (0..random.usize(2..6)).map(|_| some_range(length, random)).collect()
 }
 
-/// A place in an object, often at the edge of a block, now and then beyond the end.
+/// A position in an object, often at a block boundary, now and then beyond the end.
 fn some_place(length: u64, random: &mut fastrand::Rng) -> u64 {
     match random.u32(..8) {
         0 => 0,

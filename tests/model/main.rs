@@ -1,10 +1,11 @@
-//! Big objects by byte range, next to a model in plain memory: tens of thousands of reads by many
-//! clients at once, while objects are overwritten, deleted and purged, the way to the store fails, and
-//! memory is too small. Every byte of every answer has to be of one version that there was.
+//! Large objects read by byte range, compared with a model in plain memory: tens of thousands of
+//! reads by many concurrent clients, while objects are overwritten, deleted and purged, connections
+//! to the store fail, and memory is too small. Every byte of an answer must belong to one version
+//! that existed.
 //!
-//! `S3PROXY_MODEL_READS` is the number of reads, 5,000 unless it is set. `S3PROXY_MODEL_SEED` is what
-//! an earlier run has printed, to have its requests, changes and faults again; how they meet is up to
-//! the scheduler.
+//! `S3PROXY_MODEL_READS` is the number of reads, 5,000 unless it is set. `S3PROXY_MODEL_SEED` is
+//! the seed that an earlier run printed: it repeats the requests, changes and faults of that run,
+//! but not their interleaving, which depends on the scheduler.
 
 #![expect(
     clippy::expect_used,
@@ -59,7 +60,7 @@ use crate::store::{Manners, Serving, Store};
 use crate::weather::Weather;
 use crate::world::World;
 
-/// How a gateway keeps what it has.
+/// The cache settings of a gateway.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     name: &'static str,
@@ -68,12 +69,12 @@ struct Case {
     /// Percent for blocks.
     share: &'static str,
     read_ahead: &'static str,
-    /// Of objects and of their absence, and how long they are served while the store is asked.
+    /// Of objects and of negative entries, and how long they are served stale during revalidation.
     ttl: &'static str,
-    /// An answer was current so long before its request, or later.
+    /// How long before its request an answer may have been current.
     oldest: Duration,
     manners: fn() -> Manners,
-    /// Not every store does.
+    /// Not every store supports it.
     knows_if_match: bool,
 }
 
@@ -96,7 +97,7 @@ const CASES: [Case; 4] = [
         share: "25",
         read_ahead: "256KiB",
         ttl: "1s",
-        // Fresh, served while the store is asked, and the fetch itself.
+        // Fresh, stale during revalidation, and the fetch itself.
         oldest: Duration::from_secs(3),
         manners: Manners::aws,
         knows_if_match: false,
@@ -125,7 +126,7 @@ const CASES: [Case; 4] = [
     },
 ];
 
-/// Numbers that have to come up over all cases, in `GET /cache`.
+/// Counters of `GET /cache` that must be above zero over all cases.
 const COUNTERS: [&str; 11] = [
     "block_hits",
     "block_disk_hits",
@@ -162,7 +163,7 @@ fn no_byte_is_wrong() {
         }
     }
     let took = began.elapsed().as_secs_f64();
-    // Past the capture of the test runner, which shows nothing of a test that passes.
+    // Bypasses the capture of the test runner, which hides the output of a passing test.
     let _ = writeln!(
         std::io::stderr(),
         "\n{} reads, {} wrong, {took:.1} s, seed {seed}: {total}; {counters:?}; faults {faults:?}",
@@ -181,8 +182,8 @@ fn no_byte_is_wrong() {
     }
 }
 
-/// One gateway on an empty cache, this many reads of it, and all objects once more when everything
-/// is well again.
+/// One gateway with an empty cache, this many reads through it, and every object once more when
+/// there are no faults any more.
 fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fault, u64>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -211,9 +212,9 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
         .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", case.ttl)
         .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
         .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
-        // That the store fails is no reason to fail.
+        // Failures of the store are expected in the log.
         .tolerate("\"cause\":\"upstream_")
-        // Nor that it has less memory than is wise.
+        // So is the warning about its small memory.
         .tolerate("\"event\":\"cache.");
     if case.on_disk {
         setup = setup
@@ -231,7 +232,7 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
     };
     let mut tally = readers.read(reads, seed);
     weather.clear_up();
-    // Until what was kept of what is no more may not be served any longer.
+    // Until entries of deleted versions may not be served any longer.
     std::thread::sleep(case.oldest.max(Duration::from_millis(600)));
     tally.add(readers.read_all_again());
     let report = at_rest(admin);
@@ -249,7 +250,7 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
     (tally, report, weather.counts())
 }
 
-/// `GET /cache` when no fetch is under way any more.
+/// `GET /cache`, once no fetch is in flight.
 fn at_rest(admin: std::net::SocketAddr) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -262,7 +263,7 @@ fn at_rest(admin: std::net::SocketAddr) -> Value {
     }
 }
 
-/// The lines of the log about the requests that these texts begin with, and warnings.
+/// The log lines of the requests whose ids these texts begin with, and warnings.
 fn lines_about(wrong: &[String], log: &str) -> String {
     let ids: Vec<_> = wrong.iter().filter_map(|text| text.split(' ').next()).collect();
     let about = |line: &&str| ids.iter().any(|id| line.contains(&format!("\"{id}\"")));

@@ -1,4 +1,4 @@
-//! Readers with a connection each, and what happens to the objects meanwhile.
+//! Readers, each with its own connection, and concurrent changes of the objects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::weather::Weather;
 use crate::world::{BLOCK, OBJECTS, World};
 
 const READERS: u64 = 16;
-/// More are not told apart.
+/// The number of wrong answers reported in full.
 const MOST_WRONG: usize = 20;
 
 /// Readers of a gateway.
@@ -30,11 +30,11 @@ pub(crate) struct Readers<'a> {
     pub(crate) oldest: Duration,
 }
 
-/// What came of the reads.
+/// The results of the reads.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     kinds: BTreeMap<Kind, u64>,
-    /// By the first word of `Cache-Status`, and what happened to objects.
+    /// Results by the first word of `Cache-Status`, and changes of objects.
     others: BTreeMap<&'static str, u64>,
     pub(crate) wrong: Vec<String>,
     wrongs: u64,
@@ -77,7 +77,7 @@ impl Tally {
         self.wrongs
     }
 
-    /// Everything that has to have come up, and how often it did.
+    /// Every result that must have occurred, with its count.
     pub(crate) fn seen(&self) -> Vec<(String, u64)> {
         use Kind::{
             Aborted, Cut, Failed, Head, Missing, NotModified, Part, Parts, Unsatisfiable, Whole,
@@ -111,7 +111,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// One reader's connection, and what it is called in the log.
+/// One reader's connection, and its name in the log.
 struct Reader {
     client: Client,
     id: String,
@@ -137,8 +137,8 @@ impl Readers<'_> {
         total
     }
 
-    /// Reads every object once more, all of it and block by block: nothing but the last version is
-    /// right, and nothing is an excuse.
+    /// Reads every object once more, whole and block by block: only the last version is correct,
+    /// and no failure is excused.
     pub(crate) fn read_all_again(self) -> Tally {
         let exact = Readers { oldest: Duration::ZERO, ..self };
         let mut tally = Tally::default();
@@ -185,9 +185,9 @@ impl Readers<'_> {
         }
     }
 
-    /// One request and its judgement.
+    /// One request, and the judgement of its answer.
     fn ask(&self, reader: &mut Reader, object: usize, ask: &Ask, tally: &mut Tally) {
-        // By which the log can be searched.
+        // The id by which its log lines are found.
         let id = format!("{}-{}", reader.id, tally.answered());
         let slow = reader.random.u32(..100) == 0;
         if slow {
@@ -195,8 +195,8 @@ impl Readers<'_> {
             reader.client = Client::narrow(self.gateway);
         }
         let sent = Instant::now();
-        let told = self.exchange(&mut reader.client, object, ask, &id, slow, tally);
-        match &told {
+        let verdict = self.exchange(&mut reader.client, object, ask, &id, slow, tally);
+        match &verdict {
             Ok((kind, _)) => *tally.kinds.entry(*kind).or_default() += 1,
             Err(wrong) => {
                 tally.wrongs += 1;
@@ -207,13 +207,13 @@ impl Readers<'_> {
                 }
             }
         }
-        if told.is_ok_and(|(_, reusable)| reusable) && !slow {
+        if verdict.is_ok_and(|(_, reusable)| reusable) && !slow {
             return;
         }
         reader.client = Client::connect(self.gateway);
     }
 
-    /// What kind of right answer comes, and whether the connection is of use afterwards.
+    /// The kind of correct answer, and whether the connection can be reused.
     fn exchange(
         &self,
         client: &mut Client,
@@ -240,7 +240,7 @@ impl Readers<'_> {
         };
         let status = head.header("cache-status").unwrap_or_default();
         tally.count_status(status);
-        // Another one's fetch began before this request was sent.
+        // The fetch of another reader began before this request was sent.
         let joined = status.contains("collapsed");
         let since = self.weather.under_way_since(object, sent).filter(|_| joined);
         let before = since.map_or(Duration::ZERO, |since| sent.saturating_duration_since(since));
@@ -264,27 +264,28 @@ impl Readers<'_> {
             Some((body, ending)) => {
                 let reusable = !closes && ending == client::Ending::Whole;
                 let answer = client::Answer { head, body, ending };
-                let told = judge(ask, &answer, &possible, excuse);
-                let told = told.map(|kind| (kind, reusable));
-                told.map_err(|wrong| self.explained(object, &wrong, &answer.head, &answer.body))
+                let verdict = judge(ask, &answer, &possible, excuse);
+                let verdict = verdict.map(|kind| (kind, reusable));
+                verdict.map_err(|wrong| self.explained(object, &wrong, &answer.head, &answer.body))
             }
             None if !arrived && !excuse.cut => Err("cut without a reason".to_owned()),
             None => {
                 let begun = client.leftover();
-                let told = judge_beginning(
+                let verdict = judge_beginning(
                     ask,
                     &head,
                     &begun[..begun.len().min(length)],
                     &possible,
                     excuse,
                 );
-                let told = told.map(|kind| (if arrived { kind } else { Kind::Cut }, false));
-                told.map_err(|wrong| self.explained(object, &wrong, &head, begun))
+                let verdict = verdict.map(|kind| (if arrived { kind } else { Kind::Cut }, false));
+                verdict.map_err(|wrong| self.explained(object, &wrong, &head, begun))
             }
         }
     }
 
-    /// What an answer may be about that has arrived just now, and what may be wrong with it.
+    /// The versions that an answer received just now may show, and the faults that may have
+    /// affected it.
     fn excuse(
         &self,
         object: usize,
@@ -310,7 +311,7 @@ impl Readers<'_> {
         format!("{wrong}; its first bytes: {places}; {} {:?}", head.status, head.headers)
     }
 
-    /// Now and then something happens to an object.
+    /// Changes an object now and then.
     fn change(&self, random: &mut fastrand::Rng, tally: &mut Tally) {
         let object = World::pick(random);
         let what = match random.u32(..1000) {
@@ -344,13 +345,13 @@ impl Readers<'_> {
     }
 }
 
-/// Bytes of the body by its head.
+/// The bytes of the body as announced by its header fields.
 fn announced(head: &Head, ask: &Ask) -> usize {
     let length = head.header("content-length").and_then(|length| length.parse().ok());
     if ask.method == "HEAD" || head.status == 304 { 0 } else { length.unwrap_or(0) }
 }
 
-/// Takes a body in by small pieces, but not for ever.
+/// Reads a body in small pieces, within a time limit.
 fn read_slowly(client: &mut Client, length: usize) {
     const PIECE: usize = 32 * 1024;
     const PAUSE: Duration = Duration::from_millis(5);

@@ -1,5 +1,6 @@
-//! The way to the store, and what goes wrong on it: a relay that cuts, resets, refuses, delays, and
-//! takes headers away. What a store is asked besides the object is not signed, so it may change that.
+//! The network to the store and its faults: a relay that cuts, resets, refuses, delays, and removes
+//! headers. Only the request for the object is signed, not its range or conditions, so the relay
+//! may change those.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,28 +14,28 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::world::{OBJECTS, World};
 
-/// Of so many requests one meets a fault.
+/// One of this number of requests meets a fault.
 const ONE_IN: u32 = 32;
-/// A fault may be felt so long after it is over, by who waits for what it hit.
+/// How long after its end a fault may still affect requests that waited for the failed one.
 const AFTERWARDS: Duration = Duration::from_millis(250);
-/// So long after its last byte a gateway that gets little of the processor may still have others join
-/// an answer.
+/// How long after the last byte of a fetch a gateway with little CPU time may still let requests
+/// join it.
 const LANDING: Duration = Duration::from_secs(2);
 const PIECE: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// What goes wrong with one request.
+/// The faults of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// The body ends before its length.
     Cut,
     /// The connection is reset in place of an answer.
     Reset,
-    /// This answer to the request, and to the next ones.
+    /// This status as the answer to the request, and to the next ones.
     Refused(u16),
     /// The body comes in small pieces.
     Slow,
-    /// The store takes no notice of `Range`.
+    /// The store ignores `Range`.
     NoRange,
     /// The answer has no `ETag`.
     NoEtag,
@@ -49,19 +50,20 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Whether it went on until then, or for ever so little less.
+    /// Whether the exchange was in progress at that time, or ended at most `afterwards` before it.
     fn is_felt(&self, then: Instant, afterwards: Duration) -> bool {
         self.over.is_none_or(|over| over + afterwards >= then)
     }
 }
 
-/// What was asked of one object.
+/// The requests for one object.
 #[derive(Debug, Default)]
 struct Record {
     exchanges: Vec<Exchange>,
-    /// The status of a burst, and how many requests it is still for.
+    /// The status of a burst of failures, and the number of requests left in it.
     burst: Option<(u16, u32)>,
-    /// An answer had no entity tag, and what has come so may be kept for as long as it does not change.
+    /// An answer had no entity tag; an object without a tag may stay cached for as long as it does
+    /// not change.
     untagged: bool,
 }
 
@@ -71,7 +73,7 @@ struct Shared {
     counts: Mutex<BTreeMap<Fault, u64>>,
     random: Mutex<fastrand::Rng>,
     fair: AtomicBool,
-    /// The store takes notice of `If-Match`.
+    /// The store honours `If-Match`.
     knows_if_match: bool,
 }
 
@@ -110,7 +112,7 @@ impl Weather {
             let mut connections = JoinSet::new();
             while let Ok((gateway, _)) = listener.accept().await {
                 let shared = Arc::clone(&own);
-                // However a connection ends, the gateway sees it.
+                // The gateway sees every end of a connection.
                 connections.spawn(async move { relay(gateway, store, &shared).await.ok() });
                 while connections.try_join_next().is_some() {}
             }
@@ -118,12 +120,12 @@ impl Weather {
         Self { address, shared, task }
     }
 
-    /// From now on nothing goes wrong.
+    /// Ends all faults.
     pub(crate) fn clear_up(&self) {
         self.shared.fair.store(true, Ordering::SeqCst);
     }
 
-    /// Whether anything was wrong with an object at some time between these.
+    /// Whether an object was affected by a fault between these times.
     pub(crate) fn was_foul(&self, object: usize, from: Instant, to: Instant) -> bool {
         let record = lock(&self.shared.objects[object]);
         let foul = |exchange: &Exchange| {
@@ -132,26 +134,27 @@ impl Weather {
         record.exchanges.iter().any(foul)
     }
 
-    /// When the oldest request for an object began whose answer may still have been on its way then.
+    /// When the oldest request for an object began whose answer may still have been in transfer
+    /// then.
     pub(crate) fn under_way_since(&self, object: usize, then: Instant) -> Option<Instant> {
         let record = lock(&self.shared.objects[object]);
         let felt = record.exchanges.iter().filter(|exchange| exchange.is_felt(then, LANDING));
         felt.map(|exchange| exchange.began).min()
     }
 
-    /// Whether the store has left off the entity tag of an object at some time.
+    /// Whether the store has omitted the entity tag of an object at some time.
     pub(crate) fn was_untagged(&self, object: usize) -> bool {
         lock(&self.shared.objects[object]).untagged
     }
 
-    /// How often each fault came up.
+    /// How often each fault occurred.
     pub(crate) fn counts(&self) -> BTreeMap<Fault, u64> {
         lock(&self.shared.counts).clone()
     }
 }
 
 impl Shared {
-    /// What goes wrong with a request for an object.
+    /// The fault of a request for an object.
     fn fault(&self, object: usize) -> Option<Fault> {
         if self.fair.load(Ordering::SeqCst) {
             return None;
@@ -297,7 +300,7 @@ fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     values.next().map(|(_, value)| value.trim())
 }
 
-/// Takes a header off a head.
+/// Removes a header from a head.
 fn take_away(head: &mut String, name: &str) {
     let is_it = |line: &&str| {
         line.split_once(':').is_some_and(|(other, _)| other.eq_ignore_ascii_case(name))

@@ -15,15 +15,16 @@ const MOST_BLOCKS: u64 = 40;
 pub(crate) const OBJECTS: usize = 48;
 /// Folders they are in, which can be purged as a whole.
 const FOLDERS: usize = 6;
-/// Bytes of which every version is a stretch.
+/// The length of the noise of which every version is a section, bytes.
 const POOL: usize = 8 << 20;
 
 /// All objects.
 pub(crate) struct World {
     store: Store,
     histories: Vec<Mutex<History>>,
-    /// Noise. A version begins where its object and number say, so that no two versions have the same
-    /// bytes at the same place, and no version the same bytes at two places.
+    /// Noise. The object and its version number decide where a version begins, so that no two
+    /// versions have the same bytes at the same position, and no version has the same bytes at two
+    /// positions.
     pool: Bytes,
 }
 
@@ -41,7 +42,7 @@ impl World {
         world
     }
 
-    /// An object; some are asked for more often than others.
+    /// A random object; some are requested more often than others.
     pub(crate) fn pick(random: &mut fastrand::Rng) -> usize {
         let among = random.usize(..OBJECTS);
         random.usize(..=among)
@@ -76,7 +77,7 @@ impl World {
         let start = random.usize(..POOL - length);
         let body = self.pool.slice(start..start + length);
         let mut stored = Object::new(body.clone());
-        // Each version its own second: what has lost its tag is told from the next one by its date.
+        // Each version has its own second: without their tags, versions are distinguished by date.
         stored.last_modified += Duration::from_secs(number);
         let (etag, modified) = (stored.quoted_etag(), stored.last_modified);
         let began = Instant::now();
@@ -109,7 +110,7 @@ impl World {
         }
     }
 
-    /// The newest version, and one of any age: what clients know of an object.
+    /// The newest version, and one of any age: the versions that clients know.
     pub(crate) fn known(
         &self,
         object: usize,
@@ -118,7 +119,7 @@ impl World {
         self.history(object).known(random)
     }
 
-    /// What the store may have had when it was asked: see [`History::possible`].
+    /// The versions the store may have had when it was asked: see [`History::possible`].
     pub(crate) fn possible(
         &self,
         object: usize,
@@ -129,10 +130,10 @@ impl World {
         self.history(object).possible(oldest, sent, received)
     }
 
-    /// Where in the object's versions these bytes are, for the report of what is wrong.
+    /// The position of these bytes in the object's versions, for the error report.
     pub(crate) fn places_of(&self, object: usize, bytes: &[u8]) -> String {
         const ENOUGH: usize = 8;
-        let Some(sample) = bytes.get(..ENOUGH) else { return "too few to tell".to_owned() };
+        let Some(sample) = bytes.get(..ENOUGH) else { return "too few to locate".to_owned() };
         let found = memchr::memmem::find_iter(&self.pool, sample);
         let found: Vec<usize> = found.collect();
         let mut places = Vec::new();
@@ -151,7 +152,7 @@ impl World {
         format!("they are {places:?}")
     }
 
-    /// Forgets what the store was asked: there is much of it.
+    /// Discards the log of the store, which is large.
     pub(crate) fn clear_log(&self) {
         self.store.clear_log();
     }

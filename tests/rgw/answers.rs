@@ -1,4 +1,4 @@
-//! Plain answers: whole objects, empty ones, big ones, and what is not there or not allowed.
+//! Plain answers: whole objects, empty and large ones, missing and forbidden ones.
 
 use crate::{gateway::Gateway, rgw::Rgw};
 
@@ -13,7 +13,7 @@ fn an_empty_object_is_an_empty_answer() {
         assert_eq!(answer.header("content-length"), Some("0"), "{method}");
         assert_eq!(answer.header("etag"), Some("\"d41d8cd98f00b204e9800998ecf8427e\""), "{method}");
     }
-    // Section 14.1.2: no byte of an empty object can be had.
+    // Section 14.1.2: an empty object has no byte to send.
     let answer = gateway.ask("GET", &gateway.path("empty.png"), &[("Range", "bytes=0-9")]);
     assert_eq!((answer.status, answer.header("content-range")), (416, Some("bytes */0")));
 }
@@ -41,7 +41,7 @@ fn a_big_object_arrives_whole_and_in_parts() {
 }
 
 #[test]
-fn what_is_not_there_is_404_and_what_is_not_allowed_403() {
+fn missing_objects_are_404_and_forbidden_ones_403() {
     let Some(rgw) = Rgw::from_environment("absent") else { return };
     let gateway = Gateway::start(&rgw);
     rgw.put("o.png", b"an object");

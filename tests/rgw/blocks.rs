@@ -1,4 +1,4 @@
-//! Large objects in blocks, in front of a real RGW: how it answers what blocks are asked for by.
+//! Large objects in blocks, in front of a real RGW: its answers to the requests that fetch blocks.
 
 use crate::{gateway::Gateway, rgw::Rgw, wire::Answer};
 
@@ -67,7 +67,7 @@ fn a_range_beyond_the_end_names_the_length_that_rgw_leaves_out() {
 }
 
 #[test]
-fn rgw_tells_by_if_match_that_a_large_object_has_changed() {
+fn rgw_reports_by_if_match_that_a_large_object_has_changed() {
     let Some(rgw) = Rgw::from_environment("versions") else { return };
     let gateway = Gateway::start_with(&rgw, SMALL_BLOCKS);
     let path = gateway.path("large.fits");
@@ -77,10 +77,10 @@ fn rgw_tells_by_if_match_that_a_large_object_has_changed() {
     let first = ask("bytes=0-99");
     assert!(first.body == old[..100], "{}", status(&first));
     rgw.put("large.fits", &new);
-    // What is kept is still fresh.
+    // Cached blocks are still fresh.
     let kept = ask("bytes=0-99");
     assert!(kept.body == old[..100], "{}", status(&kept));
-    // What is not is of the new version, and so is all from then on.
+    // Missing blocks belong to the new version, and so does every block from then on.
     for range in [200_000..200_100, 0..100] {
         let text = format!("bytes={}-{}", range.start, range.end - 1);
         let part = ask(&text);

@@ -1,8 +1,8 @@
-//! The cache in front of a real RGW: what it asks again, how RGW answers, and what it need not ask.
+//! The cache in front of a real RGW: its requests, RGW's answers, and the hits without a request.
 
 use crate::{gateway::Gateway, rgw::Rgw, wire::Answer};
 
-/// Every request asks RGW whether what is kept is still right.
+/// Every request revalidates the cached object with RGW.
 const ALWAYS_ASK: &[(&str, &str)] = &[
     ("S3PROXY_CACHE_MEMORY", "64MiB"),
     ("S3PROXY_CACHE_TTL", "0"),
@@ -19,7 +19,7 @@ fn is_hit(answer: &Answer) -> bool {
 }
 
 #[test]
-fn rgw_confirms_what_is_kept_until_it_changes() {
+fn rgw_confirms_cached_objects_until_they_change() {
     let Some(rgw) = Rgw::from_environment("revalidation") else { return };
     let gateway = Gateway::start_with(&rgw, ALWAYS_ASK);
     let path = gateway.path("a.png");
@@ -43,7 +43,7 @@ fn rgw_confirms_what_is_kept_until_it_changes() {
     let unchanged = gateway.ask("GET", &path, &[("If-None-Match", etag)]);
     assert_eq!(unchanged.status, 304, "{}", status(&unchanged));
 
-    // Of the same length, so that nothing but RGW's word tells them apart.
+    // Of the same length, so that only RGW's answer distinguishes them.
     rgw.put("a.png", b"A TILE");
     let changed = gateway.ask("GET", &path, &[("If-None-Match", etag)]);
     assert_eq!((changed.status, changed.body.as_slice()), (200, &b"A TILE"[..]));
@@ -93,7 +93,7 @@ fn a_missing_tile_is_asked_of_rgw_once() {
     let first = gateway.ask("GET", &path, &[]);
     assert_eq!(first.status, 404);
     assert_eq!(status(&first), "s3proxy; fwd=miss; fwd-status=404; ttl=60; stored");
-    // RGW has it now; for a minute the gateway does not ask.
+    // RGW has the object now; the gateway does not ask for a minute.
     rgw.put("hole.png", b"a tile");
     let again = gateway.ask("GET", &path, &[]);
     assert_eq!(again.status, 404);

@@ -3,7 +3,7 @@
 use crate::{gateway::Gateway, rgw::Rgw, wire::Answer};
 use std::time::{Duration, SystemTime};
 
-/// What the answer to a GET must be.
+/// The expected answer to a GET.
 #[derive(Debug, Clone, Copy)]
 enum Want {
     /// 200 and all of it.
@@ -63,7 +63,7 @@ const CASES: &[(&[(&str, &str)], Want)] = &[
     (&[("If-Unmodified-Since", "yesterday")], Whole),
     (&[("If-Match", "{etag}"), ("If-Unmodified-Since", "{before}")], Whole),
 
-    // Section 13.2.2: what failed and what was not modified, in this order, before any range.
+    // Section 13.2.2: 412 and then 304, in this order, before any range.
     (&[("If-Match", "{etag}"), ("If-None-Match", "{etag}")], NotModified),
     (&[("If-Match", "\"other\""), ("If-None-Match", "{etag}")], Failed),
     (&[("If-None-Match", "{etag}"), ("Range", "bytes=0-9")], NotModified),
@@ -216,7 +216,7 @@ fn conditions_and_ranges_are_answered_as_rfc_9110_says() {
     let gateway = Gateway::start(&rgw);
     rgw.put("o.png", &content());
     let path = gateway.path("o.png");
-    // The store's own word, so that a validator the gateway changed shows.
+    // The store's own values, so that a validator that the gateway changed is detected.
     let known = Validators::of(&rgw.get("o.png", &[]));
     known.wait_until_strong(&gateway);
 
@@ -225,7 +225,7 @@ fn conditions_and_ranges_are_answered_as_rfc_9110_says() {
         let filled: Vec<_> =
             headers.iter().map(|(name, value)| (*name, known.fill_in(value))).collect();
         let sent: Vec<_> = filled.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        // Section 14.2: Range means nothing but for GET.
+        // Section 14.2: Range applies to GET only.
         let for_head = match want {
             Part(..) | Unsatisfiable => Whole,
             other => *other,

@@ -14,7 +14,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Beginnings of header lines that no answer may carry. Newer RGWs name themselves in `Server`.
+/// Prefixes of header lines that no answer may have. Newer RGWs name themselves in `Server`.
 const STORE_HEADERS: [&str; 4] = ["x-amz-", "x-rgw-", "set-cookie:", "server: ceph"];
 
 /// A running gateway with two profiles for the same store: `rgw`, and `wrong` with a bad secret.
@@ -34,7 +34,7 @@ impl Gateway {
         Self::start_with(rgw, &[("S3PROXY_CACHE_MEMORY", "0")])
     }
 
-    /// The same, with these variables besides.
+    /// The same, with these additional variables.
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -93,7 +93,7 @@ impl Gateway {
         format!("/s3proxy/s3/{profile}@{}/{}", self.bucket, encode(key))
     }
 
-    /// Sends one request. Whatever the answer, nothing of the store may show through.
+    /// Sends one request, and checks that no header or error document of the store is passed on.
     ///
     /// # Panics
     /// When a header or an error document of the store got through, or `nosniff` is missing.

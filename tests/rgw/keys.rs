@@ -1,4 +1,4 @@
-//! Keys that other gateways lose: each must come through byte for byte, or be refused by a rule.
+//! Keys that other gateways lose: each must arrive byte for byte, or be refused by a rule.
 
 use crate::hard_keys::{DOTTED_KEYS, HARD_KEYS};
 use crate::tally::{self, trial, trials};
@@ -22,7 +22,7 @@ fn hard_keys_arrive_byte_for_byte() {
     for (number, key) in keys.iter().enumerate() {
         rgw.put(key, format!("object {number}").as_bytes());
     }
-    // All are stored before the first is read, so that a merged pair shows.
+    // All are stored before the first is read, so that a merged pair is detected.
     let mut lost = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         let answer = gateway.ask("GET", &gateway.path(key), &[]);
@@ -74,7 +74,7 @@ fn one_key_has_many_spellings() {
 }
 
 /// RGW takes the wire path `/bucket%2Fkey` for the key `key` of `bucket`, and lists a bucket when
-/// the key is empty: neither may be reached.
+/// the key is empty: no URL may lead to either.
 #[test]
 fn a_bucket_segment_cannot_smuggle_a_key_nor_an_empty_key_a_listing() {
     let Some(rgw) = Rgw::from_environment("smuggling") else { return };

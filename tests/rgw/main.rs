@@ -1,4 +1,4 @@
-//! The gateway in front of a real Ceph RGW, which is what its users run.
+//! The gateway in front of a real Ceph RGW, the store that its users run.
 //!
 //! `tests/rgw/run` starts a one-node Ceph and runs these. With `S3PROXY_TEST_RGW_ENDPOINT`
 //! (`http://host:port`), `S3PROXY_TEST_RGW_ACCESS_KEY` and `S3PROXY_TEST_RGW_SECRET_KEY` set they

@@ -1,7 +1,7 @@
-//! What RGW itself gets wrong, asked directly: the reasons for what the gateway does in its stead.
+//! Faults of RGW itself, shown by direct requests: the reasons for workarounds in the gateway.
 //!
-//! A failure here is news, not a fault of the gateway: this RGW has changed, and a rule of the
-//! gateway may have lost its reason. Seen with 16.2.15.
+//! A failure here is not a fault of the gateway: this RGW behaves differently, and a workaround of
+//! the gateway may be unnecessary. Observed with 16.2.15.
 
 use crate::rgw::{Rgw, encode};
 

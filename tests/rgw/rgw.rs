@@ -32,8 +32,8 @@ pub(crate) struct Rgw {
 }
 
 impl Rgw {
-    /// The RGW that the environment names, with a new bucket for `purpose`; `None`, and a line that
-    /// cannot be overlooked, where it names none.
+    /// The RGW named by the environment, with a new bucket for `purpose`; `None`, and a prominent
+    /// message, if the environment names none.
     ///
     /// # Panics
     /// When the variables are incomplete, or the RGW does not create the bucket.
@@ -63,17 +63,17 @@ impl Rgw {
     /// Stores `body` at `key`.
     ///
     /// # Panics
-    /// When the RGW does not take it.
+    /// When the RGW refuses.
     pub(crate) fn put(&self, key: &str, body: &[u8]) {
         let path = format!("/{}/{}", self.bucket, encode(key));
         let stored = self.ask("PUT", &path, &[("x-amz-meta-origin", "a test")], body);
         assert_eq!(stored.status, 200, "storing {key:?}: {}", stored.text());
     }
 
-    /// Removes what is at `key`.
+    /// Removes the object at `key`.
     ///
     /// # Panics
-    /// When the RGW does not do it.
+    /// When the RGW refuses.
     pub(crate) fn delete(&self, key: &str) {
         let path = format!("/{}/{}", self.bucket, encode(key));
         let removed = self.ask("DELETE", &path, &[], b"");
@@ -155,7 +155,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Written to standard error itself: the test runner shows nothing that a passing test prints.
+/// Writes directly to standard error: the test runner hides the output of a passing test.
 fn say_skipped() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

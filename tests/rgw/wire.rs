@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends exactly the bytes it is given and hides nothing of the answer.
+//! An HTTP/1.1 client that sends exactly the bytes it is given and returns the whole answer.
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,5 +1,5 @@
-//! A client just large enough to ask the store awkward things: aws-sigv4 signs, and the request
-//! goes over the wire byte for byte as written here.
+//! A minimal client for unusual requests: aws-sigv4 signs, and the request goes over the wire byte
+//! for byte as written here.
 
 use std::time::SystemTime;
 

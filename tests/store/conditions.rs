@@ -1,4 +1,4 @@
-//! Ranges and conditions, in the manners of RGW and of AWS.
+//! Ranges and conditions, as RGW and as AWS handle them.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ fn digits() -> Store {
 }
 
 #[tokio::test]
-async fn an_object_comes_with_all_that_was_stored() {
+async fn an_object_comes_with_all_its_stored_metadata() {
     let store = Store::new();
     let mut object = Object::new("0123456789").typed("image/png");
     object.cache_control = Some("max-age=60".to_owned());

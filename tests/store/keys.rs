@@ -1,4 +1,4 @@
-//! Every key is its own object, and nothing but the key decides.
+//! Every key is an object of its own, and only the key selects it.
 
 use crate::client::{Ask, encode, get, start};
 use crate::hard_keys::{DOTTED_KEYS, HARD_KEYS};
@@ -30,7 +30,7 @@ async fn every_hard_key_is_its_own_object() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_said_as_the_credentials_may_know() {
+async fn missing_objects_are_reported_as_far_as_the_credentials_permit() {
     let store = Store::new();
     store.put("sky", "o.png", Object::new("tile"));
     let serving = start(&store, Manners::rgw()).await;
@@ -88,7 +88,7 @@ async fn listings_follow_prefix_delimiter_and_pages() {
     let page = page.send(&serving).await;
     assert!(page.text().contains("Npix1"), "{}", page.text());
     assert!(page.text().contains("<IsTruncated>true</IsTruncated>"), "{}", page.text());
-    // What a gateway must never ask for: the listing behind an empty key.
+    // A request that a gateway must never send: the listing behind an empty key.
     assert_eq!(get("/sky/?list-type=2").send(&serving).await.status, 200);
     store.set_manners(Manners { may_list: false, ..Manners::rgw() });
     assert_eq!(get("/sky/?list-type=2").send(&serving).await.status, 403);

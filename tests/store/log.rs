@@ -1,4 +1,4 @@
-//! The log says what reached the store, and how much of an answer left it.
+//! The log records each request that reached the store, and how much of its answer was sent.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

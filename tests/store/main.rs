@@ -1,5 +1,5 @@
-//! Does the store that the other tests trust deserve it? Asked by a client that signs with another
-//! implementation of SigV4 than the one that verifies.
+//! Tests of the store that the other tests rely on, with a client whose SigV4 implementation is
+//! independent of the one that verifies.
 
 #[path = "../support/store.rs"]
 mod store;

@@ -1,4 +1,4 @@
-//! Who gets in.
+//! Which requests are authorized.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ fn sky() -> Store {
 }
 
 #[tokio::test]
-async fn the_right_keys_get_the_object() {
+async fn the_right_access_key_gets_the_object() {
     let serving = start(&sky(), Manners::rgw()).await;
     let answer = get("/sky/o.png").send(&serving).await;
     assert_eq!((answer.status, answer.text()), (200, "tile"));
 }
 
 #[tokio::test]
-async fn keys_come_and_go_while_it_serves() {
+async fn access_keys_are_added_and_removed_while_it_serves() {
     let store = sky();
     let serving = start(&store, Manners::rgw()).await;
     let with = |keys| Ask { keys: Some(keys), ..get("/sky/o.png") };

@@ -1,4 +1,4 @@
-//! What clients ask: one request of many kinds, and what its answer has to be for each version.
+//! The clients' requests: one request of many kinds, and the expected answer for each version.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ pub(crate) struct Ask {
     pub(crate) headers: Vec<(&'static str, String)>,
     ranges: Vec<Asked>,
     condition: Condition,
-    /// Hang up after so many bytes of the body.
+    /// The client disconnects after this number of bytes of the body.
     pub(crate) abort_after: Option<usize>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum Asked {
     Last(u64),
 }
 
-/// On what the answer depends.
+/// The conditions of a request.
 #[derive(Debug)]
 pub(crate) enum Condition {
     None,
@@ -33,7 +33,7 @@ pub(crate) enum Condition {
     IfRangeDate(std::time::SystemTime),
 }
 
-/// What an answer has to be.
+/// The expected answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Whole,
@@ -88,7 +88,7 @@ impl Ask {
         Self { method: "HEAD", ..Self::get(Vec::new(), condition) }
     }
 
-    /// A request by someone who knows the newest version, and one that may be older.
+    /// A request by a client that knows the newest version, and one that may be older.
     pub(crate) fn random(newest: &Version, older: &Version, random: &mut fastrand::Rng) -> Self {
         let mut ask = Self {
             method: "GET",
@@ -145,12 +145,12 @@ impl Ask {
         self.headers.push(condition);
     }
 
-    /// Whether a store may take no notice of its ranges.
+    /// Whether a store may ignore its ranges.
     pub(crate) fn has_many_ranges(&self) -> bool {
         self.ranges.len() > 1
     }
 
-    /// What the answer has to be if it is about this version, with its entity tag or without.
+    /// The expected answer if it is about this version, with its entity tag or without.
     pub(crate) fn expected(&self, version: &Version, tagged: bool) -> Expected {
         let is_tag = |tag: &String| tagged && *tag == version.etag;
         match &self.condition {

@@ -1,4 +1,4 @@
-//! Clients with a connection each, and what happens to the objects meanwhile.
+//! Clients, each with its own connection, and concurrent changes of the objects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::judge::{Excuse, Kind, judge, judge_beginning};
 use crate::sky::Sky;
 
 const CLIENTS: u64 = 16;
-/// More are not told apart.
+/// The number of wrong answers reported in full.
 const MOST_WRONG: usize = 20;
-/// A fetch that another request began may be so much older than that request.
+/// How much older than a request the fetch that it joins may be.
 const LONGEST_FETCH: Duration = Duration::from_secs(2);
 
 /// Clients of a gateway.
@@ -27,7 +27,7 @@ pub(crate) struct Crowd<'a> {
     pub(crate) oldest: Duration,
 }
 
-/// What came of the requests.
+/// The results of the requests.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     kinds: BTreeMap<Kind, u64>,
@@ -56,7 +56,7 @@ impl Tally {
         self.kinds.values().sum::<u64>() + self.wrong.len() as u64
     }
 
-    /// Everything that has to have come up, and how often it did.
+    /// Every result that must have occurred, with its count.
     pub(crate) fn seen(&self) -> Vec<(String, u64)> {
         use Kind::{Aborted, Head, Missing, NotModified, Part, Parts, Unsatisfiable, Whole};
         let kinds = [Whole, Head, Part, Parts, NotModified, Unsatisfiable, Missing, Aborted];
@@ -107,17 +107,17 @@ impl Crowd<'_> {
             let object = Sky::pick(&mut random);
             let Some((newest, older)) = self.sky.known(object, &mut random) else { continue };
             let ask = Ask::random(&newest, &older, &mut random);
-            // By which the log can be searched.
+            // The id by which its log lines are found.
             let id = format!("stress-{seed}-{}", tally.answered());
-            let (told, reconnect) = self.ask(&mut client, object, &ask, &id, &mut tally);
-            match &told {
+            let (verdict, reconnect) = self.ask(&mut client, object, &ask, &id, &mut tally);
+            match &verdict {
                 Ok(kind) => *tally.kinds.entry(*kind).or_default() += 1,
                 Err(wrong) => {
                     let key = Sky::key(object);
                     tally.wrong.push(format!("{id} {key} {ask:?}: {wrong}, after {before}"));
                 }
             }
-            before = format!("{id} {told:?}");
+            before = format!("{id} {verdict:?}");
             if reconnect {
                 client = Client::connect(self.gateway);
             }
@@ -125,7 +125,7 @@ impl Crowd<'_> {
         tally
     }
 
-    /// One request and its judgement, and whether the connection is of no use any more.
+    /// One request, the judgement of its answer, and whether the connection cannot be reused.
     fn ask(
         &self,
         client: &mut Client,
@@ -146,11 +146,11 @@ impl Crowd<'_> {
         let collapsed = status.contains("collapsed");
         tally.collapsed += u64::from(collapsed);
         tally.hits += u64::from(status.starts_with("s3proxy; hit"));
-        // Another one's fetch began before this request was sent.
+        // The fetch of another client began before this request was sent.
         let oldest = self.oldest + if collapsed { LONGEST_FETCH } else { Duration::ZERO };
         let possible = || self.sky.possible(object, oldest, sent, Instant::now());
         let closes = head.header("connection").is_some_and(|value| value == "close");
-        let told = match ask.abort_after {
+        let verdict = match ask.abort_after {
             Some(bytes) => {
                 let length = head.header("content-length").and_then(|length| length.parse().ok());
                 client.fill_to(bytes.min(length.unwrap_or(0)));
@@ -161,11 +161,11 @@ impl Crowd<'_> {
                 judge(ask, &client::Answer { head, body, ending }, &possible(), Excuse::NONE)
             }
         };
-        let told = told.map_err(|wrong| format!("{wrong} ({status})"));
-        (told, closes || ask.abort_after.is_some())
+        let verdict = verdict.map_err(|wrong| format!("{wrong} ({status})"));
+        (verdict, closes || ask.abort_after.is_some())
     }
 
-    /// Now and then something happens to an object.
+    /// Changes an object now and then.
     fn change(&self, random: &mut fastrand::Rng, tally: &mut Tally) {
         let object = Sky::pick(random);
         let what = match random.u32(..1000) {

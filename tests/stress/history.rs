@@ -1,4 +1,4 @@
-//! All versions of one object, each with the time for which it was current.
+//! All versions of one object, each with the time during which it was current.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,14 +15,14 @@ pub(crate) struct Version {
     pub(crate) modified: SystemTime,
 }
 
-/// What became of an object.
+/// The changes and purges of an object.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     changes: Vec<Change>,
     purges: Vec<Purge>,
 }
 
-/// A change of an object, to another version or to none.
+/// A change of an object, to another version or to a missing object.
 #[derive(Debug, Clone)]
 struct Change {
     /// The store had it at some moment between these.
@@ -48,17 +48,17 @@ impl History {
         self.changes.iter().filter_map(|change| change.to.as_ref())
     }
 
-    /// Notes a change that is done now.
+    /// Records a change that is complete now.
     pub(crate) fn changed(&mut self, began: Instant, to: Option<Arc<Version>>) {
         self.changes.push(Change { began, done: Instant::now(), to });
     }
 
-    /// Notes a purge.
+    /// Records a purge.
     pub(crate) fn purged(&mut self, sent: Instant, answered: Instant) {
         self.purges.push(Purge { sent, answered });
     }
 
-    /// The newest version, and one of any age: what clients know of an object.
+    /// The newest version, and one of any age: the versions that clients know.
     pub(crate) fn known(&self, random: &mut fastrand::Rng) -> Option<(Arc<Version>, Arc<Version>)> {
         let changes = self.changes.iter().rev();
         let versions = changes.filter_map(|change| change.to.as_ref());
@@ -67,9 +67,9 @@ impl History {
         Some((Arc::clone(newest), Arc::clone(&recent[random.usize(..recent.len())])))
     }
 
-    /// What the store had at some moment from `oldest` before `sent` until `received`, but not
-    /// before the last purge that was answered when the request was sent; `None` stands for no
-    /// object.
+    /// The versions the store had at some moment from `oldest` before `sent` until `received`, but
+    /// not before the last purge that was answered when the request was sent; `None` stands for a
+    /// missing object.
     pub(crate) fn possible(
         &self,
         oldest: Duration,

@@ -1,4 +1,5 @@
-//! Whether an answer is right: about one version that it may be about, and every byte of it.
+//! Whether an answer is correct: it shows one version that the store may have had, and every byte
+//! is right.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use crate::client::{Answer, Ending, Head};
 use crate::history::Version;
 use crate::multipart;
 
-/// What an answer turned out to be.
+/// The kind of a correct answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Whole,
@@ -26,14 +27,14 @@ pub(crate) enum Kind {
     Failed,
 }
 
-/// What may be held against the store, and not against the gateway.
+/// Faults that are excused because the store caused them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Excuse {
-    /// The object changed or the store failed meanwhile: the answer may end visibly before its length.
+    /// The object changed or the store failed: the answer may end visibly before its length.
     pub(crate) cut: bool,
-    /// The store failed meanwhile: the answer may be 5xx, or the whole in place of a part.
+    /// The store failed: the answer may be 5xx, or the whole object in place of a part.
     pub(crate) failed: bool,
-    /// The store has left off the entity tag: so may the answer, and no tag is equal to it.
+    /// The store has omitted the entity tag: the answer may omit it too, and no tag matches.
     pub(crate) untagged: bool,
 }
 
@@ -42,13 +43,13 @@ impl Excuse {
     pub(crate) const NONE: Self = Self { cut: false, failed: false, untagged: false };
 }
 
-/// What the store may have had when it was asked; `None` is no object.
+/// The versions the store may have had when it was asked; `None` is a missing object.
 pub(crate) type Possible = [Option<Arc<Version>>];
 
 /// Versions of fewer bytes may be equal, and one is then taken for the other, date and all.
 const DISTINCT: usize = 9;
 
-/// What of an answer has come.
+/// The part of an answer that was received.
 struct Come<'a> {
     head: &'a Head,
     body: &'a [u8],
@@ -56,10 +57,10 @@ struct Come<'a> {
     whole: bool,
 }
 
-/// What kind of right answer this is.
+/// Returns the kind of a correct answer.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The error in the answer.
 pub(crate) fn judge(
     ask: &Ask,
     answer: &Answer,
@@ -76,10 +77,10 @@ pub(crate) fn judge(
     kind.map(|kind| if whole { kind } else { Kind::Cut })
 }
 
-/// Whether the beginning of an answer is right, whose client leaves.
+/// Whether the beginning of an answer is correct, when the client disconnects.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The error in the answer.
 pub(crate) fn judge_beginning(
     ask: &Ask,
     head: &Head,
@@ -113,7 +114,7 @@ fn right(ask: &Ask, come: &Come<'_>, possible: &Possible, excuse: Excuse) -> Res
     }
 }
 
-/// The versions that an answer may be about: one, unless several have the same bytes.
+/// The versions that an answer may show: one, unless several have the same bytes.
 fn versions_of(
     head: &Head,
     possible: &Possible,
@@ -138,19 +139,19 @@ fn unsatisfiable(
     possible: &Possible,
     excuse: Excuse,
 ) -> Result<Kind, String> {
-    let told = come.head.header("content-range");
-    // A 416 does not tell whether its object has a tag.
+    let named = come.head.header("content-range");
+    // A 416 does not show whether its object has a tag.
     let fits = |version: &Arc<Version>| {
         let length = format!("bytes */{}", version.body.len());
-        let unknown = told.is_none() && excuse.failed;
-        (unknown || told == Some(length.as_str()))
+        let unknown = named.is_none() && excuse.failed;
+        (unknown || named == Some(length.as_str()))
             && [true, !excuse.untagged]
                 .into_iter()
                 .any(|tagged| ask.expected(version, tagged) == Expected::Unsatisfiable)
     };
     match possible.iter().flatten().any(fits) {
         true => Ok(Kind::Unsatisfiable),
-        false => Err(format!("416 with {told:?}")),
+        false => Err(format!("416 with {named:?}")),
     }
 }
 
@@ -160,9 +161,9 @@ fn about(ask: &Ask, come: &Come<'_>, version: &Version, excuse: Excuse) -> Resul
     let expected = ask.expected(version, tagged);
     let wrong = |what: &str| Err(format!("{what}; {expected:?} of version {}", version.number));
     let modified = httpdate::fmt_http_date(version.modified);
-    let (status, told) = (come.head.status, come.head.header("last-modified"));
+    let (status, named) = (come.head.status, come.head.header("last-modified"));
     let distinct = version.body.len() >= DISTINCT;
-    if status != 304 && told.is_none_or(|told| distinct && told != modified) {
+    if status != 304 && named.is_none_or(|named| distinct && named != modified) {
         return wrong("another Last-Modified");
     }
     match (status, &expected) {
@@ -193,7 +194,7 @@ fn about(ask: &Ask, come: &Come<'_>, version: &Version, excuse: Excuse) -> Resul
 }
 
 impl Come<'_> {
-    /// Whether the length that was announced, and all bytes that have come, are these.
+    /// Whether the announced length, and all bytes received, match.
     fn compare(&self, bytes: &[u8], no_body: bool) -> Result<(), String> {
         let length = bytes.len().to_string();
         let announced = self.head.header("content-length");
@@ -207,7 +208,7 @@ impl Come<'_> {
     }
 }
 
-/// Compares what has come with what is right: with all of it, or with its beginning.
+/// Compares the received bytes with the expected ones: with all of them, or with their beginning.
 fn same_bytes(come: &[u8], right: &[u8], whole: bool) -> Result<(), String> {
     if come == right || !whole && right.starts_with(come) {
         return Ok(());
@@ -271,7 +272,7 @@ mod tests {
     use super::*;
     use crate::ask::{Asked, Condition};
 
-    /// Bytes of a version, each of which tells the version and its place.
+    /// Bytes of a version, each of which identifies the version and its position.
     fn version(number: u64, length: usize) -> Arc<Version> {
         let first = 80 * u8::try_from(number).expect("a small number");
         let body: Bytes = (first..first + 79).cycle().take(length).collect();
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_passes_and_nothing_else() {
+    fn correct_answers_pass_and_others_fail() {
         let (old, new) = (version(0, 300), version(1, 300));
         let possible = [Some(Arc::clone(&old)), Some(Arc::clone(&new))];
         let gone = version(2, 300);
@@ -376,13 +377,13 @@ mod tests {
             ),
             ("no range", part(), answer(416, &new, &range("bytes */300"), Vec::new()), None),
         ] {
-            let told = judge(&ask, &answer, &possible, Excuse::NONE);
-            assert_eq!(told.clone().ok(), kind, "{what}: {told:?}");
+            let verdict = judge(&ask, &answer, &possible, Excuse::NONE);
+            assert_eq!(verdict.clone().ok(), kind, "{what}: {verdict:?}");
         }
     }
 
     #[test]
-    fn each_part_of_several_is_looked_at() {
+    fn every_part_of_several_is_checked() {
         let (old, new) = (version(0, 300), version(1, 300));
         let possible = [Some(Arc::clone(&old)), Some(Arc::clone(&new))];
         let ask = Ask::get(vec![Asked::Between(0, 9), Asked::Last(10)], Condition::None);
@@ -397,28 +398,28 @@ mod tests {
             ("one is elsewhere", vec![("1-10/300", &new.body[1..11]), (at_last, last)], false),
         ] {
             let mut answer = multipart(&new, &parts);
-            let told = judge(&ask, &answer, &possible, Excuse::NONE);
-            assert_eq!(told.is_ok(), right, "{what}: {told:?}");
-            // Wherever it ends, it is wrong without a reason, and with one its bytes still count.
+            let verdict = judge(&ask, &answer, &possible, Excuse::NONE);
+            assert_eq!(verdict.is_ok(), right, "{what}: {verdict:?}");
+            // A cut answer is wrong without an excuse; with one its bytes are still checked.
             let all = std::mem::take(&mut answer.body);
             for length in 0..all.len() {
                 answer.body = all[..length].to_vec();
                 answer.ending = Ending::Cut;
                 assert!(judge(&ask, &answer, &possible, Excuse::NONE).is_err(), "{what} {length}");
                 if right {
-                    let told = judge(&ask, &answer, &possible, cut);
-                    assert_eq!(told, Ok(Kind::Cut), "{what} {length}");
+                    let verdict = judge(&ask, &answer, &possible, cut);
+                    assert_eq!(verdict, Ok(Kind::Cut), "{what} {length}");
                 }
             }
             if what == "one is of the other" || what == "one is shifted" {
-                let told = judge(&ask, &answer, &possible, cut);
-                assert!(told.is_err(), "{what}, cut: {told:?}");
+                let verdict = judge(&ask, &answer, &possible, cut);
+                assert!(verdict.is_err(), "{what}, cut: {verdict:?}");
             }
         }
     }
 
     #[test]
-    fn an_excuse_is_for_what_is_visible_alone() {
+    fn an_excuse_covers_visible_failures_only() {
         let (old, new) = (version(0, 300), version(1, 300));
         let possible = [Some(Arc::clone(&old)), Some(Arc::clone(&new))];
         let ask = Ask::get(vec![Asked::From(100)], Condition::None);
@@ -446,11 +447,11 @@ mod tests {
             ("to the end of the connection", until_close, &[]),
         ] {
             for excuse in [none, short, failed, no_tag] {
-                let told = judge(&ask, &answer, &possible, excuse);
+                let verdict = judge(&ask, &answer, &possible, excuse);
                 assert_eq!(
-                    told.is_ok(),
+                    verdict.is_ok(),
                     excused_by.contains(&excuse),
-                    "{what} {excuse:?}: {told:?}"
+                    "{what} {excuse:?}: {verdict:?}"
                 );
             }
         }

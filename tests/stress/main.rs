@@ -1,6 +1,6 @@
-//! Tens of thousands of mixed requests of many clients at once, while objects change, vanish and are
-//! purged under a gateway whose memory is too small: every answer is checked against every version
-//! that there was, and against how old it may be.
+//! Tens of thousands of mixed requests of many concurrent clients, while objects are changed,
+//! deleted and purged behind a gateway whose memory is too small: every answer is checked against
+//! every version that existed, and against its permitted age.
 //!
 //! `S3PROXY_STRESS_REQUESTS` is the number of requests, 10,000 unless it is set.
 
@@ -48,21 +48,21 @@ use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup, free_port};
 use crate::sky::Sky;
 use crate::store::{Serving, Store};
 
-/// How the gateway keeps what it has, and so how old an answer may be.
+/// The cache settings of the gateway, which determine how old an answer may be.
 #[derive(Debug, Clone, Copy)]
 struct Freshness {
     ttl: &'static str,
     negative_ttl: &'static str,
     stale_while_revalidate: &'static str,
-    /// An answer was current so long before its request, or later.
+    /// How long before its request an answer may have been current.
     oldest: Duration,
 }
 
-/// Nothing is served that the store has not just confirmed.
+/// Every answer is revalidated with the store.
 const EXACT: Freshness =
     Freshness { ttl: "0", negative_ttl: "0", stale_while_revalidate: "0", oldest: Duration::ZERO };
 
-/// A second each; real time has to pass, or nothing would ever become stale.
+/// A second each; real time must pass, or no entry would become stale.
 const SHORT: Freshness = Freshness {
     ttl: "1s",
     negative_ttl: "1s",
@@ -80,7 +80,7 @@ fn no_answer_is_wrong_or_too_old() {
         total.add(run(nth, freshness, part));
     }
     let took = began.elapsed().as_secs_f64();
-    // Past the capture of the test runner, which shows nothing of a test that passes.
+    // Bypasses the capture of the test runner, which hides the output of a passing test.
     let _ = writeln!(
         std::io::stderr(),
         "\n{} requests, {} wrong bodies, {took:.1} s: {total}",
@@ -96,7 +96,7 @@ fn no_answer_is_wrong_or_too_old() {
     }
 }
 
-/// One gateway on an empty cache, and this many requests of it.
+/// One gateway with an empty cache, and this many requests to it.
 fn run(seed: u64, freshness: Freshness, requests: u64) -> Tally {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -138,7 +138,7 @@ fn run(seed: u64, freshness: Freshness, requests: u64) -> Tally {
     tally
 }
 
-/// The lines of the log about the requests that these texts begin or end with, and warnings.
+/// The log lines of the requests whose ids these texts begin or end with, and warnings.
 fn lines_about(wrong: &[String], log: &str) -> String {
     let words: Vec<_> = wrong.iter().flat_map(|text| text.split(' ')).collect();
     let ids: Vec<_> = words.into_iter().filter(|word| word.starts_with("stress-")).collect();

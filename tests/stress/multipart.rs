@@ -1,8 +1,8 @@
-//! `multipart/byteranges` (RFC 9110, section 14.6), taken apart.
+//! `multipart/byteranges` (RFC 9110, section 14.6), parsed.
 
 use std::ops::Range;
 
-/// Where a part belongs, and its bytes.
+/// The position of a part, and its bytes.
 type Part<'a> = (Range<u64>, &'a [u8]);
 
 /// The parts of a body.
@@ -18,7 +18,7 @@ pub(crate) fn parts<'a>(
     }
 }
 
-/// The parts of a body that may end anywhere; of the last one there may be its first bytes alone.
+/// The parts of a body that may be cut anywhere; the last one may be incomplete.
 pub(crate) fn beginning<'a>(
     content_type: &str,
     body: &'a [u8],
@@ -29,7 +29,7 @@ pub(crate) fn beginning<'a>(
     Ok(parts)
 }
 
-/// How far a body could be read.
+/// How far a body could be parsed.
 enum Read {
     Whole,
     Cut(&'static str),
@@ -81,7 +81,7 @@ fn read<'a>(
     }
 }
 
-/// What comes after `expected`; `None` where the bytes end before.
+/// The bytes after `expected`; `None` if the bytes end before.
 fn skip<'a>(bytes: &'a [u8], expected: &[u8], what: &str) -> Result<Option<&'a [u8]>, String> {
     match bytes.strip_prefix(expected) {
         Some(rest) => Ok(Some(rest)),

@@ -13,7 +13,7 @@ use crate::store::{Object, Store};
 const OBJECTS: usize = 400;
 /// Folders they are in, which can be purged as a whole.
 const FOLDERS: usize = 8;
-/// Bytes of a line of an object; each says which object, version and line it is.
+/// The length of a line of an object, bytes; each line names its object, version and number.
 const LINE: usize = 32;
 
 /// All objects.
@@ -34,7 +34,7 @@ impl Sky {
         sky
     }
 
-    /// An object; some are asked for far more often than others.
+    /// A random object; some are requested far more often than others.
     pub(crate) fn pick(random: &mut fastrand::Rng) -> usize {
         let among = random.usize(..OBJECTS);
         let among = random.usize(..=among);
@@ -66,7 +66,7 @@ impl Sky {
         };
         let body = Bytes::from(content(object, number, size));
         let mut stored = Object::new(body.clone());
-        // Each version its own second, so that dates tell them apart.
+        // Each version has its own second, so that dates distinguish them.
         stored.last_modified += Duration::from_secs(number);
         let version =
             Version { number, body, etag: stored.quoted_etag(), modified: stored.last_modified };
@@ -100,7 +100,7 @@ impl Sky {
         }
     }
 
-    /// The newest version, and one of any age: what clients know of an object.
+    /// The newest version, and one of any age: the versions that clients know.
     pub(crate) fn known(
         &self,
         object: usize,
@@ -109,7 +109,7 @@ impl Sky {
         self.history(object).known(random)
     }
 
-    /// What the store may have had when it was asked: see [`History::possible`].
+    /// The versions the store may have had when it was asked: see [`History::possible`].
     pub(crate) fn possible(
         &self,
         object: usize,
@@ -121,7 +121,7 @@ impl Sky {
     }
 }
 
-/// Lines that say where they belong.
+/// Lines that name their position.
 fn content(object: usize, version: u64, size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size + LINE);
     for line in 0..size.div_ceil(LINE) {

@@ -1,4 +1,4 @@
-//! A certificate authority for tests, made anew for each.
+//! A certificate authority for tests, created for each test.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// Speaks TLS as `name`.
+    /// Terminates TLS as `name`.
     pub(crate) fn acceptor(&self, name: &str, has_expired: bool) -> TlsAcceptor {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");

@@ -1,8 +1,10 @@
-//! The canary: every secret that the suites give a gateway holds one of these words, and whatever comes
-//! out of a gateway is searched for them, as they are and in the forms that a secret may leave in.
+//! The canary: every secret that the tests give a gateway contains one of these words, and all
+//! output of a gateway is searched for them, unchanged and in every encoding in which a secret may
+//! leak.
 //!
-//! Searched are the head of every answer and its body (of an object the beginning: its test compares
-//! all of it), every line of the log, and what every command prints. A hit fails the test.
+//! The search covers the headers of every answer and its body (of an object only the beginning: its
+//! test compares the whole body), every line of the log, and the output of every command. A hit
+//! fails the test.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +13,8 @@ use memchr::memmem::Finder;
 
 use crate::tally;
 
-/// Two, so that a secret is known by its end as well as by its beginning. They are of letters alone: no
-/// escape but those below changes them.
+/// Two words, so that a secret is recognized by its end as well as by its beginning. They consist
+/// of letters only: only the escapes below change them.
 pub(crate) const WORDS: [&str; 2] = ["canary", "OfTheSuite"];
 
 static SEARCHED: AtomicUsize = AtomicUsize::new(0);
@@ -37,8 +39,8 @@ static FORMS: LazyLock<Vec<(&'static str, Finder<'static>)>> = LazyLock::new(|| 
     forms.into_iter().map(|(form, text)| (form, Finder::new(&text).into_owned())).collect()
 });
 
-/// The digits that these bytes have in the Base64 of any text in which so many bytes modulo three
-/// stand before them. No word above has a digit in which Base64 and its variant for URLs differ.
+/// The Base64 digits of these bytes in any text where the number of bytes in front of them, modulo
+/// three, is `before`. No word above has a digit in which Base64 and its URL variant differ.
 fn within_base64(bytes: &[u8], before: usize) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = |byte: &u8| (0..8).rev().map(|bit| byte >> bit & 1).collect::<Vec<_>>();
@@ -63,23 +65,23 @@ fn look(what: &str, text: &[u8]) {
     }
 }
 
-/// Fails the test if a secret is in what a gateway has let out. `what` says where it was.
+/// Fails the test if the output of a gateway contains a secret. `what` names the output.
 pub(crate) fn search(what: &str, text: impl AsRef<[u8]>) {
     SEARCHED.fetch_add(1, Ordering::Relaxed);
     let _hit = tally::trials("canary", 0);
     look(what, text.as_ref());
 }
 
-/// Puts how much was searched since the last time into the tally.
+/// Adds the number of texts searched since the last call to the tally.
 pub(crate) fn count() {
     tally::add("canary", SEARCHED.swap(0, Ordering::Relaxed), 0);
 }
 
-/// The search itself: one that finds nothing would let everything pass.
+/// Tests of the search itself: a search that finds nothing would let every leak pass.
 mod tests {
     use super::{WORDS, find, look};
 
-    /// A secret as the suites have them: with bytes that escapes change.
+    /// A secret like those of the tests: with bytes that escapes change.
     const SECRET: &str = "canary/SecretKey+OfTheSuite/0123456789";
 
     #[test]
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_found_where_nothing_is() {
+    fn no_secret_is_found_in_clean_text() {
         for text in ["", "a tile of the sky", "can", "ary", "Canary", "63616e6172", "AKIDE2EXAMPLE"]
         {
             assert_eq!(find(text.as_bytes()), None, "{text}");

@@ -28,5 +28,5 @@ pub(crate) const HARD_KEYS: [&str; 24] = [
     "plus+ and space.png",
 ];
 
-/// Keys that stores keep and the gateway refuses: some proxy on the way would resolve the dots.
+/// Keys that stores accept and the gateway refuses: a proxy on the way might resolve the dots.
 pub(crate) const DOTTED_KEYS: [&str; 3] = ["a/../b.png", "a/./b.png", ".."];

@@ -1,9 +1,9 @@
 //! An S3 server in memory that checks every signature, for the quickstart, the tests and the
 //! benchmarks.
 //!
-//! SigV4 is verified by the crate `s3s`, not by code of ours. Reads of objects are answered here,
-//! so that the server can be as awkward as Ceph RGW or as well-behaved as AWS ([`Manners`]). Every
-//! request is recorded at the HTTP layer ([`Request`]), those with a refused signature included.
+//! SigV4 is verified by the crate `s3s`, not by our own code. Reads of objects are answered here,
+//! so that the server can behave like Ceph RGW or like AWS ([`Manners`]). Every request is recorded
+//! at the HTTP layer ([`Request`]), including those with a refused signature.
 
 #[path = "store/access.rs"]
 mod access;
@@ -63,12 +63,13 @@ impl Store {
         *write(&self.0.manners) = manners;
     }
 
-    /// Accepts requests signed with this key too, from now on; [`Store::serve`] names the first.
+    /// Also accepts requests signed with this access key from now on; [`Store::serve`] names the
+    /// first.
     pub(crate) fn accept_key(&self, access_key: &str, secret_key: &str) {
         write(&self.0.keys).insert(access_key.to_owned(), secret_key.to_owned());
     }
 
-    /// Knows this key no more, from now on.
+    /// Stops accepting this access key.
     pub(crate) fn refuse_key(&self, access_key: &str) {
         write(&self.0.keys).remove(access_key);
     }
@@ -78,7 +79,7 @@ impl Store {
         write(&self.0.buckets).entry(name.to_owned()).or_default();
     }
 
-    /// Stores an object and answers its `ETag`, quotes included. The bucket is created if need be.
+    /// Stores an object and returns its `ETag`, quotes included. Creates the bucket if necessary.
     pub(crate) fn put(&self, bucket: &str, key: &str, object: Object) -> String {
         let etag = object.quoted_etag();
         let object = Arc::new(object);
@@ -104,7 +105,7 @@ impl Store {
         logged.iter().filter(|r| r.method == method && r.path.starts_with(prefix)).count()
     }
 
-    /// Forgets the requests so far.
+    /// Discards the recorded requests.
     pub(crate) fn clear_log(&self) {
         self.0.log.clear();
     }
@@ -115,7 +116,7 @@ impl Store {
     /// within a tokio runtime.
     ///
     /// # Errors
-    /// When the listener cannot tell its own address.
+    /// When the listener's address cannot be determined.
     pub(crate) fn serve(
         &self,
         listener: TcpListener,

@@ -1,6 +1,6 @@
-//! What tests have tried and how much of it went wrong, for `tests/reliability/run`: each line of
-//! `tally` in the folder that `S3PROXY_TALLY` names is a name, a number of trials and how many of
-//! them were bad, between tabs. Without the variable nothing is written.
+//! Counts the trials of tests and their failures, for `tests/reliability/run`: each line of `tally`
+//! in the folder that `S3PROXY_TALLY` names holds a name, a number of trials and a number of
+//! failures, separated by tabs. Without the variable nothing is written.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -13,17 +13,18 @@ static FILE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     Some(PathBuf::from(folder).join("tally"))
 });
 
-/// Adds to what was tried.
+/// Adds trials and failures under a name.
 pub(crate) fn add(what: &str, tried: usize, bad: usize) {
     let Some(path) = FILE.as_ref().filter(|_| tried + bad > 0) else { return };
-    // Other threads and processes write as well: a line goes out in one piece.
+    // Other threads and processes write too: a line is written in one call.
     let line = format!("{what}\t{tried}\t{bad}\n");
     let file = OpenOptions::new().append(true).create(true).open(path);
     let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
     written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// So many trials, which are counted when this is dropped; a panic until then makes one of them bad.
+/// This number of trials, counted when the value is dropped; a panic before that makes one of them
+/// bad.
 #[must_use = "it counts when it is dropped"]
 pub(crate) fn trials(what: &'static str, tried: usize) -> Trials {
     Trials { what, tried }
@@ -35,7 +36,7 @@ pub(crate) fn trial(what: &'static str) -> Trials {
     trials(what, 1)
 }
 
-/// Trials under way.
+/// Trials in progress.
 pub(crate) struct Trials {
     what: &'static str,
     tried: usize,

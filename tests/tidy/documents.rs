@@ -1,4 +1,4 @@
-//! Documents and sources agree: causes and log fields are documented, links and paths lead somewhere.
+//! Documents and sources agree: causes and log fields are documented, links and paths exist.
 
 use std::path::Path;
 

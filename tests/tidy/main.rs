@@ -13,10 +13,10 @@ use std::process::Command;
 /// The longest a source file may be, lines.
 const MAX_LINES: usize = 500;
 
-/// Where a secret may be read: signing, and putting one together from what was written.
+/// Files that may read a secret: signing, and building one from configuration.
 const MAY_EXPOSE: &[&str] = &["src/s3/secret.rs", "src/s3/sign.rs", "src/config/headers.rs"];
 
-/// What would end the process, or a request, in place of an answer.
+/// Calls that would end the process, or a request, without an answer.
 const ABRUPT: &[&str] = &[".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "dbg!("];
 
 struct Source {
@@ -163,8 +163,8 @@ fn nothing_ends_abruptly_outside_tests() {
     assert_none("an abrupt end", &found);
 }
 
-/// Folders of whoever runs the tests: this repository and the home folder, unless a file may name
-/// them for another reason, as `/build` or `/tmp`.
+/// Folders of the user who runs the tests: this repository and the home folder, unless a file may
+/// name them for another reason, as `/build` or `/tmp`.
 fn own_folders() -> Vec<String> {
     let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let home = std::env::home_dir().unwrap_or_default();

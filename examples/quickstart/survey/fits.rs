@@ -4,7 +4,7 @@
 
 use super::healpix::Cell;
 
-/// Everything in a FITS file comes in blocks of so many bytes.
+/// The size of a block: a FITS file consists of whole blocks, bytes.
 const BLOCK: usize = 2880;
 
 /// A header, card by card.

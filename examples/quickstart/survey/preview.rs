@@ -16,7 +16,7 @@ const PREVIEW: (usize, usize) = (1600, 800);
 /// taken from pictures of all tiles of an order.
 ///
 /// # Errors
-/// None; the signature is that of shared work.
+/// Never; the signature is that of a parallel job.
 pub(crate) fn mollweide(thumbnails: &[Image], order: u8, threads: usize) -> io::Result<Image> {
     let (width, height) = PREVIEW;
     let rows = work::share(threads, height as u64, |row| {
@@ -51,14 +51,14 @@ fn sample(pictures: &[Image], order: u8, point: FacePoint) -> [u8; 3] {
     picture.pixel(pixel(point.y, along_y), pixel(point.x, along_x))
 }
 
-/// The light is computed at every so many pixels of the panorama.
+/// The light is computed on a grid of this spacing, in pixels of the panorama.
 const STEP: usize = 8;
 
 /// Brightness of the sky without stars, row by row from the south pole, longitude falling from
 /// 180 degrees.
 ///
 /// # Errors
-/// None; the signature is that of shared work.
+/// Never; the signature is that of a parallel job.
 pub(crate) fn panorama(
     sky: &Sky,
     width: usize,

@@ -1,6 +1,5 @@
-//! A sky that never was: a galaxy seen from within, with dust lanes, glowing clouds and two small
-//! companions. Computed from noise, so it is nobody's property; laid out like ours, so that it
-//! looks right.
+//! An invented sky: a galaxy seen from within, with dust lanes, glowing clouds and two small
+//! companions. Computed from noise, so it is free of copyright; laid out like the real sky.
 
 use super::healpix::Direction;
 use super::noise::{Dice, fractal, mix, ridges, smoothstep};
@@ -74,7 +73,7 @@ const COMPANIONS: [Companion; 2] = [
 /// Degrees from the plane.
 const DUST_ENDS: f32 = 15.0;
 
-/// What a place in the galaxy is made of, as seen along one line of sight.
+/// The composition of a place in the galaxy, along one line of sight.
 struct Column {
     /// Unresolved stars: a disc, and the bulge in the middle.
     disc: f32,
@@ -99,7 +98,7 @@ impl Sky {
         galactic[2].abs() < 24_f64.to_radians().sin() || COMPANIONS.iter().any(near)
     }
 
-    /// The light from a direction, with noise of so many octaves in its finest parts.
+    /// The light from a direction, with this number of octaves of noise in its finest parts.
     pub(crate) fn light(&self, equatorial: Direction, octaves: u32) -> Light {
         let galactic = to_galactic(equatorial);
         let place = galactic.map(|c| c as f32);

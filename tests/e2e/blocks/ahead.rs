@@ -1,4 +1,4 @@
-//! Reading ahead: for who reads in order, bounded by what is configured, and for nobody else.
+//! Read-ahead: for sequential readers, within the configured limit, and never for other readers.
 
 use crate::blocks::{BLOCK, PATH, Shelf, Version, assert_part, in_blocks, stretches, trickling};
 use crate::cached::status;
@@ -8,20 +8,20 @@ use crate::faulty::{Gate, settled};
 use crate::gateway::Setup;
 
 const LENGTH: usize = 64 * BLOCK;
-/// What a reader asks for at a time.
+/// Bytes that a reader requests at a time.
 const STEP: usize = 32 * 1024;
 
 fn reading_ahead(store: &str, bytes: &str) -> Setup {
     in_blocks(store).env("S3PROXY_CACHE_BLOCKS_READ_AHEAD", bytes)
 }
 
-/// The end of what was asked of the store, bytes.
+/// The end of the last range requested from the store, bytes.
 fn asked_to(asked: &[String]) -> usize {
     stretches(asked).last().map_or(0, |stretch| stretch.end)
 }
 
 #[test]
-fn a_reader_in_order_finds_its_blocks_there_and_no_more_than_configured_ahead() {
+fn a_sequential_reader_gets_read_ahead_within_the_limit() {
     const AHEAD: usize = 4;
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
@@ -34,8 +34,8 @@ fn a_reader_in_order_finds_its_blocks_there_and_no_more_than_configured_ahead() 
             let said = status(&answer);
             assert!(said.starts_with("s3proxy; hit"), "its blocks were there before: {said}");
         }
-        // What the gateway does by itself comes to its end, so that it is always the same.
-        watched.await_landed();
+        // Wait for the gateway's own fetches to end, so that the result does not depend on timing.
+        watched.await_fetches_done();
         asked.extend(shelf.asked());
         let bound = part.end.next_multiple_of(BLOCK) + AHEAD * BLOCK;
         assert!(asked_to(&asked) <= bound, "{part:?}: {asked:?}");
@@ -51,7 +51,7 @@ fn a_reader_in_order_finds_its_blocks_there_and_no_more_than_configured_ahead() 
 }
 
 #[test]
-fn who_jumps_about_gets_what_was_asked_for_and_nothing_more() {
+fn random_reads_trigger_no_read_ahead() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(reading_ahead(&shelf.url(), "1MiB"));
@@ -61,7 +61,7 @@ fn who_jumps_about_gets_what_was_asked_for_and_nothing_more() {
         let start = place * BLOCK + 1000;
         assert_part(&watched.gateway, &version.body, start..start + STEP);
     }
-    watched.await_landed();
+    watched.await_fetches_done();
     let asked = shelf.asked();
     assert_eq!(asked.len(), places.len(), "{asked:?}");
     assert!(stretches(&asked).iter().all(|stretch| stretch.len() == BLOCK), "{asked:?}");
@@ -69,13 +69,13 @@ fn who_jumps_about_gets_what_was_asked_for_and_nothing_more() {
 }
 
 #[test]
-fn nothing_is_read_ahead_where_that_is_turned_off() {
+fn read_ahead_can_be_turned_off() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(reading_ahead(&shelf.url(), "0"));
     for nth in 0..16 {
         assert_part(&watched.gateway, &version.body, nth * STEP..(nth + 1) * STEP);
-        watched.await_landed();
+        watched.await_fetches_done();
         let asked = shelf.asked();
         assert_eq!(asked.len(), usize::from(nth % 2 == 0), "{nth}: {asked:?}");
         assert!(asked_to(&asked) <= (nth * STEP).next_multiple_of(BLOCK) + BLOCK, "{asked:?}");
@@ -83,53 +83,53 @@ fn nothing_is_read_ahead_where_that_is_turned_off() {
     assert_eq!(watched.counter("blocks_read_ahead"), 0);
 }
 
-/// Read-ahead fetches for who asks next: when the reader of the request has gone, what is on its way
-/// beyond it goes on, and no more than that.
+/// Read-ahead serves the next request: when the reader of a request has left, the fetches already
+/// in flight beyond it continue, and no new ones start.
 #[test]
-fn a_reader_that_hangs_up_between_requests_is_not_read_ahead_for_any_more() {
+fn read_ahead_stops_when_a_reader_disconnects_between_requests() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(reading_ahead(&shelf.url(), "256KiB"));
     for nth in 0..8 {
         assert_part(&watched.gateway, &version.body, nth * STEP..(nth + 1) * STEP);
     }
-    watched.await_landed();
+    watched.await_fetches_done();
     let asked = shelf.asked();
     assert!(asked_to(&asked) <= 8 * STEP + 4 * BLOCK, "{asked:?}");
     let count = settled(std::time::Duration::from_millis(200), || shelf.store.count());
-    assert_eq!(count, 0, "nobody asks");
+    assert_eq!(count, 0, "the store receives no request");
 }
 
-/// A reader that takes no byte of a long answer: the store is asked for a bounded part of it.
+/// A reader that takes no byte of a long answer: the store is asked for a limited part of it.
 #[test]
-fn a_reader_that_stands_still_stops_the_fetching_and_one_that_leaves_ends_it() {
+fn a_stalled_reader_pauses_the_fetch_and_a_disconnect_ends_it() {
     const LONG: usize = 40 << 20;
     let version = Version::new(1, LONG);
     let shelf = Shelf::with(&version);
     let setup = reading_ahead(&shelf.url(), "1MiB").tolerate("client_gone");
     let watched = Watched::start(setup);
     assert_part(&watched.gateway, &version.body, 0..1);
-    watched.await_landed();
+    watched.await_fetches_done();
     shelf.asked();
     let mut client = Client::narrow(watched.gateway.address);
     client.request("GET", PATH, &[]);
     assert_eq!(client.head().expect("a head").status, 200);
     let fetched = || usize::try_from(watched.counter("blocks_fetched")).expect("a small number");
     let bytes = settled(std::time::Duration::from_millis(300), fetched) * BLOCK;
-    // What the sockets take, and some requests of 1 MiB.
-    assert!(bytes < LONG / 2, "{bytes} bytes were fetched for nobody");
+    // Bytes that the sockets hold, and some requests of 1 MiB.
+    assert!(bytes < LONG / 2, "{bytes} bytes were fetched without a reader");
     drop(client);
     watched.gateway.expect_log("the leaving", |line| line["cause"] == "client_gone");
     let after = settled(std::time::Duration::from_millis(300), fetched) * BLOCK;
     assert!(after <= bytes + (1 << 20), "{bytes}, then {after}");
-    watched.await_landed();
+    watched.await_fetches_done();
     let asked = asked_to(&shelf.asked());
     assert!(asked <= bytes + (2 << 20), "asked up to {asked} for {bytes}");
     assert_part(&watched.gateway, &version.body, LONG - 10..LONG);
 }
 
 #[test]
-fn a_reader_that_leaves_in_the_middle_ends_the_fetch_of_what_it_had_not_come_to() {
+fn a_disconnect_in_the_middle_ends_the_fetch_of_later_blocks() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let setup = reading_ahead(&shelf.url(), "4MiB").tolerate("client_gone");
@@ -148,14 +148,14 @@ fn a_reader_that_leaves_in_the_middle_ends_the_fetch_of_what_it_had_not_come_to(
     gate.open();
     watched.gateway.expect_log("the leaving", |line| line["cause"] == "client_gone");
     last.open();
-    watched.await_landed();
+    watched.await_fetches_done();
     assert_eq!(watched.counter("block_fetches_abandoned"), 1);
     assert!(watched.counter("block_entries") <= 2, "{}", watched.counters());
 }
 
-/// One long answer: the window grows to what is configured, and the bytes come in order.
+/// One long answer: the window grows up to the configured limit, and the bytes arrive in order.
 #[test]
-fn a_long_answer_asks_for_more_at_once_as_it_goes_on() {
+fn the_fetch_window_grows_during_a_long_answer() {
     const LONG: usize = 16 << 20;
     let version = Version::new(1, LONG);
     let shelf = Shelf::with(&version);

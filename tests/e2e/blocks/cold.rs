@@ -1,5 +1,5 @@
-//! Ranges of an object that nobody has asked for before: only the blocks they touch are fetched, and
-//! once they are kept, none.
+//! Ranges of an object that is not cached: only the blocks they touch are fetched, and once these
+//! are cached, none.
 
 use crate::blocks::{
     BLOCK, PATH, asked_of, assert_hit, assert_is_part, assert_part, assert_seamless, assert_whole,
@@ -34,9 +34,10 @@ impl Stage {
         Self::with(LENGTH, |setup| setup)
     }
 
-    /// What the store was asked since this was called last, by place; the answers are sent.
+    /// The requests the store has received since the last call, in order of their ranges; the
+    /// answers are complete.
     fn asked(&self) -> Vec<String> {
-        self.watched.await_landed();
+        self.watched.await_fetches_done();
         let asked = in_order(asked_of(&self.origin));
         self.origin.clear();
         asked
@@ -52,7 +53,7 @@ fn a_cold_range_costs_the_blocks_it_touches_and_a_warm_one_nothing() {
     assert_eq!(status(&first), said);
     assert_eq!(first.header("age"), None);
     assert_eq!(first.header("etag"), Some(stage.etag.as_str()));
-    stage.watched.await_landed();
+    stage.watched.await_fetches_done();
     let requests = stage.origin.requests();
     await_that("the block was sent", || stage.origin.requests()[0].complete);
     assert_eq!(stage.origin.requests()[0].bytes_sent, BLOCK as u64, "{requests:?}");
@@ -66,7 +67,7 @@ fn a_cold_range_costs_the_blocks_it_touches_and_a_warm_one_nothing() {
 }
 
 #[test]
-fn neighbours_that_are_missing_come_in_one_request_which_kept_blocks_divide() {
+fn adjacent_missing_blocks_are_fetched_in_one_request() {
     let stage = Stage::new();
     let gateway = &stage.watched.gateway;
     assert_part(gateway, &stage.body, 0..1);
@@ -76,7 +77,7 @@ fn neighbours_that_are_missing_come_in_one_request_which_kept_blocks_divide() {
     let said = "s3proxy; fwd=partial; ttl=300; stored; detail=\"store=3\"";
     assert_eq!(status(&some).replace("ttl=299", "ttl=300"), said);
     assert_eq!(stage.asked(), [of_version(3..6, &stage.etag)]);
-    // 1 to 7, of which those in the middle are kept.
+    // 1 to 7; those in the middle are cached.
     let more = assert_part(gateway, &stage.body, BLOCK..8 * BLOCK);
     assert!(status(&more).ends_with("; detail=\"memory=3, store=4\""), "{}", status(&more));
     let line = gateway.line_of(&more);
@@ -107,7 +108,7 @@ fn the_counters_add_up() {
     let counters = stage.watched.counters();
     for (name, number) in [
         ("blocks_fetched", 3),
-        // The first block came with the head.
+        // The first block came with the metadata.
         ("block_fetches", 1),
         ("block_hits", 4),
         ("block_disk_hits", 0),
@@ -144,7 +145,7 @@ fn a_suffix_of_unknown_length_is_one_request() {
         assert_hit(&suffix(bytes), 1);
     }
     assert_eq!(stage.asked(), Vec::<String>::new());
-    // What came of the block begins behind these bytes.
+    // The cached part of the block begins behind these bytes.
     assert_part(gateway, &stage.body, 10 * BLOCK + 400..10 * BLOCK + 600);
     let whole_block = format!("GET bytes={}-{} ={}", 10 * BLOCK, LENGTH - 1, stage.etag);
     assert_eq!(stage.asked(), [whole_block]);
@@ -156,7 +157,7 @@ fn a_suffix_of_unknown_length_is_one_request() {
 }
 
 #[test]
-fn a_suffix_across_blocks_leaves_them_kept() {
+fn a_suffix_across_blocks_caches_them() {
     let stage = Stage::new();
     let gateway = &stage.watched.gateway;
     let bytes = 2 * BLOCK + 5000;
@@ -165,7 +166,7 @@ fn a_suffix_across_blocks_leaves_them_kept() {
     assert_eq!(stage.asked(), [format!("GET bytes=-{bytes}")]);
     assert_hit(&assert_part(gateway, &stage.body, 9 * BLOCK..LENGTH), 2);
     assert_eq!(stage.asked(), Vec::<String>::new());
-    // The one before them came in part.
+    // Only a part of the block before them arrived.
     assert_part(gateway, &stage.body, 7 * BLOCK..9 * BLOCK);
     assert_eq!(stage.asked(), [of_version(7..8, &stage.etag)]);
 }
@@ -196,14 +197,14 @@ fn an_open_range_is_read_to_the_end_without_asking_for_anything_twice() {
 }
 
 #[test]
-fn a_large_object_read_whole_is_assembled_and_kept() {
-    // More than the first request is kept of: 8 MiB.
+fn a_large_object_read_whole_is_assembled_and_cached() {
+    // More than the first request may store: 8 MiB.
     let length = 12 * (1 << 20) + 77;
     let stage = Stage::with(length, |setup| setup);
     let whole = stage.watched.gateway.get(PATH);
     assert_whole(&whole, &stage.body);
     let asked = stage.asked();
-    // Without a range, as it may have been a small object.
+    // Requested without a range, as the object may be small.
     assert_eq!(asked[0], "GET", "{asked:?}");
     assert_eq!(assert_seamless(&asked[1..], 8 << 20), length, "{asked:?}");
     for line in &asked[1..] {
@@ -217,7 +218,7 @@ fn a_large_object_read_whole_is_assembled_and_kept() {
 }
 
 #[test]
-fn a_whole_object_is_assembled_of_kept_and_missing_blocks() {
+fn a_whole_object_is_assembled_from_cached_and_missing_blocks() {
     let stage = Stage::new();
     let gateway = &stage.watched.gateway;
     for part in [0..1, 4 * BLOCK..5 * BLOCK, 7 * BLOCK..7 * BLOCK + 3] {

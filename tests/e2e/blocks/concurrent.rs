@@ -1,17 +1,17 @@
-//! Many readers at once: one fetch for a block, however many wait for it.
+//! Many concurrent readers: one fetch per block, however many readers wait for it.
 
 use crate::blocks::{
     BLOCK, PATH, Shelf, Version, assert_is_part, assert_part, assert_whole, blocks, held_back,
     in_blocks, of_version, trickling,
 };
 use crate::client::Client;
-use crate::crowd::{Watched, await_heard, connect};
+use crate::crowd::{Watched, await_requests_read, connect};
 use crate::faulty::{Gate, Step};
 use crate::tally::trials;
 
 const LENGTH: usize = 16 * BLOCK;
 
-/// The store answers nothing before the gate opens.
+/// The store sends no answer before the gate opens.
 fn behind(gate: &Gate, shelf: &Shelf) {
     let gate = gate.clone();
     shelf.now_by(move |version, request| {
@@ -42,7 +42,7 @@ fn a_hundred_readers_of_a_cold_block_cost_one_request() {
         for (nth, client) in crowd.iter_mut().enumerate() {
             ask(client, &(5 * BLOCK + nth..5 * BLOCK + 1000));
         }
-        await_heard(&watched.gateway, READERS);
+        await_requests_read(&watched.gateway, READERS);
         gate.open();
         for (nth, client) in crowd.iter_mut().enumerate() {
             let answer = client.answer("GET").expect("an answer");
@@ -75,12 +75,12 @@ fn readers_of_different_parts_of_a_cold_object_cost_their_blocks_and_no_more() {
     for (nth, client) in crowd.iter_mut().enumerate() {
         ask(client, &part(nth));
     }
-    await_heard(&watched.gateway, crowd.len());
+    await_requests_read(&watched.gateway, crowd.len());
     gate.open();
     for (nth, client) in crowd.iter_mut().enumerate() {
         assert_is_part(&client.answer("GET").expect("an answer"), &version.body, part(nth));
     }
-    watched.await_landed();
+    watched.await_fetches_done();
     let asked = shelf.asked();
     let first: Vec<_> = asked.iter().filter(|line| !line.contains('"')).collect();
     assert_eq!(first.len(), 1, "one first touch: {asked:?}");
@@ -97,7 +97,7 @@ fn readers_of_different_parts_of_a_cold_object_cost_their_blocks_and_no_more() {
 }
 
 #[test]
-fn whole_readers_and_readers_of_parts_share_what_is_on_its_way() {
+fn whole_and_range_readers_share_fetches_in_flight() {
     const READERS: usize = 30;
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
@@ -117,7 +117,7 @@ fn whole_readers_and_readers_of_parts_share_what_is_on_its_way() {
             shelf.store.await_requests(1);
         }
     }
-    await_heard(&watched.gateway, READERS);
+    await_requests_read(&watched.gateway, READERS);
     gate.open();
     for (nth, client) in crowd.iter_mut().enumerate() {
         let answer = client.answer(if nth % 3 == 2 { "HEAD" } else { "GET" }).expect("an answer");
@@ -130,9 +130,9 @@ fn whole_readers_and_readers_of_parts_share_what_is_on_its_way() {
     assert_eq!(shelf.asked(), ["GET"]);
 }
 
-/// A reader that leaves does not take the block from another one who waits for it.
+/// A reader that leaves does not interrupt the fetch for another reader of the same block.
 #[test]
-fn a_reader_that_leaves_harms_nobody() {
+fn a_disconnect_does_not_affect_other_readers() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(in_blocks(&shelf.url()).tolerate("client_gone"));
@@ -158,9 +158,9 @@ fn a_reader_that_leaves_harms_nobody() {
     assert_eq!(watched.counter("block_fetches_abandoned"), 0);
 }
 
-/// When all who wanted the blocks have left, the store is asked for no more of them.
+/// When all readers of the blocks have left, no further blocks are requested from the store.
 #[test]
-fn when_the_last_reader_leaves_the_store_is_left_too() {
+fn the_fetch_ends_when_the_last_reader_leaves() {
     let version = Version::new(1, 64 * BLOCK);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(in_blocks(&shelf.url()).tolerate("client_gone"));
@@ -178,9 +178,9 @@ fn when_the_last_reader_leaves_the_store_is_left_too() {
     gate.open();
     watched.gateway.expect_log("the leaving", |line| line["cause"] == "client_gone");
     last.open();
-    watched.await_landed();
+    watched.await_fetches_done();
     assert_eq!(watched.counter("block_fetches_abandoned"), 1);
-    // The first, the one that was complete, and at most the one that was on its way.
+    // The first block, the complete one, and at most the one in flight.
     let kept = watched.counter("block_entries");
     assert!((2..=3).contains(&kept), "{kept} blocks");
     shelf.asked();

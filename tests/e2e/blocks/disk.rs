@@ -1,4 +1,4 @@
-//! Blocks on disk: they outlive the process, are checked, and make way for tiles.
+//! Blocks on disk: they survive a restart, are verified, and are evicted before tiles.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn setup(bench: &Bench, origin: &Origin) -> Setup {
 }
 
 #[test]
-fn blocks_outlive_their_process() {
+fn blocks_survive_a_restart() {
     let (bench, origin) = (Bench::new(), Origin::start());
     let body = numbered(LENGTH);
     let etag = origin.put("big.png", body.clone());
@@ -45,7 +45,7 @@ fn blocks_outlive_their_process() {
     assert_eq!(gateway.send("HEAD", PATH, &[]).header("content-length"), Some("655460"));
     assert_eq!(asked_of(&origin), Vec::<String>::new());
     assert_eq!(bench.counter("block_disk_hits"), 2);
-    // The head, once.
+    // The metadata, once.
     assert_eq!(bench.counter("disk_hits"), 1);
     let whole = gateway.get(PATH);
     assert_whole(&whole, &body);
@@ -61,7 +61,7 @@ fn blocks_outlive_their_process() {
 }
 
 #[test]
-fn a_stale_head_from_disk_is_confirmed_and_its_blocks_with_it() {
+fn stale_metadata_from_disk_is_revalidated_with_its_blocks() {
     let (bench, origin) = (Bench::new(), Origin::start());
     let body = numbered(LENGTH);
     let etag = origin.put("big.png", body.clone());
@@ -76,7 +76,7 @@ fn a_stale_head_from_disk_is_confirmed_and_its_blocks_with_it() {
     let confirmed = assert_part(&gateway, &body, 0..2 * BLOCK);
     assert!(status(&confirmed).contains("fwd-status=304"), "{}", status(&confirmed));
     assert_eq!(asked_of(&origin), [format!("HEAD !={etag}")]);
-    // Overwritten: nothing of the old one is taken from the disk.
+    // Overwritten: no byte of the old version is served from disk.
     let new = Version::new(2, LENGTH);
     origin.put("big.png", new.body.as_ref().clone());
     assert_part(&gateway, &new.body, 0..2 * BLOCK);
@@ -121,9 +121,9 @@ fn a_damaged_block_is_fetched_again() {
 }
 
 #[test]
-fn blocks_pushed_out_of_memory_come_from_disk() {
+fn blocks_evicted_from_memory_are_served_from_disk() {
     let (bench, origin) = (Bench::new(), Origin::start());
-    // Twice what blocks have of the memory.
+    // Twice the memory that blocks may use.
     let length = 4 << 20;
     let body = numbered(length);
     origin.put("big.png", body.clone());
@@ -141,7 +141,7 @@ fn blocks_pushed_out_of_memory_come_from_disk() {
 }
 
 #[test]
-fn a_large_object_read_several_times_pushes_no_tile_off_the_disk() {
+fn a_large_object_read_several_times_evicts_no_tile_from_disk() {
     const TILES: usize = 20;
     let size = |_: usize| 1 << 20;
     let (bench, origin) = (Bench::new(), Origin::start());

@@ -1,4 +1,4 @@
-//! Stores that fail, refuse, or break off in the middle of a block.
+//! Stores that fail, refuse requests, or cut a body in the middle of a block.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,14 +16,14 @@ use crate::faulty::{self, Gate, Step};
 const LENGTH: usize = 10 * BLOCK;
 
 #[test]
-fn what_is_kept_stands_in_for_a_store_that_fails_and_what_is_not_is_a_whole_refusal() {
+fn cached_blocks_are_served_if_the_store_fails_and_missing_ones_are_refused() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let setup = never_fresh(&shelf.url());
     let watched = Watched::start(setup.tolerate("upstream_").tolerate("s3 response"));
     let gateway = &watched.gateway;
     assert_part(gateway, &version.body, 0..2 * BLOCK);
-    watched.await_landed();
+    watched.await_fetches_done();
     for (failing, expected) in [
         (faulty::s3_error(500, "InternalError"), 502),
         (faulty::answer(503, &[("Retry-After", "9")], b""), 503),
@@ -35,7 +35,7 @@ fn what_is_kept_stands_in_for_a_store_that_fails_and_what_is_not_is_a_whole_refu
         assert!(said.starts_with("s3proxy; hit; ttl="), "{said}");
         assert!(said.ends_with("; detail=\"stale-if-error, memory=2\""), "{said}");
         assert_eq!(gateway.send("HEAD", PATH, &[]).status(), 200);
-        // From the first byte on, or from the second block on: nothing has been sent yet.
+        // Fails at the first byte, or at the second block: in both cases no byte has been sent yet.
         for range in ["bytes=300000-300010", "bytes=131072-400000"] {
             let missing = get_range(gateway, range);
             assert_eq!((missing.status(), missing.ending), (expected, Ending::Whole), "{range}");
@@ -50,25 +50,26 @@ fn what_is_kept_stands_in_for_a_store_that_fails_and_what_is_not_is_a_whole_refu
 }
 
 #[test]
-fn a_fresh_head_does_not_hide_that_a_block_cannot_be_had() {
+fn a_block_that_cannot_be_fetched_is_an_error_even_with_fresh_metadata() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let setup = in_blocks(&shelf.url()).yaml(json!({"upstream": {"retries": 0}}));
     let watched = Watched::start(setup.tolerate("upstream_").tolerate("s3 response"));
     assert_part(&watched.gateway, &version.body, 0..1);
-    watched.await_landed();
+    watched.await_fetches_done();
     shelf.now_by(|_, _| faulty::s3_error(500, "InternalError"));
     let missing = get_range(&watched.gateway, "bytes=300000-300010");
     assert_eq!((missing.status(), missing.ending), (502, Ending::Whole));
     assert_hit(&assert_part(&watched.gateway, &version.body, 0..1), 1);
-    // A part of several, the first of which is kept: it has begun by then.
+    // One of several parts, the first of which is cached: the answer has begun by then.
     let several = get_range(&watched.gateway, "bytes=0-5,300000-300010");
     assert_eq!((several.status(), several.ending), (206, Ending::Cut));
     shelf.now_by(Version::answer);
     assert_part(&watched.gateway, &version.body, 300_000..300_011);
 }
 
-/// A store whose first answer ends so after these bytes; the gate opens when they were read.
+/// A store whose first answer ends in this way after these bytes; the gate opens when they were
+/// read.
 fn break_off(shelf: &Shelf, sent: usize, end: &Step, times: usize) -> Gate {
     let gate = Gate::new();
     let (held, end, left) = (gate.clone(), end.clone(), AtomicUsize::new(times));
@@ -87,16 +88,16 @@ fn break_off(shelf: &Shelf, sent: usize, end: &Step, times: usize) -> Gate {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_asked_for_again_from_its_block_on() {
+fn a_cut_body_is_retried_from_its_block() {
     let version = Version::new(1, LENGTH);
     for end in [Step::Close, Step::Reset] {
         let shelf = Shelf::with(&version);
         let watched = Watched::start(in_blocks(&shelf.url()));
         let gateway = &watched.gateway;
         assert_part(gateway, &version.body, 0..1);
-        watched.await_landed();
+        watched.await_fetches_done();
         shelf.asked();
-        // Two blocks and a bit of the third.
+        // Two blocks and a part of the third.
         let sent = 2 * BLOCK + 1000;
         let gate = break_off(&shelf, sent, &end, 1);
         let mut client = gateway.connect();
@@ -107,7 +108,7 @@ fn a_body_that_breaks_off_is_asked_for_again_from_its_block_on() {
         gate.open();
         let (body, how) = client.body(&head, "GET");
         assert!(how == Ending::Whole && version.has(BLOCK, &body), "{} bytes", body.len());
-        watched.await_landed();
+        watched.await_fetches_done();
         let asked = in_order(shelf.asked());
         assert_eq!(asked[0], of_version(1..5, &version.etag), "{asked:?}");
         assert_eq!(assert_seamless(&asked[1..], 3 * BLOCK), 5 * BLOCK, "{asked:?}");
@@ -117,14 +118,14 @@ fn a_body_that_breaks_off_is_asked_for_again_from_its_block_on() {
 }
 
 #[test]
-fn a_block_that_breaks_off_every_time_is_seen_to_and_not_kept() {
+fn a_block_that_is_always_cut_is_never_cached() {
     let version = Version::new(1, LENGTH);
     for end in [Step::Close, Step::Reset] {
         let shelf = Shelf::with(&version);
         let watched = Watched::start(in_blocks(&shelf.url()).tolerate("upstream_cut"));
         let gateway = &watched.gateway;
         assert_part(gateway, &version.body, 0..1);
-        watched.await_landed();
+        watched.await_fetches_done();
         let gate = break_off(&shelf, 1000, &end, usize::MAX);
         let mut client = gateway.connect();
         client.request("GET", PATH, &[("Range", &blocks(0..3))]);
@@ -134,7 +135,7 @@ fn a_block_that_breaks_off_every_time_is_seen_to_and_not_kept() {
         let (body, how) = client.body(&head, "GET");
         assert_eq!(how, Ending::Cut);
         assert!(body.len() == BLOCK + 1000 && version.has(0, &body), "{} bytes", body.len());
-        watched.await_landed();
+        watched.await_fetches_done();
         assert_eq!(watched.counter("block_entries"), 1, "that which was complete");
         assert!(shelf.asked().len() < 8, "it does not ask for ever");
         shelf.now_by(Version::answer);
@@ -144,7 +145,7 @@ fn a_block_that_breaks_off_every_time_is_seen_to_and_not_kept() {
 }
 
 #[test]
-fn a_first_answer_that_breaks_off_leaves_the_head_and_no_broken_block() {
+fn a_cut_first_answer_caches_the_metadata_and_no_partial_block() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(in_blocks(&shelf.url()).tolerate("upstream_cut"));
@@ -157,7 +158,7 @@ fn a_first_answer_that_breaks_off_leaves_the_head_and_no_broken_block() {
     let answer = get_range(&watched.gateway, "bytes=0-4999");
     assert_eq!((answer.status(), answer.ending), (206, Ending::Cut));
     assert!(version.has(0, &answer.body));
-    watched.await_landed();
+    watched.await_fetches_done();
     assert_eq!(watched.counter("block_entries"), 0);
     shelf.now_by(Version::answer);
     shelf.asked();
@@ -166,7 +167,7 @@ fn a_first_answer_that_breaks_off_leaves_the_head_and_no_broken_block() {
 }
 
 #[test]
-fn a_store_that_refuses_a_block_withdraws_the_object() {
+fn a_store_that_refuses_a_block_invalidates_the_object() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(in_blocks(&shelf.url()).tolerate("upstream_forbidden"));
@@ -175,7 +176,7 @@ fn a_store_that_refuses_a_block_withdraws_the_object() {
     shelf.now_by(|_, _| faulty::s3_error(403, "AccessDenied"));
     let refused = get_range(gateway, "bytes=300000-300010");
     assert!(matches!(refused.status(), 403 | 502), "{}", refused.status());
-    // Now that it is known, what is kept is not served either.
+    // Now that the gateway knows this, cached blocks are not served either.
     let kept = get_range(gateway, "bytes=0-0");
     assert_eq!(kept.status(), refused.status());
     assert!(!status(&kept).contains("hit"), "{}", status(&kept));
@@ -184,7 +185,7 @@ fn a_store_that_refuses_a_block_withdraws_the_object() {
 }
 
 #[test]
-fn a_stale_object_that_may_not_be_read_any_more_is_not_served() {
+fn a_forbidden_stale_object_is_not_served() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let watched = Watched::start(never_fresh(&shelf.url()).tolerate("upstream_forbidden"));
@@ -192,7 +193,7 @@ fn a_stale_object_that_may_not_be_read_any_more_is_not_served() {
     shelf.now_by(|_, _| faulty::s3_error(403, "AccessDenied"));
     let refused = get_range(&watched.gateway, "bytes=0-0");
     assert!(matches!(refused.status(), 403 | 502), "{}", refused.status());
-    // Nor when the store fails after that.
+    // Nor are they served when the store fails afterwards.
     shelf.now_by(|_, _| vec![Step::Close]);
     let failed = get_range(&watched.gateway, "bytes=0-0");
     assert_ne!(failed.status(), 206, "{}", status(&failed));

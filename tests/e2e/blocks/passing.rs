@@ -1,4 +1,4 @@
-//! What is not kept in blocks passes by, as it is asked for.
+//! Objects that cannot be cached in blocks: requests bypass the cache unchanged.
 
 use crate::blocks::{BLOCK, PATH, Shelf, Version, assert_part, assert_whole, get_range, in_blocks};
 use crate::cached::status;
@@ -7,7 +7,7 @@ use crate::crowd::Watched;
 const LENGTH: usize = 10 * BLOCK;
 
 #[test]
-fn without_a_share_ranges_and_heads_pass_by_as_they_are() {
+fn without_memory_for_blocks_ranges_and_heads_bypass_the_cache() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let setup = in_blocks(&shelf.url()).env("S3PROXY_CACHE_BLOCKS_SHARE", "0");
@@ -29,9 +29,9 @@ fn without_a_share_ranges_and_heads_pass_by_as_they_are() {
     assert_eq!(watched.counter("block_entries"), 0);
 }
 
-/// Nothing tells two versions apart for certain.
+/// Without a strong tag, two versions cannot be distinguished with certainty.
 #[test]
-fn objects_without_a_strong_tag_pass_by() {
+fn objects_without_a_strong_tag_bypass_the_cache() {
     for etag in ["W/\"a\"", "no tag"] {
         let mut version = Version::new(1, LENGTH);
         version.etag = etag.to_owned();
@@ -42,7 +42,7 @@ fn objects_without_a_strong_tag_pass_by() {
             let part = assert_part(&watched.gateway, &version.body, 100..200);
             assert!(!status(&part).contains("hit"), "{}", status(&part));
             let asked = shelf.asked();
-            // Once to find out.
+            // One extra request, to find out.
             assert_eq!(asked.len(), if nth == 0 { 2 } else { 1 }, "{etag}: {asked:?}");
             assert_eq!(asked.last().map(String::as_str), Some("GET bytes=100-199"));
             assert_eq!(watched.gateway.send("HEAD", PATH, &[]).status(), 200);
@@ -52,7 +52,7 @@ fn objects_without_a_strong_tag_pass_by() {
     }
 }
 
-/// Such a store answers every range with the whole object (RFC 9110, section 14.2).
+/// A store that answers every range with the whole object (RFC 9110, section 14.2).
 #[test]
 fn an_object_of_a_store_that_gives_no_parts_is_served_right() {
     let version = Version::new(1, LENGTH);
@@ -70,7 +70,7 @@ fn an_object_of_a_store_that_gives_no_parts_is_served_right() {
         for range in ["bytes=100-199", "bytes=300000-300010", "bytes=-10", "bytes=5-6,70000-70001"]
         {
             let answer = get_range(&watched.gateway, range);
-            // What the store gives, or the part of what is kept.
+            // The store's answer, or the cached part.
             match answer.status() {
                 200 => assert_whole(&answer, &version.body),
                 status => assert_eq!(status, 206, "{range}"),
@@ -80,7 +80,7 @@ fn an_object_of_a_store_that_gives_no_parts_is_served_right() {
     }
 }
 
-/// It is larger than what one request is kept of, so that the rest has to be asked for.
+/// The object is larger than the first request may store, so the rest must be requested.
 #[test]
 fn a_large_object_of_a_store_that_gives_no_parts_is_served_whole() {
     let version = Version::new(1, 3 << 20);

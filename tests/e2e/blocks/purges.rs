@@ -1,4 +1,4 @@
-//! Purges of objects in blocks: the head and every block are gone, from memory and from disk.
+//! Purges of objects in blocks: the metadata and every block are removed from memory and from disk.
 
 use crate::blocks::{
     BLOCK, KEY, PATH, Shelf, Version, assert_hit, assert_part, blocks, get_range, in_blocks,
@@ -19,7 +19,7 @@ fn a_purge_of_an_object_or_a_prefix_takes_its_blocks_with_it() {
         let setup = setup.env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB").tolerate("upstream_forbidden");
         let gateway = start_scanned(&setup);
         assert_part(&gateway, &version.body, 0..4 * BLOCK);
-        // The head and four blocks.
+        // The metadata and four blocks.
         bench.await_records(5);
         assert_eq!(bench.counter("block_entries"), 4, "{target}");
         shelf.now_by(|_, _| faulty::s3_error(403, "AccessDenied"));
@@ -37,7 +37,7 @@ fn a_purge_of_an_object_or_a_prefix_takes_its_blocks_with_it() {
         let again = assert_part(&gateway, &version.body, 0..BLOCK);
         assert!(status(&again).contains("fwd=miss"), "{target}: {}", status(&again));
         await_that("the block is kept", || bench.counter("blocks_under_way") == 0);
-        // What came after the purge stays.
+        // Blocks fetched after the purge stay cached.
         assert_hit(&assert_part(&gateway, &version.body, 0..BLOCK), 1);
     }
 }
@@ -56,9 +56,9 @@ fn a_purge_of_another_object_leaves_blocks_alone() {
     }
 }
 
-/// What was asked for before the purge is not served after it, however late it comes.
+/// A block whose fetch began before the purge is not served after it, however late it arrives.
 #[test]
-fn a_block_on_its_way_while_its_object_is_purged_is_not_kept() {
+fn a_block_in_flight_during_a_purge_is_not_cached() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let (setup, admin) = crate::admin::Admin::of(in_blocks(&shelf.url()));

@@ -1,4 +1,4 @@
-//! The memory of blocks is bounded, whoever reads how slowly, and is not that of tiles.
+//! The memory of blocks is bounded, however slowly clients read, and separate from that of tiles.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,13 +48,13 @@ fn an_object_larger_than_the_memory_is_read_whole_within_it() {
 }
 
 #[test]
-fn a_whole_object_within_the_share_of_blocks_is_kept_whole() {
+fn a_whole_object_within_the_share_of_blocks_is_cached_whole() {
     let version = Version::new(1, 12 * MIB);
     let shelf = Shelf::with(&version);
-    // Of 64 MiB blocks have 16, and keep 14.
+    // Blocks may use 16 of 64 MiB, and retain 14.
     let watched = Watched::start(in_blocks(&shelf.url()));
     assert_whole(&watched.gateway.get(PATH), &version.body);
-    watched.await_landed();
+    watched.await_fetches_done();
     shelf.asked();
     let again = watched.gateway.get(PATH);
     assert_whole(&again, &version.body);
@@ -62,10 +62,10 @@ fn a_whole_object_within_the_share_of_blocks_is_kept_whole() {
     assert_eq!(shelf.asked(), Vec::<String>::new());
 }
 
-/// Slow readers hold the blocks they are at. Together they hold all there is, and who comes then is
-/// served past the cache.
+/// Slow readers pin the blocks they read. When they pin all the memory of blocks, further readers
+/// bypass the cache.
 #[test]
-fn where_no_room_is_left_readers_are_served_directly() {
+fn readers_bypass_the_cache_when_memory_is_full() {
     const MEMORY: usize = 4 * MIB;
     const SLOW: usize = 24;
     const LENGTH: usize = 6 * MIB;
@@ -87,8 +87,8 @@ fn where_no_room_is_left_readers_are_served_directly() {
             (client, head)
         })
         .collect();
-    await_that("somebody is served directly", || watched.counter("direct_reads") > 0);
-    // Whoever is not slow gets everything at once.
+    await_that("a reader bypasses the cache", || watched.counter("direct_reads") > 0);
+    // A fast reader gets the whole answer at once.
     for nth in 0..4 {
         let answer = watched.gateway.object(&format!("sky/quick{nth}.png"));
         assert_whole(&answer, &version.body);
@@ -108,16 +108,16 @@ fn where_no_room_is_left_readers_are_served_directly() {
         within();
     }
     drop(slow);
-    // What they held is free again.
-    watched.await_landed();
+    // The memory they pinned is free again.
+    watched.await_fetches_done();
     assert_part(&watched.gateway, &version.body, 0..BLOCK);
-    watched.await_landed();
+    watched.await_fetches_done();
     assert_hit(&assert_part(&watched.gateway, &version.body, 0..BLOCK), 1);
 }
 
-/// A memory in which there is no room for a single block.
+/// A memory that has no room for a single block.
 #[test]
-fn where_no_block_fits_everything_is_served_directly() {
+fn requests_bypass_the_cache_when_no_block_fits() {
     let version = Version::new(1, 2 * MIB);
     let shelf = Shelf::with(&version);
     let setup = in_blocks(&shelf.url())
@@ -136,7 +136,8 @@ fn where_no_block_fits_everything_is_served_directly() {
     assert!(asked.iter().any(|line| line.contains("bytes=100-199")), "as it was asked: {asked:?}");
 }
 
-/// The same with a store that answers parts with the whole: a reader gets its part all the same.
+/// The same with a store that answers ranges with the whole object: a reader still gets only its
+/// part.
 #[test]
 fn a_direct_read_of_a_store_that_gives_no_parts_is_no_longer_than_asked() {
     let version = Version::new(1, 2 * MIB);

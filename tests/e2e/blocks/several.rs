@@ -1,4 +1,4 @@
-//! Several ranges, `If-Range`, and ranges that no byte of the object is in.
+//! Several ranges, `If-Range`, and ranges beyond the end of the object.
 
 use crate::blocks::{
     BLOCK, PATH, Shelf, Version, asked_of, assert_hit, assert_is_part, assert_part, assert_whole,
@@ -27,7 +27,7 @@ impl Stage {
     }
 
     fn asked(&self) -> Vec<String> {
-        self.watched.await_landed();
+        self.watched.await_fetches_done();
         in_order(self.shelf.asked())
     }
 }
@@ -46,7 +46,7 @@ fn several_ranges_cost_the_blocks_they_touch() {
         let answer = get_range(&watched.gateway, &list);
         let expected = Expected::Several(parts.clone());
         assert_eq!(judge(&answer, "GET", &object, &expected, OfSeveral::Served), Ok(()));
-        watched.await_landed();
+        watched.await_fetches_done();
         let asked = in_order(asked_of(&origin));
         origin.clear();
         if cold {
@@ -114,7 +114,7 @@ fn a_range_beyond_the_end_is_answered_with_the_length() {
         assert!(status(&again).starts_with("s3proxy; hit"), "{range}: {}", status(&again));
     }
     assert_eq!(stage.asked(), Vec::<String>::new());
-    // The head that was asked for is of use.
+    // The metadata that was fetched is reused.
     assert_part(gateway, &stage.version.body, 10..20);
     assert_eq!(stage.asked(), [of_version(0..1, &stage.version.etag)]);
 }
@@ -140,9 +140,9 @@ fn conditions_come_before_a_range_beyond_the_end() {
     }
 }
 
-/// The only byte of the last block, and one that is not there.
+/// The last block, which has one byte, and a block that does not exist.
 #[test]
-fn the_edge_of_the_object_is_where_it_is() {
+fn ranges_at_the_end_of_an_object_are_exact() {
     let stage = Stage::new();
     let gateway = &stage.watched.gateway;
     assert_part(gateway, &stage.version.body, LENGTH - 1..LENGTH);

@@ -1,4 +1,4 @@
-//! An answer begins when its first bytes are there, whatever the rest does.
+//! An answer begins when its first bytes have arrived, even while the rest is missing.
 
 use crate::blocks::{BLOCK, PATH, Shelf, Version, assert_part, held_back, in_blocks, of_version};
 use crate::client::{Client, Ending};
@@ -6,7 +6,8 @@ use crate::faulty::Gate;
 
 const LENGTH: usize = 8 * BLOCK;
 
-/// Asks for a part of which the store sends so little, and reads what comes of it.
+/// Requests a range of which the store sends only this many bytes, and reads the beginning of the
+/// answer.
 fn read_beginning(client: &mut Client, range: &str, bytes: usize) -> crate::client::Head {
     client.request("GET", PATH, &[("Range", range)]);
     let head = client.head().expect("a head");
@@ -41,7 +42,7 @@ fn a_first_answer_begins_with_its_first_bytes() {
 }
 
 #[test]
-fn an_answer_out_of_a_missing_block_begins_with_its_first_bytes() {
+fn an_answer_from_a_missing_block_begins_with_its_first_bytes() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let gateway = in_blocks(&shelf.url()).start();
@@ -50,11 +51,11 @@ fn an_answer_out_of_a_missing_block_begins_with_its_first_bytes() {
     let held = gate.clone();
     shelf.now_by(move |version, request| held_back(version.answer(request), 1000, &held));
     shelf.asked();
-    // The second and third block; from within the second.
+    // The second and third block, and a range that begins inside the second.
     let mut client = gateway.connect();
     let head = read_beginning(&mut client, "bytes=65636-180000", 900);
     assert_eq!(shelf.asked(), [of_version(1..3, &version.etag)]);
-    // From a kept block into a missing one.
+    // From a cached block into a missing one.
     let mut other = gateway.connect();
     let other_head = read_beginning(&mut other, "bytes=65000-70000", 536 + 1000);
     assert_eq!(shelf.asked(), Vec::<String>::new(), "it reads along");
@@ -65,9 +66,9 @@ fn an_answer_out_of_a_missing_block_begins_with_its_first_bytes() {
     assert!(ending == Ending::Whole && version.has(65_000, &body));
 }
 
-/// The second block of a run is handed on while the third is still to come.
+/// The second block of a fetch is passed on while the third has not arrived.
 #[test]
-fn every_block_of_a_run_is_handed_on_as_it_comes() {
+fn every_block_of_a_fetch_is_passed_on_as_it_arrives() {
     let version = Version::new(1, LENGTH);
     let shelf = Shelf::with(&version);
     let gateway = in_blocks(&shelf.url()).start();
@@ -78,7 +79,7 @@ fn every_block_of_a_run_is_handed_on_as_it_comes() {
     shelf.now_by(move |version, request| held_back(version.answer(request), sent, &held));
     let mut client = gateway.connect();
     let head = read_beginning(&mut client, "bytes=65536-393215", sent);
-    // Those that are complete are kept already.
+    // Complete blocks are cached already.
     assert_part(&gateway, &version.body, BLOCK..3 * BLOCK);
     gate.open();
     let (body, ending) = client.body(&head, "GET");

@@ -1,5 +1,5 @@
-//! An object that is overwritten: no answer holds bytes of two versions, and who is in the middle of
-//! one that is no more sees that it ends early.
+//! An object that is overwritten: no answer holds bytes of two versions, and the body of a reader
+//! that is in the middle of the old version is cut.
 
 use std::ops::Range;
 
@@ -24,40 +24,40 @@ fn assert_part_of(gateway: &Gateway, version: &Version, part: Range<usize>) -> A
 }
 
 fn versions() -> [Version; 2] {
-    // Of another length, too.
+    // And of another length.
     [Version::new(1, LENGTH), Version::new(2, LENGTH + 3000)]
 }
 
-/// Overwrites an object of which a part is kept, and asks for kept and missing parts.
+/// Overwrites an object of which a part is cached, and requests cached and missing parts.
 fn assert_versions_do_not_mix(shelf: &Shelf, old: &Version, new: &Version, refused: &[String]) {
     let watched = Watched::start(in_blocks(&shelf.url()));
     let gateway = &watched.gateway;
     assert_part_of(gateway, old, 0..2 * BLOCK);
     assert_part_of(gateway, old, 6 * BLOCK..6 * BLOCK + 1);
-    watched.await_landed();
+    watched.await_fetches_done();
     shelf.asked();
     shelf.overwrite(new);
-    // What is kept is the old object as long as it is fresh.
+    // The cached object is the old one as long as it is fresh.
     assert_hit(&assert_part_of(gateway, old, 100..BLOCK + 100), 2);
     assert_eq!(shelf.asked(), Vec::<String>::new());
-    // What is not kept can only be had of the new one.
+    // Blocks that are not cached exist only in the new version.
     let answer = assert_part_of(gateway, new, 4 * BLOCK + 7..5 * BLOCK + 7);
     assert_eq!(answer.header("age"), None, "{}", status(&answer));
     assert_eq!(shelf.asked(), [refused, &[format!("GET {}", blocks(4..6))]].concat());
     assert_eq!(watched.counter("versions_dropped"), 1);
-    // And then nothing of the old one is served.
+    // After that no block of the old version is served.
     for part in [100..BLOCK + 100, 6 * BLOCK..6 * BLOCK + 1, 0..new.body.len()] {
         assert_part_of(gateway, new, part);
     }
     let whole = gateway.get(PATH);
     assert_whole(&whole, &new.body);
-    watched.await_landed();
+    watched.await_fetches_done();
     let asked = shelf.asked();
     assert!(asked.iter().all(|line| line.ends_with(&new.etag)), "{asked:?}");
 }
 
 #[test]
-fn a_missing_block_of_an_object_that_was_overwritten_brings_the_new_version() {
+fn a_missing_block_of_an_overwritten_object_loads_the_new_version() {
     let [old, new] = versions();
     let shelf = Shelf::with(&old);
     assert_versions_do_not_mix(&shelf, &old, &new, &[of_version(4..6, &old.etag)]);
@@ -71,9 +71,10 @@ fn versions_do_not_mix_where_the_store_does_not_know_if_match() {
     assert_versions_do_not_mix(&shelf, &old, &new, &[of_version(4..6, &old.etag)]);
 }
 
-/// The length belongs to the version: a store whose tags say nothing cannot mix what differs in it.
+/// The length is part of the version: blocks of different lengths are never mixed, even if the
+/// store's tags are all the same.
 #[test]
-fn versions_with_the_same_tag_are_told_apart_by_their_length() {
+fn versions_with_the_same_tag_are_distinguished_by_their_length() {
     let [old, mut new] = versions();
     new.etag = old.etag.clone();
     let shelf = Shelf::with(&old);
@@ -85,7 +86,7 @@ fn versions_with_the_same_tag_are_told_apart_by_their_length() {
 }
 
 #[test]
-fn an_answer_that_has_begun_with_kept_blocks_ends_early_when_the_next_has_changed() {
+fn an_answer_from_cached_blocks_is_cut_when_the_next_block_has_changed() {
     for knows_if_match in [true, false] {
         let [old, new] = versions();
         let shelf = Shelf::with(&old);
@@ -94,7 +95,7 @@ fn an_answer_that_has_begun_with_kept_blocks_ends_early_when_the_next_has_change
         }
         let watched = Watched::start(in_blocks(&shelf.url()).tolerate("upstream_cut"));
         assert_part_of(&watched.gateway, &old, 0..2 * BLOCK);
-        watched.await_landed();
+        watched.await_fetches_done();
         shelf.overwrite(&new);
         let answer = get_range(&watched.gateway, &format!("bytes=10-{}", 4 * BLOCK - 1));
         assert_eq!((answer.status(), answer.ending), (206, Ending::Cut), "{knows_if_match}");
@@ -113,7 +114,7 @@ fn an_answer_that_has_begun_with_kept_blocks_ends_early_when_the_next_has_change
 }
 
 #[test]
-fn an_object_overwritten_while_it_is_read_ends_that_answer_early() {
+fn an_answer_is_cut_when_its_object_is_overwritten() {
     let length = 64 * BLOCK;
     let [old, new] = [Version::new(1, length), Version::new(2, length)];
     let shelf = Shelf::with(&old);
@@ -121,7 +122,7 @@ fn an_object_overwritten_while_it_is_read_ends_that_answer_early() {
     let watched = Watched::start(setup.tolerate("upstream_cut"));
     let gate = Gate::new();
     let held = gate.clone();
-    // The first answer goes on as it began; a store does so.
+    // The first answer ends with the version it began with, as at a real store.
     shelf.now_by(move |version, request| {
         super::held_back(version.answer(request), BLOCK + 10, &held)
     });
@@ -142,13 +143,13 @@ fn an_object_overwritten_while_it_is_read_ends_that_answer_early() {
 }
 
 #[test]
-fn a_deleted_object_is_gone_when_a_block_of_it_is_missing() {
+fn a_deleted_object_is_missing_once_a_block_must_be_fetched() {
     let [old, _] = versions();
     let shelf = Shelf::with(&old);
     let watched = Watched::start(in_blocks(&shelf.url()));
     assert_part_of(&watched.gateway, &old, 0..BLOCK);
-    // The reader may have its bytes before the block is put away.
-    watched.await_landed();
+    // The reader may receive its bytes before the block is cached.
+    watched.await_fetches_done();
     shelf.now_by(|_, _| faulty::s3_error(404, "NoSuchKey"));
     assert_hit(&assert_part_of(&watched.gateway, &old, 0..BLOCK), 1);
     assert_eq!(get_range(&watched.gateway, "bytes=70000-70001").status(), 404);
@@ -185,13 +186,13 @@ fn a_store_that_leaves_the_tag_off_its_parts_is_not_trusted_with_blocks() {
 }
 
 #[test]
-fn a_stale_object_is_confirmed_by_head_and_its_blocks_stay() {
+fn a_stale_object_is_revalidated_by_head_and_its_blocks_stay() {
     let [old, new] = versions();
     let shelf = Shelf::with(&old);
     let watched = Watched::start(never_fresh(&shelf.url()));
     let gateway = &watched.gateway;
     assert_part_of(gateway, &old, 0..2 * BLOCK);
-    watched.await_landed();
+    watched.await_fetches_done();
     shelf.asked();
     let confirmed = assert_part_of(gateway, &old, 5..2 * BLOCK);
     let said = "s3proxy; fwd=stale; fwd-status=304; ttl=0; stored; detail=\"memory=2\"";
@@ -202,7 +203,7 @@ fn a_stale_object_is_confirmed_by_head_and_its_blocks_stay() {
     shelf.overwrite(&new);
     let changed = assert_part_of(gateway, &new, 5..2 * BLOCK);
     assert!(status(&changed).starts_with("s3proxy; fwd=stale; fwd-status=200"), "{changed:?}");
-    watched.await_landed();
+    watched.await_fetches_done();
     assert_eq!(shelf.asked(), [format!("HEAD !={}", old.etag), of_version(0..2, &new.etag)]);
     assert_part_of(gateway, &new, 5..2 * BLOCK);
     assert_eq!(shelf.asked(), [format!("HEAD !={}", new.etag)]);

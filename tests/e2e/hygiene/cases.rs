@@ -1,8 +1,8 @@
-//! The battery: a name and the bytes. `{P}` is a valid object path named after the case.
+//! The test cases: a name and the bytes. `{P}` is a valid object path named after the case.
 
 type Cases = &'static [(&'static str, &'static str)];
 
-/// RFC 9110 and RFC 9112 want these refused, or a gateway for reads has no use for them.
+/// RFC 9110 and RFC 9112 require a refusal, or a read-only gateway does not support them.
 pub(super) const MUST_REJECT: Cases = &[
     // Request line: RFC 9112, section 3.
     ("version-lower-case", "GET {P} http/1.1\r\nHost: a.test\r\n\r\n"),
@@ -85,7 +85,7 @@ pub(super) const MUST_REJECT: Cases = &[
     ("field-folded", "GET {P} HTTP/1.1\r\nHost: a.test\r\nX: a\r\n b\r\n\r\n"),
     ("field-folded-host", "GET {P} HTTP/1.1\r\nHost: a.test\r\n b.test\r\n\r\n"),
     ("field-first-indented", "GET {P} HTTP/1.1\r\n Host: a.test\r\n\r\n"),
-    // A body: a gateway for reads takes none.
+    // A body: a read-only gateway accepts none.
     ("body-length", "GET {P} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"),
     ("body-length-head", "HEAD {P} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"),
     ("length-negative", "GET {P} HTTP/1.1\r\nHost: a.test\r\nContent-Length: -1\r\n\r\n"),

@@ -7,7 +7,7 @@ use crate::ranges::rows::Expected;
 
 const TYPE: &str = "image/png";
 
-/// What becomes of several ranges.
+/// How several ranges are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OfSeveral {
     /// They are served.
@@ -23,7 +23,7 @@ pub(crate) struct Object {
     pub(crate) body: Vec<u8>,
 }
 
-/// What is wrong with the answer.
+/// The error in the answer, if there is one.
 pub(crate) fn judge(
     answer: &Answer,
     method: &str,
@@ -46,7 +46,7 @@ pub(crate) fn judge(
     }
 }
 
-/// What can be said in one answer without parts.
+/// The form of an answer without parts.
 fn of_one(
     answer: &Answer,
     method: &str,

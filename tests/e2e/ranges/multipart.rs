@@ -1,4 +1,4 @@
-//! `multipart/byteranges` (RFC 9110, section 14.6), read by the letter of RFC 2046, section 5.1.1.
+//! `multipart/byteranges` (RFC 9110, section 14.6), parsed strictly by RFC 2046, section 5.1.1.
 
 use crate::client::find;
 
@@ -25,8 +25,8 @@ impl Part<'_> {
     }
 }
 
-/// The parts of a body. Nothing may stand before the first boundary but an empty line, and nothing
-/// after the last one but an end of line.
+/// The parts of a body. Only an empty line may precede the first boundary, and only an end of line
+/// may follow the last one.
 pub(crate) fn parts<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, String> {
     let delimiter = format!("\r\n--{}", boundary(content_type)?);
     let opening = delimiter.trim_start();
@@ -41,7 +41,7 @@ pub(crate) fn parts<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'
             };
         }
         rest = rest.strip_prefix(b"\r\n").ok_or("a boundary that goes on")?;
-        // Whatever looks like the delimiter is one: no part may hold it.
+        // Every line that looks like the delimiter is one: no part may contain it.
         let end = find(rest, delimiter.as_bytes()).ok_or("a part without an end")?;
         parts.push(part(&rest[..end])?);
         rest = &rest[end + delimiter.len()..];
@@ -57,7 +57,7 @@ fn boundary(content_type: &str) -> Result<&str, String> {
     let quoted = parameter.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let text = quoted.unwrap_or(parameter);
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
-    // What is no token has to be quoted.
+    // A value that is not a token must be quoted.
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"'+_-.".contains(&byte);
     let valid = (1..=LONGEST_BOUNDARY).contains(&text.len())
         && text.bytes().all(if quoted.is_some() { fits } else { bare });
@@ -76,7 +76,7 @@ fn part(bytes: &[u8]) -> Result<Part<'_>, String> {
 }
 
 #[test]
-fn whole_multiparts_are_told_from_broken_ones() {
+fn whole_multiparts_are_distinguished_from_broken_ones() {
     const TYPE: &str = "multipart/byteranges; boundary=b";
     const HEAD: &str = "Content-Type: image/png\r\nContent-Range: bytes 0-1/9\r\n\r\n";
     let good = format!("--b\r\n{HEAD}ab\r\n--b\r\n{HEAD}\r\n\r\n--b--\r\n");

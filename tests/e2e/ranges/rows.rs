@@ -1,4 +1,4 @@
-//! The table: what is asked of an object of so many bytes, and what the answer is.
+//! The table: requests for objects of given lengths, and the expected answers.
 //!
 //! Positions are those of the first and the last byte, as in the header fields.
 
@@ -24,9 +24,9 @@ pub(crate) enum Expected {
     Whole,
     /// 206 to one range.
     Part(u64, u64),
-    /// To several ranges: what they leave when they are cut to the object, sorted and joined. None
-    /// is 416, one is 206, more are a `multipart/byteranges`. A server may ignore them (section
-    /// 14.2), as the gateway does with an object that it does not have at hand.
+    /// To several ranges: the ranges that remain when they are cut to the object, sorted and
+    /// joined. None is 416, one is 206, more are a `multipart/byteranges`. A server may ignore them
+    /// (section 14.2), as the gateway does with an object that is not cached.
     Several(Vec<(u64, u64)>),
     /// 416.
     Unsatisfiable,
@@ -38,7 +38,7 @@ pub(crate) enum Expected {
 
 use Expected::{Part, Several, Unsatisfiable, Whole};
 
-/// The rows for all gateways, and those for one that decides without the store.
+/// The rows for all gateways, and those for a gateway that decides without the store.
 pub(crate) fn rows(decides: bool) -> Vec<Row> {
     let mut ranges = [examples(), of_go(), malformed(), edges(), at_blocks(), numerous()].concat();
     if decides {
@@ -65,7 +65,7 @@ fn row(
     Row { method, length, headers, expected }
 }
 
-/// The length of the object, `Range` and what comes of it.
+/// The length of the object, `Range` and the expected answer.
 type Asked = (u64, String, Expected);
 
 fn asked<const N: usize>(rows: [(u64, &str, Expected); N]) -> Vec<Asked> {
@@ -101,8 +101,9 @@ fn examples() -> Vec<Asked> {
     ])
 }
 
-/// What Go's net/http is held to, of files of 8 to 11 bytes. What Go refuses for its form is in
-/// [`malformed`]. Go sends the parts in the order asked, and the whole where they are larger.
+/// The test cases of Go's net/http, for files of 8 to 11 bytes. Ranges that Go refuses as malformed
+/// are in [`malformed`]. Go sends the parts in the order requested, and the whole object if they
+/// are larger.
 fn of_go() -> Vec<Asked> {
     asked([
         (11, "bytes=0-4", Part(0, 4)),
@@ -145,7 +146,7 @@ fn of_go() -> Vec<Asked> {
     ])
 }
 
-/// Ranges that are none are ignored (section 14.2), all of a list for the sake of one.
+/// Invalid ranges are ignored (section 14.2); one invalid range invalidates the whole list.
 fn malformed() -> Vec<Asked> {
     [
         "",
@@ -189,13 +190,13 @@ fn malformed() -> Vec<Asked> {
     .to_vec()
 }
 
-/// The ends of objects, of numbers and of lists.
+/// Edge cases: ends of objects, largest numbers, ends of lists.
 fn edges() -> Vec<Asked> {
     asked([
         (0, "bytes=0-", Unsatisfiable),
         (0, "bytes=0-0", Unsatisfiable),
         (0, "bytes=-0", Unsatisfiable),
-        // Nothing is all there is, and `Content-Range` cannot say it.
+        // The whole object is empty, and `Content-Range` cannot express that.
         (0, "bytes=-5", Whole),
         (0, "bytes=", Whole),
         (1, "bytes=0-0", Part(0, 0)),
@@ -225,7 +226,7 @@ fn edges() -> Vec<Asked> {
     ])
 }
 
-/// Positions that stores take for no number: they ignore the range, or refuse it.
+/// Positions too large for a store's integers: stores ignore the range, or refuse it.
 fn beyond_stores() -> Vec<Asked> {
     asked([
         (10, "bytes=0-18446744073709551615", Part(0, 9)),
@@ -238,7 +239,7 @@ fn beyond_stores() -> Vec<Asked> {
     ])
 }
 
-/// Objects of several blocks: one that ends with a block, one that goes on for a byte.
+/// Objects of several blocks: one that ends at a block boundary, one that is a byte longer.
 fn at_blocks() -> Vec<Asked> {
     const B: u64 = BLOCK;
     const EVEN: u64 = 4 * B;
@@ -317,7 +318,7 @@ fn at_blocks() -> Vec<Asked> {
     ]
 }
 
-/// Up to 64 ranges are taken in, however little they leave.
+/// Up to 64 ranges are accepted, however few bytes they select.
 fn numerous() -> Vec<Asked> {
     let list = |count: u64, each: fn(u64) -> (u64, u64)| -> (String, Vec<(u64, u64)>) {
         let ranges: Vec<_> = (0..count).map(each).collect();

@@ -1,5 +1,5 @@
-//! What AWS checks around a signature and `s3s` does not: that the headers which must be signed
-//! are, the region, and the session token.
+//! Checks of AWS that `s3s` does not make: that the headers which must be signed are signed, the
+//! region, and the session token.
 
 use ::http::HeaderMap;
 use s3s::access::{S3Access, S3AccessContext};
@@ -54,12 +54,12 @@ fn signed_region(headers: &HeaderMap) -> Option<&str> {
     authorization.split_once("Credential=")?.1.split('/').nth(2)
 }
 
-/// The keys that the store accepts at present.
+/// The access keys that the store accepts at present.
 pub(crate) struct KnownKeys(pub(crate) Store);
 
 #[async_trait::async_trait]
 impl S3Auth for KnownKeys {
-    /// An unknown key is refused as AWS and Ceph RGW refuse it.
+    /// An unknown access key is refused as AWS and Ceph RGW refuse it.
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         let keys = read(&self.0.0.keys);
         let secret = keys.get(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
@@ -67,7 +67,7 @@ impl S3Auth for KnownKeys {
     }
 }
 
-/// Access to everything but reads of objects, which never comes without a signature.
+/// Access to everything but reads of objects; such a request must be signed.
 pub(crate) struct SignedOnly(pub(crate) Store);
 
 #[async_trait::async_trait]
@@ -80,7 +80,7 @@ impl S3Access for SignedOnly {
     }
 }
 
-/// `bucket.localhost:PORT` names a bucket; any other host none.
+/// `bucket.localhost:PORT` names a bucket; other hosts do not.
 pub(crate) struct LocalHost {
     suffix: String,
 }

@@ -1,4 +1,4 @@
-//! Bodies of answers: read from an object piece by piece, and counted as they are taken.
+//! Bodies of answers: read from an object in pieces, and counted as they are sent.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::log::Entry;
 use super::object::Object;
 
-/// Small enough that an answer given up by its reader shows, large enough to cost nothing.
+/// Small enough that an aborted answer is noticed, large enough to be cheap.
 const PIECE: usize = 128 * 1024;
 
 /// A part of an object, in pieces that share its memory.
@@ -49,7 +49,7 @@ impl Body for ObjectBody {
     }
 }
 
-/// A body that notes in the log how much of it was taken.
+/// A body that records in the log how much of it was sent.
 pub(crate) struct Counted {
     body: s3s::Body,
     entry: Arc<Entry>,

@@ -1,4 +1,4 @@
-//! What reached the store, in order of arrival.
+//! The requests that reached the store, in order of arrival.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -8,7 +8,7 @@ use ::http::{HeaderMap, StatusCode};
 
 use super::{read, write};
 
-/// One request as the server saw it, and how far its answer got.
+/// One request as the server received it, and how much of its answer was sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -24,7 +24,7 @@ pub(crate) struct Request {
     pub(crate) status: Option<StatusCode>,
     /// Bytes of the body handed to the connection so far.
     pub(crate) bytes_sent: u64,
-    /// Whether the whole body was handed over. False for an answer that was given up.
+    /// Whether the whole body was sent. False for an aborted answer.
     pub(crate) complete: bool,
 }
 

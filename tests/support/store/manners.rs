@@ -1,8 +1,8 @@
-//! How the store behaves where real S3 servers differ.
+//! Behaviour of the store in which real S3 servers differ.
 
 use ::http::{HeaderName, HeaderValue};
 
-/// The points on which S3 servers disagree. [`Manners::default`] is Ceph RGW.
+/// The behaviour in which S3 servers differ. [`Manners::default`] is Ceph RGW.
 #[derive(Debug, Clone)]
 pub(crate) struct Manners {
     /// Answer the whole object when `If-Range` does not match (RFC 9110, section 13.1.5).
@@ -32,7 +32,7 @@ pub(crate) struct Manners {
 }
 
 impl Manners {
-    /// What Ceph RGW 16.2 does.
+    /// The behaviour of Ceph RGW 16.2.
     #[must_use]
     pub(crate) fn rgw() -> Self {
         Self {

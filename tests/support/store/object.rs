@@ -1,4 +1,4 @@
-//! Objects: a body and what S3 remembers about it.
+//! Objects: a body and its S3 metadata.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -21,10 +21,10 @@ pub(crate) struct Object {
     etag: String,
 }
 
-/// Where the bytes of an object come from.
+/// The source of an object's bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    /// Kept as they are.
+    /// Stored bytes.
     Bytes(Bytes),
     /// `length` bytes of `block` over and over: objects larger than memory.
     Repeated { block: Bytes, length: u64 },

@@ -1,5 +1,5 @@
-//! The operations besides reading objects: uploads and listings, for tests that talk S3 to the
-//! store, and to be there for a gateway that must never ask for them.
+//! The operations besides reading objects: uploads and listings, for tests that use the store
+//! directly. A gateway must never request them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! GET and HEAD of objects: ranges and conditions, answered as the [`Manners`] say.
+//! GET and HEAD of objects: ranges and conditions, answered according to the [`Manners`].
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Decodes `%XX` once; `None` for what is no UTF-8, which `s3s` has refused before.
+/// Decodes `%XX` once; `None` if the result is not UTF-8, which `s3s` has refused before.
 fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -179,7 +179,7 @@ fn decode(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What the conditions and the range of a request come to.
+/// The result of the conditions and the range of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Whole,
