@@ -304,13 +304,13 @@ impl ProxyHttp for Gateway {
         let remaining = self.time_left(object);
         if remaining.is_zero() {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
-            return Err(give_up("no time is left for another attempt"));
+            return Err(give_up("the total timeout has passed"));
         }
         let store = &object.wanted.store;
         let patience = self.upstream.connect_timeout.min(remaining);
         let Some(socket) = store.addresses.pick(object.upstream.socket, patience).await else {
             ctx.refusal = Some(Refusal::UpstreamUnresolved);
-            return Err(give_up("the endpoint's name does not resolve"));
+            return Err(give_up("the host name of the endpoint does not resolve"));
         };
         // Waiting for the first lookup has taken of the time.
         let remaining = self.time_left(object).max(Duration::from_millis(1));

@@ -54,8 +54,8 @@ impl Overflow {
         told.untold += 1;
         if told.last.is_none_or(|last| last.elapsed() >= QUIET) {
             warn!(
-                "connections_full: {} connections are open, and no more are taken \
-                 (downstream.max_connections); refused since the last such line: {}",
+                "connections_full: the limit of client connections (downstream.max_connections) is \
+                 reached, {} are open; connections refused since the last such line: {}",
                 limits.connections(),
                 told.untold
             );

@@ -110,7 +110,7 @@ impl Storage for ReadThrough {
         _meta: &CacheMeta,
         _trace: &SpanHandle,
     ) -> Result<MissHandler> {
-        Err(Error::explain(ErrorType::InternalError, "misses are fetched by the lookup"))
+        Err(Error::explain(ErrorType::InternalError, "the lookup fetches misses"))
     }
 
     async fn purge(
@@ -119,7 +119,10 @@ impl Storage for ReadThrough {
         _purge_type: PurgeType,
         _trace: &SpanHandle,
     ) -> Result<PurgeOutcome> {
-        Err(Error::explain(ErrorType::InternalError, "purges come by the admin listener"))
+        Err(Error::explain(
+            ErrorType::InternalError,
+            "purge requests are accepted on the admin listener only",
+        ))
     }
 
     async fn update_meta(
@@ -243,7 +246,10 @@ fn many_parts(parts: &[Range<u64>], length: u64, head: &mut ResponseHeader) -> R
 fn in_memory(range: &Range<u64>) -> Result<Range<usize>> {
     match (usize::try_from(range.start), usize::try_from(range.end)) {
         (Ok(start), Ok(end)) => Ok(start..end),
-        _ => Err(Error::explain(ErrorType::InternalError, "a range beyond the address space")),
+        _ => Err(Error::explain(
+            ErrorType::InternalError,
+            "the range does not fit into the address space",
+        )),
     }
 }
 

@@ -32,7 +32,7 @@ impl Gateway {
                 Ok(head) => head,
                 Err(refusal) => {
                     ctx.refusal = Some(refusal);
-                    return Err(give_up("a request with the configured headers cannot be made"));
+                    return Err(give_up("the configured headers are not valid in HTTP"));
                 }
             };
         let passed = &object.wanted.store.profile.request_headers;

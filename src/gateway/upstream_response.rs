@@ -170,7 +170,10 @@ pub(super) fn receive_body(
             match left.checked_sub(arrived) {
                 Some(rest) if rest == 0 || !end_of_stream => *left = rest,
                 _ => {
-                    let error = Error::explain(ErrorType::ReadError, "a part of another length");
+                    let error = Error::explain(
+                        ErrorType::ReadError,
+                        "the body is longer or shorter than Content-Range says",
+                    );
                     return Err(error.into_up());
                 }
             }

@@ -50,22 +50,30 @@ impl BadRequest {
         }
     }
 
-    /// What the client should do about it.
+    /// The sentence for the client: the fault and, where it is not obvious, the remedy.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
-            Self::Body => "this service only reads: send the request without a body",
-            Self::HostMissing => "the Host header is missing",
-            Self::HostRepeated => "there is more than one Host header",
-            Self::HostInvalid => "the Host header is not a host name with an optional port",
-            Self::Target => "the request target must be a path or an http URL",
+            Self::Body => "this service is read-only: send the request without a body",
+            Self::HostMissing => "the Host header is missing: HTTP/1.1 requires one",
+            Self::HostRepeated => "the request has more than one Host header: send exactly one",
+            Self::HostInvalid => {
+                "the Host header must be a host name or an IP address, with an optional port"
+            }
+            Self::Target => {
+                "the request target must be an absolute path or an http:// or https:// URL"
+            }
             Self::RequestLine => {
-                "the request line must be a method, a target without spaces, controls or #, and a \
-                 version"
+                "the request line must be a method, a target and a version, with one space between \
+                 them; percent-encode spaces, control characters and # in the target"
             }
             Self::Malformed => "the request head is not valid HTTP/1.1",
-            Self::HeadersTooLarge => "the request headers are too large",
-            Self::HeadersTooSlow => "the request headers took too long to arrive",
+            Self::HeadersTooLarge => {
+                "the request line and headers exceed the size limit: send fewer or shorter headers"
+            }
+            Self::HeadersTooSlow => {
+                "the request line and headers did not arrive in time: send the request again"
+            }
         }
     }
 }

@@ -200,7 +200,7 @@ impl Refusal {
     fn explained(&self, object: &str, request_id: &str) -> Vec<u8> {
         let message = self.message();
         let message =
-            if object.is_empty() { message } else { Cow::Owned(format!("{message}: {object}")) };
+            if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) };
         let body = serde_json::json!({
             "message": message,
             "cause": self.cause(),
@@ -213,34 +213,61 @@ impl Refusal {
         Cow::Borrowed(match self {
             Self::BadRequest(bad) => bad.message(),
             Self::Address(error) => return Cow::Owned(format!("Bad address: {error}")),
-            Self::ProfileUnknown => "There is no such profile",
-            Self::BucketNotAllowed => "The profile does not serve this bucket",
-            Self::PreconditionFailed => "The object is not the one the request asks for",
-            Self::RangeNotSatisfiable(_) => "The object has no byte in the requested range",
-            Self::CredentialsMissing => "The profile has no credentials to ask the store with",
-            Self::CredentialsInvalid => "The profile's credentials or headers cannot be sent",
-            Self::UpstreamForbidden => "The store refuses the profile's credentials",
-            Self::UpstreamBusy(_) => "The store is busy, try again later",
+            Self::ProfileUnknown => {
+                "The gateway has no such profile; check the name before the @ in the URL"
+            }
+            Self::BucketNotAllowed => {
+                "The gateway is not configured to serve this bucket; check the bucket name"
+            }
+            Self::PreconditionFailed => "A precondition (If-Match or If-Unmodified-Since) failed",
+            Self::RangeNotSatisfiable(_) => {
+                "The requested range lies outside the object; request a range within its length"
+            }
+            Self::CredentialsMissing => {
+                "The gateway has no credentials for this profile; the operator must configure them"
+            }
+            Self::CredentialsInvalid => {
+                "The credentials or headers configured for this profile are not valid in HTTP; \
+                 the operator must correct them"
+            }
+            Self::UpstreamForbidden => {
+                "The store denied access to the gateway; the operator must check the access key of \
+                 the profile and its permissions"
+            }
+            Self::UpstreamBusy(_) => "The store is busy; try again later",
             Self::UpstreamRedirect => {
-                "The store redirects elsewhere: check the profile's endpoint, region and addressing"
+                "The store answered with a redirect; the operator must check the endpoint, region and \
+                 addressing of the profile"
             }
-            Self::UpstreamError => "The store answered with an error",
-            Self::UpstreamProtocol => "The store's answer does not fit the request",
-            Self::UpstreamUnresolved => "The name of the store's endpoint does not resolve",
-            Self::UpstreamUnreachable => "The store cannot be reached",
-            Self::UpstreamReset => "The store ended the connection before it answered",
-            Self::UpstreamTimeout => "The store took too long to answer",
+            Self::UpstreamError => {
+                "The store answered with an error; if it persists, report the request_id to the operator"
+            }
+            Self::UpstreamProtocol => {
+                "The store sent an invalid response; if it persists, report the request_id to the operator"
+            }
+            Self::UpstreamUnresolved => {
+                "The gateway cannot resolve the host name of the store; the operator must check the \
+                 endpoint of the profile and DNS"
+            }
+            Self::UpstreamUnreachable => "The gateway cannot connect to the store; try again later",
+            Self::UpstreamReset => "The store closed the connection before it answered; try again",
+            Self::UpstreamTimeout => "The store did not answer in time; try again later",
             Self::UpstreamSaturated => {
-                "As many requests to the store are under way as may be, try again later"
+                "The gateway has reached its limit of concurrent requests to this store; try again later"
             }
-            Self::UserSaturated => "Too many of your requests are under way, try again later",
-            Self::ConnectionsFull => "Too many connections are open, try again later",
+            Self::UserSaturated => {
+                "The gateway has reached its limit of concurrent requests of one user; try again when \
+                 your earlier requests have finished"
+            }
+            Self::ConnectionsFull => {
+                "The gateway has reached its limit of client connections; try again later"
+            }
             Self::RouteUnknown
             | Self::MethodNotAllowed
             | Self::UserMissing
             | Self::MediaTypeDenied(_)
             | Self::ObjectNotFound
-            | Self::Internal => "The gateway failed to answer",
+            | Self::Internal => "The gateway failed; report the request_id to the operator",
         })
     }
 }
@@ -287,7 +314,7 @@ mod tests {
     fn new_refusals_name_cause_object_and_request() {
         assert_eq!(
             body(&Refusal::UpstreamTimeout, "s3://b/k"),
-            r#"{"message":"The store took too long to answer: s3://b/k","cause":"upstream_timeout","request_id":"id-1"}"#
+            r#"{"message":"The store did not answer in time; try again later (s3://b/k)","cause":"upstream_timeout","request_id":"id-1"}"#
         );
     }
 

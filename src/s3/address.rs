@@ -40,21 +40,24 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Escape => "every % in the path must be followed by two hexadecimal digits",
-            Self::Utf8 => "the decoded path is not valid UTF-8",
-            Self::Nul => "the path holds a NUL character",
-            Self::DotSegment => "the path holds a segment . or .. (plain or encoded)",
+            Self::Utf8 => "the path is not valid UTF-8 after percent-decoding",
+            Self::Nul => "the path contains a NUL character",
+            Self::DotSegment => "the path contains a . or .. segment (plain or percent-encoded)",
             Self::KeyTooLong => "the key is longer than 1024 bytes",
-            Self::ManyAt => "profile@bucket holds more than one @",
-            Self::ProfileEmpty => "the profile before the @ is empty",
+            Self::ManyAt => "profile@bucket contains more than one @",
+            Self::ProfileEmpty => "the profile name before the @ is empty",
             Self::ProfileInvalid => {
-                "the profile before the @ may hold letters, digits, dots, hyphens and underscores"
+                "the profile name before the @ may contain only letters, digits, dots, hyphens and \
+                 underscores"
             }
-            Self::BucketEmpty => "the bucket is empty",
+            Self::BucketEmpty => "the bucket name is empty",
             Self::BucketInvalid => {
-                "the bucket is no S3 bucket name (letters, digits, dots, hyphens, underscores)"
+                "the bucket name must be 1 to 255 letters, digits, dots, hyphens and underscores"
             }
-            Self::Arn => "an ARN cannot stand in place of a bucket",
-            Self::ExpressBucket => "buckets of S3 Express (--x-s3) are not served",
+            Self::Arn => "ARNs are not accepted as bucket names",
+            Self::ExpressBucket => {
+                "S3 Express directory buckets (names that end in --x-s3) are not supported"
+            }
         })
     }
 }

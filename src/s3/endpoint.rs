@@ -49,9 +49,9 @@ pub enum EndpointError {
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "an endpoint is a URL that starts with http:// or https://",
+            Self::Scheme => "an endpoint must be a URL that starts with http:// or https://",
             Self::Host => "the endpoint has no valid host name or address",
-            Self::Port => "the port of an endpoint is a number from 1 to 65535",
+            Self::Port => "the port of an endpoint must be a number from 1 to 65535",
         })
     }
 }

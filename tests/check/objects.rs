@@ -74,7 +74,7 @@ async fn what_the_gateway_refuses_is_never_asked_of_the_store() {
     for (argument, detail) in [
         ("hips@bkt", "307"),
         ("hips@bkt/100%.png", "400: every %"),
-        ("hips@bkt/a/../b.png", "400: the path holds a segment"),
+        ("hips@bkt/a/../b.png", "400: the path contains a . or .. segment"),
         ("https://rsp.example.org/elsewhere/a.png", "404"),
     ] {
         let report = object(&config, argument).await;
