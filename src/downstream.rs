@@ -36,10 +36,10 @@ pub mod write_buffer;
 pub use exchange::Exchange;
 
 /// How long what was written may wait for more to leave with it.
-const FLUSH_AFTER: Duration = Duration::from_millis(10);
+const FLUSH_DELAY: Duration = Duration::from_millis(10);
 
 /// A client's connection.
-pub struct Connection {
+pub struct ClientConnection {
     stream: Stream,
     heads: HeadScan,
     header_timeout: Duration,
@@ -49,23 +49,23 @@ pub struct Connection {
     /// When the head being read began.
     head_started: Option<Instant>,
     /// What came of next heads while an answer was under way, at most the size of one head.
-    held: Vec<u8>,
-    held_most: usize,
+    pipelined: Vec<u8>,
+    max_pipelined: usize,
     /// A bad head that follows a good one in the same read: its turn comes after that one's answer.
     bad_head: Option<BadRequest>,
     /// A bad head was answered: nothing more is read.
     ended: bool,
     /// What was written and waits for more to leave with it.
-    gathering: WriteBuffer,
+    write_buffer: WriteBuffer,
     /// Something written may not have left yet.
-    unflushed: bool,
+    needs_flush: bool,
     read_timer: Timer,
     write_timer: Timer,
     flush_timer: Timer,
     exchange: Exchange,
 }
 
-impl Connection {
+impl ClientConnection {
     fn new(
         stream: Stream,
         limits: &DownstreamConfig,
@@ -80,12 +80,12 @@ impl Connection {
             log_format,
             metrics,
             head_started: None,
-            held: Vec::new(),
-            held_most: limits.header_max_bytes,
+            pipelined: Vec::new(),
+            max_pipelined: limits.header_max_bytes,
             bad_head: None,
             ended: false,
-            gathering: WriteBuffer::default(),
-            unflushed: false,
+            write_buffer: WriteBuffer::default(),
+            needs_flush: false,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
@@ -111,17 +111,20 @@ impl Connection {
         access::refused_head(self.log_format, client, error, &id);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());
-        if Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error, &id)).is_ready() {
+        if Pin::new(&mut self.stream)
+            .poll_write(context, &bad_request_response(error, &id))
+            .is_ready()
+        {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
 
     /// While an answer is under way, Pingora listens for the client's leaving. Bytes of a next head
-    /// are no leaving: they are held back.
-    fn poll_client_leaving(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    /// are no leaving: they are pipelined back.
+    fn poll_client_disconnect(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.head_started = None;
-        self.flush_if_the_store_pauses(context);
-        while self.held.len() < self.held_most && !self.ended {
+        self.flush_after_delay(context);
+        while self.pipelined.len() < self.max_pipelined && !self.ended {
             let mut bytes = [0; 256];
             let mut arrived = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(context, &mut arrived) {
@@ -131,29 +134,29 @@ impl Connection {
             if arrived.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            self.held.extend_from_slice(arrived.filled());
+            self.pipelined.extend_from_slice(arrived.filled());
         }
         let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
         ready!(self.read_timer.poll(context, deadline));
-        self.exchange.let_deadline_pass();
+        self.exchange.expire_deadline();
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 
     /// Writes are gathered. A store that pauses must not keep the client from what there is.
-    fn flush_if_the_store_pauses(&mut self, context: &mut Context<'_>) {
-        if !self.unflushed {
+    fn flush_after_delay(&mut self, context: &mut Context<'_>) {
+        if !self.needs_flush {
             return;
         }
         let started = *self.flush_timer.started.get_or_insert_with(Instant::now);
-        if self.flush_timer.poll(context, started + FLUSH_AFTER).is_ready()
-            && self.gathering.poll_flush(&mut self.stream, context).is_ready()
+        if self.flush_timer.poll(context, started + FLUSH_DELAY).is_ready()
+            && self.write_buffer.poll_flush(&mut self.stream, context).is_ready()
         {
-            self.note_flushed();
+            self.mark_flushed();
         }
     }
 
-    fn note_flushed(&mut self) {
-        self.unflushed = false;
+    fn mark_flushed(&mut self) {
+        self.needs_flush = false;
         self.flush_timer.started = None;
     }
 
@@ -164,10 +167,10 @@ impl Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
-        if !self.held.is_empty() {
-            let fits = self.held.len().min(buffer.remaining());
-            buffer.put_slice(self.held.get(..fits).unwrap_or_default());
-            self.held.drain(..fits);
+        if !self.pipelined.is_empty() {
+            let fits = self.pipelined.len().min(buffer.remaining());
+            buffer.put_slice(self.pipelined.get(..fits).unwrap_or_default());
+            self.pipelined.drain(..fits);
         } else {
             match Pin::new(&mut self.stream).poll_read(context, buffer) {
                 Poll::Ready(read) => read?,
@@ -204,12 +207,12 @@ impl Connection {
     }
 
     /// Whether what is about to be written is Pingora's own word on a head it cannot parse.
-    fn is_of_pingora(&self) -> bool {
-        !self.exchange.is_answering()
+    fn is_pingora_error_response(&self) -> bool {
+        !self.exchange.is_responding()
     }
 
     /// Ends a write that waits for the client for too long.
-    fn poll_written<T>(
+    fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<std::io::Result<T>>,
@@ -224,15 +227,15 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        if this.exchange.is_answering() {
-            return this.poll_client_leaving(context);
+        if this.exchange.is_responding() {
+            return this.poll_client_disconnect(context);
         }
         if let Some(error) = this.bad_head.take() {
             this.refuse(context, error);
@@ -245,7 +248,7 @@ impl AsyncRead for Connection {
 }
 
 /// The whole answer to a head that never reaches the gateway's own code.
-fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
+fn bad_request_response(error: BadRequest, id: &str) -> Vec<u8> {
     let reason = match error {
         BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
         BadRequest::HeadersTooSlow => "Request Timeout",
@@ -256,11 +259,11 @@ fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
         "cause": error.cause(),
         "request_id": id,
     });
-    last_words(error.status(), reason, "", id, &body.to_string())
+    final_response(error.status(), reason, "", id, &body.to_string())
 }
 
 /// An answer after which the connection ends; `more` are header lines, each with its line end.
-fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
+fn final_response(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
     #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     format!(
@@ -272,28 +275,28 @@ fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Ve
     .into_bytes()
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let this = &mut *self;
-        if this.is_of_pingora() {
+        if this.is_pingora_error_response() {
             if !this.ended {
                 this.refuse(context, BadRequest::Malformed);
             }
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = this.gathering.poll_write(&mut this.stream, context, bytes);
-        this.unflushed |= written.is_ready();
+        let written = this.write_buffer.poll_write(&mut this.stream, context, bytes);
+        this.needs_flush |= written.is_ready();
         if written.is_ready()
-            && this.exchange.is_prompt()
-            && this.gathering.poll_flush(&mut this.stream, context).is_ready()
+            && this.exchange.flushes_immediately()
+            && this.write_buffer.poll_flush(&mut this.stream, context).is_ready()
         {
-            this.note_flushed();
+            this.mark_flushed();
         }
-        this.poll_written(context, written)
+        this.enforce_write_timeout(context, written)
     }
 
     fn poll_flush(
@@ -301,11 +304,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        let flushed = this.gathering.poll_flush(&mut this.stream, context);
+        let flushed = this.write_buffer.poll_flush(&mut this.stream, context);
         if flushed.is_ready() {
-            self.note_flushed();
+            self.mark_flushed();
         }
-        self.poll_written(context, flushed)
+        self.enforce_write_timeout(context, flushed)
     }
 
     fn poll_shutdown(
@@ -313,25 +316,25 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        ready!(this.gathering.poll_flush(&mut this.stream, context))?;
+        ready!(this.write_buffer.poll_flush(&mut this.stream, context))?;
         Pin::new(&mut this.stream).poll_shutdown(context)
     }
 }
 
 // What Pingora asks of a connection besides reading and writing: all answered by the stream inside.
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for ClientConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Connection").field(&self.stream).finish()
+        f.debug_tuple("ClientConnection").field(&self.stream).finish()
     }
 }
 
 #[async_trait]
-impl Shutdown for Connection {
+impl Shutdown for ClientConnection {
     async fn shutdown(&mut self) {
         // What a client does not take at once it does not get.
         poll_fn(|context| {
-            let _left_or_not = self.gathering.poll_flush(&mut self.stream, context);
+            let _left_or_not = self.write_buffer.poll_flush(&mut self.stream, context);
             Poll::Ready(())
         })
         .await;
@@ -339,13 +342,13 @@ impl Shutdown for Connection {
     }
 }
 
-impl UniqueID for Connection {
+impl UniqueID for ClientConnection {
     fn id(&self) -> UniqueIDType {
         self.stream.id()
     }
 }
 
-impl Ssl for Connection {
+impl Ssl for ClientConnection {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.stream.get_ssl()
     }
@@ -360,9 +363,9 @@ impl Ssl for Connection {
 }
 
 #[async_trait]
-impl Peek for Connection {}
+impl Peek for ClientConnection {}
 
-impl GetTimingDigest for Connection {
+impl GetTimingDigest for ClientConnection {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.stream.get_timing_digest()
     }
@@ -376,7 +379,7 @@ impl GetTimingDigest for Connection {
     }
 }
 
-impl GetProxyDigest for Connection {
+impl GetProxyDigest for ClientConnection {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.stream.get_proxy_digest()
     }
@@ -386,7 +389,7 @@ impl GetProxyDigest for Connection {
     }
 }
 
-impl GetSocketDigest for Connection {
+impl GetSocketDigest for ClientConnection {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
     }

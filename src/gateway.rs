@@ -19,18 +19,18 @@ use crate::cache::Cache;
 use crate::cache::lookup::LookupResult;
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
-use crate::downstream::limits::Limits;
-use crate::downstream::{Connection, Exchange};
-use crate::gateway::context::{Client, Context, ObjectRequest};
-use crate::gateway::failure::{Failure, failure, failure_under_way, give_up};
-use crate::gateway::hit::open;
+use crate::downstream::limits::ClientLimits;
+use crate::downstream::{ClientConnection, Exchange};
+use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
+use crate::gateway::failure::{Failure, failure, failure_after_head, give_up};
+use crate::gateway::hit::open_hit;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::cors::Cors;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
-use crate::protocol::selection::Serving;
+use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -65,27 +65,28 @@ pub struct Gateway {
     lifecycle: Arc<Lifecycle>,
     reloads: Arc<Reloads>,
     metrics: Arc<Metrics>,
-    limits: Arc<Limits>,
+    limits: Arc<ClientLimits>,
     log_format: crate::config::LogFormat,
 }
 
 /// What requests share with the rest of the process.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct GatewayDependencies {
     pub stores: Arc<CurrentStores>,
     pub cache: Option<Arc<Cache>>,
     pub heads: Arc<ObjectHeads>,
     pub lifecycle: Arc<Lifecycle>,
     pub reloads: Arc<Reloads>,
     pub metrics: Arc<Metrics>,
-    pub limits: Arc<Limits>,
+    pub limits: Arc<ClientLimits>,
 }
 
 impl Gateway {
     /// A gateway on this configuration.
     #[must_use]
-    pub fn new(config: &Config, shared: Shared) -> Self {
-        let Shared { stores, cache, heads, lifecycle, reloads, metrics, limits } = shared;
+    pub fn new(config: &Config, shared: GatewayDependencies) -> Self {
+        let GatewayDependencies { stores, cache, heads, lifecycle, reloads, metrics, limits } =
+            shared;
         Self {
             prefix: config.path_prefix.clone(),
             pages: Pages::new(&config.name, &config.path_prefix, config.cors.is_some()),
@@ -94,7 +95,7 @@ impl Gateway {
             server_timing: config.server_timing,
             cors: config.cors.clone(),
             heads,
-            cache: cache.map(ReadThrough::for_ever),
+            cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
             downstream: config.downstream,
@@ -119,7 +120,8 @@ impl Gateway {
 
 /// What this request tells its connection; none where Pingora made the session itself.
 fn exchange(session: &Session) -> Option<&Exchange> {
-    let connection = session.as_downstream().stream()?.as_any().downcast_ref::<Connection>()?;
+    let connection =
+        session.as_downstream().stream()?.as_any().downcast_ref::<ClientConnection>()?;
     Some(connection.exchange())
 }
 
@@ -130,12 +132,12 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Context {
         Context {
             started: Instant::now(),
-            in_flight: self.lifecycle.enter(),
+            in_flight: self.lifecycle.start_request(),
             request_id: String::new(),
             event: "request",
             page: Page::Other,
-            of_user: None,
-            quiet: false,
+            user_permit: None,
+            is_probe: false,
             address: None,
             object: None,
             refusal: None,
@@ -151,7 +153,7 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         if let Some(exchange) = exchange(session) {
-            exchange.begin();
+            exchange.start_response();
         }
         // Pingora knows by now whether the client wants to keep its connection.
         let kept = session.as_downstream().get_keepalive().is_some();
@@ -174,7 +176,7 @@ impl ProxyHttp for Gateway {
                 ctx.object = Some(object);
                 Ok(false)
             }
-            Ok(admit::Admitted::Answer(answer)) => {
+            Ok(admit::Admitted::Response(answer)) => {
                 self.respond(session, ctx, &answer).await?;
                 Ok(true)
             }
@@ -189,7 +191,7 @@ impl ProxyHttp for Gateway {
         if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
             && object.wanted.rule.store
         {
-            object.told = Some(LookupSlot::new(Arc::clone(&object.wanted)));
+            object.slot = Some(LookupSlot::new(Arc::clone(&object.wanted)));
             // What Pingora would do besides, the cache does itself: collapsing, freshness, eviction.
             session.cache.enable(cache, None, None, None, None);
         }
@@ -197,14 +199,14 @@ impl ProxyHttp for Gateway {
     }
 
     fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
-        let told = ctx.object.as_ref().and_then(|object| object.told.as_ref());
-        told.map(LookupSlot::key).ok_or_else(|| give_up("no object"))
+        let slot = ctx.object.as_ref().and_then(|object| object.slot.as_ref());
+        slot.map(LookupSlot::key).ok_or_else(|| give_up("no object"))
     }
 
     /// The lookup has found no object: what it found in its place is told by the next hook.
     fn cache_miss(&self, session: &mut Session, ctx: &mut Context) {
-        if let Some(object) = ctx.object.as_mut().filter(|object| object.found.is_none()) {
-            object.hear();
+        if let Some(object) = ctx.object.as_mut().filter(|object| object.lookup.is_none()) {
+            object.take_lookup();
         }
         session.cache.disable(NoCacheReason::Deferred);
     }
@@ -214,7 +216,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<bool> {
-        match ctx.found().map(|found| &found.what) {
+        match ctx.lookup().map(|lookup| &lookup.what) {
             Some(LookupResult::Refused(refusal)) => {
                 let refusal = refusal.clone();
                 self.refuse(session, ctx, refusal).await?;
@@ -233,7 +235,10 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 object.upstream.slot = slot;
-                object.pass(&Client { method: &head.method, headers: &head.headers });
+                object.prepare_upstream(&ClientRequest {
+                    method: &head.method,
+                    headers: &head.headers,
+                });
                 Ok(true)
             }
         }
@@ -249,8 +254,8 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<ForcedFreshness>> {
         let opened = match (self.cache, ctx.object.as_mut()) {
             (Some(storage), Some(object)) => {
-                object.hear();
-                open(storage.cache(), session, object, handler).await
+                object.take_lookup();
+                open_hit(storage.cache(), session, object, handler).await
             }
             _ => false,
         };
@@ -265,8 +270,8 @@ impl ProxyHttp for Gateway {
         _head: &ResponseHeader,
         ctx: &mut Context,
     ) -> Result<bool> {
-        let serving = ctx.object.as_ref().map(|object| &object.serving);
-        Ok(matches!(serving, Some(Serving::NotModified | Serving::PreconditionFailed)))
+        let selection = ctx.object.as_ref().map(|object| &object.selection);
+        Ok(matches!(selection, Some(Selection::NotModified | Selection::PreconditionFailed)))
     }
 
     fn range_header_filter(
@@ -278,7 +283,7 @@ impl ProxyHttp for Gateway {
         // Called for every hit, 304 included: the place where the head becomes the client's.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
-        ctx.refusal = storage::refused(&object.serving, source.length());
+        ctx.refusal = storage::refused(&object.selection, source.length());
         if let Some(refusal) = &ctx.refusal {
             if let Ok(refused) = storage::refused_head(refusal, &ctx.request_id) {
                 *head = refused;
@@ -286,10 +291,10 @@ impl ProxyHttp for Gateway {
             return RangeType::Invalid;
         }
         *head = source.head().clone();
-        if object.serving == Serving::NotModified {
+        if object.selection == Selection::NotModified {
             to_304(head);
         }
-        storage::part_of(&object.serving, source.length(), head)
+        storage::part_of(&object.selection, source.length(), head)
     }
 
     async fn upstream_peer(
@@ -399,7 +404,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let late = exchange(session).is_some_and(Exchange::deadline_has_passed);
+        let late = exchange(session).is_some_and(Exchange::deadline_expired);
         if let Some(exchange) = exchange(session) {
             exchange.clear_deadline();
         }
@@ -444,7 +449,7 @@ impl ProxyHttp for Gateway {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            ctx.failure = Some(failure_under_way(error));
+            ctx.failure = Some(failure_after_head(error));
             return gone;
         }
         let refusal = match (ctx.refusal.take(), failure(error)) {
@@ -481,12 +486,12 @@ impl ProxyHttp for Gateway {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         // An object of the cache fails without a word to `fail_to_proxy`.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
-            ctx.failure = Some(failure_under_way(error));
+            ctx.failure = Some(failure_after_head(error));
             ctx.detail = Some(error.to_string());
         }
-        self.report(session, error, ctx);
+        self.log_request(session, error, ctx);
         if let Some(exchange) = exchange(session) {
-            exchange.end();
+            exchange.finish_response();
         }
     }
 }

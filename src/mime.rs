@@ -77,23 +77,23 @@ impl Default for MimeSettings {
 pub struct MimePolicy {
     allowed: HashSet<String>,
     /// One decision for each row of [`table::EXTENSIONS`].
-    by_extension: Vec<Decision>,
+    by_extension: Vec<TypeDecision>,
     /// The longest first; case matters.
-    by_suffix: Vec<(String, Decision)>,
-    by_basename: HashMap<String, Decision>,
-    default: Option<Decision>,
+    by_suffix: Vec<(String, TypeDecision)>,
+    by_basename: HashMap<String, TypeDecision>,
+    default: Option<TypeDecision>,
 }
 
 /// What is done with keys of one type.
 #[derive(Debug, Clone)]
-enum Decision {
+enum TypeDecision {
     Allow(HeaderValue),
     Deny(String),
 }
 
 /// What the policy says of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum KeyVerdict<'a> {
     /// Served with this `Content-Type`, charset included for text.
     Allowed(&'a HeaderValue),
     /// Not served; the type is the one the key has, if any rule knows it.
@@ -102,7 +102,7 @@ pub enum Verdict<'a> {
 
 /// Which rule tells the type of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule<'a> {
+pub enum TypeRule<'a> {
     /// The table of endings; the ending, a content coding peeled off.
     Ending(&'a str),
     /// `mime.suffixes`: the longest that the key ends with.
@@ -138,8 +138,8 @@ impl MimePolicy {
             allowed.remove(&bare_type(text)?);
         }
 
-        let decide = |text: &str| Decision::new(text, &allowed);
-        let rules = |rules: &[(String, String)]| -> Result<HashMap<String, Decision>, String> {
+        let decide = |text: &str| TypeDecision::new(text, &allowed);
+        let rules = |rules: &[(String, String)]| -> Result<HashMap<String, TypeDecision>, String> {
             rules.iter().map(|(name, text)| Ok((name.clone(), decide(text)?))).collect()
         };
         let by_extension =
@@ -154,31 +154,31 @@ impl MimePolicy {
     /// Decides on the decoded key: by the table, else by the longest suffix rule, else by the
     /// basename, else by the default type.
     #[must_use]
-    pub fn verdict(&self, key: &str) -> Verdict<'_> {
-        self.decided(key).map_or(Verdict::Denied(None), |(_, decision)| decision.verdict())
+    pub fn verdict(&self, key: &str) -> KeyVerdict<'_> {
+        self.decided(key).map_or(KeyVerdict::Denied(None), |(_, decision)| decision.verdict())
     }
 
     /// Which rule [`MimePolicy::verdict`] goes by; `None` where none knows the key.
     #[must_use]
-    pub fn rule<'a>(&'a self, key: &'a str) -> Option<Rule<'a>> {
+    pub fn rule<'a>(&'a self, key: &'a str) -> Option<TypeRule<'a>> {
         self.decided(key).map(|(rule, _)| rule)
     }
 
     fn decided<'own: 'key, 'key>(
         &'own self,
         key: &'key str,
-    ) -> Option<(Rule<'key>, &'own Decision)> {
+    ) -> Option<(TypeRule<'key>, &'own TypeDecision)> {
         let basename = key.rsplit('/').next().unwrap_or(key);
         let ending = || {
             let ending = extension(basename)?;
-            Some((Rule::Ending(ending), self.by_extension.get(table::row(ending)?)?))
+            Some((TypeRule::Ending(ending), self.by_extension.get(table::row(ending)?)?))
         };
         let suffix = || {
             let rule = self.by_suffix.iter().find(|(suffix, _)| key.ends_with(suffix.as_str()));
-            rule.map(|(suffix, decision)| (Rule::Suffix(suffix), decision))
+            rule.map(|(suffix, decision)| (TypeRule::Suffix(suffix), decision))
         };
-        let name = || Some((Rule::Basename(basename), self.by_basename.get(basename)?));
-        let default = || Some((Rule::Default, self.default.as_ref()?));
+        let name = || Some((TypeRule::Basename(basename), self.by_basename.get(basename)?));
+        let default = || Some((TypeRule::Default, self.default.as_ref()?));
         ending().or_else(suffix).or_else(name).or_else(default)
     }
 
@@ -193,8 +193,8 @@ impl MimePolicy {
             (Some(_), Some(_)) => return StoredVerdict::Denied(None),
             (None, _) => {
                 return match self.default.as_ref() {
-                    Some(Decision::Allow(value)) => StoredVerdict::Allowed(value.clone()),
-                    Some(Decision::Deny(text)) => StoredVerdict::Denied(Some(text.clone())),
+                    Some(TypeDecision::Allow(value)) => StoredVerdict::Allowed(value.clone()),
+                    Some(TypeDecision::Deny(text)) => StoredVerdict::Denied(Some(text.clone())),
                     None => StoredVerdict::Denied(None),
                 };
             }
@@ -212,7 +212,7 @@ impl MimePolicy {
     }
 }
 
-impl Decision {
+impl TypeDecision {
     fn new(text: &str, allowed: &HashSet<String>) -> Result<Self, String> {
         let media_type = MediaType::parse(text).ok_or_else(|| text.to_owned())?;
         if !allowed.contains(&media_type.essence) {
@@ -221,10 +221,10 @@ impl Decision {
         HeaderValue::try_from(media_type.to_text()).map(Self::Allow).map_err(|_| text.to_owned())
     }
 
-    fn verdict(&self) -> Verdict<'_> {
+    fn verdict(&self) -> KeyVerdict<'_> {
         match self {
-            Self::Allow(value) => Verdict::Allowed(value),
-            Self::Deny(text) => Verdict::Denied(Some(text)),
+            Self::Allow(value) => KeyVerdict::Allowed(value),
+            Self::Deny(text) => KeyVerdict::Denied(Some(text)),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Profile {
 
     /// Whether nothing but the credentials differs from those of `before`.
     #[must_use]
-    pub fn is_rekeyed(&self, before: &Self) -> bool {
+    pub fn differs_only_in_credentials(&self, before: &Self) -> bool {
         let credentials = self.credentials.clone();
         *self == Self { credentials, ..before.clone() }
     }

@@ -9,8 +9,8 @@ use pingora::proxy::{HttpProxy, ProxyHttp};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
-use crate::downstream::Connection;
-use crate::downstream::limits::Limits;
+use crate::downstream::ClientConnection;
+use crate::downstream::limits::ClientLimits;
 use crate::downstream::overflow::Overflow;
 use crate::metrics::Metrics;
 
@@ -19,9 +19,9 @@ pub struct GuardedProxy<P> {
     proxy: Arc<HttpProxy<P>>,
     config: DownstreamConfig,
     log_format: LogFormat,
-    limits: Arc<Limits>,
+    limits: Arc<ClientLimits>,
     metrics: Arc<Metrics>,
-    turned_away: Overflow,
+    overflow: Overflow,
 }
 
 impl<P> GuardedProxy<P> {
@@ -30,7 +30,7 @@ impl<P> GuardedProxy<P> {
     pub fn new(
         proxy: HttpProxy<P>,
         config: &Config,
-        limits: Arc<Limits>,
+        limits: Arc<ClientLimits>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl<P> GuardedProxy<P> {
             log_format: config.log.format,
             limits,
             metrics,
-            turned_away: Overflow::default(),
+            overflow: Overflow::default(),
         }
     }
 }
@@ -55,12 +55,12 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Some(_connected) = self.limits.connect() else {
-            self.turned_away.answer(stream, &self.limits, &self.metrics).await;
+        let Some(_permit) = self.limits.try_connect() else {
+            self.overflow.refuse(stream, &self.limits, &self.metrics).await;
             return None;
         };
         let metrics = Arc::clone(&self.metrics);
-        let connection = Connection::new(stream, &self.config, self.log_format, metrics);
+        let connection = ClientConnection::new(stream, &self.config, self.log_format, metrics);
         self.proxy.process_new(Box::new(connection), shutdown).await
     }
 

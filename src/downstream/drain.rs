@@ -13,9 +13,9 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// Counts a request until the returned value is dropped.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> InFlight {
+    pub fn start_request(self: &Arc<Self>) -> RunningRequest {
         self.running.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
+        RunningRequest(Arc::clone(self))
     }
 
     /// Requests that have begun and not ended.
@@ -38,9 +38,9 @@ impl Lifecycle {
 
 /// A running request.
 #[derive(Debug)]
-pub struct InFlight(Arc<Lifecycle>);
+pub struct RunningRequest(Arc<Lifecycle>);
 
-impl Drop for InFlight {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
@@ -53,8 +53,8 @@ mod tests {
     #[test]
     fn requests_are_counted_while_they_live() {
         let lifecycle = Arc::new(Lifecycle::default());
-        let first = lifecycle.enter();
-        let second = lifecycle.enter();
+        let first = lifecycle.start_request();
+        let second = lifecycle.start_request();
         assert_eq!(lifecycle.running(), 2);
         drop(first);
         assert_eq!(lifecycle.running(), 1);

@@ -9,41 +9,41 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Exchange {
     base: Instant,
-    answering: AtomicBool,
+    responding: AtomicBool,
     /// Milliseconds since `base`; 0 while no answer of a store is waited for.
     deadline: AtomicU64,
-    passed: AtomicBool,
-    prompt: AtomicBool,
+    expired: AtomicBool,
+    immediate: AtomicBool,
 }
 
 impl Exchange {
     pub(super) fn new() -> Self {
         Self {
             base: Instant::now(),
-            answering: AtomicBool::new(false),
+            responding: AtomicBool::new(false),
             deadline: AtomicU64::new(0),
-            passed: AtomicBool::new(false),
-            prompt: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
+            immediate: AtomicBool::new(false),
         }
     }
 
     /// The head of a request was read; what is written from now on is its answer.
-    pub fn begin(&self) {
-        self.passed.store(false, Ordering::Relaxed);
-        self.prompt.store(false, Ordering::Relaxed);
-        self.answering.store(true, Ordering::Relaxed);
+    pub fn start_response(&self) {
+        self.expired.store(false, Ordering::Relaxed);
+        self.immediate.store(false, Ordering::Relaxed);
+        self.responding.store(true, Ordering::Relaxed);
     }
 
     /// The answer is complete, or given up.
-    pub fn end(&self) {
+    pub fn finish_response(&self) {
         self.clear_deadline();
-        self.answering.store(false, Ordering::Relaxed);
+        self.responding.store(false, Ordering::Relaxed);
     }
 
     /// From now on the store has this long for the head of its answer.
     pub fn set_deadline(&self, patience: Duration) {
         let at = (self.base.elapsed() + patience).as_millis();
-        self.passed.store(false, Ordering::Relaxed);
+        self.expired.store(false, Ordering::Relaxed);
         self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
 
@@ -53,29 +53,29 @@ impl Exchange {
     }
 
     /// The store's answer did not come in time.
-    pub(super) fn let_deadline_pass(&self) {
+    pub(super) fn expire_deadline(&self) {
         self.clear_deadline();
-        self.passed.store(true, Ordering::Relaxed);
+        self.expired.store(true, Ordering::Relaxed);
     }
 
     /// Whether the last answer waited for did not come in time.
     #[must_use]
-    pub fn deadline_has_passed(&self) -> bool {
-        self.passed.load(Ordering::Relaxed)
+    pub fn deadline_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
     }
 
     /// What is written of this answer leaves at once: the rest of it is still on its way here, and
     /// nobody polls the connection meanwhile.
-    pub fn be_prompt(&self) {
-        self.prompt.store(true, Ordering::Relaxed);
+    pub fn flush_immediately(&self) {
+        self.immediate.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_prompt(&self) -> bool {
-        self.prompt.load(Ordering::Relaxed)
+    pub(super) fn flushes_immediately(&self) -> bool {
+        self.immediate.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Relaxed)
+    pub(super) fn is_responding(&self) -> bool {
+        self.responding.load(Ordering::Relaxed)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

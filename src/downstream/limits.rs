@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much is taken, and how much may be.
 #[derive(Debug)]
-pub struct Limits {
+pub struct ClientLimits {
     connections: Arc<AtomicUsize>,
     max_connections: usize,
-    users: Arc<Users>,
+    users: Arc<UserCounts>,
     /// 0: as many as they like.
     max_requests_per_user: usize,
 }
 
 /// Requests under way by user; none is kept of users who have none.
 #[derive(Debug, Default)]
-struct Users(Mutex<HashMap<Box<[u8]>, usize>>);
+struct UserCounts(Mutex<HashMap<Box<[u8]>, usize>>);
 
-impl Limits {
+impl ClientLimits {
     /// Nothing is taken yet. A `max_requests_per_user` of 0 is no limit.
     #[must_use]
     pub fn new(max_connections: usize, max_requests_per_user: usize) -> Self {
@@ -32,8 +32,8 @@ impl Limits {
 
     /// Counts a connection until the returned value is dropped; `None` where there are too many.
     #[must_use]
-    pub fn connect(&self) -> Option<Connected> {
-        let connected = Connected(Arc::clone(&self.connections));
+    pub fn try_connect(&self) -> Option<ConnectionPermit> {
+        let connected = ConnectionPermit(Arc::clone(&self.connections));
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         (before < self.max_connections).then_some(connected)
     }
@@ -60,7 +60,7 @@ impl Limits {
     ///
     /// # Errors
     /// When as many are under way as may be.
-    pub fn enter(&self, user: Option<&[u8]>) -> Result<Option<UserRequest>, UserSaturated> {
+    pub fn start_request(&self, user: Option<&[u8]>) -> Result<Option<UserPermit>, UserSaturated> {
         let Some(user) = user.filter(|_| self.max_requests_per_user > 0) else { return Ok(None) };
         let mut users = self.users.lock();
         match users.get_mut(user) {
@@ -71,11 +71,11 @@ impl Limits {
             }
         }
         drop(users);
-        Ok(Some(UserRequest { users: Arc::clone(&self.users), user: user.into() }))
+        Ok(Some(UserPermit { users: Arc::clone(&self.users), user: user.into() }))
     }
 }
 
-impl Users {
+impl UserCounts {
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,9 +87,9 @@ pub struct UserSaturated;
 
 /// An open connection.
 #[derive(Debug)]
-pub struct Connected(Arc<AtomicUsize>);
+pub struct ConnectionPermit(Arc<AtomicUsize>);
 
-impl Drop for Connected {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -97,12 +97,12 @@ impl Drop for Connected {
 
 /// A request of a user.
 #[derive(Debug)]
-pub struct UserRequest {
-    users: Arc<Users>,
+pub struct UserPermit {
+    users: Arc<UserCounts>,
     user: Box<[u8]>,
 }
 
-impl Drop for UserRequest {
+impl Drop for UserPermit {
     fn drop(&mut self) {
         let mut users = self.users.lock();
         match users.get_mut(&self.user) {
@@ -120,37 +120,37 @@ mod tests {
 
     #[test]
     fn connections_beyond_the_limit_are_refused_and_do_not_count() {
-        let limits = Limits::new(4, 0);
-        let mut open: Vec<_> = (0..4).filter_map(|_| limits.connect()).collect();
+        let limits = ClientLimits::new(4, 0);
+        let mut open: Vec<_> = (0..4).filter_map(|_| limits.try_connect()).collect();
         assert_eq!((open.len(), limits.connections()), (4, 4));
         assert!(limits.is_crowded());
-        assert!(limits.connect().is_none());
+        assert!(limits.try_connect().is_none());
         assert_eq!(limits.connections(), 4);
         open.pop();
         assert!(!limits.is_crowded());
-        assert!(limits.connect().is_some());
+        assert!(limits.try_connect().is_some());
         open.clear();
         assert_eq!(limits.connections(), 0);
     }
 
     #[test]
     fn one_user_gets_so_many_requests_and_no_other_user_notices() {
-        let limits = Limits::new(1, 2);
-        let first = limits.enter(Some(b"a"));
-        let second = limits.enter(Some(b"a"));
+        let limits = ClientLimits::new(1, 2);
+        let first = limits.start_request(Some(b"a"));
+        let second = limits.start_request(Some(b"a"));
         assert!(matches!((&first, &second), (Ok(Some(_)), Ok(Some(_)))));
-        assert_eq!(limits.enter(Some(b"a")).err(), Some(UserSaturated));
-        assert!(limits.enter(Some(b"b")).is_ok());
-        assert!(limits.enter(None).is_ok_and(|request| request.is_none()));
+        assert_eq!(limits.start_request(Some(b"a")).err(), Some(UserSaturated));
+        assert!(limits.start_request(Some(b"b")).is_ok());
+        assert!(limits.start_request(None).is_ok_and(|request| request.is_none()));
         drop(first);
-        assert!(limits.enter(Some(b"a")).is_ok());
+        assert!(limits.start_request(Some(b"a")).is_ok());
         drop(second);
         assert!(limits.users.lock().is_empty());
     }
 
     #[test]
     fn users_are_not_counted_where_there_is_no_limit() {
-        let limits = Limits::new(1, 0);
-        assert!(limits.enter(Some(b"a")).is_ok_and(|request| request.is_none()));
+        let limits = ClientLimits::new(1, 0);
+        assert!(limits.start_request(Some(b"a")).is_ok_and(|request| request.is_none()));
     }
 }

@@ -10,13 +10,14 @@ use pingora::proxy::Session;
 
 use crate::cache::request::CacheRequest;
 use crate::gateway::Gateway;
-use crate::gateway::context::{Client, Context, ObjectRequest};
+use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
 use crate::gateway::route::{Route, route};
 use crate::metrics::Page;
-use crate::mime::Verdict;
+use crate::mime::KeyVerdict;
 use crate::profile::ContentTypeFrom;
 use crate::protocol::request_check::{BadRequest, inspect, target_path};
-use crate::response::refusal::{Answer, Refusal};
+use crate::response::gateway_response::GatewayResponse;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 
@@ -29,7 +30,7 @@ pub(super) enum Admitted {
     /// To the store.
     Object(Box<ObjectRequest>),
     /// To an answer of the gateway's own.
-    Answer(Answer),
+    Response(GatewayResponse),
 }
 
 impl Gateway {
@@ -58,19 +59,20 @@ impl Gateway {
                 if client.method == Method::OPTIONS
                     && let Some(answer) = self.preflight(session)
                 {
-                    return Ok(Admitted::Answer(answer));
+                    return Ok(Admitted::Response(answer));
                 }
                 if !readable {
                     return Err(Refusal::MethodNotAllowed);
                 }
                 self.require_user(session)?;
                 let user = session.get_header(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
-                ctx.of_user = self.limits.enter(user).map_err(|_| Refusal::UserSaturated)?;
+                ctx.user_permit =
+                    self.limits.start_request(user).map_err(|_| Refusal::UserSaturated)?;
                 self.admit_object(session, ctx, bucket, key).map(Admitted::Object)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
             Route::Index => {
-                ctx.quiet = true;
+                ctx.is_probe = true;
                 ctx.page = Page::Index;
                 Ok(json(&self.pages.index))
             }
@@ -113,8 +115,8 @@ impl Gateway {
             store.as_ref().is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
         let content_type = match self.heads.mime.verdict(&address.key) {
             _ if !by_key => None,
-            Verdict::Allowed(content_type) => Some(content_type.clone()),
-            Verdict::Denied(media_type) => {
+            KeyVerdict::Allowed(content_type) => Some(content_type.clone()),
+            KeyVerdict::Denied(media_type) => {
                 return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
             }
         };
@@ -126,7 +128,7 @@ impl Gateway {
             ctx.detail = Some(looked.clone());
             return Err(Refusal::CredentialsMissing);
         }
-        let client = Client { method: &client.method, headers: &client.headers };
+        let client = ClientRequest { method: &client.method, headers: &client.headers };
         let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
         let object = ObjectRequest::new(wanted, &client, Instant::now());
         Ok(Box::new(object))
@@ -140,13 +142,18 @@ impl Gateway {
     }
 
     /// The answer to a browser's question whether it may ask, where CORS is configured.
-    fn preflight(&self, session: &Session) -> Option<Answer> {
+    fn preflight(&self, session: &Session) -> Option<GatewayResponse> {
         let headers = &session.req_header().headers;
         if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return None;
         }
         self.cors.as_ref()?;
-        Some(Answer { status: 204, content_type: "", body: Vec::new(), headers: Vec::new() })
+        Some(GatewayResponse {
+            status: 204,
+            content_type: "",
+            body: Vec::new(),
+            headers: Vec::new(),
+        })
     }
 
     /// 307 to the same path with or without a final slash, the query kept.
@@ -174,7 +181,7 @@ impl Gateway {
         location.extend_from_slice(query);
         let location = HeaderValue::from_bytes(&location)
             .map_err(|_| Refusal::BadRequest(BadRequest::Target))?;
-        Ok(Admitted::Answer(Answer {
+        Ok(Admitted::Response(GatewayResponse {
             status: 307,
             content_type: "",
             body: Vec::new(),
@@ -205,5 +212,5 @@ fn json(body: &str) -> Admitted {
 
 fn page(content_type: &'static str, body: &str) -> Admitted {
     let body = body.as_bytes().to_vec();
-    Admitted::Answer(Answer { status: 200, content_type, body, headers: Vec::new() })
+    Admitted::Response(GatewayResponse { status: 200, content_type, body, headers: Vec::new() })
 }

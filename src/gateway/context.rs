@@ -10,13 +10,13 @@ use http::{HeaderMap, Method};
 use crate::cache::blocks::Counts;
 use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::cache::request::CacheRequest;
-use crate::downstream::drain::InFlight;
-use crate::downstream::limits::UserRequest;
+use crate::downstream::drain::RunningRequest;
+use crate::downstream::limits::UserPermit;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::forwarded_conditions::{UpstreamConditions, upstream_conditions};
-use crate::protocol::selection::Serving;
+use crate::protocol::selection::Selection;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
@@ -27,15 +27,15 @@ use crate::upstream::answer::{Ask, is_conditional};
 pub struct Context {
     pub started: Instant,
     /// Counts this request as running until it is dropped.
-    pub in_flight: InFlight,
+    pub in_flight: RunningRequest,
     /// Taken from the client or made, in `early_request_filter`.
     pub request_id: String,
     pub event: &'static str,
     pub page: Page,
     /// Counts this request as its user's until it is dropped.
-    pub of_user: Option<UserRequest>,
+    pub user_permit: Option<UserPermit>,
     /// Only debug lines are due: a probe.
-    pub quiet: bool,
+    pub is_probe: bool,
     /// What the client named, once it was understood.
     pub address: Option<Arc<ObjectAddress>>,
     pub object: Option<Box<ObjectRequest>>,
@@ -53,14 +53,14 @@ pub struct Context {
 pub struct ObjectRequest {
     pub wanted: Arc<CacheRequest>,
     /// The way of what the cache has to say, where it is asked, and where that ends.
-    pub told: Option<Arc<LookupSlot>>,
-    pub found: Option<Lookup>,
+    pub slot: Option<Arc<LookupSlot>>,
+    pub lookup: Option<Lookup>,
     /// Where the blocks of the answer were expected to come from when it began, and where they came
     /// from.
     pub expected: BlockCounts,
     pub blocks: Option<Arc<Counts>>,
     /// What of an object in the cache the client gets.
-    pub serving: Serving,
+    pub selection: Selection,
     /// Whether the client set any condition.
     pub conditional: bool,
     pub conditions: UpstreamConditions,
@@ -106,7 +106,7 @@ pub enum BodyPlan {
 }
 
 /// What the client sent, as far as it decides how the store is asked.
-pub struct Client<'a> {
+pub struct ClientRequest<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
 }
@@ -114,29 +114,29 @@ pub struct Client<'a> {
 impl Context {
     /// What the cache told, where it was asked.
     #[must_use]
-    pub fn found(&self) -> Option<&Lookup> {
-        self.object.as_ref()?.found()
+    pub fn lookup(&self) -> Option<&Lookup> {
+        self.object.as_ref()?.lookup()
     }
 }
 
 impl ObjectRequest {
     /// What the cache told, where it was asked.
     #[must_use]
-    pub fn found(&self) -> Option<&Lookup> {
-        self.found.as_ref()
+    pub fn lookup(&self) -> Option<&Lookup> {
+        self.lookup.as_ref()
     }
 
     /// Takes up what the cache told.
-    pub fn hear(&mut self) {
-        if let Some(told) = &self.told {
-            self.found = told.take();
+    pub fn take_lookup(&mut self) {
+        if let Some(slot) = &self.slot {
+            self.lookup = slot.take();
         }
     }
 
     /// What the cache did.
     #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
-        self.found().map_or(CacheStatus::Bypass, |found| found.status)
+        self.lookup().map_or(CacheStatus::Bypass, |lookup| lookup.status)
     }
 
     /// From the first attempt to the head of the store's last answer, where the store was asked for
@@ -145,7 +145,7 @@ impl ObjectRequest {
     pub fn store_time(&self) -> Option<Duration> {
         let UpstreamState { attempts, started, ended, .. } = self.upstream;
         if attempts == 0 {
-            return Some(self.found()?.report.as_ref()?.duration);
+            return Some(self.lookup()?.report.as_ref()?.duration);
         }
         let ended = ended.unwrap_or_else(Instant::now);
         Some(ended.saturating_duration_since(started))
@@ -154,7 +154,7 @@ impl ObjectRequest {
     /// The object in the cache, where there is one.
     #[must_use]
     pub fn source(&self) -> Option<&ObjectBody> {
-        match &self.found()?.what {
+        match &self.lookup()?.what {
             LookupResult::Object { source, .. } => Some(source),
             LookupResult::Refused(_) | LookupResult::Bypass => None,
         }
@@ -162,7 +162,7 @@ impl ObjectRequest {
 
     /// A request that no store was asked yet.
     #[must_use]
-    pub fn new(wanted: CacheRequest, client: &Client<'_>, now: Instant) -> Self {
+    pub fn new(wanted: CacheRequest, client: &ClientRequest<'_>, now: Instant) -> Self {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
             started: now,
@@ -180,9 +180,9 @@ impl ObjectRequest {
         };
         Self {
             wanted: Arc::new(wanted),
-            serving: Serving::Whole,
-            told: None,
-            found: None,
+            selection: Selection::Whole,
+            slot: None,
+            lookup: None,
             expected: BlockCounts::default(),
             blocks: None,
             conditional: is_conditional(client.headers),
@@ -192,7 +192,7 @@ impl ObjectRequest {
     }
 
     /// Decides how the store is asked for this request alone.
-    pub fn pass(&mut self, client: &Client<'_>) {
+    pub fn prepare_upstream(&mut self, client: &ClientRequest<'_>) {
         // Waiting for the cache takes nothing of the time the store has.
         self.upstream.started = Instant::now();
         self.conditions = upstream_conditions(client.method, client.headers);

@@ -38,7 +38,7 @@ pub(super) fn give_up(why: &'static str) -> Box<Error> {
 }
 
 /// What went wrong when an answer had begun.
-pub(super) fn failure_under_way(error: &Error) -> &'static str {
+pub(super) fn failure_after_head(error: &Error) -> &'static str {
     match error.esource() {
         ErrorSource::Upstream => "upstream_cut",
         ErrorSource::Downstream => "client_gone",

@@ -23,13 +23,13 @@ use crate::upstream::UpstreamOutcome;
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also where something kept
     /// from before stood in, the rest as information.
-    pub(super) fn report(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+    pub(super) fn log_request(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
             || matches!(ctx.failure, Some("upstream_cut" | "internal"));
-        let stands_in = ctx.found().and_then(|found| found.fault.as_ref());
-        let level = if fault || stands_in.is_some() {
+        let stale_because = ctx.lookup().and_then(|lookup| lookup.fault.as_ref());
+        let level = if fault || stale_because.is_some() {
             Level::Warn
-        } else if ctx.quiet {
+        } else if ctx.is_probe {
             Level::Debug
         } else {
             Level::Info
@@ -42,8 +42,8 @@ impl Gateway {
         let bytes_sent = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
         let duration = ctx.started.elapsed();
         let cause = ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause));
-        self.count(ctx, status, cause, duration, bytes_sent);
-        if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_key_refused) {
+        self.record_metrics(ctx, status, cause, duration, bytes_sent);
+        if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_access_key_error) {
             self.reloads.early();
         }
         if !log::log_enabled!(target: access::TARGET, level) {
@@ -69,8 +69,8 @@ impl Gateway {
             duration,
             ttfb: ctx.ttfb,
             bytes_sent,
-            cause: cause.or_else(|| stands_in.map(Refusal::cause)),
-            detail: ctx.detail.as_deref().or_else(|| detail_of_fetch(ctx)),
+            cause: cause.or_else(|| stale_because.map(Refusal::cause)),
+            detail: ctx.detail.as_deref().or_else(|| fetch_error_detail(ctx)),
             upstream,
         };
         debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
@@ -89,7 +89,7 @@ impl Gateway {
 
 impl Gateway {
     /// Adds the request to the numbers of `/metrics`.
-    fn count(
+    fn record_metrics(
         &self,
         ctx: &Context,
         status: Option<StatusCode>,
@@ -127,7 +127,7 @@ impl Gateway {
 
 /// Whether a store's code says that it does not take the key: it may have been exchanged.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
-fn is_key_refused(code: &str) -> bool {
+fn is_access_key_error(code: &str) -> bool {
     matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken")
 }
 
@@ -147,14 +147,14 @@ fn request_url(session: &Session) -> String {
 }
 
 /// What the cache's own fetch says of its failure.
-fn detail_of_fetch(ctx: &Context) -> Option<&str> {
-    ctx.found()?.report.as_ref()?.detail.as_deref()
+fn fetch_error_detail(ctx: &Context) -> Option<&str> {
+    ctx.lookup()?.report.as_ref()?.detail.as_deref()
 }
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
     let upstream = &object.upstream;
     if upstream.attempts == 0 {
-        let report = object.found()?.report.as_ref()?;
+        let report = object.lookup()?.report.as_ref()?;
         return Some(UpstreamRecord {
             duration: report.duration,
             attempts: report.attempts,

@@ -16,8 +16,8 @@ use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
 use crate::protocol::cors;
 use crate::protocol::request_id::X_REQUEST_ID;
 use crate::protocol::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
-use crate::response::object_head::answer_head;
-use crate::response::refusal::{Answer, Refusal};
+use crate::response::gateway_response::GatewayResponse;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 
 impl Gateway {
@@ -28,11 +28,11 @@ impl Gateway {
 
     /// Says how old an object of the cache is.
     pub(super) fn add_age(&self, head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-        let Some(found) = ctx.found() else { return Ok(()) };
-        let LookupResult::Object { freshness, .. } = &found.what else { return Ok(()) };
+        let Some(lookup) = ctx.lookup() else { return Ok(()) };
+        let LookupResult::Object { freshness, .. } = &lookup.what else { return Ok(()) };
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the answer")]
         let now = SystemTime::now();
-        set_age(head, found, freshness.age(now))
+        set_age(head, lookup, freshness.age(now))
     }
 
     /// Adds what belongs to this request rather than to the object: id, CORS, what the cache did.
@@ -75,9 +75,9 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        answer: &Answer,
+        answer: &GatewayResponse,
     ) -> Result<()> {
-        let mut head = answer_head(answer)?;
+        let mut head = answer.head()?;
         if answer.content_type.is_empty() {
             head.remove_header(&CONTENT_TYPE);
         }
@@ -109,7 +109,7 @@ impl Gateway {
             session.set_keepalive(None);
         }
         let object = ctx.address.as_deref().map(ObjectAddress::name);
-        let answer = refusal.answer(object.as_deref(), self.allow(), &ctx.request_id);
+        let answer = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &answer).await
     }

@@ -25,8 +25,7 @@ use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::range::ContentRange;
-use crate::protocol::selection::Serving;
-use crate::response::object_head::answer_head;
+use crate::protocol::selection::Selection;
 use crate::response::refusal::Refusal;
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -35,23 +34,23 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 #[derive(Debug)]
 pub struct LookupSlot {
     wanted: Arc<CacheRequest>,
-    found: Mutex<Option<Lookup>>,
+    lookup: Mutex<Option<Lookup>>,
 }
 
 impl LookupSlot {
     /// Nothing was told yet.
     #[must_use]
     pub fn new(wanted: Arc<CacheRequest>) -> Arc<Self> {
-        Arc::new(Self { wanted, found: Mutex::default() })
+        Arc::new(Self { wanted, lookup: Mutex::default() })
     }
 
     /// What the cache told, once.
     pub fn take(&self) -> Option<Lookup> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lookup.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn tell(&self, found: Lookup) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    fn put(&self, lookup: Lookup) {
+        *self.lookup.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 
     /// The key Pingora hands to the storage; what matters travels beside it.
@@ -75,7 +74,7 @@ impl ReadThrough {
 
     /// A storage for as long as the process runs, as Pingora wants it.
     #[must_use]
-    pub fn for_ever(cache: Arc<Cache>) -> &'static Self {
+    pub fn leak(cache: Arc<Cache>) -> &'static Self {
         Box::leak(Box::new(Self { cache }))
     }
 }
@@ -87,20 +86,20 @@ impl Storage for ReadThrough {
         key: &CacheKey,
         _trace: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
-        let Some(told) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
-        let found = self.cache.find(&told.wanted).await;
-        let hit = match &found.what {
+        let Some(slot) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
+        let lookup = self.cache.find(&slot.wanted).await;
+        let hit = match &lookup.what {
             LookupResult::Object { source, freshness, .. } => {
                 // Freshness was seen to, and the head is made when it is known of what: Pingora is
                 // told no more than it needs to go on.
                 let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
                 let meta = CacheMeta::new(freshness.fresh_until, freshness.born, 0, 0, head);
-                let handler: HitHandler = Box::new(Reader::new(source.clone()));
+                let handler: HitHandler = Box::new(HitReader::new(source.clone()));
                 Some((meta, handler))
             }
             LookupResult::Refused(_) | LookupResult::Bypass => None,
         };
-        told.tell(found);
+        slot.put(lookup);
         Ok(hit)
     }
 
@@ -144,7 +143,7 @@ impl Storage for ReadThrough {
 }
 
 /// One client's reading of an object.
-pub(super) struct Reader {
+pub(super) struct HitReader {
     source: ObjectBody,
     /// Where the object is in blocks.
     reading: Option<Reading>,
@@ -152,7 +151,7 @@ pub(super) struct Reader {
     end: u64,
 }
 
-impl Reader {
+impl HitReader {
     /// A reader of what is kept whole, or of no byte of an object in blocks.
     pub(super) fn new(source: ObjectBody) -> Self {
         let end = source.length();
@@ -166,7 +165,7 @@ impl Reader {
 }
 
 #[async_trait]
-impl HandleHit for Reader {
+impl HandleHit for HitReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         let read = match &mut self.reading {
             None => self.source.read(self.position, self.end).await.map_err(|Cut| Trouble::Cut),
@@ -208,12 +207,14 @@ impl HandleHit for Reader {
 }
 
 /// Makes the head of a part of the head of the whole, and tells Pingora which part that is.
-pub(super) fn part_of(serving: &Serving, length: u64, head: &mut ResponseHeader) -> RangeType {
-    let made = match serving {
-        Serving::Part(part) => one_part(part, length, head),
-        Serving::Parts(parts) => many_parts(parts, length, head),
-        Serving::Unsatisfiable => Ok(RangeType::Invalid),
-        Serving::Whole | Serving::NotModified | Serving::PreconditionFailed => Ok(RangeType::None),
+pub(super) fn part_of(selection: &Selection, length: u64, head: &mut ResponseHeader) -> RangeType {
+    let made = match selection {
+        Selection::Part(part) => one_part(part, length, head),
+        Selection::Parts(parts) => many_parts(parts, length, head),
+        Selection::Unsatisfiable => Ok(RangeType::Invalid),
+        Selection::Whole | Selection::NotModified | Selection::PreconditionFailed => {
+            Ok(RangeType::None)
+        }
     };
     // No part is wrong to leave out: the whole is an answer to every range.
     made.unwrap_or(RangeType::None)
@@ -254,26 +255,26 @@ fn in_memory(range: &Range<u64>) -> Result<Range<usize>> {
 }
 
 /// The refusal an object at hand may end in.
-pub(super) fn refused(serving: &Serving, length: u64) -> Option<Refusal> {
-    match serving {
-        Serving::PreconditionFailed => Some(Refusal::PreconditionFailed),
-        Serving::Unsatisfiable => Some(Refusal::RangeNotSatisfiable(Some(length))),
+pub(super) fn refused(selection: &Selection, length: u64) -> Option<Refusal> {
+    match selection {
+        Selection::PreconditionFailed => Some(Refusal::PreconditionFailed),
+        Selection::Unsatisfiable => Some(Refusal::RangeNotSatisfiable(Some(length))),
         _ => None,
     }
 }
 
 /// A refusal without a body, in the place of an object's head.
 pub(super) fn refused_head(refusal: &Refusal, request_id: &str) -> Result<ResponseHeader> {
-    let mut answer = refusal.answer(None, "", request_id);
+    let mut answer = refusal.response(None, "", request_id);
     answer.body.clear();
-    let mut head = answer_head(&answer)?;
+    let mut head = answer.head()?;
     head.remove_header(&CONTENT_TYPE);
     Ok(head)
 }
 
 /// `Age` for what was kept from before (RFC 9111, section 5.1), none for what has just arrived.
-pub(super) fn set_age(head: &mut ResponseHeader, found: &Lookup, age: u64) -> Result<()> {
-    if found.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
+pub(super) fn set_age(head: &mut ResponseHeader, lookup: &Lookup, age: u64) -> Result<()> {
+    if lookup.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
 }
 
 /// The name of this cache, before what it did.

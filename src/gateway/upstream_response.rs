@@ -14,7 +14,6 @@ use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState};
 use crate::gateway::failure::{give_up, try_again};
 use crate::gateway::{Gateway, exchange};
 use crate::protocol::request_id::{X_REQUEST_ID, sane_request_id};
-use crate::response::object_head::answer_head;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::error_code::{ERROR_DOCUMENT_BYTES, error_code};
@@ -121,7 +120,7 @@ impl Gateway {
         // The store's own words never reach the client: its body is replaced while it is read,
         // which keeps the connection to the store for the next request.
         let object_name = ctx.address.as_deref().map(ObjectAddress::name);
-        let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
+        let answer = refusal.response(object_name.as_deref(), self.allow(), &ctx.request_id);
         // Readers of ranges meet these often: they are worth a connection more than their words.
         let terse =
             matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
@@ -138,7 +137,7 @@ impl Gateway {
             return Err(give_up("the store's answer has no body to replace"));
         }
         let was_object = head.status.is_success();
-        *head = answer_head(&answer)?;
+        *head = answer.head()?;
         if !has_body && !is_head {
             head.remove_header(&CONTENT_TYPE);
             head.insert_header(CONTENT_LENGTH, 0)?;

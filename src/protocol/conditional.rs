@@ -32,7 +32,7 @@ impl<'a> Validators<'a> {
 
 /// What the preconditions of a request make of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PreconditionOutcome {
     /// Answer as if there were none (a range may still be asked for).
     Proceed,
     /// 304.
@@ -47,7 +47,7 @@ pub enum Outcome {
 /// Dates are compared as dates, not as text: clients send the time of their download. A field that
 /// is no date is as good as absent, and so is every date for an object without `Last-Modified`.
 #[must_use]
-pub fn evaluate(request: &HeaderMap, validators: &Validators<'_>) -> Outcome {
+pub fn evaluate(request: &HeaderMap, validators: &Validators<'_>) -> PreconditionOutcome {
     let modified_after = |name| {
         let since = http_date::of(request, name)?;
         Some(http_date::seconds(validators.last_modified?) > http_date::seconds(since))
@@ -65,13 +65,13 @@ pub fn evaluate(request: &HeaderMap, validators: &Validators<'_>) -> Outcome {
         None => modified_after(&IF_UNMODIFIED_SINCE) != Some(true),
     };
     if !unchanged {
-        return Outcome::PreconditionFailed;
+        return PreconditionOutcome::PreconditionFailed;
     }
     let changed = match EntityTags::of(request, &IF_NONE_MATCH) {
         Some(tags) => !listed(&tags, |a, b| a.weak_eq(b)),
         None => modified_after(&IF_MODIFIED_SINCE) != Some(false),
     };
-    if changed { Outcome::Proceed } else { Outcome::NotModified }
+    if changed { PreconditionOutcome::Proceed } else { PreconditionOutcome::NotModified }
 }
 
 /// Whether `If-Range` lets a range be served (section 13.1.5); true when there is none.

@@ -13,10 +13,8 @@ use pingora::http::ResponseHeader;
 use crate::config::Config;
 use crate::mime::{MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
-use crate::response::refusal::{Answer, Refusal};
-
-/// Sent with every answer: the media type is what the gateway says, not what a browser guesses.
-pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+use crate::response::gateway_response::NOSNIFF;
+use crate::response::refusal::Refusal;
 
 /// Whether this header of the store belongs to the object and is passed on as it is.
 #[must_use]
@@ -119,7 +117,7 @@ impl ObjectHeads {
     ///
     /// # Errors
     /// When the type may not be served.
-    pub fn kept_head(
+    pub fn cached_head(
         &self,
         store: &HeaderMap,
         profile: &Profile,
@@ -151,21 +149,6 @@ impl ObjectHeads {
         }
         Ok(head)
     }
-}
-
-/// The head of an answer that is the gateway's own.
-///
-/// # Errors
-/// When the status is no HTTP status.
-pub fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(answer.status, Some(8))?;
-    head.insert_header(CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
-    head.insert_header(X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
-    for (name, value) in &answer.headers {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    Ok(head)
 }
 
 /// Whether the profile's `response_headers` name this header. The configuration admits no pattern

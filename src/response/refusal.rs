@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::HeaderValue;
 
 use crate::protocol::request_check::BadRequest;
+use crate::response::gateway_response::GatewayResponse;
 use crate::s3::address::AddressError;
 
 /// Why a request gets no object.
@@ -56,16 +57,6 @@ pub enum Refusal {
     ConnectionsFull,
     /// A fault of the gateway itself.
     Internal,
-}
-
-/// A complete answer without an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
-    /// Further headers: `Allow`, `Retry-After`, `Content-Range`.
-    pub headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -155,7 +146,12 @@ impl Refusal {
     /// The answer. `object` is the object's `s3://` name where the request named one;
     /// `allow` lists the methods for 405.
     #[must_use]
-    pub fn answer(&self, object: Option<&str>, allow: &'static str, request_id: &str) -> Answer {
+    pub fn response(
+        &self,
+        object: Option<&str>,
+        allow: &'static str,
+        request_id: &str,
+    ) -> GatewayResponse {
         let object = object.unwrap_or_default();
         let body = match self {
             Self::RouteUnknown => br#"{"detail":"Not Found"}"#.to_vec(),
@@ -168,7 +164,7 @@ impl Refusal {
             }
             _ => self.explained(object, request_id),
         };
-        Answer {
+        GatewayResponse {
             status: self.status(),
             content_type: "application/json",
             body,
@@ -283,8 +279,8 @@ mod tests {
     use super::*;
 
     fn body(refusal: &Refusal, object: &str) -> String {
-        let answer = refusal.answer(Some(object), "GET, HEAD", "id-1");
-        String::from_utf8(answer.body).expect("bodies are UTF-8")
+        let response = refusal.response(Some(object), "GET, HEAD", "id-1");
+        String::from_utf8(response.body).expect("bodies are UTF-8")
     }
 
     #[test]
@@ -321,8 +317,8 @@ mod tests {
     #[test]
     fn refusals_carry_the_headers_their_status_demands() {
         let header = |refusal: Refusal| {
-            let answer = refusal.answer(None, "GET, HEAD", "id");
-            answer.headers.first().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?")))
+            let response = refusal.response(None, "GET, HEAD", "id");
+            response.headers.first().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?")))
         };
         assert_eq!(header(Refusal::MethodNotAllowed).as_deref(), Some("allow: GET, HEAD"));
         assert_eq!(header(Refusal::UpstreamBusy(5)).as_deref(), Some("retry-after: 5"));

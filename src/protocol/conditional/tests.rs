@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::DATE;
 use proptest::prelude::*;
 
-use super::Outcome::{NotModified, PreconditionFailed, Proceed};
+use super::PreconditionOutcome::{NotModified, PreconditionFailed, Proceed};
 use super::*;
 use crate::protocol::headers_of;
 
@@ -15,7 +15,7 @@ const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const AFTER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
-fn outcome(request: Pairs<'_>, answer: Pairs<'_>) -> Outcome {
+fn outcome(request: Pairs<'_>, answer: Pairs<'_>) -> PreconditionOutcome {
     let answer = headers_of(answer);
     evaluate(&headers_of(request), &Validators::from_headers(&answer))
 }
