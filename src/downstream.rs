@@ -1,5 +1,8 @@
-//! One client's connection as Pingora reads it, with what Pingora does not limit: the size of a
-//! request head, the time until it is complete, and the time until the store has answered.
+//! The connections of clients: their limits, timeouts and write buffering.
+//!
+//! [`ClientConnection`] is the stream that Pingora reads and writes. It enforces limits that Pingora
+//! does not have: the size of a request head, the time in which it must arrive, and the time in which
+//! a store must start its response.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -35,10 +38,10 @@ pub mod write_buffer;
 
 pub use exchange::Exchange;
 
-/// How long what was written may wait for more to leave with it.
+/// How long written bytes stay in the buffer at most before they are sent.
 const FLUSH_DELAY: Duration = Duration::from_millis(10);
 
-/// A client's connection.
+/// The connection of one client.
 pub struct ClientConnection {
     stream: Stream,
     heads: HeadScan,
@@ -46,18 +49,18 @@ pub struct ClientConnection {
     write_timeout: Duration,
     log_format: LogFormat,
     metrics: Arc<Metrics>,
-    /// When the head being read began.
+    /// When the first byte of the current request head arrived.
     head_started: Option<Instant>,
-    /// What came of next heads while an answer was under way, at most the size of one head.
+    /// Bytes of pipelined requests that arrived during a response, at most `max_pipelined`.
     pipelined: Vec<u8>,
     max_pipelined: usize,
-    /// A bad head that follows a good one in the same read: its turn comes after that one's answer.
+    /// The error of a malformed head that arrived in the same read as a valid one before it. It is
+    /// answered after the response to the valid one.
     bad_head: Option<BadRequest>,
-    /// A bad head was answered: nothing more is read.
+    /// A malformed head was refused: nothing more is read.
     ended: bool,
-    /// What was written and waits for more to leave with it.
     write_buffer: WriteBuffer,
-    /// Something written may not have left yet.
+    /// Written bytes may still be in `write_buffer` or in the stream.
     needs_flush: bool,
     read_timer: Timer,
     write_timer: Timer,
@@ -93,15 +96,15 @@ impl ClientConnection {
         }
     }
 
-    /// What requests on this connection tell it.
+    /// The state that this connection shares with the request in progress.
     #[must_use]
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
     }
 
-    /// Answers a bad head in place of Pingora, which would hang up without a word or with a page of
-    /// its own, and ends the connection. One write: if it does not fit into the socket, the client
-    /// is not reading anyway.
+    /// Refuses a malformed head and ends the connection. Pingora would close it without a response,
+    /// or send an error page of its own. The response is written once and not retried: if it does not
+    /// fit into the socket buffer, the client is not reading.
     fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest) {
         self.ended = true;
         let digest = self.stream.get_socket_digest();
@@ -119,8 +122,8 @@ impl ClientConnection {
         }
     }
 
-    /// While an answer is under way, Pingora listens for the client's leaving. Bytes of a next head
-    /// are no leaving: they are pipelined back.
+    /// During a response Pingora reads in order to detect that the client has disconnected. Bytes of
+    /// a pipelined request are stored, so that Pingora does not take them for a disconnect.
     fn poll_client_disconnect(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.head_started = None;
         self.flush_after_delay(context);
@@ -142,7 +145,8 @@ impl ClientConnection {
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 
-    /// Writes are gathered. A store that pauses must not keep the client from what there is.
+    /// Sends buffered bytes after [`FLUSH_DELAY`], so that a client gets them although the store
+    /// pauses.
     fn flush_after_delay(&mut self, context: &mut Context<'_>) {
         if !self.needs_flush {
             return;
@@ -160,7 +164,7 @@ impl ClientConnection {
         self.flush_timer.started = None;
     }
 
-    /// Reads bytes of a head, within its time.
+    /// Reads bytes of a request head and enforces its size limit and timeout.
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
@@ -206,12 +210,13 @@ impl ClientConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether what is about to be written is Pingora's own word on a head it cannot parse.
+    /// Whether the bytes about to be written are Pingora's own error response to a head that it
+    /// cannot parse: no response of the gateway has started.
     fn is_pingora_error_response(&self) -> bool {
         !self.exchange.is_responding()
     }
 
-    /// Ends a write that waits for the client for too long.
+    /// Fails a write that has been pending for longer than the write timeout.
     fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -247,7 +252,7 @@ impl AsyncRead for ClientConnection {
     }
 }
 
-/// The whole answer to a head that never reaches the gateway's own code.
+/// The complete response to a request head that Pingora does not pass to the gateway.
 fn bad_request_response(error: BadRequest, id: &str) -> Vec<u8> {
     let reason = match error {
         BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
@@ -262,9 +267,10 @@ fn bad_request_response(error: BadRequest, id: &str) -> Vec<u8> {
     final_response(error.status(), reason, "", id, &body.to_string())
 }
 
-/// An answer after which the connection ends; `more` are header lines, each with its line end.
+/// A complete response with `Connection: close`. `more` are further header lines, each ending in
+/// `\r\n`.
 fn final_response(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
-    #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
+    #[expect(clippy::disallowed_methods, reason = "the Date of the response")]
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -321,7 +327,7 @@ impl AsyncWrite for ClientConnection {
     }
 }
 
-// What Pingora asks of a connection besides reading and writing: all answered by the stream inside.
+// Further traits that Pingora requires of a stream: the inner stream implements them.
 
 impl std::fmt::Debug for ClientConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -332,7 +338,7 @@ impl std::fmt::Debug for ClientConnection {
 #[async_trait]
 impl Shutdown for ClientConnection {
     async fn shutdown(&mut self) {
-        // What a client does not take at once it does not get.
+        // Buffered bytes are written once; bytes that the client does not accept now are lost.
         poll_fn(|context| {
             let _left_or_not = self.write_buffer.poll_flush(&mut self.stream, context);
             Poll::Ready(())

@@ -1,5 +1,5 @@
-//! The gateway as Pingora calls it: one request from its head to its log line, hook by hook in the
-//! order they run. What is decided is decided by pure functions elsewhere; here it is applied.
+//! The gateway as a Pingora proxy: the hooks of [`ProxyHttp`] in the order in which Pingora calls them
+//! for one request. The decisions are pure functions of lower rooms; the hooks apply them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ pub mod storage;
 mod upstream_request;
 mod upstream_response;
 
-/// Everything requests need, shared by all of them.
+/// The proxy that serves client requests.
 pub struct Gateway {
     prefix: String,
     pages: Pages,
@@ -69,7 +69,7 @@ pub struct Gateway {
     log_format: crate::config::LogFormat,
 }
 
-/// What requests share with the rest of the process.
+/// The parts of the process that requests use; all are shared with other rooms.
 #[derive(Debug, Clone)]
 pub struct GatewayDependencies {
     pub stores: Arc<CurrentStores>,
@@ -107,22 +107,21 @@ impl Gateway {
         }
     }
 
-    /// What is left of the time for all attempts.
+    /// The time left until the total timeout of all attempts.
     fn time_left(&self, object: &ObjectRequest) -> Duration {
         self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed())
     }
 
-    /// Whether a failed attempt may be followed by another.
+    /// Whether a failed attempt may be retried.
     fn may_retry(&self, object: &ObjectRequest) -> bool {
         object.upstream.retries < self.upstream.retries && !self.time_left(object).is_zero()
     }
 }
 
-/// What this request tells its connection; none where Pingora made the session itself.
+/// The state shared with the connection; `None` for sessions that Pingora creates itself.
 fn exchange(session: &Session) -> Option<&Exchange> {
-    let connection =
-        session.as_downstream().stream()?.as_any().downcast_ref::<ClientConnection>()?;
-    Some(connection.exchange())
+    let stream = session.as_downstream().stream()?.as_any();
+    Some(stream.downcast_ref::<ClientConnection>()?.exchange())
 }
 
 #[async_trait]
@@ -148,16 +147,16 @@ impl ProxyHttp for Gateway {
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
-        // No compression: tiles are compressed, and ranges must never be.
+        // No compression: image tiles are compressed already, and ranges must not be compressed.
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         if let Some(exchange) = exchange(session) {
             exchange.start_response();
         }
-        // Pingora knows by now whether the client wants to keep its connection.
-        let kept = session.as_downstream().get_keepalive().is_some();
-        let keepalive = (kept && !self.lifecycle.is_draining() && !self.limits.is_crowded())
+        // Pingora has evaluated the Connection header of the request.
+        let keep_alive = session.as_downstream().get_keepalive().is_some();
+        let keepalive = (keep_alive && !self.lifecycle.is_draining() && !self.limits.is_crowded())
             .then_some(self.downstream.keepalive_timeout.as_secs());
         let id = sane_request_id(session.get_header(X_REQUEST_ID)).map(str::to_owned);
         ctx.request_id = id.unwrap_or_else(new_request_id);
@@ -165,7 +164,7 @@ impl ProxyHttp for Gateway {
         downstream.set_keepalive(keepalive);
         downstream.set_write_timeout(Some(self.downstream.write_timeout));
         downstream.set_pipelining_enabled(true);
-        // Interim answers of a store, such as 103, are not for the client.
+        // Interim responses of a store, such as 103, are not forwarded.
         downstream.set_ignore_info_resp(true);
         Ok(())
     }
@@ -176,8 +175,8 @@ impl ProxyHttp for Gateway {
                 ctx.object = Some(object);
                 Ok(false)
             }
-            Ok(admit::Admitted::Response(answer)) => {
-                self.respond(session, ctx, &answer).await?;
+            Ok(admit::Admitted::Response(response)) => {
+                self.respond(session, ctx, &response).await?;
                 Ok(true)
             }
             Err(refusal) => {
@@ -192,7 +191,7 @@ impl ProxyHttp for Gateway {
             && object.wanted.rule.store
         {
             object.slot = Some(LookupSlot::new(Arc::clone(&object.wanted)));
-            // What Pingora would do besides, the cache does itself: collapsing, freshness, eviction.
+            // Eviction, cache lock and prediction of Pingora stay off: the cache has its own.
             session.cache.enable(cache, None, None, None, None);
         }
         Ok(())
@@ -203,7 +202,7 @@ impl ProxyHttp for Gateway {
         slot.map(LookupSlot::key).ok_or_else(|| give_up("no object"))
     }
 
-    /// The lookup has found no object: what it found in its place is told by the next hook.
+    /// The lookup returned no object. `proxy_upstream_filter` applies its result.
     fn cache_miss(&self, session: &mut Session, ctx: &mut Context) {
         if let Some(object) = ctx.object.as_mut().filter(|object| object.lookup.is_none()) {
             object.take_lookup();
@@ -235,10 +234,7 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 object.upstream.slot = slot;
-                object.prepare_upstream(&ClientRequest {
-                    method: &head.method,
-                    headers: &head.headers,
-                });
+                object.prepare_upstream(&ClientRequest::of(head));
                 Ok(true)
             }
         }
@@ -259,7 +255,7 @@ impl ProxyHttp for Gateway {
             }
             _ => false,
         };
-        // Stale or not, the cache has said that it may be served.
+        // The lookup has checked freshness and the stale rules.
         let (fresh, miss) = (ForcedFreshness::ForceFresh, ForcedFreshness::ForceMiss);
         Ok(Some(if opened { fresh } else { miss }))
     }
@@ -280,7 +276,7 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> RangeType {
-        // Called for every hit, 304 included: the place where the head becomes the client's.
+        // Called for every hit, including 304: the head of the response is made here.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
         ctx.refusal = storage::refused(&object.selection, source.length());
@@ -312,12 +308,12 @@ impl ProxyHttp for Gateway {
             return Err(give_up("the total timeout has passed"));
         }
         let store = &object.wanted.store;
-        let patience = self.upstream.connect_timeout.min(remaining);
-        let Some(socket) = store.addresses.pick(object.upstream.socket, patience).await else {
+        let timeout = self.upstream.connect_timeout.min(remaining);
+        let Some(socket) = store.addresses.pick(object.upstream.socket, timeout).await else {
             ctx.refusal = Some(Refusal::UpstreamUnresolved);
             return Err(give_up("the host name of the endpoint does not resolve"));
         };
-        // Waiting for the first lookup has taken of the time.
+        // The DNS lookup took part of the remaining time.
         let remaining = self.time_left(object).max(Duration::from_millis(1));
         object.upstream.socket = Some(socket);
         object.upstream.attempts = object.upstream.attempts.saturating_add(1);
@@ -469,7 +465,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
-        // The line of the access log says it, with the request id.
+        // The access log reports the error, with the request id.
         true
     }
 
@@ -484,7 +480,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        // An object of the cache fails without a word to `fail_to_proxy`.
+        // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
             ctx.failure = Some(failure_after_head(error));
             ctx.detail = Some(error.to_string());

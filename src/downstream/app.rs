@@ -1,4 +1,5 @@
-//! Hands each accepted connection to the proxy, within the connection limit.
+//! The Pingora application behind the client listener: enforces the connection limit and passes each
+//! accepted connection to the proxy.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::overflow::Overflow;
 use crate::metrics::Metrics;
 
-/// Hands every accepted connection to the proxy, guarded.
+/// A proxy whose client connections are limited in number, size of head and time.
 pub struct GuardedProxy<P> {
     proxy: Arc<HttpProxy<P>>,
     config: DownstreamConfig,
@@ -25,7 +26,7 @@ pub struct GuardedProxy<P> {
 }
 
 impl<P> GuardedProxy<P> {
-    /// The proxy behind connections that keep to the limits of this configuration.
+    /// Wraps the proxy with the limits of this configuration.
     #[must_use]
     pub fn new(
         proxy: HttpProxy<P>,

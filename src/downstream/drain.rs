@@ -1,4 +1,4 @@
-//! How many requests are running, and whether the process is about to end.
+//! The number of requests in progress, and whether the process is draining before shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,25 +18,25 @@ impl Lifecycle {
         RunningRequest(Arc::clone(self))
     }
 
-    /// Requests that have begun and not ended.
+    /// The number of requests in progress.
     #[must_use]
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Acquire)
     }
 
-    /// From now on answers ask clients to connect anew, to another replica.
+    /// From now on responses carry `Connection: close`, so that clients reconnect to another replica.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether the process was asked to end.
+    /// Whether shutdown has started.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 }
 
-/// A running request.
+/// Counts one request in progress until it is dropped.
 #[derive(Debug)]
 pub struct RunningRequest(Arc<Lifecycle>);
 

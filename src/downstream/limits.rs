@@ -1,25 +1,25 @@
-//! What clients may take at once: connections, and requests of one user.
+//! Limits on clients: open connections, and concurrent requests per user.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How much is taken, and how much may be.
+/// Current counts and their limits.
 #[derive(Debug)]
 pub struct ClientLimits {
     connections: Arc<AtomicUsize>,
     max_connections: usize,
     users: Arc<UserCounts>,
-    /// 0: as many as they like.
+    /// 0 is unlimited.
     max_requests_per_user: usize,
 }
 
-/// Requests under way by user; none is kept of users who have none.
+/// Requests in progress by user; users without any have no entry.
 #[derive(Debug, Default)]
 struct UserCounts(Mutex<HashMap<Box<[u8]>, usize>>);
 
 impl ClientLimits {
-    /// Nothing is taken yet. A `max_requests_per_user` of 0 is no limit.
+    /// Limits with all counts at zero. A `max_requests_per_user` of 0 is unlimited.
     #[must_use]
     pub fn new(max_connections: usize, max_requests_per_user: usize) -> Self {
         Self {
@@ -30,36 +30,37 @@ impl ClientLimits {
         }
     }
 
-    /// Counts a connection until the returned value is dropped; `None` where there are too many.
+    /// Counts a connection until the permit is dropped; `None` when the limit is reached.
     #[must_use]
     pub fn try_connect(&self) -> Option<ConnectionPermit> {
-        let connected = ConnectionPermit(Arc::clone(&self.connections));
+        let permit = ConnectionPermit(Arc::clone(&self.connections));
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        (before < self.max_connections).then_some(connected)
+        (before < self.max_connections).then_some(permit)
     }
 
-    /// Connections that are open.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many there may be.
+    /// The limit of open connections.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
     }
 
-    /// Whether so many are open that none should be kept for later: more than three in four.
+    /// Whether more than 3/4 of the limit is open: connections are then closed after a response, in
+    /// place of being kept alive.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
         self.connections() > self.max_connections - self.max_connections / 4
     }
 
-    /// Counts a request of this user until the returned value is dropped.
+    /// Counts a request of this user until the permit is dropped; `None` without a user or a limit.
     ///
     /// # Errors
-    /// When as many are under way as may be.
+    /// When the user has reached the limit.
     pub fn start_request(&self, user: Option<&[u8]>) -> Result<Option<UserPermit>, UserSaturated> {
         let Some(user) = user.filter(|_| self.max_requests_per_user > 0) else { return Ok(None) };
         let mut users = self.users.lock();
@@ -81,11 +82,11 @@ impl UserCounts {
     }
 }
 
-/// The user has as many requests under way as one may.
+/// The user has reached the limit of concurrent requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserSaturated;
 
-/// An open connection.
+/// Counts one open connection until it is dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit(Arc<AtomicUsize>);
 
@@ -95,7 +96,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// A request of a user.
+/// Counts one request of a user until it is dropped.
 #[derive(Debug)]
 pub struct UserPermit {
     users: Arc<UserCounts>,
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_gets_so_many_requests_and_no_other_user_notices() {
+    fn a_user_at_the_limit_does_not_affect_other_users() {
         let limits = ClientLimits::new(1, 2);
         let first = limits.start_request(Some(b"a"));
         let second = limits.start_request(Some(b"a"));

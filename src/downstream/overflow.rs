@@ -1,4 +1,4 @@
-//! Connections beyond the limit: told so in one write, and closed.
+//! Connections beyond the limit: refused with a 503 in one write, and closed.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -15,14 +15,14 @@ use crate::metrics::{Metrics, Page};
 use crate::protocol::request_id::new_request_id;
 use crate::response::refusal::Refusal;
 
-/// How long a client may take to read that it is refused.
+/// The time a client has for reading the refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// Who is refused while so many others read theirs is cut off without a word.
+/// The most refusals in progress at once; connections beyond that are closed without a response.
 const MAX_REFUSALS: usize = 256;
-/// One line in the log stands for all refusals within this time.
+/// The least time between two log lines about refusals.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Connections that were refused.
+/// Refuses connections beyond the limit.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
     in_progress: AtomicUsize,
@@ -36,7 +36,7 @@ struct RefusalLog {
 }
 
 impl Overflow {
-    /// Answers 503, and closes.
+    /// Sends a 503 and closes the connection.
     pub(super) async fn refuse(&self, stream: Stream, limits: &ClientLimits, metrics: &Metrics) {
         let refusal = Refusal::ConnectionsFull;
         metrics.page(Page::Other, Some(refusal.status()));
@@ -44,12 +44,12 @@ impl Overflow {
         self.log_refusal(limits);
         if self.in_progress.fetch_add(1, Ordering::Relaxed) < MAX_REFUSALS {
             let _gone_or_late =
-                tokio::time::timeout(REFUSAL_TIMEOUT, refuse(stream, &refusal)).await;
+                tokio::time::timeout(REFUSAL_TIMEOUT, send_refusal(stream, &refusal)).await;
         }
         self.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A line for the log, now and then.
+    /// Logs refusals, at most one line per [`LOG_INTERVAL`].
     fn log_refusal(&self, limits: &ClientLimits) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.unlogged += 1;
@@ -65,14 +65,14 @@ impl Overflow {
     }
 }
 
-/// Says why, and waits for the client to have read it: a connection that is closed with a request
-/// unread is reset, and the answer lost.
-async fn refuse(mut stream: Stream, refusal: &Refusal) -> std::io::Result<()> {
+/// Sends the refusal, then reads until the client closes: TCP resets a connection that is closed with
+/// unread bytes, and the client would lose the response.
+async fn send_refusal(mut stream: Stream, refusal: &Refusal) -> std::io::Result<()> {
     let id = new_request_id();
-    let answer = refusal.response(None, "", &id);
-    let body = String::from_utf8_lossy(&answer.body);
+    let refused = refusal.response(None, "", &id);
+    let body = String::from_utf8_lossy(&refused.body);
     let more = "Retry-After: 1\r\n";
-    let response = final_response(answer.status, "Service Unavailable", more, &id, &body);
+    let response = final_response(refused.status, "Service Unavailable", more, &id, &body);
     stream.write_all(&response).await?;
     stream.flush().await?;
     AsyncWriteExt::shutdown(&mut stream).await?;

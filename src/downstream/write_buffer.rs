@@ -1,5 +1,5 @@
-//! Small writes to a connection wait for the next one: head and body of an answer leave in one system
-//! call, and the body is not copied for it.
+//! Buffers small writes to a connection: the head and the first bytes of the body of a response are
+//! sent in one system call, without copying the body.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,18 +7,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-/// The most that waits, bytes: every head fits.
+/// Size of the buffer, bytes: every response head fits.
 const CAPACITY: usize = 4096;
 
-/// What was written and has not been passed on.
+/// Written bytes that were not yet passed to the stream.
 #[derive(Debug, Default)]
 pub struct WriteBuffer {
     buffered: Vec<u8>,
 }
 
 impl WriteBuffer {
-    /// Writes to the stream as [`AsyncWrite::poll_write`] does, behind what waits; a little waits
-    /// itself.
+    /// Writes to the stream as [`AsyncWrite::poll_write`] does, after the buffered bytes; bytes that
+    /// fit into the buffer are only buffered.
     ///
     /// # Errors
     /// The stream's.
@@ -43,7 +43,7 @@ impl WriteBuffer {
         Pin::new(stream).poll_write(context, bytes)
     }
 
-    /// Passes on what waits, and flushes the stream.
+    /// Writes the buffered bytes to the stream and flushes it.
     ///
     /// # Errors
     /// The stream's.
@@ -59,7 +59,7 @@ impl WriteBuffer {
         Pin::new(stream).poll_flush(context)
     }
 
-    /// Forgets what has been written of what waits. Returns how much more than that it was.
+    /// Removes written bytes from the buffer. Returns how many of `written` were not buffered.
     fn consume(&mut self, written: usize) -> io::Result<usize> {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a few bytes at a time, and now and then none.
+    /// A stream that accepts at most `width` bytes per write, and is pending at every third write.
     #[derive(Default)]
     struct NarrowStream {
         taken: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Opening what the cache has found: what of it the client gets is decided, and of an object in
-//! blocks the first of them is at hand before the answer begins.
+//! `cache_hit_filter`: selects what the client gets of a cached object. For an object in blocks, the
+//! first block is available before the response begins.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use crate::gateway::storage::HitReader;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason};
 use crate::protocol::selection::{Selection, select};
 
-/// How often an object is looked for again that has changed when its first block came.
+/// The most lookups for one request: a lookup is repeated when the store had another version of the
+/// object for the first block.
 const MAX_LOOKUPS: usize = 3;
 
-/// Opens what was found. False leaves in the object why it is not to be served from the cache.
+/// Opens a cached object. On false, `object.lookup` says why it is not served from the cache.
 pub(super) async fn open_hit(
     cache: &Arc<Cache>,
     session: &Session,
@@ -69,7 +70,7 @@ pub(super) async fn open_hit(
                 lookup.report = report;
                 return false;
             }
-            // The store has something else by now, or nothing.
+            // The store has another version of the object by now, or none.
             Err(_) => object.lookup = Some(Box::pin(repeat_lookup(cache, object, handler)).await),
         }
     }
@@ -92,7 +93,7 @@ async fn repeat_lookup(
     lookup
 }
 
-/// The bytes the client gets.
+/// The byte ranges that the client gets.
 fn parts_of(selection: &Selection, method: &Method, length: u64) -> Vec<Range<u64>> {
     match selection {
         _ if *method == Method::HEAD || length == 0 => Vec::new(),
@@ -105,7 +106,7 @@ fn parts_of(selection: &Selection, method: &Method, length: u64) -> Vec<Range<u6
     }
 }
 
-/// Head and body are not to wait for each other.
+/// Sends the head without waiting for the body.
 fn flush_immediately(session: &Session) {
     if let Some(exchange) = exchange(session) {
         exchange.flush_immediately();

@@ -1,5 +1,5 @@
-//! The cache as Pingora sees it: a storage whose lookup finds or fetches, and whose hits are read as
-//! the bytes arrive. Pingora answers HEAD, conditions and ranges from it.
+//! The cache as a Pingora `Storage`: its lookup returns a cached object or fetches it, and a hit is
+//! read while its bytes arrive. Pingora serves HEAD, conditional and range requests from it.
 
 use std::any::Any;
 use std::ops::Range;
@@ -30,7 +30,8 @@ use crate::response::refusal::Refusal;
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// What a request wants, and what the cache told it: the way of both through Pingora.
+/// Carries a cache request to [`ReadThrough::lookup`], and its result back to the hooks: Pingora passes
+/// only a key in and only objects out.
 #[derive(Debug)]
 pub struct LookupSlot {
     wanted: Arc<CacheRequest>,
@@ -38,22 +39,23 @@ pub struct LookupSlot {
 }
 
 impl LookupSlot {
-    /// Nothing was told yet.
+    /// An empty slot for this request.
     #[must_use]
     pub fn new(wanted: Arc<CacheRequest>) -> Arc<Self> {
         Arc::new(Self { wanted, lookup: Mutex::default() })
     }
 
-    /// What the cache told, once.
+    /// Takes the result of the lookup; `None` before the lookup and after the first call.
     pub fn take(&self) -> Option<Lookup> {
         self.lookup.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Stores the result of the lookup.
     fn put(&self, lookup: Lookup) {
         *self.lookup.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 
-    /// The key Pingora hands to the storage; what matters travels beside it.
+    /// The key that Pingora passes to the storage; it carries this slot as an extension.
     pub(super) fn key(self: &Arc<Self>) -> CacheKey {
         let mut key = CacheKey::new(Vec::new(), "");
         key.extensions.insert(Arc::clone(self));
@@ -61,7 +63,7 @@ impl LookupSlot {
     }
 }
 
-/// The cache as a storage of Pingora's.
+/// The cache as a Pingora `Storage`.
 pub struct ReadThrough {
     cache: Arc<Cache>,
 }
@@ -72,7 +74,7 @@ impl ReadThrough {
         &self.cache
     }
 
-    /// A storage for as long as the process runs, as Pingora wants it.
+    /// A storage that lives until the process ends: Pingora requires `'static`.
     #[must_use]
     pub fn leak(cache: Arc<Cache>) -> &'static Self {
         Box::leak(Box::new(Self { cache }))
@@ -90,8 +92,8 @@ impl Storage for ReadThrough {
         let lookup = self.cache.find(&slot.wanted).await;
         let hit = match &lookup.what {
             LookupResult::Object { source, freshness, .. } => {
-                // Freshness was seen to, and the head is made when it is known of what: Pingora is
-                // told no more than it needs to go on.
+                // `Cache::find` has checked freshness, and `range_header_filter` makes the head:
+                // Pingora gets placeholders.
                 let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
                 let meta = CacheMeta::new(freshness.fresh_until, freshness.born, 0, 0, head);
                 let handler: HitHandler = Box::new(HitReader::new(source.clone()));
@@ -142,17 +144,17 @@ impl Storage for ReadThrough {
     }
 }
 
-/// One client's reading of an object.
+/// Reads the body of a cached object for one request.
 pub(super) struct HitReader {
     source: ObjectBody,
-    /// Where the object is in blocks.
+    /// For an object in blocks.
     reading: Option<Reading>,
     position: u64,
     end: u64,
 }
 
 impl HitReader {
-    /// A reader of what is kept whole, or of no byte of an object in blocks.
+    /// A reader of a whole object, or of no byte of an object in blocks.
     pub(super) fn new(source: ObjectBody) -> Self {
         let end = source.length();
         Self { source, reading: None, position: 0, end }
@@ -206,7 +208,8 @@ impl HandleHit for HitReader {
     }
 }
 
-/// Makes the head of a part of the head of the whole, and tells Pingora which part that is.
+/// Turns the head of the whole object into the head of the selected ranges, and returns them for
+/// Pingora.
 pub(super) fn part_of(selection: &Selection, length: u64, head: &mut ResponseHeader) -> RangeType {
     let made = match selection {
         Selection::Part(part) => one_part(part, length, head),
@@ -216,7 +219,7 @@ pub(super) fn part_of(selection: &Selection, length: u64, head: &mut ResponseHea
             Ok(RangeType::None)
         }
     };
-    // No part is wrong to leave out: the whole is an answer to every range.
+    // A server may ignore Range (RFC 9110, section 14.2): on an error the whole object is sent.
     made.unwrap_or(RangeType::None)
 }
 
@@ -254,7 +257,7 @@ fn in_memory(range: &Range<u64>) -> Result<Range<usize>> {
     }
 }
 
-/// The refusal an object at hand may end in.
+/// The refusal of a request for a cached object, if its selection is one.
 pub(super) fn refused(selection: &Selection, length: u64) -> Option<Refusal> {
     match selection {
         Selection::PreconditionFailed => Some(Refusal::PreconditionFailed),
@@ -263,21 +266,21 @@ pub(super) fn refused(selection: &Selection, length: u64) -> Option<Refusal> {
     }
 }
 
-/// A refusal without a body, in the place of an object's head.
+/// The head of a refusal without a body, which replaces the head of a cached object.
 pub(super) fn refused_head(refusal: &Refusal, request_id: &str) -> Result<ResponseHeader> {
-    let mut answer = refusal.response(None, "", request_id);
-    answer.body.clear();
-    let mut head = answer.head()?;
+    let mut response = refusal.response(None, "", request_id);
+    response.body.clear();
+    let mut head = response.head()?;
     head.remove_header(&CONTENT_TYPE);
     Ok(head)
 }
 
-/// `Age` for what was kept from before (RFC 9111, section 5.1), none for what has just arrived.
+/// Sets `Age` on a hit (RFC 9111, section 5.1); a response that was just fetched has none.
 pub(super) fn set_age(head: &mut ResponseHeader, lookup: &Lookup, age: u64) -> Result<()> {
     if lookup.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
 }
 
-/// The name of this cache, before what it did.
+/// The value of `Cache-Status` (RFC 9211): the name of this cache and its parameters.
 pub(super) fn cache_status(status: CacheStatus, blocks: BlockCounts) -> Option<HeaderValue> {
     let mut text = String::with_capacity(64);
     text.push_str("s3proxy; ");
