@@ -10,7 +10,7 @@ use crate::s3::address::ObjectAddress;
 /// The rule that tells the media type of a key.
 pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
     match mime.rule(key) {
-        Some(TypeRule::Ending(ending)) => {
+        Some(TypeRule::Extension(ending)) => {
             format!("by the table of endings: .{}", ending.to_ascii_lowercase())
         }
         Some(TypeRule::Suffix(suffix)) => format!("by mime.suffixes: {suffix}"),

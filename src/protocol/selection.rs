@@ -1,4 +1,5 @@
-//! What of an object that is at hand a GET or HEAD gets: RFC 9110, sections 13.2 and 14.2.
+//! What a GET or HEAD gets of a representation whose headers are known: RFC 9110, sections 13.2
+//! (preconditions) and 14.2 (ranges).
 
 use std::ops::Range;
 use std::time::SystemTime;
@@ -8,10 +9,10 @@ use http::{HeaderMap, Method};
 use super::conditional::{PreconditionOutcome, Validators, evaluate, if_range_holds};
 use super::range::{RangeRequest, parse_range};
 
-/// Ranges that are served of one request; with more, everything is.
+/// The most ranges of one request; the `Range` of a request with more is ignored.
 pub const MAX_RANGES: usize = 64;
 
-/// What a client gets.
+/// The status of the response, and what it contains of the representation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Selection {
     /// 200.
@@ -23,14 +24,14 @@ pub enum Selection {
     PreconditionFailed,
     /// 206.
     Part(Range<u64>),
-    /// 206, several ranges in ascending order that do not touch.
+    /// 206 with several ranges, ascending and not adjacent.
     Parts(Vec<Range<u64>>),
     /// 416.
     Unsatisfiable,
 }
 
-/// Decides by the client's headers and those of the object, of `length` bytes. `date` is when the
-/// store made the answer that is at hand.
+/// Selects by the headers of the request and of the object, which has `length` bytes. `date` is the
+/// time at which the store generated the response with these headers.
 #[must_use]
 pub fn select(
     method: &Method,
@@ -65,12 +66,12 @@ pub fn select(
     let satisfied = ranges.iter().filter_map(|range| range.resolve(length));
     let mut parts: Vec<Range<u64>> = satisfied.map(|(first, last)| first..last + 1).collect();
     if parts.is_empty() {
-        // A suffix of nothing is nothing, and nothing is all there is.
+        // A suffix range of an empty object is the whole object: 200 with an empty body.
         let suffix = ranges.iter().any(|range| range.is_suffix());
         return if length == 0 && suffix { Selection::Whole } else { Selection::Unsatisfiable };
     }
     parts.sort_by_key(|part| part.start);
-    // What overlaps or touches is sent once (section 15.3.7.2).
+    // Overlapping and adjacent ranges are combined (section 15.3.7.2).
     parts.dedup_by(|next, before| {
         let joins = next.start <= before.end;
         if joins {

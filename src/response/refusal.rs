@@ -1,5 +1,5 @@
-//! Every way the gateway says no. The variant is the cause: it names itself in the log and in
-//! metrics, and this is the one place that turns it into a status and a body.
+//! Every reason for which a request gets no object. Each variant is a cause in logs and metrics; this
+//! is the only place that maps causes to statuses and sentences.
 
 use std::borrow::Cow;
 
@@ -9,51 +9,53 @@ use crate::protocol::request_check::BadRequest;
 use crate::response::gateway_response::GatewayResponse;
 use crate::s3::address::AddressError;
 
-/// Why a request gets no object.
+/// Why a request gets no object. Variants that begin with `Upstream` are faults of the store or of the
+/// network between gateway and store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such page.
+    /// The path is no route of the gateway.
     RouteUnknown,
     MethodNotAllowed,
     BadRequest(BadRequest),
-    /// `X-Auth-Request-User` is required and missing.
+    /// The required header `X-Auth-Request-User` is missing.
     UserMissing,
     Address(AddressError),
     ProfileUnknown,
     BucketNotAllowed,
-    /// The media type may not be served; `None` where no rule knows one.
+    /// The media type is not allowed; `None` when no rule determines one.
     MediaTypeDenied(Option<String>),
     ObjectNotFound,
-    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    /// `If-Match` or `If-Unmodified-Since` failed.
     PreconditionFailed,
-    /// No byte of the requested range exists; the length of the object, where it is known.
+    /// No byte of the requested range exists. The length of the object, bytes, if known.
     RangeNotSatisfiable(Option<u64>),
-    /// The profile has no credentials to sign with.
+    /// No credentials were found for the profile.
     CredentialsMissing,
-    /// A configured header value or key cannot be sent.
+    /// A configured header value or access key is not valid in HTTP.
     CredentialsInvalid,
-    /// The store says 401 or 403.
+    /// The store answered 401 or 403.
     UpstreamForbidden,
-    /// The store says 429 or 503. Seconds after which to try again.
+    /// The store answered 429 or 503. The value of `Retry-After`, seconds.
     UpstreamBusy(u32),
-    /// The store says 301, 302, 303, 307 or 308; redirects are never followed.
+    /// The store answered 301, 302, 303, 307 or 308; redirects are never followed.
     UpstreamRedirect,
-    /// Any other answer that is no object.
+    /// The store answered with another error.
     UpstreamError,
-    /// The answer breaks HTTP or does not fit the request.
+    /// The store's response is not valid HTTP or does not match the request.
     UpstreamProtocol,
-    /// The endpoint's name does not resolve.
+    /// The host name of the endpoint does not resolve.
     UpstreamUnresolved,
-    /// No connection, or no TLS.
+    /// The connection or the TLS handshake failed.
     UpstreamUnreachable,
-    /// The connection ended before an answer.
+    /// The store closed the connection before its response.
     UpstreamReset,
+    /// The store did not answer in time.
     UpstreamTimeout,
-    /// As many requests to the store are under way as may be.
+    /// The limit of concurrent requests to the store is reached.
     UpstreamSaturated,
-    /// The user has as many requests under way as one may.
+    /// The limit of concurrent requests of this user is reached.
     UserSaturated,
-    /// As many connections are open as may be.
+    /// The limit of client connections is reached.
     ConnectionsFull,
     /// A fault of the gateway itself.
     Internal,
@@ -121,13 +123,13 @@ impl Refusal {
         }
     }
 
-    /// Whether an operator should look at it: the store or the configuration is at fault.
+    /// Whether the gateway, the store or the configuration is at fault, and an operator should act.
     #[must_use]
     pub fn is_fault(&self) -> bool {
         self.status() >= 500 || matches!(self, Self::UpstreamForbidden)
     }
 
-    /// Whether the store cannot answer for now, so that an object from before may stand in for it.
+    /// Whether the store is unavailable, so that a stale object may be served (stale-if-error).
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(
@@ -143,8 +145,8 @@ impl Refusal {
         )
     }
 
-    /// The answer. `object` is the object's `s3://` name where the request named one;
-    /// `allow` lists the methods for 405.
+    /// The complete response. `object` is the `s3://` name of the requested object, if any; `allow` is
+    /// the value of `Allow` for 405.
     #[must_use]
     pub fn response(
         &self,
@@ -162,7 +164,7 @@ impl Refusal {
                 let media_type = media_type.as_deref().unwrap_or("None");
                 message_body(&format!("Media type {media_type} is not browsable: {object}"))
             }
-            _ => self.explained(object, request_id),
+            _ => self.json_body(object, request_id),
         };
         GatewayResponse {
             status: self.status(),
@@ -192,8 +194,8 @@ impl Refusal {
         }
     }
 
-    /// `{"message":…,"cause":…,"request_id":…}`: what happened, whose fault, and what to quote.
-    fn explained(&self, object: &str, request_id: &str) -> Vec<u8> {
+    /// The body `{"message":…,"cause":…,"request_id":…}`.
+    fn json_body(&self, object: &str, request_id: &str) -> Vec<u8> {
         let message = self.message();
         let message =
             if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) };
@@ -205,6 +207,7 @@ impl Refusal {
         body.to_string().into_bytes()
     }
 
+    /// The sentence for the client: what failed, who has to act, and how.
     fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::BadRequest(bad) => bad.message(),
