@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::cache::key::CacheKey;
 use crate::cache::purge::pending::PurgeScope;
 use crate::downstream::drain::Lifecycle;
-use crate::gateway::Shared;
+use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
@@ -42,8 +42,9 @@ const JSON: &str = "application/json";
 impl Admin {
     /// An admin of this cache and these stores.
     #[must_use]
-    pub fn new(shared: &Shared, bucket_validation: bool) -> Self {
-        let Shared { stores, cache, lifecycle, reloads, metrics, limits, .. } = shared.clone();
+    pub fn new(shared: &GatewayDependencies, bucket_validation: bool) -> Self {
+        let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, .. } =
+            shared.clone();
         Self {
             cache: cache.clone(),
             stores: Arc::clone(&stores),

@@ -1,5 +1,8 @@
-//! One client's connection as Pingora reads it, with what Pingora does not limit: the size of a
-//! request head, the time until it is complete, and the time until the store has answered.
+//! The connections of clients: their limits, timeouts and write buffering.
+//!
+//! [`ClientConnection`] is the stream that Pingora reads and writes. It enforces limits that Pingora
+//! does not have: the size of a request head, the time in which it must arrive, and the time in which
+//! a store must start its response.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -35,37 +38,37 @@ pub mod write_buffer;
 
 pub use exchange::Exchange;
 
-/// How long what was written may wait for more to leave with it.
-const FLUSH_AFTER: Duration = Duration::from_millis(10);
+/// How long written bytes stay in the buffer at most before they are sent.
+const FLUSH_DELAY: Duration = Duration::from_millis(10);
 
-/// A client's connection.
-pub struct Connection {
+/// The connection of one client.
+pub struct ClientConnection {
     stream: Stream,
     heads: HeadScan,
     header_timeout: Duration,
     write_timeout: Duration,
     log_format: LogFormat,
     metrics: Arc<Metrics>,
-    /// When the head being read began.
+    /// When the first byte of the current request head arrived.
     head_started: Option<Instant>,
-    /// What came of next heads while an answer was under way, at most the size of one head.
-    held: Vec<u8>,
-    held_most: usize,
-    /// A bad head that follows a good one in the same read: its turn comes after that one's answer.
+    /// Bytes of pipelined requests that arrived during a response, at most `max_pipelined`.
+    pipelined: Vec<u8>,
+    max_pipelined: usize,
+    /// The error of a malformed head that arrived in the same read as a valid one before it. It is
+    /// answered after the response to the valid one.
     bad_head: Option<BadRequest>,
-    /// A bad head was answered: nothing more is read.
+    /// A malformed head was refused: nothing more is read.
     ended: bool,
-    /// What was written and waits for more to leave with it.
-    gathering: WriteBuffer,
-    /// Something written may not have left yet.
-    unflushed: bool,
+    write_buffer: WriteBuffer,
+    /// Written bytes may still be in `write_buffer` or in the stream.
+    needs_flush: bool,
     read_timer: Timer,
     write_timer: Timer,
     flush_timer: Timer,
     exchange: Exchange,
 }
 
-impl Connection {
+impl ClientConnection {
     fn new(
         stream: Stream,
         limits: &DownstreamConfig,
@@ -80,12 +83,12 @@ impl Connection {
             log_format,
             metrics,
             head_started: None,
-            held: Vec::new(),
-            held_most: limits.header_max_bytes,
+            pipelined: Vec::new(),
+            max_pipelined: limits.header_max_bytes,
             bad_head: None,
             ended: false,
-            gathering: WriteBuffer::default(),
-            unflushed: false,
+            write_buffer: WriteBuffer::default(),
+            needs_flush: false,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
@@ -93,15 +96,15 @@ impl Connection {
         }
     }
 
-    /// What requests on this connection tell it.
+    /// The state that this connection shares with the request in progress.
     #[must_use]
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
     }
 
-    /// Answers a bad head in place of Pingora, which would hang up without a word or with a page of
-    /// its own, and ends the connection. One write: if it does not fit into the socket, the client
-    /// is not reading anyway.
+    /// Refuses a malformed head and ends the connection. Pingora would close it without a response,
+    /// or send an error page of its own. The response is written once and not retried: if it does not
+    /// fit into the socket buffer, the client is not reading.
     fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest) {
         self.ended = true;
         let digest = self.stream.get_socket_digest();
@@ -111,17 +114,20 @@ impl Connection {
         access::refused_head(self.log_format, client, error, &id);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());
-        if Pin::new(&mut self.stream).poll_write(context, &answer_bytes(error, &id)).is_ready() {
+        if Pin::new(&mut self.stream)
+            .poll_write(context, &bad_request_response(error, &id))
+            .is_ready()
+        {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
 
-    /// While an answer is under way, Pingora listens for the client's leaving. Bytes of a next head
-    /// are no leaving: they are held back.
-    fn poll_client_leaving(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    /// During a response Pingora reads in order to detect that the client has disconnected. Bytes of
+    /// a pipelined request are stored, so that Pingora does not take them for a disconnect.
+    fn poll_client_disconnect(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.head_started = None;
-        self.flush_if_the_store_pauses(context);
-        while self.held.len() < self.held_most && !self.ended {
+        self.flush_after_delay(context);
+        while self.pipelined.len() < self.max_pipelined && !self.ended {
             let mut bytes = [0; 256];
             let mut arrived = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(context, &mut arrived) {
@@ -131,43 +137,44 @@ impl Connection {
             if arrived.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            self.held.extend_from_slice(arrived.filled());
+            self.pipelined.extend_from_slice(arrived.filled());
         }
         let Some(deadline) = self.exchange.deadline() else { return Poll::Pending };
         ready!(self.read_timer.poll(context, deadline));
-        self.exchange.let_deadline_pass();
+        self.exchange.expire_deadline();
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 
-    /// Writes are gathered. A store that pauses must not keep the client from what there is.
-    fn flush_if_the_store_pauses(&mut self, context: &mut Context<'_>) {
-        if !self.unflushed {
+    /// Sends buffered bytes after [`FLUSH_DELAY`], so that a client gets them although the store
+    /// pauses.
+    fn flush_after_delay(&mut self, context: &mut Context<'_>) {
+        if !self.needs_flush {
             return;
         }
         let started = *self.flush_timer.started.get_or_insert_with(Instant::now);
-        if self.flush_timer.poll(context, started + FLUSH_AFTER).is_ready()
-            && self.gathering.poll_flush(&mut self.stream, context).is_ready()
+        if self.flush_timer.poll(context, started + FLUSH_DELAY).is_ready()
+            && self.write_buffer.poll_flush(&mut self.stream, context).is_ready()
         {
-            self.note_flushed();
+            self.mark_flushed();
         }
     }
 
-    fn note_flushed(&mut self) {
-        self.unflushed = false;
+    fn mark_flushed(&mut self) {
+        self.needs_flush = false;
         self.flush_timer.started = None;
     }
 
-    /// Reads bytes of a head, within its time.
+    /// Reads bytes of a request head and enforces its size limit and timeout.
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
-        if !self.held.is_empty() {
-            let fits = self.held.len().min(buffer.remaining());
-            buffer.put_slice(self.held.get(..fits).unwrap_or_default());
-            self.held.drain(..fits);
+        if !self.pipelined.is_empty() {
+            let fits = self.pipelined.len().min(buffer.remaining());
+            buffer.put_slice(self.pipelined.get(..fits).unwrap_or_default());
+            self.pipelined.drain(..fits);
         } else {
             match Pin::new(&mut self.stream).poll_read(context, buffer) {
                 Poll::Ready(read) => read?,
@@ -203,13 +210,14 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether what is about to be written is Pingora's own word on a head it cannot parse.
-    fn is_of_pingora(&self) -> bool {
-        !self.exchange.is_answering()
+    /// Whether the bytes about to be written are Pingora's own error response to a head that it
+    /// cannot parse: no response of the gateway has started.
+    fn is_pingora_error_response(&self) -> bool {
+        !self.exchange.is_responding()
     }
 
-    /// Ends a write that waits for the client for too long.
-    fn poll_written<T>(
+    /// Fails a write that has been pending for longer than the write timeout.
+    fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<std::io::Result<T>>,
@@ -224,15 +232,15 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        if this.exchange.is_answering() {
-            return this.poll_client_leaving(context);
+        if this.exchange.is_responding() {
+            return this.poll_client_disconnect(context);
         }
         if let Some(error) = this.bad_head.take() {
             this.refuse(context, error);
@@ -244,8 +252,8 @@ impl AsyncRead for Connection {
     }
 }
 
-/// The whole answer to a head that never reaches the gateway's own code.
-fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
+/// The complete response to a request head that Pingora does not pass to the gateway.
+fn bad_request_response(error: BadRequest, id: &str) -> Vec<u8> {
     let reason = match error {
         BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
         BadRequest::HeadersTooSlow => "Request Timeout",
@@ -256,12 +264,13 @@ fn answer_bytes(error: BadRequest, id: &str) -> Vec<u8> {
         "cause": error.cause(),
         "request_id": id,
     });
-    last_words(error.status(), reason, "", id, &body.to_string())
+    final_response(error.status(), reason, "", id, &body.to_string())
 }
 
-/// An answer after which the connection ends; `more` are header lines, each with its line end.
-fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
-    #[expect(clippy::disallowed_methods, reason = "the answer says when it was written")]
+/// A complete response with `Connection: close`. `more` are further header lines, each ending in
+/// `\r\n`.
+fn final_response(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
+    #[expect(clippy::disallowed_methods, reason = "the Date of the response")]
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -272,28 +281,28 @@ fn last_words(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Ve
     .into_bytes()
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let this = &mut *self;
-        if this.is_of_pingora() {
+        if this.is_pingora_error_response() {
             if !this.ended {
                 this.refuse(context, BadRequest::Malformed);
             }
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = this.gathering.poll_write(&mut this.stream, context, bytes);
-        this.unflushed |= written.is_ready();
+        let written = this.write_buffer.poll_write(&mut this.stream, context, bytes);
+        this.needs_flush |= written.is_ready();
         if written.is_ready()
-            && this.exchange.is_prompt()
-            && this.gathering.poll_flush(&mut this.stream, context).is_ready()
+            && this.exchange.flushes_immediately()
+            && this.write_buffer.poll_flush(&mut this.stream, context).is_ready()
         {
-            this.note_flushed();
+            this.mark_flushed();
         }
-        this.poll_written(context, written)
+        this.enforce_write_timeout(context, written)
     }
 
     fn poll_flush(
@@ -301,11 +310,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        let flushed = this.gathering.poll_flush(&mut this.stream, context);
+        let flushed = this.write_buffer.poll_flush(&mut this.stream, context);
         if flushed.is_ready() {
-            self.note_flushed();
+            self.mark_flushed();
         }
-        self.poll_written(context, flushed)
+        self.enforce_write_timeout(context, flushed)
     }
 
     fn poll_shutdown(
@@ -313,25 +322,25 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        ready!(this.gathering.poll_flush(&mut this.stream, context))?;
+        ready!(this.write_buffer.poll_flush(&mut this.stream, context))?;
         Pin::new(&mut this.stream).poll_shutdown(context)
     }
 }
 
-// What Pingora asks of a connection besides reading and writing: all answered by the stream inside.
+// Further traits that Pingora requires of a stream: the inner stream implements them.
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for ClientConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Connection").field(&self.stream).finish()
+        f.debug_tuple("ClientConnection").field(&self.stream).finish()
     }
 }
 
 #[async_trait]
-impl Shutdown for Connection {
+impl Shutdown for ClientConnection {
     async fn shutdown(&mut self) {
-        // What a client does not take at once it does not get.
+        // Buffered bytes are written once; bytes that the client does not accept now are lost.
         poll_fn(|context| {
-            let _left_or_not = self.gathering.poll_flush(&mut self.stream, context);
+            let _left_or_not = self.write_buffer.poll_flush(&mut self.stream, context);
             Poll::Ready(())
         })
         .await;
@@ -339,13 +348,13 @@ impl Shutdown for Connection {
     }
 }
 
-impl UniqueID for Connection {
+impl UniqueID for ClientConnection {
     fn id(&self) -> UniqueIDType {
         self.stream.id()
     }
 }
 
-impl Ssl for Connection {
+impl Ssl for ClientConnection {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.stream.get_ssl()
     }
@@ -360,9 +369,9 @@ impl Ssl for Connection {
 }
 
 #[async_trait]
-impl Peek for Connection {}
+impl Peek for ClientConnection {}
 
-impl GetTimingDigest for Connection {
+impl GetTimingDigest for ClientConnection {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.stream.get_timing_digest()
     }
@@ -376,7 +385,7 @@ impl GetTimingDigest for Connection {
     }
 }
 
-impl GetProxyDigest for Connection {
+impl GetProxyDigest for ClientConnection {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.stream.get_proxy_digest()
     }
@@ -386,7 +395,7 @@ impl GetProxyDigest for Connection {
     }
 }
 
-impl GetSocketDigest for Connection {
+impl GetSocketDigest for ClientConnection {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
     }

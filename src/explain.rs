@@ -102,7 +102,7 @@ async fn explain_object(
 
 /// What a client reads.
 fn body(refusal: &Refusal, name: &str) -> String {
-    let answer = refusal.answer(Some(name), "GET, HEAD", "...");
+    let answer = refusal.response(Some(name), "GET, HEAD", "...");
     format!("its body: {}", String::from_utf8_lossy(&answer.body))
 }
 

@@ -1,5 +1,5 @@
-//! The gateway as Pingora calls it: one request from its head to its log line, hook by hook in the
-//! order they run. What is decided is decided by pure functions elsewhere; here it is applied.
+//! The gateway as a Pingora proxy: the hooks of [`ProxyHttp`] in the order in which Pingora calls them
+//! for one request. The decisions are pure functions of lower rooms; the hooks apply them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,18 +19,18 @@ use crate::cache::Cache;
 use crate::cache::lookup::LookupResult;
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
-use crate::downstream::limits::Limits;
-use crate::downstream::{Connection, Exchange};
-use crate::gateway::context::{Client, Context, ObjectRequest};
-use crate::gateway::failure::{Failure, failure, failure_under_way, give_up};
-use crate::gateway::hit::open;
+use crate::downstream::limits::ClientLimits;
+use crate::downstream::{ClientConnection, Exchange};
+use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
+use crate::gateway::failure::{Failure, failure, failure_after_head, give_up};
+use crate::gateway::hit::open_hit;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::cors::Cors;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
-use crate::protocol::selection::Serving;
+use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -49,7 +49,7 @@ pub mod storage;
 mod upstream_request;
 mod upstream_response;
 
-/// Everything requests need, shared by all of them.
+/// The proxy that serves client requests.
 pub struct Gateway {
     prefix: String,
     pages: Pages,
@@ -65,27 +65,28 @@ pub struct Gateway {
     lifecycle: Arc<Lifecycle>,
     reloads: Arc<Reloads>,
     metrics: Arc<Metrics>,
-    limits: Arc<Limits>,
+    limits: Arc<ClientLimits>,
     log_format: crate::config::LogFormat,
 }
 
-/// What requests share with the rest of the process.
+/// The parts of the process that requests use; all are shared with other rooms.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct GatewayDependencies {
     pub stores: Arc<CurrentStores>,
     pub cache: Option<Arc<Cache>>,
     pub heads: Arc<ObjectHeads>,
     pub lifecycle: Arc<Lifecycle>,
     pub reloads: Arc<Reloads>,
     pub metrics: Arc<Metrics>,
-    pub limits: Arc<Limits>,
+    pub limits: Arc<ClientLimits>,
 }
 
 impl Gateway {
     /// A gateway on this configuration.
     #[must_use]
-    pub fn new(config: &Config, shared: Shared) -> Self {
-        let Shared { stores, cache, heads, lifecycle, reloads, metrics, limits } = shared;
+    pub fn new(config: &Config, shared: GatewayDependencies) -> Self {
+        let GatewayDependencies { stores, cache, heads, lifecycle, reloads, metrics, limits } =
+            shared;
         Self {
             prefix: config.gateway.path_prefix.clone(),
             pages: Pages::new(
@@ -98,7 +99,7 @@ impl Gateway {
             server_timing: config.gateway.server_timing,
             cors: config.cors.clone(),
             heads,
-            cache: cache.map(ReadThrough::for_ever),
+            cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
             downstream: config.downstream,
@@ -110,21 +111,21 @@ impl Gateway {
         }
     }
 
-    /// What is left of the time for all attempts.
+    /// The time left until the total timeout of all attempts.
     fn time_left(&self, object: &ObjectRequest) -> Duration {
         self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed())
     }
 
-    /// Whether a failed attempt may be followed by another.
+    /// Whether a failed attempt may be retried.
     fn may_retry(&self, object: &ObjectRequest) -> bool {
         object.upstream.retries < self.upstream.retries && !self.time_left(object).is_zero()
     }
 }
 
-/// What this request tells its connection; none where Pingora made the session itself.
+/// The state shared with the connection; `None` for sessions that Pingora creates itself.
 fn exchange(session: &Session) -> Option<&Exchange> {
-    let connection = session.as_downstream().stream()?.as_any().downcast_ref::<Connection>()?;
-    Some(connection.exchange())
+    let stream = session.as_downstream().stream()?.as_any();
+    Some(stream.downcast_ref::<ClientConnection>()?.exchange())
 }
 
 #[async_trait]
@@ -134,12 +135,12 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Context {
         Context {
             started: Instant::now(),
-            in_flight: self.lifecycle.enter(),
+            in_flight: self.lifecycle.start_request(),
             request_id: String::new(),
             event: "request",
             page: Page::Other,
-            of_user: None,
-            quiet: false,
+            user_permit: None,
+            is_probe: false,
             address: None,
             object: None,
             refusal: None,
@@ -150,16 +151,16 @@ impl ProxyHttp for Gateway {
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
-        // No compression: tiles are compressed, and ranges must never be.
+        // No compression: image tiles are compressed already, and ranges must not be compressed.
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         if let Some(exchange) = exchange(session) {
-            exchange.begin();
+            exchange.start_response();
         }
-        // Pingora knows by now whether the client wants to keep its connection.
-        let kept = session.as_downstream().get_keepalive().is_some();
-        let keepalive = (kept && !self.lifecycle.is_draining() && !self.limits.is_crowded())
+        // Pingora has evaluated the Connection header of the request.
+        let keep_alive = session.as_downstream().get_keepalive().is_some();
+        let keepalive = (keep_alive && !self.lifecycle.is_draining() && !self.limits.is_crowded())
             .then_some(self.downstream.keepalive_timeout.as_secs());
         let id = sane_request_id(session.get_header(X_REQUEST_ID)).map(str::to_owned);
         ctx.request_id = id.unwrap_or_else(new_request_id);
@@ -167,7 +168,7 @@ impl ProxyHttp for Gateway {
         downstream.set_keepalive(keepalive);
         downstream.set_write_timeout(Some(self.downstream.write_timeout));
         downstream.set_pipelining_enabled(true);
-        // Interim answers of a store, such as 103, are not for the client.
+        // Interim responses of a store, such as 103, are not forwarded.
         downstream.set_ignore_info_resp(true);
         Ok(())
     }
@@ -178,8 +179,8 @@ impl ProxyHttp for Gateway {
                 ctx.object = Some(object);
                 Ok(false)
             }
-            Ok(admit::Admitted::Answer(answer)) => {
-                self.respond(session, ctx, &answer).await?;
+            Ok(admit::Admitted::Response(response)) => {
+                self.respond(session, ctx, &response).await?;
                 Ok(true)
             }
             Err(refusal) => {
@@ -193,22 +194,22 @@ impl ProxyHttp for Gateway {
         if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
             && object.wanted.rule.store
         {
-            object.told = Some(LookupSlot::new(Arc::clone(&object.wanted)));
-            // What Pingora would do besides, the cache does itself: collapsing, freshness, eviction.
+            object.slot = Some(LookupSlot::new(Arc::clone(&object.wanted)));
+            // Eviction, cache lock and prediction of Pingora stay off: the cache has its own.
             session.cache.enable(cache, None, None, None, None);
         }
         Ok(())
     }
 
     fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
-        let told = ctx.object.as_ref().and_then(|object| object.told.as_ref());
-        told.map(LookupSlot::key).ok_or_else(|| give_up("no object"))
+        let slot = ctx.object.as_ref().and_then(|object| object.slot.as_ref());
+        slot.map(LookupSlot::key).ok_or_else(|| give_up("no object"))
     }
 
-    /// The lookup has found no object: what it found in its place is told by the next hook.
+    /// The lookup returned no object. `proxy_upstream_filter` applies its result.
     fn cache_miss(&self, session: &mut Session, ctx: &mut Context) {
-        if let Some(object) = ctx.object.as_mut().filter(|object| object.found.is_none()) {
-            object.hear();
+        if let Some(object) = ctx.object.as_mut().filter(|object| object.lookup.is_none()) {
+            object.take_lookup();
         }
         session.cache.disable(NoCacheReason::Deferred);
     }
@@ -218,7 +219,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<bool> {
-        match ctx.found().map(|found| &found.what) {
+        match ctx.lookup().map(|lookup| &lookup.what) {
             Some(LookupResult::Refused(refusal)) => {
                 let refusal = refusal.clone();
                 self.refuse(session, ctx, refusal).await?;
@@ -237,7 +238,7 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 object.upstream.slot = slot;
-                object.pass(&Client { method: &head.method, headers: &head.headers });
+                object.prepare_upstream(&ClientRequest::of(head));
                 Ok(true)
             }
         }
@@ -253,12 +254,12 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<ForcedFreshness>> {
         let opened = match (self.cache, ctx.object.as_mut()) {
             (Some(storage), Some(object)) => {
-                object.hear();
-                open(storage.cache(), session, object, handler).await
+                object.take_lookup();
+                open_hit(storage.cache(), session, object, handler).await
             }
             _ => false,
         };
-        // Stale or not, the cache has said that it may be served.
+        // The lookup has checked freshness and the stale rules.
         let (fresh, miss) = (ForcedFreshness::ForceFresh, ForcedFreshness::ForceMiss);
         Ok(Some(if opened { fresh } else { miss }))
     }
@@ -269,8 +270,8 @@ impl ProxyHttp for Gateway {
         _head: &ResponseHeader,
         ctx: &mut Context,
     ) -> Result<bool> {
-        let serving = ctx.object.as_ref().map(|object| &object.serving);
-        Ok(matches!(serving, Some(Serving::NotModified | Serving::PreconditionFailed)))
+        let selection = ctx.object.as_ref().map(|object| &object.selection);
+        Ok(matches!(selection, Some(Selection::NotModified | Selection::PreconditionFailed)))
     }
 
     fn range_header_filter(
@@ -279,10 +280,10 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> RangeType {
-        // Called for every hit, 304 included: the place where the head becomes the client's.
+        // Called for every hit, including 304: the head of the response is made here.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
-        ctx.refusal = storage::refused(&object.serving, source.length());
+        ctx.refusal = storage::refused(&object.selection, source.length());
         if let Some(refusal) = &ctx.refusal {
             if let Ok(refused) = storage::refused_head(refusal, &ctx.request_id) {
                 *head = refused;
@@ -290,10 +291,10 @@ impl ProxyHttp for Gateway {
             return RangeType::Invalid;
         }
         *head = source.head().clone();
-        if object.serving == Serving::NotModified {
+        if object.selection == Selection::NotModified {
             to_304(head);
         }
-        storage::part_of(&object.serving, source.length(), head)
+        storage::part_of(&object.selection, source.length(), head)
     }
 
     async fn upstream_peer(
@@ -308,15 +309,15 @@ impl ProxyHttp for Gateway {
         let remaining = self.time_left(object);
         if remaining.is_zero() {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
-            return Err(give_up("no time is left for another attempt"));
+            return Err(give_up("the total timeout has passed"));
         }
         let store = &object.wanted.store;
-        let patience = self.upstream.connect_timeout.min(remaining);
-        let Some(socket) = store.addresses.pick(object.upstream.socket, patience).await else {
+        let timeout = self.upstream.connect_timeout.min(remaining);
+        let Some(socket) = store.addresses.pick(object.upstream.socket, timeout).await else {
             ctx.refusal = Some(Refusal::UpstreamUnresolved);
-            return Err(give_up("the endpoint's name does not resolve"));
+            return Err(give_up("the host name of the endpoint does not resolve"));
         };
-        // Waiting for the first lookup has taken of the time.
+        // The DNS lookup took part of the remaining time.
         let remaining = self.time_left(object).max(Duration::from_millis(1));
         object.upstream.socket = Some(socket);
         object.upstream.attempts = object.upstream.attempts.saturating_add(1);
@@ -403,7 +404,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let late = exchange(session).is_some_and(Exchange::deadline_has_passed);
+        let late = exchange(session).is_some_and(Exchange::deadline_expired);
         if let Some(exchange) = exchange(session) {
             exchange.clear_deadline();
         }
@@ -448,7 +449,7 @@ impl ProxyHttp for Gateway {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            ctx.failure = Some(failure_under_way(error));
+            ctx.failure = Some(failure_after_head(error));
             return gone;
         }
         let refusal = match (ctx.refusal.take(), failure(error)) {
@@ -468,7 +469,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
-        // The line of the access log says it, with the request id.
+        // The access log reports the error, with the request id.
         true
     }
 
@@ -483,14 +484,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        // An object of the cache fails without a word to `fail_to_proxy`.
+        // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
-            ctx.failure = Some(failure_under_way(error));
+            ctx.failure = Some(failure_after_head(error));
             ctx.detail = Some(error.to_string());
         }
-        self.report(session, error, ctx);
+        self.log_request(session, error, ctx);
         if let Some(exchange) = exchange(session) {
-            exchange.end();
+            exchange.finish_response();
         }
     }
 }

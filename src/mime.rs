@@ -1,7 +1,7 @@
-//! Which keys may be served, and as which media type.
+//! Which keys are served, and with which media type.
 //!
-//! The rules are those of s3proxy 2.0.1, read on the decoded key as a plain path: a `#`, `?` or
-//! `data:` in a key has no meaning here.
+//! The rules are those of s3proxy 2.0.1, applied to the decoded key as a plain path: `#`, `?` and
+//! `data:` have no special meaning in a key.
 
 mod media_type;
 mod table;
@@ -12,21 +12,21 @@ use http::{HeaderMap, HeaderValue, header};
 
 use self::media_type::MediaType;
 
-/// The rules as configured; [`Default`] is what s3proxy 2.0.1 ships with (plus `.wav`, which its
-/// list names by a type its table does not give).
+/// The rules as configured. [`Default`] are the settings of s3proxy 2.0.1, and `.wav`: its accept list
+/// has a type for `.wav` that its table does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MimeSettings {
-    /// Types that may be served.
+    /// Allowed types.
     pub accept: Vec<String>,
     /// Types to add to `accept`.
     pub also_allow: Vec<String>,
-    /// Types to take away from both.
+    /// Types to remove from both.
     pub disallow: Vec<String>,
-    /// Type by basename, for keys no other rule knows.
+    /// Type by basename, for keys that match no other rule.
     pub extensionless: Vec<(String, String)>,
-    /// Type by ending (longest match), for keys the table does not know.
+    /// Type by suffix (longest match), for keys whose extension is not in the table.
     pub suffixes: Vec<(String, String)>,
-    /// Type for keys no rule knows; without it they are refused.
+    /// Type of keys that match no rule; without it they are refused.
     pub default: Option<String>,
 }
 
@@ -72,63 +72,62 @@ impl Default for MimeSettings {
     }
 }
 
-/// The rules, indexed for the hot path: a decision compares a few bytes and allocates nothing.
+/// The rules, indexed for the hot path: a decision compares few bytes and allocates nothing.
 #[derive(Debug, Clone)]
 pub struct MimePolicy {
     allowed: HashSet<String>,
     /// One decision for each row of [`table::EXTENSIONS`].
-    by_extension: Vec<Decision>,
-    /// The longest first; case matters.
-    by_suffix: Vec<(String, Decision)>,
-    by_basename: HashMap<String, Decision>,
-    default: Option<Decision>,
+    by_extension: Vec<TypeDecision>,
+    /// Longest suffix first; case-sensitive.
+    by_suffix: Vec<(String, TypeDecision)>,
+    by_basename: HashMap<String, TypeDecision>,
+    default: Option<TypeDecision>,
 }
 
-/// What is done with keys of one type.
+/// Whether keys of one type are served.
 #[derive(Debug, Clone)]
-enum Decision {
+enum TypeDecision {
     Allow(HeaderValue),
     Deny(String),
 }
 
-/// What the policy says of a key.
+/// The decision on a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum KeyVerdict<'a> {
     /// Served with this `Content-Type`, charset included for text.
     Allowed(&'a HeaderValue),
-    /// Not served; the type is the one the key has, if any rule knows it.
+    /// Not served; the type of the key, if a rule determines it.
     Denied(Option<&'a str>),
 }
 
-/// Which rule tells the type of a key.
+/// The rule that determines the type of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule<'a> {
-    /// The table of endings; the ending, a content coding peeled off.
-    Ending(&'a str),
-    /// `mime.suffixes`: the longest that the key ends with.
+pub enum TypeRule<'a> {
+    /// The table of extensions. The extension, without a content coding such as `.gz`.
+    Extension(&'a str),
+    /// `mime.suffixes`. The longest suffix of the key.
     Suffix(&'a str),
-    /// `mime.extensionless`: the last part of the key.
+    /// `mime.extensionless`. The last segment of the key.
     Basename(&'a str),
     /// `mime.default`.
     Default,
 }
 
-/// What the policy says of the type a store gave an object.
+/// The decision on the type stored with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredVerdict {
     /// Served with this `Content-Type`, charset included for text.
     Allowed(HeaderValue),
-    /// Not served; the type without its parameters, if it is exactly one type at all.
+    /// Not served; the type without its parameters, if the header is exactly one valid type.
     Denied(Option<String>),
 }
 
 impl MimePolicy {
-    /// Indexes the rules. Types that cannot stand in a header are refused; so are, in the three
-    /// lists, parameters and `*`, which would match nothing. Of two rules for one name the last
-    /// counts.
+    /// Indexes the rules. Types that are not valid header values are errors; in the three lists also
+    /// parameters and `*`, which would match nothing. The last of two rules for one name applies.
     ///
     /// # Errors
-    /// The offending type.
+    /// The invalid type.
     pub fn new(settings: &MimeSettings) -> Result<Self, String> {
         let mut allowed = HashSet::new();
         for text in settings.accept.iter().chain(&settings.also_allow) {
@@ -138,8 +137,8 @@ impl MimePolicy {
             allowed.remove(&bare_type(text)?);
         }
 
-        let decide = |text: &str| Decision::new(text, &allowed);
-        let rules = |rules: &[(String, String)]| -> Result<HashMap<String, Decision>, String> {
+        let decide = |text: &str| TypeDecision::new(text, &allowed);
+        let rules = |rules: &[(String, String)]| -> Result<HashMap<String, TypeDecision>, String> {
             rules.iter().map(|(name, text)| Ok((name.clone(), decide(text)?))).collect()
         };
         let by_extension =
@@ -151,40 +150,40 @@ impl MimePolicy {
         Ok(Self { allowed, by_extension, by_suffix, by_basename, default })
     }
 
-    /// Decides on the decoded key: by the table, else by the longest suffix rule, else by the
-    /// basename, else by the default type.
+    /// Decides on a decoded key: by the table of extensions, else by the longest suffix rule, else by
+    /// the basename, else by the default type.
     #[must_use]
-    pub fn verdict(&self, key: &str) -> Verdict<'_> {
-        self.decided(key).map_or(Verdict::Denied(None), |(_, decision)| decision.verdict())
+    pub fn verdict(&self, key: &str) -> KeyVerdict<'_> {
+        self.matching(key).map_or(KeyVerdict::Denied(None), |(_, decision)| decision.verdict())
     }
 
-    /// Which rule [`MimePolicy::verdict`] goes by; `None` where none knows the key.
+    /// The rule that [`MimePolicy::verdict`] applies; `None` when no rule matches the key.
     #[must_use]
-    pub fn rule<'a>(&'a self, key: &'a str) -> Option<Rule<'a>> {
-        self.decided(key).map(|(rule, _)| rule)
+    pub fn rule<'a>(&'a self, key: &'a str) -> Option<TypeRule<'a>> {
+        self.matching(key).map(|(rule, _)| rule)
     }
 
-    fn decided<'own: 'key, 'key>(
+    fn matching<'own: 'key, 'key>(
         &'own self,
         key: &'key str,
-    ) -> Option<(Rule<'key>, &'own Decision)> {
+    ) -> Option<(TypeRule<'key>, &'own TypeDecision)> {
         let basename = key.rsplit('/').next().unwrap_or(key);
-        let ending = || {
-            let ending = extension(basename)?;
-            Some((Rule::Ending(ending), self.by_extension.get(table::row(ending)?)?))
+        let by_extension = || {
+            let extension = extension(basename)?;
+            Some((TypeRule::Extension(extension), self.by_extension.get(table::row(extension)?)?))
         };
         let suffix = || {
             let rule = self.by_suffix.iter().find(|(suffix, _)| key.ends_with(suffix.as_str()));
-            rule.map(|(suffix, decision)| (Rule::Suffix(suffix), decision))
+            rule.map(|(suffix, decision)| (TypeRule::Suffix(suffix), decision))
         };
-        let name = || Some((Rule::Basename(basename), self.by_basename.get(basename)?));
-        let default = || Some((Rule::Default, self.default.as_ref()?));
-        ending().or_else(suffix).or_else(name).or_else(default)
+        let name = || Some((TypeRule::Basename(basename), self.by_basename.get(basename)?));
+        let default = || Some((TypeRule::Default, self.default.as_ref()?));
+        by_extension().or_else(suffix).or_else(name).or_else(default)
     }
 
-    /// Decides on the `Content-Type` in the headers of a store's answer. The allow list is asked
-    /// for the type without its parameters, in lower case; two headers, or one that is not exactly
-    /// one media type, are denied. An object without a type has the default type.
+    /// Decides on the `Content-Type` of a store's response. The allow list is compared with the type
+    /// without parameters, in lower case. A repeated header, and one that is not exactly one media
+    /// type, is denied. An object without a type has the default type.
     #[must_use]
     pub fn stored_verdict(&self, headers: &HeaderMap) -> StoredVerdict {
         let mut values = headers.get_all(header::CONTENT_TYPE).iter();
@@ -193,8 +192,8 @@ impl MimePolicy {
             (Some(_), Some(_)) => return StoredVerdict::Denied(None),
             (None, _) => {
                 return match self.default.as_ref() {
-                    Some(Decision::Allow(value)) => StoredVerdict::Allowed(value.clone()),
-                    Some(Decision::Deny(text)) => StoredVerdict::Denied(Some(text.clone())),
+                    Some(TypeDecision::Allow(value)) => StoredVerdict::Allowed(value.clone()),
+                    Some(TypeDecision::Deny(text)) => StoredVerdict::Denied(Some(text.clone())),
                     None => StoredVerdict::Denied(None),
                 };
             }
@@ -212,7 +211,7 @@ impl MimePolicy {
     }
 }
 
-impl Decision {
+impl TypeDecision {
     fn new(text: &str, allowed: &HashSet<String>) -> Result<Self, String> {
         let media_type = MediaType::parse(text).ok_or_else(|| text.to_owned())?;
         if !allowed.contains(&media_type.essence) {
@@ -221,15 +220,15 @@ impl Decision {
         HeaderValue::try_from(media_type.to_text()).map(Self::Allow).map_err(|_| text.to_owned())
     }
 
-    fn verdict(&self) -> Verdict<'_> {
+    fn verdict(&self) -> KeyVerdict<'_> {
         match self {
-            Self::Allow(value) => Verdict::Allowed(value),
-            Self::Deny(text) => Verdict::Denied(Some(text)),
+            Self::Allow(value) => KeyVerdict::Allowed(value),
+            Self::Deny(text) => KeyVerdict::Denied(Some(text)),
         }
     }
 }
 
-/// An entry of the allow and deny lists.
+/// An entry of the allow and deny lists: a type without parameters.
 fn bare_type(text: &str) -> Result<String, String> {
     match MediaType::parse(text) {
         Some(media_type) if media_type.parameters.is_empty() && !text.contains('*') => {
@@ -239,7 +238,7 @@ fn bare_type(text: &str) -> Result<String, String> {
     }
 }
 
-/// The ending that tells the type, with a content coding such as `.gz` peeled off.
+/// The extension that determines the type, without a content coding such as `.gz`.
 fn extension(basename: &str) -> Option<&str> {
     let (stem, extension) = split_extension(basename)?;
     if let Some(inner) = table::uncompressed(extension) {
@@ -251,18 +250,18 @@ fn extension(basename: &str) -> Option<&str> {
     Some(extension)
 }
 
-/// Splits at the last dot; the dots a name begins with (`.png`) start no ending.
+/// Splits at the last dot; leading dots of a name (`.png`) start no extension.
 fn split_extension(name: &str) -> Option<(&str, &str)> {
     name.rsplit_once('.').filter(|(stem, _)| stem.bytes().any(|byte| byte != b'.'))
 }
 
-/// Whether this `Content-Type` is an image, the kind of answer `S3PROXY_CACHE_MAX_AGE` is for.
+/// Whether this `Content-Type` is an image, to which `S3PROXY_CACHE_MAX_AGE` applies.
 #[must_use]
 pub fn is_image(content_type: &HeaderValue) -> bool {
     essence(content_type).get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"image/"))
 }
 
-/// Whether a browser may run scripts in a page of this `Content-Type`: HTML, SVG and XML.
+/// Whether a browser may run scripts in a document of this `Content-Type`: HTML, SVG and XML.
 #[must_use]
 pub fn is_scriptable(content_type: &HeaderValue) -> bool {
     let essence = essence(content_type);
@@ -273,7 +272,7 @@ pub fn is_scriptable(content_type: &HeaderValue) -> bool {
     essence.eq_ignore_ascii_case(b"text/html") || ends_with(b"/xml") || ends_with(b"+xml")
 }
 
-/// The value up to its parameters.
+/// The value without its parameters.
 fn essence(content_type: &HeaderValue) -> &[u8] {
     let bytes = content_type.as_bytes();
     bytes.split(|byte| *byte == b';').next().unwrap_or(bytes).trim_ascii()

@@ -1,5 +1,4 @@
-//! A profile: one S3 store as the gateway reaches it, with the credentials it signs with and the
-//! rules for what it answers.
+//! A profile: one S3 store with its endpoint, the credentials for it, and the rules for its objects.
 
 pub mod cache_rules;
 
@@ -12,10 +11,10 @@ use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 use crate::s3::sign::Signer;
 
-/// Stands for the profile of URLs without one.
+/// The label of the default profile, which serves URLs without a profile name.
 pub const DEFAULT_LABEL: &str = "default";
 
-/// Everything needed to turn a bucket and key into a signed request, and its answer into ours.
+/// The settings for requests to one store and for responses with its objects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The name before the `@`; `None` for the default profile of URLs without one.
@@ -25,26 +24,26 @@ pub struct Profile {
     pub region: String,
     pub addressing: Addressing,
     pub credentials: Credentials,
-    /// The buckets that may be named; `None` admits every bucket.
+    /// The buckets that are served; `None` is every bucket.
     pub buckets: Option<Vec<WildMatch>>,
-    /// Answer 404 for the store's 403: credentials without `ListBucket` get 403 for missing keys.
+    /// Answer 404 for a 403 of the store: S3 answers 403 for missing keys to credentials without
+    /// `ListBucket`.
     pub missing_on_403: bool,
     pub content_type: ContentTypeFrom,
-    /// Names (globs, lower case) of further response headers of the store to pass to the client.
+    /// Names (globs, lower case) of further response headers of the store to forward to the client.
     pub response_headers: Vec<WildMatch>,
-    /// Names (globs, lower case) of request headers of the client to pass to the store, unsigned.
+    /// Names (globs, lower case) of request headers of the client to forward to the store, unsigned.
     pub request_headers: Vec<WildMatch>,
     /// Headers to add to every request to the store and to sign (requester-pays, SSE-C).
     pub upstream_headers: Vec<(HeaderName, Secret)>,
-    /// `Cache-Control` for this profile's objects, in place of the global rule.
+    /// `Cache-Control` of this profile's objects, in place of the global rule.
     pub cache_control: Option<HeaderValue>,
-    /// What of this profile's objects is kept, and for how long.
+    /// Which objects of this profile are cached, and for how long.
     pub cache: CacheRules,
 }
 
 impl Profile {
-    /// A profile with nothing said of it but its name and where its store is: asked unsigned, and
-    /// nothing of it kept.
+    /// A profile with default settings: requests are not signed, and nothing is cached.
     #[must_use]
     pub fn unsigned(name: Option<&str>, endpoint: Endpoint) -> Self {
         Self {
@@ -64,38 +63,38 @@ impl Profile {
         }
     }
 
-    /// What signs requests to this store.
+    /// The signer of requests to this store.
     #[must_use]
     pub fn signer(&self) -> Signer {
         Signer::new(&self.credentials, &self.region, &self.upstream_headers)
     }
 
-    /// Whether nothing but the credentials differs from those of `before`.
+    /// Whether the two profiles are equal except for their credentials.
     #[must_use]
-    pub fn is_rekeyed(&self, before: &Self) -> bool {
+    pub fn differs_only_in_credentials(&self, before: &Self) -> bool {
         let credentials = self.credentials.clone();
         *self == Self { credentials, ..before.clone() }
     }
 
-    /// Whether the allow list admits this bucket.
+    /// Whether this bucket is served.
     #[must_use]
     pub fn admits(&self, bucket: &str) -> bool {
         self.buckets.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(bucket)))
     }
 
-    /// The name for logs and messages; `default` stands for the profile of URLs without one.
+    /// The name for logs and messages; [`DEFAULT_LABEL`] for the default profile.
     #[must_use]
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(DEFAULT_LABEL)
     }
 }
 
-/// Where the `Content-Type` of an answer is taken from.
+/// The source of the `Content-Type` of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ContentTypeFrom {
-    /// The table of file endings, as s3proxy always did.
+    /// The key, by the table of file name extensions.
     #[default]
     Key,
-    /// The type stored with the object, still subject to the allow list.
+    /// The type stored with the object; it must be on the allow list.
     Origin,
 }

@@ -1,10 +1,18 @@
-//! Conditional and range requests as RFC 9110 defines them (sections 8.8.3, 13 and 14), as
-//! functions of headers alone.
+//! HTTP as its standards define it, as pure functions of requests, headers and times: no input or
+//! output, no clock, no Pingora.
 //!
-//! The stores behind the gateway know only a part of this: Ceph RGW ignores `If-Range`, leaves
-//! `ETag` out of its 304, and understands neither lists of entity tags nor weak ones nor `*`. So
-//! [`forward`] says which conditions a store may be asked, and [`conditional`] decides on the
-//! headers of its answer.
+//! - Requests: [`head_scan`] finds request heads in a byte stream (RFC 9112), [`request_check`] refuses
+//!   ambiguous and malformed requests (RFC 9110 and 9112), [`request_id`] handles `X-Request-ID`.
+//! - Conditional and range requests (RFC 9110, sections 8.8.3, 13 and 14): [`entity_tag`],
+//!   [`http_date`], [`range`], [`conditional`] evaluates preconditions, [`selection`] selects what a
+//!   client gets of a representation, [`forwarded_conditions`] selects what is forwarded to a store.
+//! - Responses: [`cache_status`] (RFC 9211), [`cors`] (Fetch standard), [`server_timing`] (W3C), and
+//!   [`timestamp`] (RFC 3339 and `x-amz-date`).
+//!
+//! Stores implement only a part of RFC 9110: Ceph RGW ignores `If-Range`, omits `ETag` from a 304, and
+//! supports neither lists of entity tags nor weak ones nor `*`. Therefore [`forwarded_conditions`]
+//! forwards only conditions that stores support, and [`conditional`] evaluates the others on the
+//! headers of the store's response.
 
 pub mod cache_status;
 pub mod conditional;
@@ -22,7 +30,7 @@ pub mod timestamp;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The value of a header that must not come twice; `None` when it is missing or repeated.
+/// The value of a header that must not be repeated; `None` when it is missing or repeated.
 pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -31,8 +39,12 @@ pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'
     }
 }
 
+/// Names and values of headers, for tests.
 #[cfg(test)]
-pub(crate) fn headers_of(pairs: &[(&str, &str)]) -> HeaderMap {
+pub(crate) type HeaderPairs<'a> = &'a [(&'a str, &'a str)];
+
+#[cfg(test)]
+pub(crate) fn headers_of(pairs: HeaderPairs<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");

@@ -1,4 +1,9 @@
-//! What the gateway answers with: the head of an object, or a refusal.
+//! The responses of the gateway.
+//!
+//! - [`object_head`]: the head of a response with an object, made of a store's headers
+//! - [`refusal`]: why a request gets no object, with cause, status and sentence
+//! - [`gateway_response`]: a complete response without an object, such as that of a refusal
 
+pub mod gateway_response;
 pub mod object_head;
 pub mod refusal;

@@ -1,5 +1,6 @@
-//! The S3 side of a request as values: addresses, encoding, endpoints, profiles and signatures.
-//! Nothing in here knows Pingora, the clock, the environment or any I/O.
+//! What a client of S3 needs, as pure functions: addresses of objects, percent-encoding, endpoints,
+//! credentials, AWS Signature Version 4 and error codes. No Pingora, no clock, no environment, no
+//! input or output.
 
 pub mod address;
 pub mod credentials;

@@ -22,9 +22,9 @@ use crate::cache::memory::limit::{auto_budget, cgroup_limit};
 use crate::config::{CacheMemory, Config};
 use crate::downstream::app::GuardedProxy;
 use crate::downstream::drain::Lifecycle;
-use crate::downstream::limits::Limits;
+use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{Gateway, GatewayDependencies};
 use crate::reload::{Reloader, Reloads, Start};
 use crate::response::object_head::ObjectHeads;
 use crate::server::shutdown::LameDuck;
@@ -74,9 +74,11 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let server_conf = pingora_conf(config);
     let heads = Arc::new(ObjectHeads::new(config));
     let cache = cache(config, &heads);
-    let limits =
-        Arc::new(Limits::new(max_connections(config), config.downstream.max_requests_per_user));
-    let shared = Shared {
+    let limits = Arc::new(ClientLimits::new(
+        max_connections(config),
+        config.downstream.max_requests_per_user,
+    ));
+    let shared = GatewayDependencies {
         stores: Arc::clone(&stores),
         cache: cache.clone(),
         heads,

@@ -153,7 +153,9 @@ impl Stores {
             }
             let store = Arc::new(store);
             let signs = matches!(profile.credentials, Credentials::Keys { .. });
-            if let Some(same) = same.filter(|same| signs && profile.is_rekeyed(&same.profile)) {
+            if let Some(same) =
+                same.filter(|same| signs && profile.differs_only_in_credentials(&same.profile))
+            {
                 let _is_the_first = same.newer.set(Arc::clone(&store));
             }
             store

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::cache::Cache;
 use crate::cache::report::Tier;
 use crate::downstream::drain::Lifecycle;
-use crate::downstream::limits::Limits;
+use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
@@ -35,7 +35,7 @@ pub struct Counted {
     pub cache: Option<Arc<Cache>>,
     pub reloads: Arc<Reloads>,
     pub lifecycle: Arc<Lifecycle>,
-    pub limits: Arc<Limits>,
+    pub limits: Arc<ClientLimits>,
 }
 
 impl Counted {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{self, Flags, Inputs};
-use crate::downstream::limits::Limits;
+use crate::downstream::limits::ClientLimits;
 use crate::response::object_head::ObjectHeads;
 
 fn admin() -> Admin {
@@ -16,14 +16,14 @@ fn admin() -> Admin {
     let inputs = Inputs { environment, flags: Flags::default(), processors: 1, read: &read };
     let loaded = config::load(&inputs).expect("a valid configuration");
     let config = &loaded.config;
-    let shared = Shared {
+    let shared = GatewayDependencies {
         stores: Arc::new(CurrentStores::new(&config.profiles, &config.upstream)),
         cache: None,
         heads: Arc::new(ObjectHeads::new(config)),
         lifecycle: Arc::default(),
         reloads: Arc::default(),
         metrics: Arc::default(),
-        limits: Arc::new(Limits::new(16, 0)),
+        limits: Arc::new(ClientLimits::new(16, 0)),
     };
     Admin::new(&shared, true)
 }

@@ -150,7 +150,7 @@ impl Keeping<'_> {
             let piece = Piece { start: 0, end: length, body };
             return self.take_blocks(headers, length, Some(piece), report);
         }
-        let head = match cache.heads.kept_head(headers, profile, wanted.content_type.as_ref()) {
+        let head = match cache.heads.cached_head(headers, profile, wanted.content_type.as_ref()) {
             Ok(head) => head,
             Err(refusal) => {
                 let refused = Landed::Refused { refusal, stored_for: None, report };

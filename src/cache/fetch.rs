@@ -213,7 +213,7 @@ impl Cache {
         }
         let profile = &wanted.store.profile;
         let headers = &record.headers;
-        let head = self.heads.kept_head(headers, profile, wanted.content_type.as_ref()).ok()?;
+        let head = self.heads.cached_head(headers, profile, wanted.content_type.as_ref()).ok()?;
         let length = record.body.len() as u64;
         // The record of what is in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);

@@ -13,7 +13,7 @@ use crate::check::report::{Finding, Section, State, Step, Subject};
 use crate::check::request::{Answer, Asker, Request, bucket_target, clock};
 use crate::check::verdict::{Question, Reply, judge_denied};
 use crate::config::{Config, GatewayConfig};
-use crate::mime::{StoredVerdict, Verdict};
+use crate::mime::{KeyVerdict, StoredVerdict};
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
@@ -97,12 +97,12 @@ impl<'a> ObjectCheck<'a> {
         let mut content_type = None;
         if by_key {
             match config.mime.verdict(&address.key) {
-                Verdict::Allowed(media_type) => {
+                KeyVerdict::Allowed(media_type) => {
                     content_type = Some(media_type.clone());
                     let shown = String::from_utf8_lossy(media_type.as_bytes());
                     self.note("type", Finding::ok(format!("{shown}, by the name of the key")));
                 }
-                Verdict::Denied(media_type) => {
+                KeyVerdict::Denied(media_type) => {
                     self.note("type", denied_type(media_type));
                     return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
                 }

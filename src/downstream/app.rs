@@ -1,4 +1,5 @@
-//! Hands each accepted connection to the proxy, within the connection limit.
+//! The Pingora application behind the client listener: enforces the connection limit and passes each
+//! accepted connection to the proxy.
 
 use std::sync::Arc;
 
@@ -9,28 +10,28 @@ use pingora::proxy::{HttpProxy, ProxyHttp};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
-use crate::downstream::Connection;
-use crate::downstream::limits::Limits;
+use crate::downstream::ClientConnection;
+use crate::downstream::limits::ClientLimits;
 use crate::downstream::overflow::Overflow;
 use crate::metrics::Metrics;
 
-/// Hands every accepted connection to the proxy, guarded.
+/// A proxy whose client connections are limited in number, size of head and time.
 pub struct GuardedProxy<P> {
     proxy: Arc<HttpProxy<P>>,
     config: DownstreamConfig,
     log_format: LogFormat,
-    limits: Arc<Limits>,
+    limits: Arc<ClientLimits>,
     metrics: Arc<Metrics>,
-    turned_away: Overflow,
+    overflow: Overflow,
 }
 
 impl<P> GuardedProxy<P> {
-    /// The proxy behind connections that keep to the limits of this configuration.
+    /// Wraps the proxy with the limits of this configuration.
     #[must_use]
     pub fn new(
         proxy: HttpProxy<P>,
         config: &Config,
-        limits: Arc<Limits>,
+        limits: Arc<ClientLimits>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -39,7 +40,7 @@ impl<P> GuardedProxy<P> {
             log_format: config.log.format,
             limits,
             metrics,
-            turned_away: Overflow::default(),
+            overflow: Overflow::default(),
         }
     }
 }
@@ -55,12 +56,12 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Some(_connected) = self.limits.connect() else {
-            self.turned_away.answer(stream, &self.limits, &self.metrics).await;
+        let Some(_permit) = self.limits.try_connect() else {
+            self.overflow.refuse(stream, &self.limits, &self.metrics).await;
             return None;
         };
         let metrics = Arc::clone(&self.metrics);
-        let connection = Connection::new(stream, &self.config, self.log_format, metrics);
+        let connection = ClientConnection::new(stream, &self.config, self.log_format, metrics);
         self.proxy.process_new(Box::new(connection), shutdown).await
     }
 

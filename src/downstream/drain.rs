@@ -1,4 +1,4 @@
-//! How many requests are running, and whether the process is about to end.
+//! The number of requests in progress, and whether the process is draining before shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,34 +13,34 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// Counts a request until the returned value is dropped.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> InFlight {
+    pub fn start_request(self: &Arc<Self>) -> RunningRequest {
         self.running.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
+        RunningRequest(Arc::clone(self))
     }
 
-    /// Requests that have begun and not ended.
+    /// The number of requests in progress.
     #[must_use]
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Acquire)
     }
 
-    /// From now on answers ask clients to connect anew, to another replica.
+    /// From now on responses carry `Connection: close`, so that clients reconnect to another replica.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether the process was asked to end.
+    /// Whether shutdown has started.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 }
 
-/// A running request.
+/// Counts one request in progress until it is dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<Lifecycle>);
+pub struct RunningRequest(Arc<Lifecycle>);
 
-impl Drop for InFlight {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
@@ -53,8 +53,8 @@ mod tests {
     #[test]
     fn requests_are_counted_while_they_live() {
         let lifecycle = Arc::new(Lifecycle::default());
-        let first = lifecycle.enter();
-        let second = lifecycle.enter();
+        let first = lifecycle.start_request();
+        let second = lifecycle.start_request();
         assert_eq!(lifecycle.running(), 2);
         drop(first);
         assert_eq!(lifecycle.running(), 1);

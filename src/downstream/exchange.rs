@@ -1,81 +1,84 @@
-//! What a request and its connection tell each other, which Pingora keeps apart.
+//! State that a request shares with its connection. Pingora gives the hooks of a request no access to
+//! the reads and writes of its connection, nor the other way round.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a request tells its connection: that an answer is under way, and until when the store's must
-/// have begun. Pingora has one read timeout for the first byte and for every later one, and does not
-/// say between which bytes a request lies.
+/// State of the current request, set by the gateway's hooks and read by the connection: whether a
+/// response is in progress, and the deadline for the store's response.
+///
+/// Pingora has only one read timeout, for the first byte and for every later one, and does not report
+/// where one request ends and the next begins.
 #[derive(Debug)]
 pub struct Exchange {
     base: Instant,
-    answering: AtomicBool,
-    /// Milliseconds since `base`; 0 while no answer of a store is waited for.
+    responding: AtomicBool,
+    /// Milliseconds since `base`; 0 when no response of a store is awaited.
     deadline: AtomicU64,
-    passed: AtomicBool,
-    prompt: AtomicBool,
+    expired: AtomicBool,
+    immediate: AtomicBool,
 }
 
 impl Exchange {
     pub(super) fn new() -> Self {
         Self {
             base: Instant::now(),
-            answering: AtomicBool::new(false),
+            responding: AtomicBool::new(false),
             deadline: AtomicU64::new(0),
-            passed: AtomicBool::new(false),
-            prompt: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
+            immediate: AtomicBool::new(false),
         }
     }
 
-    /// The head of a request was read; what is written from now on is its answer.
-    pub fn begin(&self) {
-        self.passed.store(false, Ordering::Relaxed);
-        self.prompt.store(false, Ordering::Relaxed);
-        self.answering.store(true, Ordering::Relaxed);
+    /// The request head is complete: bytes written from now on are its response.
+    pub fn start_response(&self) {
+        self.expired.store(false, Ordering::Relaxed);
+        self.immediate.store(false, Ordering::Relaxed);
+        self.responding.store(true, Ordering::Relaxed);
     }
 
-    /// The answer is complete, or given up.
-    pub fn end(&self) {
+    /// The response is complete or was aborted.
+    pub fn finish_response(&self) {
         self.clear_deadline();
-        self.answering.store(false, Ordering::Relaxed);
+        self.responding.store(false, Ordering::Relaxed);
     }
 
-    /// From now on the store has this long for the head of its answer.
-    pub fn set_deadline(&self, patience: Duration) {
-        let at = (self.base.elapsed() + patience).as_millis();
-        self.passed.store(false, Ordering::Relaxed);
+    /// Starts the time in which the head of the store's response must arrive.
+    pub fn set_deadline(&self, timeout: Duration) {
+        let at = (self.base.elapsed() + timeout).as_millis();
+        self.expired.store(false, Ordering::Relaxed);
         self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
 
-    /// The store's answer has begun.
+    /// The head of the store's response has arrived, or is no longer awaited.
     pub fn clear_deadline(&self) {
         self.deadline.store(0, Ordering::Relaxed);
     }
 
-    /// The store's answer did not come in time.
-    pub(super) fn let_deadline_pass(&self) {
+    /// Records that the deadline has passed.
+    pub(super) fn expire_deadline(&self) {
         self.clear_deadline();
-        self.passed.store(true, Ordering::Relaxed);
+        self.expired.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the last answer waited for did not come in time.
+    /// Whether the last deadline passed before the store's response started.
     #[must_use]
-    pub fn deadline_has_passed(&self) -> bool {
-        self.passed.load(Ordering::Relaxed)
+    pub fn deadline_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
     }
 
-    /// What is written of this answer leaves at once: the rest of it is still on its way here, and
-    /// nobody polls the connection meanwhile.
-    pub fn be_prompt(&self) {
-        self.prompt.store(true, Ordering::Relaxed);
+    /// Disables write buffering for this response: the rest of its body is still arriving, and the
+    /// connection is not polled in between, so that the flush delay would not run.
+    pub fn flush_immediately(&self) {
+        self.immediate.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_prompt(&self) -> bool {
-        self.prompt.load(Ordering::Relaxed)
+    pub(super) fn flushes_immediately(&self) -> bool {
+        self.immediate.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Relaxed)
+    pub(super) fn is_responding(&self) -> bool {
+        self.responding.load(Ordering::Relaxed)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

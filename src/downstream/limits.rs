@@ -1,25 +1,25 @@
-//! What clients may take at once: connections, and requests of one user.
+//! Limits on clients: open connections, and concurrent requests per user.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How much is taken, and how much may be.
+/// Current counts and their limits.
 #[derive(Debug)]
-pub struct Limits {
+pub struct ClientLimits {
     connections: Arc<AtomicUsize>,
     max_connections: usize,
-    users: Arc<Users>,
-    /// 0: as many as they like.
+    users: Arc<UserCounts>,
+    /// 0 is unlimited.
     max_requests_per_user: usize,
 }
 
-/// Requests under way by user; none is kept of users who have none.
+/// Requests in progress by user; users without any have no entry.
 #[derive(Debug, Default)]
-struct Users(Mutex<HashMap<Box<[u8]>, usize>>);
+struct UserCounts(Mutex<HashMap<Box<[u8]>, usize>>);
 
-impl Limits {
-    /// Nothing is taken yet. A `max_requests_per_user` of 0 is no limit.
+impl ClientLimits {
+    /// Limits with all counts at zero. A `max_requests_per_user` of 0 is unlimited.
     #[must_use]
     pub fn new(max_connections: usize, max_requests_per_user: usize) -> Self {
         Self {
@@ -30,37 +30,38 @@ impl Limits {
         }
     }
 
-    /// Counts a connection until the returned value is dropped; `None` where there are too many.
+    /// Counts a connection until the permit is dropped; `None` when the limit is reached.
     #[must_use]
-    pub fn connect(&self) -> Option<Connected> {
-        let connected = Connected(Arc::clone(&self.connections));
+    pub fn try_connect(&self) -> Option<ConnectionPermit> {
+        let permit = ConnectionPermit(Arc::clone(&self.connections));
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        (before < self.max_connections).then_some(connected)
+        (before < self.max_connections).then_some(permit)
     }
 
-    /// Connections that are open.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many there may be.
+    /// The limit of open connections.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
     }
 
-    /// Whether so many are open that none should be kept for later: more than three in four.
+    /// Whether more than 3/4 of the limit is open: connections are then closed after a response, in
+    /// place of being kept alive.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
         self.connections() > self.max_connections - self.max_connections / 4
     }
 
-    /// Counts a request of this user until the returned value is dropped.
+    /// Counts a request of this user until the permit is dropped; `None` without a user or a limit.
     ///
     /// # Errors
-    /// When as many are under way as may be.
-    pub fn enter(&self, user: Option<&[u8]>) -> Result<Option<UserRequest>, UserSaturated> {
+    /// When the user has reached the limit.
+    pub fn start_request(&self, user: Option<&[u8]>) -> Result<Option<UserPermit>, UserSaturated> {
         let Some(user) = user.filter(|_| self.max_requests_per_user > 0) else { return Ok(None) };
         let mut users = self.users.lock();
         match users.get_mut(user) {
@@ -71,38 +72,38 @@ impl Limits {
             }
         }
         drop(users);
-        Ok(Some(UserRequest { users: Arc::clone(&self.users), user: user.into() }))
+        Ok(Some(UserPermit { users: Arc::clone(&self.users), user: user.into() }))
     }
 }
 
-impl Users {
+impl UserCounts {
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The user has as many requests under way as one may.
+/// The user has reached the limit of concurrent requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserSaturated;
 
-/// An open connection.
+/// Counts one open connection until it is dropped.
 #[derive(Debug)]
-pub struct Connected(Arc<AtomicUsize>);
+pub struct ConnectionPermit(Arc<AtomicUsize>);
 
-impl Drop for Connected {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A request of a user.
+/// Counts one request of a user until it is dropped.
 #[derive(Debug)]
-pub struct UserRequest {
-    users: Arc<Users>,
+pub struct UserPermit {
+    users: Arc<UserCounts>,
     user: Box<[u8]>,
 }
 
-impl Drop for UserRequest {
+impl Drop for UserPermit {
     fn drop(&mut self) {
         let mut users = self.users.lock();
         match users.get_mut(&self.user) {
@@ -120,37 +121,37 @@ mod tests {
 
     #[test]
     fn connections_beyond_the_limit_are_refused_and_do_not_count() {
-        let limits = Limits::new(4, 0);
-        let mut open: Vec<_> = (0..4).filter_map(|_| limits.connect()).collect();
+        let limits = ClientLimits::new(4, 0);
+        let mut open: Vec<_> = (0..4).filter_map(|_| limits.try_connect()).collect();
         assert_eq!((open.len(), limits.connections()), (4, 4));
         assert!(limits.is_crowded());
-        assert!(limits.connect().is_none());
+        assert!(limits.try_connect().is_none());
         assert_eq!(limits.connections(), 4);
         open.pop();
         assert!(!limits.is_crowded());
-        assert!(limits.connect().is_some());
+        assert!(limits.try_connect().is_some());
         open.clear();
         assert_eq!(limits.connections(), 0);
     }
 
     #[test]
-    fn one_user_gets_so_many_requests_and_no_other_user_notices() {
-        let limits = Limits::new(1, 2);
-        let first = limits.enter(Some(b"a"));
-        let second = limits.enter(Some(b"a"));
+    fn a_user_at_the_limit_does_not_affect_other_users() {
+        let limits = ClientLimits::new(1, 2);
+        let first = limits.start_request(Some(b"a"));
+        let second = limits.start_request(Some(b"a"));
         assert!(matches!((&first, &second), (Ok(Some(_)), Ok(Some(_)))));
-        assert_eq!(limits.enter(Some(b"a")).err(), Some(UserSaturated));
-        assert!(limits.enter(Some(b"b")).is_ok());
-        assert!(limits.enter(None).is_ok_and(|request| request.is_none()));
+        assert_eq!(limits.start_request(Some(b"a")).err(), Some(UserSaturated));
+        assert!(limits.start_request(Some(b"b")).is_ok());
+        assert!(limits.start_request(None).is_ok_and(|request| request.is_none()));
         drop(first);
-        assert!(limits.enter(Some(b"a")).is_ok());
+        assert!(limits.start_request(Some(b"a")).is_ok());
         drop(second);
         assert!(limits.users.lock().is_empty());
     }
 
     #[test]
     fn users_are_not_counted_where_there_is_no_limit() {
-        let limits = Limits::new(1, 0);
-        assert!(limits.enter(Some(b"a")).is_ok_and(|request| request.is_none()));
+        let limits = ClientLimits::new(1, 0);
+        assert!(limits.start_request(Some(b"a")).is_ok_and(|request| request.is_none()));
     }
 }

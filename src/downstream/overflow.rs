@@ -1,4 +1,4 @@
-//! Connections beyond the limit: told so in one write, and closed.
+//! Connections beyond the limit: refused with a 503 in one write, and closed.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,70 +9,71 @@ use log::warn;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
-use crate::downstream::last_words;
-use crate::downstream::limits::Limits;
+use crate::downstream::final_response;
+use crate::downstream::limits::ClientLimits;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::request_id::new_request_id;
 use crate::response::refusal::Refusal;
 
-/// How long a client may take to read that it is refused.
-const FAREWELL: Duration = Duration::from_millis(500);
-/// Who is refused while so many others read theirs is cut off without a word.
-const MOST_FAREWELLS: usize = 256;
-/// One line in the log stands for all refusals within this time.
-const QUIET: Duration = Duration::from_secs(1);
+/// The time a client has for reading the refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
+/// The most refusals in progress at once; connections beyond that are closed without a response.
+const MAX_REFUSALS: usize = 256;
+/// The least time between two log lines about refusals.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Connections that were refused.
+/// Refuses connections beyond the limit.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
-    reading: AtomicUsize,
-    told: Mutex<Told>,
+    in_progress: AtomicUsize,
+    log: Mutex<RefusalLog>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct RefusalLog {
     last: Option<Instant>,
-    untold: u64,
+    unlogged: u64,
 }
 
 impl Overflow {
-    /// Answers 503, and closes.
-    pub(super) async fn answer(&self, stream: Stream, limits: &Limits, metrics: &Metrics) {
+    /// Sends a 503 and closes the connection.
+    pub(super) async fn refuse(&self, stream: Stream, limits: &ClientLimits, metrics: &Metrics) {
         let refusal = Refusal::ConnectionsFull;
         metrics.page(Page::Other, Some(refusal.status()));
         metrics.cause(refusal.cause());
-        self.tell(limits);
-        if self.reading.fetch_add(1, Ordering::Relaxed) < MOST_FAREWELLS {
-            let _gone_or_late = tokio::time::timeout(FAREWELL, farewell(stream, &refusal)).await;
+        self.log_refusal(limits);
+        if self.in_progress.fetch_add(1, Ordering::Relaxed) < MAX_REFUSALS {
+            let _gone_or_late =
+                tokio::time::timeout(REFUSAL_TIMEOUT, send_refusal(stream, &refusal)).await;
         }
-        self.reading.fetch_sub(1, Ordering::Relaxed);
+        self.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A line for the log, now and then.
-    fn tell(&self, limits: &Limits) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.untold += 1;
-        if told.last.is_none_or(|last| last.elapsed() >= QUIET) {
+    /// Logs refusals, at most one line per [`LOG_INTERVAL`].
+    fn log_refusal(&self, limits: &ClientLimits) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.unlogged += 1;
+        if log.last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
             warn!(
-                "connections_full: {} connections are open, and no more are taken \
-                 (downstream.max_connections); refused since the last such line: {}",
+                "connections_full: the limit of client connections (downstream.max_connections) is \
+                 reached, {} are open; connections refused since the last such line: {}",
                 limits.connections(),
-                told.untold
+                log.unlogged
             );
-            *told = Told { last: Some(Instant::now()), untold: 0 };
+            *log = RefusalLog { last: Some(Instant::now()), unlogged: 0 };
         }
     }
 }
 
-/// Says why, and waits for the client to have read it: a connection that is closed with a request
-/// unread is reset, and the answer lost.
-async fn farewell(mut stream: Stream, refusal: &Refusal) -> std::io::Result<()> {
+/// Sends the refusal, then reads until the client closes: TCP resets a connection that is closed with
+/// unread bytes, and the client would lose the response.
+async fn send_refusal(mut stream: Stream, refusal: &Refusal) -> std::io::Result<()> {
     let id = new_request_id();
-    let answer = refusal.answer(None, "", &id);
-    let body = String::from_utf8_lossy(&answer.body);
+    let refused = refusal.response(None, "", &id);
+    let body = String::from_utf8_lossy(&refused.body);
     let more = "Retry-After: 1\r\n";
-    let words = last_words(answer.status, "Service Unavailable", more, &id, &body);
-    stream.write_all(&words).await?;
+    let response = final_response(refused.status, "Service Unavailable", more, &id, &body);
+    stream.write_all(&response).await?;
     stream.flush().await?;
     AsyncWriteExt::shutdown(&mut stream).await?;
     let mut unread = [0; 1024];

@@ -1,4 +1,4 @@
-//! A deadline that a task is woken at.
+//! A reusable timer for poll functions.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
-/// A timer that is made when it is first needed: most connections need none.
+/// A timer that is allocated on first use: most connections never need one.
 #[derive(Default)]
 pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -15,7 +15,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Ready when `deadline` has passed; otherwise the task is woken then.
+    /// Ready when `deadline` has passed; otherwise wakes the task at `deadline`.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let deadline = tokio::time::Instant::from_std(deadline);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));

@@ -1,5 +1,5 @@
-//! Small writes to a connection wait for the next one: head and body of an answer leave in one system
-//! call, and the body is not copied for it.
+//! Buffers small writes to a connection: the head and the first bytes of the body of a response are
+//! sent in one system call, without copying the body.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,18 +7,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-/// The most that waits, bytes: every head fits.
-const MOST: usize = 4096;
+/// Size of the buffer, bytes: every response head fits.
+const CAPACITY: usize = 4096;
 
-/// What was written and has not been passed on.
+/// Written bytes that were not yet passed to the stream.
 #[derive(Debug, Default)]
 pub struct WriteBuffer {
-    waiting: Vec<u8>,
+    buffered: Vec<u8>,
 }
 
 impl WriteBuffer {
-    /// Writes to the stream as [`AsyncWrite::poll_write`] does, behind what waits; a little waits
-    /// itself.
+    /// Writes to the stream as [`AsyncWrite::poll_write`] does, after the buffered bytes; bytes that
+    /// fit into the buffer are only buffered.
     ///
     /// # Errors
     /// The stream's.
@@ -28,14 +28,14 @@ impl WriteBuffer {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.waiting.len() + bytes.len() <= MOST {
-            self.waiting.extend_from_slice(bytes);
+        if self.buffered.len() + bytes.len() <= CAPACITY {
+            self.buffered.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
-        while !self.waiting.is_empty() {
-            let both = [IoSlice::new(&self.waiting), IoSlice::new(bytes)];
+        while !self.buffered.is_empty() {
+            let both = [IoSlice::new(&self.buffered), IoSlice::new(bytes)];
             let written = ready!(Pin::new(&mut *stream).poll_write_vectored(context, &both))?;
-            let new = self.passed_on(written)?;
+            let new = self.consume(written)?;
             if new > 0 {
                 return Poll::Ready(Ok(new));
             }
@@ -43,7 +43,7 @@ impl WriteBuffer {
         Pin::new(stream).poll_write(context, bytes)
     }
 
-    /// Passes on what waits, and flushes the stream.
+    /// Writes the buffered bytes to the stream and flushes it.
     ///
     /// # Errors
     /// The stream's.
@@ -52,21 +52,21 @@ impl WriteBuffer {
         stream: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            let written = ready!(Pin::new(&mut *stream).poll_write(context, &self.waiting))?;
-            self.passed_on(written)?;
+        while !self.buffered.is_empty() {
+            let written = ready!(Pin::new(&mut *stream).poll_write(context, &self.buffered))?;
+            self.consume(written)?;
         }
         Pin::new(stream).poll_flush(context)
     }
 
-    /// Forgets what has been written of what waits. Returns how much more than that it was.
-    fn passed_on(&mut self, written: usize) -> io::Result<usize> {
+    /// Removes written bytes from the buffer. Returns how many of `written` were not buffered.
+    fn consume(&mut self, written: usize) -> io::Result<usize> {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        let waiting = self.waiting.len().min(written);
-        self.waiting.drain(..waiting);
-        Ok(written - waiting)
+        let buffered = self.buffered.len().min(written);
+        self.buffered.drain(..buffered);
+        Ok(written - buffered)
     }
 }
 
@@ -76,15 +76,15 @@ mod tests {
 
     use super::*;
 
-    /// Takes a few bytes at a time, and now and then none.
+    /// A stream that accepts at most `width` bytes per write, and is pending at every third write.
     #[derive(Default)]
-    struct Narrow {
+    struct NarrowStream {
         taken: Vec<u8>,
         writes: usize,
         width: usize,
     }
 
-    impl AsyncWrite for Narrow {
+    impl AsyncWrite for NarrowStream {
         fn poll_write(
             mut self: Pin<&mut Self>,
             _context: &mut Context<'_>,
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn head_and_body_are_one_write() {
-        let mut stream = Narrow { width: usize::MAX, ..Narrow::default() };
-        let mut gathering = WriteBuffer::default();
+        let mut stream = NarrowStream { width: usize::MAX, ..NarrowStream::default() };
+        let mut write_buffer = WriteBuffer::default();
         let context = &mut Context::from_waker(std::task::Waker::noop());
-        assert!(gathering.poll_write(&mut stream, context, b"head").is_ready());
+        assert!(write_buffer.poll_write(&mut stream, context, b"head").is_ready());
         assert_eq!(stream.writes, 0);
-        let body = vec![b'x'; 2 * MOST];
-        let written = gathering.poll_write(&mut stream, context, &body);
+        let body = vec![b'x'; 2 * CAPACITY];
+        let written = write_buffer.poll_write(&mut stream, context, &body);
         assert!(matches!(written, Poll::Ready(Ok(length)) if length == body.len()), "{written:?}");
         assert_eq!(stream.writes, 1);
         assert!(stream.taken.starts_with(b"headxx"));
@@ -134,12 +134,12 @@ mod tests {
     proptest! {
         #[test]
         fn every_byte_arrives_once_and_in_order(
-            sizes in proptest::collection::vec(0_usize..3 * MOST, 0..12),
-            width in 1_usize..2 * MOST,
+            sizes in proptest::collection::vec(0_usize..3 * CAPACITY, 0..12),
+            width in 1_usize..2 * CAPACITY,
             flushes: u16,
         ) {
-            let mut stream = Narrow { width, ..Narrow::default() };
-            let mut gathering = WriteBuffer::default();
+            let mut stream = NarrowStream { width, ..NarrowStream::default() };
+            let mut write_buffer = WriteBuffer::default();
             let context = &mut Context::from_waker(std::task::Waker::noop());
             let mut sent = Vec::new();
             for (nth, size) in sizes.iter().enumerate() {
@@ -147,17 +147,17 @@ mod tests {
                 let bytes: Vec<u8> = (0..*size).map(byte).collect();
                 let mut rest = &bytes[..];
                 while !rest.is_empty() {
-                    if let Poll::Ready(written) = gathering.poll_write(&mut stream, context, rest) {
+                    if let Poll::Ready(written) = write_buffer.poll_write(&mut stream, context, rest) {
                         rest = &rest[written.expect("no error")..];
                     }
                 }
                 sent.extend_from_slice(&bytes);
                 if flushes >> nth & 1 == 1 {
-                    while gathering.poll_flush(&mut stream, context).is_pending() {}
+                    while write_buffer.poll_flush(&mut stream, context).is_pending() {}
                     prop_assert!(stream.taken == sent);
                 }
             }
-            while gathering.poll_flush(&mut stream, context).is_pending() {}
+            while write_buffer.poll_flush(&mut stream, context).is_pending() {}
             prop_assert!(stream.taken == sent);
         }
     }

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use crate::check::report::Finding;
-use crate::mime::{MimePolicy, Rule};
+use crate::mime::{MimePolicy, TypeRule};
 use crate::profile::Profile;
 use crate::s3::address::ObjectAddress;
 
 /// The rule that tells the media type of a key.
 pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
     match mime.rule(key) {
-        Some(Rule::Ending(ending)) => {
+        Some(TypeRule::Extension(ending)) => {
             format!("by the table of endings: .{}", ending.to_ascii_lowercase())
         }
-        Some(Rule::Suffix(suffix)) => format!("by mime.suffixes: {suffix}"),
-        Some(Rule::Basename(name)) => format!("by mime.extensionless: {name}"),
-        Some(Rule::Default) => "by mime.default, since no other rule knows the key".to_owned(),
+        Some(TypeRule::Suffix(suffix)) => format!("by mime.suffixes: {suffix}"),
+        Some(TypeRule::Basename(name)) => format!("by mime.extensionless: {name}"),
+        Some(TypeRule::Default) => "by mime.default, since no other rule knows the key".to_owned(),
         None => "neither its ending nor its name is known, and there is no mime.default".to_owned(),
     }
 }

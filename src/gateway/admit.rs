@@ -1,5 +1,5 @@
-//! The way of a request before any store is asked: HTTP hygiene, route, method, user, address,
-//! media type, profile, in this order.
+//! Admission of a request before any cache lookup or request to a store: HTTP checks, route, method,
+//! user, address, media type and profile, in this order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,13 +10,14 @@ use pingora::proxy::Session;
 
 use crate::cache::request::CacheRequest;
 use crate::gateway::Gateway;
-use crate::gateway::context::{Client, Context, ObjectRequest};
+use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
 use crate::gateway::route::{Route, route};
 use crate::metrics::Page;
-use crate::mime::Verdict;
+use crate::mime::KeyVerdict;
 use crate::profile::ContentTypeFrom;
 use crate::protocol::request_check::{BadRequest, inspect, target_path};
-use crate::response::refusal::{Answer, Refusal};
+use crate::response::gateway_response::GatewayResponse;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 
@@ -24,16 +25,16 @@ pub(super) const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-au
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A request that goes on.
+/// An admitted request.
 pub(super) enum Admitted {
-    /// To the store.
+    /// Served from the cache or a store.
     Object(Box<ObjectRequest>),
-    /// To an answer of the gateway's own.
-    Answer(Answer),
+    /// Served by the gateway itself.
+    Response(GatewayResponse),
 }
 
 impl Gateway {
-    /// Decides what happens to a request on its head alone.
+    /// Admits or refuses a request by its head.
     pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Admitted, Refusal> {
         let client = session.req_header();
         let target = client.raw_path();
@@ -45,8 +46,8 @@ impl Gateway {
             inspected => inspected.map_err(Refusal::BadRequest)?,
         }
         let path_and_query = target_path(target);
-        let question = path_and_query.iter().position(|byte| *byte == b'?');
-        let (path, query) = path_and_query.split_at(question.unwrap_or(path_and_query.len()));
+        let query_start = path_and_query.iter().position(|byte| *byte == b'?');
+        let (path, query) = path_and_query.split_at(query_start.unwrap_or(path_and_query.len()));
         let route = route(&self.prefix, path);
         if route == Route::Unknown {
             return Err(Refusal::RouteUnknown);
@@ -56,21 +57,22 @@ impl Gateway {
                 ctx.event = "s3 response";
                 ctx.page = Page::Object;
                 if client.method == Method::OPTIONS
-                    && let Some(answer) = self.preflight(session)
+                    && let Some(response) = self.preflight(session)
                 {
-                    return Ok(Admitted::Answer(answer));
+                    return Ok(Admitted::Response(response));
                 }
                 if !readable {
                     return Err(Refusal::MethodNotAllowed);
                 }
                 self.require_user(session)?;
                 let user = session.get_header(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
-                ctx.of_user = self.limits.enter(user).map_err(|_| Refusal::UserSaturated)?;
+                ctx.user_permit =
+                    self.limits.start_request(user).map_err(|_| Refusal::UserSaturated)?;
                 self.admit_object(session, ctx, bucket, key).map(Admitted::Object)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
             Route::Index => {
-                ctx.quiet = true;
+                ctx.is_probe = true;
                 ctx.page = Page::Index;
                 Ok(json(&self.pages.index))
             }
@@ -105,7 +107,7 @@ impl Gateway {
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
         let address = Arc::clone(ctx.address.insert(Arc::new(address)));
         if address.key.is_empty() {
-            // Never a listing of the bucket.
+            // An empty key would list the bucket.
             return Err(Refusal::ObjectNotFound);
         }
         let store = self.stores.get(address.profile.as_deref());
@@ -113,8 +115,8 @@ impl Gateway {
             store.as_ref().is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
         let content_type = match self.heads.mime.verdict(&address.key) {
             _ if !by_key => None,
-            Verdict::Allowed(content_type) => Some(content_type.clone()),
-            Verdict::Denied(media_type) => {
+            KeyVerdict::Allowed(content_type) => Some(content_type.clone()),
+            KeyVerdict::Denied(media_type) => {
                 return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
             }
         };
@@ -122,11 +124,11 @@ impl Gateway {
         if !store.profile.admits(&address.bucket) {
             return Err(Refusal::BucketNotAllowed);
         }
-        if let Credentials::Missing(looked) = &store.profile.credentials {
-            ctx.detail = Some(looked.clone());
+        if let Credentials::Missing(searched) = &store.profile.credentials {
+            ctx.detail = Some(searched.clone());
             return Err(Refusal::CredentialsMissing);
         }
-        let client = Client { method: &client.method, headers: &client.headers };
+        let client = ClientRequest::of(client);
         let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
         let object = ObjectRequest::new(wanted, &client, Instant::now());
         Ok(Box::new(object))
@@ -139,17 +141,23 @@ impl Gateway {
         Ok(())
     }
 
-    /// The answer to a browser's question whether it may ask, where CORS is configured.
-    fn preflight(&self, session: &Session) -> Option<Answer> {
+    /// The response to a CORS preflight request; `None` for other requests, or without CORS. Its
+    /// headers are added to every response later.
+    fn preflight(&self, session: &Session) -> Option<GatewayResponse> {
         let headers = &session.req_header().headers;
         if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return None;
         }
         self.cors.as_ref()?;
-        Some(Answer { status: 204, content_type: "", body: Vec::new(), headers: Vec::new() })
+        Some(GatewayResponse {
+            status: 204,
+            content_type: "",
+            body: Vec::new(),
+            headers: Vec::new(),
+        })
     }
 
-    /// 307 to the same path with or without a final slash, the query kept.
+    /// 307 to the same path with or without a trailing slash; the query is kept.
     fn redirect(
         &self,
         session: &Session,
@@ -174,7 +182,7 @@ impl Gateway {
         location.extend_from_slice(query);
         let location = HeaderValue::from_bytes(&location)
             .map_err(|_| Refusal::BadRequest(BadRequest::Target))?;
-        Ok(Admitted::Answer(Answer {
+        Ok(Admitted::Response(GatewayResponse {
             status: 307,
             content_type: "",
             body: Vec::new(),
@@ -183,14 +191,14 @@ impl Gateway {
     }
 }
 
-/// `X-Forwarded-Proto`, which s3proxy believes where `X-Forwarded-For` names an address.
+/// `X-Forwarded-Proto`, trusted only when `X-Forwarded-For` contains an address, as in s3proxy 2.0.1.
 pub(super) fn forwarded_scheme(session: &Session) -> Option<&'static str> {
     forwarded_for(session)?;
     let scheme = session.get_header(X_FORWARDED_PROTO)?.as_bytes();
     ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// The last address of `X-Forwarded-For`: the one the nearest proxy has seen itself.
+/// The last address of `X-Forwarded-For`: the one that the nearest proxy has added.
 pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
     let lines = session.req_header().headers.get_all(X_FORWARDED_FOR);
     let last = lines.iter().next_back()?.to_str().ok()?;
@@ -205,5 +213,5 @@ fn json(body: &str) -> Admitted {
 
 fn page(content_type: &'static str, body: &str) -> Admitted {
     let body = body.as_bytes().to_vec();
-    Admitted::Answer(Answer { status: 200, content_type, body, headers: Vec::new() })
+    Admitted::Response(GatewayResponse { status: 200, content_type, body, headers: Vec::new() })
 }

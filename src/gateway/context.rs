@@ -1,4 +1,4 @@
-//! What the gateway remembers of one request from hook to hook.
+//! The state of one request, passed from hook to hook (Pingora's `CTX`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,163 +6,175 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use pingora::http::RequestHeader;
 
 use crate::cache::blocks::Counts;
 use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::cache::request::CacheRequest;
-use crate::downstream::drain::InFlight;
-use crate::downstream::limits::UserRequest;
+use crate::downstream::drain::RunningRequest;
+use crate::downstream::limits::UserPermit;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::forwarded_conditions::{UpstreamConditions, upstream_conditions};
-use crate::protocol::selection::Serving;
+use crate::protocol::selection::Selection;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 
-/// The memory of one request.
+/// The state of one request.
 #[derive(Debug)]
 pub struct Context {
     pub started: Instant,
-    /// Counts this request as running until it is dropped.
-    pub in_flight: InFlight,
-    /// Taken from the client or made, in `early_request_filter`.
+    /// Counts this request as in progress until it is dropped.
+    pub in_flight: RunningRequest,
+    /// The client's `X-Request-ID` or a new one; set in `early_request_filter`.
     pub request_id: String,
+    /// The `event` field of the log line.
     pub event: &'static str,
     pub page: Page,
-    /// Counts this request as its user's until it is dropped.
-    pub of_user: Option<UserRequest>,
-    /// Only debug lines are due: a probe.
-    pub quiet: bool,
-    /// What the client named, once it was understood.
+    /// Counts this request for its user until it is dropped.
+    pub user_permit: Option<UserPermit>,
+    /// A health probe, logged at debug level.
+    pub is_probe: bool,
+    /// The requested object, once the path is parsed.
     pub address: Option<Arc<ObjectAddress>>,
     pub object: Option<Box<ObjectRequest>>,
-    /// Why there is no object for the client.
+    /// Why the client gets no object.
     pub refusal: Option<Refusal>,
-    /// What went wrong after the answer had begun, or with the client.
+    /// The cause of an error after the head of the response, or of a client that disconnected.
     pub failure: Option<&'static str>,
+    /// The `detail` field of the log line.
     pub detail: Option<String>,
-    /// From the start to the head of the answer.
+    /// Time to first byte: from the start of the request to the head of the response.
     pub ttfb: Option<Duration>,
 }
 
-/// A request for an object that may be asked of its store.
+/// An admitted request for an object.
 #[derive(Debug)]
 pub struct ObjectRequest {
     pub wanted: Arc<CacheRequest>,
-    /// The way of what the cache has to say, where it is asked, and where that ends.
-    pub told: Option<Arc<LookupSlot>>,
-    pub found: Option<Lookup>,
-    /// Where the blocks of the answer were expected to come from when it began, and where they came
-    /// from.
+    /// Where the storage puts the lookup; `None` when the cache is bypassed.
+    pub slot: Option<Arc<LookupSlot>>,
+    /// The result of the cache lookup.
+    pub lookup: Option<Lookup>,
+    /// Where the blocks of the response were when it began, for `Cache-Status`.
     pub expected: BlockCounts,
+    /// Where they came from, counted during the response.
     pub blocks: Option<Arc<Counts>>,
-    /// What of an object in the cache the client gets.
-    pub serving: Serving,
-    /// Whether the client set any condition.
+    /// Which part of the cached representation is sent, and with which status.
+    pub selection: Selection,
+    /// Whether the request has a conditional header.
     pub conditional: bool,
     pub conditions: UpstreamConditions,
     pub upstream: UpstreamState,
 }
 
-/// How far asking the store has come.
+/// The state of the attempts to get a response from the store.
 #[derive(Debug)]
 pub struct UpstreamState {
     pub ask: Ask,
     pub started: Instant,
-    /// When the head of the last answer came, or the last attempt failed.
+    /// When the head of the last response arrived, or the last attempt failed.
     pub ended: Option<Instant>,
     pub attempts: u8,
-    /// Times the store was asked in another way.
+    /// How often the request to the store was replaced by another kind of request.
     pub asks: u8,
-    /// Attempts after a failure; asking in another way is not one.
+    /// Attempts after a failure; another kind of request is not a retry.
     pub retries: u8,
-    /// Where the last attempt went.
+    /// The address of the last attempt.
     pub socket: Option<SocketAddr>,
-    /// A pause is due before the next attempt.
+    /// The next attempt starts after a pause.
     pub pause: bool,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
-    /// The place of this request among those to the store.
+    /// Counts this request against the store's limit of concurrent requests.
     pub slot: Option<Permit>,
     pub body: BodyPlan,
 }
 
-/// What becomes of the store's body.
+/// How the body of the store's response is forwarded.
 #[derive(Debug, Default)]
 pub enum BodyPlan {
-    /// It is the object's.
+    /// Forward it unchanged.
     #[default]
     Pass,
-    /// It is a part of the object that has so many bytes left to come.
+    /// Forward it; a range of the object with this many bytes left, without `Content-Length`.
     PassExactly(u64),
-    /// It is an error document: read, at most a little, for its code, while `answer` takes its place.
+    /// Replace it with `answer`; read the error document up to its size limit, for its code.
     Replace { answer: Bytes, document: Vec<u8> },
-    /// `answer` takes its place at once and the rest is left unread.
+    /// Replace it with `answer` at once; the rest of the body is not read.
     Cut { answer: Bytes },
 }
 
-/// What the client sent, as far as it decides how the store is asked.
-pub struct Client<'a> {
+/// The parts of the client's request that determine the request to the store.
+pub struct ClientRequest<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
 }
 
-impl Context {
-    /// What the cache told, where it was asked.
+impl<'a> ClientRequest<'a> {
+    /// The parts of this request head.
     #[must_use]
-    pub fn found(&self) -> Option<&Lookup> {
-        self.object.as_ref()?.found()
+    pub fn of(head: &'a RequestHeader) -> Self {
+        Self { method: &head.method, headers: &head.headers }
+    }
+}
+
+impl Context {
+    /// The result of the cache lookup; `None` when the cache is bypassed.
+    #[must_use]
+    pub fn lookup(&self) -> Option<&Lookup> {
+        self.object.as_ref()?.lookup()
     }
 }
 
 impl ObjectRequest {
-    /// What the cache told, where it was asked.
+    /// The result of the cache lookup; `None` when the cache is bypassed.
     #[must_use]
-    pub fn found(&self) -> Option<&Lookup> {
-        self.found.as_ref()
+    pub fn lookup(&self) -> Option<&Lookup> {
+        self.lookup.as_ref()
     }
 
-    /// Takes up what the cache told.
-    pub fn hear(&mut self) {
-        if let Some(told) = &self.told {
-            self.found = told.take();
+    /// Takes the result of the lookup out of the slot.
+    pub fn take_lookup(&mut self) {
+        if let Some(slot) = &self.slot {
+            self.lookup = slot.take();
         }
     }
 
-    /// What the cache did.
+    /// The outcome of the cache lookup, for `Cache-Status` and the log.
     #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
-        self.found().map_or(CacheStatus::Bypass, |found| found.status)
+        self.lookup().map_or(CacheStatus::Bypass, |lookup| lookup.status)
     }
 
-    /// From the first attempt to the head of the store's last answer, where the store was asked for
-    /// this request.
+    /// From the first attempt to the head of the store's last response; `None` when no request was
+    /// sent to the store for this one.
     #[must_use]
     pub fn store_time(&self) -> Option<Duration> {
         let UpstreamState { attempts, started, ended, .. } = self.upstream;
         if attempts == 0 {
-            return Some(self.found()?.report.as_ref()?.duration);
+            return Some(self.lookup()?.report.as_ref()?.duration);
         }
         let ended = ended.unwrap_or_else(Instant::now);
         Some(ended.saturating_duration_since(started))
     }
 
-    /// The object in the cache, where there is one.
+    /// The cached object, if the lookup returned one.
     #[must_use]
     pub fn source(&self) -> Option<&ObjectBody> {
-        match &self.found()?.what {
+        match &self.lookup()?.what {
             LookupResult::Object { source, .. } => Some(source),
             LookupResult::Refused(_) | LookupResult::Bypass => None,
         }
     }
 
-    /// A request that no store was asked yet.
+    /// A request without any attempt yet.
     #[must_use]
-    pub fn new(wanted: CacheRequest, client: &Client<'_>, now: Instant) -> Self {
+    pub fn new(wanted: CacheRequest, client: &ClientRequest<'_>, now: Instant) -> Self {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
             started: now,
@@ -180,9 +192,9 @@ impl ObjectRequest {
         };
         Self {
             wanted: Arc::new(wanted),
-            serving: Serving::Whole,
-            told: None,
-            found: None,
+            selection: Selection::Whole,
+            slot: None,
+            lookup: None,
             expected: BlockCounts::default(),
             blocks: None,
             conditional: is_conditional(client.headers),
@@ -191,9 +203,9 @@ impl ObjectRequest {
         }
     }
 
-    /// Decides how the store is asked for this request alone.
-    pub fn pass(&mut self, client: &Client<'_>) {
-        // Waiting for the cache takes nothing of the time the store has.
+    /// Determines the request to the store, for a request that the cache does not serve.
+    pub fn prepare_upstream(&mut self, client: &ClientRequest<'_>) {
+        // The time of the cache lookup does not count against the timeouts of the store.
         self.upstream.started = Instant::now();
         self.conditions = upstream_conditions(client.method, client.headers);
         self.upstream.ask = Ask::first(client.method, client.headers, &self.conditions);

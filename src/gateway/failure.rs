@@ -1,20 +1,20 @@
-//! From Pingora's errors to a cause: who is at fault, and what the client is told.
+//! Maps errors of Pingora to a cause: who is at fault, and which refusal the client gets.
 
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::response::refusal::Refusal;
 use crate::upstream::error::refusal;
 
-/// A request that ended in an error of the framework.
+/// The meaning of an error of Pingora.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The client can be told.
+    /// The client gets this refusal.
     Refuse(Refusal),
-    /// The client left, or did not read.
+    /// The client disconnected, or did not read.
     ClientGone,
 }
 
-/// Names the cause of an error before or while a store was asked.
+/// Classifies an error before the head of the response.
 #[must_use]
 pub(super) fn failure(error: &Error) -> Failure {
     if *error.esource() == ErrorSource::Downstream {
@@ -37,8 +37,8 @@ pub(super) fn give_up(why: &'static str) -> Box<Error> {
     error
 }
 
-/// What went wrong when an answer had begun.
-pub(super) fn failure_under_way(error: &Error) -> &'static str {
+/// The cause of an error after the head of the response.
+pub(super) fn failure_after_head(error: &Error) -> &'static str {
     match error.esource() {
         ErrorSource::Upstream => "upstream_cut",
         ErrorSource::Downstream => "client_gone",

@@ -1,5 +1,5 @@
-//! Opening what the cache has found: what of it the client gets is decided, and of an object in
-//! blocks the first of them is at hand before the answer begins.
+//! `cache_hit_filter`: selects what the client gets of a cached object. For an object in blocks, the
+//! first block is available before the response begins.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,27 +13,28 @@ use crate::cache::blocks::{Failed, Trouble};
 use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::gateway::context::ObjectRequest;
 use crate::gateway::exchange;
-use crate::gateway::storage::Reader;
+use crate::gateway::storage::HitReader;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason};
-use crate::protocol::selection::{Serving, serving};
+use crate::protocol::selection::{Selection, select};
 
-/// How often an object is looked for again that has changed when its first block came.
-const MAX_LOOKS: usize = 3;
+/// The most lookups for one request: a lookup is repeated when the store had another version of the
+/// object for the first block.
+const MAX_LOOKUPS: usize = 3;
 
-/// Opens what was found. False leaves in the object why it is not to be served from the cache.
-pub(super) async fn open(
+/// Opens a cached object. On false, `object.lookup` says why it is not served from the cache.
+pub(super) async fn open_hit(
     cache: &Arc<Cache>,
     session: &Session,
     object: &mut ObjectRequest,
     handler: &mut HitHandler,
 ) -> bool {
-    for _ in 0..MAX_LOOKS {
-        let Some(found) = &mut object.found else { return false };
-        let LookupResult::Object { source, freshness, arriving } = &mut found.what else {
+    for _ in 0..MAX_LOOKUPS {
+        let Some(lookup) = &mut object.lookup else { return false };
+        let LookupResult::Object { source, freshness, arriving } = &mut lookup.what else {
             return false;
         };
         let client = session.req_header();
-        object.serving = serving(
+        object.selection = select(
             &client.method,
             &client.headers,
             object.conditional,
@@ -43,69 +44,71 @@ pub(super) async fn open(
         );
         let ObjectBody::Blocks(blocks) = source else {
             if source.is_arriving() {
-                be_prompt(session);
+                flush_immediately(session);
             }
             return true;
         };
         let (blocks, arriving) = (Arc::clone(blocks), arriving.take());
-        let parts = parts_of(&object.serving, &client.method, source.length());
+        let parts = parts_of(&object.selection, &client.method, source.length());
         if parts.is_empty() {
             return true;
         }
         match cache.open(&object.wanted, &blocks, &parts, arriving).await {
             Ok(reading) => {
                 object.expected = reading.expected();
-                found.status = found.status.of_blocks(object.expected, !reading.is_direct());
+                lookup.status = lookup.status.of_blocks(object.expected, !reading.is_direct());
                 object.blocks = Some(Arc::clone(reading.counts()));
                 if object.expected.store + object.expected.disk > 0 {
-                    be_prompt(session);
+                    flush_immediately(session);
                 }
-                *handler = Box::new(Reader::of_blocks(source.clone(), reading));
+                *handler = Box::new(HitReader::of_blocks(source.clone(), reading));
                 return true;
             }
             Err(Failed { trouble: Trouble::Refused(refusal), report }) => {
-                found.what = LookupResult::Refused(refusal);
-                found.status = CacheStatus::passed(ForwardReason::Partial);
-                found.report = report;
+                lookup.what = LookupResult::Refused(refusal);
+                lookup.status = CacheStatus::passed(ForwardReason::Partial);
+                lookup.report = report;
                 return false;
             }
-            // The store has something else by now, or nothing.
-            Err(_) => object.found = Some(Box::pin(look_again(cache, object, handler)).await),
+            // The store has another version of the object by now, or none.
+            Err(_) => object.lookup = Some(Box::pin(repeat_lookup(cache, object, handler)).await),
         }
     }
-    if let Some(found) = &mut object.found {
-        found.what = LookupResult::Bypass;
-        found.status = CacheStatus::passed(ForwardReason::Miss);
+    if let Some(lookup) = &mut object.lookup {
+        lookup.what = LookupResult::Bypass;
+        lookup.status = CacheStatus::passed(ForwardReason::Miss);
     }
     false
 }
 
-async fn look_again(
+async fn repeat_lookup(
     cache: &Arc<Cache>,
     object: &ObjectRequest,
     handler: &mut HitHandler,
 ) -> Lookup {
-    let found = cache.find(&object.wanted).await;
-    if let LookupResult::Object { source, .. } = &found.what {
-        *handler = Box::new(Reader::new(source.clone()));
+    let lookup = cache.find(&object.wanted).await;
+    if let LookupResult::Object { source, .. } = &lookup.what {
+        *handler = Box::new(HitReader::new(source.clone()));
     }
-    found
+    lookup
 }
 
-/// The bytes the client gets.
-fn parts_of(serving: &Serving, method: &Method, length: u64) -> Vec<Range<u64>> {
-    match serving {
+/// The byte ranges that the client gets.
+fn parts_of(selection: &Selection, method: &Method, length: u64) -> Vec<Range<u64>> {
+    match selection {
         _ if *method == Method::HEAD || length == 0 => Vec::new(),
-        Serving::Whole => vec![Range { start: 0, end: length }],
-        Serving::Part(part) => vec![part.clone()],
-        Serving::Parts(parts) => parts.clone(),
-        Serving::NotModified | Serving::PreconditionFailed | Serving::Unsatisfiable => Vec::new(),
+        Selection::Whole => vec![Range { start: 0, end: length }],
+        Selection::Part(part) => vec![part.clone()],
+        Selection::Parts(parts) => parts.clone(),
+        Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => {
+            Vec::new()
+        }
     }
 }
 
-/// Head and body are not to wait for each other.
-fn be_prompt(session: &Session) {
+/// Sends the head without waiting for the body.
+fn flush_immediately(session: &Session) {
     if let Some(exchange) = exchange(session) {
-        exchange.be_prompt();
+        exchange.flush_immediately();
     }
 }

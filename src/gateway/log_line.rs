@@ -1,4 +1,4 @@
-//! The line that every request leaves in the log.
+//! The access log line and the metrics of a request.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,15 +21,15 @@ use crate::s3::address::ObjectAddress;
 use crate::upstream::UpstreamOutcome;
 
 impl Gateway {
-    /// Logs the request: faults of stores and configuration as warnings, also where something kept
-    /// from before stood in, the rest as information.
-    pub(super) fn report(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+    /// Logs the request: faults of stores and configuration as warnings, also when a stale object was
+    /// served in their place; probes at debug level; other requests at info level.
+    pub(super) fn log_request(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
             || matches!(ctx.failure, Some("upstream_cut" | "internal"));
-        let stands_in = ctx.found().and_then(|found| found.fault.as_ref());
-        let level = if fault || stands_in.is_some() {
+        let stale_because = ctx.lookup().and_then(|lookup| lookup.fault.as_ref());
+        let level = if fault || stale_because.is_some() {
             Level::Warn
-        } else if ctx.quiet {
+        } else if ctx.is_probe {
             Level::Debug
         } else {
             Level::Info
@@ -42,8 +42,8 @@ impl Gateway {
         let bytes_sent = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
         let duration = ctx.started.elapsed();
         let cause = ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause));
-        self.count(ctx, status, cause, duration, bytes_sent);
-        if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_key_refused) {
+        self.record_metrics(ctx, status, cause, duration, bytes_sent);
+        if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_access_key_error) {
             self.reloads.early();
         }
         if !log::log_enabled!(target: access::TARGET, level) {
@@ -69,14 +69,14 @@ impl Gateway {
             duration,
             ttfb: ctx.ttfb,
             bytes_sent,
-            cause: cause.or_else(|| stands_in.map(Refusal::cause)),
-            detail: ctx.detail.as_deref().or_else(|| detail_of_fetch(ctx)),
+            cause: cause.or_else(|| stale_because.map(Refusal::cause)),
+            detail: ctx.detail.as_deref().or_else(|| fetch_error_detail(ctx)),
             upstream,
         };
         debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
         match self.log_format {
             LogFormat::Production => {
-                #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
+                #[expect(clippy::disallowed_methods, reason = "the timestamp of the line")]
                 let now = SystemTime::now();
                 logging::access_line(access::json_line(&record, level, now));
             }
@@ -88,8 +88,8 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Adds the request to the numbers of `/metrics`.
-    fn count(
+    /// Adds the request to the metrics.
+    fn record_metrics(
         &self,
         ctx: &Context,
         status: Option<StatusCode>,
@@ -107,7 +107,7 @@ impl Gateway {
         let store = &object.wanted.store;
         let cache = CacheResult::from(object.cache_status());
         store.metrics.ended(&Ended { status, cache, duration, ttfb: ctx.ttfb, bytes });
-        // What the cache asks for on its own, its fetches count.
+        // Requests to the store made by fetches of the cache are counted by the fetches.
         if object.upstream.attempts > 0
             && let Some(upstream) = upstream_record(object)
         {
@@ -125,9 +125,10 @@ impl Gateway {
     }
 }
 
-/// Whether a store's code says that it does not take the key: it may have been exchanged.
+/// Whether a store's error code rejects the access key: it may have been rotated, and the
+/// configuration is reloaded early.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
-fn is_key_refused(code: &str) -> bool {
+fn is_access_key_error(code: &str) -> bool {
     matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken")
 }
 
@@ -135,7 +136,7 @@ fn status_of(refusal: &Refusal) -> Option<StatusCode> {
     StatusCode::from_u16(refusal.status()).ok()
 }
 
-/// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may hold a
+/// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may contain a
 /// token.
 fn request_url(session: &Session) -> String {
     let client = session.req_header();
@@ -146,15 +147,15 @@ fn request_url(session: &Session) -> String {
     [scheme, "://", host, &String::from_utf8_lossy(path)].concat()
 }
 
-/// What the cache's own fetch says of its failure.
-fn detail_of_fetch(ctx: &Context) -> Option<&str> {
-    ctx.found()?.report.as_ref()?.detail.as_deref()
+/// The error detail of the cache's fetch.
+fn fetch_error_detail(ctx: &Context) -> Option<&str> {
+    ctx.lookup()?.report.as_ref()?.detail.as_deref()
 }
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
     let upstream = &object.upstream;
     if upstream.attempts == 0 {
-        let report = object.found()?.report.as_ref()?;
+        let report = object.lookup()?.report.as_ref()?;
         return Some(UpstreamRecord {
             duration: report.duration,
             attempts: report.attempts,

@@ -1,5 +1,5 @@
-//! The gateway's own pages: metadata, the description of its routes, and a page for people that
-//! needs nothing from the internet.
+//! The gateway's own pages: metadata, the OpenAPI document, and a documentation page that loads
+//! nothing from the internet.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ const DESCRIPTION: &str = "An HTTP server exposing data in one or more S3 bucket
 const REPOSITORY: &str = "https://github.com/lsst-dm/s3proxy";
 const DOCUMENTATION: &str = "https://s3proxy.lsst.io";
 
-/// Every page, made once at start.
+/// Every page, rendered once at start.
 #[derive(Debug, Clone)]
 pub struct Pages {
     pub index: String,
@@ -55,19 +55,19 @@ pre{{padding:.7em 1em;overflow:auto}}td{{padding:.2em 1em .2em 0;vertical-align:
 @media(prefers-color-scheme:dark){{body{{color:#dde;background:#14161c}}code,pre{{background:#22252e}}a{{color:#9bf}}}}
 </style>
 <h1>{name}</h1>
-<p>{DESCRIPTION}, version {VERSION}. Objects of private stores are read like files of a web server:</p>
+<p>{DESCRIPTION}, version {VERSION}. Read the objects of private S3 buckets like files on a web server:</p>
 <pre>curl -O https://this.host{prefix}/s3/profile@bucket/path/to/file</pre>
-<p>The part before the <code>@</code> names a store and its credentials; without it the default store
-is asked. Keys are percent-encoded once: a raw <code>+</code> is a plus.</p>
+<p>The profile before the <code>@</code> selects a store and its credentials; without it the default
+profile is used. Percent-encode the object key once; a raw <code>+</code> is a plus.</p>
 <table>
-<tr><td><code>GET HEAD {prefix}/s3/&#123;profile@bucket&#125;/&#123;key&#125;</code><td>an object: 200, 206 for one
+<tr><td><code>GET HEAD {prefix}/s3/&#123;profile@bucket&#125;/&#123;key&#125;</code><td>an object: 200, 206 for
 <code>Range</code>, 304 for <code>If-None-Match</code> and <code>If-Modified-Since</code>
 <tr><td><code>GET {prefix}/</code><td>name and version
-<tr><td><code>GET {prefix}/openapi.json</code><td><a href='{prefix}/openapi.json'>these routes for machines</a>
-<tr><td><code>GET /</code><td>for probes; never asks a store
+<tr><td><code>GET {prefix}/openapi.json</code><td><a href='{prefix}/openapi.json'>the OpenAPI document</a>
+<tr><td><code>GET /</code><td>for health probes; sends no request to a store
 </table>
-<p>An error says in <code>message</code> what happened and in <code>cause</code> its name; quote
-<code>request_id</code> (also the <code>X-Request-ID</code> header) when you report it.</p>
+<p>An error response has a description in <code>message</code> and the name of the error in
+<code>cause</code>. Quote its <code>request_id</code> (also the <code>X-Request-ID</code> header) when you report it.</p>
 "
     )
 }

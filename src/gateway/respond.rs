@@ -1,4 +1,4 @@
-//! Writing answers that no store gives.
+//! Writes the gateway's own responses, and adds the headers that belong to a request.
 
 use std::time::SystemTime;
 
@@ -16,26 +16,26 @@ use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
 use crate::protocol::cors;
 use crate::protocol::request_id::X_REQUEST_ID;
 use crate::protocol::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
-use crate::response::object_head::answer_head;
-use crate::response::refusal::{Answer, Refusal};
+use crate::response::gateway_response::GatewayResponse;
+use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 
 impl Gateway {
-    /// The methods of `Allow`.
+    /// The value of `Allow`.
     pub(super) fn allow(&self) -> &'static str {
         if self.cors.is_some() { "GET, HEAD, OPTIONS" } else { "GET, HEAD" }
     }
 
-    /// Says how old an object of the cache is.
+    /// Sets the `Age` of a cached object (RFC 9111, section 5.1).
     pub(super) fn add_age(&self, head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-        let Some(found) = ctx.found() else { return Ok(()) };
-        let LookupResult::Object { freshness, .. } = &found.what else { return Ok(()) };
-        #[expect(clippy::disallowed_methods, reason = "Age counts up to the answer")]
+        let Some(lookup) = ctx.lookup() else { return Ok(()) };
+        let LookupResult::Object { freshness, .. } = &lookup.what else { return Ok(()) };
+        #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let now = SystemTime::now();
-        set_age(head, found, freshness.age(now))
+        set_age(head, lookup, freshness.age(now))
     }
 
-    /// Adds what belongs to this request rather than to the object: id, CORS, what the cache did.
+    /// Adds the headers of this request: `X-Request-ID`, `Cache-Status`, CORS, `Server-Timing`.
     pub(super) fn add_request_headers(
         &self,
         session: &Session,
@@ -54,9 +54,9 @@ impl Gateway {
             let client = session.req_header();
             let headers = cors::headers(cors, &client.method, &client.headers);
             if self.server_timing
-                && let Some(readers) = allowed_origin(&client.method, &headers)
+                && let Some(origin) = allowed_origin(&client.method, &headers)
             {
-                head.insert_header(TIMING_ALLOW_ORIGIN, readers)?;
+                head.insert_header(TIMING_ALLOW_ORIGIN, origin)?;
             }
             for (name, value) in headers {
                 head.append_header(name, value)?;
@@ -70,35 +70,36 @@ impl Gateway {
         Ok(())
     }
 
-    /// Writes a whole answer. Its body is left out for HEAD, 204 and 304.
+    /// Writes a complete response. The body is left out for HEAD, 204 and 304.
     pub(super) async fn respond(
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        answer: &Answer,
+        response: &GatewayResponse,
     ) -> Result<()> {
-        let mut head = answer_head(answer)?;
-        if answer.content_type.is_empty() {
+        let mut head = response.head()?;
+        if response.content_type.is_empty() {
             head.remove_header(&CONTENT_TYPE);
         }
-        if answer.status == 204 {
+        if response.status == 204 {
             head.remove_header(&CONTENT_LENGTH);
         }
         self.add_request_headers(session, &mut head, ctx)?;
-        let no_body = session.req_header().method == Method::HEAD || answer.body.is_empty();
+        let no_body = session.req_header().method == Method::HEAD || response.body.is_empty();
         ctx.ttfb = Some(ctx.started.elapsed());
-        // Pingora does not say whose fault a write to the client is.
+        // Pingora does not set the source of a failed write: it is the client.
         let written = session.write_response_header(Box::new(head), no_body).await;
         written.map_err(|error| error.into_down())?;
         if !no_body {
-            let body = Bytes::copy_from_slice(&answer.body);
+            let body = Bytes::copy_from_slice(&response.body);
             let written = session.write_response_body(Some(body), true).await;
             written.map_err(|error| error.into_down())?;
         }
         Ok(())
     }
 
-    /// Writes a refusal and remembers it for the log. Bodies that nobody reads end the connection.
+    /// Writes a refusal and stores it for the log. Closes the connection when the request may have a
+    /// body, which is not read.
     pub(super) async fn refuse(
         &self,
         session: &mut Session,
@@ -109,13 +110,13 @@ impl Gateway {
             session.set_keepalive(None);
         }
         let object = ctx.address.as_deref().map(ObjectAddress::name);
-        let answer = refusal.answer(object.as_deref(), self.allow(), &ctx.request_id);
+        let response = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
         ctx.refusal = Some(refusal);
-        self.respond(session, ctx, &answer).await
+        self.respond(session, ctx, &response).await
     }
 }
 
-/// `Server-Timing` of an answer whose head is written now.
+/// The value of `Server-Timing` for a response whose head is written now.
 fn timing(ctx: &Context) -> Option<HeaderValue> {
     let object = ctx.object.as_deref();
     let cache = object.map(ObjectRequest::cache_status);

@@ -1,10 +1,10 @@
-//! Which of the gateway's pages a request path names. Works on the raw path, before any decoding,
-//! so that an encoded slash never changes the route.
+//! Maps a request path to a route. Works on the raw path, before percent-decoding, so that an encoded
+//! slash never changes the route.
 
-/// A page of the gateway.
+/// A route of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `/`: what probes ask.
+    /// `/`, for health probes.
     Index,
     /// `{prefix}/`: the same metadata for users.
     Metadata,
@@ -12,15 +12,15 @@ pub enum Route<'a> {
     OpenApi,
     /// `{prefix}/docs` and `{prefix}/redoc`
     Docs,
-    /// `{prefix}/s3/{profile@bucket}/{key}`, both parts still percent-encoded.
+    /// `{prefix}/s3/{profile@bucket}/{key}`; both parts are still percent-encoded.
     Object { bucket: &'a [u8], key: &'a [u8] },
-    /// The same path with (`true`) or without (`false`) a final slash.
+    /// A redirect to the same path with (`true`) or without (`false`) a trailing slash.
     Redirect { add_slash: bool },
-    /// No page.
+    /// No route.
     Unknown,
 }
 
-/// Finds the route of a raw path (no query). `prefix` is `S3PROXY_PATH_PREFIX`.
+/// The route of a raw path without its query. `prefix` is `S3PROXY_PATH_PREFIX`.
 #[must_use]
 pub fn route<'a>(prefix: &str, path: &'a [u8]) -> Route<'a> {
     if path == b"/" {
@@ -42,7 +42,7 @@ pub fn route<'a>(prefix: &str, path: &'a [u8]) -> Route<'a> {
 
 fn object_route(path: &[u8]) -> Route<'_> {
     match path.iter().position(|byte| *byte == b'/') {
-        // `s3/` and `s3//key` name no bucket at all.
+        // `s3/` and `s3//key` have no bucket.
         Some(0) => Route::Unknown,
         None if path.is_empty() => Route::Unknown,
         None => Route::Redirect { add_slash: true },

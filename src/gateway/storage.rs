@@ -1,5 +1,5 @@
-//! The cache as Pingora sees it: a storage whose lookup finds or fetches, and whose hits are read as
-//! the bytes arrive. Pingora answers HEAD, conditions and ranges from it.
+//! The cache as a Pingora `Storage`: its lookup returns a cached object or fetches it, and a hit is
+//! read while its bytes arrive. Pingora serves HEAD, conditional and range requests from it.
 
 use std::any::Any;
 use std::ops::Range;
@@ -25,36 +25,37 @@ use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
 use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::range::ContentRange;
-use crate::protocol::selection::Serving;
-use crate::response::object_head::answer_head;
+use crate::protocol::selection::Selection;
 use crate::response::refusal::Refusal;
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// What a request wants, and what the cache told it: the way of both through Pingora.
+/// Carries a cache request to [`ReadThrough::lookup`], and its result back to the hooks: Pingora passes
+/// only a key in and only objects out.
 #[derive(Debug)]
 pub struct LookupSlot {
     wanted: Arc<CacheRequest>,
-    found: Mutex<Option<Lookup>>,
+    lookup: Mutex<Option<Lookup>>,
 }
 
 impl LookupSlot {
-    /// Nothing was told yet.
+    /// An empty slot for this request.
     #[must_use]
     pub fn new(wanted: Arc<CacheRequest>) -> Arc<Self> {
-        Arc::new(Self { wanted, found: Mutex::default() })
+        Arc::new(Self { wanted, lookup: Mutex::default() })
     }
 
-    /// What the cache told, once.
+    /// Takes the result of the lookup; `None` before the lookup and after the first call.
     pub fn take(&self) -> Option<Lookup> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lookup.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn tell(&self, found: Lookup) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    /// Stores the result of the lookup.
+    fn put(&self, lookup: Lookup) {
+        *self.lookup.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 
-    /// The key Pingora hands to the storage; what matters travels beside it.
+    /// The key that Pingora passes to the storage; it carries this slot as an extension.
     pub(super) fn key(self: &Arc<Self>) -> CacheKey {
         let mut key = CacheKey::new(Vec::new(), "");
         key.extensions.insert(Arc::clone(self));
@@ -62,7 +63,7 @@ impl LookupSlot {
     }
 }
 
-/// The cache as a storage of Pingora's.
+/// The cache as a Pingora `Storage`.
 pub struct ReadThrough {
     cache: Arc<Cache>,
 }
@@ -73,9 +74,9 @@ impl ReadThrough {
         &self.cache
     }
 
-    /// A storage for as long as the process runs, as Pingora wants it.
+    /// A storage that lives until the process ends: Pingora requires `'static`.
     #[must_use]
-    pub fn for_ever(cache: Arc<Cache>) -> &'static Self {
+    pub fn leak(cache: Arc<Cache>) -> &'static Self {
         Box::leak(Box::new(Self { cache }))
     }
 }
@@ -87,20 +88,20 @@ impl Storage for ReadThrough {
         key: &CacheKey,
         _trace: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
-        let Some(told) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
-        let found = self.cache.find(&told.wanted).await;
-        let hit = match &found.what {
+        let Some(slot) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
+        let lookup = self.cache.find(&slot.wanted).await;
+        let hit = match &lookup.what {
             LookupResult::Object { source, freshness, .. } => {
-                // Freshness was seen to, and the head is made when it is known of what: Pingora is
-                // told no more than it needs to go on.
+                // `Cache::find` has checked freshness, and `range_header_filter` makes the head:
+                // Pingora gets placeholders.
                 let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
                 let meta = CacheMeta::new(freshness.fresh_until, freshness.born, 0, 0, head);
-                let handler: HitHandler = Box::new(Reader::new(source.clone()));
+                let handler: HitHandler = Box::new(HitReader::new(source.clone()));
                 Some((meta, handler))
             }
             LookupResult::Refused(_) | LookupResult::Bypass => None,
         };
-        told.tell(found);
+        slot.put(lookup);
         Ok(hit)
     }
 
@@ -110,7 +111,7 @@ impl Storage for ReadThrough {
         _meta: &CacheMeta,
         _trace: &SpanHandle,
     ) -> Result<MissHandler> {
-        Err(Error::explain(ErrorType::InternalError, "misses are fetched by the lookup"))
+        Err(Error::explain(ErrorType::InternalError, "the lookup fetches misses"))
     }
 
     async fn purge(
@@ -119,7 +120,10 @@ impl Storage for ReadThrough {
         _purge_type: PurgeType,
         _trace: &SpanHandle,
     ) -> Result<PurgeOutcome> {
-        Err(Error::explain(ErrorType::InternalError, "purges come by the admin listener"))
+        Err(Error::explain(
+            ErrorType::InternalError,
+            "purge requests are accepted on the admin listener only",
+        ))
     }
 
     async fn update_meta(
@@ -140,17 +144,17 @@ impl Storage for ReadThrough {
     }
 }
 
-/// One client's reading of an object.
-pub(super) struct Reader {
+/// Reads the body of a cached object for one request.
+pub(super) struct HitReader {
     source: ObjectBody,
-    /// Where the object is in blocks.
+    /// For an object in blocks.
     reading: Option<Reading>,
     position: u64,
     end: u64,
 }
 
-impl Reader {
-    /// A reader of what is kept whole, or of no byte of an object in blocks.
+impl HitReader {
+    /// A reader of a whole object, or of no byte of an object in blocks.
     pub(super) fn new(source: ObjectBody) -> Self {
         let end = source.length();
         Self { source, reading: None, position: 0, end }
@@ -163,7 +167,7 @@ impl Reader {
 }
 
 #[async_trait]
-impl HandleHit for Reader {
+impl HandleHit for HitReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         let read = match &mut self.reading {
             None => self.source.read(self.position, self.end).await.map_err(|Cut| Trouble::Cut),
@@ -204,15 +208,18 @@ impl HandleHit for Reader {
     }
 }
 
-/// Makes the head of a part of the head of the whole, and tells Pingora which part that is.
-pub(super) fn part_of(serving: &Serving, length: u64, head: &mut ResponseHeader) -> RangeType {
-    let made = match serving {
-        Serving::Part(part) => one_part(part, length, head),
-        Serving::Parts(parts) => many_parts(parts, length, head),
-        Serving::Unsatisfiable => Ok(RangeType::Invalid),
-        Serving::Whole | Serving::NotModified | Serving::PreconditionFailed => Ok(RangeType::None),
+/// Turns the head of the whole object into the head of the selected ranges, and returns them for
+/// Pingora.
+pub(super) fn part_of(selection: &Selection, length: u64, head: &mut ResponseHeader) -> RangeType {
+    let made = match selection {
+        Selection::Part(part) => one_part(part, length, head),
+        Selection::Parts(parts) => many_parts(parts, length, head),
+        Selection::Unsatisfiable => Ok(RangeType::Invalid),
+        Selection::Whole | Selection::NotModified | Selection::PreconditionFailed => {
+            Ok(RangeType::None)
+        }
     };
-    // No part is wrong to leave out: the whole is an answer to every range.
+    // A server may ignore Range (RFC 9110, section 14.2): on an error the whole object is sent.
     made.unwrap_or(RangeType::None)
 }
 
@@ -243,34 +250,37 @@ fn many_parts(parts: &[Range<u64>], length: u64, head: &mut ResponseHeader) -> R
 fn in_memory(range: &Range<u64>) -> Result<Range<usize>> {
     match (usize::try_from(range.start), usize::try_from(range.end)) {
         (Ok(start), Ok(end)) => Ok(start..end),
-        _ => Err(Error::explain(ErrorType::InternalError, "a range beyond the address space")),
+        _ => Err(Error::explain(
+            ErrorType::InternalError,
+            "the range does not fit into the address space",
+        )),
     }
 }
 
-/// The refusal an object at hand may end in.
-pub(super) fn refused(serving: &Serving, length: u64) -> Option<Refusal> {
-    match serving {
-        Serving::PreconditionFailed => Some(Refusal::PreconditionFailed),
-        Serving::Unsatisfiable => Some(Refusal::RangeNotSatisfiable(Some(length))),
+/// The refusal of a request for a cached object, if its selection is one.
+pub(super) fn refused(selection: &Selection, length: u64) -> Option<Refusal> {
+    match selection {
+        Selection::PreconditionFailed => Some(Refusal::PreconditionFailed),
+        Selection::Unsatisfiable => Some(Refusal::RangeNotSatisfiable(Some(length))),
         _ => None,
     }
 }
 
-/// A refusal without a body, in the place of an object's head.
+/// The head of a refusal without a body, which replaces the head of a cached object.
 pub(super) fn refused_head(refusal: &Refusal, request_id: &str) -> Result<ResponseHeader> {
-    let mut answer = refusal.answer(None, "", request_id);
-    answer.body.clear();
-    let mut head = answer_head(&answer)?;
+    let mut response = refusal.response(None, "", request_id);
+    response.body.clear();
+    let mut head = response.head()?;
     head.remove_header(&CONTENT_TYPE);
     Ok(head)
 }
 
-/// `Age` for what was kept from before (RFC 9111, section 5.1), none for what has just arrived.
-pub(super) fn set_age(head: &mut ResponseHeader, found: &Lookup, age: u64) -> Result<()> {
-    if found.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
+/// Sets `Age` on a hit (RFC 9111, section 5.1); a response that was just fetched has none.
+pub(super) fn set_age(head: &mut ResponseHeader, lookup: &Lookup, age: u64) -> Result<()> {
+    if lookup.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
 }
 
-/// The name of this cache, before what it did.
+/// The value of `Cache-Status` (RFC 9211): the name of this cache and its parameters.
 pub(super) fn cache_status(status: CacheStatus, blocks: BlockCounts) -> Option<HeaderValue> {
     let mut text = String::with_capacity(64);
     text.push_str("s3proxy; ");

@@ -1,5 +1,6 @@
-//! The request to a store on a client's behalf: of the client's own headers none reaches the store
-//! but its conditions, as far as the store can be asked them, and those the profile names.
+//! `upstream_request_filter`: the signed request to the store for a request that bypasses the cache.
+//! Of the client's headers only supported conditions and those listed in the profile's
+//! `request_headers` are forwarded.
 
 use http::HeaderName;
 use pingora::Result;
@@ -14,7 +15,7 @@ use crate::upstream::answer::Ask;
 use crate::upstream::request::signed_request;
 
 impl Gateway {
-    /// The signed head of one attempt. Starts the time the store has for its answer.
+    /// The signed head of one attempt. Starts the deadline for the store's response.
     pub(super) fn request_to_store(
         &self,
         session: &Session,
@@ -32,12 +33,12 @@ impl Gateway {
                 Ok(head) => head,
                 Err(refusal) => {
                     ctx.refusal = Some(refusal);
-                    return Err(give_up("a request with the configured headers cannot be made"));
+                    return Err(give_up("the configured headers are not valid in HTTP"));
                 }
             };
         let passed = &object.wanted.store.profile.request_headers;
         if !passed.is_empty() {
-            // The configuration admits no pattern that matches a header of the gateway's own.
+            // The configuration accepts no pattern that matches a header set by the gateway.
             let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
             for (name, value) in &client.headers {
                 let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
@@ -47,8 +48,8 @@ impl Gateway {
             }
         }
         if let Some(exchange) = exchange(session) {
-            let patience = self.upstream.first_byte_timeout.min(self.time_left(object));
-            exchange.set_deadline(patience);
+            let timeout = self.upstream.first_byte_timeout.min(self.time_left(object));
+            exchange.set_deadline(timeout);
         }
         Ok(head)
     }

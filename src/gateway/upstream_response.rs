@@ -1,5 +1,5 @@
-//! A store's answer as it comes in: its head is decided on and made the client's, its body passed on
-//! or replaced.
+//! `upstream_response_filter` and `upstream_response_body_filter`: turns the head of the store's
+//! response into the head for the client or a refusal, and forwards or replaces the body.
 
 use std::time::Instant;
 
@@ -14,19 +14,18 @@ use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState};
 use crate::gateway::failure::{give_up, try_again};
 use crate::gateway::{Gateway, exchange};
 use crate::protocol::request_id::{X_REQUEST_ID, sane_request_id};
-use crate::response::object_head::answer_head;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::error_code::{ERROR_DOCUMENT_BYTES, error_code};
 use crate::upstream::answer::{self, Ask, Decision};
 
-/// How often a request may be asked again in another way: for the length, then for the whole.
+/// The most requests of another kind for one client request: for the length, then for the whole.
 const MAX_ASKS: u8 = 3;
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 impl Gateway {
-    /// What the head of a store's answer means for this request.
+    /// Decides what the head of the store's response means for this request.
     fn decide(&self, session: &Session, object: &ObjectRequest, head: &ResponseHeader) -> Decision {
         let client = session.req_header();
         let request = answer::Request {
@@ -40,7 +39,7 @@ impl Gateway {
         let decision = answer::decide(&request, head.status, &head.headers);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
         match decision {
-            // Without a length an old client could not tell a whole body from a cut one.
+            // Without a length an HTTP/1.0 client cannot detect a truncated body.
             Decision::Deliver(_)
                 if unframed
                     && client.version < http::Version::HTTP_11
@@ -58,7 +57,7 @@ impl Gateway {
         }
     }
 
-    /// Makes the head of a store's answer the head of ours, or ends the attempt.
+    /// Turns the head of the store's response into the head for the client, or ends the attempt.
     pub(super) fn receive_head(
         &self,
         session: &Session,
@@ -118,11 +117,12 @@ impl Gateway {
             }
             (Decision::Refuse(refusal), _) => refusal,
         };
-        // The store's own words never reach the client: its body is replaced while it is read,
-        // which keeps the connection to the store for the next request.
+        // An error document of the store never reaches the client. It is read and replaced, so that
+        // the connection to the store can be reused.
         let object_name = ctx.address.as_deref().map(ObjectAddress::name);
-        let answer = refusal.answer(object_name.as_deref(), self.allow(), &ctx.request_id);
-        // Readers of ranges meet these often: they are worth a connection more than their words.
+        let response = refusal.response(object_name.as_deref(), self.allow(), &ctx.request_id);
+        // These refusals are common for range readers: a reusable connection is worth more than
+        // their body.
         let terse =
             matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
         ctx.refusal = Some(refusal);
@@ -138,13 +138,13 @@ impl Gateway {
             return Err(give_up("the store's answer has no body to replace"));
         }
         let was_object = head.status.is_success();
-        *head = answer_head(&answer)?;
+        *head = response.head()?;
         if !has_body && !is_head {
             head.remove_header(&CONTENT_TYPE);
             head.insert_header(CONTENT_LENGTH, 0)?;
             return Ok(());
         }
-        let answer = Bytes::from(answer.body);
+        let answer = Bytes::from(response.body);
         object.upstream.body = if was_object {
             BodyPlan::Cut { answer }
         } else {
@@ -154,10 +154,10 @@ impl Gateway {
     }
 }
 
-/// Passes on a piece of a store's body, or puts the gateway's own answer in its place.
+/// Forwards a piece of the store's body, or replaces it with the body of a refusal.
 ///
 /// # Errors
-/// When a part in chunks is longer or shorter than its `Content-Range`.
+/// When a chunked range is longer or shorter than its `Content-Range`.
 pub(super) fn receive_body(
     upstream: &mut UpstreamState,
     body: &mut Option<Bytes>,
@@ -170,7 +170,10 @@ pub(super) fn receive_body(
             match left.checked_sub(arrived) {
                 Some(rest) if rest == 0 || !end_of_stream => *left = rest,
                 _ => {
-                    let error = Error::explain(ErrorType::ReadError, "a part of another length");
+                    let error = Error::explain(
+                        ErrorType::ReadError,
+                        "the body is longer or shorter than Content-Range says",
+                    );
                     return Err(error.into_up());
                 }
             }

@@ -5,13 +5,13 @@
 pub(super) struct MediaType<'a> {
     /// `type/subtype` in lower case.
     pub(super) essence: String,
-    /// Everything behind it as it was written, from the first `;` on.
+    /// The parameters as written, from the first `;` on.
     pub(super) parameters: &'a str,
     pub(super) has_charset: bool,
 }
 
 impl<'a> MediaType<'a> {
-    /// Parses the whole text; nothing may be left over, so a list of types is none.
+    /// Parses the whole text as one media type; a list of types is an error.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let text = text.trim_matches([' ', '\t']);
         let end = text.find([';', ' ', '\t']).unwrap_or(text.len());
@@ -27,7 +27,7 @@ impl<'a> MediaType<'a> {
         })
     }
 
-    /// The type as it is sent: text without a `charset` is called UTF-8, as it always was here.
+    /// The type as sent: `text/*` without a `charset` gets UTF-8, as in s3proxy 2.0.1.
     pub(super) fn to_text(&self) -> String {
         let Self { essence, parameters, has_charset } = self;
         if essence.starts_with("text/") && !has_charset {
@@ -73,7 +73,7 @@ fn after_value(text: &str) -> Option<&str> {
     is_token(value).then_some(rest)
 }
 
-/// Section 5.6.2.
+/// `token` (section 5.6.2).
 fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))

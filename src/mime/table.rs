@@ -1,10 +1,10 @@
-//! The media type by file ending: the table of CPython 3.14's `mimetypes` module, frozen.
+//! The media type by file name extension: the table of the `mimetypes` module of CPython 3.14.
 //!
-//! s3proxy 2.0.1 asked the Python it ran on, so that what it served changed with the interpreter.
-//! The one row that differs is `wav`: Python 3.14 says `audio/vnd.wave`, which no list of types
-//! names; its accept list means `audio/wav`.
+//! s3proxy 2.0.1 used the table of its Python interpreter, so that media types depended on the version
+//! of Python. One row differs: for `wav` Python 3.14 has `audio/vnd.wave`, which is on no accept list;
+//! the accept list of s3proxy has `audio/wav`.
 
-/// Endings without their dot, lower case, sorted by bytes.
+/// Extensions without their dot, lower case, sorted by bytes.
 pub(super) static EXTENSIONS: [(&str, &str); 198] = [
     ("3g2", "audio/3gpp2"),
     ("3gp", "audio/3gpp"),
@@ -206,7 +206,7 @@ pub(super) static EXTENSIONS: [(&str, &str); 198] = [
     ("zip", "application/zip"),
 ];
 
-/// Endings that are another ending, compressed.
+/// Extensions that stand for a compressed file with another extension.
 static COMPRESSED: [(&str, &str); 6] = [
     ("svgz", "svg"),
     ("taz", "tar"),
@@ -216,15 +216,14 @@ static COMPRESSED: [(&str, &str); 6] = [
     ("tz", "tar"),
 ];
 
-/// Endings of a content coding; case matters (`.Z` is `compress`, `.z` is nothing).
+/// Extensions of content codings, case-sensitive: `.Z` is `compress`, `.z` is none.
 static CODINGS: [&str; 5] = ["gz", "Z", "bz2", "xz", "br"];
 
-/// The length of the longest ending.
+/// The length of the longest extension, bytes.
 const LONGEST: usize = 11;
 
-/// The row of [`EXTENSIONS`] for an ending in any case.
-///
-/// Only ASCII is folded: Python also takes the Kelvin sign in `.\u{212a}sh` for a `k`.
+/// The row of [`EXTENSIONS`] for an extension, ignoring ASCII case. Python's case folding also maps
+/// the Kelvin sign in `.\u{212a}sh` to a `k`; this function does not.
 pub(super) fn row(extension: &str) -> Option<usize> {
     let mut buffer = [0; LONGEST];
     let lower = buffer.get_mut(..extension.len())?;
@@ -234,13 +233,13 @@ pub(super) fn row(extension: &str) -> Option<usize> {
     EXTENSIONS.binary_search_by(|(known, _)| known.as_bytes().cmp(lower)).ok()
 }
 
-/// What an ending such as `tgz` stands for, its coding left out.
+/// The extension without compression for one such as `tgz`.
 pub(super) fn uncompressed(extension: &str) -> Option<&'static str> {
     let known = COMPRESSED.iter().find(|(known, _)| known.eq_ignore_ascii_case(extension));
     known.map(|(_, inner)| *inner)
 }
 
-/// Whether an ending names a content coding, which says nothing of the type.
+/// Whether an extension is that of a content coding, which does not determine the type.
 pub(super) fn is_coding(extension: &str) -> bool {
     CODINGS.contains(&extension)
 }

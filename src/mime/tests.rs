@@ -19,9 +19,9 @@ fn policy_with(change: impl FnOnce(&mut MimeSettings)) -> MimePolicy {
 /// `+ type` for allowed keys, `- type` or `-` for others.
 fn said(policy: &MimePolicy, key: &str) -> String {
     match policy.verdict(key) {
-        Verdict::Allowed(value) => format!("+ {}", value.to_str().expect("visible ASCII")),
-        Verdict::Denied(Some(text)) => format!("- {text}"),
-        Verdict::Denied(None) => "-".to_owned(),
+        KeyVerdict::Allowed(value) => format!("+ {}", value.to_str().expect("visible ASCII")),
+        KeyVerdict::Denied(Some(text)) => format!("- {text}"),
+        KeyVerdict::Denied(None) => "-".to_owned(),
     }
 }
 
@@ -289,8 +289,8 @@ fn the_default_type_is_for_unknown_keys_and_subject_to_the_list() {
 
 #[test]
 fn a_type_that_is_none_is_named() {
-    type Change = fn(&mut MimeSettings, String);
-    let places: [(&str, Change); 6] = [
+    type Adjust = fn(&mut MimeSettings, String);
+    let places: [(&str, Adjust); 6] = [
         ("accept", |s, text| s.accept.push(text)),
         ("also_allow", |s, text| s.also_allow.push(text)),
         ("disallow", |s, text| s.disallow.push(text)),
@@ -374,7 +374,7 @@ proptest! {
     #[test]
     fn no_key_panics_and_an_allowed_one_ends_in_a_known_name(key in "\\PC{0,40}") {
         let policy = policy();
-        if let Verdict::Allowed(value) = policy.verdict(&key) {
+        if let KeyVerdict::Allowed(value) = policy.verdict(&key) {
             prop_assert!(key.contains('.') || key.ends_with("properties"));
             prop_assert!(value.to_str().is_ok());
         }

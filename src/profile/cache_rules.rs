@@ -1,34 +1,35 @@
-//! What is kept of a profile's objects and for how long: one rule for all keys, others for patterns.
+//! Which objects of a profile are cached and for how long: one rule for all keys, others for patterns.
 
 use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-/// How the objects whose keys share a pattern are kept. The default keeps nothing.
+/// The cache rule for the keys that match a pattern. The default caches nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Whether anything is kept at all; off, every request goes to the store.
+    /// Whether responses are cached; if not, every request bypasses the cache.
     pub store: bool,
-    /// How long an object is fresh that does not say so itself by `Cache-Control` or `Expires`.
+    /// Freshness lifetime of objects without `Cache-Control` or `Expires`.
     pub ttl: Duration,
-    /// How long a missing object stays missing; zero keeps no misses.
+    /// Freshness lifetime of negative entries (404); zero caches none.
     pub negative_ttl: Duration,
-    /// How long after that an object is still served while it is asked for again in the background.
+    /// How long after its freshness an object is served stale while it is revalidated in the background
+    /// (RFC 5861).
     pub stale_while_revalidate: Duration,
-    /// How long after its freshness an object is still served when the store fails.
+    /// How long after its freshness an object is served stale when the store fails (RFC 5861).
     pub stale_if_error: Duration,
-    /// The largest object that is kept whole, bytes; larger ones are kept in blocks.
+    /// The largest object that is cached whole, bytes; larger ones are cached in blocks.
     pub max_object: u64,
-    /// Whether a client's `Cache-Control: no-cache` has the object asked for again.
+    /// Whether a client's `Cache-Control: no-cache` forces revalidation.
     pub client_no_cache: bool,
 }
 
-/// The rules of one profile. The default keeps nothing.
+/// The rules of one profile. The default caches nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CacheRules {
-    /// For keys that match no pattern.
+    /// The rule for keys that match no pattern.
     pub base: Rule,
-    /// The first pattern that matches the key decides.
+    /// Rules by pattern, in order: the first pattern that matches the key applies.
     pub patterns: Vec<(WildMatch, Rule)>,
 }
 

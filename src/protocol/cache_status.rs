@@ -1,16 +1,16 @@
-//! What the cache did for a request, in the words of RFC 9211: the value of `Cache-Status`, and the
-//! `cache` field of the log.
+//! The outcome of the cache for a request, in the terms of RFC 9211: the value of `Cache-Status`, the
+//! `cache` field of the log, and the label of metrics.
 
 use std::fmt;
 
 use crate::protocol::timestamp::push_decimal;
 
-/// What the cache did for one request. Its text leaves out the name of the cache.
+/// The outcome of the cache for one request. Its text has no cache name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
-    /// Served from what was kept; `ttl` in seconds, below zero when it was served stale.
+    /// Served from the cache; `ttl` in seconds, negative when stale.
     Hit { ttl: i64, stale: Option<Stale> },
-    /// The store was asked.
+    /// Forwarded to the store (`fwd`); `status` is the store's (`fwd-status`).
     Forwarded {
         why: ForwardReason,
         status: Option<u16>,
@@ -18,24 +18,24 @@ pub enum CacheStatus {
         stored: bool,
         collapsed: bool,
     },
-    /// The cache had no part in it.
+    /// The cache was bypassed.
     Bypass,
 }
 
-/// Why the store was asked.
+/// Why a request was forwarded (RFC 9211, section 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardReason {
-    /// Nothing was kept.
+    /// Not cached.
     Miss,
-    /// What was kept was no longer fresh.
+    /// Cached, but not fresh.
     Stale,
-    /// The client asked for it.
+    /// Because of a directive of the client, such as `no-cache`.
     Request,
-    /// Some of its blocks were not kept.
+    /// Some blocks were not cached.
     Partial,
 }
 
-/// Where the blocks of an answer come from.
+/// Where the blocks of a response come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlockCounts {
     pub memory: u64,
@@ -44,7 +44,7 @@ pub struct BlockCounts {
 }
 
 impl BlockCounts {
-    /// Adds their text, such as `memory=2, store=1`, without what is zero.
+    /// Appends the counts that are not zero, such as `memory=2, store=1`.
     fn push_to(self, text: &mut String) {
         let mut first = true;
         for (name, count) in
@@ -64,7 +64,7 @@ impl BlockCounts {
     }
 }
 
-/// Why something stale was served.
+/// Why a stale object was served (RFC 5861).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stale {
     WhileRevalidate,
@@ -72,20 +72,20 @@ pub enum Stale {
 }
 
 impl CacheStatus {
-    /// The store was asked, and nothing was kept of its answer.
+    /// Forwarded, without storing the response.
     #[must_use]
     pub fn passed(why: ForwardReason) -> Self {
         Self::Forwarded { why, status: None, ttl: None, stored: false, collapsed: false }
     }
 
-    /// Whether what is served was kept from before, so that it has an `Age`.
+    /// Whether the response was stored before this request, so that it has an `Age`.
     #[must_use]
     pub fn is_hit(&self) -> bool {
         matches!(self, Self::Hit { .. } | Self::Forwarded { why: ForwardReason::Partial, .. })
     }
 
-    /// The same for an answer out of such blocks: what was kept is no hit when some of them have to
-    /// be fetched; `stored` tells whether those are kept.
+    /// The same status for a response from these blocks: a hit becomes `fwd=partial` when blocks have
+    /// to be fetched; `stored` says whether they are then cached.
     #[must_use]
     pub fn of_blocks(self, blocks: BlockCounts, stored: bool) -> Self {
         match self {
@@ -102,8 +102,7 @@ impl CacheStatus {
 }
 
 impl CacheStatus {
-    /// Adds its text, without the machinery of `format!`: every answer has one, and its line in the
-    /// log another.
+    /// Appends the text. Written without `format!`, because every response and every log line has one.
     pub fn push_to(&self, text: &mut String, blocks: BlockCounts) {
         let mut detail = None;
         match *self {
@@ -169,27 +168,27 @@ impl fmt::Display for CacheStatus {
     }
 }
 
-/// What the cache did, in one word.
+/// The outcome of the cache in one word, for metrics and `Server-Timing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
-    /// All of it was kept, and fresh.
+    /// Served from the cache, fresh.
     Hit,
-    /// It was kept, and served though no longer fresh.
+    /// Served from the cache, stale.
     Stale,
-    /// The store was asked for all of it.
+    /// Fetched from the store.
     Miss,
-    /// The store was asked for some of it.
+    /// Some blocks were fetched from the store.
     Partial,
-    /// The store has said that what was kept is right.
+    /// Revalidated with the store (304).
     Revalidated,
-    /// Another request had asked the store already.
+    /// Coalesced with the fetch of another request.
     Collapsed,
-    /// The cache had no part in it.
+    /// The cache was bypassed.
     Pass,
 }
 
 impl CacheResult {
-    /// All of them.
+    /// All results, in the order of their discriminants.
     pub const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
@@ -200,7 +199,7 @@ impl CacheResult {
         Self::Pass,
     ];
 
-    /// The label.
+    /// The label of metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Preconditions of GET and HEAD, evaluated on the headers of a successful answer: RFC 9110,
+//! Preconditions of GET and HEAD, evaluated on the headers of a successful response: RFC 9110,
 //! section 13.
 
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ use http::header::{
 use super::entity_tag::{EntityTag, EntityTags};
 use super::{http_date, single};
 
-/// What identifies the state of the object an answer is about.
+/// The validators of a representation (section 8.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validators<'a> {
     pub etag: Option<EntityTag<'a>>,
@@ -19,7 +19,7 @@ pub struct Validators<'a> {
 }
 
 impl<'a> Validators<'a> {
-    /// Reads the headers of an answer; what is repeated or malformed is left out.
+    /// The validators in the headers of a response; repeated and malformed headers are ignored.
     #[must_use]
     pub fn from_headers(headers: &'a HeaderMap) -> Self {
         let etag = single(headers, &ETAG);
@@ -30,10 +30,10 @@ impl<'a> Validators<'a> {
     }
 }
 
-/// What the preconditions of a request make of its answer.
+/// The result of evaluating the preconditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Answer as if there were none (a range may still be asked for).
+pub enum PreconditionOutcome {
+    /// The preconditions hold, or there are none; a `Range` is evaluated next.
     Proceed,
     /// 304.
     NotModified,
@@ -44,10 +44,10 @@ pub enum Outcome {
 /// Evaluates the request's preconditions in the order of section 13.2.2, for GET and HEAD of an
 /// object that exists.
 ///
-/// Dates are compared as dates, not as text: clients send the time of their download. A field that
-/// is no date is as good as absent, and so is every date for an object without `Last-Modified`.
+/// Dates are compared as dates, not as text: clients send the time of their download. A header that is
+/// not a date is ignored, and so is every date for an object without `Last-Modified`.
 #[must_use]
-pub fn evaluate(request: &HeaderMap, validators: &Validators<'_>) -> Outcome {
+pub fn evaluate(request: &HeaderMap, validators: &Validators<'_>) -> PreconditionOutcome {
     let modified_after = |name| {
         let since = http_date::of(request, name)?;
         Some(http_date::seconds(validators.last_modified?) > http_date::seconds(since))
@@ -65,20 +65,20 @@ pub fn evaluate(request: &HeaderMap, validators: &Validators<'_>) -> Outcome {
         None => modified_after(&IF_UNMODIFIED_SINCE) != Some(true),
     };
     if !unchanged {
-        return Outcome::PreconditionFailed;
+        return PreconditionOutcome::PreconditionFailed;
     }
     let changed = match EntityTags::of(request, &IF_NONE_MATCH) {
         Some(tags) => !listed(&tags, |a, b| a.weak_eq(b)),
         None => modified_after(&IF_MODIFIED_SINCE) != Some(false),
     };
-    if changed { Outcome::Proceed } else { Outcome::NotModified }
+    if changed { PreconditionOutcome::Proceed } else { PreconditionOutcome::NotModified }
 }
 
-/// Whether `If-Range` lets a range be served (section 13.1.5); true when there is none.
+/// Whether `If-Range` permits a range (section 13.1.5); true when the header is missing.
 ///
 /// A tag must match strongly. A date must be exactly that of the object, and be a strong validator
-/// (section 8.8.2.2): `date`, the `Date` of the answer, is at least a second later, so that no
-/// second change can hide within the same second.
+/// (section 8.8.2.2): `date`, the `Date` of the response, is at least one second later, so that a
+/// second change within the same second is impossible.
 #[must_use]
 pub fn if_range_holds(
     request: &HeaderMap,

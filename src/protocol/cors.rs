@@ -1,4 +1,4 @@
-//! Which answers pages of other origins may read: the CORS protocol of the Fetch standard,
+//! Which responses pages of other origins may read: the CORS protocol of the Fetch standard,
 //! <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use http::header::{
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-/// Headers to add to an answer, each name once.
+/// Headers to add to a response, each name once.
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// What a script may read beyond the headers that are always readable.
+/// Response headers that a script may read in addition to the CORS-safelisted ones.
 const EXPOSED: &str = "ETag, Content-Range, Accept-Ranges, Content-Length, Cache-Status";
 
-/// What a script may ask with: ranges, conditions, and the headers the Fetch standard calls safe.
+/// Request headers that a script may set: ranges, conditions, and the CORS-safelisted ones.
 const REQUESTABLE: [&str; 10] = [
     "range",
     "if-range",
@@ -30,22 +30,22 @@ const REQUESTABLE: [&str; 10] = [
     "content-type",
 ];
 
-/// Which pages of other origins may read answers.
+/// The CORS configuration: which pages of other origins may read responses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// Exact origins (`https://a.example`), or a single `*`.
     pub origins: Vec<String>,
     /// Send `Access-Control-Allow-Credentials: true`; never together with `*`.
     pub credentials: bool,
-    /// How long a browser may keep a preflight answer.
+    /// How long a browser may cache a preflight response.
     pub max_age: Duration,
 }
 
-/// The headers for the answer to this request: for OPTIONS those of the preflight (whose status is
-/// 204), else those of the object or error.
+/// The CORS headers of the response to this request: of the preflight response (status 204) for
+/// OPTIONS, else of the object or error.
 ///
-/// An origin that is not listed gets none that allow anything, which is all it takes: the browser
-/// withholds the answer.
+/// An origin that is not listed gets no `Access-Control-Allow-Origin`, so that the browser withholds
+/// the response from the page.
 #[must_use]
 pub fn headers(cors: &Cors, method: &Method, request: &HeaderMap) -> Headers {
     if method == Method::OPTIONS { preflight(cors, request) } else { actual(cors, request) }
@@ -84,11 +84,11 @@ fn any_origin(cors: &Cors) -> bool {
     cors.origins.iter().any(|origin| origin == "*")
 }
 
-/// Adds the headers that let the request's origin read the answer; false when it may not.
+/// Adds the headers that allow the request's origin to read the response; false when it is not
+/// allowed.
 fn allow_origin(cors: &Cors, request: &HeaderMap, headers: &mut Headers) -> bool {
     if any_origin(cors) {
-        // Credentials are never allowed here: browsers refuse the pair, and so does the check of
-        // the configuration.
+        // Never with credentials: browsers and the configuration refuse this combination.
         headers.push((ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
         return true;
     }
@@ -104,7 +104,7 @@ fn allow_origin(cors: &Cors, request: &HeaderMap, headers: &mut Headers) -> bool
     true
 }
 
-/// The names the page asks to send, without those that mean nothing here.
+/// The requested header names that the gateway supports.
 fn allowed_headers(request: &HeaderMap) -> Option<HeaderValue> {
     let lines = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let asked = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));

@@ -8,21 +8,21 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntityTag<'a> {
     pub weak: bool,
-    /// What stands between the quotes: no control characters, spaces or quotes; bytes above
+    /// The bytes between the quotes (`*etagc`): no control characters, spaces or quotes; bytes above
     /// 0x7f are opaque.
     pub opaque: &'a [u8],
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads a tag that is the whole value.
+    /// Parses a value that is exactly one entity tag.
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let (tag, rest) = Self::take(value.trim_ascii())?;
         rest.is_empty().then_some(tag)
     }
 
-    /// Like [`EntityTag::parse`], and takes a value without quotes as a strong tag, which S3
-    /// clients and some stores write.
+    /// Like [`EntityTag::parse`], but reads a value without quotes as a strong tag: S3 clients and
+    /// some stores send it so.
     #[must_use]
     pub fn parse_lenient(value: &'a [u8]) -> Option<Self> {
         let value = value.trim_ascii();
@@ -34,25 +34,25 @@ impl<'a> EntityTag<'a> {
         Self::parse(value).or_else(bare)
     }
 
-    /// Section 8.8.3.2: equal, and neither of them weak.
+    /// Strong comparison (section 8.8.3.2): equal, and neither is weak.
     #[must_use]
     pub fn strong_eq(&self, other: &EntityTag<'_>) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// Section 8.8.3.2: equal, weak or not.
+    /// Weak comparison (section 8.8.3.2): equal, weak or not.
     #[must_use]
     pub fn weak_eq(&self, other: &EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
 
-    /// The tag in quotes and without its weak marker, as stores understand it.
+    /// The tag as a header value, in quotes and without the weak marker, as stores accept it.
     #[must_use]
     pub fn strong_header(&self) -> Option<HeaderValue> {
         HeaderValue::from_bytes(&[b"\"", self.opaque, b"\""].concat()).ok()
     }
 
-    /// Splits off the tag that the text starts with.
+    /// Splits off the tag at the start of the text.
     fn take(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (weak, quoted) = match text.strip_prefix(b"W/") {
             Some(quoted) => (true, quoted),
@@ -71,7 +71,7 @@ fn is_opaque(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)
 }
 
-/// The value of an `If-Match` or `If-None-Match`, over all its lines.
+/// The value of `If-Match` or `If-None-Match`, combined from all field lines.
 #[derive(Debug)]
 pub enum EntityTags<'h> {
     /// `*`.
@@ -90,8 +90,8 @@ impl<'h> EntityTags<'h> {
         Some(if any { Self::Any } else { Self::List(lines) })
     }
 
-    /// The listed tags. A malformed element ends its line: nothing behind it can be trusted to be
-    /// a tag. A single element of a single line may lack its quotes.
+    /// The listed tags. The rest of a field line after a malformed element is ignored, because it may
+    /// be part of that element. A single element on a single line may lack its quotes.
     pub fn tags(&self) -> impl Iterator<Item = EntityTag<'h>> {
         let alone = self.single();
         let mut lines = match self {
@@ -117,7 +117,7 @@ impl<'h> EntityTags<'h> {
         }))
     }
 
-    /// The tag, if there is exactly one and nothing else.
+    /// The tag, if the header is exactly one tag.
     #[must_use]
     pub fn single(&self) -> Option<EntityTag<'h>> {
         let Self::List(lines) = self else { return None };

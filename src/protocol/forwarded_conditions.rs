@@ -1,7 +1,7 @@
-//! Which conditions of a client a store may be asked.
+//! Which conditions of a client are forwarded to the store (RFC 9110, sections 13 and 14).
 //!
-//! A store is asked only what Ceph RGW understands: one strong entity tag and one range. The rest
-//! is left to [`super::conditional`], on the headers of the answer.
+//! Only conditions that Ceph RGW supports are forwarded: one strong entity tag and one range.
+//! [`super::conditional`] evaluates the others, on the headers of the store's response.
 
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderValue, Method};
@@ -13,29 +13,29 @@ use super::{http_date, single};
 /// The conditional headers of a request to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamConditions {
-    /// One range, written anew.
+    /// One range, reformatted.
     pub range: Option<HeaderValue>,
     /// One strong entity tag.
     pub if_match: Option<HeaderValue>,
-    /// One entity tag, its weak marker dropped: the store compares strongly where a weak
-    /// comparison is due, and a strong tag of the store matches either way. Its 304 may lack the
-    /// `ETag`, which is this one.
+    /// One entity tag without its weak marker. The store uses the strong comparison, where RFC 9110
+    /// requires the weak one; a strong tag of the store matches in both. The store's 304 may lack the
+    /// `ETag`: it is this one.
     pub if_none_match: Option<HeaderValue>,
-    /// A date the store itself gave, of an object without an entity tag. A client's date is compared
-    /// with the answer instead.
+    /// The `Last-Modified` of a cached object without an entity tag. A client's date is not forwarded
+    /// but compared with the response.
     pub if_modified_since: Option<HeaderValue>,
 }
 
 impl UpstreamConditions {
-    /// Whether a store that is asked so may answer 304.
+    /// Whether the store may answer these conditions with 304.
     #[must_use]
     pub fn revalidate(&self) -> bool {
         self.if_none_match.is_some() || self.if_modified_since.is_some()
     }
 }
 
-/// Picks what a store may be asked out of a client's headers. HEAD sends nothing on: its answer
-/// has no body to save, and the headers that decide.
+/// The conditions to forward out of a client's headers. None for HEAD: its response has no body that
+/// a condition could save, and has the headers to evaluate the conditions on.
 #[must_use]
 pub fn upstream_conditions(method: &Method, headers: &HeaderMap) -> UpstreamConditions {
     if method != Method::GET {
@@ -43,11 +43,12 @@ pub fn upstream_conditions(method: &Method, headers: &HeaderMap) -> UpstreamCond
     }
     let tag = |name| EntityTags::of(headers, name).and_then(|tags| tags.single());
     let if_match = tag(&IF_MATCH).filter(|tag| !tag.weak);
-    // Both come before If-None-Match (section 13.2.2): a 304 of the store would hide their 412.
-    let comes_first = headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE);
-    let if_none_match = if comes_first { None } else { tag(&IF_NONE_MATCH) };
+    // Both take precedence over If-None-Match (section 13.2.2): a 304 of the store would hide a 412.
+    let takes_precedence =
+        headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE);
+    let if_none_match = if takes_precedence { None } else { tag(&IF_NONE_MATCH) };
     let range = match parse_range(headers) {
-        RangeRequest::Single(range) if if_range_may_hold(headers) => readable(range).to_header(),
+        RangeRequest::Single(range) if if_range_may_hold(headers) => within_i64(range).to_header(),
         _ => None,
     };
     UpstreamConditions {
@@ -58,9 +59,9 @@ pub fn upstream_conditions(method: &Method, headers: &HeaderMap) -> UpstreamCond
     }
 }
 
-/// The same range in numbers that stores read: Ceph RGW refuses those above 2^63 - 1, and no object
-/// reaches so far.
-fn readable(range: ByteRange) -> ByteRange {
+/// The same range within the numbers that stores accept: Ceph RGW refuses those above 2^63 - 1, which
+/// lie beyond the end of any object.
+fn within_i64(range: ByteRange) -> ByteRange {
     match range {
         ByteRange::FromTo { first, last: Some(last) } if i64::try_from(last).is_err() => {
             ByteRange::FromTo { first, last: None }
@@ -69,7 +70,7 @@ fn readable(range: ByteRange) -> ByteRange {
     }
 }
 
-/// Whether `If-Range` is absent, or of a form that can hold.
+/// Whether `If-Range` is missing, or has a form that can hold.
 fn if_range_may_hold(headers: &HeaderMap) -> bool {
     if !headers.contains_key(IF_RANGE) {
         return true;
@@ -85,14 +86,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::headers_of;
-
-    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    use crate::protocol::{HeaderPairs, headers_of};
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     /// Range, If-Match and If-None-Match as sent on, `-` for none.
-    fn sent(method: &Method, request: Pairs<'_>) -> [String; 3] {
+    fn sent(method: &Method, request: HeaderPairs<'_>) -> [String; 3] {
         let sent = upstream_conditions(method, &headers_of(request));
         [sent.range, sent.if_match, sent.if_none_match].map(|value| {
             value.map_or("-".to_owned(), |value| value.to_str().expect("ASCII").to_owned())
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_get_sends_on_what_the_store_understands() {
-        let cases: &[(Pairs<'_>, [&str; 3])] = &[
+        let cases: &[(HeaderPairs<'_>, [&str; 3])] = &[
             (&[], ["-", "-", "-"]),
             (&[("range", "bytes=0-9")], ["bytes=0-9", "-", "-"]),
             (&[("range", " Bytes= 0 - 9 ,")], ["bytes=0-9", "-", "-"]),

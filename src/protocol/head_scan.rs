@@ -1,24 +1,25 @@
-//! Watches the bytes of a connection for request heads: where each begins and ends, how long it
-//! is, and whether its request line is one that a lenient parser would repair instead of refuse.
+//! Finds request heads in the bytes of a connection (RFC 9112, sections 2 and 3): where each begins and
+//! ends, how long it is, and whether its request line is malformed in a way that a lenient parser
+//! would repair.
 
 use crate::protocol::request_check::BadRequest;
 
-/// What one read of a connection held.
+/// The result of scanning the bytes of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
-    /// Nothing wrong so far.
+    /// No error so far.
     Fine,
-    /// A head that began at `start` in this read (0 if it began earlier) is bad.
+    /// The head that begins at `start` in this read (0 if it began earlier) is malformed.
     Bad { start: usize, error: BadRequest },
 }
 
-/// The state between two reads.
+/// The state of the scan between two reads.
 #[derive(Debug)]
 pub struct HeadScan {
     max_bytes: usize,
-    /// Bytes of the head so far, request line included; 0 between requests.
+    /// Bytes of the current head, including the request line; 0 between requests.
     length: usize,
-    /// Bytes of the line so far, without its line break.
+    /// Bytes of the current line, without the line break.
     line_length: usize,
     in_request_line: bool,
     spaces: u8,
@@ -27,7 +28,7 @@ pub struct HeadScan {
 }
 
 impl HeadScan {
-    /// Heads (request line and fields together) may have `max_bytes`.
+    /// A scan that allows `max_bytes` per head, request line and fields together.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self {
@@ -46,7 +47,7 @@ impl HeadScan {
         self.length > 0
     }
 
-    /// Takes note of the next bytes. After `Bad` the connection is at its end.
+    /// Scans the next bytes. After `Bad` no more bytes may be passed.
     pub fn feed(&mut self, bytes: &[u8]) -> Scan {
         let mut start = 0;
         let mut next = 0;
@@ -99,8 +100,8 @@ impl HeadScan {
         Scan::Fine
     }
 
-    /// How many bytes come before the end of a field line: most of a head, and nothing in it to look
-    /// at one by one.
+    /// The number of bytes before the end of the current field line. They need no check of their own
+    /// and are skipped at once.
     fn plain_bytes(&self, bytes: &[u8]) -> usize {
         if self.in_request_line || self.length == 0 || self.after_return {
             return 0;

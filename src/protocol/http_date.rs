@@ -1,24 +1,24 @@
-//! HTTP-date, RFC 9110, section 5.6.7: all three formats are read.
+//! HTTP-date (RFC 9110, section 5.6.7): parses all three formats.
 //!
-//! A date with the wrong day of the week, a leap second or a year before 1970 counts as none.
+//! A date with the wrong day of the week, a leap second or a year before 1970 is invalid.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Reads one value.
+/// Parses one value.
 #[must_use]
 pub fn parse(value: &HeaderValue) -> Option<SystemTime> {
     httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 
-/// Reads a header that must not come twice; `None` when it is missing, repeated or no date.
+/// The date of a header; `None` when it is missing, repeated or not a date.
 #[must_use]
 pub fn of(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     super::single(headers, name).and_then(parse)
 }
 
-/// Whole seconds since 1970, the granularity of the protocol; earlier times count as 1970.
+/// Whole seconds since 1970, the resolution of HTTP-date; 0 for earlier times.
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,5 +1,5 @@
-//! Byte ranges: the `Range` of a request and the `Content-Range` of an answer, RFC 9110, section
-//! 14.
+//! Byte ranges: the `Range` of a request and the `Content-Range` of a response (RFC 9110, section
+//! 14).
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use http::{HeaderMap, HeaderValue};
 
 use super::single;
 
-/// One range of bytes as a client asks for it (section 14.1.2). Its text is the value of a `Range`
-/// header, such as `bytes=0-99`.
+/// One requested byte range (section 14.1.2). `Display` is the value of a `Range` header, such as
+/// `bytes=0-99`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteRange {
-    /// From the byte `first` to the byte `last`, which is included, or to the end. `last` is not
-    /// below `first`.
+    /// From the byte `first` to the byte `last`, inclusive, or to the end of the object.
+    /// `first <= last`.
     FromTo { first: u64, last: Option<u64> },
-    /// So many bytes at the end.
+    /// The last bytes of the object, this number of them.
     Suffix(u64),
 }
 
 impl ByteRange {
-    /// The first and the last byte of this range in an object of `len` bytes; `None` when it holds
-    /// none of them, which is answered with 416.
+    /// The first and the last byte of this range in an object of `len` bytes; `None` when the range is
+    /// not satisfiable (416).
     ///
-    /// An empty object satisfies no range: `Content-Range` cannot say that nothing was sent.
+    /// No range of an empty object is satisfiable: `Content-Range` cannot express zero bytes.
     #[must_use]
     pub fn resolve(self, len: u64) -> Option<(u64, u64)> {
         let end = len.checked_sub(1)?;
@@ -37,19 +37,19 @@ impl ByteRange {
         }
     }
 
-    /// Whether it asks for so many bytes at the end.
+    /// Whether this is a suffix range of at least one byte.
     #[must_use]
     pub fn is_suffix(self) -> bool {
         matches!(self, Self::Suffix(count) if count > 0)
     }
 
-    /// The range as a `Range` header.
+    /// The range as the value of a `Range` header.
     #[must_use]
     pub fn to_header(self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.to_string()).ok()
     }
 
-    /// Spaces are let through where Apache and Go let them through.
+    /// Accepts spaces where Apache and Go accept them.
     fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
         let (first, last) = (first.trim_matches(OWS), last.trim_matches(OWS));
@@ -72,20 +72,20 @@ impl fmt::Display for ByteRange {
     }
 }
 
-/// What the `Range` of a GET asks for.
+/// The ranges that a GET requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RangeRequest {
-    /// Everything: there is no `Range`, or one that is to be ignored.
+    /// The whole object: `Range` is missing or ignored.
     Whole,
     Single(ByteRange),
     /// Two ranges or more, in the order of the request.
     Many(Vec<ByteRange>),
 }
 
-/// Reads `Range` (section 14.2). Another unit, a malformed or inverted range, a number above
-/// 2^64 - 1 and a second `Range` make it void, as the section permits: everything is served.
+/// Parses `Range` (section 14.2). As the section permits, the header is ignored when it has another
+/// unit, a malformed or inverted range or a number above 2^64 - 1, or is repeated.
 ///
-/// Only GET has ranges; for other methods do not ask.
+/// Call it for GET only: `Range` has no meaning for other methods.
 #[must_use]
 pub fn parse_range(headers: &HeaderMap) -> RangeRequest {
     let ranges = single(headers, &RANGE).and_then(|value| ranges(value.to_str().ok()?));
@@ -97,23 +97,23 @@ pub fn parse_range(headers: &HeaderMap) -> RangeRequest {
     }
 }
 
-/// The listed ranges; empty elements do not count, one malformed element spoils all.
+/// The listed ranges, without empty elements; `None` if any element is malformed.
 fn ranges(text: &str) -> Option<Vec<ByteRange>> {
     let elements = after_unit(text, '=')?.split(',').map(|element| element.trim_matches(OWS));
     elements.filter(|element| !element.is_empty()).map(ByteRange::parse).collect()
 }
 
-/// A `Content-Range` (section 14.4). Its text is the value of that header.
+/// A `Content-Range` (section 14.4). `Display` is the value of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentRange {
-    /// The bytes from `first` to `last`, included, of an object of `len` bytes, if that is known.
+    /// The bytes from `first` to `last`, inclusive, of an object of `len` bytes; `None` if unknown.
     Part { first: u64, last: u64, len: Option<u64> },
-    /// The length of an object that satisfied no range (416).
+    /// The length of the object in a 416.
     Unsatisfied { len: u64 },
 }
 
 impl ContentRange {
-    /// Reads a header value; one that contradicts itself is none.
+    /// Parses a header value; `None` if it is malformed or contradicts itself.
     #[must_use]
     pub fn parse(value: &HeaderValue) -> Option<Self> {
         let (range, len) = after_unit(value.to_str().ok()?, ' ')?.split_once('/')?;
@@ -140,13 +140,13 @@ impl fmt::Display for ContentRange {
 
 const OWS: [char; 2] = [' ', '\t'];
 
-/// What follows the unit `bytes`, the only one there is, in any case.
+/// The text after the range unit `bytes`, which is case-insensitive.
 fn after_unit(text: &str, separator: char) -> Option<&str> {
     let (unit, rest) = text.trim_matches(OWS).split_once(separator)?;
     unit.eq_ignore_ascii_case("bytes").then_some(rest)
 }
 
-/// Digits alone: `str::parse` would take a sign.
+/// Digits only: `str::parse` would accept a sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

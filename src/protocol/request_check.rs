@@ -1,10 +1,11 @@
-//! Requests that are refused before their path is looked at: ambiguous framing, a missing or
-//! malformed `Host`, targets and methods that no read gateway answers (RFC 9112, sections 3 and 6).
+//! Requests that are refused before routing: bodies, a missing or malformed `Host`, and unsupported
+//! request targets (RFC 9112, sections 3 and 6). A body is refused because ambiguous framing allows
+//! request smuggling, and a read gateway needs none.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
 
-/// What is wrong with a request as HTTP.
+/// Why a request is not accepted as HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadRequest {
     /// `Transfer-Encoding`, or a `Content-Length` other than 0.
@@ -17,7 +18,7 @@ pub enum BadRequest {
     /// A request line with more than two spaces, a control character or a `#`, or a carriage return
     /// in the middle of a line.
     RequestLine,
-    /// What Pingora's parser refuses: bad field names, versions, framing.
+    /// Pingora's parser refuses it: field names, version, framing.
     Malformed,
     HeadersTooLarge,
     HeadersTooSlow,
@@ -40,7 +41,7 @@ impl BadRequest {
         }
     }
 
-    /// The HTTP status that says so.
+    /// The HTTP status of the refusal.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -50,27 +51,35 @@ impl BadRequest {
         }
     }
 
-    /// What the client should do about it.
+    /// The sentence for the client: the fault and, where it is not obvious, the remedy.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
-            Self::Body => "this service only reads: send the request without a body",
-            Self::HostMissing => "the Host header is missing",
-            Self::HostRepeated => "there is more than one Host header",
-            Self::HostInvalid => "the Host header is not a host name with an optional port",
-            Self::Target => "the request target must be a path or an http URL",
+            Self::Body => "this service is read-only: send the request without a body",
+            Self::HostMissing => "the Host header is missing: HTTP/1.1 requires one",
+            Self::HostRepeated => "the request has more than one Host header: send exactly one",
+            Self::HostInvalid => {
+                "the Host header must be a host name or an IP address, with an optional port"
+            }
+            Self::Target => {
+                "the request target must be an absolute path or an http:// or https:// URL"
+            }
             Self::RequestLine => {
-                "the request line must be a method, a target without spaces, controls or #, and a \
-                 version"
+                "the request line must be a method, a target and a version, with one space between \
+                 them; percent-encode spaces, control characters and # in the target"
             }
             Self::Malformed => "the request head is not valid HTTP/1.1",
-            Self::HeadersTooLarge => "the request headers are too large",
-            Self::HeadersTooSlow => "the request headers took too long to arrive",
+            Self::HeadersTooLarge => {
+                "the request line and headers exceed the size limit: send fewer or shorter headers"
+            }
+            Self::HeadersTooSlow => {
+                "the request line and headers did not arrive in time: send the request again"
+            }
         }
     }
 }
 
-/// Checks what Pingora's parser lets through. `target` is the request target as sent.
+/// Checks a request that Pingora's parser accepts. `target` is the request target as sent.
 ///
 /// # Errors
 /// The first rule the request breaks.
@@ -102,8 +111,8 @@ pub fn inspect(
     Ok(())
 }
 
-/// The path and query of a request target, whichever of the two accepted forms it has
-/// (RFC 9112, sections 3.2.1 and 3.2.2).
+/// The path and query of a request target in origin form or absolute form (RFC 9112, sections 3.2.1
+/// and 3.2.2).
 #[must_use]
 pub fn target_path(target: &[u8]) -> &[u8] {
     absolute_form_path(target).unwrap_or(target)

@@ -1,12 +1,12 @@
-//! Request ids: the client's, where it can be searched for, or a new one.
+//! Request ids (`X-Request-ID`): the client's, if it is safe to log and to search for, or a new one.
 
 use http::{HeaderName, HeaderValue};
 
-/// The id of a request, the client's or ours.
+/// The header with the id of a request, in requests and responses.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The client's request id if it is one that can be searched for: up to 128 letters, digits, dots,
-/// hyphens and underscores.
+/// The request id in a header value; `None` unless it is 1 to 128 letters, digits, dots, hyphens and
+/// underscores.
 #[must_use]
 pub fn sane_request_id(value: Option<&HeaderValue>) -> Option<&str> {
     let id = value?.to_str().ok()?;

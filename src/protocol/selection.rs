@@ -1,19 +1,20 @@
-//! What of an object that is at hand a GET or HEAD gets: RFC 9110, sections 13.2 and 14.2.
+//! What a GET or HEAD gets of a representation whose headers are known: RFC 9110, sections 13.2
+//! (preconditions) and 14.2 (ranges).
 
 use std::ops::Range;
 use std::time::SystemTime;
 
 use http::{HeaderMap, Method};
 
-use super::conditional::{Outcome, Validators, evaluate, if_range_holds};
+use super::conditional::{PreconditionOutcome, Validators, evaluate, if_range_holds};
 use super::range::{RangeRequest, parse_range};
 
-/// Ranges that are served of one request; with more, everything is.
+/// The most ranges of one request; the `Range` of a request with more is ignored.
 pub const MAX_RANGES: usize = 64;
 
-/// What a client gets.
+/// The status of the response, and what it contains of the representation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Serving {
+pub enum Selection {
     /// 200.
     #[default]
     Whole,
@@ -23,54 +24,54 @@ pub enum Serving {
     PreconditionFailed,
     /// 206.
     Part(Range<u64>),
-    /// 206, several ranges in ascending order that do not touch.
+    /// 206 with several ranges, ascending and not adjacent.
     Parts(Vec<Range<u64>>),
     /// 416.
     Unsatisfiable,
 }
 
-/// Decides by the client's headers and those of the object, of `length` bytes. `date` is when the
-/// store made the answer that is at hand.
+/// Selects by the headers of the request and of the object, which has `length` bytes. `date` is the
+/// time at which the store generated the response with these headers.
 #[must_use]
-pub fn serving(
+pub fn select(
     method: &Method,
     client: &HeaderMap,
     conditional: bool,
     object: &HeaderMap,
     length: u64,
     date: SystemTime,
-) -> Serving {
+) -> Selection {
     let validators =
         if conditional { Validators::from_headers(object) } else { Validators::default() };
     if conditional {
         match evaluate(client, &validators) {
-            Outcome::Proceed => {}
-            Outcome::NotModified => return Serving::NotModified,
-            Outcome::PreconditionFailed => return Serving::PreconditionFailed,
+            PreconditionOutcome::Proceed => {}
+            PreconditionOutcome::NotModified => return Selection::NotModified,
+            PreconditionOutcome::PreconditionFailed => return Selection::PreconditionFailed,
         }
     }
     // Only GET has ranges (section 14.2).
     if *method != Method::GET {
-        return Serving::Whole;
+        return Selection::Whole;
     }
     let ranges = match parse_range(client) {
-        RangeRequest::Whole => return Serving::Whole,
+        RangeRequest::Whole => return Selection::Whole,
         RangeRequest::Single(range) => vec![range],
         RangeRequest::Many(ranges) => ranges,
     };
     if conditional && !if_range_holds(client, &validators, Some(date)) || ranges.len() > MAX_RANGES
     {
-        return Serving::Whole;
+        return Selection::Whole;
     }
     let satisfied = ranges.iter().filter_map(|range| range.resolve(length));
     let mut parts: Vec<Range<u64>> = satisfied.map(|(first, last)| first..last + 1).collect();
     if parts.is_empty() {
-        // A suffix of nothing is nothing, and nothing is all there is.
+        // A suffix range of an empty object is the whole object: 200 with an empty body.
         let suffix = ranges.iter().any(|range| range.is_suffix());
-        return if length == 0 && suffix { Serving::Whole } else { Serving::Unsatisfiable };
+        return if length == 0 && suffix { Selection::Whole } else { Selection::Unsatisfiable };
     }
     parts.sort_by_key(|part| part.start);
-    // What overlaps or touches is sent once (section 15.3.7.2).
+    // Overlapping and adjacent ranges are combined (section 15.3.7.2).
     parts.dedup_by(|next, before| {
         let joins = next.start <= before.end;
         if joins {
@@ -79,8 +80,8 @@ pub fn serving(
         joins
     });
     match <[Range<u64>; 1]>::try_from(parts) {
-        Ok([part]) => Serving::Part(part),
-        Err(parts) => Serving::Parts(parts),
+        Ok([part]) => Selection::Part(part),
+        Err(parts) => Selection::Parts(parts),
     }
 }
 
@@ -93,51 +94,51 @@ mod tests {
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    fn served(client: &[(&str, &str)], length: u64) -> Serving {
+    fn served(client: &[(&str, &str)], length: u64) -> Selection {
         let object = headers_of(&[("etag", "\"a\""), ("last-modified", DATE)]);
         let date = UNIX_EPOCH + Duration::from_secs(800_000_000);
-        serving(&Method::GET, &headers_of(client), true, &object, length, date)
+        select(&Method::GET, &headers_of(client), true, &object, length, date)
     }
 
     #[test]
     fn ranges_are_cut_to_the_object_sorted_and_joined() {
         for (range, length, expected) in [
-            ("bytes=0-9", 100, Serving::Part(0..10)),
-            ("bytes=0-", 100, Serving::Part(0..100)),
-            ("bytes=90-200", 100, Serving::Part(90..100)),
-            ("bytes=-5", 100, Serving::Part(95..100)),
-            ("bytes=-500", 100, Serving::Part(0..100)),
-            ("bytes=100-", 100, Serving::Unsatisfiable),
-            ("bytes=-0", 100, Serving::Unsatisfiable),
-            ("bytes=0-", 0, Serving::Unsatisfiable),
-            ("bytes=-5", 0, Serving::Whole),
-            ("bytes=-0", 0, Serving::Unsatisfiable),
-            ("bytes=x", 100, Serving::Whole),
-            ("bytes=0-1,5-6", 100, Serving::Parts(vec![0..2, 5..7])),
-            ("bytes=5-6,0-1", 100, Serving::Parts(vec![0..2, 5..7])),
-            ("bytes=0-5,3-9", 100, Serving::Part(0..10)),
-            ("bytes=0-4,5-9", 100, Serving::Part(0..10)),
-            ("bytes=0-1,200-", 100, Serving::Part(0..2)),
-            ("bytes=200-,300-", 100, Serving::Unsatisfiable),
-            ("bytes=0-0,-1", 100, Serving::Parts(vec![0..1, 99..100])),
+            ("bytes=0-9", 100, Selection::Part(0..10)),
+            ("bytes=0-", 100, Selection::Part(0..100)),
+            ("bytes=90-200", 100, Selection::Part(90..100)),
+            ("bytes=-5", 100, Selection::Part(95..100)),
+            ("bytes=-500", 100, Selection::Part(0..100)),
+            ("bytes=100-", 100, Selection::Unsatisfiable),
+            ("bytes=-0", 100, Selection::Unsatisfiable),
+            ("bytes=0-", 0, Selection::Unsatisfiable),
+            ("bytes=-5", 0, Selection::Whole),
+            ("bytes=-0", 0, Selection::Unsatisfiable),
+            ("bytes=x", 100, Selection::Whole),
+            ("bytes=0-1,5-6", 100, Selection::Parts(vec![0..2, 5..7])),
+            ("bytes=5-6,0-1", 100, Selection::Parts(vec![0..2, 5..7])),
+            ("bytes=0-5,3-9", 100, Selection::Part(0..10)),
+            ("bytes=0-4,5-9", 100, Selection::Part(0..10)),
+            ("bytes=0-1,200-", 100, Selection::Part(0..2)),
+            ("bytes=200-,300-", 100, Selection::Unsatisfiable),
+            ("bytes=0-0,-1", 100, Selection::Parts(vec![0..1, 99..100])),
         ] {
             assert_eq!(served(&[("range", range)], length), expected, "{range} of {length}");
         }
         let many =
             format!("bytes={}", (0..65).map(|i| format!("{0}-{0},", i * 3)).collect::<String>());
-        assert_eq!(served(&[("range", &many)], 1000), Serving::Whole, "too many to be of use");
+        assert_eq!(served(&[("range", &many)], 1000), Selection::Whole, "too many to be of use");
     }
 
     #[test]
     fn conditions_come_before_ranges() {
         for (client, expected) in [
-            (&[("if-none-match", "W/\"a\""), ("range", "bytes=0-1")][..], Serving::NotModified),
-            (&[("if-match", "\"b\""), ("range", "bytes=0-1")], Serving::PreconditionFailed),
-            (&[("if-modified-since", DATE)], Serving::NotModified),
-            (&[("if-range", "\"a\""), ("range", "bytes=0-1")], Serving::Part(0..2)),
-            (&[("if-range", "W/\"a\""), ("range", "bytes=0-1")], Serving::Whole),
-            (&[("if-range", DATE), ("range", "bytes=0-1")], Serving::Part(0..2)),
-            (&[("if-range", "\"b\""), ("range", "bytes=999-")], Serving::Whole),
+            (&[("if-none-match", "W/\"a\""), ("range", "bytes=0-1")][..], Selection::NotModified),
+            (&[("if-match", "\"b\""), ("range", "bytes=0-1")], Selection::PreconditionFailed),
+            (&[("if-modified-since", DATE)], Selection::NotModified),
+            (&[("if-range", "\"a\""), ("range", "bytes=0-1")], Selection::Part(0..2)),
+            (&[("if-range", "W/\"a\""), ("range", "bytes=0-1")], Selection::Whole),
+            (&[("if-range", DATE), ("range", "bytes=0-1")], Selection::Part(0..2)),
+            (&[("if-range", "\"b\""), ("range", "bytes=999-")], Selection::Whole),
         ] {
             assert_eq!(served(client, 100), expected, "{client:?}");
         }
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn head_has_no_ranges() {
         let client = headers_of(&[("range", "bytes=0-1")]);
-        let head = serving(&Method::HEAD, &client, true, &HeaderMap::new(), 9, UNIX_EPOCH);
-        assert_eq!(head, Serving::Whole);
+        let head = select(&Method::HEAD, &client, true, &HeaderMap::new(), 9, UNIX_EPOCH);
+        assert_eq!(head, Selection::Whole);
     }
 }

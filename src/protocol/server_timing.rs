@@ -1,5 +1,5 @@
-//! `Server-Timing` (<https://www.w3.org/TR/server-timing/>): how long an answer has taken up to its head,
-//! and of that the store, for whoever looks at it in a browser.
+//! `Server-Timing` (<https://www.w3.org/TR/server-timing/>): the time up to the head of the response,
+//! in total and of the store, shown by the developer tools of browsers.
 
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Lets pages of another origin read the timing (<https://www.w3.org/TR/resource-timing/>).
 pub const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 
-/// `cache;desc="miss", store;dur=12.3, total;dur=12.9`, in milliseconds: what the cache did where an
-/// object was wanted, from the first attempt to the head of the store's answer where it was asked for
-/// this request, and from the head of the request to that of the answer.
+/// The header value, such as `cache;desc="miss", store;dur=12.3, total;dur=12.9`, in milliseconds.
+///
+/// `cache` is the outcome of the cache for an object, `store` the time from the first attempt to the
+/// head of the store's response, `total` the time from the head of the request to that of the
+/// response.
 #[must_use]
 pub fn value(
     cache: Option<CacheStatus>,
@@ -32,7 +34,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
-/// Who may read the timing of the answer to this request: who may read the answer itself.
+/// The value of `Timing-Allow-Origin`: the origin that may read the response itself.
 #[must_use]
 pub fn allowed_origin(method: &Method, cors: &[(HeaderName, HeaderValue)]) -> Option<HeaderValue> {
     let allowed = cors.iter().find(|(name, _)| *name == ACCESS_CONTROL_ALLOW_ORIGIN);

@@ -1,5 +1,5 @@
-//! Points in time and numbers as text. Of times the two forms every request needs: RFC 3339 for the
-//! log and ISO 8601's basic form for signatures. Digit by digit, without the machinery of `format!`.
+//! Times and numbers as text: RFC 3339 for the log, the basic format of ISO 8601 for signatures.
+//! Written digit by digit without `format!`, because every request needs both.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,19 +29,19 @@ pub fn amz_date_time(now: SystemTime) -> String {
     text
 }
 
-/// A point in time as people name it, in UTC. Times before 1970 count as 1970.
+/// A calendar date and time of day in UTC. Times before 1970 count as 1970.
 struct Civil {
     year: u32,
     month: u32,
     day: u32,
-    /// Of the day.
+    /// Second of the day.
     second: u32,
     microsecond: u32,
 }
 
 impl Civil {
-    /// By the days since 1 March of the year 0, whose last day is the leap day: the calendar then
-    /// repeats after 400 years, and months after five
+    /// Counts days since 1 March of the year 0, so that the leap day is the last day of a year: the
+    /// calendar then repeats every 400 years, and the lengths of months every five months
     /// (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
     fn of(now: SystemTime) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -80,7 +80,7 @@ impl Civil {
     }
 }
 
-/// The decimal digits of a number from the place of `unit` on, a power of ten.
+/// Appends the decimal digits of a number from the place of `unit`, a power of ten, down.
 fn push_digits(text: &mut String, number: u32, mut unit: u32) {
     while unit > 0 {
         text.push(digit(number / unit % 10));
@@ -88,7 +88,7 @@ fn push_digits(text: &mut String, number: u32, mut unit: u32) {
     }
 }
 
-/// A number in decimal.
+/// Appends a number in decimal.
 pub fn push_decimal(text: &mut String, number: u64) {
     let mut unit = 1;
     while number / unit > 9 {

@@ -48,7 +48,7 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before.credentials != after.credentials {
             changes.lines.push(format!("profile {label}: {is}, before {was}{secret_alone}"));
         }
-        if !after.is_rekeyed(before) {
+        if !after.differs_only_in_credentials(before) {
             changes.lines.push(format!("profile {label}: other settings"));
             changes.outdated.push(Outdated { name: before.name.clone() });
         }

@@ -1,5 +1,5 @@
-//! The head of an answer with an object: which of the store's headers are passed on, and which are
-//! the gateway's own. Objects kept in the cache have theirs made once.
+//! The head of a response with an object: which headers of the store are forwarded, and which are set
+//! by the gateway. The head of a cached object is made once.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
@@ -13,25 +13,24 @@ use pingora::http::ResponseHeader;
 use crate::config::Config;
 use crate::mime::{MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
-use crate::response::refusal::{Answer, Refusal};
+use crate::response::gateway_response::NOSNIFF;
+use crate::response::refusal::Refusal;
 
-/// Sent with every answer: the media type is what the gateway says, not what a browser guesses.
-pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-
-/// Whether this header of the store belongs to the object and is passed on as it is.
+/// Whether this header of the store describes the object and is forwarded.
 #[must_use]
 pub fn is_object_header(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, CONTENT_RANGE, CONTENT_ENCODING, CONTENT_DISPOSITION, ETAG, LAST_MODIFIED]
         .contains(name)
 }
 
-/// The rules for heads that all profiles share.
+/// The rules for heads of objects that are the same for all profiles.
 #[derive(Debug, Clone)]
 pub struct ObjectHeads {
-    /// For image types, where a profile has no rule of its own.
+    /// `Cache-Control` of image types, for profiles without a `cache_control` of their own.
     pub image_cache_control: Option<HeaderValue>,
+    /// Send `Content-Security-Policy: sandbox` with types that can contain scripts.
     pub content_security_policy: bool,
-    /// What may be served, as what.
+    /// Which media types are allowed, and the type of each key.
     pub mime: MimePolicy,
 }
 
@@ -50,11 +49,11 @@ impl ObjectHeads {
         }
     }
 
-    /// The type of an object whose profile takes it from the store. A 304 names none and needs
-    /// none: the client has it from before.
+    /// The type of an object whose profile takes it from the store. A 304 has none and needs none; it
+    /// gets a placeholder.
     ///
     /// # Errors
-    /// When the type may not be served.
+    /// When the type is not allowed.
     pub fn stored_type(
         &self,
         status: StatusCode,
@@ -69,10 +68,10 @@ impl ObjectHeads {
         }
     }
 
-    /// The head of an answer with an object's body (200, 206) or about it (304).
+    /// The head of a response with an object (200, 206), or of a 304.
     ///
     /// # Errors
-    /// Never for valid header values; Pingora's header type wants to be asked.
+    /// Never for valid header values; Pingora's header type returns a `Result`.
     pub fn object_head(
         &self,
         status: StatusCode,
@@ -86,7 +85,7 @@ impl ObjectHeads {
             let passes = is_object_header(name) || is_listed(name, profile);
             let of_a_body = *name == CONTENT_LENGTH || *name == CONTENT_ENCODING;
             let of_a_part = *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT;
-            // Of the object's own headers one is enough: two would contradict each other.
+            // A repeated header of the object would contradict itself: only the first is forwarded.
             let repeated = is_object_header(name) && head.headers.contains_key(name);
             if !passes || not_modified && of_a_body || of_a_part || repeated {
                 continue;
@@ -114,12 +113,12 @@ impl ObjectHeads {
         Ok(head)
     }
 
-    /// The head of an object that is kept: as for 200. `content_type` is the type by the key, where
-    /// that decides.
+    /// The head of a cached object, as for 200. `content_type` is the type by the key; `None` when the
+    /// profile takes the type from the store.
     ///
     /// # Errors
-    /// When the type may not be served.
-    pub fn kept_head(
+    /// When the type is not allowed.
+    pub fn cached_head(
         &self,
         store: &HeaderMap,
         profile: &Profile,
@@ -133,8 +132,8 @@ impl ObjectHeads {
         head.map_err(|_| Refusal::UpstreamProtocol)
     }
 
-    /// The head of a 304. Stores such as Ceph RGW leave the `ETag` off theirs (RFC 9110, section
-    /// 15.4.5, demands it); then it is the one the client named, since only that one was sent.
+    /// The head of a 304. Stores such as Ceph RGW omit the `ETag` that RFC 9110, section 15.4.5,
+    /// requires; then it is `asked_tag`, the only one in the request to the store.
     ///
     /// # Errors
     /// As for [`ObjectHeads::object_head`].
@@ -153,42 +152,27 @@ impl ObjectHeads {
     }
 }
 
-/// The head of an answer that is the gateway's own.
-///
-/// # Errors
-/// When the status is no HTTP status.
-pub fn answer_head(answer: &Answer) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(answer.status, Some(8))?;
-    head.insert_header(CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
-    head.insert_header(X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
-    for (name, value) in &answer.headers {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    Ok(head)
-}
-
-/// Whether the profile's `response_headers` name this header. The configuration admits no pattern
-/// that matches a header of the gateway's own.
+/// Whether the profile's `response_headers` list this header. The configuration accepts no pattern
+/// that matches a header set by the gateway.
 #[must_use]
 pub fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
     profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
 }
 
-/// `Content-Encoding` without `aws-chunked`, which some uploads leave on an object although its
-/// body is not encoded so.
+/// `Content-Encoding` without `aws-chunked`, which some uploads store with an object although its
+/// body does not have this encoding.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>
 fn real_encoding(value: &HeaderValue) -> Option<HeaderValue> {
     let Ok(text) = value.to_str() else { return Some(value.clone()) };
     if !text.contains("aws-chunked") {
         return Some(value.clone());
     }
-    let kept: Vec<&str> = text
+    let codings: Vec<&str> = text
         .split(',')
         .map(str::trim)
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
         .collect();
-    if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
+    if codings.is_empty() { None } else { HeaderValue::from_str(&codings.join(", ")).ok() }
 }
 
 #[cfg(test)]

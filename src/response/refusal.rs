@@ -1,71 +1,64 @@
-//! Every way the gateway says no. The variant is the cause: it names itself in the log and in
-//! metrics, and this is the one place that turns it into a status and a body.
+//! Every reason for which a request gets no object. Each variant is a cause in logs and metrics; this
+//! is the only place that maps causes to statuses and sentences.
 
 use std::borrow::Cow;
 
 use http::HeaderValue;
 
 use crate::protocol::request_check::BadRequest;
+use crate::response::gateway_response::GatewayResponse;
 use crate::s3::address::AddressError;
 
-/// Why a request gets no object.
+/// Why a request gets no object. Variants that begin with `Upstream` are faults of the store or of the
+/// network between gateway and store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such page.
+    /// The path is no route of the gateway.
     RouteUnknown,
     MethodNotAllowed,
     BadRequest(BadRequest),
-    /// `X-Auth-Request-User` is required and missing.
+    /// The required header `X-Auth-Request-User` is missing.
     UserMissing,
     Address(AddressError),
     ProfileUnknown,
     BucketNotAllowed,
-    /// The media type may not be served; `None` where no rule knows one.
+    /// The media type is not allowed; `None` when no rule determines one.
     MediaTypeDenied(Option<String>),
     ObjectNotFound,
-    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    /// `If-Match` or `If-Unmodified-Since` failed.
     PreconditionFailed,
-    /// No byte of the requested range exists; the length of the object, where it is known.
+    /// No byte of the requested range exists. The length of the object, bytes, if known.
     RangeNotSatisfiable(Option<u64>),
-    /// The profile has no credentials to sign with.
+    /// No credentials were found for the profile.
     CredentialsMissing,
-    /// A configured header value or key cannot be sent.
+    /// A configured header value or access key is not valid in HTTP.
     CredentialsInvalid,
-    /// The store says 401 or 403.
+    /// The store answered 401 or 403.
     UpstreamForbidden,
-    /// The store says 429 or 503. Seconds after which to try again.
+    /// The store answered 429 or 503. The value of `Retry-After`, seconds.
     UpstreamBusy(u32),
-    /// The store says 301, 302, 303, 307 or 308; redirects are never followed.
+    /// The store answered 301, 302, 303, 307 or 308; redirects are never followed.
     UpstreamRedirect,
-    /// Any other answer that is no object.
+    /// The store answered with another error.
     UpstreamError,
-    /// The answer breaks HTTP or does not fit the request.
+    /// The store's response is not valid HTTP or does not match the request.
     UpstreamProtocol,
-    /// The endpoint's name does not resolve.
+    /// The host name of the endpoint does not resolve.
     UpstreamUnresolved,
-    /// No connection, or no TLS.
+    /// The connection or the TLS handshake failed.
     UpstreamUnreachable,
-    /// The connection ended before an answer.
+    /// The store closed the connection before its response.
     UpstreamReset,
+    /// The store did not answer in time.
     UpstreamTimeout,
-    /// As many requests to the store are under way as may be.
+    /// The limit of concurrent requests to the store is reached.
     UpstreamSaturated,
-    /// The user has as many requests under way as one may.
+    /// The limit of concurrent requests of this user is reached.
     UserSaturated,
-    /// As many connections are open as may be.
+    /// The limit of client connections is reached.
     ConnectionsFull,
     /// A fault of the gateway itself.
     Internal,
-}
-
-/// A complete answer without an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
-    /// Further headers: `Allow`, `Retry-After`, `Content-Range`.
-    pub headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -130,13 +123,13 @@ impl Refusal {
         }
     }
 
-    /// Whether an operator should look at it: the store or the configuration is at fault.
+    /// Whether the gateway, the store or the configuration is at fault, and an operator should act.
     #[must_use]
     pub fn is_fault(&self) -> bool {
         self.status() >= 500 || matches!(self, Self::UpstreamForbidden)
     }
 
-    /// Whether the store cannot answer for now, so that an object from before may stand in for it.
+    /// Whether the store is unavailable, so that a stale object may be served (stale-if-error).
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(
@@ -152,10 +145,15 @@ impl Refusal {
         )
     }
 
-    /// The answer. `object` is the object's `s3://` name where the request named one;
-    /// `allow` lists the methods for 405.
+    /// The complete response. `object` is the `s3://` name of the requested object, if any; `allow` is
+    /// the value of `Allow` for 405.
     #[must_use]
-    pub fn answer(&self, object: Option<&str>, allow: &'static str, request_id: &str) -> Answer {
+    pub fn response(
+        &self,
+        object: Option<&str>,
+        allow: &'static str,
+        request_id: &str,
+    ) -> GatewayResponse {
         let object = object.unwrap_or_default();
         let body = match self {
             Self::RouteUnknown => br#"{"detail":"Not Found"}"#.to_vec(),
@@ -166,9 +164,9 @@ impl Refusal {
                 let media_type = media_type.as_deref().unwrap_or("None");
                 message_body(&format!("Media type {media_type} is not browsable: {object}"))
             }
-            _ => self.explained(object, request_id),
+            _ => self.json_body(object, request_id),
         };
-        Answer {
+        GatewayResponse {
             status: self.status(),
             content_type: "application/json",
             body,
@@ -196,11 +194,11 @@ impl Refusal {
         }
     }
 
-    /// `{"message":…,"cause":…,"request_id":…}`: what happened, whose fault, and what to quote.
-    fn explained(&self, object: &str, request_id: &str) -> Vec<u8> {
+    /// The body `{"message":…,"cause":…,"request_id":…}`.
+    fn json_body(&self, object: &str, request_id: &str) -> Vec<u8> {
         let message = self.message();
         let message =
-            if object.is_empty() { message } else { Cow::Owned(format!("{message}: {object}")) };
+            if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) };
         let body = serde_json::json!({
             "message": message,
             "cause": self.cause(),
@@ -209,38 +207,66 @@ impl Refusal {
         body.to_string().into_bytes()
     }
 
+    /// The sentence for the client: what failed, who has to act, and how.
     fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::BadRequest(bad) => bad.message(),
             Self::Address(error) => return Cow::Owned(format!("Bad address: {error}")),
-            Self::ProfileUnknown => "There is no such profile",
-            Self::BucketNotAllowed => "The profile does not serve this bucket",
-            Self::PreconditionFailed => "The object is not the one the request asks for",
-            Self::RangeNotSatisfiable(_) => "The object has no byte in the requested range",
-            Self::CredentialsMissing => "The profile has no credentials to ask the store with",
-            Self::CredentialsInvalid => "The profile's credentials or headers cannot be sent",
-            Self::UpstreamForbidden => "The store refuses the profile's credentials",
-            Self::UpstreamBusy(_) => "The store is busy, try again later",
+            Self::ProfileUnknown => {
+                "The gateway has no such profile; check the name before the @ in the URL"
+            }
+            Self::BucketNotAllowed => {
+                "The gateway is not configured to serve this bucket; check the bucket name"
+            }
+            Self::PreconditionFailed => "A precondition (If-Match or If-Unmodified-Since) failed",
+            Self::RangeNotSatisfiable(_) => {
+                "The requested range lies outside the object; request a range within its length"
+            }
+            Self::CredentialsMissing => {
+                "The gateway has no credentials for this profile; the operator must configure them"
+            }
+            Self::CredentialsInvalid => {
+                "The credentials or headers configured for this profile are not valid in HTTP; \
+                 the operator must correct them"
+            }
+            Self::UpstreamForbidden => {
+                "The store denied access to the gateway; the operator must check the access key of \
+                 the profile and its permissions"
+            }
+            Self::UpstreamBusy(_) => "The store is busy; try again later",
             Self::UpstreamRedirect => {
-                "The store redirects elsewhere: check the profile's endpoint, region and addressing"
+                "The store answered with a redirect; the operator must check the endpoint, region and \
+                 addressing of the profile"
             }
-            Self::UpstreamError => "The store answered with an error",
-            Self::UpstreamProtocol => "The store's answer does not fit the request",
-            Self::UpstreamUnresolved => "The name of the store's endpoint does not resolve",
-            Self::UpstreamUnreachable => "The store cannot be reached",
-            Self::UpstreamReset => "The store ended the connection before it answered",
-            Self::UpstreamTimeout => "The store took too long to answer",
+            Self::UpstreamError => {
+                "The store answered with an error; if it persists, report the request_id to the operator"
+            }
+            Self::UpstreamProtocol => {
+                "The store sent an invalid response; if it persists, report the request_id to the operator"
+            }
+            Self::UpstreamUnresolved => {
+                "The gateway cannot resolve the host name of the store; the operator must check the \
+                 endpoint of the profile and DNS"
+            }
+            Self::UpstreamUnreachable => "The gateway cannot connect to the store; try again later",
+            Self::UpstreamReset => "The store closed the connection before it answered; try again",
+            Self::UpstreamTimeout => "The store did not answer in time; try again later",
             Self::UpstreamSaturated => {
-                "As many requests to the store are under way as may be, try again later"
+                "The gateway has reached its limit of concurrent requests to this store; try again later"
             }
-            Self::UserSaturated => "Too many of your requests are under way, try again later",
-            Self::ConnectionsFull => "Too many connections are open, try again later",
+            Self::UserSaturated => {
+                "The gateway has reached its limit of concurrent requests of one user; try again when \
+                 your earlier requests have finished"
+            }
+            Self::ConnectionsFull => {
+                "The gateway has reached its limit of client connections; try again later"
+            }
             Self::RouteUnknown
             | Self::MethodNotAllowed
             | Self::UserMissing
             | Self::MediaTypeDenied(_)
             | Self::ObjectNotFound
-            | Self::Internal => "The gateway failed to answer",
+            | Self::Internal => "The gateway failed; report the request_id to the operator",
         })
     }
 }
@@ -256,8 +282,8 @@ mod tests {
     use super::*;
 
     fn body(refusal: &Refusal, object: &str) -> String {
-        let answer = refusal.answer(Some(object), "GET, HEAD", "id-1");
-        String::from_utf8(answer.body).expect("bodies are UTF-8")
+        let response = refusal.response(Some(object), "GET, HEAD", "id-1");
+        String::from_utf8(response.body).expect("bodies are UTF-8")
     }
 
     #[test]
@@ -287,15 +313,15 @@ mod tests {
     fn new_refusals_name_cause_object_and_request() {
         assert_eq!(
             body(&Refusal::UpstreamTimeout, "s3://b/k"),
-            r#"{"message":"The store took too long to answer: s3://b/k","cause":"upstream_timeout","request_id":"id-1"}"#
+            r#"{"message":"The store did not answer in time; try again later (s3://b/k)","cause":"upstream_timeout","request_id":"id-1"}"#
         );
     }
 
     #[test]
     fn refusals_carry_the_headers_their_status_demands() {
         let header = |refusal: Refusal| {
-            let answer = refusal.answer(None, "GET, HEAD", "id");
-            answer.headers.first().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?")))
+            let response = refusal.response(None, "GET, HEAD", "id");
+            response.headers.first().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?")))
         };
         assert_eq!(header(Refusal::MethodNotAllowed).as_deref(), Some("allow: GET, HEAD"));
         assert_eq!(header(Refusal::UpstreamBusy(5)).as_deref(), Some("retry-after: 5"));

@@ -1,21 +1,21 @@
-//! What a client names: `profile@bucket` and the key, decoded exactly once from the request path.
+//! The object that a request path names: `profile@bucket` and the key, percent-decoded exactly once.
 
 use std::fmt;
 
 use crate::s3::encode::decode;
 
-/// An object as the client named it. The key is kept byte for byte; nothing is normalised.
+/// The address of an object. The key is unchanged byte for byte; nothing is normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectAddress {
     /// The part before the `@`, if there is one.
     pub profile: Option<String>,
-    /// The bucket; with validation off it may be Ceph's `tenant:bucket`.
+    /// The bucket; without bucket validation it may be Ceph's `tenant:bucket`.
     pub bucket: String,
-    /// The decoded key; empty when the path ends behind the bucket.
+    /// The decoded key; empty when the path ends after the bucket.
     pub key: String,
 }
 
-/// Why a path names no object. `Display` tells the client what to change.
+/// Why a path is not the address of an object. `Display` is the sentence for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressError {
     Escape,
@@ -40,21 +40,24 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Escape => "every % in the path must be followed by two hexadecimal digits",
-            Self::Utf8 => "the decoded path is not valid UTF-8",
-            Self::Nul => "the path holds a NUL character",
-            Self::DotSegment => "the path holds a segment . or .. (plain or encoded)",
+            Self::Utf8 => "the path is not valid UTF-8 after percent-decoding",
+            Self::Nul => "the path contains a NUL character",
+            Self::DotSegment => "the path contains a . or .. segment (plain or percent-encoded)",
             Self::KeyTooLong => "the key is longer than 1024 bytes",
-            Self::ManyAt => "profile@bucket holds more than one @",
-            Self::ProfileEmpty => "the profile before the @ is empty",
+            Self::ManyAt => "profile@bucket contains more than one @",
+            Self::ProfileEmpty => "the profile name before the @ is empty",
             Self::ProfileInvalid => {
-                "the profile before the @ may hold letters, digits, dots, hyphens and underscores"
+                "the profile name before the @ may contain only letters, digits, dots, hyphens and \
+                 underscores"
             }
-            Self::BucketEmpty => "the bucket is empty",
+            Self::BucketEmpty => "the bucket name is empty",
             Self::BucketInvalid => {
-                "the bucket is no S3 bucket name (letters, digits, dots, hyphens, underscores)"
+                "the bucket name must be 1 to 255 letters, digits, dots, hyphens and underscores"
             }
-            Self::Arn => "an ARN cannot stand in place of a bucket",
-            Self::ExpressBucket => "buckets of S3 Express (--x-s3) are not served",
+            Self::Arn => "ARNs are not accepted as bucket names",
+            Self::ExpressBucket => {
+                "S3 Express directory buckets (names that end in --x-s3) are not supported"
+            }
         })
     }
 }
@@ -62,11 +65,11 @@ impl fmt::Display for AddressError {
 impl std::error::Error for AddressError {}
 
 impl ObjectAddress {
-    /// Reads the two raw parts of `…/s3/{profile@bucket}/{key}`, still percent-encoded and without
-    /// the query. `validate_bucket` off admits Ceph's `tenant:bucket` besides plain names.
+    /// Parses the two raw parts of `…/s3/{profile@bucket}/{key}`, still percent-encoded and without
+    /// the query. Without `validate_bucket`, Ceph's `tenant:bucket` is accepted as well.
     ///
     /// # Errors
-    /// The first rule the path breaks.
+    /// The first rule that the path breaks.
     pub fn parse(
         bucket_segment: &[u8],
         key: &[u8],
@@ -95,7 +98,7 @@ impl ObjectAddress {
 }
 
 impl ObjectAddress {
-    /// `s3://profile@bucket/key`, decoded: what messages and logs call the object.
+    /// `s3://profile@bucket/key`, decoded: the name of the object in messages and logs.
     #[must_use]
     pub fn name(&self) -> String {
         let profile = self.profile.as_deref().unwrap_or_default();
@@ -104,8 +107,7 @@ impl ObjectAddress {
     }
 }
 
-/// Whether a profile of this name can stand before the `@` of a URL: letters, digits, dots, hyphens
-/// and underscores of ASCII.
+/// Whether this is a valid profile name: ASCII letters, digits, dots, hyphens and underscores.
 #[must_use]
 pub fn is_profile_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_name_byte)
@@ -123,8 +125,8 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
-/// S3's naming as botocore checks it (`^[a-zA-Z0-9.\-_]{1,255}$`), which admits the legacy names
-/// that Ceph still has, less the names that would change where a request goes.
+/// The bucket names that botocore accepts (`^[a-zA-Z0-9.\-_]{1,255}$`), which include the legacy names
+/// that Ceph still supports, without those that would change the endpoint or the path.
 fn check_bucket(bucket: &str, validate: bool) -> Result<(), AddressError> {
     if bucket.is_empty() {
         return Err(AddressError::BucketEmpty);

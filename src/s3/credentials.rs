@@ -1,21 +1,19 @@
-//! The credentials of a store, and where they were found.
+//! The credentials for a store, and their source.
 
 use crate::s3::secret::Secret;
 
-/// What requests to the store are signed with, and where it was found.
+/// The credentials that sign requests to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    Keys {
-        keys: Keys,
-        source: CredentialSource,
-    },
-    /// Requests go out unsigned, because the configuration says so.
+    /// An access key and its source.
+    Keys { keys: Keys, source: CredentialSource },
+    /// Requests are not signed, by configuration.
     Anonymous,
-    /// None were found; requests are refused here. The text says where they were looked for.
+    /// None were found: requests of the profile are refused. The text lists the places searched.
     Missing(String),
 }
 
-/// An access key as AWS issues it.
+/// An access key as AWS issues it: id, secret and, for temporary credentials, session token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     pub access_key_id: String,
@@ -23,10 +21,10 @@ pub struct Keys {
     pub session_token: Option<Secret>,
 }
 
-/// Where a profile's keys were read, for `s3proxy check` and the start log.
+/// The source of a profile's access key, for `s3proxy check` and the log at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
-    /// `key:secret@` inside the endpoint URL given by this variable or YAML path.
+    /// `id:secret@` in the endpoint URL that this environment variable or YAML path sets.
     EndpointUrl(String),
     /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
     Environment,

@@ -1,4 +1,4 @@
-//! Percent-coding of paths: decoding once what the client sent, and encoding the way AWS signs.
+//! Percent-encoding of paths: decodes the client's path once, and encodes the path that AWS signs.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 //! (`UriEncode`); RFC 3986, section 2.1.
@@ -10,7 +10,7 @@ pub struct InvalidEscape;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Appends `bytes` to `out` with everything but `A-Z a-z 0-9 - . _ ~ /` percent-encoded in upper
-/// case, as SigV4 wants the path of an object.
+/// case, as Signature Version 4 requires for the path of an object.
 pub fn encode_path(bytes: &[u8], out: &mut String) {
     for &byte in bytes {
         match byte {
@@ -27,7 +27,7 @@ pub fn encode_path(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// Decodes every `%XX` exactly once. `+` stays a plus.
+/// Decodes every `%XX` exactly once. `+` remains a plus.
 ///
 /// # Errors
 /// When a `%` is not followed by two hexadecimal digits.

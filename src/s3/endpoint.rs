@@ -1,4 +1,4 @@
-//! Where a store is, and how a bucket and key are spelled in a request to it: path-style or
+//! The endpoint of a store, and host and path of a request for a bucket and key: path-style or
 //! virtual-hosted-style addressing.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html>
@@ -18,27 +18,27 @@ pub struct Endpoint {
     pub base_path: String,
 }
 
-/// How the bucket is named in a request.
+/// Where the bucket is in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Addressing {
     /// `https://endpoint/bucket/key`
     Path,
-    /// `https://bucket.endpoint/key`; buckets that make no host name are addressed by path.
+    /// `https://bucket.endpoint/key`; path-style for buckets that are not a valid host label.
     Virtual,
 }
 
-/// One object as the store is asked for it. The same strings are signed and sent.
+/// Host and path of a request to a store. The same strings are signed and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The `Host` header: port included unless it is the scheme's own.
+    /// The `Host` header, with the port unless it is the default of the scheme.
     pub host: String,
-    /// The name to verify in the store's certificate.
+    /// The host name to verify in the store's certificate.
     pub server_name: String,
     /// Percent-encoded path, without a query.
     pub path: String,
 }
 
-/// Why an endpoint URL was refused. `Display` never holds user info.
+/// Why an endpoint URL is not accepted. `Display` never contains user info.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointError {
     Scheme,
@@ -49,9 +49,9 @@ pub enum EndpointError {
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "an endpoint is a URL that starts with http:// or https://",
+            Self::Scheme => "an endpoint must be a URL that starts with http:// or https://",
             Self::Host => "the endpoint has no valid host name or address",
-            Self::Port => "the port of an endpoint is a number from 1 to 65535",
+            Self::Port => "the port of an endpoint must be a number from 1 to 65535",
         })
     }
 }
@@ -59,7 +59,7 @@ impl fmt::Display for EndpointError {
 impl std::error::Error for EndpointError {}
 
 impl Endpoint {
-    /// Amazon's own endpoint of a region.
+    /// The endpoint of Amazon S3 in a region.
     #[must_use]
     pub fn aws(region: &str) -> Self {
         Self {
@@ -70,11 +70,12 @@ impl Endpoint {
         }
     }
 
-    /// Reads `scheme://host[:port][/path]`, user info already taken off. The host is lower-cased,
-    /// trailing slashes, query and fragment are dropped, the path stays as a prefix of every key.
+    /// Parses `scheme://host[:port][/path]`; user info must be removed before. The host is lower-cased,
+    /// trailing slashes, query and fragment are dropped, and the path becomes the prefix of every
+    /// request path.
     ///
     /// # Errors
-    /// When scheme, host or port are not usable.
+    /// When scheme, host or port is invalid.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         let (tls, scheme_length) = if lower.starts_with("https://") {
@@ -104,7 +105,7 @@ impl Endpoint {
         Ok(Self { tls, host, port, base_path })
     }
 
-    /// The `Host` header for this endpoint, with the port unless it is the scheme's own.
+    /// The `Host` header for this endpoint, with the port unless it is the default of the scheme.
     #[must_use]
     pub fn authority(&self) -> String {
         self.authority_of(&self.host)
@@ -127,7 +128,7 @@ impl Endpoint {
         authority
     }
 
-    /// How this bucket and key (decoded bytes) are asked for at this endpoint.
+    /// Host and path of a request for this bucket and key (decoded bytes) at this endpoint.
     #[must_use]
     pub fn target(&self, addressing: Addressing, bucket: &str, key: &[u8]) -> Target {
         let mut path = String::with_capacity(self.base_path.len() + bucket.len() + key.len() + 16);
@@ -184,8 +185,8 @@ fn is_host(host: &str) -> bool {
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'))
 }
 
-/// Whether a bucket can stand before the endpoint's host: 3 to 63 lower-case letters, digits and
-/// hyphens. A dotted name would not match the store's wildcard certificate.
+/// Whether a bucket is a valid host label: 3 to 63 lower-case letters, digits and hyphens. A name with
+/// dots would not match the store's wildcard certificate.
 fn is_host_label(bucket: &str) -> bool {
     (3..=63).contains(&bucket.len())
         && bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

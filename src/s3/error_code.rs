@@ -1,12 +1,12 @@
-//! The code inside an S3 error document, such as `NoSuchKey`: for the log, never for the client.
+//! The error code in an S3 error document, such as `NoSuchKey`: for the log, never for the client.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
-/// How much of an error document is read for its code, bytes.
+/// The most bytes of an error document that are read for its code.
 pub const ERROR_DOCUMENT_BYTES: usize = 64 * 1024;
 
-/// The text of the first `<Code>` element, if it looks like one of S3's codes (letters and digits,
-/// at most 64). Anything else in the document is left unread.
+/// The text of the first `<Code>` element, if it is 1 to 64 letters and digits as in every S3 error
+/// code. The rest of the document is ignored.
 #[must_use]
 pub fn error_code(document: &[u8]) -> Option<&str> {
     let start = find(document, b"<Code>")? + b"<Code>".len();

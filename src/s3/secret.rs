@@ -1,5 +1,5 @@
-//! A string that must never be shown: it redacts itself in `Debug`, has no `Display`, and is wiped
-//! when dropped.
+//! A string that must never be shown: `Debug` is redacted, there is no `Display`, and the memory is
+//! wiped on drop.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 /// A secret access key, session token or secret header value.
 ///
-/// The only way to its text is [`Secret::expose`], so that a search for that word lists every
-/// place that reads one.
+/// Only [`Secret::expose`] returns the text, so that a search for this name lists every place that
+/// reads a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -19,7 +19,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself. Callers sign or send it, and never format it.
+    /// The text. Callers sign or send it, and must not format it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,9 +1,9 @@
 //! AWS Signature Version 4 for one request, over exactly the strings that are sent.
 //!
-//! The canonical request is written here, stage by stage as AWS describes it; keys and signature are
-//! computed by `aws-sigv4`. Its own canonical request costs more, because it takes any
-//! request: ours has no body and the same headers every time, and the signing key is kept for its day.
-//! The tests hold the two against each other.
+//! This file builds the canonical request, task by task as AWS describes it; `aws-sigv4` derives the
+//! signing key and computes the signature. The canonical request of `aws-sigv4` costs more, because it
+//! supports every request: requests of the gateway have no body and always the same headers, and the
+//! signing key is reused for a day. The tests compare both.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
@@ -33,23 +33,23 @@ const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security
 /// Headers to set on the request, signature included. `Host` is not among them.
 pub type SignedHeaders = Vec<(HeaderName, HeaderValue)>;
 
-/// The request could not be signed: a configured header or key does not fit into HTTP.
+/// The request cannot be signed: a configured header or access key is not valid in HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignError;
 
-/// Signs requests of one profile.
+/// Signs requests with the credentials of one profile.
 #[derive(Debug)]
 pub struct Signer {
     keys: Option<Keys>,
     region: String,
-    /// The headers that are the same for every request, as they are sent.
+    /// The headers that are the same in every request, as sent.
     fixed: SignedHeaders,
     /// Every signed header in the order of the canonical request.
     canonical: Vec<CanonicalHeader>,
     /// `host;x-amz-content-sha256;x-amz-date`
     signed_headers: String,
     today: RwLock<Option<Arc<DayKey>>>,
-    /// A configured value cannot stand in a header.
+    /// A configured value is not a valid header value.
     unusable: bool,
 }
 
@@ -58,11 +58,11 @@ pub struct Signer {
 enum CanonicalHeader {
     Host,
     Date,
-    /// `name:value\n`, the same for every request.
+    /// `name:value\n`, the same in every request.
     Fixed(Secret),
 }
 
-/// What stays the same for a day (UTC).
+/// The credential scope and signing key of one day (UTC).
 struct DayKey {
     /// `20130524`
     date: String,
@@ -78,8 +78,8 @@ impl std::fmt::Debug for DayKey {
 }
 
 impl Signer {
-    /// A signer for these credentials in this region. The added headers go out with each request,
-    /// signed.
+    /// A signer for these credentials in this region. The added headers are sent with every request
+    /// and signed.
     #[must_use]
     pub fn new(
         credentials: &Credentials,
@@ -127,11 +127,11 @@ impl Signer {
         }
     }
 
-    /// The headers for this request at this time: the profile's own, and the signature over them,
-    /// `Host`, method and path. Anonymous profiles get their own headers only.
+    /// The headers of this request at this time: the added headers, and the signature over them,
+    /// `Host`, method and path. Without an access key only the added headers.
     ///
     /// # Errors
-    /// When a configured value cannot stand in a header.
+    /// When a configured value is not a valid header value.
     pub fn sign(
         &self,
         method: &Method,
@@ -196,7 +196,7 @@ impl Signer {
         request
     }
 
-    /// Task 3: the key of this day, derived again when the day changes.
+    /// Task 3: the signing key of this day, derived again when the day changes.
     fn day_key(&self, keys: &Keys, now: SystemTime, date: &str) -> Arc<DayKey> {
         let today = self.today.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = today.as_ref().filter(|key| key.date == date) {
@@ -229,8 +229,8 @@ fn string_to_sign(date_time: &str, scope: &str, canonical_request: &str) -> Stri
     text
 }
 
-/// Parameters sorted, each with its `=`. Objects are asked for without a query; only `s3proxy check`
-/// asks for a bucket.
+/// The sorted query parameters, each with an `=`. Requests for objects have no query; only
+/// `s3proxy check` sends one, for a bucket.
 fn canonical_query(query: &str) -> String {
     if query.is_empty() {
         return String::new();
@@ -246,7 +246,7 @@ fn canonical_query(query: &str) -> String {
     parameters.join("&")
 }
 
-/// A header value without spaces at its ends and with single ones inside.
+/// A header value without leading and trailing spaces, and with runs of spaces collapsed.
 fn canonical_value(value: &str) -> String {
     value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

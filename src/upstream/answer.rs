@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use crate::protocol::conditional::{Outcome, Validators, evaluate, if_range_holds};
+use crate::protocol::conditional::{PreconditionOutcome, Validators, evaluate, if_range_holds};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::protocol::http_date;
 use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
@@ -131,9 +131,11 @@ fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -
     if request.conditional {
         let validators = Validators::from_headers(store);
         match evaluate(request.headers, &validators) {
-            Outcome::Proceed => {}
-            Outcome::NotModified => return Decision::NotModified,
-            Outcome::PreconditionFailed => return Decision::Refuse(Refusal::PreconditionFailed),
+            PreconditionOutcome::Proceed => {}
+            PreconditionOutcome::NotModified => return Decision::NotModified,
+            PreconditionOutcome::PreconditionFailed => {
+                return Decision::Refuse(Refusal::PreconditionFailed);
+            }
         }
         let store_date = http_date::of(store, &DATE);
         range_applies = !request.headers.contains_key(IF_RANGE)

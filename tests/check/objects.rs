@@ -74,7 +74,7 @@ async fn requests_that_the_gateway_refuses_never_reach_the_store() {
     for (argument, detail) in [
         ("hips@bkt", "307"),
         ("hips@bkt/100%.png", "400: every %"),
-        ("hips@bkt/a/../b.png", "400: the path holds a segment"),
+        ("hips@bkt/a/../b.png", "400: the path contains a . or .. segment"),
         ("https://rsp.example.org/elsewhere/a.png", "404"),
     ] {
         let report = object(&config, argument).await;

@@ -91,7 +91,7 @@ impl Keeping<'_> {
             }
             return self.landing.make_known(Landed::Pass { report });
         };
-        let head = match cache.heads.kept_head(headers, profile, wanted.content_type.as_ref()) {
+        let head = match cache.heads.cached_head(headers, profile, wanted.content_type.as_ref()) {
             Ok(head) => head,
             Err(refusal) => {
                 let refused = Landed::Refused { refusal, stored_for: None, report };

@@ -1,11 +1,10 @@
-//! The description of the gateway's routes for machines, OpenAPI 3.1.0:
-//! <https://spec.openapis.org/oas/v3.1.0>.
+//! The OpenAPI 3.1.0 document of the gateway's routes: <https://spec.openapis.org/oas/v3.1.0>.
 
 use serde_json::{Map, Value, json};
 
 use super::{DESCRIPTION, VERSION};
 
-const WITH_SLASH: &str = "the same path with a final slash";
+const WITH_SLASH: &str = "redirects to the same path with a trailing slash";
 
 type Responses = Vec<(&'static str, Value)>;
 
@@ -20,39 +19,40 @@ pub(super) fn document(name: &str, prefix: &str, cors: bool) -> Value {
     })
 }
 
-/// What is served at every path that `crate::gateway::route` knows.
+/// The operations of every path that `crate::gateway::route` knows.
 fn paths(prefix: &str, cors: bool) -> Map<String, Value> {
     let mut paths = Map::new();
     let metadata = page("Name and version", "application/json", &named_schema("UserMetadata"));
     let metadata = [metadata, vec![user_missing()]].concat();
     paths.insert(format!("{prefix}/"), read("Name and version", &json!([]), metadata));
-    // Behind an empty prefix this is the only one of the two that there is.
+    // With an empty prefix this entry replaces the one before: both have the path `/`.
     let index = page("Name and version", "application/json", &named_schema("Metadata"));
-    paths.insert("/".to_owned(), read("Name and version, for probes", &json!([]), index));
-    let document = page("this document", "application/json", &json!({ "type": "object" }));
-    let summary = "This description";
+    paths.insert("/".to_owned(), read("Name and version, for health probes", &json!([]), index));
+    let document = page("the OpenAPI document", "application/json", &json!({ "type": "object" }));
+    let summary = "This OpenAPI document";
     paths.insert(format!("{prefix}/openapi.json"), read(summary, &json!([]), document));
     for name in ["docs", "redoc"] {
-        let docs = page("a page", "text/html", &json!({ "type": "string" }));
-        paths.insert(format!("{prefix}/{name}"), read("A page for people", &json!([]), docs));
+        let docs = page("HTML page", "text/html", &json!({ "type": "string" }));
+        paths.insert(format!("{prefix}/{name}"), read("Documentation page", &json!([]), docs));
     }
     for name in ["openapi.json", "docs", "redoc"] {
         paths.insert(
             format!("{prefix}/{name}/"),
-            redirect("the same path without its final slash", &json!([])),
+            redirect("redirects to the same path without the trailing slash", &json!([])),
         );
     }
     if !prefix.is_empty() {
         paths.insert(prefix.to_owned(), redirect(WITH_SLASH, &json!([])));
     }
     paths.insert(format!("{prefix}/s3/{{bucket}}"), redirect(WITH_SLASH, &json!([bucket()])));
-    let mut object = read("An object, or a part of it", &object_parameters(), object_responses());
+    let mut object =
+        read("An object, or byte ranges of it", &object_parameters(), object_responses());
     if let (true, Some(operations)) = (cors, object.as_object_mut()) {
         let responses = vec![
-            ("204", described("the Access-Control headers say what is allowed")),
-            ("405", failed("no preflight request; see Allow", "Detail")),
+            ("204", described("the Access-Control headers list what is allowed")),
+            ("405", failed("not a preflight request; see the Allow header", "Detail")),
         ];
-        let summary = "A browser's question whether a page may ask";
+        let summary = "CORS preflight request";
         let parameters = json!([bucket(), key()]);
         operations.insert("options".to_owned(), operation(summary, &parameters, responses));
     }
@@ -84,13 +84,13 @@ fn schemas() -> Value {
             "type": "object",
             "required": ["message"],
             "properties": {
-                "message": text("what happened, for a person"),
-                "cause": text("the name of what happened, for a program"),
-                "request_id": text("the X-Request-ID of the answer"),
+                "message": text("description of the error, for people"),
+                "cause": text("name of the error, for programs"),
+                "request_id": text("value of the X-Request-ID response header"),
             },
         },
         "Detail": {
-            "description": "where s3proxy always answered in this form",
+            "description": "error format kept from earlier versions of s3proxy",
             "type": "object",
             "required": ["detail"],
             "properties": { "detail": { "type": ["string", "array"] } },
@@ -103,26 +103,26 @@ fn named_schema(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// GET, and HEAD for its headers.
+/// A GET operation, and the HEAD operation derived from it.
 fn read(summary: &str, parameters: &Value, responses: Responses) -> Value {
     let get = operation(summary, parameters, responses);
     let mut head = get.clone();
     if let Some(summary) = head.get_mut("summary") {
-        *summary = json!("The headers of GET");
+        *summary = json!("The headers of the GET response");
     }
     json!({ "get": get, "head": head })
 }
 
-/// One operation, with the answers that any request may get besides its own.
+/// One operation: its own responses, and the responses that every request may get.
 fn operation(summary: &str, parameters: &Value, own: Responses) -> Value {
     let mut responses = own;
     for (status, response) in [
-        ("400", failed("the address or the request is malformed", "Message")),
-        ("404", failed("there is no such page, object or profile", "MessageOrDetail")),
-        ("405", failed("the path is only read; see Allow", "Detail")),
-        ("408", failed("the request's headers took too long", "Message")),
-        ("431", failed("the request's headers are too large", "Message")),
-        ("500", failed("the gateway failed", "Message")),
+        ("400", failed("the request, or the bucket or key in its path, is malformed", "Message")),
+        ("404", failed("no such page, object or profile", "MessageOrDetail")),
+        ("405", failed("the method is not allowed here; see the Allow header", "Detail")),
+        ("408", failed("the request line and headers did not arrive in time", "Message")),
+        ("431", failed("the request line and headers are too large", "Message")),
+        ("500", failed("internal error of the gateway", "Message")),
     ] {
         if !responses.iter().any(|(known, _)| *known == status) {
             responses.push((status, response));
@@ -144,7 +144,7 @@ fn failed(text: &str, schema: &str) -> Value {
 }
 
 fn user_missing() -> (&'static str, Value) {
-    ("422", failed("X-Auth-Request-User is required and missing", "Detail"))
+    ("422", failed("the required header X-Auth-Request-User is missing", "Detail"))
 }
 
 fn page(text: &str, media_type: &str, schema: &Value) -> Responses {
@@ -160,16 +160,16 @@ fn redirect(text: &str, parameters: &Value) -> Value {
 fn object_responses() -> Responses {
     vec![
         ("200", described("the object")),
-        ("206", described("the bytes asked for")),
-        ("304", described("the object is the one the client has")),
-        ("403", failed("the store refuses, or the bucket is not served", "Message")),
-        ("412", failed("a precondition does not hold", "Message")),
-        ("415", failed("the media type of the key may not be served", "Message")),
-        ("416", failed("no byte of the range exists", "Message")),
+        ("206", described("the requested byte ranges")),
+        ("304", described("not modified: the object matches the client's copy")),
+        ("403", failed("the store denied access, or the bucket is not served", "Message")),
+        ("412", failed("a precondition (If-Match or If-Unmodified-Since) failed", "Message")),
+        ("415", failed("the media type of the object is not allowed", "Message")),
+        ("416", failed("the range lies outside the object", "Message")),
         user_missing(),
         ("502", failed("the store failed", "Message")),
-        ("503", failed("the store is busy; see Retry-After", "Message")),
-        ("504", failed("the store took too long", "Message")),
+        ("503", failed("the store or the gateway is overloaded; see Retry-After", "Message")),
+        ("504", failed("the store did not answer in time", "Message")),
     ]
 }
 
@@ -183,21 +183,25 @@ fn object_parameters() -> Value {
     json!([
         bucket(),
         key(),
-        header("Range", "one byte range"),
+        header("Range", "byte ranges, such as bytes=0-99"),
         header("If-None-Match", "entity tags"),
-        header("If-Modified-Since", "a date"),
+        header("If-Modified-Since", "an HTTP date"),
         header("If-Match", "entity tags"),
-        header("If-Unmodified-Since", "a date"),
-        header("If-Range", "an entity tag or a date"),
+        header("If-Unmodified-Since", "an HTTP date"),
+        header("If-Range", "an entity tag or an HTTP date"),
     ])
 }
 
 fn bucket() -> Value {
-    in_path("bucket", "the bucket, with the profile before an @", "hips@sky")
+    in_path("bucket", "the bucket name; a profile name and an @ may precede it", "hips@sky")
 }
 
 fn key() -> Value {
-    in_path("key", "the key, percent-encoded once; may hold slashes", "Norder3/Allsky.png")
+    in_path(
+        "key",
+        "the object key, percent-encoded once; may contain slashes",
+        "Norder3/Allsky.png",
+    )
 }
 
 fn in_path(name: &str, text: &str, example: &str) -> Value {
@@ -216,7 +220,7 @@ mod tests {
         document("x", prefix, cors)["paths"].as_object().expect("an object").clone()
     }
 
-    /// A path of each route there is; a route that is added does not compile until it has one.
+    /// The paths of each route; a new route does not compile until it is added here.
     fn path_of(route: &Route<'_>) -> &'static [&'static str] {
         match route {
             Route::Index => &["/"],

@@ -5,17 +5,15 @@ use std::time::Duration;
 use http::header::DATE;
 use proptest::prelude::*;
 
-use super::Outcome::{NotModified, PreconditionFailed, Proceed};
+use super::PreconditionOutcome::{NotModified, PreconditionFailed, Proceed};
 use super::*;
-use crate::protocol::headers_of;
-
-type Pairs<'a> = &'a [(&'a str, &'a str)];
+use crate::protocol::{HeaderPairs, headers_of};
 
 const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const AFTER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
-fn outcome(request: Pairs<'_>, answer: Pairs<'_>) -> Outcome {
+fn outcome(request: HeaderPairs<'_>, answer: HeaderPairs<'_>) -> PreconditionOutcome {
     let answer = headers_of(answer);
     evaluate(&headers_of(request), &Validators::from_headers(&answer))
 }
@@ -188,7 +186,7 @@ fn if_range_takes_an_equal_strong_validator_and_nothing_else() {
     let fresh = [("etag", "\"a\""), ("last-modified", SAME), ("date", SAME)];
     let undated = [("etag", "\"a\""), ("last-modified", SAME)];
     let bare = [("date", AFTER)];
-    let cases: &[(Pairs<'_>, &[&str], bool)] = &[
+    let cases: &[(HeaderPairs<'_>, &[&str], bool)] = &[
         (&strong, &[], true),
         (&bare, &[], true),
         (&strong, &["\"a\""], true),

@@ -1,5 +1,5 @@
-//! How a signature comes about, for whoever compares it with what a store says to have computed: the
-//! stages of [`Signer::sign`] as texts, without what is secret in them.
+//! The intermediate results of [`Signer::sign`] as text with secrets redacted, for comparison with the
+//! canonical request in a store's `SignatureDoesNotMatch` error.
 
 use std::time::SystemTime;
 
@@ -9,13 +9,13 @@ use crate::protocol::timestamp::amz_date_time;
 use crate::s3::endpoint::Target;
 use crate::s3::sign::{CanonicalHeader, Signer, X_AMZ_CONTENT_SHA256, string_to_sign};
 
-/// Stands for what is secret.
+/// Replaces a secret value.
 pub const REDACTED: &str = "(redacted)";
 
-/// The line of a canonical request with its first header.
+/// The line of the first header in a canonical request, counted from 0.
 const HEADERS_AT: usize = 3;
 
-/// The stages of a signature.
+/// The intermediate results of a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workings {
     /// The value of `x-amz-date`.
@@ -26,12 +26,12 @@ pub struct Workings {
     pub signed_headers: String,
     /// Task 1; secret values are [`REDACTED`].
     pub canonical_request: String,
-    /// Task 2, of the true canonical request.
+    /// Task 2, computed from the canonical request with its secrets.
     pub string_to_sign: String,
 }
 
 impl Signer {
-    /// The stages of the signature of this request at this time; `None` where nothing is signed.
+    /// The intermediate results for this request at this time; `None` when requests are not signed.
     #[must_use]
     pub fn workings(&self, method: &Method, target: &Target, now: SystemTime) -> Option<Workings> {
         let keys = self.keys.as_ref().filter(|_| !self.unusable)?;
