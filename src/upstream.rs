@@ -17,17 +17,21 @@ use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
-use crate::upstream::last_outcome::{Failure, LastOutcome};
+use crate::upstream::deadline::Deadlines;
+use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
 use crate::upstream::resolve::EndpointAddresses;
 
 pub mod admission;
 pub mod answer;
 pub mod certificates;
 pub mod client;
+pub mod deadline;
 pub mod error;
+pub mod error_document;
 pub mod last_outcome;
 pub mod request;
 pub mod resolve;
+pub mod retry;
 
 /// One profile, ready to be asked.
 #[derive(Debug)]
@@ -86,7 +90,7 @@ impl Store {
             Some(refusal) => {
                 let (cause, code) = (refusal.cause(), asked.code.map(str::to_owned));
                 self.metrics.errors.count(cause);
-                self.seen.failed(Failure { at, cause, code });
+                self.seen.failed(StoreFailure { at, cause, code });
             }
         }
     }
@@ -226,25 +230,25 @@ impl CurrentStores {
     }
 }
 
-/// How long to wait before a store that failed is asked again: 20 to 200 ms. Full jitter, so that
-/// those that failed together do not return together.
+/// The pause before another attempt, where [`retry::Attempts`] says that one is due: 20 to 200 ms.
+/// Full jitter, so that requests that failed together do not return together.
 #[must_use]
 pub fn retry_pause() -> Duration {
     Duration::from_millis(fastrand::u64(20..=200))
 }
 
-/// The peer for one attempt. `remaining` is what is left of the time for all attempts.
+/// The peer for one attempt. `left` is the rest of the time for all attempts.
 #[must_use]
 pub fn peer(
     socket: SocketAddr,
     tls: bool,
     target: &Target,
     config: &UpstreamConfig,
-    remaining: Duration,
+    left: Duration,
 ) -> HttpPeer {
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
     let mut peer = HttpPeer::new(socket, tls, target.server_name.clone());
-    let connect = config.connect_timeout.min(remaining);
+    let connect = Deadlines::of(config).connect(left);
     peer.options.connection_timeout = Some(connect);
     peer.options.total_connection_timeout = Some(connect);
     peer.options.read_timeout = Some(config.read_timeout);
@@ -257,5 +261,14 @@ pub fn peer(
         #[cfg(target_os = "linux")]
         user_timeout: Duration::ZERO,
     });
+    peer
+}
+
+/// As [`peer`], for Pingora's own pool: no connection of the pool is used, nor is this one kept
+/// after its answer. Pingora pools by a hash of the peer, and no other peer has this group.
+#[must_use]
+pub fn peer_of_new_connection(mut peer: HttpPeer) -> HttpPeer {
+    peer.group_key = fastrand::u64(1..);
+    peer.options.idle_timeout = Some(Duration::ZERO);
     peer
 }

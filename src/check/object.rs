@@ -19,7 +19,7 @@ use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
-use crate::upstream::answer::{self, Ask, Decision};
+use crate::upstream::answer::{self, AnswerDecision, Ask};
 
 /// The check of one object, with the steps made so far.
 pub(super) struct ObjectCheck<'a> {
@@ -194,7 +194,7 @@ impl<'a> ObjectCheck<'a> {
     ) -> Result<Finding, Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::RANGE, HeaderValue::from_static("bytes=0-0"));
-        let request = answer::Request {
+        let request = answer::AnswerContext {
             method: &Method::GET,
             headers: &headers,
             ask: Ask::AsClient,
@@ -207,11 +207,11 @@ impl<'a> ObjectCheck<'a> {
         let is_empty = status == StatusCode::RANGE_NOT_SATISFIABLE;
         if !is_empty {
             match answer::decide(&request, status, &answer.headers) {
-                Decision::Deliver(_) | Decision::Empty => {}
-                Decision::Refuse(refusal) | Decision::RefuseUnlessRetried(refusal) => {
+                AnswerDecision::Deliver(_) | AnswerDecision::Empty => {}
+                AnswerDecision::Refuse(refusal) | AnswerDecision::RefuseUnlessRetried(refusal) => {
                     return Err(refusal);
                 }
-                Decision::NotModified | Decision::AskAgain(_) => {
+                AnswerDecision::NotModified | AnswerDecision::AskAgain(_) => {
                     return Err(Refusal::UpstreamProtocol);
                 }
             }

@@ -2,7 +2,6 @@
 //! media type, profile, in this order.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
@@ -128,7 +127,7 @@ impl Gateway {
         }
         let client = Client { method: &client.method, headers: &client.headers };
         let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
-        let object = ObjectRequest::new(wanted, &client, Instant::now());
+        let object = ObjectRequest::new(wanted, &client, self.attempts());
         Ok(Box::new(object))
     }
 

@@ -1,6 +1,5 @@
 //! What the gateway remembers of one request from hook to hook.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,8 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
+use crate::upstream::error_document::ErrorDocument;
+use crate::upstream::retry::Attempts;
 
 /// The memory of one request.
 #[derive(Debug)]
@@ -71,22 +72,11 @@ pub struct ObjectRequest {
 #[derive(Debug)]
 pub struct UpstreamState {
     pub ask: Ask,
-    pub started: Instant,
-    /// When the head of the last answer came, or the last attempt failed.
-    pub ended: Option<Instant>,
-    pub attempts: u8,
-    /// Times the store was asked in another way.
-    pub asks: u8,
-    /// Attempts after a failure; asking in another way is not one.
-    pub retries: u8,
-    /// Where the last attempt went.
-    pub socket: Option<SocketAddr>,
-    /// A pause is due before the next attempt.
-    pub pause: bool,
+    pub attempts: Attempts,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
-    /// The place of this request among those to the store.
+    /// The permit of this request among those to the store.
     pub slot: Option<Permit>,
     pub body: BodyPlan,
 }
@@ -99,8 +89,10 @@ pub enum BodyPlan {
     Pass,
     /// It is a part of the object that has so many bytes left to come.
     PassExactly(u64),
-    /// It is an error document: read, at most a little, for its code, while `answer` takes its place.
-    Replace { answer: Bytes, document: Vec<u8> },
+    /// It is an error document: read for its code, up to a limit. `answer` takes its place.
+    Replace { answer: Bytes, document: ErrorDocument },
+    /// The error document broke off or took too long: `answer` is given without the rest of it.
+    Unfinished { answer: Bytes },
     /// `answer` takes its place at once and the rest is left unread.
     Cut { answer: Bytes },
 }
@@ -143,12 +135,11 @@ impl ObjectRequest {
     /// this request.
     #[must_use]
     pub fn store_time(&self) -> Option<Duration> {
-        let UpstreamState { attempts, started, ended, .. } = self.upstream;
-        if attempts == 0 {
+        let attempts = &self.upstream.attempts;
+        if attempts.made() == 0 {
             return Some(self.found()?.report.as_ref()?.duration);
         }
-        let ended = ended.unwrap_or_else(Instant::now);
-        Some(ended.saturating_duration_since(started))
+        Some(attempts.duration(Instant::now()))
     }
 
     /// The object in the cache, where there is one.
@@ -162,16 +153,10 @@ impl ObjectRequest {
 
     /// A request that no store was asked yet.
     #[must_use]
-    pub fn new(wanted: CacheRequest, client: &Client<'_>, now: Instant) -> Self {
+    pub fn new(wanted: CacheRequest, client: &Client<'_>, attempts: Attempts) -> Self {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
-            started: now,
-            ended: None,
-            attempts: 0,
-            asks: 0,
-            retries: 0,
-            socket: None,
-            pause: false,
+            attempts,
             status: None,
             code: None,
             request_id: None,
@@ -193,8 +178,8 @@ impl ObjectRequest {
 
     /// Decides how the store is asked for this request alone.
     pub fn pass(&mut self, client: &Client<'_>) {
-        // Waiting for the cache takes nothing of the time the store has.
-        self.upstream.started = Instant::now();
+        // The wait for the cache and for the permit takes nothing of the time for the store.
+        self.upstream.attempts.restart(Instant::now());
         self.conditions = upstream_conditions(client.method, client.headers);
         self.upstream.ask = Ask::first(client.method, client.headers, &self.conditions);
     }

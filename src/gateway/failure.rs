@@ -7,7 +7,7 @@ use crate::upstream::error::refusal;
 
 /// A request that ended in an error of the framework.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum ProxyFailure {
     /// The client can be told.
     Refuse(Refusal),
     /// The client left, or did not read.
@@ -16,11 +16,11 @@ pub(super) enum Failure {
 
 /// Names the cause of an error before or while a store was asked.
 #[must_use]
-pub(super) fn failure(error: &Error) -> Failure {
+pub(super) fn failure(error: &Error) -> ProxyFailure {
     if *error.esource() == ErrorSource::Downstream {
-        return Failure::ClientGone;
+        return ProxyFailure::ClientGone;
     }
-    Failure::Refuse(refusal(error))
+    ProxyFailure::Refuse(refusal(error))
 }
 
 /// Ends an attempt so that Pingora makes another.

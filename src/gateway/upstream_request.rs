@@ -1,6 +1,8 @@
 //! The request to a store on a client's behalf: of the client's own headers none reaches the store
 //! but its conditions, as far as the store can be asked them, and those the profile names.
 
+use std::time::Instant;
+
 use http::HeaderName;
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -11,7 +13,7 @@ use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::upstream::answer::Ask;
-use crate::upstream::request::signed_request;
+use crate::upstream::request::{signed_request, signing_time};
 
 impl Gateway {
     /// The signed head of one attempt. Starts the time the store has for its answer.
@@ -26,15 +28,14 @@ impl Gateway {
         let none = UpstreamConditions::default();
         let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
         let method = ask.method(&client.method);
-        let mut head =
-            match signed_request(&object.wanted.store, object.wanted.target(), &method, conditions)
-            {
-                Ok(head) => head,
-                Err(refusal) => {
-                    ctx.refusal = Some(refusal);
-                    return Err(give_up("a request with the configured headers cannot be made"));
-                }
-            };
+        let (signer, target) = (&object.wanted.store.signer, object.wanted.target());
+        let mut head = match signed_request(signer, target, &method, conditions, signing_time()) {
+            Ok(head) => head,
+            Err(refusal) => {
+                ctx.refusal = Some(refusal);
+                return Err(give_up("a request with the configured headers cannot be made"));
+            }
+        };
         let passed = &object.wanted.store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration admits no pattern that matches a header of the gateway's own.
@@ -47,8 +48,8 @@ impl Gateway {
             }
         }
         if let Some(exchange) = exchange(session) {
-            let patience = self.upstream.first_byte_timeout.min(self.time_left(object));
-            exchange.set_deadline(patience);
+            let left = object.upstream.attempts.time_left(Instant::now());
+            exchange.set_deadline(self.deadlines.head(left));
         }
         Ok(head)
     }

@@ -65,9 +65,9 @@ impl Ask {
     }
 }
 
-/// The request, as far as the answer depends on it.
+/// The request, as far as the meaning of the answer depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct AnswerContext<'a> {
     pub method: &'a Method,
     /// What the client sent.
     pub headers: &'a HeaderMap,
@@ -90,7 +90,7 @@ pub fn is_conditional(client: &HeaderMap) -> bool {
 
 /// What becomes of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum AnswerDecision {
     /// Its body is the client's: 200 or 206.
     Deliver(StatusCode),
     /// 304 for the client, whatever the store said.
@@ -105,11 +105,15 @@ pub enum Decision {
 
 /// Decides on the status and headers of the store's answer.
 #[must_use]
-pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
-    let refuse = Decision::Refuse;
+pub fn decide(
+    request: &AnswerContext<'_>,
+    status: StatusCode,
+    store: &HeaderMap,
+) -> AnswerDecision {
+    let refuse = AnswerDecision::Refuse;
     match status.as_u16() {
         200 | 206 => decide_object(request, status, store),
-        304 if request.conditions.revalidate() => Decision::NotModified,
+        304 if request.conditions.revalidate() => AnswerDecision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
         416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
         404 => refuse(Refusal::ObjectNotFound),
@@ -118,22 +122,28 @@ pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> D
         429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
         // A store that names a time is left in peace until then.
         503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),
-        503 => Decision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
-        500 | 502 | 504 => Decision::RefuseUnlessRetried(Refusal::UpstreamError),
+        503 => AnswerDecision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
+        500 | 502 | 504 => AnswerDecision::RefuseUnlessRetried(Refusal::UpstreamError),
         301 | 302 | 303 | 307 | 308 => refuse(Refusal::UpstreamRedirect),
         304 | 412 | 416 => refuse(Refusal::UpstreamProtocol),
         _ => refuse(Refusal::UpstreamError),
     }
 }
 
-fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
+fn decide_object(
+    request: &AnswerContext<'_>,
+    status: StatusCode,
+    store: &HeaderMap,
+) -> AnswerDecision {
     let mut range_applies = true;
     if request.conditional {
         let validators = Validators::from_headers(store);
         match evaluate(request.headers, &validators) {
             Outcome::Proceed => {}
-            Outcome::NotModified => return Decision::NotModified,
-            Outcome::PreconditionFailed => return Decision::Refuse(Refusal::PreconditionFailed),
+            Outcome::NotModified => return AnswerDecision::NotModified,
+            Outcome::PreconditionFailed => {
+                return AnswerDecision::Refuse(Refusal::PreconditionFailed);
+            }
         }
         let store_date = http_date::of(store, &DATE);
         range_applies = !request.headers.contains_key(IF_RANGE)
@@ -141,24 +151,24 @@ fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -
     }
     match request.ask {
         Ask::Length => return decide_length(request, range_applies, content_length(store)),
-        Ask::Validators if range_applies => return Decision::AskAgain(Ask::AsClient),
-        Ask::Validators => return Decision::AskAgain(Ask::Whole),
+        Ask::Validators if range_applies => return AnswerDecision::AskAgain(Ask::AsClient),
+        Ask::Validators => return AnswerDecision::AskAgain(Ask::Whole),
         Ask::AsClient | Ask::Whole => {}
     }
     if *request.method != Method::HEAD && !is_framed(store) {
-        return Decision::Refuse(Refusal::UpstreamProtocol);
+        return AnswerDecision::Refuse(Refusal::UpstreamProtocol);
     }
     if status == StatusCode::PARTIAL_CONTENT {
         if !range_applies {
-            return Decision::AskAgain(Ask::Whole);
+            return AnswerDecision::AskAgain(Ask::Whole);
         }
         return if is_the_range_asked_for(request, store) {
-            Decision::Deliver(status)
+            AnswerDecision::Deliver(status)
         } else {
-            Decision::Refuse(Refusal::UpstreamProtocol)
+            AnswerDecision::Refuse(Refusal::UpstreamProtocol)
         };
     }
-    Decision::Deliver(status)
+    AnswerDecision::Deliver(status)
 }
 
 /// Whether the end of the body is told: by a length, or by chunks alone. A body that ends with its
@@ -172,32 +182,47 @@ fn is_framed(store: &HeaderMap) -> bool {
     }
 }
 
-/// How long the body of an answer has to be, where its head tells it otherwise than by framing.
+/// The length of the body of an object, as far as the head states it: by `Content-Length`, or for a
+/// part in chunks by `Content-Range`.
 #[must_use]
-pub fn length_of_part(store: &HeaderMap) -> Option<u64> {
-    match content_range(store)? {
-        ContentRange::Part { first, last, .. } => (last - first).checked_add(1),
-        ContentRange::Unsatisfied { .. } => None,
+pub fn body_length(status: StatusCode, store: &HeaderMap) -> Option<u64> {
+    match content_length(store) {
+        None if status == StatusCode::PARTIAL_CONTENT => match content_range(store)? {
+            ContentRange::Part { first, last, .. } => (last - first).checked_add(1),
+            ContentRange::Unsatisfied { .. } => None,
+        },
+        length => length,
     }
+}
+
+/// Whether another head follows this one (RFC 9110, section 15.2). A switch of protocols is final: no
+/// request asks for one, and no answer follows it.
+#[must_use]
+pub fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The store said 416 and was then asked for the length: answer the client's range with it.
-fn decide_length(request: &Request<'_>, range_applies: bool, length: Option<u64>) -> Decision {
+fn decide_length(
+    request: &AnswerContext<'_>,
+    range_applies: bool,
+    length: Option<u64>,
+) -> AnswerDecision {
     if !range_applies {
-        return Decision::AskAgain(Ask::Whole);
+        return AnswerDecision::AskAgain(Ask::Whole);
     }
     match (asked_range(request), length) {
-        (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => Decision::Empty,
+        (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => AnswerDecision::Empty,
         // The object has changed between the two answers, or the store cannot be followed: that
         // shows when it is asked once more.
         (Some(range), Some(length)) if range.resolve(length).is_some() => {
-            Decision::AskAgain(Ask::AsClient)
+            AnswerDecision::AskAgain(Ask::AsClient)
         }
-        (_, length) => Decision::Refuse(Refusal::RangeNotSatisfiable(length)),
+        (_, length) => AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(length)),
     }
 }
 
-fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
+fn decide_unsatisfiable(request: &AnswerContext<'_>, store: &HeaderMap) -> AnswerDecision {
     let undecided =
         [&IF_MATCH, &IF_UNMODIFIED_SINCE, &IF_NONE_MATCH, &IF_MODIFIED_SINCE, &IF_RANGE]
             .into_iter()
@@ -205,13 +230,13 @@ fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
     let suffix = matches!(asked_range(request), Some(ByteRange::Suffix(_)));
     match content_range(store) {
         Some(ContentRange::Unsatisfied { len: length }) if !undecided && !suffix => {
-            Decision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
+            AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
         }
-        _ => Decision::AskAgain(Ask::Length),
+        _ => AnswerDecision::AskAgain(Ask::Length),
     }
 }
 
-fn asked_range(request: &Request<'_>) -> Option<ByteRange> {
+fn asked_range(request: &AnswerContext<'_>) -> Option<ByteRange> {
     match parse_range(request.headers) {
         RangeRequest::Single(range) => Some(range),
         RangeRequest::Whole | RangeRequest::Many(_) => None,
@@ -219,7 +244,7 @@ fn asked_range(request: &Request<'_>) -> Option<ByteRange> {
 }
 
 /// Whether a 206 holds the bytes that were asked for, with the length it claims.
-fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
+fn is_the_range_asked_for(request: &AnswerContext<'_>, store: &HeaderMap) -> bool {
     if request.conditions.range.is_none() {
         return false;
     }

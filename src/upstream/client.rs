@@ -13,7 +13,7 @@ use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::upstream::admission::{Priority, QueueTimeout};
-use crate::upstream::client::attempts::Asking;
+use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
 use crate::upstream::{Store, UpstreamOutcome};
 
@@ -22,7 +22,7 @@ mod body;
 mod connection;
 mod pool;
 
-pub use body::Body;
+pub use body::StoreBody;
 
 /// Asks stores; shared by all fetches.
 pub struct StoreClient {
@@ -48,7 +48,7 @@ pub struct FetchRequest {
 
 /// How asking ended, and what the log says of it.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchResult {
     pub report: FetchReport,
     pub outcome: Result<FetchResponse, Refusal>,
 }
@@ -76,7 +76,7 @@ pub enum FetchResponse {
     NotModified(HeaderMap),
     /// The object: 200, also where a part was asked for and the store does not give parts; or 206,
     /// the very part that was asked for. The headers are all of the store's.
-    Object { status: StatusCode, headers: HeaderMap, body: Body },
+    Object { status: StatusCode, headers: HeaderMap, body: StoreBody },
 }
 
 impl StoreClient {
@@ -95,20 +95,25 @@ impl StoreClient {
 
     /// Asks the store for the object until there is the head of an answer to keep, at most
     /// `total_timeout`. A caller that stops waiting closes the connection, and so does one that
-    /// drops a [`Body`] before its end.
+    /// drops a [`StoreBody`] before its end.
     ///
     /// The refusals are those of a request through the gateway. A 416 of a store that names no
     /// length is `RangeNotSatisfiable(None)`: the store is not asked once more for the length.
-    pub async fn fetch(&self, store: &Store, target: &Target, question: &FetchRequest) -> Fetched {
-        let kind = if question.range.is_some() { Priority::Bulk } else { Priority::Whole };
-        let Some(slot) = store.load.slot(kind, question.patience).await else {
+    pub async fn fetch(
+        &self,
+        store: &Store,
+        target: &Target,
+        request: &FetchRequest,
+    ) -> FetchResult {
+        let kind = if request.range.is_some() { Priority::Bulk } else { Priority::Whole };
+        let Some(slot) = store.load.slot(kind, request.patience).await else {
             let refusal = Refusal::UpstreamSaturated;
             store.metrics.errors.count(refusal.cause());
-            return Fetched { report: FetchReport::default(), outcome: Err(refusal) };
+            return FetchResult { report: FetchReport::default(), outcome: Err(refusal) };
         };
-        let mut asking = Asking::new(self, store, target, question);
-        let mut outcome = asking.until_answered().await;
-        let report = asking.report();
+        let mut fetch = StoreFetch::new(self, store, target, request);
+        let mut outcome = fetch.until_answered().await;
+        let report = fetch.report();
         store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
@@ -119,13 +124,13 @@ impl StoreClient {
         if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
             body.occupy(slot, Arc::clone(&store.metrics));
         }
-        Fetched { report, outcome }
+        FetchResult { report, outcome }
     }
 }
 
 impl std::fmt::Debug for StoreClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fetcher").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("StoreClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

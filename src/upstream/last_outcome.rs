@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct LastOutcome {
     /// Microseconds since the Unix epoch; 0 for never.
     success: AtomicU64,
-    failure: Mutex<Option<Failure>>,
+    failure: Mutex<Option<StoreFailure>>,
 }
 
 /// A failure of a store, or of the keys it was asked with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct StoreFailure {
     pub at: SystemTime,
     /// As in the log.
     pub cause: &'static str,
@@ -30,7 +30,7 @@ impl LastOutcome {
     }
 
     /// The store has failed.
-    pub fn failed(&self, failure: Failure) {
+    pub fn failed(&self, failure: StoreFailure) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
@@ -45,7 +45,7 @@ impl LastOutcome {
 
     /// What went wrong last.
     #[must_use]
-    pub fn last_failure(&self) -> Option<Failure> {
+    pub fn last_failure(&self) -> Option<StoreFailure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!((seen.last_success(), seen.last_failure()), (None, None));
         seen.succeeded(at(10));
         seen.succeeded(at(9));
-        let failure = |at| Failure { at, cause: "upstream_forbidden", code: None };
+        let failure = |at| StoreFailure { at, cause: "upstream_forbidden", code: None };
         seen.failed(failure(at(3)));
         seen.failed(failure(at(4)));
         assert_eq!(seen.last_success(), Some(at(10)));

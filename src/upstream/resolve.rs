@@ -22,7 +22,7 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
 pub struct EndpointAddresses {
     host: String,
     port: u16,
-    known: watch::Sender<Lookup>,
+    known: watch::Sender<NameLookup>,
     /// Turns over the addresses so that each gets its share of connections.
     turn: AtomicUsize,
     started: Instant,
@@ -30,7 +30,7 @@ pub struct EndpointAddresses {
 
 /// What is known of a name.
 #[derive(Debug, Clone)]
-enum Lookup {
+enum NameLookup {
     Pending,
     Failed,
     Known(Arc<Vec<Address>>),
@@ -56,9 +56,9 @@ impl EndpointAddresses {
         let lookup = match endpoint.host.parse::<IpAddr>() {
             Ok(ip) => {
                 let address = Address::new(SocketAddr::new(ip, endpoint.port));
-                Lookup::Known(Arc::new(vec![address]))
+                NameLookup::Known(Arc::new(vec![address]))
             }
-            Err(_) => Lookup::Pending,
+            Err(_) => NameLookup::Pending,
         };
         Self {
             host: endpoint.host.clone(),
@@ -76,7 +76,7 @@ impl EndpointAddresses {
         Self {
             host: "name.invalid".to_owned(),
             port: 9000,
-            known: watch::Sender::new(Lookup::Known(Arc::new(addresses))),
+            known: watch::Sender::new(NameLookup::Known(Arc::new(addresses))),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
         }
@@ -85,15 +85,15 @@ impl EndpointAddresses {
     /// An address to connect to, other than `except` where there is another. Waits at most
     /// `patience`, and only while the first lookup is under way.
     pub async fn pick(&self, except: Option<SocketAddr>, patience: Duration) -> Option<SocketAddr> {
-        if let Lookup::Known(addresses) = &*self.known.borrow() {
+        if let NameLookup::Known(addresses) = &*self.known.borrow() {
             return Some(self.choose(addresses, except));
         }
         let mut watcher = self.known.subscribe();
-        let answered = watcher.wait_for(|lookup| !matches!(lookup, Lookup::Pending));
+        let answered = watcher.wait_for(|lookup| !matches!(lookup, NameLookup::Pending));
         match tokio::time::timeout(patience, answered).await {
             Ok(Ok(lookup)) => match &*lookup {
-                Lookup::Known(addresses) => Some(self.choose(addresses, except)),
-                Lookup::Pending | Lookup::Failed => None,
+                NameLookup::Known(addresses) => Some(self.choose(addresses, except)),
+                NameLookup::Pending | NameLookup::Failed => None,
             },
             Ok(Err(_)) | Err(_) => None,
         }
@@ -102,12 +102,12 @@ impl EndpointAddresses {
     /// Whether there is no other address to try.
     #[must_use]
     pub fn is_single(&self) -> bool {
-        matches!(&*self.known.borrow(), Lookup::Known(addresses) if addresses.len() < 2)
+        matches!(&*self.known.borrow(), NameLookup::Known(addresses) if addresses.len() < 2)
     }
 
     /// Passes over this address for a while: it refused a connection or did not answer.
     pub fn penalise(&self, socket: SocketAddr) {
-        if let Lookup::Known(addresses) = &*self.known.borrow() {
+        if let NameLookup::Known(addresses) = &*self.known.borrow() {
             let until = self.elapsed_millis(PENALTY);
             for address in addresses.iter().filter(|address| address.socket == socket) {
                 address.penalised_until.store(until, Ordering::Relaxed);
@@ -163,15 +163,15 @@ impl EndpointAddresses {
                     }
                     failing = true;
                     self.known.send_if_modified(|lookup| {
-                        let first = matches!(lookup, Lookup::Pending);
+                        let first = matches!(lookup, NameLookup::Pending);
                         if first {
-                            *lookup = Lookup::Failed;
+                            *lookup = NameLookup::Failed;
                         }
                         first
                     });
                 }
             }
-            let unknown = !matches!(&*self.known.borrow(), Lookup::Known(_));
+            let unknown = !matches!(&*self.known.borrow(), NameLookup::Known(_));
             tokio::time::sleep(if unknown { RETRY_AFTER_FAILURE } else { every }).await;
         }
     }
@@ -191,8 +191,8 @@ impl EndpointAddresses {
     fn publish(&self, sockets: Vec<SocketAddr>) {
         self.known.send_if_modified(|lookup| {
             let old = match lookup {
-                Lookup::Known(addresses) => Arc::clone(addresses),
-                Lookup::Pending | Lookup::Failed => Arc::new(Vec::new()),
+                NameLookup::Known(addresses) => Arc::clone(addresses),
+                NameLookup::Pending | NameLookup::Failed => Arc::new(Vec::new()),
             };
             let unchanged = old.len() == sockets.len()
                 && old.iter().all(|address| sockets.contains(&address.socket));
@@ -207,7 +207,7 @@ impl EndpointAddresses {
                 }
                 address
             });
-            *lookup = Lookup::Known(Arc::new(addresses.collect()));
+            *lookup = NameLookup::Known(Arc::new(addresses.collect()));
             true
         });
     }

@@ -43,6 +43,9 @@ const PURE_FILES: &[&str] = &[
     "src/reload/watched.rs",
     "src/response/refusal.rs",
     "src/upstream/answer.rs",
+    "src/upstream/deadline.rs",
+    "src/upstream/error_document.rs",
+    "src/upstream/retry.rs",
 ];
 
 /// What pure code does not name.

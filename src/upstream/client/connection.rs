@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 
+use crate::upstream::answer::is_interim;
 use crate::upstream::client::pool::Pool;
 
-/// A connection in use. Dropped, it is closed; it returns to the pool by [`Connection::release`].
-pub(super) struct Connection {
+/// A connection in use. Dropped, it is closed; it returns to the pool by [`StoreConnection::release`].
+pub(super) struct StoreConnection {
     session: HttpSession,
     pool: Arc<Pool>,
     /// Under which the pool keeps it.
@@ -22,8 +22,8 @@ pub(super) struct Connection {
     reused: bool,
 }
 
-impl Connection {
-    /// A kept connection to this peer, or else a new one; `fresh` passes over those that are kept.
+impl StoreConnection {
+    /// A connection of the pool to this peer, or else a new one; `fresh` leaves the pool alone.
     ///
     /// # Errors
     /// When there is no connection within the peer's deadlines.
@@ -62,13 +62,7 @@ impl Connection {
         loop {
             self.session.read_response().await.map_err(Error::into_up)?;
             match self.session.resp_header() {
-                // Nobody asked for another protocol, and no answer follows this one.
-                Some(head)
-                    if !head.status.is_informational()
-                        || head.status == StatusCode::SWITCHING_PROTOCOLS =>
-                {
-                    return Ok(head.clone());
-                }
+                Some(head) if !is_interim(head.status) => return Ok(head.clone()),
                 _ => {}
             }
         }

@@ -21,28 +21,28 @@ use tokio::sync::oneshot;
 /// Makes connections, and keeps those that can be used again.
 pub(super) struct Pool {
     connector: TransportConnector,
-    waiting: Mutex<Waiting>,
+    idle: Mutex<IdleConnections>,
     capacity: usize,
 }
 
 #[derive(Default)]
-struct Waiting {
-    by_peer: HashMap<u64, Vec<Watched>>,
+struct IdleConnections {
+    by_peer: HashMap<u64, Vec<IdleConnection>>,
     count: usize,
 }
 
 /// A connection that a task watches. The task gives it to whoever sends it a way back.
-type Watched = oneshot::Sender<oneshot::Sender<Stream>>;
+type IdleConnection = oneshot::Sender<oneshot::Sender<Stream>>;
 
 impl Pool {
     /// A pool that keeps at most so many connections.
     pub(super) fn new(options: ConnectorOptions, capacity: usize) -> Arc<Self> {
         let connector = TransportConnector::new(Some(options));
-        Arc::new(Self { connector, waiting: Mutex::default(), capacity })
+        Arc::new(Self { connector, idle: Mutex::default(), capacity })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, IdleConnections> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new connection.
@@ -82,8 +82,8 @@ impl Pool {
     }
 }
 
-impl Waiting {
-    fn pop(&mut self, peer: u64) -> Option<Watched> {
+impl IdleConnections {
+    fn pop(&mut self, peer: u64) -> Option<IdleConnection> {
         let waiting = self.by_peer.get_mut(&peer)?;
         let watched = waiting.pop();
         if waiting.is_empty() {
@@ -93,7 +93,7 @@ impl Waiting {
         watched
     }
 
-    fn push(&mut self, peer: u64, watched: Watched, capacity: usize) -> bool {
+    fn push(&mut self, peer: u64, watched: IdleConnection, capacity: usize) -> bool {
         let has_room = self.count < capacity;
         if has_room {
             self.by_peer.entry(peer).or_default().push(watched);
