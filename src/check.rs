@@ -19,9 +19,9 @@ use crate::config::Config;
 use crate::response::refusal::Refusal;
 use crate::upstream::certificates::Trusted;
 
-pub(crate) use crate::check::object::{Asked, Checked, whole_length};
+pub(crate) use crate::check::object::{CheckExchange, Checked, whole_length};
 pub use crate::check::report::Report;
-pub(crate) use crate::check::request::{Answer, clock};
+pub(crate) use crate::check::request::{ProbeAnswer, clock};
 
 mod deadline;
 mod object;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::check::report::Finding;
 use crate::check::request::AskError;
+use crate::response::refusal::Refusal;
 
 /// The verdict on a lookup.
 #[must_use]
@@ -126,12 +127,12 @@ pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
     if tls {
         return speaks_tls();
     }
-    let fix = match error {
-        AskError::NoAnswer => {
+    let fix = match error.refusal() {
+        Refusal::UpstreamTimeout => {
             "check that the port is the store's S3 port; a store under load may need a longer \
              upstream.first_byte_timeout"
         }
-        AskError::CannotBeSent => {
+        Refusal::CredentialsInvalid => {
             "correct the access key id, session token and upstream_headers: they must be plain \
              text without line ends"
         }

@@ -23,6 +23,7 @@ mod connection;
 mod pool;
 
 pub use body::StoreBody;
+pub(crate) use connection::exchange;
 
 /// Asks stores; shared by all fetches.
 pub struct StoreClient {

@@ -52,20 +52,9 @@ impl StoreConnection {
         self.reused
     }
 
-    /// Sends the request and waits for the head of its final answer; interim ones are passed over
-    /// (RFC 9110, section 15.2).
-    ///
-    /// # Errors
-    /// When the connection ends or the head is no HTTP.
+    /// As [`exchange`].
     pub(super) async fn ask(&mut self, request: RequestHeader) -> Result<ResponseHeader> {
-        self.session.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
-        loop {
-            self.session.read_response().await.map_err(Error::into_up)?;
-            match self.session.resp_header() {
-                Some(head) if !is_interim(head.status) => return Ok(head.clone()),
-                _ => {}
-            }
-        }
+        exchange(&mut self.session, request).await
     }
 
     /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A call that is
@@ -100,6 +89,25 @@ impl StoreConnection {
         self.session.respect_keepalive();
         if self.session.will_keepalive() && self.session.is_body_done() {
             self.pool.keep(self.key, self.session.into_inner(), self.idle_timeout);
+        }
+    }
+}
+
+/// Sends the request and waits for the head of its final answer; interim ones are passed over
+/// (RFC 9110, section 15.2).
+///
+/// # Errors
+/// When the connection ends or the head is no HTTP.
+pub(crate) async fn exchange(
+    session: &mut HttpSession,
+    request: RequestHeader,
+) -> Result<ResponseHeader> {
+    session.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
+    loop {
+        session.read_response().await.map_err(Error::into_up)?;
+        match session.resp_header() {
+            Some(head) if !is_interim(head.status) => return Ok(head.clone()),
+            _ => {}
         }
     }
 }
