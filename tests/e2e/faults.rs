@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, Setup, free_port};
 use crate::tally::trial;
 
 /// Exchanges in which the store fails.
-const FAULTS: &str = "faults of the store";
+pub(crate) const FAULTS: &str = "faults of the store";
 
 /// Short deadlines, so that a matrix of stalls takes seconds.
 pub(crate) fn hasty(store: &str) -> Setup {

@@ -60,7 +60,8 @@ mod hygiene;
 mod limits;
 // What all of them may cost together.
 mod overload;
-// A store that fails before its answer.
+// A store that fails before its answer; every fault on every road.
+mod fault_table;
 mod faults;
 // Bodies on their way, and one store beside another.
 mod streams;
