@@ -220,15 +220,16 @@ impl ProxyHttp for Gateway {
                 let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
                 let head = session.req_header();
                 let is_part = head.headers.contains_key(RANGE);
-                let kind = if is_part { Priority::Bulk } else { Priority::Whole };
-                let slot = object.wanted.store.load.slot(kind, QueueTimeout::Short).await;
-                if slot.is_none() {
+                let priority = if is_part { Priority::Bulk } else { Priority::Whole };
+                let permit =
+                    object.wanted.store.admission.acquire(priority, QueueTimeout::Short).await;
+                if permit.is_none() {
                     let refusal = Refusal::UpstreamSaturated;
                     object.wanted.store.metrics.errors.count(refusal.cause());
                     self.refuse(session, ctx, refusal).await?;
                     return Ok(false);
                 }
-                object.upstream.slot = slot;
+                object.upstream.permit = permit;
                 object.pass(&Client { method: &head.method, headers: &head.headers });
                 Ok(true)
             }

@@ -217,7 +217,7 @@ impl Asker<'_> {
         let limit = self.deadline.at_most(self.upstream.connect_timeout);
         let target = Target { path: "/".to_owned(), ..target.clone() };
         let Ok(request) = unsigned_request(&target, &Method::GET) else { return false };
-        matches!(self.head(&target, request, false, limit).await, Ok(_))
+        self.head(&target, request, false, limit).await.is_ok()
     }
 
     /// Whether the port answers TLS, whatever its certificate.

@@ -77,7 +77,7 @@ pub struct UpstreamState {
     pub code: Option<String>,
     pub request_id: Option<String>,
     /// The permit of this request among those to the store.
-    pub slot: Option<Permit>,
+    pub permit: Option<Permit>,
     pub body: BodyPlan,
 }
 
@@ -160,7 +160,7 @@ impl ObjectRequest {
             status: None,
             code: None,
             request_id: None,
-            slot: None,
+            permit: None,
             body: BodyPlan::Pass,
         };
         Self {

@@ -1,7 +1,7 @@
-//! What to make of the head of a store's answer: deliver it, answer for the store, refuse, or ask
-//! the store once more in another way. Stores such as Ceph RGW ignore `If-Range`, understand a
-//! single entity tag only and leave `ETag` and `Content-Range` off; the client gets what RFC 9110
-//! demands all the same.
+//! The meaning of the head of a store's answer: deliver it, answer for the store, refuse, or ask the
+//! store again in another way. Stores such as Ceph RGW ignore `If-Range`, understand a single entity
+//! tag only and leave `ETag` and `Content-Range` off; the answer to the client follows RFC 9110
+//! nevertheless.
 
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -15,17 +15,17 @@ use crate::protocol::http_date;
 use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
 use crate::response::refusal::Refusal;
 
-/// Seconds a client is told to wait when a busy store names none.
+/// `Retry-After` where a busy store names none, seconds.
 const DEFAULT_RETRY_AFTER: u32 = 5;
 
 /// How a store is asked for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ask {
-    /// With the client's method, and of its conditions those a store can be trusted with.
+    /// With the client's method, and those of its conditions that stores evaluate correctly.
     #[default]
     AsClient,
-    /// HEAD, for the validators that a condition of the client is compared with: most such requests
-    /// end in a 304, and a GET would be thrown away with its connection.
+    /// HEAD, for the validators to compare with a condition of the client: most such requests end in
+    /// a 304, and the body of a GET would be discarded with its connection.
     Validators,
     /// The whole object: the client's `If-Range` does not hold.
     Whole,
@@ -34,10 +34,10 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// How a store is asked first, when it can be sent these of the client's conditions.
+    /// How a store is asked first; `sent` are the client's conditions that can be sent to it.
     ///
-    /// `bytes=-0` names no byte of any object, and stores differ in what they make of it, so that
-    /// only the length is asked for.
+    /// `bytes=-0` names no byte of any object. Stores answer it differently, so the request is for the
+    /// length only.
     #[must_use]
     pub fn first(method: &Method, client: &HeaderMap, sent: &UpstreamConditions) -> Self {
         if method != Method::GET {
@@ -72,9 +72,9 @@ pub struct AnswerContext<'a> {
     /// What the client sent.
     pub headers: &'a HeaderMap,
     pub ask: Ask,
-    /// Whether any of it is a condition; most requests have none, and are spared the comparison.
+    /// Whether the client has sent a condition. Most requests have none and need no comparison.
     pub conditional: bool,
-    /// What of it the store was sent.
+    /// The conditions that were sent to the store.
     pub conditions: &'a UpstreamConditions,
     /// Whether the store's 403 means that the object is missing.
     pub missing_on_403: bool,
@@ -88,18 +88,18 @@ pub fn is_conditional(client: &HeaderMap) -> bool {
     client.keys().any(|name| CONDITIONS.contains(name))
 }
 
-/// What becomes of the answer.
+/// What follows the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnswerDecision {
-    /// Its body is the client's: 200 or 206.
+    /// Its body goes to the client: 200 or 206.
     Deliver(StatusCode),
-    /// 304 for the client, whatever the store said.
+    /// 304 for the client, with any status of the store.
     NotModified,
     /// 200 with no body: a suffix of an empty object.
     Empty,
     AskAgain(Ask),
     Refuse(Refusal),
-    /// As `Refuse`, but another attempt may do better.
+    /// As `Refuse`, if no other attempt is left.
     RefuseUnlessRetried(Refusal),
 }
 
@@ -120,7 +120,7 @@ pub fn decide(
         403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
         401 | 403 => refuse(Refusal::UpstreamForbidden),
         429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
-        // A store that names a time is left in peace until then.
+        // A store that names a time is not asked again before.
         503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),
         503 => AnswerDecision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
         500 | 502 | 504 => AnswerDecision::RefuseUnlessRetried(Refusal::UpstreamError),
@@ -171,8 +171,8 @@ fn decide_object(
     AnswerDecision::Deliver(status)
 }
 
-/// Whether the end of the body is told: by a length, or by chunks alone. A body that ends with its
-/// connection could be cut short unnoticed (RFC 9112, section 6.3).
+/// Whether the body has a marked end: a length, or chunks and no other coding. A body that ends with
+/// its connection could be cut short unnoticed (RFC 9112, section 6.3).
 fn is_framed(store: &HeaderMap) -> bool {
     let mut codings = store.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -213,8 +213,8 @@ fn decide_length(
     }
     match (asked_range(request), length) {
         (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => AnswerDecision::Empty,
-        // The object has changed between the two answers, or the store cannot be followed: that
-        // shows when it is asked once more.
+        // The object has changed between the two answers, or the store contradicts itself: another
+        // request shows which.
         (Some(range), Some(length)) if range.resolve(length).is_some() => {
             AnswerDecision::AskAgain(Ask::AsClient)
         }
@@ -243,7 +243,7 @@ fn asked_range(request: &AnswerContext<'_>) -> Option<ByteRange> {
     }
 }
 
-/// Whether a 206 holds the bytes that were asked for, with the length it claims.
+/// Whether a 206 holds the requested bytes, with the length it claims.
 fn is_the_range_asked_for(request: &AnswerContext<'_>, store: &HeaderMap) -> bool {
     if request.conditions.range.is_none() {
         return false;

@@ -1,4 +1,4 @@
-//! What came last of asking a store: for operators, who want to know which profile works.
+//! The last success and the last failure of a store: shows operators which profile works.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ pub struct LastOutcome {
     failure: Mutex<Option<StoreFailure>>,
 }
 
-/// A failure of a store, or of the keys it was asked with.
+/// A failure of a store, or of the access key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFailure {
     pub at: SystemTime,
@@ -23,7 +23,7 @@ pub struct StoreFailure {
 }
 
 impl LastOutcome {
-    /// The store has answered, if only that there is no such object.
+    /// The store has answered; 404 is an answer as well.
     pub fn succeeded(&self, at: SystemTime) {
         let micros = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         self.success.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl LastOutcome {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
-    /// When the store answered last.
+    /// The time of the last answer.
     #[must_use]
     pub fn last_success(&self) -> Option<SystemTime> {
         match self.success.load(Ordering::Relaxed) {
@@ -43,7 +43,7 @@ impl LastOutcome {
         }
     }
 
-    /// What went wrong last.
+    /// The last failure.
     #[must_use]
     pub fn last_failure(&self) -> Option<StoreFailure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_both_is_known() {
+    fn the_last_success_and_the_last_failure_are_known() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let seen = LastOutcome::default();
         assert_eq!((seen.last_success(), seen.last_failure()), (None, None));

@@ -1,5 +1,5 @@
-//! The request to a store, made from scratch: what is named here is all that is sent, but for the
-//! headers of a client that its profile passes on.
+//! The request to a store, made from scratch: it has these headers, and those of a client that the
+//! profile passes on.
 
 use std::time::SystemTime;
 

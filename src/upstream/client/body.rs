@@ -1,4 +1,4 @@
-//! The body of a store's answer, as it comes in.
+//! The body of a store's answer, while it arrives.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::upstream::admission::Permit;
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::error::refusal;
 
-/// A body to read piece by piece; no more than a piece of it is held. At its end the connection
-/// returns to the pool; dropped before, the connection is closed.
+/// A body to read piece by piece; at most one piece is in memory. At its end the connection returns
+/// to the pool; dropped before, the connection is closed.
 pub struct StoreBody {
     state: BodyState,
-    /// The bytes still to come, where they are known.
+    /// The bytes that have not arrived yet, if known.
     left: Option<u64>,
     /// Its permit among the requests in progress, and the counters of its bytes.
     occupied: Option<(Permit, Arc<StoreMetrics>)>,
@@ -37,9 +37,9 @@ impl StoreBody {
     }
 
     /// Holds the permit until the body has ended.
-    pub(super) fn occupy(&mut self, slot: Permit, metrics: Arc<StoreMetrics>) {
+    pub(super) fn occupy(&mut self, permit: Permit, metrics: Arc<StoreMetrics>) {
         if matches!(self.state, BodyState::Arriving(_)) {
-            self.occupied = Some((slot, metrics));
+            self.occupied = Some((permit, metrics));
         }
     }
 
@@ -60,7 +60,7 @@ impl StoreBody {
             Ok(piece) => piece,
             Err(error) => return self.break_off(refusal(&error)),
         };
-        // Nothing is awaited from here on, so that no piece can be lost.
+        // No await from here on: a dropped future cannot lose the piece.
         let arrived = piece.as_ref().map_or(0, Bytes::len) as u64;
         if let Some((_, metrics)) = &self.occupied {
             metrics.received.add(arrived);
@@ -75,7 +75,7 @@ impl StoreBody {
             if self.left.is_some_and(|left| left > 0) {
                 return self.break_off(Refusal::UpstreamReset);
             }
-            // At once: a reader that knows the length does not come for the end.
+            // At once: a reader that knows the length does not ask for the end.
             if let BodyState::Arriving(connection) =
                 std::mem::replace(&mut self.state, BodyState::Ended)
             {

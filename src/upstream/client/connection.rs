@@ -1,4 +1,4 @@
-//! A connection to a store, from the pool or new, with the one request it is used for.
+//! A connection to a store, from the pool or new, for one request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::upstream::client::pool::Pool;
 pub(super) struct StoreConnection {
     session: HttpSession,
     pool: Arc<Pool>,
-    /// Under which the pool keeps it.
+    /// Its key in the pool.
     key: u64,
     idle_timeout: Option<Duration>,
     reused: bool,
@@ -83,7 +83,7 @@ impl StoreConnection {
         self.session.is_body_done()
     }
 
-    /// Gives the connection back to the pool if the store lets it be used again; not to be called
+    /// Gives the connection back to the pool if the store allows another request; not to be called
     /// after an error, nor before the end of the body.
     pub(super) fn release(mut self) {
         self.session.respect_keepalive();
