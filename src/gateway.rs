@@ -339,8 +339,11 @@ impl ProxyHttp for Gateway {
         if let Some(object) = ctx.object.as_mut() {
             let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
             object.wanted.store.metrics.received.add(arrived);
+            let is_document = matches!(object.upstream.body, BodyPlan::Replace { .. });
             receive_body(&mut object.upstream, body, end_of_stream)?;
-            if !matches!(object.upstream.body, BodyPlan::Replace { .. })
+            let has_ended = !matches!(object.upstream.body, BodyPlan::Replace { .. });
+            if is_document
+                && has_ended
                 && let Some(exchange) = exchange(session)
             {
                 exchange.clear_deadline();

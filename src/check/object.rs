@@ -1,4 +1,4 @@
-//! What becomes of a request for one object, step by step as the gateway takes them, and why.
+//! A request for one object, step by step as the gateway takes them.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,7 +24,7 @@ use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
 use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
 use crate::upstream::retry_pause;
 
-/// The check of one object, with the steps made so far.
+/// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
     /// `None` asks no store.
@@ -33,18 +33,18 @@ pub(super) struct ObjectCheck<'a> {
     asked: Option<CheckExchange>,
 }
 
-/// What came of the check of one object.
+/// The result of the check of one object.
 pub(crate) struct Checked {
     pub section: Section,
-    /// What the argument names; else the status of what the gateway answers to it.
+    /// The object that the argument names, or else the status of the gateway's answer.
     pub named: Result<Named, u16>,
-    /// Why a client would get no object of the store; `None` also where no store was asked.
+    /// Why a client would get no object; `None` also where no store was asked.
     pub refusal: Option<Refusal>,
     /// How the store was asked, if it was.
     pub asked: Option<CheckExchange>,
 }
 
-/// The question for an object, and its answer.
+/// The request for an object, and its answer.
 pub(crate) struct CheckExchange {
     /// The time the request was signed for.
     pub at: SystemTime,
@@ -76,7 +76,7 @@ impl<'a> ObjectCheck<'a> {
             }
             Err(not_named) => {
                 self.note("address", not_named.finding);
-                // What follows may be the signature of a presigned URL.
+                // The query may hold the signature of a presigned URL.
                 let name = argument.split(['?', '#']).next().unwrap_or_default().to_owned();
                 (name, Err(not_named.status))
             }
@@ -89,7 +89,7 @@ impl<'a> ObjectCheck<'a> {
         self.steps.push(Step::new(name, finding));
     }
 
-    /// As the gateway admits a request: key, media type, profile, bucket, credentials.
+    /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
     async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
         if address.key.is_empty() {
             return Err(Refusal::ObjectNotFound);

@@ -1,4 +1,4 @@
-//! Getting to a store step by step: its name, its port, its certificate.
+//! The way to a store, step by step: its name, its port, its certificate.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -102,19 +102,19 @@ fn given_up(mut steps: Vec<Step>, left: &[&'static str], refusal: Refusal) -> Re
     Reached { steps, socket: Err(refusal), accepting: Vec::new() }
 }
 
-/// The addresses of the endpoint's name, each once. The lookup runs on a thread of its own, which
-/// nobody waits for: a name server that never answers delays neither the check nor its end.
-async fn resolve(endpoint: &Endpoint, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of the endpoint's name, each once. The lookup runs on a detached thread: a name server
+/// that never answers delays neither the check nor its end.
+async fn resolve(endpoint: &Endpoint, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
     }
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-        let _nobody_waits = tell.send(found);
+        let _check_is_over = sender.send(found);
     })?;
-    let found = match tokio::time::timeout(patience, told).await {
+    let found = match tokio::time::timeout(limit, receiver).await {
         Ok(Ok(found)) => found?,
         Ok(Err(_)) => return Err(io::Error::other("the lookup ended without an answer")),
         Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -131,15 +131,15 @@ async fn resolve(endpoint: &Endpoint, patience: Duration) -> io::Result<Vec<Sock
     Ok(sockets)
 }
 
-/// Connects to all addresses at the same time, and says for each how it went, in their order.
+/// Connects to all addresses at the same time. The results are in the order of the addresses.
 async fn connect_all(
     sockets: Vec<SocketAddr>,
-    patience: Duration,
+    limit: Duration,
 ) -> Vec<(SocketAddr, io::Result<()>)> {
     let mut tasks = JoinSet::new();
     for (turn, socket) in sockets.into_iter().take(MAX_ADDRESSES).enumerate() {
         tasks.spawn(async move {
-            let connected = tokio::time::timeout(patience, TcpStream::connect(socket)).await;
+            let connected = tokio::time::timeout(limit, TcpStream::connect(socket)).await;
             let result = match connected {
                 Ok(result) => result.map(drop),
                 Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),

@@ -31,13 +31,13 @@ use crate::upstream::error_document::{ErrorDocument, request_id};
 use crate::upstream::request::{signed_request, unsigned_request};
 use crate::upstream::retry::AttemptFailure;
 
-/// The words of rustls before the reason a certificate is refused for.
+/// How rustls begins the reason for a refused certificate.
 const CERTIFICATE_REFUSED: &str = "invalid peer certificate";
 
-/// The one byte an object is asked for.
+/// The requested byte of an object.
 const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
-/// Asks one address of a store.
+/// Sends requests to one address of a store.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
     pub connector: &'a TransportConnector,
@@ -47,14 +47,14 @@ pub(super) struct Asker<'a> {
     pub deadline: Deadline,
 }
 
-/// A request as it goes out.
+/// A request, signed and ready to be sent.
 pub(super) struct ProbeRequest {
     probe: Probe,
     target: Target,
     head: RequestHeader,
 }
 
-/// A store's answer and when it came.
+/// A store's answer and the time it came.
 pub(crate) struct ProbeAnswer {
     pub reply: StoreReply,
     pub headers: HeaderMap,
@@ -108,12 +108,12 @@ impl AskError {
         &self.failure
     }
 
-    /// The answer to a client whose request meets this error.
+    /// What a client gets whose request meets this error.
     pub(super) fn refusal(&self) -> Refusal {
         self.failure.refusal()
     }
 
-    /// Whether TLS failed for something other than the certificate, as it does at a plain port.
+    /// Whether it is an error as TLS meets at a plain port, and not one of the certificate.
     pub(super) fn may_be_no_tls(&self) -> bool {
         if self.is_of_tls {
             return !self.is_of_certificate();
@@ -121,7 +121,7 @@ impl AskError {
         matches!(self.refusal(), Refusal::UpstreamTimeout | Refusal::UpstreamReset)
     }
 
-    /// Whether a plain request failed as it does at a port of TLS.
+    /// Whether it is an error as a plain request meets at a TLS port.
     pub(super) fn may_be_tls(&self) -> bool {
         matches!(self.refusal(), Refusal::UpstreamReset | Refusal::UpstreamProtocol)
     }
@@ -162,7 +162,7 @@ impl ProbeRequest {
         Ok(Self { probe, target, head })
     }
 
-    /// `GET https://host/path` with the names of the headers; never a value that is secret.
+    /// `GET https://host/path` with the names of the headers, without their values.
     pub(super) fn describe(&self, tls: bool) -> String {
         let scheme = if tls { "https" } else { "http" };
         let mut names: Vec<&str> = self.head.headers.keys().map(HeaderName::as_str).collect();
@@ -220,7 +220,7 @@ impl Asker<'_> {
         self.head(&target, request, false, limit).await.is_ok()
     }
 
-    /// Whether the port answers TLS, whatever its certificate.
+    /// Whether the port answers TLS, with any certificate.
     pub(super) async fn speaks_tls(&self, target: &Target) -> bool {
         match self.secure(target).await {
             Ok(_) => true,
@@ -228,8 +228,8 @@ impl Asker<'_> {
         }
     }
 
-    /// Sends the request, and reads the head of the answer and its document. Of an object that is
-    /// there, nothing is read. `left` is the rest of the time for all attempts.
+    /// Sends the request, and reads the head of the answer and its document. The body of an object is
+    /// not read. `left` is the rest of the time for all attempts.
     pub(super) async fn ask(
         &self,
         request: ProbeRequest,
@@ -289,7 +289,7 @@ impl Asker<'_> {
         }
     }
 
-    /// Reads the document as far as it comes in time: one that breaks off may hold its code.
+    /// Reads as much of the document as comes in time: one that breaks off may hold its code.
     async fn read(&self, session: &mut HttpSession, document: &mut ErrorDocument, limit: Duration) {
         let read = async {
             while !document.is_full()
@@ -303,12 +303,12 @@ impl Asker<'_> {
 }
 
 /// This machine's clock.
-#[expect(clippy::disallowed_methods, reason = "signatures hold the time, which is checked here")]
+#[expect(clippy::disallowed_methods, reason = "signatures hold the time, and it is compared here")]
 pub(crate) fn clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// Reads from an answer what a verdict depends on.
+/// The parts of an answer that a verdict depends on.
 fn reply(tls: bool, status: u16, headers: &HeaderMap, document: &ErrorDocument) -> StoreReply {
     let (code, document) = (document.code(), document.bytes());
     let named = headers.get("x-amz-bucket-region").and_then(|value| value.to_str().ok());

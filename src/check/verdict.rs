@@ -1,4 +1,4 @@
-//! What a store's answer means to an operator: whether it is well, why not, and the likely fix.
+//! The meaning of a store's answer for an operator: whether all is well, why not, and the likely fix.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
@@ -17,14 +17,14 @@ const CLOCK_FAILURE: Duration = Duration::from_secs(5 * 60);
 /// The fix for an anonymous profile that is denied an object.
 const NOT_PUBLIC: &str = "make the bucket readable by everybody, or give the profile credentials";
 
-/// What a store is asked.
+/// The kind of a request to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probe {
-    /// For the list of buckets: needs no bucket, and tells whether the key is known.
+    /// The list of buckets: needs no bucket, and shows whether the store knows the access key.
     Service,
-    /// For the first key of a bucket: tells whether the bucket exists and may be listed.
+    /// The first key of a bucket: shows whether the bucket exists and may be listed.
     Bucket,
-    /// For one object.
+    /// One object.
     Object,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct StoreReply {
     pub region: Option<String>,
     /// Scheme, host and port of `Location`.
     pub location: Option<Endpoint>,
-    /// The store's name for this request.
+    /// The store's request id.
     pub request_id: Option<String>,
     /// Whether the document is a list of buckets or keys.
     pub is_list: bool,
@@ -81,7 +81,7 @@ impl StoreReply {
 pub(super) fn judge(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match reply.status {
         200..=299 => return good(question, profile, reply),
-        // Asked for its first byte, only an object without any has none.
+        // The request is for the first byte, which only an empty object lacks.
         416 if question == Probe::Object => return reply.ok("the object is empty"),
         300..=399 => return redirected(question, profile, reply),
         403 if reply.code() == "AccessDenied" => return denied(question, profile, reply),
@@ -100,7 +100,7 @@ pub(super) fn judge(question: Probe, profile: &Profile, reply: &StoreReply) -> F
             "check that the endpoint is the store itself and its S3 port",
         ),
         (Probe::Service, 404 | 405 | 501) => reply.warning(
-            "the store has no list of buckets, so the key is not tested",
+            "the store has no list of buckets, so the access key is not tested",
             "name an object: s3proxy check profile@bucket/path/to/file",
         ),
         (Probe::Object, 404) => not_found(reply),
@@ -119,18 +119,18 @@ fn good(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
             "check the port of the endpoint: it may be a console or another web server",
         ),
         Probe::Service if is_signed(profile) => {
-            reply.ok("the store knows the key and accepts the signature")
+            reply.ok("the store knows the access key and accepts the signature")
         }
         Probe::Service => reply.ok("the store answers; nothing is signed"),
         Probe::Bucket => reply.ok("it exists and may be listed, so missing keys are 404"),
     }
 }
 
-/// `AccessDenied`: the signature was good, but the key may not do this.
+/// `AccessDenied`: the signature was good, but the access key may not do this.
 fn denied(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match question {
         Probe::Service if is_signed(profile) => {
-            reply.ok("the store knows the key; that it may not list all buckets is usual")
+            reply.ok("the store knows the access key; a denied list of all buckets is usual")
         }
         Probe::Service => reply.ok("the store answers; nothing is signed"),
         Probe::Bucket if profile.missing_on_403 => {
@@ -142,25 +142,25 @@ fn denied(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
         ),
         Probe::Bucket => reply.warning(
             "it may not be listed, so the store says 403 for missing keys too",
-            "grant s3:ListBucket to the key, or set missing_on_403: true in the profile",
+            "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile",
         ),
         Probe::Object if !is_signed(profile) => {
             reply.failed("the object may not be read without credentials", NOT_PUBLIC)
         }
         Probe::Object => reply.failed(
             "the object may not be read",
-            "grant s3:GetObject on the bucket to the profile's key",
+            "grant s3:GetObject on the bucket to the profile's access key",
         ),
     }
 }
 
-/// The verdict on an object that was denied, once the bucket was asked for too.
+/// The verdict on a denied object, from the answer for its bucket.
 #[must_use]
 pub(super) fn judge_denied(profile: &Profile, object: &StoreReply, bucket: &StoreReply) -> Finding {
     match (bucket.status, bucket.code()) {
         (200..=299, _) => object.failed(
             "the bucket may be listed, so the object exists, but may not be read",
-            "grant s3:GetObject on the bucket to the profile's key; look at the object's own \
+            "grant s3:GetObject on the bucket to the profile's access key; look at the object's own \
              access list and encryption too",
         ),
         (_, "NoSuchBucket") => object.failed(
@@ -171,43 +171,43 @@ pub(super) fn judge_denied(profile: &Profile, object: &StoreReply, bucket: &Stor
         (403, "AccessDenied") if profile.missing_on_403 => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
              tell which",
-            "check the spelling of the key, and that the profile's key has s3:GetObject",
+            "check the spelling of the key, and that the profile's access key has s3:GetObject",
         ),
         (403, "AccessDenied") => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
              tell which",
-            "grant s3:ListBucket to the key, or set missing_on_403: true in the profile; check the \
-             spelling of the key, and that the profile's key has s3:GetObject",
+            "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile; check the \
+             spelling of the key, and that the profile's access key has s3:GetObject",
         ),
         _ => denied(Probe::Object, profile, object),
     }
 }
 
-/// Codes that mean the same whatever was asked.
+/// Codes with one meaning for every kind of request.
 fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Finding> {
     let source = key_source(profile);
     Some(match reply.code() {
         "SignatureDoesNotMatch" => reply.failed(
-            "the store knows the key id, but the secret is wrong",
+            "the store knows the access key id, but the secret is wrong",
             format!(
                 "correct the secret access key in {source}; if it is right, something before the \
                  store changes the Host or the path"
             ),
         ),
         "InvalidAccessKeyId" => reply.failed(
-            "the store does not know the key id",
+            "the store does not know the access key id",
             format!(
                 "correct the access key id in {source}, or the endpoint: it may be another store's \
-                 key"
+                 access key"
             ),
         ),
         "ExpiredToken" | "TokenRefreshRequired" => reply.failed(
             "the session token has expired",
-            format!("put new temporary keys, or a lasting key without token, into {source}"),
+            format!("put new temporary access keys, or a permanent access key without token, into {source}"),
         ),
         "InvalidToken" => reply.failed(
             "the session token is wrong",
-            format!("in {source}, a token must belong to its key; lasting keys have none"),
+            format!("in {source}, a session token must belong to its access key; permanent access keys have none"),
         ),
         "RequestTimeTooSkewed" | "RequestExpired" => reply.failed(
             "the clocks of this machine and the store differ too much",
@@ -220,7 +220,7 @@ fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Fin
             redirected(question, profile, reply)
         }
         "UserSuspended" | "AccountProblem" | "AllAccessDisabled" | "NotSignedUp" => reply.failed(
-            "the account of the key may not use the store",
+            "the account of the access key may not use the store",
             "ask the store's operators to enable the account",
         ),
         "NoSuchBucket" => reply.failed(
@@ -242,7 +242,7 @@ fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Fin
              others must not get one; a very old store may not know SigV4",
         ),
         "MethodNotAllowed" | "NotImplemented" if question == Probe::Service => reply.warning(
-            "the store has no list of buckets, so the key is not tested",
+            "the store has no list of buckets, so the access key is not tested",
             "name an object: s3proxy check profile@bucket/path/to/file",
         ),
         "MethodNotAllowed" | "NotImplemented" => reply.failed(
@@ -294,7 +294,7 @@ fn wrong_region(profile: &Profile, reply: &StoreReply) -> Finding {
     }
 }
 
-/// A redirect, which the gateway never follows: it would sign requests for whoever is named.
+/// A redirect, which the gateway never follows: it would sign requests for another host.
 fn redirected(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     let ours = &profile.endpoint;
     if question == Probe::Service && !is_signed(profile) {
@@ -346,7 +346,7 @@ fn is_signed(profile: &Profile) -> bool {
     matches!(profile.credentials, Credentials::Keys { .. })
 }
 
-/// Where the profile's key was read, as an operator finds it.
+/// The place of the profile's access key, as an operator finds it.
 #[must_use]
 pub(crate) fn key_source(profile: &Profile) -> String {
     match &profile.credentials {

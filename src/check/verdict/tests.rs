@@ -53,7 +53,7 @@ fn assert_finding(finding: &Finding, state: State, detail: &str, fix: &str) {
 fn codes_that_mean_the_same_whatever_was_asked() {
     for (status, code, detail, fix) in [
         (403, "SignatureDoesNotMatch", "the secret is wrong", "section [hips] of /secrets/aws-"),
-        (403, "InvalidAccessKeyId", "does not know the key id", "section [hips]"),
+        (403, "InvalidAccessKeyId", "does not know the access key id", "section [hips]"),
         (403, "RequestTimeTooSkewed", "clocks", "NTP"),
         (403, "RequestExpired", "clocks", "NTP"),
         (400, "AuthorizationHeaderMalformed", "region us-east-1", "region"),
@@ -92,12 +92,12 @@ fn some_answers_depend_on_what_was_asked() {
         (Service, signed(), list(), Ok, "accepts the signature", ""),
         (Service, anonymous(), list(), Ok, "nothing is signed", ""),
         (Service, signed(), reply(200, ""), Warning, "no answer of an S3 store", "console"),
-        (Service, signed(), reply(403, "AccessDenied"), Ok, "knows the key", ""),
+        (Service, signed(), reply(403, "AccessDenied"), Ok, "knows the access key", ""),
         (Service, anonymous(), reply(403, "AccessDenied"), Ok, "nothing is signed", ""),
         (Service, anonymous(), reply(307, ""), Ok, "nothing is signed", ""),
         (Service, anonymous(), reply(404, ""), Ok, "nothing is signed", ""),
         (Service, signed(), reply(403, ""), Failed, "without a code", "the store itself"),
-        (Service, signed(), reply(404, ""), Warning, "key is not tested", "name an object"),
+        (Service, signed(), reply(404, ""), Warning, "access key is not tested", "name an object"),
         (Service, signed(), reply(405, "MethodNotAllowed"), Warning, "not tested", "name an obj"),
         (Service, signed(), reply(501, "NotImplemented"), Warning, "not tested", "name an object"),
         (Bucket, signed(), list(), Ok, "may be listed", ""),
