@@ -208,7 +208,9 @@ fn heads_and_documents() -> Vec<Row> {
     let interim = |text: &str| [vec![bytes(text)], faulty::object(b"tile")].concat();
     let long = format!("X-Padding: {}\r\n", "x".repeat(1000)).repeat(400);
     let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n{long}\r\ntile");
-    let short = vec![head(200, &[("Content-Length", "9")]), bytes("tile"), Step::Close];
+    // The pause has the beginning of the answer leave before the end of the connection is seen.
+    let pause = Step::Pause(Duration::from_millis(200));
+    let short = vec![head(200, &[("Content-Length", "9")]), bytes("tile"), pause, Step::Close];
     let over = vec![head(200, &[("Content-Length", "4")]), bytes("tiles and more"), Step::Close];
     let coded = vec![head(200, &[("Transfer-Encoding", "gzip")]), bytes("x"), Step::Close];
     let trickle = [
