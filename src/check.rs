@@ -5,8 +5,8 @@
 //!   clock, and whether the store knows the key.
 //! - [`check_object`] does for one object what the gateway does for its URL.
 //!
-//! The verdicts themselves are pure functions (`verdict`, `transport`, `named`); `reach` and `ask`
-//! do the asking. Each step has a deadline, so a check always ends.
+//! The verdicts themselves are pure functions (`verdict`, `transport`, `object_name`, `reply`); `reach`
+//! and `request` connect and send. Each step has a deadline, so a check always ends.
 
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ mod object;
 mod object_name;
 mod profile;
 mod reach;
+mod reply;
 pub mod report;
 mod request;
 mod transport;
