@@ -16,7 +16,7 @@ use s3proxy::s3::address::ObjectAddress;
 use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
-use s3proxy::upstream::answer::{Ask, Request, decide};
+use s3proxy::upstream::answer::{AnswerContext, Ask, decide};
 
 const TILE: &[u8] = b"LSSTCam/runs/DRP/DP2/cosmost2/color_gri/Norder7/Dir20000/Npix29183.webp";
 const ESCAPED: &[u8] = b"%E6%98%9F%E5%9B%BE/a%20b%2Bc//%25%C3%A9/%F0%9F%98%80/tile%20%281%29.png";
@@ -102,7 +102,7 @@ fn answer(c: &mut Criterion) {
     ] {
         store.insert(name, HeaderValue::from_static(value));
     }
-    let request = Request {
+    let request = AnswerContext {
         method: &Method::GET,
         headers: &client,
         ask: Ask::AsClient,

@@ -5,8 +5,8 @@
 //!   clock, and whether the store knows the key.
 //! - [`check_object`] does for one object what the gateway does for its URL.
 //!
-//! The verdicts themselves are pure functions (`verdict`, `transport`, `named`); `reach` and `ask`
-//! do the asking. Each step has a deadline, so a check always ends.
+//! The verdicts themselves are pure functions (`verdict`, `transport`, `object_name`, `reply`); `reach`
+//! and `request` connect and send. Each step has a deadline, so a check always ends.
 
 use std::sync::Arc;
 
@@ -19,15 +19,16 @@ use crate::config::Config;
 use crate::response::refusal::Refusal;
 use crate::upstream::certificates::Trusted;
 
-pub(crate) use crate::check::object::{Asked, Checked, whole_length};
+pub(crate) use crate::check::object::{CheckExchange, Checked, whole_length};
 pub use crate::check::report::Report;
-pub(crate) use crate::check::request::{Answer, clock};
+pub(crate) use crate::check::request::{ProbeAnswer, clock};
 
 mod deadline;
 mod object;
 mod object_name;
 mod profile;
 mod reach;
+mod reply;
 pub mod report;
 mod request;
 mod transport;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use http::Method;
 
 use crate::check::report::{Finding, State, Step};
-use crate::check::{self, Asked, Checked};
+use crate::check::{self, CheckExchange, Checked};
 use crate::config::Config;
 use crate::explain::cached::Running;
 use crate::explain::outcome::Known;
@@ -111,7 +111,7 @@ fn explain_store(
     explanation: &mut Explanation,
     profile: &Profile,
     address: &ObjectAddress,
-    asked: Option<&Asked>,
+    asked: Option<&CheckExchange>,
 ) {
     let at = asked.map_or_else(check::clock, |asked| asked.at);
     let target =

@@ -21,8 +21,9 @@ use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::{ClientConnection, Exchange};
-use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
-use crate::gateway::failure::{Failure, failure, failure_after_head, give_up};
+use crate::gateway::attempts::finish_refusal;
+use crate::gateway::context::{BodyPlan, ClientRequest, Context};
+use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
 use crate::gateway::hit::open_hit;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
@@ -34,10 +35,13 @@ use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
+use crate::upstream::CurrentStores;
 use crate::upstream::admission::{Priority, QueueTimeout};
-use crate::upstream::{self, CurrentStores};
+use crate::upstream::answer::is_interim;
+use crate::upstream::deadline::Deadlines;
 
 mod admit;
+mod attempts;
 pub mod context;
 mod failure;
 mod hit;
@@ -61,6 +65,7 @@ pub struct Gateway {
     cache: Option<&'static ReadThrough>,
     stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
+    deadlines: Deadlines,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
     reloads: Arc<Reloads>,
@@ -102,6 +107,7 @@ impl Gateway {
             cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
+            deadlines: Deadlines::of(&config.upstream),
             downstream: config.downstream,
             lifecycle,
             reloads,
@@ -109,16 +115,6 @@ impl Gateway {
             limits,
             log_format: config.log.format,
         }
-    }
-
-    /// The time left until the total timeout of all attempts.
-    fn time_left(&self, object: &ObjectRequest) -> Duration {
-        self.upstream.total_timeout.saturating_sub(object.upstream.started.elapsed())
-    }
-
-    /// Whether a failed attempt may be retried.
-    fn may_retry(&self, object: &ObjectRequest) -> bool {
-        object.upstream.retries < self.upstream.retries && !self.time_left(object).is_zero()
     }
 }
 
@@ -229,15 +225,16 @@ impl ProxyHttp for Gateway {
                 let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
                 let head = session.req_header();
                 let is_part = head.headers.contains_key(RANGE);
-                let kind = if is_part { Priority::Bulk } else { Priority::Whole };
-                let slot = object.wanted.store.load.slot(kind, QueueTimeout::Short).await;
-                if slot.is_none() {
+                let priority = if is_part { Priority::Bulk } else { Priority::Whole };
+                let permit =
+                    object.wanted.store.admission.acquire(priority, QueueTimeout::Short).await;
+                if permit.is_none() {
                     let refusal = Refusal::UpstreamSaturated;
                     object.wanted.store.metrics.errors.count(refusal.cause());
                     self.refuse(session, ctx, refusal).await?;
                     return Ok(false);
                 }
-                object.upstream.slot = slot;
+                object.upstream.permit = permit;
                 object.prepare_upstream(&ClientRequest::of(head));
                 Ok(true)
             }
@@ -302,27 +299,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
-        if std::mem::take(&mut object.upstream.pause) {
-            tokio::time::sleep(upstream::retry_pause()).await;
-        }
-        let remaining = self.time_left(object);
-        if remaining.is_zero() {
-            ctx.refusal = Some(Refusal::UpstreamTimeout);
-            return Err(give_up("the total timeout has passed"));
-        }
-        let store = &object.wanted.store;
-        let timeout = self.upstream.connect_timeout.min(remaining);
-        let Some(socket) = store.addresses.pick(object.upstream.socket, timeout).await else {
-            ctx.refusal = Some(Refusal::UpstreamUnresolved);
-            return Err(give_up("the host name of the endpoint does not resolve"));
-        };
-        // The DNS lookup took part of the remaining time.
-        let remaining = self.time_left(object).max(Duration::from_millis(1));
-        object.upstream.socket = Some(socket);
-        object.upstream.attempts = object.upstream.attempts.saturating_add(1);
-        let tls = store.profile.endpoint.tls;
-        Ok(Box::new(upstream::peer(socket, tls, object.wanted.target(), &self.upstream, remaining)))
+        Ok(Box::new(self.peer_of_next_attempt(ctx).await?))
     }
 
     fn fail_to_connect(
@@ -330,19 +307,9 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Context,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(object) = ctx.object.as_mut() {
-            object.upstream.ended = Some(Instant::now());
-            if let Some(socket) = object.upstream.socket {
-                object.wanted.store.addresses.penalise(socket);
-            }
-            let retry = self.may_retry(object);
-            object.upstream.retries = object.upstream.retries.saturating_add(1);
-            object.upstream.pause = object.wanted.store.addresses.is_single();
-            error.set_retry(retry);
-        }
-        error
+        attempts::no_connection(ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -361,7 +328,7 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if head.status.is_informational() {
+        if is_interim(head.status) {
             return Ok(());
         }
         self.receive_head(session, head, ctx)
@@ -369,7 +336,7 @@ impl ProxyHttp for Gateway {
 
     fn upstream_response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Context,
@@ -377,7 +344,15 @@ impl ProxyHttp for Gateway {
         if let Some(object) = ctx.object.as_mut() {
             let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
             object.wanted.store.metrics.received.add(arrived);
+            let is_document = matches!(object.upstream.body, BodyPlan::Replace { .. });
             receive_body(&mut object.upstream, body, end_of_stream)?;
+            let has_ended = !matches!(object.upstream.body, BodyPlan::Replace { .. });
+            if is_document
+                && has_ended
+                && let Some(exchange) = exchange(session)
+            {
+                exchange.clear_deadline();
+            }
         }
         Ok(None)
     }
@@ -408,34 +383,8 @@ impl ProxyHttp for Gateway {
         if let Some(exchange) = exchange(session) {
             exchange.clear_deadline();
         }
-        let mut error = error.more_context(format!("Peer: {peer}"));
-        if matches!(error.etype(), ErrorType::Custom(_)) {
-            return error;
-        }
-        let Some(object) = ctx.object.as_mut() else { return error };
-        object.upstream.ended = Some(Instant::now());
-        let answered = session.response_written().is_some();
-        let retry = if late {
-            ctx.refusal = Some(Refusal::UpstreamTimeout);
-            ctx.detail = Some("timed out: the store's answer did not begin in its time".to_owned());
-            if let Some(socket) = object.upstream.socket {
-                object.wanted.store.addresses.penalise(socket);
-            }
-            false
-        } else if answered || *error.esource() == pingora::ErrorSource::Downstream {
-            false
-        } else {
-            // A kept connection that the store has closed meanwhile costs nothing to replace.
-            let stale = client_reused && object.upstream.retries == 0;
-            let reset = failure(&error) == Failure::Refuse(Refusal::UpstreamReset);
-            reset && (stale || self.may_retry(object))
-        };
-        if retry {
-            object.upstream.retries = object.upstream.retries.saturating_add(1);
-            object.upstream.pause = !client_reused;
-        }
-        error.set_retry(retry);
-        error
+        let error = error.more_context(format!("Peer: {peer}"));
+        attempts::exchange_failed(session, ctx, error, client_reused, late)
     }
 
     async fn fail_to_proxy(
@@ -449,12 +398,14 @@ impl ProxyHttp for Gateway {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            ctx.failure = Some(failure_after_head(error));
+            if !finish_refusal(session, ctx).await {
+                ctx.failure = Some(failure_after_head(error));
+            }
             return gone;
         }
         let refusal = match (ctx.refusal.take(), failure(error)) {
-            (Some(refusal), _) | (None, Failure::Refuse(refusal)) => refusal,
-            (None, Failure::ClientGone) => {
+            (Some(refusal), _) | (None, ProxyFailure::Refuse(refusal)) => refusal,
+            (None, ProxyFailure::ClientGone) => {
                 ctx.failure = Some("client_gone");
                 return gone;
             }

@@ -31,6 +31,7 @@ use crate::server::shutdown::LameDuck;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
 use crate::upstream::client::StoreClient;
+use crate::upstream::retry::MAX_ATTEMPTS;
 
 mod shutdown;
 
@@ -39,9 +40,6 @@ mod shutdown;
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Write buffer of a connection, bytes: writes are gathered before they come here (`gathering.rs`).
 const WRITE_BUFFER_BYTES: usize = 512;
-
-/// Attempts Pingora may make for one request; the gateway decides whether there is another.
-const MAX_ATTEMPTS: usize = 5;
 
 /// Serves until the process is told to end. Returns when everything has been answered, or the time
 /// for it is over. `upgrade` takes over the sockets of a running process that gets SIGQUIT.

@@ -1,4 +1,23 @@
-//! The stores: for each profile its signer, and the peer to connect to with its deadlines.
+//! Asking stores: for each profile its signer, its addresses and its limit of requests in progress.
+//!
+//! Three roads lead to a store, and share the rules of this room:
+//!
+//! | road | where | its own part |
+//! |---|---|---|
+//! | a request that passes through the proxy | `gateway/attempts.rs`, `upstream_request.rs`, `upstream_response.rs` | Pingora connects, pools and repeats; the hooks ask the rules |
+//! | a fetch of the cache | [`client`] | a pool of our own |
+//! | `s3proxy check` for one object | `check/object.rs`, `check/request.rs` | new connections alone; asks for the first byte |
+//!
+//! | rule | where it stands |
+//! |---|---|
+//! | whether another attempt follows, after which pause, on which connection | [`retry`] |
+//! | at which address, and which address is passed over | [`resolve`], [`retry::AttemptFailure::penalises_address`] |
+//! | how long each step may take | [`deadline`] |
+//! | the head of a request, its signature | [`request`] |
+//! | what the head of an answer means | [`answer`] |
+//! | what an error of a connection means | [`error`] |
+//! | the store's request id, the code of its error document | [`error_document`] |
+//! | how many requests are in progress | [`admission`] (not for the check) |
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,56 +36,60 @@ use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
-use crate::upstream::last_outcome::{Failure, LastOutcome};
+use crate::upstream::deadline::Deadlines;
+use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
 use crate::upstream::resolve::EndpointAddresses;
 
 pub mod admission;
 pub mod answer;
 pub mod certificates;
 pub mod client;
+pub mod deadline;
 pub mod error;
+pub mod error_document;
 pub mod last_outcome;
 pub mod request;
 pub mod resolve;
+pub mod retry;
 
-/// One profile, ready to be asked.
+/// The store of one profile.
 #[derive(Debug)]
 pub struct Store {
     pub profile: Arc<Profile>,
     pub signer: Signer,
     pub addresses: Arc<EndpointAddresses>,
-    /// What came last of asking it.
-    pub seen: LastOutcome,
-    /// What is counted of it; goes on when the profile changes.
+    /// Its last success and its last failure.
+    pub last_outcome: LastOutcome,
+    /// Its counters, which stay when the profile changes.
     pub metrics: Arc<StoreMetrics>,
-    /// What it is asked at once; goes on when the profile changes.
-    pub load: Arc<Admission>,
-    /// What took its place when nothing but the keys were exchanged.
+    /// The limit of requests in progress, which stays when the profile changes.
+    pub admission: Arc<Admission>,
+    /// Its successor, when nothing but the access key was replaced.
     newer: OnceLock<Arc<Self>>,
 }
 
 impl Store {
-    /// The store of this profile, which nobody has asked yet.
+    /// The store of this profile, before its first request.
     #[must_use]
     pub fn new(
         profile: Arc<Profile>,
         addresses: Arc<EndpointAddresses>,
-        load: Arc<Admission>,
+        admission: Arc<Admission>,
     ) -> Self {
         let signer = profile.signer();
         Self {
             profile,
             signer,
             addresses,
-            seen: LastOutcome::default(),
+            last_outcome: LastOutcome::default(),
             metrics: Arc::default(),
-            load,
+            admission,
             newer: OnceLock::new(),
         }
     }
 
-    /// The same store with the keys of now: a request may take longer than those it began with are
-    /// good, and ask the store again and again. Itself where more than keys has changed.
+    /// The same store with the current access key: a request with several attempts may outlive the
+    /// access key it began with. Itself where more than the access key has changed.
     #[must_use]
     pub fn newest(self: &Arc<Self>) -> Arc<Self> {
         let mut store = self;
@@ -76,17 +99,17 @@ impl Store {
         Arc::clone(store)
     }
 
-    /// Notes how a request to it has ended.
+    /// Records how a request to it has ended.
     pub fn note(&self, asked: &UpstreamOutcome<'_>) {
-        #[expect(clippy::disallowed_methods, reason = "operators want to know when")]
+        #[expect(clippy::disallowed_methods, reason = "operators see the time")]
         let at = SystemTime::now();
         self.metrics.asked(asked.status, asked.attempts, asked.waited);
         match asked.refusal.filter(|refusal| refusal.is_fault()) {
-            None => self.seen.succeeded(at),
+            None => self.last_outcome.succeeded(at),
             Some(refusal) => {
                 let (cause, code) = (refusal.cause(), asked.code.map(str::to_owned));
                 self.metrics.errors.count(cause);
-                self.seen.failed(Failure { at, cause, code });
+                self.last_outcome.failed(StoreFailure { at, cause, code });
             }
         }
     }
@@ -95,9 +118,9 @@ impl Store {
 /// How a request to a store has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct UpstreamOutcome<'a> {
-    /// Of the last answer there was.
+    /// Of the last answer, if there was one.
     pub status: Option<u16>,
-    /// The store's own word, such as `NoSuchKey`.
+    /// The store's error code, such as `NoSuchKey`.
     pub code: Option<&'a str>,
     pub attempts: u8,
     /// From the first attempt to the head of the last answer, or its failure.
@@ -114,13 +137,13 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Builds the stores of a configuration; profiles with one endpoint share its addresses.
+    /// Builds the stores of a configuration; profiles with the same endpoint share its addresses.
     #[must_use]
     pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
         Self::renewed(None, profiles, config)
     }
 
-    /// As [`Stores::new`], keeping what is known of stores and endpoints that stay as they were.
+    /// As [`Stores::new`]; stores and endpoints that have not changed are taken over from `before`.
     #[must_use]
     pub fn renewed(before: Option<&Self>, profiles: &Profiles, config: &UpstreamConfig) -> Self {
         let mut endpoints: Vec<(Endpoint, Arc<EndpointAddresses>)> = Vec::new();
@@ -143,11 +166,11 @@ impl Stores {
                     addresses
                 }
             };
-            let load = match same {
-                Some(same) => Arc::clone(&same.load),
+            let admission = match same {
+                Some(same) => Arc::clone(&same.admission),
                 None => Arc::new(Admission::of(config)),
             };
-            let mut store = Store::new(Arc::clone(profile), addresses, load);
+            let mut store = Store::new(Arc::clone(profile), addresses, admission);
             if let Some(same) = same {
                 store.metrics = Arc::clone(&same.metrics);
             }
@@ -194,7 +217,7 @@ impl Stores {
     }
 }
 
-/// The stores as they are now; exchanged as a whole while requests go on with those they have.
+/// The current stores. A reload replaces all of them at once; requests in progress keep theirs.
 #[derive(Debug)]
 pub struct CurrentStores {
     stores: ArcSwap<Stores>,
@@ -209,7 +232,7 @@ impl CurrentStores {
         Self { stores, config: config.clone() }
     }
 
-    /// All of them.
+    /// All current stores.
     #[must_use]
     pub fn load(&self) -> Arc<Stores> {
         self.stores.load_full()
@@ -221,32 +244,32 @@ impl CurrentStores {
         self.stores.load().get(profile).map(Arc::clone)
     }
 
-    /// Takes over other profiles.
+    /// Replaces the profiles.
     pub fn replace(&self, profiles: &Profiles) {
         let stores = Stores::renewed(Some(&self.load()), profiles, &self.config);
         self.stores.store(Arc::new(stores));
     }
 }
 
-/// How long to wait before a store that failed is asked again: 20 to 200 ms. Full jitter, so that
-/// those that failed together do not return together.
+/// The pause before another attempt, where [`retry::Attempts`] says that one is due: 20 to 200 ms.
+/// Full jitter, so that requests that failed together do not return together.
 #[must_use]
 pub fn retry_pause() -> Duration {
     Duration::from_millis(fastrand::u64(20..=200))
 }
 
-/// The peer for one attempt. `remaining` is what is left of the time for all attempts.
+/// The peer for one attempt. `left` is the rest of the time for all attempts.
 #[must_use]
 pub fn peer(
     socket: SocketAddr,
     tls: bool,
     target: &Target,
     config: &UpstreamConfig,
-    remaining: Duration,
+    left: Duration,
 ) -> HttpPeer {
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
     let mut peer = HttpPeer::new(socket, tls, target.server_name.clone());
-    let connect = config.connect_timeout.min(remaining);
+    let connect = Deadlines::of(config).connect(left);
     peer.options.connection_timeout = Some(connect);
     peer.options.total_connection_timeout = Some(connect);
     peer.options.read_timeout = Some(config.read_timeout);
@@ -259,5 +282,14 @@ pub fn peer(
         #[cfg(target_os = "linux")]
         user_timeout: Duration::ZERO,
     });
+    peer
+}
+
+/// As [`peer`], for Pingora's own pool: no connection of the pool is used, nor is this one kept
+/// after its answer. Pingora pools by a hash of the peer, and no other peer has this group.
+#[must_use]
+pub fn peer_of_new_connection(mut peer: HttpPeer) -> HttpPeer {
+    peer.group_key = fastrand::u64(1..);
+    peer.options.idle_timeout = Some(Duration::ZERO);
     peer
 }

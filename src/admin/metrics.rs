@@ -246,7 +246,7 @@ fn upstream(page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
         let mut family = page.family(name, help, MetricType::Gauge)?;
         for store in stores.iter() {
             let labels = [("profile", store.profile.label())];
-            family.encode_family(&labels)?.encode_gauge(&number(&store.load))?;
+            family.encode_family(&labels)?.encode_gauge(&number(&store.admission))?;
         }
     }
     Ok(())

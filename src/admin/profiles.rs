@@ -19,7 +19,7 @@ fn of(store: &Store) -> Value {
         Credentials::Anonymous => ("none: requests go out unsigned".to_owned(), None),
         Credentials::Missing(sought) => (format!("missing: {sought}"), None),
     };
-    let failure = store.seen.last_failure().map(|failure| {
+    let failure = store.last_outcome.last_failure().map(|failure| {
         json!({ "at": rfc3339(failure.at), "cause": failure.cause, "code": failure.code })
     });
     json!({
@@ -28,7 +28,7 @@ fn of(store: &Store) -> Value {
         "region": profile.region,
         "credentials": credentials,
         "key_id": key,
-        "last_success": store.seen.last_success().map(rfc3339),
+        "last_success": store.last_outcome.last_success().map(rfc3339),
         "last_error": failure,
     })
 }

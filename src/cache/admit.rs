@@ -24,7 +24,7 @@ use crate::profile::cache_rules::Rule;
 use crate::response::object_head::is_listed;
 use crate::response::object_head::is_object_header;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Body, FetchReport};
+use crate::upstream::client::{FetchReport, StoreBody as Body};
 
 /// How long an object is remembered as not for the cache, at the least.
 const PASS_AT_LEAST: Duration = Duration::from_secs(60);

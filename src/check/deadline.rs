@@ -1,4 +1,4 @@
-//! The end of a check's time, which no step outlives.
+//! The time limit of a whole check, beside those of single steps in `upstream/deadline.rs`.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ impl Deadline {
         Self(Instant::now() + TOTAL)
     }
 
-    /// The time of a step: its own limit, or what is left of all.
+    /// The time of a step: its own limit, or the rest of the time for all steps.
     pub(super) fn at_most(self, limit: Duration) -> Duration {
         limit.min(self.0.saturating_duration_since(Instant::now()))
     }

@@ -1,4 +1,4 @@
-//! What becomes of a request for one object, step by step as the gateway takes them, and why.
+//! A request for one object, step by step as the gateway takes them.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,10 +8,10 @@ use pingora::connectors::TransportConnector;
 use crate::check::deadline::Deadline;
 use crate::check::object_name::{Named, read};
 use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
-use crate::check::reach::reach;
+use crate::check::reach::{Reached, reach};
 use crate::check::report::{Finding, Section, State, Step, Subject};
-use crate::check::request::{Answer, Asker, Request, bucket_target, clock};
-use crate::check::verdict::{Question, Reply, judge_denied};
+use crate::check::request::{AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock};
+use crate::check::verdict::{Probe, StoreReply, judge_denied};
 use crate::config::{Config, GatewayConfig};
 use crate::mime::{KeyVerdict, StoredVerdict};
 use crate::profile::{ContentTypeFrom, Profile};
@@ -19,33 +19,36 @@ use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
-use crate::upstream::answer::{self, Ask, Decision};
+use crate::s3::endpoint::Target;
+use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
+use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
+use crate::upstream::retry_pause;
 
-/// The check of one object, with the steps made so far.
+/// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
     /// `None` asks no store.
     connector: Option<&'a TransportConnector>,
     steps: Vec<Step>,
-    asked: Option<Asked>,
+    asked: Option<CheckExchange>,
 }
 
-/// What came of the check of one object.
+/// The result of the check of one object.
 pub(crate) struct Checked {
     pub section: Section,
-    /// What the argument names; else the status of what the gateway answers to it.
+    /// The object that the argument names, or else the status of the gateway's answer.
     pub named: Result<Named, u16>,
-    /// Why a client would get no object of the store; `None` also where no store was asked.
+    /// Why a client would get no object; `None` also where no store was asked.
     pub refusal: Option<Refusal>,
     /// How the store was asked, if it was.
-    pub asked: Option<Asked>,
+    pub asked: Option<CheckExchange>,
 }
 
-/// The question for an object, and its answer.
-pub(crate) struct Asked {
+/// The request for an object, and its answer.
+pub(crate) struct CheckExchange {
     /// The time the request was signed for.
     pub at: SystemTime,
-    pub answer: Option<Answer>,
+    pub answer: Option<ProbeAnswer>,
     /// How long it took.
     pub took: Duration,
 }
@@ -73,7 +76,7 @@ impl<'a> ObjectCheck<'a> {
             }
             Err(not_named) => {
                 self.note("address", not_named.finding);
-                // What follows may be the signature of a presigned URL.
+                // The query may hold the signature of a presigned URL.
                 let name = argument.split(['?', '#']).next().unwrap_or_default().to_owned();
                 (name, Err(not_named.status))
             }
@@ -86,7 +89,7 @@ impl<'a> ObjectCheck<'a> {
         self.steps.push(Step::new(name, finding));
     }
 
-    /// As the gateway admits a request: key, media type, profile, bucket, credentials.
+    /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
     async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
         if address.key.is_empty() {
             return Err(Refusal::ObjectNotFound);
@@ -140,30 +143,27 @@ impl<'a> ObjectCheck<'a> {
         let upstream = &self.config.upstream;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
-        let reached = reach(&profile.endpoint, &target, Some(connector), upstream, deadline).await;
-        self.steps.extend(reached.steps);
-        let socket = reached.socket?;
+        let mut reached =
+            reach(&profile.endpoint, &target, Some(connector), upstream, deadline).await;
+        self.steps.append(&mut reached.steps);
+        let socket = reached.socket.clone()?;
         let tls = profile.endpoint.tls;
         let asker = Asker { connector, socket, tls, upstream, deadline };
 
         let started = Instant::now();
-        let at = clock();
-        let request = Request::new(Question::Object, profile, target.clone(), at);
-        let answer = match request {
-            Ok(request) => {
-                self.note("sent", Finding::ok(request.describe(tls)));
-                asker.ask(request).await
-            }
-            Err(error) => Err(error),
-        };
+        let Attempted { asker, at, answer, failed } =
+            self.attempt(asker, &reached, profile, &target).await?;
         let took = started.elapsed();
-        let mut finding = judge_answer(asker, Question::Object, profile, &target, &answer).await;
+        let mut finding = judge_answer(asker, Probe::Object, profile, &target, &answer).await;
+        if let Some(failed) = failed {
+            finding.detail.push_str(&format!("; attempt 1 failed: {failed}"));
+        }
         let mut bucket_step = None;
         if let Ok(answer) = &answer
             && is_denied(&answer.reply)
         {
             let target = bucket_target(profile, &address.bucket);
-            let (step, bucket) = ask_step("bucket", asker, Question::Bucket, profile, target).await;
+            let (step, bucket) = ask_step("bucket", asker, Probe::Bucket, profile, target).await;
             if let Some(bucket) = bucket {
                 finding = judge_denied(profile, &answer.reply, &bucket.reply);
             }
@@ -176,44 +176,80 @@ impl<'a> ObjectCheck<'a> {
             Ok(answer) => (Some(answer), None),
             Err(error) => (None, Some(error.refusal())),
         };
-        let asked = Asked { at, answer, took };
+        let asked = CheckExchange { at, answer, took };
         let decided = match (&asked.answer, failure) {
-            (Some(answer), _) => self.decide(profile, content_type, answer),
+            (Some(answer), _) => self.answer(profile, content_type, answer),
             (None, failure) => Err(failure.unwrap_or(Refusal::Internal)),
         };
         self.asked = Some(asked);
         decided
     }
 
-    /// What the client is told, by the gateway's own decision.
-    fn decide(
+    /// Asks as often as the gateway would. The last attempt counts.
+    async fn attempt<'b>(
+        &mut self,
+        asker: Asker<'b>,
+        reached: &Reached,
+        profile: &Profile,
+        target: &Target,
+    ) -> Result<Attempted<'b>, Refusal> {
+        let mut attempts = Attempts::start(RetryPolicy::of(asker.upstream), Instant::now());
+        let mut failed = None;
+        loop {
+            let pause = attempts.pause(retry_pause(), Instant::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(asker.deadline.at_most(pause)).await;
+            }
+            let socket = reached.next_address(attempts.address())?;
+            let asker = Asker { socket, ..asker };
+            attempts.begin(socket);
+            let at = clock();
+            let answer = match ProbeRequest::new(Probe::Object, profile, target.clone(), at) {
+                Ok(request) => {
+                    if attempts.made() == 1 {
+                        self.note("sent", Finding::ok(request.describe(asker.tls)));
+                    }
+                    asker.ask(request, attempts.time_left(Instant::now())).await
+                }
+                Err(error) => Err(error),
+            };
+            let failure = match &answer {
+                Err(error) => Some((error.failure().clone(), error.to_string())),
+                Ok(answer) => match decide(profile, answer) {
+                    AnswerDecision::RefuseUnlessRetried(refusal) => {
+                        Some((AttemptFailure::Answer(refusal), answer.reply.said()))
+                    }
+                    _ => None,
+                },
+            };
+            let is_single = reached.accepting.len() < 2;
+            match failure {
+                Some((failure, said))
+                    if attempts.failed(&failure, is_single, Instant::now())
+                        == NextAttempt::Again =>
+                {
+                    failed = Some(said);
+                }
+                _ => return Ok(Attempted { asker, at, answer, failed }),
+            }
+        }
+    }
+
+    /// The answer to the client, by the gateway's own decision.
+    fn answer(
         &mut self,
         profile: &Profile,
         by_key: Option<HeaderValue>,
-        answer: &Answer,
+        answer: &ProbeAnswer,
     ) -> Result<Finding, Refusal> {
-        let mut headers = HeaderMap::new();
-        headers.insert(http::header::RANGE, HeaderValue::from_static("bytes=0-0"));
-        let request = answer::Request {
-            method: &Method::GET,
-            headers: &headers,
-            ask: Ask::AsClient,
-            conditions: &upstream_conditions(&Method::GET, &headers),
-            conditional: false,
-            missing_on_403: profile.missing_on_403,
-        };
-        let status = StatusCode::from_u16(answer.reply.status).map_err(|_| Refusal::Internal)?;
-        // Only the check asks for a range; a plain GET of an empty object is 200.
-        let is_empty = status == StatusCode::RANGE_NOT_SATISFIABLE;
-        if !is_empty {
-            match answer::decide(&request, status, &answer.headers) {
-                Decision::Deliver(_) | Decision::Empty => {}
-                Decision::Refuse(refusal) | Decision::RefuseUnlessRetried(refusal) => {
-                    return Err(refusal);
-                }
-                Decision::NotModified | Decision::AskAgain(_) => {
-                    return Err(Refusal::UpstreamProtocol);
-                }
+        let is_empty = is_empty(answer);
+        match decide(profile, answer) {
+            AnswerDecision::Deliver(_) | AnswerDecision::Empty => {}
+            AnswerDecision::Refuse(refusal) | AnswerDecision::RefuseUnlessRetried(refusal) => {
+                return Err(refusal);
+            }
+            AnswerDecision::NotModified | AnswerDecision::AskAgain(_) => {
+                return Err(Refusal::UpstreamProtocol);
             }
         }
         let content_type = match by_key {
@@ -238,8 +274,44 @@ impl<'a> ObjectCheck<'a> {
     }
 }
 
+/// The attempts for one object.
+struct Attempted<'a> {
+    /// At the address of the last attempt.
+    asker: Asker<'a>,
+    at: SystemTime,
+    answer: Result<ProbeAnswer, AskError>,
+    /// The answer or error of the attempt before the last.
+    failed: Option<String>,
+}
+
+/// What the head of the answer means for a plain GET of a client.
+fn decide(profile: &Profile, answer: &ProbeAnswer) -> AnswerDecision {
+    let Ok(status) = StatusCode::from_u16(answer.reply.status) else {
+        return AnswerDecision::Refuse(Refusal::Internal);
+    };
+    if is_empty(answer) {
+        return AnswerDecision::Empty;
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::RANGE, HeaderValue::from_static("bytes=0-0"));
+    let context = AnswerContext {
+        method: &Method::GET,
+        headers: &headers,
+        ask: Ask::AsClient,
+        conditions: &upstream_conditions(&Method::GET, &headers),
+        conditional: false,
+        missing_on_403: profile.missing_on_403,
+    };
+    answer::decide(&context, status, &answer.headers)
+}
+
+/// Only the check asks for a range: a plain GET of an empty object is 200.
+fn is_empty(answer: &ProbeAnswer) -> bool {
+    answer.reply.status == 416
+}
+
 /// A 403 that the bucket's own answer may explain.
-fn is_denied(reply: &Reply) -> bool {
+fn is_denied(reply: &StoreReply) -> bool {
     reply.status == 403 && reply.code.as_deref() == Some("AccessDenied")
 }
 

@@ -9,10 +9,10 @@ use crate::check::deadline::Deadline;
 use crate::check::reach::reach;
 use crate::check::report::{Finding, Section, State, Step, Subject};
 use crate::check::request::{
-    Answer, AskError, Asker, Request, bucket_target, clock, service_target,
+    AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock, service_target,
 };
 use crate::check::transport::{judge_no_answer, speaks_tls};
-use crate::check::verdict::{Question, judge, judge_clock, key_source};
+use crate::check::verdict::{Probe, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
 use crate::profile::Profile;
 use crate::reload::told;
@@ -91,7 +91,7 @@ impl ProfileCheck {
         };
         let tls = profile.endpoint.tls;
         let asker = Asker { connector, socket, tls, upstream: &self.upstream, deadline };
-        let (step, answer) = ask_step("request", asker, Question::Service, profile, target).await;
+        let (step, answer) = ask_step("request", asker, Probe::Service, profile, target).await;
         let is_refused = step.finding.state == State::Failed;
         steps.push(step);
         steps.push(clock_step(answer.as_ref()));
@@ -107,7 +107,7 @@ impl ProfileCheck {
         for bucket in literal.take(MAX_BUCKETS) {
             let target = bucket_target(&self.profile, &bucket);
             let (mut step, _) =
-                ask_step("bucket", asker, Question::Bucket, &self.profile, target).await;
+                ask_step("bucket", asker, Probe::Bucket, &self.profile, target).await;
             step.finding.detail = format!("{bucket}: {}", step.finding.detail);
             steps.push(step);
         }
@@ -118,13 +118,13 @@ impl ProfileCheck {
 pub(super) async fn ask_step(
     name: &'static str,
     asker: Asker<'_>,
-    question: Question,
+    question: Probe,
     profile: &Profile,
     target: Target,
-) -> (Step, Option<Answer>) {
+) -> (Step, Option<ProbeAnswer>) {
     let started = Instant::now();
-    let answer = match Request::new(question, profile, target.clone(), clock()) {
-        Ok(request) => asker.ask(request).await,
+    let answer = match ProbeRequest::new(question, profile, target.clone(), clock()) {
+        Ok(request) => asker.ask(request, asker.upstream.total_timeout).await,
         Err(error) => Err(error),
     };
     let took = started.elapsed();
@@ -135,10 +135,10 @@ pub(super) async fn ask_step(
 /// The verdict on an answer or the lack of one; a port that wants TLS is found out.
 pub(super) async fn judge_answer(
     asker: Asker<'_>,
-    question: Question,
+    question: Probe,
     profile: &Profile,
     target: &Target,
-    answer: &Result<Answer, AskError>,
+    answer: &Result<ProbeAnswer, AskError>,
 ) -> Finding {
     match answer {
         Ok(answer) => {
@@ -156,7 +156,7 @@ pub(super) async fn judge_answer(
     }
 }
 
-pub(super) fn clock_step(answer: Option<&Answer>) -> Step {
+pub(super) fn clock_step(answer: Option<&ProbeAnswer>) -> Step {
     let finding = match answer {
         Some(answer) => judge_clock(answer.date, answer.now),
         None => Finding::skipped("there is no answer to take the store's time from"),

@@ -1,4 +1,4 @@
-//! Getting to a store step by step: its name, its port, its certificate.
+//! The way to a store, step by step: its name, its port, its certificate.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::check::deadline::Deadline;
 use crate::check::report::{Finding, Step};
-use crate::check::request::{AskError, Asker};
+use crate::check::request::Asker;
 use crate::check::transport::{judge_connect, judge_lookup, judge_tls};
 use crate::config::UpstreamConfig;
 use crate::response::refusal::Refusal;
@@ -20,10 +20,21 @@ use crate::s3::endpoint::{Endpoint, Target};
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// The steps to a store, and the address to ask it at, or what requests come to instead.
+/// The steps to a store, and the address to ask it at, or the refusal that requests end in.
 pub(super) struct Reached {
     pub steps: Vec<Step>,
     pub socket: Result<SocketAddr, Refusal>,
+    /// All addresses that accept connections.
+    pub accepting: Vec<SocketAddr>,
+}
+
+impl Reached {
+    /// An address for the next attempt: another one than before where there is one.
+    pub(super) fn next_address(&self, before: Option<SocketAddr>) -> Result<SocketAddr, Refusal> {
+        let first = self.socket.clone()?;
+        let other = self.accepting.iter().find(|address| Some(**address) != before);
+        Ok(if before.is_none() { first } else { other.copied().unwrap_or(first) })
+    }
 }
 
 /// Looks the endpoint's name up, connects to its addresses, and speaks TLS with one of them.
@@ -48,9 +59,9 @@ pub(super) async fn reach(
     let started = Instant::now();
     let connects = connect_all(sockets, deadline.at_most(upstream.connect_timeout)).await;
     steps.push(Step::timed("tcp", judge_connect(&connects), started.elapsed()));
-    let Some(socket) =
-        connects.iter().find_map(|(socket, result)| result.is_ok().then_some(*socket))
-    else {
+    let accepting: Vec<SocketAddr> =
+        connects.iter().filter_map(|(socket, result)| result.is_ok().then_some(*socket)).collect();
+    let Some(socket) = accepting.first().copied() else {
         let in_time = connects.iter().any(|(_, result)| {
             result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::TimedOut)
         });
@@ -60,7 +71,7 @@ pub(super) async fn reach(
 
     if !endpoint.tls {
         steps.push(Step::new("tls", Finding::skipped("the endpoint is plain http")));
-        return Reached { steps, socket: Ok(socket) };
+        return Reached { steps, socket: Ok(socket), accepting };
     }
     let Some(connector) = connector else {
         return given_up(steps, &["tls"], Refusal::UpstreamUnreachable);
@@ -82,28 +93,28 @@ pub(super) async fn reach(
         }
     };
     steps.push(Step::timed("tls", finding, took));
-    Reached { steps, socket }
+    Reached { steps, socket, accepting }
 }
 
 fn given_up(mut steps: Vec<Step>, left: &[&'static str], refusal: Refusal) -> Reached {
     let skipped = || Finding::skipped("not tried");
     steps.extend(left.iter().map(|name| Step::new(name, skipped())));
-    Reached { steps, socket: Err(refusal) }
+    Reached { steps, socket: Err(refusal), accepting: Vec::new() }
 }
 
-/// The addresses of the endpoint's name, each once. The lookup runs on a thread of its own, which
-/// nobody waits for: a name server that never answers delays neither the check nor its end.
-async fn resolve(endpoint: &Endpoint, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of the endpoint's name, each once. The lookup runs on a detached thread: a name server
+/// that never answers delays neither the check nor its end.
+async fn resolve(endpoint: &Endpoint, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
     }
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-        let _nobody_waits = tell.send(found);
+        let _check_is_over = sender.send(found);
     })?;
-    let found = match tokio::time::timeout(patience, told).await {
+    let found = match tokio::time::timeout(limit, receiver).await {
         Ok(Ok(found)) => found?,
         Ok(Err(_)) => return Err(io::Error::other("the lookup ended without an answer")),
         Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -120,15 +131,15 @@ async fn resolve(endpoint: &Endpoint, patience: Duration) -> io::Result<Vec<Sock
     Ok(sockets)
 }
 
-/// Connects to all addresses at the same time, and says for each how it went, in their order.
+/// Connects to all addresses at the same time. The results are in the order of the addresses.
 async fn connect_all(
     sockets: Vec<SocketAddr>,
-    patience: Duration,
+    limit: Duration,
 ) -> Vec<(SocketAddr, io::Result<()>)> {
     let mut tasks = JoinSet::new();
     for (turn, socket) in sockets.into_iter().take(MAX_ADDRESSES).enumerate() {
         tasks.spawn(async move {
-            let connected = tokio::time::timeout(patience, TcpStream::connect(socket)).await;
+            let connected = tokio::time::timeout(limit, TcpStream::connect(socket)).await;
             let result = match connected {
                 Ok(result) => result.map(drop),
                 Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -142,17 +153,4 @@ async fn connect_all(
     }
     connects.sort_by_key(|(turn, ..)| *turn);
     connects.into_iter().map(|(_, socket, result)| (socket, result)).collect()
-}
-
-impl AskError {
-    /// What requests come to that meet this error.
-    pub(super) fn refusal(&self) -> Refusal {
-        match self {
-            Self::NoAnswer => Refusal::UpstreamTimeout,
-            Self::Tls(_) | Self::Connect(_) => Refusal::UpstreamUnreachable,
-            Self::Closed(_) => Refusal::UpstreamReset,
-            Self::NotHttp(_) => Refusal::UpstreamProtocol,
-            Self::CannotBeSent => Refusal::CredentialsInvalid,
-        }
-    }
 }

@@ -1,10 +1,11 @@
-//! What it means that a store cannot be reached: verdicts on names, connections and TLS.
+//! Verdicts on a store that cannot be reached: its name, its connections, its TLS.
 
 use std::io;
 use std::net::SocketAddr;
 
 use crate::check::report::Finding;
 use crate::check::request::AskError;
+use crate::response::refusal::Refusal;
 
 /// The verdict on a lookup.
 #[must_use]
@@ -73,7 +74,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// The verdict on a failed TLS handshake. Pingora passes the reason on as text only; the words are
-/// those of rustls. `plain` tells that the port answers unencrypted HTTP.
+/// those of rustls. `plain`: the port answers unencrypted HTTP.
 #[must_use]
 pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding {
     if plain {
@@ -120,18 +121,18 @@ pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding 
     Finding::failed(format!("{what} ({error})"), fix)
 }
 
-/// The verdict on a request without an answer. `tls` tells that the plain port speaks TLS.
+/// The verdict on a request without an answer. `tls`: the plain port speaks TLS.
 #[must_use]
 pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
     if tls {
         return speaks_tls();
     }
-    let fix = match error {
-        AskError::NoAnswer => {
+    let fix = match error.refusal() {
+        Refusal::UpstreamTimeout => {
             "check that the port is the store's S3 port; a store under load may need a longer \
              upstream.first_byte_timeout"
         }
-        AskError::CannotBeSent => {
+        Refusal::CredentialsInvalid => {
             "correct the access key id, session token and upstream_headers: they must be plain \
              text without line ends"
         }

@@ -1,4 +1,4 @@
-//! What a store's answer means to an operator: whether it is well, why not, and the likely fix.
+//! The meaning of a store's answer for an operator: whether all is well, why not, and the likely fix.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
@@ -17,20 +17,20 @@ const CLOCK_FAILURE: Duration = Duration::from_secs(5 * 60);
 /// The fix for an anonymous profile that is denied an object.
 const NOT_PUBLIC: &str = "make the bucket readable by everybody, or give the profile credentials";
 
-/// What a store was asked.
+/// The kind of a request to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Question {
-    /// For the list of buckets: needs no bucket, and tells whether the key is known.
+pub(super) enum Probe {
+    /// The list of buckets: needs no bucket, and shows whether the store knows the access key.
     Service,
-    /// For the first key of a bucket: tells whether the bucket exists and may be listed.
+    /// The first key of a bucket: shows whether the bucket exists and may be listed.
     Bucket,
-    /// For one object.
+    /// One object.
     Object,
 }
 
 /// A store's answer, as far as a verdict depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub(crate) struct StoreReply {
     pub status: u16,
     /// The code of the error document.
     pub code: Option<String>,
@@ -38,19 +38,19 @@ pub(crate) struct Reply {
     pub region: Option<String>,
     /// Scheme, host and port of `Location`.
     pub location: Option<Endpoint>,
-    /// The store's name for this request.
+    /// The store's request id.
     pub request_id: Option<String>,
     /// Whether the document is a list of buckets or keys.
     pub is_list: bool,
 }
 
-impl Reply {
+impl StoreReply {
     fn code(&self) -> &str {
         self.code.as_deref().unwrap_or_default()
     }
 
     /// `403 AccessDenied, request tx01`
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let mut said = self.status.to_string();
         if let Some(code) = &self.code {
             said.push(' ');
@@ -78,11 +78,11 @@ impl Reply {
 
 /// The verdict on one answer.
 #[must_use]
-pub(super) fn judge(question: Question, profile: &Profile, reply: &Reply) -> Finding {
+pub(super) fn judge(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match reply.status {
         200..=299 => return good(question, profile, reply),
-        // Asked for its first byte, only an object without any has none.
-        416 if question == Question::Object => return reply.ok("the object is empty"),
+        // The request is for the first byte, which only an empty object lacks.
+        416 if question == Probe::Object => return reply.ok("the object is empty"),
         300..=399 => return redirected(question, profile, reply),
         403 if reply.code() == "AccessDenied" => return denied(question, profile, reply),
         _ => {}
@@ -92,18 +92,18 @@ pub(super) fn judge(question: Question, profile: &Profile, reply: &Reply) -> Fin
     }
     let unexpected = "nothing is known of this answer";
     match (question, reply.status) {
-        (Question::Service, 400..=499) if !is_signed(profile) => {
+        (Probe::Service, 400..=499) if !is_signed(profile) => {
             reply.ok("the store answers; nothing is signed, so name an object to check further")
         }
         (_, 401 | 403) => reply.failed(
             "refused without a code of S3, perhaps by something in front of the store",
             "check that the endpoint is the store itself and its S3 port",
         ),
-        (Question::Service, 404 | 405 | 501) => reply.warning(
-            "the store has no list of buckets, so the key is not tested",
+        (Probe::Service, 404 | 405 | 501) => reply.warning(
+            "the store has no list of buckets, so the access key is not tested",
             "name an object: s3proxy check profile@bucket/path/to/file",
         ),
-        (Question::Object, 404) => not_found(reply),
+        (Probe::Object, 404) => not_found(reply),
         (_, 404) => reply.failed("the store has no such bucket", "check the name of the bucket"),
         (_, 429 | 503) => busy(reply),
         (_, 500..) => reply.failed("the store has failed", "look at the store's own log"),
@@ -111,103 +111,103 @@ pub(super) fn judge(question: Question, profile: &Profile, reply: &Reply) -> Fin
     }
 }
 
-fn good(question: Question, profile: &Profile, reply: &Reply) -> Finding {
+fn good(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match question {
-        Question::Object => reply.ok("the store has the object"),
+        Probe::Object => reply.ok("the store has the object"),
         _ if !reply.is_list => reply.warning(
             "this is no answer of an S3 store",
             "check the port of the endpoint: it may be a console or another web server",
         ),
-        Question::Service if is_signed(profile) => {
-            reply.ok("the store knows the key and accepts the signature")
+        Probe::Service if is_signed(profile) => {
+            reply.ok("the store knows the access key and accepts the signature")
         }
-        Question::Service => reply.ok("the store answers; nothing is signed"),
-        Question::Bucket => reply.ok("it exists and may be listed, so missing keys are 404"),
+        Probe::Service => reply.ok("the store answers; nothing is signed"),
+        Probe::Bucket => reply.ok("it exists and may be listed, so missing keys are 404"),
     }
 }
 
-/// `AccessDenied`: the signature was good, but the key may not do this.
-fn denied(question: Question, profile: &Profile, reply: &Reply) -> Finding {
+/// `AccessDenied`: the signature was good, but the access key may not do this.
+fn denied(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match question {
-        Question::Service if is_signed(profile) => {
-            reply.ok("the store knows the key; that it may not list all buckets is usual")
+        Probe::Service if is_signed(profile) => {
+            reply.ok("the store knows the access key; a denied list of all buckets is usual")
         }
-        Question::Service => reply.ok("the store answers; nothing is signed"),
-        Question::Bucket if profile.missing_on_403 => {
+        Probe::Service => reply.ok("the store answers; nothing is signed"),
+        Probe::Bucket if profile.missing_on_403 => {
             reply.ok("it may not be listed; missing keys are answered 404 (missing_on_403)")
         }
-        Question::Bucket if !is_signed(profile) => reply.warning(
+        Probe::Bucket if !is_signed(profile) => reply.warning(
             "it may not be listed, so the store says 403 for missing keys too",
             "let everybody list the bucket, or set missing_on_403: true in the profile",
         ),
-        Question::Bucket => reply.warning(
+        Probe::Bucket => reply.warning(
             "it may not be listed, so the store says 403 for missing keys too",
-            "grant s3:ListBucket to the key, or set missing_on_403: true in the profile",
+            "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile",
         ),
-        Question::Object if !is_signed(profile) => {
+        Probe::Object if !is_signed(profile) => {
             reply.failed("the object may not be read without credentials", NOT_PUBLIC)
         }
-        Question::Object => reply.failed(
+        Probe::Object => reply.failed(
             "the object may not be read",
-            "grant s3:GetObject on the bucket to the profile's key",
+            "grant s3:GetObject on the bucket to the profile's access key",
         ),
     }
 }
 
-/// The verdict on an object that was denied, once the bucket was asked for too.
+/// The verdict on a denied object, from the answer for its bucket.
 #[must_use]
-pub(super) fn judge_denied(profile: &Profile, object: &Reply, bucket: &Reply) -> Finding {
+pub(super) fn judge_denied(profile: &Profile, object: &StoreReply, bucket: &StoreReply) -> Finding {
     match (bucket.status, bucket.code()) {
         (200..=299, _) => object.failed(
             "the bucket may be listed, so the object exists, but may not be read",
-            "grant s3:GetObject on the bucket to the profile's key; look at the object's own \
+            "grant s3:GetObject on the bucket to the profile's access key; look at the object's own \
              access list and encryption too",
         ),
         (_, "NoSuchBucket") => object.failed(
             "there is no such bucket",
             "check the name of the bucket, and that it is in this store",
         ),
-        _ if !is_signed(profile) => denied(Question::Object, profile, object),
+        _ if !is_signed(profile) => denied(Probe::Object, profile, object),
         (403, "AccessDenied") if profile.missing_on_403 => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
              tell which",
-            "check the spelling of the key, and that the profile's key has s3:GetObject",
+            "check the spelling of the key, and that the profile's access key has s3:GetObject",
         ),
         (403, "AccessDenied") => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
              tell which",
-            "grant s3:ListBucket to the key, or set missing_on_403: true in the profile; check the \
-             spelling of the key, and that the profile's key has s3:GetObject",
+            "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile; check the \
+             spelling of the key, and that the profile's access key has s3:GetObject",
         ),
-        _ => denied(Question::Object, profile, object),
+        _ => denied(Probe::Object, profile, object),
     }
 }
 
-/// Codes that mean the same whatever was asked.
-fn by_code(question: Question, profile: &Profile, reply: &Reply) -> Option<Finding> {
+/// Codes with one meaning for every kind of request.
+fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Finding> {
     let source = key_source(profile);
     Some(match reply.code() {
         "SignatureDoesNotMatch" => reply.failed(
-            "the store knows the key id, but the secret is wrong",
+            "the store knows the access key id, but the secret is wrong",
             format!(
                 "correct the secret access key in {source}; if it is right, something before the \
                  store changes the Host or the path"
             ),
         ),
         "InvalidAccessKeyId" => reply.failed(
-            "the store does not know the key id",
+            "the store does not know the access key id",
             format!(
                 "correct the access key id in {source}, or the endpoint: it may be another store's \
-                 key"
+                 access key"
             ),
         ),
         "ExpiredToken" | "TokenRefreshRequired" => reply.failed(
             "the session token has expired",
-            format!("put new temporary keys, or a lasting key without token, into {source}"),
+            format!("put new temporary access keys, or a permanent access key without token, into {source}"),
         ),
         "InvalidToken" => reply.failed(
             "the session token is wrong",
-            format!("in {source}, a token must belong to its key; lasting keys have none"),
+            format!("in {source}, a session token must belong to its access key; permanent access keys have none"),
         ),
         "RequestTimeTooSkewed" | "RequestExpired" => reply.failed(
             "the clocks of this machine and the store differ too much",
@@ -220,7 +220,7 @@ fn by_code(question: Question, profile: &Profile, reply: &Reply) -> Option<Findi
             redirected(question, profile, reply)
         }
         "UserSuspended" | "AccountProblem" | "AllAccessDisabled" | "NotSignedUp" => reply.failed(
-            "the account of the key may not use the store",
+            "the account of the access key may not use the store",
             "ask the store's operators to enable the account",
         ),
         "NoSuchBucket" => reply.failed(
@@ -241,8 +241,8 @@ fn by_code(question: Question, profile: &Profile, reply: &Reply) -> Option<Findi
             "check upstream_headers of the profile: an object stored with SSE-C needs its key, \
              others must not get one; a very old store may not know SigV4",
         ),
-        "MethodNotAllowed" | "NotImplemented" if question == Question::Service => reply.warning(
-            "the store has no list of buckets, so the key is not tested",
+        "MethodNotAllowed" | "NotImplemented" if question == Probe::Service => reply.warning(
+            "the store has no list of buckets, so the access key is not tested",
             "name an object: s3proxy check profile@bucket/path/to/file",
         ),
         "MethodNotAllowed" | "NotImplemented" => reply.failed(
@@ -262,21 +262,21 @@ fn by_code(question: Question, profile: &Profile, reply: &Reply) -> Option<Findi
     })
 }
 
-fn not_found(reply: &Reply) -> Finding {
+fn not_found(reply: &StoreReply) -> Finding {
     reply.failed(
         "the bucket has no such key",
         "check the spelling of the key: case counts, and keys are compared byte for byte",
     )
 }
 
-fn busy(reply: &Reply) -> Finding {
+fn busy(reply: &StoreReply) -> Finding {
     reply.failed(
         "the store is too busy to answer",
         "try again; if it stays, ask fewer at a time or look at the store's load",
     )
 }
 
-fn wrong_region(profile: &Profile, reply: &Reply) -> Finding {
+fn wrong_region(profile: &Profile, reply: &StoreReply) -> Finding {
     let ours = &profile.region;
     match &reply.region {
         Some(theirs) if theirs != ours => reply.failed(
@@ -294,10 +294,10 @@ fn wrong_region(profile: &Profile, reply: &Reply) -> Finding {
     }
 }
 
-/// A redirect, which the gateway never follows: it would sign requests for whoever is named.
-fn redirected(question: Question, profile: &Profile, reply: &Reply) -> Finding {
+/// A redirect, which the gateway never follows: it would sign requests for another host.
+fn redirected(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     let ours = &profile.endpoint;
-    if question == Question::Service && !is_signed(profile) {
+    if question == Probe::Service && !is_signed(profile) {
         return reply
             .ok("the store answers; nothing is signed, so name an object to check further");
     }
@@ -346,7 +346,7 @@ fn is_signed(profile: &Profile) -> bool {
     matches!(profile.credentials, Credentials::Keys { .. })
 }
 
-/// Where the profile's key was read, as an operator finds it.
+/// The place of the profile's access key, as an operator finds it.
 #[must_use]
 pub(crate) fn key_source(profile: &Profile) -> String {
     match &profile.credentials {

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 
-use crate::check::{Answer, Asked, whole_length};
+use crate::check::{CheckExchange, ProbeAnswer, whole_length};
 
 /// An answer, as far as it says something of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub(super) struct Said {
     pub milliseconds: u64,
 }
 
-pub(super) fn facts(answer: &Answer, asked: &Asked) -> Said {
+pub(super) fn facts(answer: &ProbeAnswer, asked: &CheckExchange) -> Said {
     let reply = &answer.reply;
     let is_object = (200..300).contains(&reply.status);
     let of_object = |name| text(&answer.headers, &name).filter(|_| is_object);
@@ -40,7 +40,7 @@ pub(super) fn facts(answer: &Answer, asked: &Asked) -> Said {
 }
 
 /// The same for a person.
-pub(super) fn lines(answer: &Answer) -> Vec<String> {
+pub(super) fn lines(answer: &ProbeAnswer) -> Vec<String> {
     let mut lines = Vec::new();
     if answer.reply.status < 300 {
         let length = whole_length(&answer.headers);

@@ -2,7 +2,6 @@
 //! user, address, media type and profile, in this order.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
@@ -130,7 +129,7 @@ impl Gateway {
         }
         let client = ClientRequest::of(client);
         let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
-        let object = ObjectRequest::new(wanted, &client, Instant::now());
+        let object = ObjectRequest::new(wanted, &client, self.attempts());
         Ok(Box::new(object))
     }
 

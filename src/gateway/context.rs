@@ -1,6 +1,5 @@
 //! The state of one request, passed from hook to hook (Pingora's `CTX`).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,8 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
+use crate::upstream::error_document::ErrorDocument;
+use crate::upstream::retry::Attempts;
 
 /// The state of one request.
 #[derive(Debug)]
@@ -75,23 +76,12 @@ pub struct ObjectRequest {
 #[derive(Debug)]
 pub struct UpstreamState {
     pub ask: Ask,
-    pub started: Instant,
-    /// When the head of the last response arrived, or the last attempt failed.
-    pub ended: Option<Instant>,
-    pub attempts: u8,
-    /// How often the request to the store was replaced by another kind of request.
-    pub asks: u8,
-    /// Attempts after a failure; another kind of request is not a retry.
-    pub retries: u8,
-    /// The address of the last attempt.
-    pub socket: Option<SocketAddr>,
-    /// The next attempt starts after a pause.
-    pub pause: bool,
+    pub attempts: Attempts,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
-    /// Counts this request against the store's limit of concurrent requests.
-    pub slot: Option<Permit>,
+    /// The permit of this request among those to the store.
+    pub permit: Option<Permit>,
     pub body: BodyPlan,
 }
 
@@ -103,9 +93,11 @@ pub enum BodyPlan {
     Pass,
     /// Forward it; a range of the object with this many bytes left, without `Content-Length`.
     PassExactly(u64),
-    /// Replace it with `answer`; read the error document up to its size limit, for its code.
-    Replace { answer: Bytes, document: Vec<u8> },
-    /// Replace it with `answer` at once; the rest of the body is not read.
+    /// It is an error document: read for its code, up to a limit. `answer` takes its place.
+    Replace { answer: Bytes, document: ErrorDocument },
+    /// The error document broke off or took too long: `answer` is given without the rest of it.
+    Unfinished { answer: Bytes },
+    /// `answer` takes its place at once and the rest is left unread.
     Cut { answer: Bytes },
 }
 
@@ -155,12 +147,11 @@ impl ObjectRequest {
     /// sent to the store for this one.
     #[must_use]
     pub fn store_time(&self) -> Option<Duration> {
-        let UpstreamState { attempts, started, ended, .. } = self.upstream;
-        if attempts == 0 {
+        let attempts = &self.upstream.attempts;
+        if attempts.made() == 0 {
             return Some(self.lookup()?.report.as_ref()?.duration);
         }
-        let ended = ended.unwrap_or_else(Instant::now);
-        Some(ended.saturating_duration_since(started))
+        Some(attempts.duration(Instant::now()))
     }
 
     /// The cached object, if the lookup returned one.
@@ -174,20 +165,14 @@ impl ObjectRequest {
 
     /// A request without any attempt yet.
     #[must_use]
-    pub fn new(wanted: CacheRequest, client: &ClientRequest<'_>, now: Instant) -> Self {
+    pub fn new(wanted: CacheRequest, client: &ClientRequest<'_>, attempts: Attempts) -> Self {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
-            started: now,
-            ended: None,
-            attempts: 0,
-            asks: 0,
-            retries: 0,
-            socket: None,
-            pause: false,
+            attempts,
             status: None,
             code: None,
             request_id: None,
-            slot: None,
+            permit: None,
             body: BodyPlan::Pass,
         };
         Self {
@@ -203,10 +188,10 @@ impl ObjectRequest {
         }
     }
 
-    /// Determines the request to the store, for a request that the cache does not serve.
+    /// Decides how the store is asked for this request alone.
     pub fn prepare_upstream(&mut self, client: &ClientRequest<'_>) {
-        // The time of the cache lookup does not count against the timeouts of the store.
-        self.upstream.started = Instant::now();
+        // The wait for the cache and for the permit takes nothing of the time for the store.
+        self.upstream.attempts.restart(Instant::now());
         self.conditions = upstream_conditions(client.method, client.headers);
         self.upstream.ask = Ask::first(client.method, client.headers, &self.conditions);
     }

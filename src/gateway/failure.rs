@@ -7,8 +7,8 @@ use crate::upstream::error::refusal;
 
 /// The meaning of an error of Pingora.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The client gets this refusal.
+pub(super) enum ProxyFailure {
+    /// The client can be told.
     Refuse(Refusal),
     /// The client disconnected, or did not read.
     ClientGone,
@@ -16,11 +16,11 @@ pub(super) enum Failure {
 
 /// Classifies an error before the head of the response.
 #[must_use]
-pub(super) fn failure(error: &Error) -> Failure {
+pub(super) fn failure(error: &Error) -> ProxyFailure {
     if *error.esource() == ErrorSource::Downstream {
-        return Failure::ClientGone;
+        return ProxyFailure::ClientGone;
     }
-    Failure::Refuse(refusal(error))
+    ProxyFailure::Refuse(refusal(error))
 }
 
 /// Ends an attempt so that Pingora makes another.

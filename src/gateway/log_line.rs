@@ -1,6 +1,6 @@
 //! The access log line and the metrics of a request.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, StatusCode};
@@ -107,8 +107,8 @@ impl Gateway {
         let store = &object.wanted.store;
         let cache = CacheResult::from(object.cache_status());
         store.metrics.ended(&Ended { status, cache, duration, ttfb: ctx.ttfb, bytes });
-        // Requests to the store made by fetches of the cache are counted by the fetches.
-        if object.upstream.attempts > 0
+        // What the cache asks for on its own, its fetches count.
+        if object.upstream.attempts.made() > 0
             && let Some(upstream) = upstream_record(object)
         {
             if ctx.failure == Some("upstream_cut") {
@@ -154,7 +154,7 @@ fn fetch_error_detail(ctx: &Context) -> Option<&str> {
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
     let upstream = &object.upstream;
-    if upstream.attempts == 0 {
+    if upstream.attempts.made() == 0 {
         let report = object.lookup()?.report.as_ref()?;
         return Some(UpstreamRecord {
             duration: report.duration,
@@ -165,11 +165,8 @@ fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
         });
     }
     Some(UpstreamRecord {
-        duration: match upstream.ended {
-            Some(ended) => ended.saturating_duration_since(upstream.started),
-            None => upstream.started.elapsed(),
-        },
-        attempts: upstream.attempts,
+        duration: upstream.attempts.duration(Instant::now()),
+        attempts: upstream.attempts.made(),
         status: upstream.status,
         code: upstream.code.as_deref(),
         request_id: upstream.request_id.as_deref(),

@@ -2,6 +2,8 @@
 //! Of the client's headers only supported conditions and those listed in the profile's
 //! `request_headers` are forwarded.
 
+use std::time::Instant;
+
 use http::HeaderName;
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -12,7 +14,7 @@ use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::upstream::answer::Ask;
-use crate::upstream::request::signed_request;
+use crate::upstream::request::{signed_request, signing_time};
 
 impl Gateway {
     /// The signed head of one attempt. Starts the deadline for the store's response.
@@ -27,15 +29,14 @@ impl Gateway {
         let none = UpstreamConditions::default();
         let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
         let method = ask.method(&client.method);
-        let mut head =
-            match signed_request(&object.wanted.store, object.wanted.target(), &method, conditions)
-            {
-                Ok(head) => head,
-                Err(refusal) => {
-                    ctx.refusal = Some(refusal);
-                    return Err(give_up("the configured headers are not valid in HTTP"));
-                }
-            };
+        let (signer, target) = (&object.wanted.store.signer, object.wanted.target());
+        let mut head = match signed_request(signer, target, &method, conditions, signing_time()) {
+            Ok(head) => head,
+            Err(refusal) => {
+                ctx.refusal = Some(refusal);
+                return Err(give_up("a request with the configured headers cannot be made"));
+            }
+        };
         let passed = &object.wanted.store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration accepts no pattern that matches a header set by the gateway.
@@ -48,8 +49,8 @@ impl Gateway {
             }
         }
         if let Some(exchange) = exchange(session) {
-            let timeout = self.upstream.first_byte_timeout.min(self.time_left(object));
-            exchange.set_deadline(timeout);
+            let left = object.upstream.attempts.time_left(Instant::now());
+            exchange.set_deadline(self.deadlines.head(left));
         }
         Ok(head)
     }

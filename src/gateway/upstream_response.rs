@@ -4,31 +4,32 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderName, Method, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
+use crate::gateway::attempts::attempt_failed;
 use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState};
 use crate::gateway::failure::{give_up, try_again};
 use crate::gateway::{Gateway, exchange};
-use crate::protocol::request_id::{X_REQUEST_ID, sane_request_id};
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::s3::error_code::{ERROR_DOCUMENT_BYTES, error_code};
-use crate::upstream::answer::{self, Ask, Decision};
-
-/// The most requests of another kind for one client request: for the length, then for the whole.
-const MAX_ASKS: u8 = 3;
-
-const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+use crate::upstream::answer::{self, AnswerDecision, Ask};
+use crate::upstream::error_document::{self, ErrorDocument};
+use crate::upstream::retry::{AttemptFailure, NextAttempt};
 
 impl Gateway {
-    /// Decides what the head of the store's response means for this request.
-    fn decide(&self, session: &Session, object: &ObjectRequest, head: &ResponseHeader) -> Decision {
+    /// What the head of a store's answer means for this request.
+    fn decide(
+        &self,
+        session: &Session,
+        object: &mut ObjectRequest,
+        head: &ResponseHeader,
+    ) -> AnswerDecision {
         let client = session.req_header();
-        let request = answer::Request {
+        let context = answer::AnswerContext {
             method: &client.method,
             headers: &client.headers,
             ask: object.upstream.ask,
@@ -36,22 +37,25 @@ impl Gateway {
             conditions: &object.conditions,
             missing_on_403: object.wanted.store.profile.missing_on_403,
         };
-        let decision = answer::decide(&request, head.status, &head.headers);
+        let decision = answer::decide(&context, head.status, &head.headers);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
         match decision {
-            // Without a length an HTTP/1.0 client cannot detect a truncated body.
-            Decision::Deliver(_)
+            // Without a length an old client could not tell a whole body from a cut one.
+            AnswerDecision::Deliver(_)
                 if unframed
                     && client.version < http::Version::HTTP_11
                     && client.method != Method::HEAD =>
             {
-                Decision::Refuse(Refusal::UpstreamProtocol)
+                AnswerDecision::Refuse(Refusal::UpstreamProtocol)
             }
-            Decision::RefuseUnlessRetried(refusal) if !self.may_retry(object) => {
-                Decision::Refuse(refusal)
+            AnswerDecision::RefuseUnlessRetried(refusal) => {
+                match attempt_failed(object, &AttemptFailure::Answer(refusal.clone())) {
+                    NextAttempt::Again => AnswerDecision::RefuseUnlessRetried(refusal),
+                    NextAttempt::Refuse(refusal) => AnswerDecision::Refuse(refusal),
+                }
             }
-            Decision::AskAgain(_) if object.upstream.asks >= MAX_ASKS => {
-                Decision::Refuse(Refusal::UpstreamProtocol)
+            AnswerDecision::AskAgain(_) if !object.upstream.attempts.ask_in_another_way() => {
+                AnswerDecision::Refuse(Refusal::UpstreamProtocol)
             }
             decision => decision,
         }
@@ -68,12 +72,9 @@ impl Gateway {
             exchange.clear_deadline();
         }
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
-        object.upstream.ended = Some(Instant::now());
+        object.upstream.attempts.end(Instant::now());
         object.upstream.status = Some(head.status.as_u16());
-        object.upstream.request_id = [X_AMZ_REQUEST_ID, X_REQUEST_ID]
-            .into_iter()
-            .find_map(|name| sane_request_id(head.headers.get(name)))
-            .map(str::to_owned);
+        object.upstream.request_id = error_document::request_id(&head.headers).map(str::to_owned);
         let decision = self.decide(session, object, head);
         let profile = &object.wanted.store.profile;
         let rules = &self.heads;
@@ -82,40 +83,38 @@ impl Gateway {
             None => self.heads.stored_type(head.status, &head.headers),
         };
         let refusal = match (decision, content_type) {
-            (Decision::Deliver(status), Ok(content_type)) => {
+            (AnswerDecision::Deliver(status), Ok(content_type)) => {
                 if status == StatusCode::PARTIAL_CONTENT
                     && !head.headers.contains_key(CONTENT_LENGTH)
-                    && let Some(length) = answer::length_of_part(&head.headers)
+                    && let Some(length) = answer::body_length(status, &head.headers)
                 {
                     object.upstream.body = BodyPlan::PassExactly(length);
                 }
                 *head = rules.object_head(status, &head.headers, profile, &content_type)?;
                 return Ok(());
             }
-            (Decision::Empty, Ok(content_type)) => {
+            (AnswerDecision::Empty, Ok(content_type)) => {
                 *head = rules.object_head(StatusCode::OK, &head.headers, profile, &content_type)?;
                 return Ok(());
             }
-            (Decision::NotModified, Ok(content_type)) => {
+            (AnswerDecision::NotModified, Ok(content_type)) => {
                 let tag = object.conditions.if_none_match.as_ref();
                 *head = rules.not_modified_head(&head.headers, profile, &content_type, tag)?;
                 object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
                 return Ok(());
             }
-            (Decision::Deliver(_) | Decision::Empty | Decision::NotModified, Err(refusal)) => {
-                refusal
-            }
-            (Decision::AskAgain(ask), _) => {
+            (
+                AnswerDecision::Deliver(_) | AnswerDecision::Empty | AnswerDecision::NotModified,
+                Err(refusal),
+            ) => refusal,
+            (AnswerDecision::AskAgain(ask), _) => {
                 object.upstream.ask = ask;
-                object.upstream.asks = object.upstream.asks.saturating_add(1);
                 return Err(try_again("the store has to be asked in another way"));
             }
-            (Decision::RefuseUnlessRetried(_), _) => {
-                object.upstream.retries = object.upstream.retries.saturating_add(1);
-                object.upstream.pause = true;
+            (AnswerDecision::RefuseUnlessRetried(_), _) => {
                 return Err(try_again("the store failed"));
             }
-            (Decision::Refuse(refusal), _) => refusal,
+            (AnswerDecision::Refuse(refusal), _) => refusal,
         };
         // An error document of the store never reaches the client. It is read and replaced, so that
         // the connection to the store can be reused.
@@ -127,13 +126,8 @@ impl Gateway {
             matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
         ctx.refusal = Some(refusal);
         let is_head = session.req_header().method == Method::HEAD;
-        let framed = match head.headers.get(CONTENT_LENGTH) {
-            Some(length) => length != "0",
-            None => head.headers.contains_key(TRANSFER_ENCODING),
-        };
-        let has_body = framed
-            && !matches!(object.upstream.ask, Ask::Length | Ask::Validators)
-            && !matches!(head.status.as_u16(), 204 | 304);
+        let asked_for_head = matches!(object.upstream.ask, Ask::Length | Ask::Validators);
+        let has_body = error_document::has_body(head.status, &head.headers, asked_for_head);
         if !has_body && !is_head && !terse {
             return Err(give_up("the store's answer has no body to replace"));
         }
@@ -148,7 +142,10 @@ impl Gateway {
         object.upstream.body = if was_object {
             BodyPlan::Cut { answer }
         } else {
-            BodyPlan::Replace { answer, document: Vec::new() }
+            if let Some(exchange) = exchange(session) {
+                exchange.set_deadline(self.deadlines.document(None));
+            }
+            BodyPlan::Replace { answer, document: ErrorDocument::default() }
         };
         Ok(())
     }
@@ -179,10 +176,11 @@ pub(super) fn receive_body(
             }
         }
         BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
+        BodyPlan::Unfinished { .. } => *body = None,
         BodyPlan::Replace { answer, document } => {
-            document.extend_from_slice(&body.take().unwrap_or_default());
-            if end_of_stream || document.len() > ERROR_DOCUMENT_BYTES {
-                upstream.code = error_code(document).map(str::to_owned);
+            document.push(&body.take().unwrap_or_default());
+            if end_of_stream || document.is_full() {
+                upstream.code = document.code().map(str::to_owned);
                 *body = Some(std::mem::take(answer));
                 upstream.body = BodyPlan::Cut { answer: Bytes::new() };
             }

@@ -1,5 +1,5 @@
-//! How much a store is asked at once: so many requests and no more, of which big transfers get a part
-//! alone, so that they leave room for tiles.
+//! The limit of requests in progress to one store. Large transfers get three in four of the permits,
+//! so that tiles find room.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::UpstreamConfig;
 
-/// What kind of request asks for its turn.
+/// The kind of request that waits for a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
     /// A whole object, as tiles are, or a head.
     Whole,
-    /// A part of an object: nobody asks so for small ones.
+    /// A range of an object, which small objects are not asked for.
     Bulk,
 }
 
-/// Whether somebody can still be told to come again later.
+/// How long a request waits for a permit: longer where a refusal is not possible any more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum QueueTimeout {
     /// No answer has begun.
     #[default]
     Short,
-    /// An answer has begun, which would be cut.
+    /// An answer has begun, and a refusal would cut it.
     Long,
 }
 
-/// The requests to one store that are under way.
+/// The permits of one store.
 #[derive(Debug)]
 pub struct Admission {
     all: Arc<Semaphore>,
@@ -37,19 +37,19 @@ pub struct Admission {
     long: Duration,
 }
 
-/// A place among the requests under way, until it is dropped.
+/// A permit for one request in progress. It is free again when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _place: OwnedSemaphorePermit,
+    _one_of_all: OwnedSemaphorePermit,
     _of_bulk: Option<OwnedSemaphorePermit>,
 }
 
 impl Admission {
-    /// Room for `limit` requests; others wait for `queue_timeout`, and where their answer has begun for
-    /// `long`.
+    /// `limit` permits. Further requests wait for `queue_timeout`, or for `long` where their answer has
+    /// begun.
     #[must_use]
     pub fn new(limit: usize, queue_timeout: Duration, long: Duration) -> Self {
-        // One in four is for tiles alone.
+        // One permit in four is for tiles only.
         let bulk = (limit - limit / 4).max(1);
         Self {
             all: Arc::new(Semaphore::new(limit)),
@@ -60,36 +60,36 @@ impl Admission {
         }
     }
 
-    /// As configured.
+    /// The limit of this configuration.
     #[must_use]
     pub fn of(config: &UpstreamConfig) -> Self {
         Self::new(config.max_in_flight, config.queue_timeout, config.total_timeout)
     }
 
-    /// Waits for its turn; `None` when that does not come in time.
-    pub async fn slot(&self, kind: Priority, patience: QueueTimeout) -> Option<Permit> {
+    /// Waits for a permit; `None` when none is free in time.
+    pub async fn acquire(&self, priority: Priority, timeout: QueueTimeout) -> Option<Permit> {
         let wait = async {
-            let of_bulk = match kind {
+            let of_bulk = match priority {
                 Priority::Whole => None,
                 Priority::Bulk => Some(Arc::clone(&self.bulk).acquire_owned().await.ok()?),
             };
-            let place = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Permit { _place: place, _of_bulk: of_bulk })
+            let one_of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            Some(Permit { _one_of_all: one_of_all, _of_bulk: of_bulk })
         };
-        let patience = match patience {
+        let timeout = match timeout {
             QueueTimeout::Short => self.queue_timeout,
             QueueTimeout::Long => self.long,
         };
-        tokio::time::timeout(patience, wait).await.ok().flatten()
+        tokio::time::timeout(timeout, wait).await.ok().flatten()
     }
 
-    /// Requests under way.
+    /// Requests in progress.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.limit.saturating_sub(self.all.available_permits())
     }
 
-    /// How many there may be.
+    /// The most requests in progress.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
@@ -100,42 +100,43 @@ impl Admission {
 mod tests {
     use super::*;
 
-    fn load(limit: usize) -> Admission {
+    fn admission(limit: usize) -> Admission {
         Admission::new(limit, Duration::from_millis(1), Duration::from_secs(10))
     }
 
     #[tokio::test]
     async fn big_transfers_leave_room_for_tiles() {
-        let load = load(8);
+        let admission = admission(8);
         let mut slots = Vec::new();
-        while let Some(slot) = load.slot(Priority::Bulk, QueueTimeout::Short).await {
+        while let Some(slot) = admission.acquire(Priority::Bulk, QueueTimeout::Short).await {
             slots.push(slot);
         }
-        assert_eq!((slots.len(), load.in_flight()), (6, 6));
-        while let Some(slot) = load.slot(Priority::Whole, QueueTimeout::Short).await {
+        assert_eq!((slots.len(), admission.in_flight()), (6, 6));
+        while let Some(slot) = admission.acquire(Priority::Whole, QueueTimeout::Short).await {
             slots.push(slot);
         }
-        assert_eq!((slots.len(), load.in_flight()), (8, 8));
+        assert_eq!((slots.len(), admission.in_flight()), (8, 8));
         slots.clear();
-        assert_eq!(load.in_flight(), 0);
-        assert!(load.slot(Priority::Bulk, QueueTimeout::Short).await.is_some());
+        assert_eq!(admission.in_flight(), 0);
+        assert!(admission.acquire(Priority::Bulk, QueueTimeout::Short).await.is_some());
     }
 
     #[tokio::test]
-    async fn an_answer_that_has_begun_waits_for_its_turn() {
-        let load = load(1);
-        let held = load.slot(Priority::Whole, QueueTimeout::Short).await;
+    async fn an_answer_that_has_begun_waits_for_its_permit() {
+        let admission = admission(1);
+        let held = admission.acquire(Priority::Whole, QueueTimeout::Short).await;
         assert!(held.is_some());
-        assert!(load.slot(Priority::Whole, QueueTimeout::Short).await.is_none());
-        let (slot, ()) = tokio::join!(load.slot(Priority::Bulk, QueueTimeout::Long), async {
-            tokio::task::yield_now().await;
-            drop(held);
-        });
+        assert!(admission.acquire(Priority::Whole, QueueTimeout::Short).await.is_none());
+        let (slot, ()) =
+            tokio::join!(admission.acquire(Priority::Bulk, QueueTimeout::Long), async {
+                tokio::task::yield_now().await;
+                drop(held);
+            });
         assert!(slot.is_some());
     }
 
     #[tokio::test]
     async fn the_least_limit_lets_parts_through() {
-        assert!(load(1).slot(Priority::Bulk, QueueTimeout::Short).await.is_some());
+        assert!(admission(1).acquire(Priority::Bulk, QueueTimeout::Short).await.is_some());
     }
 }

@@ -1,7 +1,7 @@
-//! What to make of the head of a store's answer: deliver it, answer for the store, refuse, or ask
-//! the store once more in another way. Stores such as Ceph RGW ignore `If-Range`, understand a
-//! single entity tag only and leave `ETag` and `Content-Range` off; the client gets what RFC 9110
-//! demands all the same.
+//! The meaning of the head of a store's answer: deliver it, answer for the store, refuse, or ask the
+//! store again in another way. Stores such as Ceph RGW ignore `If-Range`, understand a single entity
+//! tag only and leave `ETag` and `Content-Range` off; the answer to the client follows RFC 9110
+//! nevertheless.
 
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -15,17 +15,17 @@ use crate::protocol::http_date;
 use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
 use crate::response::refusal::Refusal;
 
-/// Seconds a client is told to wait when a busy store names none.
+/// `Retry-After` where a busy store names none, seconds.
 const DEFAULT_RETRY_AFTER: u32 = 5;
 
 /// How a store is asked for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ask {
-    /// With the client's method, and of its conditions those a store can be trusted with.
+    /// With the client's method, and those of its conditions that stores evaluate correctly.
     #[default]
     AsClient,
-    /// HEAD, for the validators that a condition of the client is compared with: most such requests
-    /// end in a 304, and a GET would be thrown away with its connection.
+    /// HEAD, for the validators to compare with a condition of the client: most such requests end in
+    /// a 304, and the body of a GET would be discarded with its connection.
     Validators,
     /// The whole object: the client's `If-Range` does not hold.
     Whole,
@@ -34,10 +34,10 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// How a store is asked first, when it can be sent these of the client's conditions.
+    /// How a store is asked first; `sent` are the client's conditions that can be sent to it.
     ///
-    /// `bytes=-0` names no byte of any object, and stores differ in what they make of it, so that
-    /// only the length is asked for.
+    /// `bytes=-0` names no byte of any object. Stores answer it differently, so the request is for the
+    /// length only.
     #[must_use]
     pub fn first(method: &Method, client: &HeaderMap, sent: &UpstreamConditions) -> Self {
         if method != Method::GET {
@@ -65,16 +65,16 @@ impl Ask {
     }
 }
 
-/// The request, as far as the answer depends on it.
+/// The request, as far as the meaning of the answer depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct AnswerContext<'a> {
     pub method: &'a Method,
     /// What the client sent.
     pub headers: &'a HeaderMap,
     pub ask: Ask,
-    /// Whether any of it is a condition; most requests have none, and are spared the comparison.
+    /// Whether the client has sent a condition. Most requests have none and need no comparison.
     pub conditional: bool,
-    /// What of it the store was sent.
+    /// The conditions that were sent to the store.
     pub conditions: &'a UpstreamConditions,
     /// Whether the store's 403 means that the object is missing.
     pub missing_on_403: bool,
@@ -88,53 +88,61 @@ pub fn is_conditional(client: &HeaderMap) -> bool {
     client.keys().any(|name| CONDITIONS.contains(name))
 }
 
-/// What becomes of the answer.
+/// What follows the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Its body is the client's: 200 or 206.
+pub enum AnswerDecision {
+    /// Its body goes to the client: 200 or 206.
     Deliver(StatusCode),
-    /// 304 for the client, whatever the store said.
+    /// 304 for the client, with any status of the store.
     NotModified,
     /// 200 with no body: a suffix of an empty object.
     Empty,
     AskAgain(Ask),
     Refuse(Refusal),
-    /// As `Refuse`, but another attempt may do better.
+    /// As `Refuse`, if no other attempt is left.
     RefuseUnlessRetried(Refusal),
 }
 
 /// Decides on the status and headers of the store's answer.
 #[must_use]
-pub fn decide(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
-    let refuse = Decision::Refuse;
+pub fn decide(
+    request: &AnswerContext<'_>,
+    status: StatusCode,
+    store: &HeaderMap,
+) -> AnswerDecision {
+    let refuse = AnswerDecision::Refuse;
     match status.as_u16() {
         200 | 206 => decide_object(request, status, store),
-        304 if request.conditions.revalidate() => Decision::NotModified,
+        304 if request.conditions.revalidate() => AnswerDecision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
         416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
         404 => refuse(Refusal::ObjectNotFound),
         403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
         401 | 403 => refuse(Refusal::UpstreamForbidden),
         429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
-        // A store that names a time is left in peace until then.
+        // A store that names a time is not asked again before.
         503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),
-        503 => Decision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
-        500 | 502 | 504 => Decision::RefuseUnlessRetried(Refusal::UpstreamError),
+        503 => AnswerDecision::RefuseUnlessRetried(Refusal::UpstreamBusy(retry_after(store))),
+        500 | 502 | 504 => AnswerDecision::RefuseUnlessRetried(Refusal::UpstreamError),
         301 | 302 | 303 | 307 | 308 => refuse(Refusal::UpstreamRedirect),
         304 | 412 | 416 => refuse(Refusal::UpstreamProtocol),
         _ => refuse(Refusal::UpstreamError),
     }
 }
 
-fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -> Decision {
+fn decide_object(
+    request: &AnswerContext<'_>,
+    status: StatusCode,
+    store: &HeaderMap,
+) -> AnswerDecision {
     let mut range_applies = true;
     if request.conditional {
         let validators = Validators::from_headers(store);
         match evaluate(request.headers, &validators) {
             PreconditionOutcome::Proceed => {}
-            PreconditionOutcome::NotModified => return Decision::NotModified,
+            PreconditionOutcome::NotModified => return AnswerDecision::NotModified,
             PreconditionOutcome::PreconditionFailed => {
-                return Decision::Refuse(Refusal::PreconditionFailed);
+                return AnswerDecision::Refuse(Refusal::PreconditionFailed);
             }
         }
         let store_date = http_date::of(store, &DATE);
@@ -143,28 +151,28 @@ fn decide_object(request: &Request<'_>, status: StatusCode, store: &HeaderMap) -
     }
     match request.ask {
         Ask::Length => return decide_length(request, range_applies, content_length(store)),
-        Ask::Validators if range_applies => return Decision::AskAgain(Ask::AsClient),
-        Ask::Validators => return Decision::AskAgain(Ask::Whole),
+        Ask::Validators if range_applies => return AnswerDecision::AskAgain(Ask::AsClient),
+        Ask::Validators => return AnswerDecision::AskAgain(Ask::Whole),
         Ask::AsClient | Ask::Whole => {}
     }
     if *request.method != Method::HEAD && !is_framed(store) {
-        return Decision::Refuse(Refusal::UpstreamProtocol);
+        return AnswerDecision::Refuse(Refusal::UpstreamProtocol);
     }
     if status == StatusCode::PARTIAL_CONTENT {
         if !range_applies {
-            return Decision::AskAgain(Ask::Whole);
+            return AnswerDecision::AskAgain(Ask::Whole);
         }
         return if is_the_range_asked_for(request, store) {
-            Decision::Deliver(status)
+            AnswerDecision::Deliver(status)
         } else {
-            Decision::Refuse(Refusal::UpstreamProtocol)
+            AnswerDecision::Refuse(Refusal::UpstreamProtocol)
         };
     }
-    Decision::Deliver(status)
+    AnswerDecision::Deliver(status)
 }
 
-/// Whether the end of the body is told: by a length, or by chunks alone. A body that ends with its
-/// connection could be cut short unnoticed (RFC 9112, section 6.3).
+/// Whether the body has a marked end: a length, or chunks and no other coding. A body that ends with
+/// its connection could be cut short unnoticed (RFC 9112, section 6.3).
 fn is_framed(store: &HeaderMap) -> bool {
     let mut codings = store.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -174,32 +182,47 @@ fn is_framed(store: &HeaderMap) -> bool {
     }
 }
 
-/// How long the body of an answer has to be, where its head tells it otherwise than by framing.
+/// The length of the body of an object, as far as the head states it: by `Content-Length`, or for a
+/// part in chunks by `Content-Range`.
 #[must_use]
-pub fn length_of_part(store: &HeaderMap) -> Option<u64> {
-    match content_range(store)? {
-        ContentRange::Part { first, last, .. } => (last - first).checked_add(1),
-        ContentRange::Unsatisfied { .. } => None,
+pub fn body_length(status: StatusCode, store: &HeaderMap) -> Option<u64> {
+    match content_length(store) {
+        None if status == StatusCode::PARTIAL_CONTENT => match content_range(store)? {
+            ContentRange::Part { first, last, .. } => (last - first).checked_add(1),
+            ContentRange::Unsatisfied { .. } => None,
+        },
+        length => length,
     }
+}
+
+/// Whether another head follows this one (RFC 9110, section 15.2). A switch of protocols is final: no
+/// request asks for one, and no answer follows it.
+#[must_use]
+pub fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The store said 416 and was then asked for the length: answer the client's range with it.
-fn decide_length(request: &Request<'_>, range_applies: bool, length: Option<u64>) -> Decision {
+fn decide_length(
+    request: &AnswerContext<'_>,
+    range_applies: bool,
+    length: Option<u64>,
+) -> AnswerDecision {
     if !range_applies {
-        return Decision::AskAgain(Ask::Whole);
+        return AnswerDecision::AskAgain(Ask::Whole);
     }
     match (asked_range(request), length) {
-        (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => Decision::Empty,
-        // The object has changed between the two answers, or the store cannot be followed: that
-        // shows when it is asked once more.
+        (Some(ByteRange::Suffix(suffix)), Some(0)) if suffix > 0 => AnswerDecision::Empty,
+        // The object has changed between the two answers, or the store contradicts itself: another
+        // request shows which.
         (Some(range), Some(length)) if range.resolve(length).is_some() => {
-            Decision::AskAgain(Ask::AsClient)
+            AnswerDecision::AskAgain(Ask::AsClient)
         }
-        (_, length) => Decision::Refuse(Refusal::RangeNotSatisfiable(length)),
+        (_, length) => AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(length)),
     }
 }
 
-fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
+fn decide_unsatisfiable(request: &AnswerContext<'_>, store: &HeaderMap) -> AnswerDecision {
     let undecided =
         [&IF_MATCH, &IF_UNMODIFIED_SINCE, &IF_NONE_MATCH, &IF_MODIFIED_SINCE, &IF_RANGE]
             .into_iter()
@@ -207,21 +230,21 @@ fn decide_unsatisfiable(request: &Request<'_>, store: &HeaderMap) -> Decision {
     let suffix = matches!(asked_range(request), Some(ByteRange::Suffix(_)));
     match content_range(store) {
         Some(ContentRange::Unsatisfied { len: length }) if !undecided && !suffix => {
-            Decision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
+            AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(Some(length)))
         }
-        _ => Decision::AskAgain(Ask::Length),
+        _ => AnswerDecision::AskAgain(Ask::Length),
     }
 }
 
-fn asked_range(request: &Request<'_>) -> Option<ByteRange> {
+fn asked_range(request: &AnswerContext<'_>) -> Option<ByteRange> {
     match parse_range(request.headers) {
         RangeRequest::Single(range) => Some(range),
         RangeRequest::Whole | RangeRequest::Many(_) => None,
     }
 }
 
-/// Whether a 206 holds the bytes that were asked for, with the length it claims.
-fn is_the_range_asked_for(request: &Request<'_>, store: &HeaderMap) -> bool {
+/// Whether a 206 holds the requested bytes, with the length it claims.
+fn is_the_range_asked_for(request: &AnswerContext<'_>, store: &HeaderMap) -> bool {
     if request.conditions.range.is_none() {
         return false;
     }

@@ -1,5 +1,5 @@
-//! The certificates that stores with TLS are believed by. Pingora reads them when its connector is
-//! made, and panics where it cannot; here they are read before, for a message in place of that.
+//! The trusted CA certificates for stores with TLS. Pingora reads them when it makes its connector, and
+//! panics if it cannot; here they are read before, so that a mistake gives a message.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use pingora::tls::{
 
 use crate::config::UpstreamConfig;
 
-/// What was found.
+/// The certificates that were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trusted {
     /// How many certificates.

@@ -1,6 +1,6 @@
-//! Asking a store for an object on behalf of the cache, outside of any client's request. It is
-//! signed, retried and judged as a request that passes through the gateway is, on Pingora's
-//! connections with a pool of our own. HTTP/1.1 alone.
+//! Fetches of the cache: they belong to no client's request, and follow the same rules as requests that
+//! pass through the proxy (see [`crate::upstream`]). Connections are Pingora's, in a pool of our own.
+//! HTTP/1.1 only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::upstream::admission::{Priority, QueueTimeout};
-use crate::upstream::client::attempts::Asking;
+use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
 use crate::upstream::{Store, UpstreamOutcome};
 
@@ -22,69 +22,70 @@ mod body;
 mod connection;
 mod pool;
 
-pub use body::Body;
+pub use body::StoreBody;
+pub(crate) use connection::exchange;
 
-/// Asks stores; shared by all fetches.
+/// The client of all fetches.
 pub struct StoreClient {
     pool: Arc<Pool>,
     config: UpstreamConfig,
 }
 
-/// What a store is asked besides the object itself.
+/// A request for an object: conditions, range, method.
 #[derive(Debug, Clone, Default)]
 pub struct FetchRequest {
     /// One strong entity tag.
     pub if_none_match: Option<HeaderValue>,
-    /// A date the store gave. With `if_none_match` it is ignored (RFC 9110, section 13.1.3).
+    /// A date from the store. With `if_none_match` it is ignored (RFC 9110, section 13.1.3).
     pub if_modified_since: Option<HeaderValue>,
     /// One strong entity tag: another object is refused as `PreconditionFailed`.
     pub if_match: Option<HeaderValue>,
     pub range: Option<ByteRange>,
-    /// HEAD: the body of the reply is empty.
+    /// HEAD: the body of the answer is empty.
     pub head_only: bool,
-    /// How long it may wait for its turn.
+    /// How long it may wait for a permit.
     pub patience: QueueTimeout,
 }
 
-/// How asking ended, and what the log says of it.
+/// How a fetch ended, and its part of the log line.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchResult {
     pub report: FetchReport,
     pub outcome: Result<FetchResponse, Refusal>,
 }
 
-/// What is known of the store's part, for [`crate::logging::access::UpstreamRecord`].
+/// The store's part of a log line, for [`crate::logging::access::UpstreamRecord`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchReport {
     /// From the first attempt to the head of the last answer, or its failure.
     pub duration: Duration,
     pub attempts: u8,
-    /// Of the last answer there was.
+    /// Of the last answer, if there was one.
     pub status: Option<u16>,
     /// From the last answer's error document, such as `NoSuchKey`.
     pub code: Option<String>,
-    /// The store's own id of the request it answered last.
+    /// The store's id of the last request it answered.
     pub request_id: Option<String>,
-    /// More about a failed connection, for a person.
+    /// The reason of a failed connection, for a person.
     pub detail: Option<String>,
 }
 
-/// What a store has for the question.
+/// An answer that is not refused.
 #[derive(Debug)]
 pub enum FetchResponse {
-    /// 304, to a question with a validator alone. The headers are all of the store's.
+    /// 304, only where a validator was sent. The headers are all of the store's.
     NotModified(HeaderMap),
-    /// The object: 200, also where a part was asked for and the store does not give parts; or 206,
-    /// the very part that was asked for. The headers are all of the store's.
-    Object { status: StatusCode, headers: HeaderMap, body: Body },
+    /// The object: 200, also where a range was requested and the store ignores ranges; or 206 with
+    /// exactly the requested range. The headers are all of the store's.
+    Object { status: StatusCode, headers: HeaderMap, body: StoreBody },
 }
 
 impl StoreClient {
-    /// A fetcher without connections.
+    /// A client without connections.
     ///
     /// # Panics
     /// When the trusted certificates cannot be read, in Pingora:
-    /// [`crate::upstream::certificates::Trusted::read`] tells so before.
+    /// [`crate::upstream::certificates::Trusted::read`] reports that before.
     #[must_use]
     pub fn new(config: &UpstreamConfig) -> Self {
         let mut options = ConnectorOptions::new(config.keepalive_pool_size);
@@ -93,22 +94,27 @@ impl StoreClient {
         Self { pool, config: config.clone() }
     }
 
-    /// Asks the store for the object until there is the head of an answer to keep, at most
+    /// Asks the store for the object until there is the head of a usable answer, at most
     /// `total_timeout`. A caller that stops waiting closes the connection, and so does one that
-    /// drops a [`Body`] before its end.
+    /// drops a [`StoreBody`] before its end.
     ///
-    /// The refusals are those of a request through the gateway. A 416 of a store that names no
-    /// length is `RangeNotSatisfiable(None)`: the store is not asked once more for the length.
-    pub async fn fetch(&self, store: &Store, target: &Target, question: &FetchRequest) -> Fetched {
-        let kind = if question.range.is_some() { Priority::Bulk } else { Priority::Whole };
-        let Some(slot) = store.load.slot(kind, question.patience).await else {
+    /// The refusals are those of a request that passes through the proxy. A 416 without a length is
+    /// `RangeNotSatisfiable(None)`: the store is not asked again for the length.
+    pub async fn fetch(
+        &self,
+        store: &Store,
+        target: &Target,
+        request: &FetchRequest,
+    ) -> FetchResult {
+        let priority = if request.range.is_some() { Priority::Bulk } else { Priority::Whole };
+        let Some(permit) = store.admission.acquire(priority, request.patience).await else {
             let refusal = Refusal::UpstreamSaturated;
             store.metrics.errors.count(refusal.cause());
-            return Fetched { report: FetchReport::default(), outcome: Err(refusal) };
+            return FetchResult { report: FetchReport::default(), outcome: Err(refusal) };
         };
-        let mut asking = Asking::new(self, store, target, question);
-        let mut outcome = asking.until_answered().await;
-        let report = asking.report();
+        let mut fetch = StoreFetch::new(self, store, target, request);
+        let mut outcome = fetch.until_answered().await;
+        let report = fetch.report();
         store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
@@ -117,15 +123,15 @@ impl StoreClient {
             refusal: outcome.as_ref().err(),
         });
         if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
-            body.occupy(slot, Arc::clone(&store.metrics));
+            body.occupy(permit, Arc::clone(&store.metrics));
         }
-        Fetched { report, outcome }
+        FetchResult { report, outcome }
     }
 }
 
 impl std::fmt::Debug for StoreClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fetcher").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("StoreClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

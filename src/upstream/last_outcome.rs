@@ -1,4 +1,4 @@
-//! What came last of asking a store: for operators, who want to know which profile works.
+//! The last success and the last failure of a store: shows operators which profile works.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct LastOutcome {
     /// Microseconds since the Unix epoch; 0 for never.
     success: AtomicU64,
-    failure: Mutex<Option<Failure>>,
+    failure: Mutex<Option<StoreFailure>>,
 }
 
-/// A failure of a store, or of the keys it was asked with.
+/// A failure of a store, or of the access key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct StoreFailure {
     pub at: SystemTime,
     /// As in the log.
     pub cause: &'static str,
@@ -23,18 +23,18 @@ pub struct Failure {
 }
 
 impl LastOutcome {
-    /// The store has answered, if only that there is no such object.
+    /// The store has answered; 404 is an answer as well.
     pub fn succeeded(&self, at: SystemTime) {
         let micros = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         self.success.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The store has failed.
-    pub fn failed(&self, failure: Failure) {
+    pub fn failed(&self, failure: StoreFailure) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
-    /// When the store answered last.
+    /// The time of the last answer.
     #[must_use]
     pub fn last_success(&self) -> Option<SystemTime> {
         match self.success.load(Ordering::Relaxed) {
@@ -43,9 +43,9 @@ impl LastOutcome {
         }
     }
 
-    /// What went wrong last.
+    /// The last failure.
     #[must_use]
-    pub fn last_failure(&self) -> Option<Failure> {
+    pub fn last_failure(&self) -> Option<StoreFailure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -55,13 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_both_is_known() {
+    fn the_last_success_and_the_last_failure_are_known() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let seen = LastOutcome::default();
         assert_eq!((seen.last_success(), seen.last_failure()), (None, None));
         seen.succeeded(at(10));
         seen.succeeded(at(9));
-        let failure = |at| Failure { at, cause: "upstream_forbidden", code: None };
+        let failure = |at| StoreFailure { at, cause: "upstream_forbidden", code: None };
         seen.failed(failure(at(3)));
         seen.failed(failure(at(4)));
         assert_eq!(seen.last_success(), Some(at(10)));

@@ -1,5 +1,5 @@
-//! Names of endpoints to addresses: looked up in the background, refreshed, the last good answer
-//! kept. Requests never wait for DNS once a name was known.
+//! Names of endpoints to addresses: looked up in the background and refreshed. A failed look-up keeps
+//! the last good answer, so that requests wait for DNS only before the first one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 use crate::s3::endpoint::Endpoint;
 
-/// How long an address that refused a connection is passed over while others are left.
+/// How long a penalised address is passed over while others are left.
 const PENALTY: Duration = Duration::from_secs(30);
 
-/// How soon a failed lookup is tried again while nothing is known.
+/// The time to the next look-up after one has failed, while no address is known.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// The addresses of one endpoint.
@@ -22,21 +22,21 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
 pub struct EndpointAddresses {
     host: String,
     port: u16,
-    known: watch::Sender<Lookup>,
-    /// Turns over the addresses so that each gets its share of connections.
+    known: watch::Sender<NameLookup>,
+    /// Counts requests: each takes the next address, so that all get their share.
     turn: AtomicUsize,
     started: Instant,
 }
 
-/// What is known of a name.
+/// The look-ups of a name so far.
 #[derive(Debug, Clone)]
-enum Lookup {
+enum NameLookup {
     Pending,
     Failed,
     Known(Arc<Vec<Address>>),
 }
 
-/// One address, with the time until which it is passed over (milliseconds since start).
+/// One address, and the end of its penalty in milliseconds since start.
 #[derive(Debug)]
 struct Address {
     socket: SocketAddr,
@@ -56,9 +56,9 @@ impl EndpointAddresses {
         let lookup = match endpoint.host.parse::<IpAddr>() {
             Ok(ip) => {
                 let address = Address::new(SocketAddr::new(ip, endpoint.port));
-                Lookup::Known(Arc::new(vec![address]))
+                NameLookup::Known(Arc::new(vec![address]))
             }
-            Err(_) => Lookup::Pending,
+            Err(_) => NameLookup::Pending,
         };
         Self {
             host: endpoint.host.clone(),
@@ -76,38 +76,38 @@ impl EndpointAddresses {
         Self {
             host: "name.invalid".to_owned(),
             port: 9000,
-            known: watch::Sender::new(Lookup::Known(Arc::new(addresses))),
+            known: watch::Sender::new(NameLookup::Known(Arc::new(addresses))),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
         }
     }
 
-    /// An address to connect to, other than `except` where there is another. Waits at most
-    /// `patience`, and only while the first lookup is under way.
-    pub async fn pick(&self, except: Option<SocketAddr>, patience: Duration) -> Option<SocketAddr> {
-        if let Lookup::Known(addresses) = &*self.known.borrow() {
+    /// An address to connect to, other than `except` where there is another. Waits at most `timeout`,
+    /// and only for the first look-up.
+    pub async fn pick(&self, except: Option<SocketAddr>, timeout: Duration) -> Option<SocketAddr> {
+        if let NameLookup::Known(addresses) = &*self.known.borrow() {
             return Some(self.choose(addresses, except));
         }
         let mut watcher = self.known.subscribe();
-        let answered = watcher.wait_for(|lookup| !matches!(lookup, Lookup::Pending));
-        match tokio::time::timeout(patience, answered).await {
+        let answered = watcher.wait_for(|lookup| !matches!(lookup, NameLookup::Pending));
+        match tokio::time::timeout(timeout, answered).await {
             Ok(Ok(lookup)) => match &*lookup {
-                Lookup::Known(addresses) => Some(self.choose(addresses, except)),
-                Lookup::Pending | Lookup::Failed => None,
+                NameLookup::Known(addresses) => Some(self.choose(addresses, except)),
+                NameLookup::Pending | NameLookup::Failed => None,
             },
             Ok(Err(_)) | Err(_) => None,
         }
     }
 
-    /// Whether there is no other address to try.
+    /// Whether the name has one address only.
     #[must_use]
     pub fn is_single(&self) -> bool {
-        matches!(&*self.known.borrow(), Lookup::Known(addresses) if addresses.len() < 2)
+        matches!(&*self.known.borrow(), NameLookup::Known(addresses) if addresses.len() < 2)
     }
 
-    /// Passes over this address for a while: it refused a connection or did not answer.
+    /// Passes over this address for a while: it gave no connection or no answer.
     pub fn penalise(&self, socket: SocketAddr) {
-        if let Lookup::Known(addresses) = &*self.known.borrow() {
+        if let NameLookup::Known(addresses) = &*self.known.borrow() {
             let until = self.elapsed_millis(PENALTY);
             for address in addresses.iter().filter(|address| address.socket == socket) {
                 address.penalised_until.store(until, Ordering::Relaxed);
@@ -142,7 +142,7 @@ impl EndpointAddresses {
         u64::try_from((self.started.elapsed() + plus).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Looks the name up now and then, for ever. Returns at once for literal addresses.
+    /// Looks the name up at this interval, for ever. Returns at once for literal addresses.
     pub async fn keep_fresh(&self, every: Duration) {
         if self.host.parse::<IpAddr>().is_ok() {
             return;
@@ -163,15 +163,15 @@ impl EndpointAddresses {
                     }
                     failing = true;
                     self.known.send_if_modified(|lookup| {
-                        let first = matches!(lookup, Lookup::Pending);
+                        let first = matches!(lookup, NameLookup::Pending);
                         if first {
-                            *lookup = Lookup::Failed;
+                            *lookup = NameLookup::Failed;
                         }
                         first
                     });
                 }
             }
-            let unknown = !matches!(&*self.known.borrow(), Lookup::Known(_));
+            let unknown = !matches!(&*self.known.borrow(), NameLookup::Known(_));
             tokio::time::sleep(if unknown { RETRY_AFTER_FAILURE } else { every }).await;
         }
     }
@@ -187,12 +187,12 @@ impl EndpointAddresses {
         Ok(sockets)
     }
 
-    /// Takes over a new answer, with the penalties of the addresses that stay.
+    /// Replaces the addresses. Those that stay keep their penalties.
     fn publish(&self, sockets: Vec<SocketAddr>) {
         self.known.send_if_modified(|lookup| {
             let old = match lookup {
-                Lookup::Known(addresses) => Arc::clone(addresses),
-                Lookup::Pending | Lookup::Failed => Arc::new(Vec::new()),
+                NameLookup::Known(addresses) => Arc::clone(addresses),
+                NameLookup::Pending | NameLookup::Failed => Arc::new(Vec::new()),
             };
             let unchanged = old.len() == sockets.len()
                 && old.iter().all(|address| sockets.contains(&address.socket));
@@ -207,7 +207,7 @@ impl EndpointAddresses {
                 }
                 address
             });
-            *lookup = Lookup::Known(Arc::new(addresses.collect()));
+            *lookup = NameLookup::Known(Arc::new(addresses.collect()));
             true
         });
     }
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_single_address_is_tried_again_whatever_happened() {
+    async fn a_single_address_is_tried_again_after_any_failure() {
         let addresses = addresses(&["10.0.0.1:1"]);
         addresses.penalise("10.0.0.1:1".parse().unwrap());
         assert_eq!(pick(&addresses, Some("10.0.0.1:1")).await, "10.0.0.1:1");
     }
 
     #[tokio::test]
-    async fn a_name_nobody_looked_up_gives_no_address_in_time() {
+    async fn a_name_without_a_look_up_gives_no_address_in_time() {
         let endpoint = Endpoint::parse("http://name.invalid").unwrap();
         let addresses = EndpointAddresses::new(&endpoint);
         assert_eq!(addresses.pick(None, Duration::from_millis(1)).await, None);

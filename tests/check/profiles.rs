@@ -44,7 +44,12 @@ async fn a_healthy_profile_is_ok_and_reports_the_source_of_its_access_key() {
 async fn a_store_that_refuses_the_access_key_is_explained() {
     for (status, code, detail, fix) in [
         ("403 Forbidden", "SignatureDoesNotMatch", "the secret is wrong", "section [hips]"),
-        ("403 Forbidden", "InvalidAccessKeyId", "does not know the key id", "section [hips]"),
+        (
+            "403 Forbidden",
+            "InvalidAccessKeyId",
+            "does not know the access key id",
+            "section [hips]",
+        ),
         ("403 Forbidden", "RequestTimeTooSkewed", "clocks", "NTP"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "region us-east-1", "region"),
         ("503 Slow Down", "SlowDown", "too busy", "try again"),
@@ -63,7 +68,7 @@ async fn an_access_key_that_may_not_list_buckets_is_ok() {
     let store = Store::start(|_| error("403 Forbidden", "AccessDenied")).await;
     let report = all(&config(vec![hips(&store.url())])).await;
     assert!(report.is_well(), "{}", report.to_text());
-    assert_step(step(&report, "hips", "request"), State::Ok, "knows the key", "");
+    assert_step(step(&report, "hips", "request"), State::Ok, "knows the access key", "");
 }
 
 #[tokio::test]

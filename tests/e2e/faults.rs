@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Ending};
-use crate::faulty::{self, Faulty, Step};
+use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::tally::trial;
 
 /// Exchanges in which the store fails.
-const FAULTS: &str = "faults of the store";
+pub(crate) const FAULTS: &str = "faults of the store";
 
 /// Short deadlines, so that a matrix of stalls takes seconds.
 pub(crate) fn hasty(store: &str) -> Setup {
@@ -165,6 +165,40 @@ fn a_kept_connection_that_the_store_has_closed_is_not_an_error() {
     for _ in 0..10 {
         let _trial = trial(FAULTS);
         assert_eq!(gateway.object("sky/a.png").text(), "tile");
+    }
+}
+
+#[test]
+fn a_pool_of_dead_connections_fails_no_request() {
+    const CONNECTIONS: usize = 4;
+    for memory in ["0", "64MiB"] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        // Each connection serves one request and is reset by the next.
+        let upstream = Faulty::scripted(move |request, _| match request.before {
+            0 => [vec![Step::Wait(held.clone())], faulty::object(b"tile")].concat(),
+            _ => vec![Step::Reset],
+        });
+        let gateway = Setup::new(&upstream.url()).env("S3PROXY_CACHE_MEMORY", memory).start();
+        let mut waiting: Vec<_> = (0..CONNECTIONS)
+            .map(|nth| {
+                let mut client = gateway.connect();
+                client.request("GET", &format!("/s3proxy/s3/sky/warm{nth}.png"), &[]);
+                client
+            })
+            .collect();
+        upstream.await_requests(CONNECTIONS);
+        gate.open();
+        for client in &mut waiting {
+            assert_eq!(client.answer("GET").expect("an answer").text(), "tile");
+        }
+        for nth in 0..CONNECTIONS {
+            let _trial = trial(FAULTS);
+            let answer = gateway.object(&format!("sky/{nth}.png"));
+            assert_eq!((answer.status(), answer.text()), (200, "tile"), "{memory} {nth}");
+            assert!(gateway.line_of(&answer)["upstream_attempts"].as_u64() <= Some(2));
+        }
+        assert!(upstream.requests().iter().any(|request| request.before > 0), "none was reused");
     }
 }
 

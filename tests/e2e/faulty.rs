@@ -64,6 +64,8 @@ pub(crate) struct Recorded {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// How many requests came before it on its connection.
+    pub(crate) before: usize,
 }
 
 impl std::fmt::Debug for Recorded {
@@ -73,7 +75,7 @@ impl std::fmt::Debug for Recorded {
 }
 
 impl Recorded {
-    fn parse(raw: Vec<u8>) -> Self {
+    fn parse(raw: Vec<u8>, before: usize) -> Self {
         let text = String::from_utf8_lossy(&raw).into_owned();
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
@@ -87,6 +89,7 @@ impl Recorded {
             target: target.unwrap_or_default(),
             headers: lines.map(split).collect(),
             raw,
+            before,
         }
     }
 
@@ -250,6 +253,7 @@ impl Faulty {
 async fn converse(mut stream: TcpStream, notebook: Arc<Notebook>, script: Arc<Script>) {
     let _ = stream.set_nodelay(true);
     let mut unread = Vec::new();
+    let mut before = 0;
     loop {
         let end = loop {
             if let Some(end) = find(&unread, b"\r\n\r\n") {
@@ -267,7 +271,8 @@ async fn converse(mut stream: TcpStream, notebook: Arc<Notebook>, script: Arc<Sc
             }
         };
         let raw: Vec<u8> = unread.drain(..end).collect();
-        let request = Recorded::parse(raw);
+        let request = Recorded::parse(raw, before);
+        before += 1;
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             notebook.note(|seen| seen.stray.extend_from_slice(&request.raw));
         }

@@ -61,6 +61,8 @@ mod limits;
 // Limits on all clients together.
 mod overload;
 // A store that fails before its response headers.
+// A store that fails before its answer; every fault on every road.
+mod fault_table;
 mod faults;
 // Bodies in transfer, and independent stores.
 mod streams;

@@ -32,7 +32,7 @@ use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
 use s3proxy::upstream::admission::Admission;
-use s3proxy::upstream::client::{FetchRequest, FetchResponse, Fetched, StoreClient};
+use s3proxy::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreClient};
 use s3proxy::upstream::resolve::EndpointAddresses;
 use store::{Manners, Object, Serving, Store};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,14 +91,14 @@ async fn ask(
     store: &Upstream,
     key: &str,
     question: &FetchRequest,
-) -> Fetched {
+) -> FetchResult {
     let target = store.profile.endpoint.target(Addressing::Path, "sky", key.as_bytes());
     let fetch = fetcher.fetch(store, &target, question);
     tokio::time::timeout(PATIENCE, fetch).await.expect("an outcome in time")
 }
 
 /// Status, entity tag and body of an object.
-async fn object(fetched: Fetched) -> (StatusCode, HeaderValue, String) {
+async fn object(fetched: FetchResult) -> (StatusCode, HeaderValue, String) {
     let reply = fetched.outcome.unwrap_or_else(|refusal| panic!("{refusal:?}"));
     let FetchResponse::Object { status, headers, mut body } = reply else { panic!("{reply:?}") };
     let mut pieces: Vec<Bytes> = Vec::new();

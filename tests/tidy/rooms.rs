@@ -34,6 +34,9 @@ const PURE_FILES: &[&str] = &[
     "src/cache/disk/record.rs",
     "src/cache/freshness.rs",
     "src/cache/key.rs",
+    "src/check/reply.rs",
+    "src/check/transport.rs",
+    "src/check/verdict.rs",
     "src/explain/",
     "src/gateway/pages.rs",
     "src/gateway/pages/",
@@ -43,6 +46,9 @@ const PURE_FILES: &[&str] = &[
     "src/reload/watched.rs",
     "src/response/refusal.rs",
     "src/upstream/answer.rs",
+    "src/upstream/deadline.rs",
+    "src/upstream/error_document.rs",
+    "src/upstream/retry.rs",
 ];
 
 /// What pure code does not name.

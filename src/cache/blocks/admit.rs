@@ -24,7 +24,7 @@ use crate::cache::{Cache, now};
 use crate::protocol::range::ContentRange;
 use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Body, FetchReport};
+use crate::upstream::client::{FetchReport, StoreBody as Body};
 
 /// Blocks of a version that are looked for on disk by their names; more are swept.
 const MOST_BY_NAME: u64 = 4096;

@@ -24,7 +24,9 @@ use crate::protocol::range::{ByteRange, ContentRange};
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{Body, FetchReport, FetchRequest, FetchResponse, Fetched};
+use crate::upstream::client::{
+    FetchReport, FetchRequest, FetchResponse, FetchResult as Fetched, StoreBody as Body,
+};
 
 /// Blocks to fetch, without a gap between them.
 pub(super) struct Run {

@@ -19,7 +19,7 @@ use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::BlockCounts;
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::QueueTimeout;
-use crate::upstream::client::{Body, FetchReport};
+use crate::upstream::client::{FetchReport, StoreBody as Body};
 
 /// How often a block is tried again whose fetch was given up by others.
 const MAX_TRIES: usize = 3;

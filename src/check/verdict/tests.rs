@@ -5,7 +5,7 @@ use crate::check::report::State;
 use crate::s3::credentials::Keys;
 use crate::s3::secret::Secret;
 
-const ALL: [Question; 3] = [Question::Service, Question::Bucket, Question::Object];
+const ALL: [Probe; 3] = [Probe::Service, Probe::Bucket, Probe::Object];
 
 fn signed() -> Profile {
     Profile {
@@ -32,13 +32,13 @@ fn lenient() -> Profile {
     Profile { missing_on_403: true, ..signed() }
 }
 
-fn reply(status: u16, code: &str) -> Reply {
+fn reply(status: u16, code: &str) -> StoreReply {
     let code = (!code.is_empty()).then(|| code.to_owned());
-    Reply { status, code, request_id: Some("tx01".to_owned()), ..Reply::default() }
+    StoreReply { status, code, request_id: Some("tx01".to_owned()), ..StoreReply::default() }
 }
 
-fn list() -> Reply {
-    Reply { is_list: true, ..reply(200, "") }
+fn list() -> StoreReply {
+    StoreReply { is_list: true, ..reply(200, "") }
 }
 
 #[track_caller]
@@ -53,7 +53,7 @@ fn assert_finding(finding: &Finding, state: State, detail: &str, fix: &str) {
 fn codes_that_mean_the_same_whatever_was_asked() {
     for (status, code, detail, fix) in [
         (403, "SignatureDoesNotMatch", "the secret is wrong", "section [hips] of /secrets/aws-"),
-        (403, "InvalidAccessKeyId", "does not know the key id", "section [hips]"),
+        (403, "InvalidAccessKeyId", "does not know the access key id", "section [hips]"),
         (403, "RequestTimeTooSkewed", "clocks", "NTP"),
         (403, "RequestExpired", "clocks", "NTP"),
         (400, "AuthorizationHeaderMalformed", "region us-east-1", "region"),
@@ -86,18 +86,18 @@ fn codes_that_mean_the_same_whatever_was_asked() {
 
 #[test]
 fn some_answers_depend_on_what_was_asked() {
-    use Question::{Bucket, Object, Service};
+    use Probe::{Bucket, Object, Service};
     use State::{Failed, Ok, Warning};
     for (question, profile, reply, state, detail, fix) in [
         (Service, signed(), list(), Ok, "accepts the signature", ""),
         (Service, anonymous(), list(), Ok, "nothing is signed", ""),
         (Service, signed(), reply(200, ""), Warning, "no answer of an S3 store", "console"),
-        (Service, signed(), reply(403, "AccessDenied"), Ok, "knows the key", ""),
+        (Service, signed(), reply(403, "AccessDenied"), Ok, "knows the access key", ""),
         (Service, anonymous(), reply(403, "AccessDenied"), Ok, "nothing is signed", ""),
         (Service, anonymous(), reply(307, ""), Ok, "nothing is signed", ""),
         (Service, anonymous(), reply(404, ""), Ok, "nothing is signed", ""),
         (Service, signed(), reply(403, ""), Failed, "without a code", "the store itself"),
-        (Service, signed(), reply(404, ""), Warning, "key is not tested", "name an object"),
+        (Service, signed(), reply(404, ""), Warning, "access key is not tested", "name an object"),
         (Service, signed(), reply(405, "MethodNotAllowed"), Warning, "not tested", "name an obj"),
         (Service, signed(), reply(501, "NotImplemented"), Warning, "not tested", "name an object"),
         (Bucket, signed(), list(), Ok, "may be listed", ""),
@@ -153,37 +153,46 @@ fn redirects_and_regions_name_where_to_go() {
     let region = |name: &str| Some(name.to_owned());
     for (reply, detail, fix) in [
         (
-            Reply { location: to("https://s3.example.org"), ..reply(301, "") },
+            StoreReply { location: to("https://s3.example.org"), ..reply(301, "") },
             "redirects to https://s3.example.org",
             "https:// in place of http://",
         ),
         (
-            Reply { location: to("http://other.example.org"), ..reply(307, "TemporaryRedirect") },
+            StoreReply {
+                location: to("http://other.example.org"),
+                ..reply(307, "TemporaryRedirect")
+            },
             "redirects to http://other.example.org",
             "endpoint to where the bucket is",
         ),
         (
-            Reply { location: to("http://s3.example.org"), ..reply(302, "") },
+            StoreReply { location: to("http://s3.example.org"), ..reply(302, "") },
             "redirects elsewhere",
             "addressing",
         ),
         (
-            Reply { region: region("eu-west-1"), ..reply(301, "PermanentRedirect") },
+            StoreReply { region: region("eu-west-1"), ..reply(301, "PermanentRedirect") },
             "in region eu-west-1, not in us-east-1",
             "region to eu-west-1",
         ),
         (
-            Reply { region: region("eu-west-1"), ..reply(400, "AuthorizationHeaderMalformed") },
+            StoreReply {
+                region: region("eu-west-1"),
+                ..reply(400, "AuthorizationHeaderMalformed")
+            },
             "the store wants eu-west-1",
             "region to eu-west-1",
         ),
         (
-            Reply { region: region("us-east-1"), ..reply(400, "AuthorizationHeaderMalformed") },
+            StoreReply {
+                region: region("us-east-1"),
+                ..reply(400, "AuthorizationHeaderMalformed")
+            },
             "does not accept a signature",
             "stray character",
         ),
     ] {
-        let finding = judge(Question::Object, &signed(), &reply);
+        let finding = judge(Probe::Object, &signed(), &reply);
         assert_finding(&finding, State::Failed, detail, fix);
     }
 }

@@ -21,10 +21,10 @@ fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     map
 }
 
-fn decided(client: Pairs, ask: Ask, status: u16, store: &HeaderMap) -> Decision {
+fn decided(client: Pairs, ask: Ask, status: u16, store: &HeaderMap) -> AnswerDecision {
     let headers = map(client);
     let conditions = upstream_conditions(&Method::GET, &headers);
-    let request = Request {
+    let request = AnswerContext {
         method: &Method::GET,
         headers: &headers,
         ask,
@@ -35,7 +35,7 @@ fn decided(client: Pairs, ask: Ask, status: u16, store: &HeaderMap) -> Decision 
     decide(&request, StatusCode::from_u16(status).unwrap(), store)
 }
 
-fn plain(status: u16) -> Decision {
+fn plain(status: u16) -> AnswerDecision {
     decided(&[], Ask::AsClient, status, &map(OBJECT))
 }
 
@@ -45,7 +45,7 @@ fn every_status_of_a_store_has_its_answer() {
         ObjectNotFound, UpstreamBusy, UpstreamError, UpstreamForbidden, UpstreamProtocol,
         UpstreamRedirect,
     };
-    assert_eq!(plain(200), Decision::Deliver(StatusCode::OK));
+    assert_eq!(plain(200), AnswerDecision::Deliver(StatusCode::OK));
     for (status, refusal) in [
         (201, UpstreamError),
         (204, UpstreamError),
@@ -66,7 +66,7 @@ fn every_status_of_a_store_has_its_answer() {
         (429, UpstreamBusy(DEFAULT_RETRY_AFTER)),
         (501, UpstreamError),
     ] {
-        assert_eq!(plain(status), Decision::Refuse(refusal), "{status}");
+        assert_eq!(plain(status), AnswerDecision::Refuse(refusal), "{status}");
     }
     for (status, refusal) in [
         (500, UpstreamError),
@@ -74,7 +74,7 @@ fn every_status_of_a_store_has_its_answer() {
         (503, UpstreamBusy(DEFAULT_RETRY_AFTER)),
         (504, UpstreamError),
     ] {
-        assert_eq!(plain(status), Decision::RefuseUnlessRetried(refusal), "{status}");
+        assert_eq!(plain(status), AnswerDecision::RefuseUnlessRetried(refusal), "{status}");
     }
 }
 
@@ -82,19 +82,22 @@ fn every_status_of_a_store_has_its_answer() {
 fn a_busy_stores_own_patience_is_passed_on_within_reason() {
     for (value, seconds) in [("7", 7), ("0", 1), ("999999", 3600), ("soon", 5)] {
         let decision = decided(&[], Ask::AsClient, 429, &map(&[("retry-after", value)]));
-        assert_eq!(decision, Decision::Refuse(Refusal::UpstreamBusy(seconds)), "{value}");
+        assert_eq!(decision, AnswerDecision::Refuse(Refusal::UpstreamBusy(seconds)), "{value}");
     }
 }
 
 #[test]
 fn conditions_the_store_cannot_be_trusted_with_are_evaluated_here() {
     for (client, decision) in [
-        (&[("if-none-match", "\"x\", \"v1\"")][..], Decision::NotModified),
-        (&[("if-none-match", "*")][..], Decision::NotModified),
-        (&[("if-none-match", "\"x\"")][..], Decision::Deliver(StatusCode::OK)),
-        (&[("if-modified-since", "Sun, 06 Nov 1994 08:49:38 GMT")][..], Decision::NotModified),
-        (&[("if-match", "\"x\"")][..], Decision::Refuse(Refusal::PreconditionFailed)),
-        (&[("if-match", "W/\"v1\"")][..], Decision::Refuse(Refusal::PreconditionFailed)),
+        (&[("if-none-match", "\"x\", \"v1\"")][..], AnswerDecision::NotModified),
+        (&[("if-none-match", "*")][..], AnswerDecision::NotModified),
+        (&[("if-none-match", "\"x\"")][..], AnswerDecision::Deliver(StatusCode::OK)),
+        (
+            &[("if-modified-since", "Sun, 06 Nov 1994 08:49:38 GMT")][..],
+            AnswerDecision::NotModified,
+        ),
+        (&[("if-match", "\"x\"")][..], AnswerDecision::Refuse(Refusal::PreconditionFailed)),
+        (&[("if-match", "W/\"v1\"")][..], AnswerDecision::Refuse(Refusal::PreconditionFailed)),
     ] {
         let found = decided(client, Ask::AsClient, 200, &map(OBJECT));
         assert_eq!(found, decision, "{client:?}");
@@ -104,9 +107,9 @@ fn conditions_the_store_cannot_be_trusted_with_are_evaluated_here() {
 #[test]
 fn a_304_or_412_counts_only_where_its_condition_was_sent() {
     let sent = decided(&[("if-none-match", "\"v1\"")], Ask::AsClient, 304, &map(&[]));
-    assert_eq!(sent, Decision::NotModified);
+    assert_eq!(sent, AnswerDecision::NotModified);
     let sent = decided(&[("if-match", "\"v0\"")], Ask::AsClient, 412, &map(&[]));
-    assert_eq!(sent, Decision::Refuse(Refusal::PreconditionFailed));
+    assert_eq!(sent, AnswerDecision::Refuse(Refusal::PreconditionFailed));
 }
 
 fn part(content_range: &'static str, length: &'static str) -> HeaderMap {
@@ -115,8 +118,8 @@ fn part(content_range: &'static str, length: &'static str) -> HeaderMap {
 
 #[test]
 fn a_part_must_be_the_part_that_was_asked_for() {
-    let deliver = Decision::Deliver(StatusCode::PARTIAL_CONTENT);
-    let refuse = Decision::Refuse(Refusal::UpstreamProtocol);
+    let deliver = AnswerDecision::Deliver(StatusCode::PARTIAL_CONTENT);
+    let refuse = AnswerDecision::Refuse(Refusal::UpstreamProtocol);
     for (range, content_range, length, decision) in [
         ("bytes=10-19", "bytes 10-19/4096", "10", &deliver),
         ("bytes=4090-9999", "bytes 4090-4095/4096", "6", &deliver),
@@ -141,20 +144,20 @@ fn a_part_must_be_the_part_that_was_asked_for() {
 fn a_part_of_another_version_is_replaced_by_the_whole() {
     let client: Pairs = &[("range", "bytes=0-9"), ("if-range", "\"v0\"")];
     let found = decided(client, Ask::AsClient, 206, &part("bytes 0-9/4096", "10"));
-    assert_eq!(found, Decision::AskAgain(Ask::Whole));
+    assert_eq!(found, AnswerDecision::AskAgain(Ask::Whole));
     let whole = decided(client, Ask::Whole, 200, &map(OBJECT));
-    assert_eq!(whole, Decision::Deliver(StatusCode::OK));
+    assert_eq!(whole, AnswerDecision::Deliver(StatusCode::OK));
 }
 
 #[test]
 fn a_416_names_the_length_even_where_the_store_does_not() {
     let client: Pairs = &[("range", "bytes=9000-")];
     let told = decided(client, Ask::AsClient, 416, &map(&[("content-range", "bytes */4096")]));
-    assert_eq!(told, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
+    assert_eq!(told, AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
     let silent = decided(client, Ask::AsClient, 416, &map(&[]));
-    assert_eq!(silent, Decision::AskAgain(Ask::Length));
+    assert_eq!(silent, AnswerDecision::AskAgain(Ask::Length));
     let asked = decided(client, Ask::Length, 200, &map(OBJECT));
-    assert_eq!(asked, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
+    assert_eq!(asked, AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
 }
 
 fn first(method: &Method, client: Pairs) -> Ask {
@@ -180,13 +183,13 @@ fn revalidations_a_store_cannot_answer_begin_with_its_validators() {
         assert_eq!(first(&Method::HEAD, client), Ask::AsClient, "{client:?}");
     }
     let same: Pairs = &[("if-none-match", "\"v0\", \"v1\"")];
-    assert_eq!(decided(same, Ask::Validators, 200, &map(OBJECT)), Decision::NotModified);
+    assert_eq!(decided(same, Ask::Validators, 200, &map(OBJECT)), AnswerDecision::NotModified);
     let other: Pairs = &[("if-none-match", "\"v0\", \"v2\"")];
-    let again = Decision::AskAgain(Ask::AsClient);
+    let again = AnswerDecision::AskAgain(Ask::AsClient);
     assert_eq!(decided(other, Ask::Validators, 200, &map(OBJECT)), again);
     let other: Pairs =
         &[("if-none-match", "\"v0\", \"v2\""), ("if-range", "\"v0\""), ("range", "bytes=0-9")];
-    let whole = Decision::AskAgain(Ask::Whole);
+    let whole = AnswerDecision::AskAgain(Ask::Whole);
     assert_eq!(decided(other, Ask::Validators, 200, &map(OBJECT)), whole);
 }
 
@@ -197,18 +200,21 @@ fn a_range_of_no_bytes_asks_for_the_length_alone() {
     assert_eq!(first(&Method::HEAD, none), Ask::AsClient);
     assert_eq!(first(&Method::GET, &[("range", "bytes=-1")]), Ask::AsClient);
     let answer = decided(none, Ask::Length, 200, &map(OBJECT));
-    assert_eq!(answer, Decision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
+    assert_eq!(answer, AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(Some(4096))));
 }
 
 #[test]
 fn a_416_does_not_hide_conditions_that_come_before_the_range() {
     for (client, decision) in [
-        (&[("range", "bytes=9000-"), ("if-none-match", "*")][..], Decision::NotModified),
-        (&[("range", "bytes=9000-"), ("if-range", "\"v0\"")][..], Decision::AskAgain(Ask::Whole)),
+        (&[("range", "bytes=9000-"), ("if-none-match", "*")][..], AnswerDecision::NotModified),
+        (
+            &[("range", "bytes=9000-"), ("if-range", "\"v0\"")][..],
+            AnswerDecision::AskAgain(Ask::Whole),
+        ),
     ] {
         let told = map(&[("content-range", "bytes */4096")]);
         let first = decided(client, Ask::AsClient, 416, &told);
-        assert_eq!(first, Decision::AskAgain(Ask::Length), "{client:?}");
+        assert_eq!(first, AnswerDecision::AskAgain(Ask::Length), "{client:?}");
         assert_eq!(decided(client, Ask::Length, 200, &map(OBJECT)), decision, "{client:?}");
     }
 }
@@ -219,24 +225,24 @@ fn the_end_of_an_empty_object_is_empty_and_no_error() {
     let suffix: Pairs = &[("range", "bytes=-5")];
     assert_eq!(
         decided(suffix, Ask::AsClient, 416, &map(&[("content-range", "bytes */0")])),
-        Decision::AskAgain(Ask::Length)
+        AnswerDecision::AskAgain(Ask::Length)
     );
-    assert_eq!(decided(suffix, Ask::Length, 200, &empty), Decision::Empty);
+    assert_eq!(decided(suffix, Ask::Length, 200, &empty), AnswerDecision::Empty);
     assert_eq!(
         decided(&[("range", "bytes=0-")], Ask::Length, 200, &empty),
-        Decision::Refuse(Refusal::RangeNotSatisfiable(Some(0)))
+        AnswerDecision::Refuse(Refusal::RangeNotSatisfiable(Some(0)))
     );
 }
 
 #[test]
 fn a_body_that_ends_with_the_connection_is_not_trusted() {
-    let refuse = Decision::Refuse(Refusal::UpstreamProtocol);
+    let refuse = AnswerDecision::Refuse(Refusal::UpstreamProtocol);
     for (store, decision) in [
         (&[("etag", "\"v1\"")][..], &refuse),
         (&[("transfer-encoding", "gzip")][..], &refuse),
         (&[("transfer-encoding", "gzip, chunked")][..], &refuse),
         (&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")][..], &refuse),
-        (&[("transfer-encoding", "Chunked")][..], &Decision::Deliver(StatusCode::OK)),
+        (&[("transfer-encoding", "Chunked")][..], &AnswerDecision::Deliver(StatusCode::OK)),
     ] {
         assert_eq!(&decided(&[], Ask::AsClient, 200, &map(store)), decision, "{store:?}");
     }

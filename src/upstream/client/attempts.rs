@@ -1,48 +1,40 @@
-//! The attempts of one fetch: where they go, how long they may take, and whether there is another.
-//! The same rules as for requests through the gateway.
+//! One fetch: its attempts, until there is an answer or no other attempt. The rules are those of
+//! [`crate::upstream::retry`], the limits those of [`crate::upstream::deadline`]; here they are
+//! applied to connections of our own pool.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, RANGE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::header::RANGE;
+use http::{HeaderMap, Method};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::protocol::request_id::{X_REQUEST_ID, sane_request_id};
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
-use crate::s3::error_code::{ERROR_DOCUMENT_BYTES, error_code};
-use crate::upstream::answer::{self, Ask, Decision};
-use crate::upstream::client::body::Body;
-use crate::upstream::client::connection::Connection;
+use crate::upstream::answer::{self, AnswerDecision, Ask};
+use crate::upstream::client::body::StoreBody;
+use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
-use crate::upstream::error::refusal;
-use crate::upstream::request::signed_request;
+use crate::upstream::deadline::Deadlines;
+use crate::upstream::error::{of_connect, of_exchange};
+use crate::upstream::error_document::{self, ErrorDocument};
+use crate::upstream::request::{signed_request, signing_time};
+use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
 use crate::upstream::{self, Store};
 
-const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
-
-/// How far one fetch has come.
-pub(super) struct Asking<'a> {
-    fetcher: &'a StoreClient,
+/// A fetch in progress.
+pub(super) struct StoreFetch<'a> {
+    client: &'a StoreClient,
     store: &'a Store,
     target: &'a Target,
     method: Method,
     conditions: UpstreamConditions,
-    /// The question as a client would have put it.
+    /// The headers of a client that wants the same.
     headers: HeaderMap,
-    started: Instant,
+    deadlines: Deadlines,
+    attempts: Attempts,
     report: FetchReport,
-    /// Attempts after a failure.
-    retries: u8,
-    /// Kept connections are not trusted any more: one was closed by the store.
-    fresh: bool,
-    /// Where the last attempt went.
-    socket: Option<SocketAddr>,
-    /// A pause is due before the next attempt.
-    pause: bool,
 }
 
 /// How an attempt ended.
@@ -53,170 +45,149 @@ enum Attempt {
     Failed,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> StoreFetch<'a> {
     /// Starts the time for all attempts.
     pub(super) fn new(
-        fetcher: &'a StoreClient,
+        client: &'a StoreClient,
         store: &'a Store,
         target: &'a Target,
-        question: &FetchRequest,
+        request: &FetchRequest,
     ) -> Self {
-        let range = question.range.and_then(|range| range.to_header());
+        let range = request.range.and_then(|range| range.to_header());
         let mut headers = HeaderMap::new();
         if let Some(range) = &range {
             headers.insert(RANGE, range.clone());
         }
         let conditions = UpstreamConditions {
             range,
-            if_match: question.if_match.clone(),
-            if_none_match: question.if_none_match.clone(),
-            if_modified_since: question.if_modified_since.clone(),
+            if_match: request.if_match.clone(),
+            if_none_match: request.if_none_match.clone(),
+            if_modified_since: request.if_modified_since.clone(),
         };
         Self {
-            fetcher,
+            client,
             store,
             target,
-            method: if question.head_only { Method::HEAD } else { Method::GET },
+            method: if request.head_only { Method::HEAD } else { Method::GET },
             conditions,
             headers,
-            started: Instant::now(),
+            deadlines: Deadlines::of(&client.config),
+            attempts: Attempts::start(RetryPolicy::of(&client.config), Instant::now()),
             report: FetchReport::default(),
-            retries: 0,
-            fresh: false,
-            socket: None,
-            pause: false,
         }
     }
 
     /// What is known of the attempts.
     pub(super) fn report(self) -> FetchReport {
-        self.report
+        FetchReport { attempts: self.attempts.made(), ..self.report }
     }
 
-    /// Asks until there is an answer to keep, or no other attempt to make.
+    /// Asks until there is an answer to use, or no other attempt to make.
     ///
     /// # Errors
     /// The refusal of the last attempt.
     pub(super) async fn until_answered(&mut self) -> Result<FetchResponse, Refusal> {
         loop {
             let attempt = match self.connect().await {
-                Ok(connection) => self.ask(connection).await,
+                Ok(connection) => self.exchange(connection).await,
                 Err(attempt) => attempt,
             };
             match attempt {
-                Attempt::Answered(reply) => return Ok(*reply),
+                Attempt::Answered(response) => return Ok(*response),
                 Attempt::Refused(refusal) => return Err(refusal),
                 Attempt::Failed => {}
             }
         }
     }
 
-    /// What is left of the time for all attempts.
     fn time_left(&self) -> Duration {
-        self.fetcher.config.total_timeout.saturating_sub(self.started.elapsed())
+        self.attempts.time_left(Instant::now())
     }
 
-    /// Whether a failed attempt may be followed by another.
-    fn may_retry(&self) -> bool {
-        self.retries < self.fetcher.config.retries && !self.time_left().is_zero()
-    }
-
-    /// Ends an attempt that failed: with another if there may be one, after a pause or not.
-    fn retry_or(&mut self, refusal: Refusal, pause: bool) -> Attempt {
-        if !self.may_retry() {
-            return Attempt::Refused(refusal);
+    /// Ends an attempt that failed.
+    fn failed(&mut self, failure: &AttemptFailure) -> Attempt {
+        let addresses = &self.store.addresses;
+        if let Some(address) = self.attempts.address().filter(|_| failure.penalises_address()) {
+            addresses.penalise(address);
         }
-        self.retries = self.retries.saturating_add(1);
-        self.pause = pause;
-        Attempt::Failed
+        match self.attempts.failed(failure, addresses.is_single(), Instant::now()) {
+            NextAttempt::Again => Attempt::Failed,
+            NextAttempt::Refuse(refusal) => Attempt::Refused(refusal),
+        }
     }
 
     fn note_end(&mut self) {
-        self.report.duration = self.started.elapsed();
+        let now = Instant::now();
+        self.attempts.end(now);
+        self.report.duration = self.attempts.duration(now);
     }
 
     fn note_error(&mut self, error: &Error) {
         self.note_end();
-        let place = self.socket.map(|socket| format!(" ({socket})")).unwrap_or_default();
+        let place =
+            self.attempts.address().map(|address| format!(" ({address})")).unwrap_or_default();
         self.report.detail = Some(format!("{error}{place}"));
     }
 
     /// A connection to an address of the store, another one than before where there is one.
-    async fn connect(&mut self) -> Result<Connection, Attempt> {
-        if std::mem::take(&mut self.pause) {
-            tokio::time::sleep(upstream::retry_pause().min(self.time_left())).await;
+    async fn connect(&mut self) -> Result<StoreConnection, Attempt> {
+        let pause = self.attempts.pause(upstream::retry_pause(), Instant::now());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
-        let config = &self.fetcher.config;
-        let remaining = self.time_left();
-        if remaining.is_zero() {
+        let left = self.time_left();
+        if left.is_zero() {
             return Err(Attempt::Refused(Refusal::UpstreamTimeout));
         }
         let addresses = &self.store.addresses;
-        let patience = config.connect_timeout.min(remaining);
-        let Some(socket) = addresses.pick(self.socket, patience).await else {
+        let picked = addresses.pick(self.attempts.address(), self.deadlines.lookup(left)).await;
+        let Some(address) = picked else {
             self.note_end();
             return Err(Attempt::Refused(Refusal::UpstreamUnresolved));
         };
-        // Waiting for the first lookup has taken of the time.
-        let remaining = self.time_left().max(Duration::from_millis(1));
-        self.socket = Some(socket);
-        self.report.attempts = self.report.attempts.saturating_add(1);
+        self.attempts.begin(address);
+        // The first look-up of the name has taken some of the time.
+        let left = self.time_left();
         let tls = self.store.profile.endpoint.tls;
-        let peer = upstream::peer(socket, tls, self.target, config, remaining);
-        Connection::open(&self.fetcher.pool, &peer, self.fresh).await.map_err(|error| {
+        let peer = upstream::peer(address, tls, self.target, &self.client.config, left);
+        let fresh = self.attempts.needs_new_connection();
+        StoreConnection::open(&self.client.pool, &peer, fresh).await.map_err(|error| {
             self.note_error(&error);
-            addresses.penalise(socket);
-            self.retry_or(refusal(&error), addresses.is_single())
+            self.failed(&of_connect(&error))
         })
     }
 
-    /// Puts the question on this connection, and judges the answer.
-    async fn ask(&mut self, mut connection: Connection) -> Attempt {
-        let request = match signed_request(self.store, self.target, &self.method, &self.conditions)
-        {
-            Ok(request) => request,
-            Err(refusal) => return Attempt::Refused(refusal),
-        };
-        let patience = self.fetcher.config.first_byte_timeout.min(self.time_left());
-        match tokio::time::timeout(patience, connection.ask(request)).await {
-            Ok(Ok(head)) => self.judge(connection, head).await,
+    /// Sends the request on this connection, and decides on the answer.
+    async fn exchange(&mut self, mut connection: StoreConnection) -> Attempt {
+        let Self { store, target, method, conditions, .. } = self;
+        let request =
+            match signed_request(&store.signer, target, method, conditions, signing_time()) {
+                Ok(request) => request,
+                Err(refusal) => return Attempt::Refused(refusal),
+            };
+        let limit = self.deadlines.head(self.time_left());
+        match tokio::time::timeout(limit, connection.ask(request)).await {
+            Ok(Ok(head)) => self.decide(connection, head).await,
             Ok(Err(error)) => {
                 self.note_error(&error);
-                let refusal = refusal(&error);
-                if refusal != Refusal::UpstreamReset {
-                    return Attempt::Refused(refusal);
-                }
-                if connection.is_reused() && !self.time_left().is_zero() {
-                    // A kept connection that the store has closed meanwhile costs nothing to
-                    // replace, by a new one.
-                    self.fresh = true;
-                    return Attempt::Failed;
-                }
-                self.retry_or(refusal, true)
+                self.failed(&of_exchange(&error, connection.is_reused()))
             }
             Err(_late) => {
                 self.note_end();
-                let late = "timed out: the store's answer did not begin in its time";
-                self.report.detail = Some(late.to_owned());
-                if let Some(socket) = self.socket {
-                    self.store.addresses.penalise(socket);
-                }
-                Attempt::Refused(Refusal::UpstreamTimeout)
+                self.report.detail = Some(LATE.to_owned());
+                self.failed(&AttemptFailure::Late)
             }
         }
     }
 
-    /// What the answer is worth.
-    async fn judge(&mut self, connection: Connection, head: ResponseHeader) -> Attempt {
+    /// Decides on the head of an answer.
+    async fn decide(&mut self, connection: StoreConnection, head: ResponseHeader) -> Attempt {
         self.note_end();
         self.report.status = Some(head.status.as_u16());
         self.report.code = None;
         self.report.detail = None;
-        self.report.request_id = [X_AMZ_REQUEST_ID, X_REQUEST_ID]
-            .into_iter()
-            .find_map(|name| sane_request_id(head.headers.get(name)))
-            .map(str::to_owned);
-        let request = answer::Request {
+        self.report.request_id = error_document::request_id(&head.headers).map(str::to_owned);
+        let context = answer::AnswerContext {
             method: &self.method,
             headers: &self.headers,
             ask: Ask::AsClient,
@@ -224,75 +195,61 @@ impl<'a> Asking<'a> {
             conditions: &self.conditions,
             missing_on_403: self.store.profile.missing_on_403,
         };
-        let config = &self.fetcher.config;
-        match answer::decide(&request, head.status, &head.headers) {
-            Decision::Deliver(status) => {
-                let body = Body::new(connection, length_of_body(status, &head.headers));
+        match answer::decide(&context, head.status, &head.headers) {
+            AnswerDecision::Deliver(status) => {
+                let length = answer::body_length(status, &head.headers);
+                let body = StoreBody::new(connection, length);
                 let headers = head.headers.clone();
                 Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
             }
-            Decision::NotModified => {
+            AnswerDecision::NotModified => {
                 connection.release();
                 Attempt::Answered(Box::new(FetchResponse::NotModified(head.headers.clone())))
             }
-            Decision::RefuseUnlessRetried(refusal) => {
-                // A retry is not to wait for a document that does not come.
-                let patience = if self.may_retry() {
-                    config.read_timeout.min(self.time_left())
-                } else {
-                    config.read_timeout
-                };
-                self.read_document(connection, &head, patience).await;
-                self.retry_or(refusal, true)
+            AnswerDecision::RefuseUnlessRetried(refusal) => {
+                let now = Instant::now();
+                let left = self.attempts.may_retry(now).then(|| self.attempts.time_left(now));
+                self.read_document(connection, &head, left).await;
+                self.failed(&AttemptFailure::Answer(refusal))
             }
-            Decision::Refuse(refusal) => {
-                self.read_document(connection, &head, config.read_timeout).await;
+            AnswerDecision::Refuse(refusal) => {
+                self.read_document(connection, &head, None).await;
                 Attempt::Refused(refusal)
             }
             // A 416 without the length. The other reasons to ask again are conditions of clients.
-            Decision::AskAgain(_) | Decision::Empty => {
-                self.read_document(connection, &head, config.read_timeout).await;
+            AnswerDecision::AskAgain(_) | AnswerDecision::Empty => {
+                self.read_document(connection, &head, None).await;
                 Attempt::Refused(Refusal::RangeNotSatisfiable(None))
             }
         }
     }
 
-    /// Reads the error document for its code, and so that the connection can be used again.
+    /// Reads the error document for its code, and so that the connection can be used again. `left`
+    /// where another attempt follows.
     async fn read_document(
         &mut self,
-        mut connection: Connection,
+        mut connection: StoreConnection,
         head: &ResponseHeader,
-        patience: Duration,
+        left: Option<Duration>,
     ) {
-        let framed = head.headers.contains_key(CONTENT_LENGTH)
-            || head.headers.contains_key(TRANSFER_ENCODING);
-        let without_body = connection.is_at_end();
-        if head.status.is_success() || !(framed || without_body) {
+        let asked_for_head = self.method == Method::HEAD;
+        let has_body = error_document::has_body(head.status, &head.headers, asked_for_head);
+        if head.status.is_success() || !(has_body || connection.is_at_end()) {
             return;
         }
-        let mut document = Vec::new();
-        let document_read = async {
-            while let Some(piece) = connection.read().await? {
-                document.extend_from_slice(&piece);
-                if document.len() > ERROR_DOCUMENT_BYTES {
-                    break;
-                }
+        let mut document = ErrorDocument::default();
+        let read = async {
+            while !document.is_full()
+                && let Some(piece) = connection.read().await?
+            {
+                document.push(&piece);
             }
             Ok::<(), Box<Error>>(())
         };
-        let read = tokio::time::timeout(patience, document_read).await;
-        self.report.code = error_code(&document).map(str::to_owned);
+        let read = tokio::time::timeout(self.deadlines.document(left), read).await;
+        self.report.code = document.code().map(str::to_owned);
         if matches!(read, Ok(Ok(()))) && connection.is_at_end() {
             connection.release();
         }
-    }
-}
-
-/// How many bytes the body of an object has to have, as far as its head tells.
-fn length_of_body(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
-        None if status == StatusCode::PARTIAL_CONTENT => answer::length_of_part(headers),
-        length => length,
     }
 }

@@ -1,4 +1,4 @@
-//! The body of a store's answer, as it comes in.
+//! The body of a store's answer, while it arrives.
 
 use std::sync::Arc;
 
@@ -7,44 +7,44 @@ use bytes::Bytes;
 use crate::metrics::store::StoreMetrics;
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::Permit;
-use crate::upstream::client::connection::Connection;
+use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::error::refusal;
 
-/// A body to read piece by piece; no more than a piece of it is held. At its end the connection
-/// returns to the pool; dropped before, the connection is closed.
-pub struct Body {
-    state: State,
-    /// The bytes still to come, where they are known.
+/// A body to read piece by piece; at most one piece is in memory. At its end the connection returns
+/// to the pool; dropped before, the connection is closed.
+pub struct StoreBody {
+    state: BodyState,
+    /// The bytes that have not arrived yet, if known.
     left: Option<u64>,
-    /// Its place among the requests under way, and what counts its bytes.
+    /// Its permit among the requests in progress, and the counters of its bytes.
     occupied: Option<(Permit, Arc<StoreMetrics>)>,
 }
 
-enum State {
-    Coming(Box<Connection>),
+enum BodyState {
+    Arriving(Box<StoreConnection>),
     Ended,
     Broken(Refusal),
 }
 
-impl Body {
-    /// The rest of what this connection was asked for: so many bytes, if that is known.
-    pub(super) fn new(mut connection: Connection, length: Option<u64>) -> Self {
+impl StoreBody {
+    /// The body that follows the head on this connection; its length in bytes, if known.
+    pub(super) fn new(mut connection: StoreConnection, length: Option<u64>) -> Self {
         if connection.is_at_end() {
             connection.release();
-            return Self { state: State::Ended, left: None, occupied: None };
+            return Self { state: BodyState::Ended, left: None, occupied: None };
         }
-        Self { state: State::Coming(Box::new(connection)), left: length, occupied: None }
+        Self { state: BodyState::Arriving(Box::new(connection)), left: length, occupied: None }
     }
 
-    /// Has its place among the requests under way until it has ended.
-    pub(super) fn occupy(&mut self, slot: Permit, metrics: Arc<StoreMetrics>) {
-        if matches!(self.state, State::Coming(_)) {
-            self.occupied = Some((slot, metrics));
+    /// Holds the permit until the body has ended.
+    pub(super) fn occupy(&mut self, permit: Permit, metrics: Arc<StoreMetrics>) {
+        if matches!(self.state, BodyState::Arriving(_)) {
+            self.occupied = Some((permit, metrics));
         }
     }
 
-    /// The next piece, at most 64 KiB and not empty; `None` once all bytes have come. A call that is
-    /// given up loses nothing: the next one goes on.
+    /// The next piece, at most 64 KiB and not empty; `None` at the end. Dropping the future loses no
+    /// byte: the next call goes on.
     ///
     /// # Errors
     /// `UpstreamReset` when the body ends before its time or is longer than its head says,
@@ -52,15 +52,15 @@ impl Body {
     /// are not well-formed. Every later call fails likewise.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let connection = match &mut self.state {
-            State::Coming(connection) => connection,
-            State::Ended => return Ok(None),
-            State::Broken(refusal) => return Err(refusal.clone()),
+            BodyState::Arriving(connection) => connection,
+            BodyState::Ended => return Ok(None),
+            BodyState::Broken(refusal) => return Err(refusal.clone()),
         };
         let piece = match connection.read().await {
             Ok(piece) => piece,
             Err(error) => return self.break_off(refusal(&error)),
         };
-        // Nothing is awaited from here on, so that no piece can be lost.
+        // No await from here on: a dropped future cannot lose the piece.
         let arrived = piece.as_ref().map_or(0, Bytes::len) as u64;
         if let Some((_, metrics)) = &self.occupied {
             metrics.received.add(arrived);
@@ -75,8 +75,10 @@ impl Body {
             if self.left.is_some_and(|left| left > 0) {
                 return self.break_off(Refusal::UpstreamReset);
             }
-            // At once: a reader that knows the length does not come for the end.
-            if let State::Coming(connection) = std::mem::replace(&mut self.state, State::Ended) {
+            // At once: a reader that knows the length does not ask for the end.
+            if let BodyState::Arriving(connection) =
+                std::mem::replace(&mut self.state, BodyState::Ended)
+            {
                 connection.release();
             }
             self.occupied = None;
@@ -85,7 +87,7 @@ impl Body {
     }
 
     fn break_off(&mut self, refusal: Refusal) -> Result<Option<Bytes>, Refusal> {
-        self.state = State::Broken(refusal.clone());
+        self.state = BodyState::Broken(refusal.clone());
         if let Some((_, metrics)) = self.occupied.take() {
             metrics.errors.count("upstream_cut");
         }
@@ -93,8 +95,8 @@ impl Body {
     }
 }
 
-impl std::fmt::Debug for Body {
+impl std::fmt::Debug for StoreBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("StoreBody").field("left", &self.left).finish_non_exhaustive()
     }
 }

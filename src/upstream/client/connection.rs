@@ -1,29 +1,29 @@
-//! A connection to a store, from the pool or new, with the one request it is used for.
+//! A connection to a store, from the pool or new, for one request.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 
+use crate::upstream::answer::is_interim;
 use crate::upstream::client::pool::Pool;
 
-/// A connection in use. Dropped, it is closed; it returns to the pool by [`Connection::release`].
-pub(super) struct Connection {
+/// A connection in use. Dropped, it is closed; it returns to the pool by [`StoreConnection::release`].
+pub(super) struct StoreConnection {
     session: HttpSession,
     pool: Arc<Pool>,
-    /// Under which the pool keeps it.
+    /// Its key in the pool.
     key: u64,
     idle_timeout: Option<Duration>,
     reused: bool,
 }
 
-impl Connection {
-    /// A kept connection to this peer, or else a new one; `fresh` passes over those that are kept.
+impl StoreConnection {
+    /// A connection of the pool to this peer, or else a new one; `fresh` leaves the pool alone.
     ///
     /// # Errors
     /// When there is no connection within the peer's deadlines.
@@ -52,26 +52,9 @@ impl Connection {
         self.reused
     }
 
-    /// Sends the request and waits for the head of its final answer; interim ones are passed over
-    /// (RFC 9110, section 15.2).
-    ///
-    /// # Errors
-    /// When the connection ends or the head is no HTTP.
+    /// As [`exchange`].
     pub(super) async fn ask(&mut self, request: RequestHeader) -> Result<ResponseHeader> {
-        self.session.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
-        loop {
-            self.session.read_response().await.map_err(Error::into_up)?;
-            match self.session.resp_header() {
-                // Nobody asked for another protocol, and no answer follows this one.
-                Some(head)
-                    if !head.status.is_informational()
-                        || head.status == StatusCode::SWITCHING_PROTOCOLS =>
-                {
-                    return Ok(head.clone());
-                }
-                _ => {}
-            }
-        }
+        exchange(&mut self.session, request).await
     }
 
     /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A call that is
@@ -100,12 +83,31 @@ impl Connection {
         self.session.is_body_done()
     }
 
-    /// Gives the connection back to the pool if the store lets it be used again; not to be called
+    /// Gives the connection back to the pool if the store allows another request; not to be called
     /// after an error, nor before the end of the body.
     pub(super) fn release(mut self) {
         self.session.respect_keepalive();
         if self.session.will_keepalive() && self.session.is_body_done() {
             self.pool.keep(self.key, self.session.into_inner(), self.idle_timeout);
+        }
+    }
+}
+
+/// Sends the request and waits for the head of its final answer; interim ones are passed over
+/// (RFC 9110, section 15.2).
+///
+/// # Errors
+/// When the connection ends or the head is no HTTP.
+pub(crate) async fn exchange(
+    session: &mut HttpSession,
+    request: RequestHeader,
+) -> Result<ResponseHeader> {
+    session.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
+    loop {
+        session.read_response().await.map_err(Error::into_up)?;
+        match session.resp_header() {
+            Some(head) if !is_interim(head.status) => return Ok(head.clone()),
+            _ => {}
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Connections to stores that wait for their next request.
+//! Idle connections to stores.
 //!
-//! Pingora makes them; its own pool is not used. It takes a connection back from the task that
-//! watches it by way of a lock, and where that task runs on another thread, which is usual for
-//! fetches, it may find the lock free and the connection still shared: it then logs an error and
-//! closes a good connection. Here the watching task owns the connection and hands it over.
+//! Pingora connects, but its pool is not used. That pool takes a connection from the task that watches
+//! it through a lock. If the task runs on another thread, as it usually does for fetches, the lock may
+//! be free while the connection is still shared: the pool then logs an error and closes a good
+//! connection. Here the watching task owns the connection and hands it over.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,31 +18,31 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::oneshot;
 
-/// Makes connections, and keeps those that can be used again.
+/// Makes connections, and holds idle ones.
 pub(super) struct Pool {
     connector: TransportConnector,
-    waiting: Mutex<Waiting>,
+    idle: Mutex<IdleConnections>,
     capacity: usize,
 }
 
 #[derive(Default)]
-struct Waiting {
-    by_peer: HashMap<u64, Vec<Watched>>,
+struct IdleConnections {
+    by_peer: HashMap<u64, Vec<IdleConnection>>,
     count: usize,
 }
 
-/// A connection that a task watches. The task gives it to whoever sends it a way back.
-type Watched = oneshot::Sender<oneshot::Sender<Stream>>;
+/// An idle connection. A task watches it, and sends it to the channel it receives here.
+type IdleConnection = oneshot::Sender<oneshot::Sender<Stream>>;
 
 impl Pool {
-    /// A pool that keeps at most so many connections.
+    /// A pool of at most `capacity` idle connections.
     pub(super) fn new(options: ConnectorOptions, capacity: usize) -> Arc<Self> {
         let connector = TransportConnector::new(Some(options));
-        Arc::new(Self { connector, waiting: Mutex::default(), capacity })
+        Arc::new(Self { connector, idle: Mutex::default(), capacity })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, IdleConnections> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new connection.
@@ -53,12 +53,12 @@ impl Pool {
         self.connector.new_stream(peer).await
     }
 
-    /// The connection of this peer that was used last, if one waits and is still open.
+    /// The idle connection to this peer that was used last and is still open.
     pub(super) async fn take(&self, peer: u64) -> Option<Stream> {
         loop {
-            let watched = self.lock().pop(peer)?;
+            let idle = self.lock().pop(peer)?;
             let (way_back, stream) = oneshot::channel();
-            if watched.send(way_back).is_ok()
+            if idle.send(way_back).is_ok()
                 && let Ok(mut stream) = stream.await
                 && is_quiet(&mut stream)
             {
@@ -67,62 +67,67 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection to this peer until it is taken, the store closes it, or `patience` is
-    /// over.
-    pub(super) fn keep(self: &Arc<Self>, peer: u64, stream: Stream, patience: Option<Duration>) {
-        let (watched, wanted) = oneshot::channel();
-        if !self.lock().push(peer, watched, self.capacity) {
+    /// Holds an idle connection to this peer until it is taken, the store closes it, or
+    /// `idle_timeout` is over.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        peer: u64,
+        stream: Stream,
+        idle_timeout: Option<Duration>,
+    ) {
+        let (idle, wanted) = oneshot::channel();
+        if !self.lock().push(peer, idle, self.capacity) {
             return;
         }
         let pool = Arc::clone(self);
         let _runs_on = tokio::spawn(async move {
-            watch(stream, wanted, patience).await;
+            watch(stream, wanted, idle_timeout).await;
             pool.lock().forget_closed(peer);
         });
     }
 }
 
-impl Waiting {
-    fn pop(&mut self, peer: u64) -> Option<Watched> {
-        let waiting = self.by_peer.get_mut(&peer)?;
-        let watched = waiting.pop();
-        if waiting.is_empty() {
+impl IdleConnections {
+    fn pop(&mut self, peer: u64) -> Option<IdleConnection> {
+        let of_peer = self.by_peer.get_mut(&peer)?;
+        let last = of_peer.pop();
+        if of_peer.is_empty() {
             self.by_peer.remove(&peer);
         }
-        self.count -= usize::from(watched.is_some());
-        watched
+        self.count -= usize::from(last.is_some());
+        last
     }
 
-    fn push(&mut self, peer: u64, watched: Watched, capacity: usize) -> bool {
+    fn push(&mut self, peer: u64, idle: IdleConnection, capacity: usize) -> bool {
         let has_room = self.count < capacity;
         if has_room {
-            self.by_peer.entry(peer).or_default().push(watched);
+            self.by_peer.entry(peer).or_default().push(idle);
             self.count += 1;
         }
         has_room
     }
 
-    /// Forgets connections of this peer that nobody watches any more.
+    /// Removes the connections to this peer whose task has ended.
     fn forget_closed(&mut self, peer: u64) {
-        let Some(waiting) = self.by_peer.get_mut(&peer) else { return };
-        let before = waiting.len();
-        waiting.retain(|watched| !watched.is_closed());
-        self.count -= before - waiting.len();
-        if waiting.is_empty() {
+        let Some(of_peer) = self.by_peer.get_mut(&peer) else { return };
+        let before = of_peer.len();
+        of_peer.retain(|idle| !idle.is_closed());
+        self.count -= before - of_peer.len();
+        if of_peer.is_empty() {
             self.by_peer.remove(&peer);
         }
     }
 }
 
-/// Holds a connection until somebody wants it. Dropped, it is closed.
+/// Holds a connection until a request takes it. Dropped, it is closed.
 async fn watch(
     mut stream: Stream,
     mut wanted: oneshot::Receiver<oneshot::Sender<Stream>>,
-    patience: Option<Duration>,
+    idle_timeout: Option<Duration>,
 ) {
-    let patience = async {
-        match patience {
-            Some(patience) => tokio::time::sleep(patience).await,
+    let timeout = async {
+        match idle_timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
             None => std::future::pending().await,
         }
     };
@@ -130,16 +135,16 @@ async fn watch(
         biased;
         way_back = &mut wanted => way_back.ok(),
         () = std::future::poll_fn(|cx| poll_stirs(&mut stream, cx)) => None,
-        () = patience => None,
+        () = timeout => None,
     };
-    // What has said something unasked is not handed on: a byte of it is lost.
+    // A connection with unrequested bytes is closed: one of them has been read and is lost.
     if let Some(way_back) = way_back {
-        let _nobody_waits = way_back.send(stream);
+        let _request_is_gone = way_back.send(stream);
     }
 }
 
-/// Whether nothing has come over a connection that waits, not even its end: a store has nothing to
-/// say before it is asked.
+/// Whether nothing has arrived on an idle connection, not even its end: no answer comes before a
+/// request.
 fn is_quiet(stream: &mut Stream) -> bool {
     poll_stirs(stream, &mut Context::from_waker(Waker::noop())).is_pending()
 }

@@ -43,7 +43,7 @@ fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
     )
 }
 
-async fn ask(fetcher: &StoreClient, store: &Store, question: &FetchRequest) -> Fetched {
+async fn ask(fetcher: &StoreClient, store: &Store, question: &FetchRequest) -> FetchResult {
     let endpoint = &store.profile.endpoint;
     let target = endpoint.target(Addressing::Path, "sky", b"a b.png");
     let fetch = fetcher.fetch(store, &target, question);
@@ -51,11 +51,11 @@ async fn ask(fetcher: &StoreClient, store: &Store, question: &FetchRequest) -> F
 }
 
 /// One question to this store by a fetcher of its own.
-async fn once(script: &Script, config: &UpstreamConfig, question: &FetchRequest) -> Fetched {
+async fn once(script: &Script, config: &UpstreamConfig, question: &FetchRequest) -> FetchResult {
     ask(&StoreClient::new(config), &store_at(&[script.address]), question).await
 }
 
-async fn plainly(script: &Script) -> Fetched {
+async fn plainly(script: &Script) -> FetchResult {
     once(script, &config(), &FetchRequest::default()).await
 }
 

@@ -1,0 +1,134 @@
+//! The attempts to ask a store for a request that passes through the proxy: the rules of
+//! [`crate::upstream::retry`], applied to Pingora's hooks. Pingora connects, pools and repeats.
+
+use std::time::Instant;
+
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::gateway::Gateway;
+use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
+use crate::gateway::failure::give_up;
+use crate::response::refusal::Refusal;
+use crate::upstream;
+use crate::upstream::error::{of_connect, of_exchange};
+use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
+
+/// For the log, where the rest of an error document is not waited for.
+const UNFINISHED: &str = "the store's error document did not end";
+
+impl Gateway {
+    /// No attempt yet.
+    pub(super) fn attempts(&self) -> Attempts {
+        Attempts::start(RetryPolicy::of(&self.upstream), Instant::now())
+    }
+
+    /// Where the next attempt connects to, after the pause that is due.
+    pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
+        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        let attempts = &mut object.upstream.attempts;
+        let pause = attempts.pause(upstream::retry_pause(), Instant::now());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let left = attempts.time_left(Instant::now());
+        if left.is_zero() {
+            ctx.refusal = Some(Refusal::UpstreamTimeout);
+            return Err(give_up("no time is left for another attempt"));
+        }
+        let store = &object.wanted.store;
+        let picked = store.addresses.pick(attempts.address(), self.deadlines.lookup(left)).await;
+        let Some(address) = picked else {
+            ctx.refusal = Some(Refusal::UpstreamUnresolved);
+            return Err(give_up("the endpoint's name does not resolve"));
+        };
+        attempts.begin(address);
+        // The first look-up of the name has taken some of the time.
+        let left = attempts.time_left(Instant::now());
+        let (tls, target) = (store.profile.endpoint.tls, object.wanted.target());
+        let peer = upstream::peer(address, tls, target, &self.upstream, left);
+        Ok(if attempts.needs_new_connection() {
+            upstream::peer_of_new_connection(peer)
+        } else {
+            peer
+        })
+    }
+}
+
+/// Decides what follows an attempt that failed.
+pub(super) fn attempt_failed(object: &mut ObjectRequest, failure: &AttemptFailure) -> NextAttempt {
+    let addresses = &object.wanted.store.addresses;
+    let attempts = &mut object.upstream.attempts;
+    let now = Instant::now();
+    attempts.end(now);
+    if let Some(address) = attempts.address().filter(|_| failure.penalises_address()) {
+        addresses.penalise(address);
+    }
+    attempts.failed(failure, addresses.is_single(), now)
+}
+
+/// An attempt has come to no connection.
+pub(super) fn no_connection(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    if let Some(object) = ctx.object.as_mut() {
+        let next = attempt_failed(object, &of_connect(&error));
+        error.set_retry(next == NextAttempt::Again);
+    }
+    error
+}
+
+/// A connection has failed, before the head of an answer or after it. `late`: the time for the head
+/// or for the error document was over.
+pub(super) fn exchange_failed(
+    session: &Session,
+    ctx: &mut Context,
+    mut error: Box<Error>,
+    reused: bool,
+    late: bool,
+) -> Box<Error> {
+    if matches!(error.etype(), ErrorType::Custom(_)) {
+        return error;
+    }
+    let Some(object) = ctx.object.as_mut() else { return error };
+    error.set_retry(false);
+    let client_gone = !late && *error.esource() == ErrorSource::Downstream;
+    if session.response_written().is_some() {
+        if let BodyPlan::Replace { answer, document } = &mut object.upstream.body
+            && !client_gone
+        {
+            object.upstream.code = document.code().map(str::to_owned);
+            object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+            ctx.detail = Some(UNFINISHED.to_owned());
+        }
+        return error;
+    }
+    if client_gone {
+        object.upstream.attempts.end(Instant::now());
+        return error;
+    }
+    let failure = if late { AttemptFailure::Late } else { of_exchange(&error, reused) };
+    match attempt_failed(object, &failure) {
+        NextAttempt::Again => error.set_retry(true),
+        NextAttempt::Refuse(refusal) if late => {
+            ctx.refusal = Some(refusal);
+            ctx.detail = Some(LATE.to_owned());
+        }
+        NextAttempt::Refuse(_) => {}
+    }
+    error
+}
+
+/// Writes the body of a refusal whose head was written before the store's error document ended.
+/// False where the answer was another.
+pub(super) async fn finish_refusal(session: &mut Session, ctx: &mut Context) -> bool {
+    let Some(object) = ctx.object.as_mut() else { return false };
+    let BodyPlan::Unfinished { answer } = &mut object.upstream.body else { return false };
+    let answer = std::mem::take(answer);
+    session.set_keepalive(None);
+    let written = session.write_response_body(Some(answer), true).await;
+    if let Err(error) = written {
+        ctx.failure = Some("client_gone");
+        ctx.detail = Some(error.to_string());
+    }
+    true
+}

@@ -1,0 +1,145 @@
+//! Every fault of a store in one table, met on the three roads to a store: a request that passes
+//! through the proxy, a fetch of the cache, and `s3proxy check`. All three have one set of rules, so
+//! each fault has one verdict and reaches the store equally often; where a row differs it says why.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::Ending;
+use crate::fault_table::rows::{Road, Row, Store, rows};
+use crate::faults::{FAULTS, hasty};
+use crate::faulty::{self, Faulty};
+use crate::gateway::{Gateway, Setup, free_port};
+use crate::tally::trial;
+
+mod rows;
+
+/// Within which every fault has its answer: both attempts, the pause and the document.
+const IN_TIME: Duration = Duration::from_secs(5);
+
+/// The store of one row on one road: each has its own, so that none meets the connections and
+/// penalties of another.
+struct Place {
+    store: Option<Faulty>,
+    url: String,
+}
+
+impl Place {
+    fn of(row: &Row) -> Self {
+        match &row.store {
+            Store::Script(script) => {
+                let (script, warmed) = (Arc::clone(script), AtomicUsize::new(0));
+                let store = Faulty::scripted(move |request, nth| {
+                    if request.target.ends_with("warm.png") {
+                        warmed.fetch_add(1, Ordering::SeqCst);
+                        return faulty::object(b"warm");
+                    }
+                    script(nth - warmed.load(Ordering::SeqCst))
+                });
+                let url = store.url();
+                Self { store: Some(store), url }
+            }
+            Store::Refuses => {
+                Self { store: None, url: format!("http://127.0.0.1:{}", free_port()) }
+            }
+            Store::Unresolved => {
+                Self { store: None, url: "http://nonexistent.invalid:9000".to_owned() }
+            }
+        }
+    }
+
+    /// How many requests came, those of warm-up aside.
+    fn count(&self) -> usize {
+        let requests = self.store.as_ref().map(Faulty::requests).unwrap_or_default();
+        requests.iter().filter(|request| !request.target.ends_with("warm.png")).count()
+    }
+}
+
+/// Asks through a gateway: status, cause in the log, requests at the store.
+fn ask(gateway: &Gateway, profile: &str, row: &Row, place: &Place) -> (u16, String, usize) {
+    let path = |name: &str| format!("/s3proxy/s3/{profile}@sky/{name}.png");
+    if row.reused {
+        assert_eq!(gateway.get(&path("warm")).status(), 200, "{}", row.name);
+    }
+    let mut client = gateway.connect();
+    client.request("GET", &path("a"), &[("X-Request-ID", profile), ("Connection", "close")]);
+    let answer = client.answer("GET").unwrap_or_else(|| panic!("{}: no answer", row.name));
+    let line = gateway.line_of_id(profile);
+    let cause = line["cause"].as_str().unwrap_or_default().to_owned();
+    let whole = if cause == "upstream_cut" { Ending::Cut } else { Ending::Whole };
+    assert_eq!(answer.ending, whole, "{}: {answer:?}", row.name);
+    if answer.status() >= 400 && answer.status() != 404 {
+        assert_eq!(answer.json()["cause"], json!(cause), "{}: {answer:?}", row.name);
+    }
+    if place.store.is_some() {
+        assert_eq!(line["upstream_attempts"], json!(place.count()), "{}: {line}", row.name);
+    }
+    (answer.status(), cause, place.count())
+}
+
+/// Runs the check: the answer a client would get, and requests at the store.
+fn check(row: &Row, place: &Place) -> (u16, String, usize) {
+    let setup = hasty("http://127.0.0.1:9").profile("p", &place.url);
+    let run = setup.args(&["check", "--json", "p@sky/a.png"]).run();
+    let report: Value = serde_json::from_str(&run.stdout)
+        .unwrap_or_else(|error| panic!("{}: {error}: {run:?}", row.name));
+    let steps = report["sections"][0]["steps"].as_array().expect("steps");
+    let answer = steps.iter().find(|step| step["name"] == "answer").expect("an answer");
+    let detail = answer["detail"].as_str().expect("a detail");
+    let (status, rest) = detail.split_once(' ').expect("a status");
+    let cause = if answer["state"] == "ok" { "" } else { rest };
+    (status.parse().expect("a status"), cause.to_owned(), place.count())
+}
+
+#[test]
+fn every_fault_has_one_verdict_on_every_road() {
+    let rows = rows();
+    let mut wrong = Vec::new();
+    for road in [Road::Uncached, Road::Cached, Road::Check] {
+        let places: Vec<Place> = rows.iter().map(Place::of).collect();
+        let profile = |nth: usize| format!("p{nth}");
+        let gateway = (road != Road::Check).then(|| {
+            let memory = if road == Road::Cached { "64MiB" } else { "0" };
+            let setup = hasty("http://127.0.0.1:9")
+                .env("S3PROXY_CACHE_MEMORY", memory)
+                .tolerate("nonexistent.invalid")
+                .tolerate("Peer sent more data than expected");
+            let with = |setup: Setup, (nth, place): (usize, &Place)| {
+                setup.profile(&profile(nth), &place.url)
+            };
+            places.iter().enumerate().fold(setup, with).start()
+        });
+        for (nth, (row, place)) in rows.iter().zip(&places).enumerate() {
+            let _trial = trial(FAULTS);
+            let began = Instant::now();
+            let (status, cause, requests) = match &gateway {
+                Some(gateway) => ask(gateway, &profile(nth), row, place),
+                None => check(row, place),
+            };
+            let took = began.elapsed();
+            let expected = row.on(road);
+            let is_right = (status, cause.as_str(), requests)
+                == (expected.status, expected.cause, expected.requests);
+            if !is_right || took > IN_TIME {
+                wrong.push(format!(
+                    "{road:?}, {}: {status} {cause:?} {requests} in {took:?}, not {expected:?}",
+                    row.name
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_table_gives_a_reason_for_every_difference_and_has_no_idle_one() {
+    for row in rows() {
+        for (road, verdict, why) in &row.but {
+            assert!(!why.is_empty(), "{}", row.name);
+            assert_ne!(*verdict, row.verdict, "{} on {road:?}", row.name);
+        }
+    }
+}
