@@ -26,10 +26,10 @@ use http::HeaderMap;
 use log::debug;
 
 use crate::cache::disk::breaker::Access;
-use crate::cache::disk::folder::{Found, Write, plain_write};
-use crate::cache::disk::name::Name;
+use crate::cache::disk::folder::{FileRead, Write, plain_write};
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{Doomed, Shared, now, wait_for};
+use crate::cache::disk::shared::{DiskShared, Doomed, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
@@ -48,10 +48,10 @@ const LEAST_PERMITS: u32 = 16;
 
 /// What is kept on disk of one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct DiskRecord {
     pub key: CacheKey,
     /// When the store was asked; rounded down to microseconds on disk, as the freshness is.
-    pub asked: SystemTime,
+    pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -59,7 +59,7 @@ pub struct Record {
 
 /// Whether the tier serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum DiskState {
     /// It serves, and still looks through what a process before this one left.
     Scanning,
     On,
@@ -67,7 +67,7 @@ pub enum State {
     Off(String),
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DiskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scanning => f.write_str("scanning"),
@@ -97,7 +97,7 @@ impl From<u64> for Capacity {
 /// Records in a folder. Its threads end when it is dropped.
 #[derive(Debug)]
 pub struct DiskTier {
-    shared: Arc<Shared>,
+    shared: Arc<DiskShared>,
 }
 
 impl DiskTier {
@@ -115,16 +115,16 @@ impl DiskTier {
         statistics: Arc<Statistics>,
         write: Write,
     ) -> Self {
-        let shared = Arc::new(Shared::new(path, capacity.into(), statistics));
+        let shared = Arc::new(DiskShared::new(path, capacity.into(), statistics));
         writer::start(&shared, write);
         Self { shared }
     }
 
     /// The record of this key, if there is one and every byte of it is right. Must be called
     /// within a Tokio runtime; the disk is given two seconds.
-    pub async fn get(&self, key: &CacheKey) -> Option<Record> {
+    pub async fn get(&self, key: &CacheKey) -> Option<DiskRecord> {
         let shared = &self.shared;
-        let name = Name::of(key);
+        let name = FileName::of(key);
         let (newer, scanned) = {
             let inner = shared.lock();
             if inner.off.is_some() {
@@ -135,7 +135,7 @@ impl DiskTier {
             }
             let newer = match inner.queue.find(name) {
                 Some(Job::Write(record)) => {
-                    return (record.key == *key).then(|| Record::clone(record));
+                    return (record.key == *key).then(|| DiskRecord::clone(record));
                 }
                 Some(Job::Remove) => return None,
                 Some(Job::Refresh(_, freshness)) => Some(*freshness),
@@ -171,7 +171,7 @@ impl DiskTier {
         match tokio::time::timeout(READ_TIME, read).await {
             Ok(read) => {
                 let record = read.ok()??;
-                Some(Record { freshness: newer.unwrap_or(record.freshness), ..record })
+                Some(DiskRecord { freshness: newer.unwrap_or(record.freshness), ..record })
             }
             Err(_) => {
                 shared.failed(Access::Read, &io::ErrorKind::TimedOut.into());
@@ -183,7 +183,7 @@ impl DiskTier {
     /// Whether there is a record of this key, as far as is known.
     #[must_use]
     pub fn has(&self, key: &CacheKey) -> bool {
-        let name = Name::of(key);
+        let name = FileName::of(key);
         let inner = self.shared.lock();
         let queued = match inner.queue.find(name) {
             Some(Job::Remove) => Some(false),
@@ -210,8 +210,8 @@ impl DiskTier {
 
     /// Keeps a record, in place of any other of its key. It is written in the background; if too
     /// much waits for that, neither it nor the older one is kept.
-    pub fn put(&self, record: Record) {
-        let name = Name::of(&record.key);
+    pub fn put(&self, record: DiskRecord) {
+        let name = FileName::of(&record.key);
         let mut inner = self.shared.lock();
         if inner.off.is_none()
             && !inner.closing
@@ -229,7 +229,7 @@ impl DiskTier {
     /// Gives the record of this key another freshness, after a store confirmed it: its body is
     /// not written again.
     pub fn refresh(&self, key: &CacheKey, freshness: Freshness) {
-        let name = Name::of(key);
+        let name = FileName::of(key);
         let mut inner = self.shared.lock();
         let is_known = self.shared.index.size(name).is_some() || inner.queue.find(name).is_some();
         // What is not written keeps its old freshness, and is asked for again.
@@ -244,7 +244,7 @@ impl DiskTier {
 
     /// Removes the record of this key: it is not found from now on.
     pub fn remove(&self, key: &CacheKey) {
-        let name = Name::of(key);
+        let name = FileName::of(key);
         self.shared.doom(&mut self.shared.lock(), name);
     }
 
@@ -262,7 +262,7 @@ impl DiskTier {
 
     fn sweep(&self, doomed: Doomed) {
         let mut inner = self.shared.lock();
-        inner.queue.remove_where(|record| doomed.covers(&record.key, record.asked));
+        inner.queue.remove_where(|record| doomed.covers(&record.key, record.requested_at));
         let no_block = inner.queue.is_empty() && self.shared.index.block_bytes() == 0;
         if doomed.only_blocks && inner.scanned && no_block {
             return;
@@ -304,12 +304,12 @@ impl DiskTier {
 
     /// Whether the tier serves.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> DiskState {
         let inner = self.shared.lock();
         match &inner.off {
-            Some(off) => State::Off(off.reason.clone()),
-            None if inner.scanned => State::On,
-            None => State::Scanning,
+            Some(off) => DiskState::Off(off.reason.clone()),
+            None if inner.scanned => DiskState::On,
+            None => DiskState::Scanning,
         }
     }
 
@@ -347,22 +347,22 @@ impl Drop for DiskTier {
     }
 }
 
-impl Shared {
+impl DiskShared {
     /// Reads a record; anything but a whole one is noted, and removed.
-    fn read(&self, name: Name, key: &CacheKey) -> Option<Record> {
+    fn read(&self, name: FileName, key: &CacheKey) -> Option<DiskRecord> {
         let folder = self.folder.get()?;
         match folder.read(name, key) {
-            Ok(Found::Whole(record)) => {
+            Ok(FileRead::Whole(record)) => {
                 self.lock().breaker.worked(Access::Read);
                 return Some(record);
             }
-            Ok(Found::Damaged(damage)) => {
+            Ok(FileRead::Damaged(damage)) => {
                 debug!("disk cache: {}: {damage}", name.path().display());
                 self.statistics.disk_damaged.count();
                 self.forget(name);
             }
-            Ok(Found::Absent) if self.index.size(name).is_some() => self.forget(name),
-            Ok(Found::Absent) => {}
+            Ok(FileRead::Absent) if self.index.size(name).is_some() => self.forget(name),
+            Ok(FileRead::Absent) => {}
             Err(error) => self.failed(Access::Read, &error),
         }
         None

@@ -10,11 +10,14 @@ use pingora::cache::cache_control::{CacheControl, Cacheable, InterpretCacheContr
 use crate::profile::cache_rules::Rule;
 use crate::protocol::{http_date, single};
 
+/// The shortest lifetime of a hit-for-pass entry.
+const MIN_HIT_FOR_PASS: Duration = Duration::from_secs(60);
+
 /// When an answer was made, and how long it may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
     /// When the store made the answer, its own `Age` taken off: `Age` counts from here.
-    pub born: SystemTime,
+    pub generated_at: SystemTime,
     /// Until then it is served without asking.
     pub fresh_until: SystemTime,
     /// How long after that it is served while it is asked for again.
@@ -56,7 +59,7 @@ impl Freshness {
             if never_stale { Duration::ZERO } else { named.unwrap_or(rule) }
         };
         Some(Self {
-            born: now.checked_sub(age).unwrap_or(now),
+            generated_at: now.checked_sub(age).unwrap_or(now),
             fresh_until: later(now, lifetime),
             stale_while_revalidate: window(
                 control.and_then(InterpretCacheControl::serve_stale_while_revalidate_duration),
@@ -73,7 +76,7 @@ impl Freshness {
     #[must_use]
     pub fn for_a_while(now: SystemTime, lifetime: Duration) -> Self {
         Self {
-            born: now,
+            generated_at: now,
             fresh_until: later(now, lifetime),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
@@ -82,10 +85,10 @@ impl Freshness {
 
     /// The same, not to be served again before the store has confirmed it.
     #[must_use]
-    pub fn withdrawn(&self) -> Self {
+    pub fn invalidated(&self) -> Self {
         let never = Duration::ZERO;
         Self {
-            fresh_until: self.born,
+            fresh_until: self.generated_at,
             stale_while_revalidate: never,
             stale_if_error: never,
             ..*self
@@ -109,7 +112,7 @@ impl Freshness {
 
     /// Whether it may stand in for a store that fails.
     #[must_use]
-    pub fn may_stand_in(&self, now: SystemTime) -> bool {
+    pub fn usable_if_error(&self, now: SystemTime) -> bool {
         now.duration_since(self.fresh_until).map_or(true, |stale| stale < self.stale_if_error)
     }
 
@@ -126,8 +129,14 @@ impl Freshness {
     /// The value of `Age`, seconds.
     #[must_use]
     pub fn age(&self, now: SystemTime) -> u64 {
-        now.duration_since(self.born).map_or(0, |age| age.as_secs())
+        now.duration_since(self.generated_at).map_or(0, |age| age.as_secs())
     }
+}
+
+/// How long an object is remembered as one that is not cached.
+#[must_use]
+pub fn hit_for_pass_lifetime(rule: &Rule) -> Duration {
+    rule.ttl.max(MIN_HIT_FOR_PASS)
 }
 
 /// `Expires` minus `Date`; a value that is no date, such as `0`, has passed (section 5.3).
@@ -237,7 +246,7 @@ mod tests {
             assert_eq!(freshness.at(later), state, "after {after} s");
             assert_eq!(freshness.ttl(later), ttl, "after {after} s");
             assert_eq!(
-                freshness.may_stand_in(later),
+                freshness.usable_if_error(later),
                 state != FreshnessState::Expired,
                 "after {after} s"
             );

@@ -29,9 +29,9 @@ pub struct CacheRequest {
     /// The type by the key; `None` where the object's own type decides.
     pub content_type: Option<HeaderValue>,
     pub rule: Rule,
-    pub manner: Extent,
+    pub extent: Extent,
     /// The client wants the store to be asked, and may.
-    pub anew: bool,
+    pub no_cache: bool,
 }
 
 /// How much of it is wanted.
@@ -100,8 +100,8 @@ impl CacheRequest {
             target: OnceLock::new(),
             content_type,
             rule,
-            manner: Extent::of(method, headers),
-            anew: rule.client_no_cache && asks_anew(headers),
+            extent: Extent::of(method, headers),
+            no_cache: rule.client_no_cache && has_no_cache(headers),
             store,
         }
     }
@@ -119,7 +119,7 @@ impl CacheRequest {
 
 /// Whether a client wants the store to be asked: `no-cache` or `max-age=0` (RFC 9111, section
 /// 5.2.1), or the `Pragma` of old (section 5.4).
-fn asks_anew(headers: &HeaderMap) -> bool {
+fn has_no_cache(headers: &HeaderMap) -> bool {
     match CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers) {
         Some(control) => control.no_cache() || control.max_age().ok().flatten() == Some(0),
         None => headers
@@ -137,7 +137,7 @@ mod tests {
     fn of_several_ranges_the_first_in_the_object_is_asked_for() {
         let from_to = |first, last| Extent::Range(ByteRange::FromTo { first, last });
         let many = format!("bytes={}", "1-2,".repeat(MAX_RANGES + 1));
-        for (range, manner) in [
+        for (range, extent) in [
             ("bytes=5-9", from_to(5, Some(9))),
             ("bytes=5-", from_to(5, None)),
             ("bytes=-5", Extent::Range(ByteRange::Suffix(5))),
@@ -151,15 +151,15 @@ mod tests {
             (&many, Extent::Whole),
         ] {
             let headers = headers_of(&[("range", range)]);
-            assert_eq!(Extent::of(&Method::GET, &headers), manner, "{range}");
+            assert_eq!(Extent::of(&Method::GET, &headers), extent, "{range}");
             assert_eq!(Extent::of(&Method::HEAD, &headers), Extent::Head, "{range}");
         }
         assert_eq!(Extent::of(&Method::GET, &HeaderMap::new()), Extent::Whole);
     }
 
     #[test]
-    fn a_reload_in_a_browser_asks_anew() {
-        for (headers, anew) in [
+    fn a_reload_in_a_browser_has_no_cache() {
+        for (headers, no_cache) in [
             (&[][..], false),
             (&[("cache-control", "no-cache")], true),
             (&[("cache-control", "max-age=0")], true),
@@ -169,7 +169,7 @@ mod tests {
             (&[("pragma", "no-cache"), ("cache-control", "max-age=10")], false),
             (&[("cache-control", "no-store")], false),
         ] {
-            assert_eq!(asks_anew(&headers_of(headers)), anew, "{headers:?}");
+            assert_eq!(has_no_cache(&headers_of(headers)), no_cache, "{headers:?}");
         }
     }
 }

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use crate::cache::blocks::Counts;
-use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
-use crate::cache::request::CacheRequest;
+use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::InFlight;
 use crate::downstream::limits::UserRequest;
 use crate::gateway::storage::LookupSlot;
@@ -26,13 +24,13 @@ use crate::upstream::answer::{Ask, is_conditional};
 #[derive(Debug)]
 pub struct Context {
     pub started: Instant,
-    /// Counts this request as running until it is dropped.
+    /// BlockCounter this request as running until it is dropped.
     pub in_flight: InFlight,
     /// Taken from the client or made, in `early_request_filter`.
     pub request_id: String,
     pub event: &'static str,
     pub page: Page,
-    /// Counts this request as its user's until it is dropped.
+    /// BlockCounter this request as its user's until it is dropped.
     pub of_user: Option<UserRequest>,
     /// Only debug lines are due: a probe.
     pub quiet: bool,
@@ -58,7 +56,7 @@ pub struct ObjectRequest {
     /// Where the blocks of the answer were expected to come from when it began, and where they came
     /// from.
     pub expected: BlockCounts,
-    pub blocks: Option<Arc<Counts>>,
+    pub blocks: Option<Arc<BlockCounter>>,
     /// What of an object in the cache the client gets.
     pub serving: Serving,
     /// Whether the client set any condition.

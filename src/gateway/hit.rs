@@ -8,9 +8,7 @@ use http::Method;
 use pingora::cache::HitHandler;
 use pingora::proxy::Session;
 
-use crate::cache::Cache;
-use crate::cache::blocks::{Failed, Trouble};
-use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
+use crate::cache::{BlockError, Cache, Lookup, LookupResult, ObjectBody, OpenError};
 use crate::gateway::context::ObjectRequest;
 use crate::gateway::exchange;
 use crate::gateway::storage::Reader;
@@ -39,7 +37,7 @@ pub(super) async fn open(
             object.conditional,
             &source.head().headers,
             source.length(),
-            freshness.born,
+            freshness.generated_at,
         );
         let ObjectBody::Blocks(blocks) = source else {
             if source.is_arriving() {
@@ -55,15 +53,15 @@ pub(super) async fn open(
         match cache.open(&object.wanted, &blocks, &parts, arriving).await {
             Ok(reading) => {
                 object.expected = reading.expected();
-                found.status = found.status.of_blocks(object.expected, !reading.is_direct());
-                object.blocks = Some(Arc::clone(reading.counts()));
+                found.status = found.status.of_blocks(object.expected, !reading.is_pass_through());
+                object.blocks = Some(Arc::clone(reading.counter()));
                 if object.expected.store + object.expected.disk > 0 {
                     be_prompt(session);
                 }
                 *handler = Box::new(Reader::of_blocks(source.clone(), reading));
                 return true;
             }
-            Err(Failed { trouble: Trouble::Refused(refusal), report }) => {
+            Err(OpenError { error: BlockError::Refused(refusal), report }) => {
                 found.what = LookupResult::Refused(refusal);
                 found.status = CacheStatus::passed(ForwardReason::Partial);
                 found.report = report;

@@ -49,7 +49,7 @@ impl Layout {
 /// `open` bytes where the client names no end. A suffix is asked for as it is: where it begins is
 /// not known.
 #[must_use]
-pub fn widened(range: ByteRange, size: u64, most: u64, open: u64) -> ByteRange {
+pub(in crate::cache) fn widened(range: ByteRange, size: u64, most: u64, open: u64) -> ByteRange {
     let ByteRange::FromTo { first, last } = range else { return range };
     let size = size.max(1);
     let start = first / size * size;

@@ -12,9 +12,9 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use crate::cache::disk::Record;
-use crate::cache::disk::name::{Name, folder_name};
-use crate::cache::disk::record::{self, Damage, Head};
+use crate::cache::disk::DiskRecord;
+use crate::cache::disk::name::{FileName, folder_name};
+use crate::cache::disk::record::{self, Damage, RecordHead};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
@@ -30,7 +30,7 @@ pub type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
 
 /// What a file turned out to be.
 #[derive(Debug)]
-pub enum Found<T> {
+pub enum FileRead<T> {
     Whole(T),
     Absent,
     Damaged(Damage),
@@ -140,7 +140,7 @@ impl Folder {
     ///
     /// # Errors
     /// The disk's.
-    pub fn write(&self, name: Name, head: &[u8], body: &[u8]) -> io::Result<()> {
+    pub fn write(&self, name: FileName, head: &[u8], body: &[u8]) -> io::Result<()> {
         let writing = self.path.join(WRITING);
         let written = self.create().and_then(|file| {
             (self.write)(&file, head, 0)?;
@@ -164,14 +164,14 @@ impl Folder {
     ///
     /// # Errors
     /// The disk's.
-    pub fn read(&self, name: Name, key: &CacheKey) -> io::Result<Found<Record>> {
+    pub fn read(&self, name: FileName, key: &CacheKey) -> io::Result<FileRead<DiskRecord>> {
         let (mut file, head, rest) = match self.open_head(name, false)? {
-            Found::Whole(opened) => opened,
-            Found::Absent => return Ok(Found::Absent),
-            Found::Damaged(damage) => return Ok(Found::Damaged(damage)),
+            FileRead::Whole(opened) => opened,
+            FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if head.key != *key {
-            return Ok(Found::Damaged(Damage::Foreign));
+            return Ok(FileRead::Damaged(Damage::Foreign));
         }
         let length = usize::try_from(head.body).map_err(io::Error::other)?;
         let mut body = Vec::with_capacity(length);
@@ -179,24 +179,24 @@ impl Folder {
         let missing = head.body.saturating_sub(rest.len() as u64);
         (&mut file).take(missing).read_to_end(&mut body)?;
         if body.len() != length {
-            return Ok(Found::Damaged(Damage::Length));
+            return Ok(FileRead::Damaged(Damage::Length));
         }
         if !head.fits(0, &body) {
-            return Ok(Found::Damaged(Damage::Checksum));
+            return Ok(FileRead::Damaged(Damage::Checksum));
         }
-        let Head { key, asked, freshness, headers, .. } = head;
-        Ok(Found::Whole(Record { key, asked, freshness, headers, body: body.into() }))
+        let RecordHead { key, requested_at, freshness, headers, .. } = head;
+        Ok(FileRead::Whole(DiskRecord { key, requested_at, freshness, headers, body: body.into() }))
     }
 
     /// Reads the head of whatever record has this name.
     ///
     /// # Errors
     /// The disk's.
-    pub fn head(&self, name: Name) -> io::Result<Found<Head>> {
+    pub fn head(&self, name: FileName) -> io::Result<FileRead<RecordHead>> {
         Ok(match self.open_head(name, false)? {
-            Found::Whole((_, head, _)) => Found::Whole(head),
-            Found::Absent => Found::Absent,
-            Found::Damaged(damage) => Found::Damaged(damage),
+            FileRead::Whole((_, head, _)) => FileRead::Whole(head),
+            FileRead::Absent => FileRead::Absent,
+            FileRead::Damaged(damage) => FileRead::Damaged(damage),
         })
     }
 
@@ -204,29 +204,42 @@ impl Folder {
     ///
     /// # Errors
     /// The disk's.
-    pub fn refresh(&self, name: Name, key: &CacheKey, to: &Freshness) -> io::Result<Found<()>> {
+    pub fn refresh(
+        &self,
+        name: FileName,
+        key: &CacheKey,
+        to: &Freshness,
+    ) -> io::Result<FileRead<()>> {
         let (file, head, _) = match self.open_head(name, true)? {
-            Found::Whole(opened) => opened,
-            Found::Absent => return Ok(Found::Absent),
-            Found::Damaged(damage) => return Ok(Found::Damaged(damage)),
+            FileRead::Whole(opened) => opened,
+            FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if head.key != *key {
-            return Ok(Found::Damaged(Damage::Foreign));
+            return Ok(FileRead::Damaged(Damage::Foreign));
         }
         (self.write)(&file, &head.other_freshness(to), record::FRESHNESS_AT)?;
-        Ok(Found::Whole(()))
+        Ok(FileRead::Whole(()))
     }
 
     /// Opens a file and reads its head, and what came with it of its body. Its freshness may be
     /// written at this moment: what is wrong is read once more before it is damaged.
-    fn open_head(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
+    fn open_head(
+        &self,
+        name: FileName,
+        write: bool,
+    ) -> io::Result<FileRead<(File, RecordHead, Vec<u8>)>> {
         match self.open_head_once(name, write)? {
-            Found::Damaged(_) => self.open_head_once(name, write),
+            FileRead::Damaged(_) => self.open_head_once(name, write),
             found => Ok(found),
         }
     }
 
-    fn open_head_once(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
+    fn open_head_once(
+        &self,
+        name: FileName,
+        write: bool,
+    ) -> io::Result<FileRead<(File, RecordHead, Vec<u8>)>> {
         // Neither a link is followed nor a pipe waited for.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
@@ -235,9 +248,9 @@ impl Folder {
             Ok(file) => file,
             Err(error) => {
                 return match error.raw_os_error() {
-                    Some(libc::ENOENT) => Ok(Found::Absent),
+                    Some(libc::ENOENT) => Ok(FileRead::Absent),
                     Some(libc::ELOOP | libc::ENXIO | libc::EISDIR) => {
-                        Ok(Found::Damaged(Damage::Foreign))
+                        Ok(FileRead::Damaged(Damage::Foreign))
                     }
                     _ => Err(error),
                 };
@@ -245,31 +258,31 @@ impl Folder {
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Ok(Found::Damaged(Damage::Foreign));
+            return Ok(FileRead::Damaged(Damage::Foreign));
         }
         let mut start = Vec::with_capacity(usize::try_from(FIRST_READ).unwrap_or_default());
         (&mut file).take(FIRST_READ).read_to_end(&mut start)?;
         let length = match record::head_length(&start) {
             Ok(length) => length,
-            Err(damage) => return Ok(Found::Damaged(damage)),
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
         };
         let missing = length.saturating_sub(start.len());
         (&mut file).take(missing as u64).read_to_end(&mut start)?;
-        let head = match Head::parse(&start) {
+        let head = match RecordHead::parse(&start) {
             Ok(head) => head,
-            Err(damage) => return Ok(Found::Damaged(damage)),
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if metadata.len() != length as u64 + head.body {
-            return Ok(Found::Damaged(Damage::Length));
+            return Ok(FileRead::Damaged(Damage::Length));
         }
-        Ok(Found::Whole((file, head, start.split_off(length))))
+        Ok(FileRead::Whole((file, head, start.split_off(length))))
     }
 
     /// Removes a file; one that is not there is removed, and a folder is none of ours.
     ///
     /// # Errors
     /// The disk's.
-    pub fn remove(&self, name: Name) -> io::Result<()> {
+    pub fn remove(&self, name: FileName) -> io::Result<()> {
         match fs::remove_file(self.path.join(name.path())) {
             Err(error)
                 if matches!(
@@ -290,11 +303,11 @@ impl Folder {
     ///
     /// # Errors
     /// The disk's.
-    pub fn list(&self, number: u8, mut each: impl FnMut(Name, u64, u64)) -> io::Result<()> {
+    pub fn list(&self, number: u8, mut each: impl FnMut(FileName, u64, u64)) -> io::Result<()> {
         for file in fs::read_dir(self.path.join(folder_name(number)))? {
             let file = file?;
             let name = file.file_name();
-            let Some(name) = name.to_str().and_then(|name| Name::parse(number, name)) else {
+            let Some(name) = name.to_str().and_then(|name| FileName::parse(number, name)) else {
                 continue;
             };
             // It was removed since, or is none of ours.

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cache::disk::name::Name;
+use crate::cache::disk::name::FileName;
 
 /// More are not kept, whatever the capacity: it bounds the memory of the index.
 pub const MAX_ENTRIES: u64 = 4_000_000;
@@ -19,7 +19,7 @@ const ROOM: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    name: Name,
+    name: FileName,
     /// Bytes it takes on disk.
     size: u64,
     /// Its last use, microseconds since the Unix epoch.
@@ -83,12 +83,12 @@ impl Index {
     }
 
     /// Notes a file that was written.
-    pub fn insert(&self, name: Name, size: u64, used: u64) {
+    pub fn insert(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, true);
     }
 
     /// Notes a file that was found, unless it is known already, and better.
-    pub fn discover(&self, name: Name, size: u64, used: u64) {
+    pub fn discover(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, false);
     }
 
@@ -115,7 +115,7 @@ impl Index {
     }
 
     /// The size of an entry that is there; it is used now.
-    pub fn touch(&self, name: Name, now: u64) -> Option<u64> {
+    pub fn touch(&self, name: FileName, now: u64) -> Option<u64> {
         let mut shard = self.shard(name.folder())?;
         let at = shard.binary_search_by_key(&name, |slot| slot.name).ok()?;
         let slot = shard.get_mut(at)?;
@@ -125,12 +125,12 @@ impl Index {
 
     /// The size of an entry that is there, which is no use of it.
     #[must_use]
-    pub fn size(&self, name: Name) -> Option<u64> {
+    pub fn size(&self, name: FileName) -> Option<u64> {
         self.touch(name, 0)
     }
 
     /// Forgets an entry.
-    pub fn remove(&self, name: Name) {
+    pub fn remove(&self, name: FileName) {
         let Some(mut shard) = self.shard(name.folder()) else { return };
         if let Ok(at) = shard.binary_search_by_key(&name, |slot| slot.name) {
             let slot = shard.remove(at);
@@ -154,7 +154,7 @@ impl Index {
 
     /// The names in a folder.
     #[must_use]
-    pub fn names(&self, folder: u8) -> Vec<Name> {
+    pub fn names(&self, folder: u8) -> Vec<FileName> {
         let shard = self.shard(folder);
         shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
     }
@@ -162,7 +162,7 @@ impl Index {
     /// Of a few entries from a random place on, blocks or others, the one that was used longest ago.
     /// Names are hashes, so neighbours have nothing to do with each other: they are a random sample.
     #[must_use]
-    pub fn least_used(&self, random: u64, blocks: bool) -> Option<Name> {
+    pub fn least_used(&self, random: u64, blocks: bool) -> Option<FileName> {
         let [folder, rest @ ..] = random.to_le_bytes();
         let mut sample: Vec<Slot> = Vec::with_capacity(SAMPLE);
         // The first folder twice: from the place on, and at last up to it.
@@ -191,8 +191,8 @@ mod tests {
     use super::*;
     use crate::cache::key::CacheKey;
 
-    fn name(number: u32) -> Name {
-        Name::of(&CacheKey::from_bytes(&number.to_le_bytes()))
+    fn name(number: u32) -> FileName {
+        FileName::of(&CacheKey::from_bytes(&number.to_le_bytes()))
     }
 
     #[test]
@@ -243,14 +243,14 @@ mod tests {
     fn blocks_and_others_are_counted_and_found_apart() {
         let index = Index::default();
         let block =
-            |number: u64| Name::of(&CacheKey::from_bytes(b"object").block(&[0; 16], 1, number));
+            |number: u64| FileName::of(&CacheKey::from_bytes(b"object").block(&[0; 16], 1, number));
         for number in 0..100_u32 {
             index.insert(name(number), 1, 50 + u64::from(number));
             index.insert(block(number.into()), 10, 10 + u64::from(number));
         }
         assert_eq!((index.bytes(), index.block_bytes(), index.entries()), (1100, 1000, 200));
         for random in (0..u64::MAX).step_by(usize::MAX / 100) {
-            assert!(index.least_used(random, true).is_some_and(Name::is_block));
+            assert!(index.least_used(random, true).is_some_and(FileName::is_block));
             assert!(index.least_used(random, false).is_some_and(|name| !name.is_block()));
         }
         index.insert(block(0), 30, 1);

@@ -10,9 +10,9 @@ use crate::cache::key::CacheKey;
 /// The first 127 bits of the key's SHA-256, and whether it is that of a block. That two keys share
 /// one is not to be feared; should it happen, the whole key in the file tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name([u8; Self::BYTES]);
+pub struct FileName([u8; Self::BYTES]);
 
-impl Name {
+impl FileName {
     const BYTES: usize = 16;
 
     /// The name of the file of this key.
@@ -77,7 +77,7 @@ pub fn folder_name(folder: u8) -> String {
     format!("{folder:02x}")
 }
 
-/// The value of a digit as [`Name::path`] writes it: capitals are another file's.
+/// The value of a digit as [`FileName::path`] writes it: capitals are another file's.
 fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -95,13 +95,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_path_stays_in_its_folder_and_is_read_back(key: Vec<u8>) {
-            let name = Name::of(&CacheKey::from_bytes(&key));
+            let name = FileName::of(&CacheKey::from_bytes(&key));
             let path = name.path().into_os_string().into_string().unwrap();
             let (folder, file) = path.split_once('/').unwrap();
             prop_assert_eq!(folder, folder_name(name.folder()));
             prop_assert!(path.bytes().all(|b| b == b'/' || b.is_ascii_hexdigit()), "{}", path);
             prop_assert_eq!(path.len(), 33);
-            prop_assert_eq!(Name::parse(name.folder(), file), Some(name));
+            prop_assert_eq!(FileName::parse(name.folder(), file), Some(name));
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
             "0123456789abcdef0123456789ab/d",
             "éééééééééééééé0",
         ] {
-            assert_eq!(Name::parse(7, file), None, "{file}");
+            assert_eq!(FileName::parse(7, file), None, "{file}");
         }
     }
 }

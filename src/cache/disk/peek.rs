@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use crate::cache::disk::folder::Found;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::folder::FileRead;
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
 use crate::cache::disk::{DiskTier, READ_TIME};
 use crate::cache::freshness::Freshness;
@@ -17,7 +17,7 @@ use crate::cache::key::CacheKey;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peeked {
     /// When the store was asked.
-    pub asked: SystemTime,
+    pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body; none of an object in blocks.
@@ -31,11 +31,11 @@ impl DiskTier {
         if !self.has(key) {
             return None;
         }
-        let (shared, name) = (&self.shared, Name::of(key));
+        let (shared, name) = (&self.shared, FileName::of(key));
         let newer = match shared.lock().queue.find(name) {
             Some(Job::Write(record)) => {
                 return (record.key == *key).then(|| Peeked {
-                    asked: record.asked,
+                    requested_at: record.requested_at,
                     freshness: record.freshness,
                     headers: record.headers.clone(),
                     body: record.body.len() as u64,
@@ -48,14 +48,14 @@ impl DiskTier {
         let (reader, wanted) = (Arc::clone(shared), key.clone());
         let read = tokio::task::spawn_blocking(move || {
             let head = match reader.folder.get()?.head(name) {
-                Ok(Found::Whole(head)) => head,
-                Ok(Found::Absent | Found::Damaged(_)) | Err(_) => return None,
+                Ok(FileRead::Whole(head)) => head,
+                Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => return None,
             };
             (head.key == wanted).then_some(head)
         });
         let head = tokio::time::timeout(READ_TIME, read).await.ok()?.ok()??;
         Some(Peeked {
-            asked: head.asked,
+            requested_at: head.requested_at,
             freshness: newer.unwrap_or(head.freshness),
             headers: head.headers,
             body: head.body,

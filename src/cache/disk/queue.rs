@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::cache::disk::Record;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::DiskRecord;
+use crate::cache::disk::name::FileName;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
@@ -17,7 +17,7 @@ const OVERHEAD: u64 = 2048;
 /// What is to be done with a file.
 #[derive(Debug, Clone)]
 pub enum Job {
-    Write(Arc<Record>),
+    Write(Arc<DiskRecord>),
     Refresh(CacheKey, Freshness),
     Remove,
 }
@@ -34,7 +34,7 @@ impl Job {
 /// A job that was taken from the queue and stands in it until it is done.
 #[derive(Debug)]
 pub struct Taken {
-    pub name: Name,
+    pub name: FileName,
     pub job: Job,
     turn: u64,
 }
@@ -50,8 +50,8 @@ struct Waiting {
 /// The jobs, in the order of the first for each file.
 #[derive(Debug)]
 pub struct Queue {
-    jobs: HashMap<Name, Waiting>,
-    order: VecDeque<Name>,
+    jobs: HashMap<FileName, Waiting>,
+    order: VecDeque<FileName>,
     /// Bytes of bodies held.
     bytes: u64,
     max_bytes: u64,
@@ -68,7 +68,7 @@ impl Queue {
     /// Adds a job, in place of any other for this file; `false` if there is no room, and nothing
     /// changed.
     #[must_use]
-    pub fn push(&mut self, name: Name, job: Job) -> bool {
+    pub fn push(&mut self, name: FileName, job: Job) -> bool {
         let old = self.jobs.get(&name);
         let bytes = self.bytes - old.map_or(0, |old| old.job.bytes()) + job.bytes();
         let is_full = old.is_none() && self.jobs.len() >= MAX_JOBS;
@@ -87,10 +87,10 @@ impl Queue {
 
     /// Another freshness for what is to be written, or is written already.
     #[must_use]
-    pub fn refresh(&mut self, name: Name, key: &CacheKey, freshness: Freshness) -> bool {
+    pub fn refresh(&mut self, name: FileName, key: &CacheKey, freshness: Freshness) -> bool {
         let job = match self.find(name) {
             Some(Job::Write(record)) => {
-                Job::Write(Arc::new(Record { freshness, ..Record::clone(record) }))
+                Job::Write(Arc::new(DiskRecord { freshness, ..DiskRecord::clone(record) }))
             }
             Some(Job::Remove) => return true,
             Some(Job::Refresh(..)) | None => Job::Refresh(key.clone(), freshness),
@@ -99,8 +99,8 @@ impl Queue {
     }
 
     /// Records that wait to be written are removed instead where this holds.
-    pub fn remove_where(&mut self, doomed: impl Fn(&Record) -> bool) {
-        let names: Vec<Name> = self
+    pub fn remove_where(&mut self, doomed: impl Fn(&DiskRecord) -> bool) {
+        let names: Vec<FileName> = self
             .jobs
             .iter()
             .filter_map(|(name, waiting)| match &waiting.job {
@@ -116,7 +116,7 @@ impl Queue {
 
     /// What is to be done with this file.
     #[must_use]
-    pub fn find(&self, name: Name) -> Option<&Job> {
+    pub fn find(&self, name: FileName) -> Option<&Job> {
         self.jobs.get(&name).map(|waiting| &waiting.job)
     }
 
@@ -141,7 +141,7 @@ impl Queue {
     }
 
     /// Forgets all that waits; the names it was for.
-    pub fn clear(&mut self) -> Vec<Name> {
+    pub fn clear(&mut self) -> Vec<FileName> {
         let names = self.jobs.keys().copied().collect();
         *self = Self { turn: self.turn, ..Self::new(self.max_bytes) };
         names

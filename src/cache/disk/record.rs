@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime};
 use crc32fast::Hasher;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::cache::disk::Record;
+use crate::cache::disk::DiskRecord;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
@@ -81,9 +81,9 @@ impl fmt::Display for Damage {
 
 /// A record without its body.
 #[derive(Debug)]
-pub struct Head {
+pub struct RecordHead {
     pub key: CacheKey,
-    pub asked: SystemTime,
+    pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body.
@@ -108,7 +108,7 @@ fn duration_micros(duration: Duration) -> u64 {
 
 /// The bytes of a record before its body, and the lengths of both; `None` if it is too large.
 #[must_use]
-pub fn head_bytes(record: &Record) -> Option<Vec<u8>> {
+pub fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
     let key = record.key.as_bytes();
     let headers = header_bytes(&record.headers)?;
     let body = u64::try_from(record.body.len()).ok()?;
@@ -123,7 +123,7 @@ pub fn head_bytes(record: &Record) -> Option<Vec<u8>> {
         bytes.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
     }
     bytes.extend_from_slice(&body.to_le_bytes());
-    bytes.extend_from_slice(&micros(record.asked).to_le_bytes());
+    bytes.extend_from_slice(&micros(record.requested_at).to_le_bytes());
     let mut tail = Vec::with_capacity(bytes.capacity() - PREFIX);
     tail.extend_from_slice(key);
     tail.extend_from_slice(&headers);
@@ -161,7 +161,7 @@ fn header_bytes(headers: &HeaderMap) -> Option<Vec<u8>> {
 fn freshness_bytes(freshness: &Freshness, head_sum: u32) -> [u8; FRESHNESS] {
     let mut block = [0; FRESHNESS];
     let numbers = [
-        micros(freshness.born),
+        micros(freshness.generated_at),
         micros(freshness.fresh_until),
         duration_micros(freshness.stale_while_revalidate),
         duration_micros(freshness.stale_if_error),
@@ -220,7 +220,7 @@ impl Lengths {
     }
 }
 
-impl Head {
+impl RecordHead {
     /// Reads the head of a record; `bytes` may hold more than that.
     ///
     /// # Errors
@@ -228,7 +228,7 @@ impl Head {
     pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let mut cursor = Cursor(bytes);
         let lengths = Lengths::read(&mut cursor)?;
-        let asked = cursor.time()?;
+        let requested_at = cursor.time()?;
         let sum = cursor.u32()?;
         let freshness = cursor.take(FRESHNESS)?;
         let length = lengths.head();
@@ -241,7 +241,7 @@ impl Head {
         let key = CacheKey::from_bytes(cursor.take(lengths.key)?);
         let headers = parse_headers(cursor.take(lengths.headers)?)?;
         let pieces = (0..lengths.pieces).map(|_| cursor.u32()).collect::<Result<_, _>>()?;
-        Ok(Self { key, asked, freshness, headers, body: lengths.body, length, sum, pieces })
+        Ok(Self { key, requested_at, freshness, headers, body: lengths.body, length, sum, pieces })
     }
 
     /// Whether these are the bytes of the body from the start of this piece on, whole pieces
@@ -265,7 +265,7 @@ fn parse_freshness(block: &[u8], head_sum: u32) -> Result<Freshness, Damage> {
     let content = block.get(..FRESHNESS - SUM).ok_or(Damage::Length)?;
     let mut cursor = Cursor(block);
     let freshness = Freshness {
-        born: cursor.time()?,
+        generated_at: cursor.time()?,
         fresh_until: cursor.time()?,
         stale_while_revalidate: Duration::from_micros(cursor.u64()?),
         stale_if_error: Duration::from_micros(cursor.u64()?),

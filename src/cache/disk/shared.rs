@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::cache::disk::breaker::{Access, Breaker};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
 use crate::cache::disk::{Capacity, QUEUE_BYTES, READ_PERMITS};
@@ -35,12 +35,12 @@ pub(super) struct Doomed {
 type Holds = dyn Fn(&[u8], SystemTime) -> bool + Send;
 
 impl Doomed {
-    pub(super) fn covers(&self, key: &CacheKey, asked: SystemTime) -> bool {
-        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), asked)
+    pub(super) fn covers(&self, key: &CacheKey, requested_at: SystemTime) -> bool {
+        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), requested_at)
     }
 }
 
-pub(super) struct Shared {
+pub(super) struct DiskShared {
     pub(super) path: PathBuf,
     pub(super) capacity: Capacity,
     pub(super) statistics: Arc<Statistics>,
@@ -66,7 +66,7 @@ pub(super) struct Inner {
     /// Whether the index knows every file.
     pub(super) scanned: bool,
     /// Files that are to be removed, as long as the index does not know every file.
-    pub(super) hidden: HashSet<Name>,
+    pub(super) hidden: HashSet<FileName>,
     /// Whether there may be files that are to be removed and are not in the index.
     pub(super) orphans: bool,
     pub(super) sweeps: Vec<Doomed>,
@@ -83,7 +83,7 @@ pub(super) struct Off {
     pub(super) until: Instant,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for DiskShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DiskTier").field("path", &self.path).finish_non_exhaustive()
     }
@@ -104,7 +104,7 @@ pub(super) fn wait_for<'a>(
     signal.wait_timeout(inner, longest).unwrap_or_else(PoisonError::into_inner).0
 }
 
-impl Shared {
+impl DiskShared {
     pub(super) fn new(path: &Path, capacity: Capacity, statistics: Arc<Statistics>) -> Self {
         Self {
             path: path.to_owned(),
@@ -136,7 +136,7 @@ impl Shared {
     }
 
     /// Has a record removed, if there is one, whatever waits to be done with it.
-    pub(super) fn doom(&self, inner: &mut Inner, name: Name) {
+    pub(super) fn doom(&self, inner: &mut Inner, name: FileName) {
         let is_known = self.index.size(name).is_some() || inner.queue.find(name).is_some();
         if is_known || !inner.scanned {
             self.unlink(inner, name);
@@ -145,7 +145,7 @@ impl Shared {
 
     /// Has a file removed. If that cannot wait its turn, the index forgets the file, and a sweep
     /// finds it later.
-    pub(super) fn unlink(&self, inner: &mut Inner, name: Name) {
+    pub(super) fn unlink(&self, inner: &mut Inner, name: FileName) {
         let is_served = !inner.closing || inner.sweeping;
         if inner.off.is_none() && is_served && inner.queue.push(name, Job::Remove) {
             self.wake.notify_one();
@@ -156,7 +156,7 @@ impl Shared {
     }
 
     /// Has the index forget a file that cannot be removed now.
-    fn hide(&self, inner: &mut Inner, name: Name) {
+    fn hide(&self, inner: &mut Inner, name: FileName) {
         self.index.remove(name);
         if !inner.scanned && inner.hidden.len() < MOST_HIDDEN {
             inner.hidden.insert(name);
@@ -166,7 +166,7 @@ impl Shared {
     }
 
     /// Has a file removed that was found bad, unless it is about to be written anew.
-    pub(super) fn forget(&self, name: Name) {
+    pub(super) fn forget(&self, name: FileName) {
         let mut inner = self.lock();
         if !matches!(inner.queue.find(name), Some(Job::Write(_))) {
             self.doom(&mut inner, name);

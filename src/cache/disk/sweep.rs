@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use log::{debug, info};
 
 use crate::cache::disk::breaker::Access;
-use crate::cache::disk::folder::{Folder, Found};
+use crate::cache::disk::folder::{FileRead, Folder};
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{Doomed, Shared, wait_for};
+use crate::cache::disk::shared::{DiskShared, Doomed, wait_for};
 use crate::cache::key::CacheKey;
 
 /// A wait that is ended by a signal.
@@ -20,13 +20,13 @@ const LONG: Duration = Duration::from_secs(3600);
 const PATIENCE: usize = 1024;
 
 /// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
+pub(super) fn start(shared: &Arc<DiskShared>) -> io::Result<()> {
     let owned = Arc::clone(shared);
     let thread = thread::Builder::new().name("disk-sweeper".to_owned());
     thread.spawn(move || run(&owned)).map(|_| ())
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &DiskShared) {
     let Some(folder) = shared.folder.get() else { return };
     scan(shared, folder);
     loop {
@@ -56,7 +56,7 @@ fn run(shared: &Shared) {
 }
 
 /// Finds what is there.
-fn scan(shared: &Shared, folder: &Folder) {
+fn scan(shared: &DiskShared, folder: &Folder) {
     for number in 0..=u8::MAX {
         let found = folder.list(number, |name, size, used| shared.index.discover(name, size, used));
         if let Err(error) = found {
@@ -87,7 +87,7 @@ fn scan(shared: &Shared, folder: &Folder) {
 }
 
 /// Removes files that the index does not know.
-fn remove_orphans(shared: &Shared, folder: &Folder, number: u8) {
+fn remove_orphans(shared: &DiskShared, folder: &Folder, number: u8) {
     let mut names = Vec::new();
     let listed = folder.list(number, |name, _, _| names.push(name));
     for name in names {
@@ -106,7 +106,7 @@ fn remove_orphans(shared: &Shared, folder: &Folder, number: u8) {
 }
 
 /// Removes records for which any of these holds.
-fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]) {
+fn remove_doomed(shared: &DiskShared, folder: &Folder, number: u8, doomed: &[Doomed]) {
     let only_blocks = doomed.iter().all(|doomed| doomed.only_blocks);
     for name in shared.index.names(number) {
         if only_blocks && !name.is_block() {
@@ -115,12 +115,12 @@ fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]
         wait_for_room(shared);
         // What cannot be read may be doomed.
         let is_doomed = match folder.head(name) {
-            Ok(Found::Whole(head)) => is_any(doomed, &head.key, head.asked),
-            Ok(Found::Absent | Found::Damaged(_)) | Err(_) => true,
+            Ok(FileRead::Whole(head)) => is_any(doomed, &head.key, head.requested_at),
+            Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => true,
         };
         let mut inner = shared.lock();
         let newer = match inner.queue.find(name) {
-            Some(Job::Write(record)) => !is_any(doomed, &record.key, record.asked),
+            Some(Job::Write(record)) => !is_any(doomed, &record.key, record.requested_at),
             _ => false,
         };
         if is_doomed && !newer {
@@ -129,12 +129,12 @@ fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]
     }
 }
 
-fn is_any(doomed: &[Doomed], key: &CacheKey, asked: SystemTime) -> bool {
-    doomed.iter().any(|doomed| doomed.covers(key, asked))
+fn is_any(doomed: &[Doomed], key: &CacheKey, requested_at: SystemTime) -> bool {
+    doomed.iter().any(|doomed| doomed.covers(key, requested_at))
 }
 
 /// Waits until the writer has caught up; `false` if the tier closes.
-fn wait_for_room(shared: &Shared) -> bool {
+fn wait_for_room(shared: &DiskShared) -> bool {
     let mut inner = shared.lock();
     while (!inner.closing || inner.sweeping) && inner.queue.len() > PATIENCE {
         inner = wait_for(&shared.idle, inner, Duration::from_secs(1));

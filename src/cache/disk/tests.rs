@@ -24,28 +24,28 @@ fn time(seconds: u64) -> SystemTime {
 
 fn freshness(until: u64) -> Freshness {
     Freshness {
-        born: time(1000),
+        generated_at: time(1000),
         fresh_until: time(until),
         stale_while_revalidate: Duration::from_secs(1),
         stale_if_error: Duration::from_secs(2),
     }
 }
 
-fn record_of(number: usize, size: usize) -> Record {
+fn record_of(number: usize, size: usize) -> DiskRecord {
     let mut random = fastrand::Rng::with_seed(number as u64);
     let body: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
     let mut headers = HeaderMap::new();
     headers.insert("etag", format!("\"{number}\"").parse().unwrap());
-    Record {
+    DiskRecord {
         key: key(number),
-        asked: time(number as u64),
+        requested_at: time(number as u64),
         freshness: freshness(2000),
         headers,
         body: body.into(),
     }
 }
 
-fn record(number: usize) -> Record {
+fn record(number: usize) -> DiskRecord {
     record_of(number, 1000 + number)
 }
 
@@ -70,7 +70,7 @@ impl Bench {
     }
 
     fn file(&self, number: usize) -> PathBuf {
-        self.path().join(Name::of(&key(number)).path())
+        self.path().join(FileName::of(&key(number)).path())
     }
 
     /// All files of records.
@@ -95,7 +95,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn scanned(tier: DiskTier) -> DiskTier {
-    eventually("the scan", || tier.state() != State::Scanning);
+    eventually("the scan", || tier.state() != DiskState::Scanning);
     tier
 }
 
@@ -108,7 +108,7 @@ async fn a_restart_finds_everything() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     let sizes = [0, 1, 3000, record::PIECE, 3 * record::PIECE + 1, 2_000_000];
-    let records: Vec<Record> =
+    let records: Vec<DiskRecord> =
         (0..).zip(sizes).map(|(number, size)| record_of(number, size)).collect();
     for record in &records {
         tier.put(record.clone());
@@ -118,7 +118,7 @@ async fn a_restart_finds_everything() {
     let (bytes, entries) = (tier.bytes(), tier.entries());
     assert_eq!(entries, 6);
     let tier = bench.open(CAPACITY);
-    assert_eq!((tier.state(), tier.bytes(), tier.entries()), (State::On, bytes, entries));
+    assert_eq!((tier.state(), tier.bytes(), tier.entries()), (DiskState::On, bytes, entries));
     for record in &records {
         assert_eq!(tier.get(&record.key).await.as_ref(), Some(record));
     }
@@ -135,7 +135,7 @@ async fn a_confirmed_record_is_fresh_after_a_restart_and_its_body_is_not_written
     let inode = fs::metadata(bench.file(1)).unwrap().ino();
     tier.refresh(&key(1), freshness(9000));
     tier.refresh(&key(2), freshness(9000));
-    let expected = Record { freshness: freshness(9000), ..record(1) };
+    let expected = DiskRecord { freshness: freshness(9000), ..record(1) };
     assert_eq!(tier.get(&key(1)).await.as_ref(), Some(&expected), "at once");
     tier.close();
     assert_eq!(fs::metadata(bench.file(1)).unwrap().ino(), inode, "the same file");
@@ -165,9 +165,9 @@ async fn a_sweep_removes_what_is_doomed_and_says_when_it_is_over() {
     let tier = bench.open(CAPACITY);
     (0..100).for_each(|number| tier.put(record(number)));
     let (guard, over) = mpsc::channel::<()>();
-    tier.remove_where(move |key, asked| {
+    tier.remove_where(move |key, requested_at| {
         let _ = &guard;
-        key.ends_with(b"7.png") && asked < time(50)
+        key.ends_with(b"7.png") && requested_at < time(50)
     });
     assert!(over.recv().is_err(), "the closure is dropped");
     for number in 0..100 {
@@ -261,9 +261,9 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
     tier.put(record(2));
     on_start.recv().unwrap();
     let body = Bytes::from(vec![1; 16 << 20]);
-    (10..20).for_each(|number| tier.put(Record { body: body.clone(), ..record(number) }));
+    (10..20).for_each(|number| tier.put(DiskRecord { body: body.clone(), ..record(number) }));
     assert_eq!(bench.statistics.disk_dropped.get(), 7, "3 of 16 MiB fit");
-    tier.put(Record { body, ..record(1) });
+    tier.put(DiskRecord { body, ..record(1) });
     assert_eq!(tier.get(&key(1)).await, None, "not the older one");
     assert_eq!(tier.get(&key(2)).await, Some(record(2)));
     held.store(false, Ordering::SeqCst);
@@ -275,7 +275,7 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
 async fn a_thousand_mutated_files_are_misses_or_right() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
-    let wanted: Vec<Record> = (0..1000).map(|number| record_of(number, 20 * number)).collect();
+    let wanted: Vec<DiskRecord> = (0..1000).map(|number| record_of(number, 20 * number)).collect();
     wanted.iter().for_each(|record| tier.put(record.clone()));
     tier.close();
     let mut random = fastrand::Rng::with_seed(3);
@@ -360,7 +360,7 @@ async fn all_is_private_and_inside_the_folder() {
     let tier = bench.open(CAPACITY);
     for key in ["../../escape", "/etc/passwd", "a\0b", "", "..", &"long".repeat(1000)] {
         let key = CacheKey::from_bytes(key.as_bytes());
-        tier.put(Record { key, ..record(1) });
+        tier.put(DiskRecord { key, ..record(1) });
     }
     tier.close();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -380,7 +380,7 @@ async fn one_process_at_a_time_uses_a_folder() {
     tier.put(record(1));
     is_written(&tier);
     let second = bench.open(CAPACITY);
-    assert_eq!(second.state(), State::Off("another process uses it".to_owned()));
+    assert_eq!(second.state(), DiskState::Off("another process uses it".to_owned()));
     second.put(record(2));
     assert_eq!(second.get(&key(1)).await, None);
     second.close();
@@ -398,7 +398,7 @@ async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
     (0..4).for_each(|number| first.put(record(number)));
     is_written(&first);
     let second = bench.open(CAPACITY);
-    assert!(matches!(second.state(), State::Off(_)), "the folder is in use");
+    assert!(matches!(second.state(), DiskState::Off(_)), "the folder is in use");
     second.put(record_of(1, 5));
     second.remove(&key(2));
     first.close();
@@ -407,7 +407,7 @@ async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
         off.until = Instant::now();
     }
     second.shared.wake.notify_one();
-    eventually("it is open", || second.state() == State::On);
+    eventually("it is open", || second.state() == DiskState::On);
     for (number, kept) in [(0, true), (1, false), (2, false), (3, true)] {
         assert_eq!(second.get(&key(number)).await, kept.then(|| record(number)), "{number}");
     }
@@ -421,7 +421,7 @@ async fn an_unusable_folder_is_a_tier_that_is_off() {
     fs::write(&file, "").unwrap();
     for path in [file.as_path(), &file.join("below"), Path::new("/proc/none")] {
         let tier = scanned(DiskTier::open(path, CAPACITY, Arc::clone(&bench.statistics)));
-        assert!(matches!(tier.state(), State::Off(_)), "{path:?}: {:?}", tier.state());
+        assert!(matches!(tier.state(), DiskState::Off(_)), "{path:?}: {:?}", tier.state());
         tier.put(record(1));
         tier.refresh(&key(1), freshness(1));
         tier.remove(&key(1));
@@ -459,11 +459,11 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
         code.store(error, Ordering::SeqCst);
         // Newer versions, which are not written: the older ones must not come back.
         for number in 0..attempts {
-            assert_eq!(tier.state(), State::On);
+            assert_eq!(tier.state(), DiskState::On);
             tier.put(record_of(number, 5));
             is_written(&tier);
         }
-        assert!(matches!(tier.state(), State::Off(_)), "{error}: {:?}", tier.state());
+        assert!(matches!(tier.state(), DiskState::Off(_)), "{error}: {:?}", tier.state());
         assert_eq!(tier.get(&key(3)).await, None);
         tier.remove(&key(3));
         assert_eq!(bench.statistics.disk_errors.get(), attempts as u64);
@@ -480,7 +480,7 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
         eventually("it is tried in vain", is_paused);
         code.store(0, Ordering::SeqCst);
         end_pause();
-        eventually("it works again", || tier.state() == State::On);
+        eventually("it works again", || tier.state() == DiskState::On);
         for number in (0..attempts).chain([3]) {
             assert_eq!(tier.get(&key(number)).await, None, "{number}: overwritten or removed");
         }
@@ -517,7 +517,7 @@ async fn a_full_disk_makes_room_by_itself() {
         is_written(&tier);
         assert_eq!(tier.get(&key(number)).await, Some(record_of(number, 60_000)));
     }
-    assert_eq!(tier.state(), State::On);
+    assert_eq!(tier.state(), DiskState::On);
     assert!((20..=40).contains(&tier.entries()), "{} are left", tier.entries());
     assert!(bench.statistics.disk_errors.get() >= 1, "it was full");
     tier.close();
@@ -529,7 +529,7 @@ async fn a_full_disk_makes_room_by_itself() {
         is_written(&tier);
     }
     assert_eq!(tier.get(&key(102)).await, Some(record_of(102, 60_000)));
-    assert_eq!(tier.state(), State::On);
+    assert_eq!(tier.state(), DiskState::On);
 }
 
 #[tokio::test]
@@ -570,7 +570,7 @@ async fn a_process_that_died_while_writing_leaves_old_new_or_nothing() {
     tier.put(record(1));
     tier.close();
     // What is there when it dies: a part of a new version, not yet renamed.
-    let next = Record { headers: HeaderMap::new(), ..record(1) };
+    let next = DiskRecord { headers: HeaderMap::new(), ..record(1) };
     let head = record::head_bytes(&next).unwrap();
     fs::write(bench.path().join("writing"), &head[..head.len() / 2]).unwrap();
     let tier = bench.open(CAPACITY);
@@ -588,7 +588,7 @@ async fn readers_and_writers_at_once_see_whole_records_that_never_go_back() {
     let version = |number: usize, version: usize| {
         let mut record = record_of(number + 100 * version, 5000);
         record.key = key(number);
-        record.asked = time(version as u64);
+        record.requested_at = time(version as u64);
         record
     };
     let readers: Vec<_> = (0..4)
@@ -599,7 +599,7 @@ async fn readers_and_writers_at_once_see_whole_records_that_never_go_back() {
                 for round in 0..200 {
                     let number = round % 20;
                     if let Some(found) = tier.get(&key(number)).await {
-                        let seen = found.asked.duration_since(time(0)).unwrap().as_secs();
+                        let seen = found.requested_at.duration_since(time(0)).unwrap().as_secs();
                         let seen = usize::try_from(seen).unwrap();
                         assert!(seen >= last[number], "{number} went back");
                         last[number] = seen;

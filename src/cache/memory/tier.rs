@@ -10,6 +10,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
+use crate::cache::weight::entry_weight;
 use crate::metrics::counter::Counter;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ const TYPICAL_ENTRY: u64 = 100_000;
 
 /// Entries in memory, by key. Any number of threads read it at once.
 pub struct MemoryTier {
-    cache: Cache<CacheKey, Kept, Weigh, RandomState, Evictions>,
+    cache: Cache<CacheKey, Weighed, Weigh, RandomState, Evictions>,
     capacity: u64,
     largest: u64,
     statistics: Arc<Statistics>,
@@ -43,31 +44,34 @@ pub struct MemoryTier {
     evictions: fn(&Statistics) -> &Counter,
 }
 
-/// An entry and its weight when it came, bytes: it is asked for often, and adds up many headers.
+/// An entry and its weight when it was inserted, bytes: the tier needs the weight often, and to add
+/// up the headers each time costs.
 #[derive(Clone)]
-struct Kept {
-    entry: Arc<Entry>,
+struct Weighed {
+    /// `None`: the room is reserved for an entry that is arriving.
+    entry: Option<Arc<Entry>>,
     weight: u64,
 }
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<CacheKey, Kept> for Weigh {
-    fn weight(&self, _key: &CacheKey, kept: &Kept) -> u64 {
-        kept.weight
+impl Weighter<CacheKey, Weighed> for Weigh {
+    fn weight(&self, _key: &CacheKey, weighed: &Weighed) -> u64 {
+        weighed.weight
     }
 }
 
-/// Collects what an insertion pushes out, so that bodies are freed after the lock is released.
+/// Collects the entries that an insertion evicts, so that their bodies are freed after the lock is
+/// released.
 #[derive(Clone)]
 struct Evictions;
 
-impl Lifecycle<CacheKey, Kept> for Evictions {
-    type RequestState = Vec<Kept>;
+impl Lifecycle<CacheKey, Weighed> for Evictions {
+    type RequestState = Vec<(CacheKey, Weighed)>;
 
-    fn on_evict(&self, gone: &mut Vec<Kept>, _key: CacheKey, kept: Kept) {
-        gone.push(kept);
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: CacheKey, weighed: Weighed) {
+        evicted.push((key, weighed));
     }
 }
 
@@ -120,28 +124,40 @@ impl MemoryTier {
     /// The entry of a key, if it is here. It counts as used.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.cache.get(key).map(|kept| kept.entry)
+        self.cache.get(key)?.entry
     }
 
     /// The entry of a key, if it is here, without using it.
     #[must_use]
     pub fn peek(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.cache.peek(key).map(|kept| kept.entry)
+        self.cache.peek(key)?.entry
     }
 
-    /// Keeps an entry in place of the one with its key. One heavier than [`MemoryTier::largest`] is
-    /// not kept, and what had its key is gone all the same: it is out of date.
+    /// Inserts an entry, in place of the one with its key. An entry heavier than
+    /// [`MemoryTier::largest`] is not inserted, and the one it replaces is removed all the same,
+    /// because it is out of date.
     pub fn insert(&self, entry: Arc<Entry>) {
-        let weight = entry.weight();
-        if weight > self.largest {
-            self.remove(entry.key.as_bytes());
+        let (key, weight) = (entry.key.clone(), entry.weight());
+        self.place(key, Weighed { entry: Some(entry), weight });
+    }
+
+    /// Reserves room for an entry of `bytes` that is arriving: a place without an entry, which
+    /// evicts others as an entry would. The key is none of an entry's, see [`CacheKey::beside`];
+    /// its removal frees the room.
+    pub(super) fn reserve(&self, key: CacheKey, bytes: u64) {
+        let weight = entry_weight(&key).saturating_add(bytes);
+        self.place(key, Weighed { entry: None, weight });
+    }
+
+    fn place(&self, key: CacheKey, weighed: Weighed) {
+        if weighed.weight > self.largest {
+            self.remove(key.as_bytes());
             return;
         }
-        let key = entry.key.clone();
         let mut gone = Vec::new();
-        self.cache.insert_with_lifecycle(key.clone(), Kept { entry, weight }, &mut gone);
-        // What is replaced comes first, and is no eviction.
-        let replaced = gone.first().is_some_and(|kept| kept.entry.key == key);
+        self.cache.insert_with_lifecycle(key.clone(), weighed, &mut gone);
+        // A replaced entry comes first, and is no eviction.
+        let replaced = gone.first().is_some_and(|(first, _)| *first == key);
         (self.evictions)(&self.statistics).add((gone.len() - usize::from(replaced)) as u64);
     }
 
@@ -153,11 +169,11 @@ impl MemoryTier {
     /// Removes all entries that are `doomed`, and returns their number. Looks at every entry, while
     /// others read and write; entries that come meanwhile may be looked at or not.
     pub fn remove_where(&self, doomed: impl Fn(&Entry) -> bool) -> usize {
-        let listed = self.cache.iter().filter(|(_, kept)| doomed(&kept.entry));
-        // Another may have taken its place since: ask again under the lock.
-        let removed = listed.filter(|(key, _)| {
-            self.cache.remove_if(key.as_bytes(), |kept| doomed(&kept.entry)).is_some()
-        });
+        let is_doomed = |weighed: &Weighed| weighed.entry.as_deref().is_some_and(&doomed);
+        let listed = self.cache.iter().filter(|(_, weighed)| is_doomed(weighed));
+        // Another entry may have replaced it since: ask again under the lock.
+        let removed =
+            listed.filter(|(key, _)| self.cache.remove_if(key.as_bytes(), is_doomed).is_some());
         removed.count()
     }
 

@@ -10,10 +10,11 @@ use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, prop_oneof,
 use proptest::test_runner::TestCaseError;
 
 use super::{MIB, MemoryTier};
-use crate::cache::entry::{Content, Entry, Object};
+use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Budget;
+use crate::cache::object::Object;
 use crate::cache::statistics::Statistics;
 
 static BYTES: [u8; 16 << 20] = [0; 16 << 20];
@@ -24,9 +25,9 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
     let held = Budget::new(u64::MAX).take(size as u64).unwrap();
     Arc::new(Entry {
         key: CacheKey::from_bytes(key.as_bytes()),
-        asked: SystemTime::UNIX_EPOCH,
+        requested_at: SystemTime::UNIX_EPOCH,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
-        content: Content::Object(Arc::new(Object::new(head, body, held))),
+        content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
     })
 }
 
@@ -36,7 +37,11 @@ fn tier(capacity: u64) -> MemoryTier {
 
 /// What is kept now, without counting as asked for.
 fn kept(tier: &MemoryTier) -> HashMap<CacheKey, Arc<Entry>> {
-    let pairs: Vec<_> = tier.cache.iter().map(|(key, kept)| (key, kept.entry)).collect();
+    let pairs: Vec<_> = tier
+        .cache
+        .iter()
+        .map(|(key, kept)| (key, kept.entry.expect("no room is reserved")))
+        .collect();
     let count = pairs.len();
     let kept: HashMap<_, _> = pairs.into_iter().collect();
     assert_eq!(kept.len(), count, "a key is kept once");

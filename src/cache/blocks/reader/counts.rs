@@ -1,0 +1,99 @@
+//! Where the blocks of a response come from: as expected when it begins, for `Cache-Status`, and as it
+//! turns out, for the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cache::blocks::reader::{BlockReader, PendingBlock, count_of};
+use crate::cache::tiers::BlockPlace;
+use crate::protocol::cache_status::BlockCounts;
+
+/// At most this many blocks of a response are looked up for `Cache-Status`, so that a request for a
+/// huge range costs a few milliseconds at most. It is all of 16 GiB in blocks of 1 MiB, and all of
+/// 128 GiB in blocks of 8 MiB. Blocks after that are uncounted.
+const MAX_COUNTED: u64 = 1 << 14;
+/// Blocks that are looked up before other tasks of the thread get a turn.
+const TURN: u64 = 512;
+
+/// Counts where the blocks of a response come from while it is read.
+#[derive(Debug, Default)]
+pub struct BlockCounter {
+    pub(super) memory: AtomicU64,
+    pub(super) disk: AtomicU64,
+    pub(super) store: AtomicU64,
+}
+
+impl BlockCounter {
+    /// The numbers so far.
+    #[must_use]
+    pub fn so_far(&self) -> BlockCounts {
+        let [memory, disk, store] =
+            [&self.memory, &self.disk, &self.store].map(|count| count.load(Ordering::Relaxed));
+        BlockCounts { memory, disk, store, uncounted: 0 }
+    }
+}
+
+pub(super) fn count(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
+
+pub(super) fn count_one(counter: &AtomicU64) {
+    count(counter, 1);
+}
+
+impl BlockReader {
+    /// Counts where its blocks come from, and goes on counting while it reads.
+    #[must_use]
+    pub fn counter(&self) -> &std::sync::Arc<BlockCounter> {
+        &self.counter
+    }
+
+    /// Where the blocks of the whole response come from, as far as known when it begins.
+    #[must_use]
+    pub fn expected(&self) -> BlockCounts {
+        self.expected
+    }
+
+    /// Looks up where all blocks of the response come from.
+    pub(super) async fn count_expected(&mut self) {
+        self.expected = self.counter.so_far();
+        for (_, block) in &self.pending {
+            match block {
+                PendingBlock::InFlight { on_disk: true, .. } => self.expected.disk += 1,
+                PendingBlock::InFlight { on_disk: false, .. } => self.expected.store += 1,
+                PendingBlock::Cached(_) | PendingBlock::Filling { .. } => {}
+            }
+        }
+        let left = count_of(&self.remaining);
+        if left > TURN {
+            Box::pin(self.count_remaining_in_turns()).await;
+        } else {
+            self.count_remaining(0, left);
+        }
+        self.expected.uncounted = left.saturating_sub(MAX_COUNTED);
+    }
+
+    async fn count_remaining_in_turns(&mut self) {
+        let all = count_of(&self.remaining).min(MAX_COUNTED);
+        let mut counted = 0;
+        while counted < all {
+            let next = TURN.min(all - counted);
+            self.count_remaining(counted, next);
+            counted += next;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Looks up `number` of the remaining blocks after the first `skip`.
+    fn count_remaining(&mut self, skip: u64, number: u64) {
+        let bounded = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let indexes = self.remaining.iter().cloned().flatten();
+        for index in indexes.skip(bounded(skip)).take(bounded(number)) {
+            let key = self.blocks.key_of(&self.request.key, index);
+            match self.fetches.tiers.block_place(&key) {
+                BlockPlace::Memory => self.expected.memory += 1,
+                BlockPlace::Disk => self.expected.disk += 1,
+                BlockPlace::Nowhere => self.expected.store += 1,
+            }
+        }
+    }
+}
