@@ -15,7 +15,7 @@
 //! Where additions belong:
 //!
 //! - A further tier, such as one that replicas share: a field of `Tiers`, as described there. A fetch
-//!   asks it in `Fetches::from_disk`, before the store.
+//!   asks it in `Fetches::read_from_disk`, before the store.
 //! - Answers before the framework takes the request: the first half of [`Cache::find`], `Tiers::lookup`
 //!   and `Cache::evaluate`, waits for nothing. A method of [`Cache`] can return its lookup.
 //! - Objects known to be missing without a request to the store: an entry with

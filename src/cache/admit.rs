@@ -164,7 +164,7 @@ async fn fill_from(mut body: Body, fill: &FillBuffer) -> Result<StoredBody, Trun
     }
 }
 
-/// Fails a fill that ends early, after the fetch is detached: nobody follows a fetch that has failed.
+/// Fails a fill that ends early, after the fetch is detached: no request follows a failed fetch.
 struct FillGuard<'a> {
     fill: &'a FillBuffer,
     leader: &'a Leader<FetchOutcome>,

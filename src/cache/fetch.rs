@@ -189,7 +189,7 @@ impl Fetches {
     ) {
         let tiers = &self.tiers;
         if old.is_none()
-            && let Some(entry) = self.from_disk(request).await
+            && let Some(entry) = self.read_from_disk(request).await
         {
             // Not stored if it was purged while it was read.
             if !tiers.store(leader, Arc::clone(&entry), DiskChange::None) {
@@ -236,7 +236,7 @@ impl Fetches {
             (Ok(FetchResponse::Object { status, headers, body }), _) => {
                 self.admit(response, &question, status, &headers, body).await;
             }
-            // Not asked for.
+            // The request allows no such response.
             (Ok(FetchResponse::NotModified(_)), None) => {
                 refuse(response, Refusal::UpstreamProtocol, None);
             }
@@ -286,7 +286,7 @@ impl Fetches {
                 self.fetch_whole(response).await;
             }
             _ if is_range => response.admit_range(headers, body).await,
-            // Not asked for.
+            // The request allows no such response.
             _ => refuse(response, Refusal::UpstreamProtocol, None),
         }
     }
@@ -346,7 +346,7 @@ impl Fetches {
     }
 
     /// The entry for an object on disk, with room for it.
-    async fn from_disk(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
+    async fn read_from_disk(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
         let tiers = &self.tiers;
         let record = tiers.lookup_on_disk(&request.key).await.filter(|_| request.rule.store)?;
         let profile = &request.store.profile;

@@ -1,4 +1,4 @@
-//! How long an answer may be served: RFC 9111, section 4.2, and RFC 5861. `Cache-Control` is read by
+//! How long a response may be served: RFC 9111, section 4.2, and RFC 5861. `Cache-Control` is read by
 //! Pingora's parser.
 
 use std::time::{Duration, SystemTime};
@@ -13,34 +13,34 @@ use crate::protocol::{http_date, single};
 /// The shortest lifetime of a hit-for-pass entry.
 const MIN_HIT_FOR_PASS: Duration = Duration::from_secs(60);
 
-/// When an answer was made, and how long it may be served.
+/// When a response was generated, and how long it may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// When the store made the answer, its own `Age` taken off: `Age` counts from here.
+    /// When the store generated the response, with its `Age` subtracted: `Age` counts from here.
     pub generated_at: SystemTime,
-    /// Until then it is served without asking.
+    /// Until then it is served without the store.
     pub fresh_until: SystemTime,
-    /// How long after that it is served while it is asked for again.
+    /// How long after `fresh_until` it is served while it is revalidated in the background.
     pub stale_while_revalidate: Duration,
-    /// How long after `fresh_until` it is served when the store fails.
+    /// How long after `fresh_until` it is served if the store fails.
     pub stale_if_error: Duration,
 }
 
-/// What an answer of some age may be used for.
+/// What a response of some age is served for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreshnessState {
     Fresh,
-    /// Served, while it is asked for again.
+    /// Served, while it is revalidated in the background.
     StaleWhileRevalidate,
-    /// The store is asked first; if it fails, this is served.
+    /// Revalidated first; served if the store fails.
     StaleIfError,
-    /// The store is asked first.
+    /// Revalidated first.
     Expired,
 }
 
 impl Freshness {
-    /// The freshness of an object that has arrived `now`: what its own headers say, else what the
-    /// rule says. `None` when it is not for shared caches (`no-store`, `private`).
+    /// The freshness of an object that has arrived `now`: by its own headers, else by the rule.
+    /// `None` if shared caches must not store it (`no-store`, `private`).
     #[must_use]
     pub fn of_object(headers: &HeaderMap, rule: &Rule, now: SystemTime) -> Option<Self> {
         let control = CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers);
@@ -49,11 +49,11 @@ impl Freshness {
         }
         let age = age_in_header(headers);
         let control = control.as_ref();
-        // A lifetime the object names began when it was made, one of the rule begins here.
+        // A lifetime in its headers began when it was generated, a lifetime of the rule begins here.
         let named = control.and_then(InterpretCacheControl::fresh_duration);
         let named = named.or_else(|| expires_after(headers, now));
         let lifetime = named.map_or(rule.ttl, |named| named.saturating_sub(age));
-        // Nothing but the store's word lets `no-cache` be served again (section 4.2.4).
+        // With `no-cache` only the store may allow it to be served again (section 4.2.4).
         let never_stale = control.is_some_and(CacheControl::no_cache);
         let window = |named: Option<Duration>, rule: Duration| {
             if never_stale { Duration::ZERO } else { named.unwrap_or(rule) }
@@ -72,7 +72,7 @@ impl Freshness {
         })
     }
 
-    /// The freshness of something that is not served stale: a miss, or a note to let objects pass.
+    /// The freshness of an entry that is never served stale: negative, hit-for-pass, or a block.
     #[must_use]
     pub fn for_a_while(now: SystemTime, lifetime: Duration) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Freshness {
         }
     }
 
-    /// The same, not to be served again before the store has confirmed it.
+    /// The same, but the response is not served again before the store has confirmed it.
     #[must_use]
     pub fn invalidated(&self) -> Self {
         let never = Duration::ZERO;
@@ -95,7 +95,7 @@ impl Freshness {
         }
     }
 
-    /// What it may be used for at this time.
+    /// What the response is served for at this time.
     #[must_use]
     pub fn at(&self, now: SystemTime) -> FreshnessState {
         let Ok(stale_for) = now.duration_since(self.fresh_until) else {
@@ -110,13 +110,13 @@ impl Freshness {
         }
     }
 
-    /// Whether it may stand in for a store that fails.
+    /// Whether the response is served if the store fails.
     #[must_use]
     pub fn usable_if_error(&self, now: SystemTime) -> bool {
         now.duration_since(self.fresh_until).map_or(true, |stale| stale < self.stale_if_error)
     }
 
-    /// Seconds that are left of its freshness, begun ones counted, below zero when it is stale.
+    /// Seconds that it is still fresh, rounded up; below zero the seconds since it became stale.
     #[must_use]
     pub fn ttl(&self, now: SystemTime) -> i64 {
         let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
@@ -139,7 +139,7 @@ pub fn hit_for_pass_lifetime(rule: &Rule) -> Duration {
     rule.ttl.max(MIN_HIT_FOR_PASS)
 }
 
-/// `Expires` minus `Date`; a value that is no date, such as `0`, has passed (section 5.3).
+/// `Expires` minus `Date`. A value that is not a date, such as `0`, is in the past (section 5.3).
 fn expires_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     if !headers.contains_key(EXPIRES) {
         return None;
@@ -154,7 +154,7 @@ fn age_in_header(headers: &HeaderMap) -> Duration {
     Duration::from_secs(seconds.unwrap_or_default())
 }
 
-/// So much later; what is beyond the calendar is a century away.
+/// The time after this span. Spans beyond a century count as a century.
 fn later(now: SystemTime, span: Duration) -> SystemTime {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     now.checked_add(span.min(CENTURY)).unwrap_or(now)

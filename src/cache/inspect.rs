@@ -1,5 +1,5 @@
-//! What the tiers hold of one object, for operators. An inspection changes nothing, neither what is
-//! stored nor what counts as used.
+//! What the tiers hold of one object, for operators. An inspection changes nothing, neither the
+//! entries nor their use.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -45,7 +45,7 @@ pub struct StoredEntry {
     pub blocks: Option<StoredBlocks>,
 }
 
-/// What is stored under the key.
+/// The kind of the stored entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoredContent {

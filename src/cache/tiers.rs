@@ -236,20 +236,20 @@ impl Tiers {
         rule.max_object.min(self.memory.largest().saturating_sub(MAX_WITHOUT_BODY))
     }
 
-    /// Whether a block of so many bytes would be stored in any tier.
+    /// Whether a block of this many bytes would be stored in any tier.
     #[must_use]
     pub fn stores_block(&self, bytes: u64) -> bool {
         self.blocks().are_cached()
             && (self.disk.is_some() || bytes < self.blocks.memory().largest())
     }
 
-    /// Whether the disk would take a record with a body of so many bytes.
+    /// Whether the disk would take a record with a body of this many bytes.
     #[must_use]
     pub fn disk_takes(&self, bytes: u64) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.takes(bytes))
     }
 
-    /// Whether the disk would take a block of so many bytes now.
+    /// Whether the disk would take a block of this many bytes now.
     #[must_use]
     pub fn disk_takes_block(&self, bytes: u64) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.takes_block(bytes))

@@ -47,7 +47,7 @@ impl BlockReservation {
 impl Drop for BlockReservation {
     fn drop(&mut self) {
         if self.fill.is_filling() {
-            // First detached, so that nobody follows a fetch that has failed.
+            // First detached, so that no reader follows a failed fetch.
             self.leader.detach();
             self.fill.fail();
         }

@@ -100,7 +100,7 @@ impl BlockLimits {
     }
 }
 
-/// The share of blocks in so many bytes.
+/// The share of blocks in this many bytes.
 #[must_use]
 pub(in crate::cache) fn share_of(bytes: u64, config: BlocksConfig) -> u64 {
     bytes / 100 * u64::from(config.share)

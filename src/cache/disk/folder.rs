@@ -20,7 +20,7 @@ use crate::cache::key::CacheKey;
 
 const LOCK: &str = "lock";
 const WRITING: &str = "writing";
-/// Bytes read at first: nearly every head, and many a small record, is no longer.
+/// Bytes read at first: enough for nearly every head, and for many small records.
 const FIRST_READ: u64 = 4096;
 /// Files take whole blocks of the disk.
 const BLOCK: u64 = 4096;
@@ -28,7 +28,7 @@ const BLOCK: u64 = 4096;
 /// How bytes are written to a file; tests put failing disks in its place.
 pub type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
 
-/// What a file turned out to be.
+/// The result of reading a file.
 #[derive(Debug)]
 pub enum FileRead<T> {
     Whole(T),
@@ -49,13 +49,13 @@ impl fmt::Debug for Folder {
     }
 }
 
-/// Writes with no seam in between.
+/// Writes all bytes in one call.
 #[must_use]
 pub fn plain_write() -> Write {
     Box::new(|file, bytes, at| file.write_all_at(bytes, at))
 }
 
-/// Whether the disk has no more room.
+/// Whether the disk is full.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -68,11 +68,11 @@ pub fn size_on_disk(length: u64) -> u64 {
 }
 
 impl Folder {
-    /// Opens the folder, made with all that is in it for this user alone, and locks it. What a
-    /// process that died left half written is removed.
+    /// Opens the folder, which is made with all its contents for this user alone, and locks it. The
+    /// unfinished file of a process that died is removed.
     ///
     /// # Errors
-    /// It cannot be made, written to, or is in use by another process.
+    /// The folder cannot be made or written to, or another process uses it.
     pub fn open(path: &Path, write: Write) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
@@ -83,23 +83,23 @@ impl Folder {
         let folder = Self { path: path.to_owned(), lock, write };
         folder.restore()?;
         match folder.probe() {
-            // What is there can be read, and evicted.
+            // Existing records can still be read, and evicted.
             Err(error) if is_full(&error) => {}
             probed => probed?,
         }
         Ok(folder)
     }
 
-    /// Makes the folders that are not there.
+    /// Makes the missing folders.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn restore(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         (0..=u8::MAX).try_for_each(|number| self.make(number))
     }
 
-    /// Makes one of the 256 folders, or finds it: a folder, and no link to one elsewhere.
+    /// Makes one of the 256 folders, or finds it: it must be a folder, not a link.
     fn make(&self, number: u8) -> io::Result<()> {
         let path = self.path.join(folder_name(number));
         match DirBuilder::new().mode(0o700).create(&path) {
@@ -114,7 +114,7 @@ impl Folder {
     /// Tries to write a block.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn probe(&self) -> io::Result<()> {
         let block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
         let written = self.create().and_then(|file| (self.write)(&file, &block, 0));
@@ -122,8 +122,8 @@ impl Folder {
         written.and(removed)
     }
 
-    /// The file to write to. There is one, since one thread writes; what is there in its place was
-    /// left by a process that died.
+    /// The file to write to. There is one, because one thread writes; an existing one was left by a
+    /// process that died.
     fn create(&self) -> io::Result<File> {
         let path = self.path.join(WRITING);
         match new_file().create_new(true).open(&path) {
@@ -135,11 +135,11 @@ impl Folder {
         }
     }
 
-    /// Writes a record, in place of any other of this name: whole, or not at all. Nothing waits
-    /// for the disk to have it (fsync): after a loss of power the checksums tell what is whole.
+    /// Writes a record, in place of any other of this name: whole, or not at all. Without fsync:
+    /// after a loss of power the checksums show which records are whole.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn write(&self, name: FileName, head: &[u8], body: &[u8]) -> io::Result<()> {
         let writing = self.path.join(WRITING);
         let written = self.create().and_then(|file| {
@@ -160,10 +160,10 @@ impl Folder {
         renamed
     }
 
-    /// Reads the record of this key, every byte of it checked.
+    /// Reads the record of this key, and checks every byte of it.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn read(&self, name: FileName, key: &CacheKey) -> io::Result<FileRead<DiskRecord>> {
         let (mut file, head, rest) = match self.open_head(name, false)? {
             FileRead::Whole(opened) => opened,
@@ -188,10 +188,10 @@ impl Folder {
         Ok(FileRead::Whole(DiskRecord { key, requested_at, freshness, headers, body: body.into() }))
     }
 
-    /// Reads the head of whatever record has this name.
+    /// Reads the head of the record with this name.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn head(&self, name: FileName) -> io::Result<FileRead<RecordHead>> {
         Ok(match self.open_head(name, false)? {
             FileRead::Whole((_, head, _)) => FileRead::Whole(head),
@@ -200,10 +200,10 @@ impl Folder {
         })
     }
 
-    /// Gives a record another freshness, in its place: a torn write does not fit its checksum.
+    /// Gives a record another freshness, in its place: a torn write does not match its checksum.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn refresh(
         &self,
         name: FileName,
@@ -222,8 +222,8 @@ impl Folder {
         Ok(FileRead::Whole(()))
     }
 
-    /// Opens a file and reads its head, and what came with it of its body. Its freshness may be
-    /// written at this moment: what is wrong is read once more before it is damaged.
+    /// Opens a file and reads its head, and the first bytes of its body with it. Its freshness may be
+    /// written at this moment, so a damaged head is read once more.
     fn open_head(
         &self,
         name: FileName,
@@ -240,7 +240,7 @@ impl Folder {
         name: FileName,
         write: bool,
     ) -> io::Result<FileRead<(File, RecordHead, Vec<u8>)>> {
-        // Neither a link is followed nor a pipe waited for.
+        // No link is followed, and no pipe waited for.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(write).custom_flags(flags);
@@ -278,10 +278,10 @@ impl Folder {
         Ok(FileRead::Whole((file, head, start.split_off(length))))
     }
 
-    /// Removes a file; one that is not there is removed, and a folder is none of ours.
+    /// Removes a file. It is no error if there is none, or if a folder has its name.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn remove(&self, name: FileName) -> io::Result<()> {
         match fs::remove_file(self.path.join(name.path())) {
             Err(error)
@@ -299,10 +299,10 @@ impl Folder {
     }
 
     /// Every file of one of the 256 folders: its name, the bytes it takes, and its last use in
-    /// microseconds since the Unix epoch, as far as the file system notes it.
+    /// microseconds since the Unix epoch, as far as the file system records it.
     ///
     /// # Errors
-    /// The disk's.
+    /// Errors of the disk.
     pub fn list(&self, number: u8, mut each: impl FnMut(FileName, u64, u64)) -> io::Result<()> {
         for file in fs::read_dir(self.path.join(folder_name(number)))? {
             let file = file?;
@@ -310,7 +310,7 @@ impl Folder {
             let Some(name) = name.to_str().and_then(|name| FileName::parse(number, name)) else {
                 continue;
             };
-            // It was removed since, or is none of ours.
+            // It has been removed since, or is not a record.
             let Some(metadata) = file.metadata().ok().filter(|found| !found.is_dir()) else {
                 continue;
             };
@@ -321,13 +321,13 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives the folder free for other processes.
+    /// Unlocks the folder for other processes.
     pub fn unlock(&self) {
         let _ = self.lock.unlock();
     }
 }
 
-/// A file for this user alone, behind no link.
+/// Opens a file for this user alone, without following a link.
 fn new_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);

@@ -1,20 +1,20 @@
-//! What is on disk, held in memory: for each file its name, its size and its last use, and nothing
-//! else, so that a miss asks no disk and what was used least makes room.
+//! The index of the records on disk, in memory: the name, size and last use of each file. A miss does
+//! not touch the disk, and the record that was used longest ago is evicted first.
 //!
-//! An entry takes 32 bytes; the arrays they are kept in, sorted by name, have up to an eighth of
-//! room to grow, so 100,000 entries take 3.2 to 3.6 MB and the [`MAX_ENTRIES`] at most 144 MB.
+//! An entry takes 32 bytes; its arrays, sorted by name, have up to an eighth of room to grow, so
+//! 100,000 entries take 3.2 to 3.6 MB and the [`MAX_ENTRIES`] at most 144 MB.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cache::disk::name::FileName;
 
-/// More are not kept, whatever the capacity: it bounds the memory of the index.
+/// The largest number of entries, whatever the capacity: it bounds the memory of the index.
 pub const MAX_ENTRIES: u64 = 4_000_000;
 
-/// Of so many, the one that was used longest ago is evicted.
+/// Of this many entries, the one that was used longest ago is evicted.
 const SAMPLE: usize = 16;
-/// Room that an array is given at least when it is full, entries.
+/// The smallest growth of a full array, entries.
 const ROOM: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ pub struct Index {
     /// One for each folder, sorted by name.
     shards: Vec<Mutex<Vec<Slot>>>,
     bytes: AtomicU64,
-    /// Of those the bytes of blocks.
+    /// The bytes of blocks among them.
     block_bytes: AtomicU64,
     entries: AtomicU64,
 }
@@ -87,7 +87,7 @@ impl Index {
         self.place(Slot { name, size, used }, true);
     }
 
-    /// Notes a file that was found, unless it is known already, and better.
+    /// Notes a file that was found, unless the index has it already with a later use.
     pub fn discover(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, false);
     }
@@ -114,7 +114,7 @@ impl Index {
         }
     }
 
-    /// The size of an entry that is there; it is used now.
+    /// The size of an entry, which counts as used now.
     pub fn touch(&self, name: FileName, now: u64) -> Option<u64> {
         let mut shard = self.shard(name.folder())?;
         let at = shard.binary_search_by_key(&name, |slot| slot.name).ok()?;
@@ -123,13 +123,13 @@ impl Index {
         Some(slot.size)
     }
 
-    /// The size of an entry that is there, which is no use of it.
+    /// The size of an entry. This does not count as use.
     #[must_use]
     pub fn size(&self, name: FileName) -> Option<u64> {
         self.touch(name, 0)
     }
 
-    /// Forgets an entry.
+    /// Removes an entry.
     pub fn remove(&self, name: FileName) {
         let Some(mut shard) = self.shard(name.folder()) else { return };
         if let Ok(at) = shard.binary_search_by_key(&name, |slot| slot.name) {
@@ -143,7 +143,7 @@ impl Index {
         }
     }
 
-    /// Forgets all entries.
+    /// Removes all entries.
     pub fn clear(&self) {
         for folder in 0..=u8::MAX {
             for name in self.names(folder) {
@@ -159,13 +159,13 @@ impl Index {
         shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
     }
 
-    /// Of a few entries from a random place on, blocks or others, the one that was used longest ago.
-    /// Names are hashes, so neighbours have nothing to do with each other: they are a random sample.
+    /// The entry that was used longest ago of a few, either blocks or others, from a random position
+    /// on. Names are hashes, so neighbours are a random sample.
     #[must_use]
     pub fn least_used(&self, random: u64, blocks: bool) -> Option<FileName> {
         let [folder, rest @ ..] = random.to_le_bytes();
         let mut sample: Vec<Slot> = Vec::with_capacity(SAMPLE);
-        // The first folder twice: from the place on, and at last up to it.
+        // The first folder comes twice: from the position on, and at last up to it.
         for nth in 0..=self.shards.len() {
             let step = u8::try_from(nth % self.shards.len()).unwrap_or_default();
             let Some(shard) = self.shard(folder.wrapping_add(step)) else { continue };

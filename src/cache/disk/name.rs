@@ -1,4 +1,4 @@
-//! The name of a record's file: a hash of its key, and nothing of the key itself.
+//! The name of a record's file: a hash of its key, which shows nothing of the key itself.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::key::CacheKey;
 
-/// The first 127 bits of the key's SHA-256, and whether it is that of a block. That two keys share
-/// one is not to be feared; should it happen, the whole key in the file tells them apart.
+/// The first 127 bits of the key's SHA-256, and whether it is the key of a block. If two keys should
+/// ever share a name, the whole key in the file tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName([u8; Self::BYTES]);
 
@@ -77,7 +77,7 @@ pub fn folder_name(folder: u8) -> String {
     format!("{folder:02x}")
 }
 
-/// The value of a digit as [`FileName::path`] writes it: capitals are another file's.
+/// The value of a digit as [`FileName::path`] writes it; a name with capitals is not one of these.
 fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),

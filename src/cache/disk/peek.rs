@@ -1,5 +1,4 @@
-//! What is on disk of a key, for whoever asks about it: the head of its file is read, and nothing is
-//! counted, noted as used or removed.
+//! The head of a record on disk, for an inspection: nothing is counted, noted as used or removed.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,11 +15,11 @@ use crate::cache::key::CacheKey;
 /// A record without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peeked {
-    /// When the store was asked.
+    /// When the request was sent to the store.
     pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
-    /// Bytes of the body; none of an object in blocks.
+    /// Bytes of the body; zero for the head of an object in blocks.
     pub body: u64,
 }
 

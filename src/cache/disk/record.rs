@@ -1,5 +1,4 @@
-//! How a record lies in its file: bytes from a record, a record from bytes, nothing believed that
-//! no checksum covers.
+//! The format of a record in its file. Nothing is used that no checksum covers.
 //!
 //! All numbers are little-endian, times and durations microseconds (times since the Unix epoch):
 //!
@@ -11,17 +10,17 @@
 //! | 16 | 4 | length of the headers, `h` |
 //! | 20 | 4 | length of a piece of the body; the last one may be shorter |
 //! | 24 | 8 | length of the body, `b` |
-//! | 32 | 8 | when the store was asked |
+//! | 32 | 8 | when the request was sent to the store |
 //! | 40 | 4 | checksum of the head: of bytes 0 to 39, and of 80 to the body |
-//! | 44 | 32 | freshness: born, fresh until, stale while revalidate, stale if error |
+//! | 44 | 32 | freshness: generated at, fresh until, stale-while-revalidate, stale-if-error |
 //! | 76 | 4 | checksum of the freshness, continued from that of the head |
 //! | 80 | k | key |
 //! | | h | headers: lengths of name (2) and value (4), name, value; one after the other |
 //! | | 4 each | checksum of every piece of the body |
 //! | | b | body |
 //!
-//! The freshness can be written anew in its place. Its checksum continues that of the head, so
-//! that the freshness of another record does not fit. Each piece of the body can be checked alone.
+//! The freshness can be written again in its place. Its checksum continues that of the head, so the
+//! freshness of another record does not match. Each piece of the body can be checked alone.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -33,7 +32,7 @@ use crate::cache::disk::DiskRecord;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
-/// Bytes before the key; enough to tell the length of the head.
+/// Bytes before the key; enough to know the length of the head.
 pub const PREFIX: usize = 80;
 /// Where the freshness lies, with its checksum.
 pub const FRESHNESS_AT: u64 = 44;
@@ -47,7 +46,7 @@ const SUM: usize = 4;
 /// Bytes of the freshness with its checksum.
 const FRESHNESS: usize = PREFIX - 44;
 
-/// Longer keys, headers and bodies are not written, and their lengths not believed.
+/// Longer keys, headers and bodies are not written, and such lengths not accepted.
 const MAX_KEY: usize = 16 * 1024;
 const MAX_HEADERS: usize = 256 * 1024;
 const MAX_BODY: u64 = 1024 * 1024 * 1024;
@@ -55,15 +54,15 @@ const MAX_BODY: u64 = 1024 * 1024 * 1024;
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// Not a regular file, not one of ours, or not the record of this key.
+    /// Not a regular file, not a file of this cache, or not the record of this key.
     Foreign,
     /// Written in another version of the format.
     Version,
-    /// Longer or shorter than it says, or than there is any sense in.
+    /// Longer or shorter than its head says, or than is possible.
     Length,
-    /// A checksum does not fit.
+    /// A checksum does not match.
     Checksum,
-    /// The checksum fits, the content makes no sense.
+    /// The checksum matches, but the content is invalid.
     Content,
 }
 
@@ -90,7 +89,7 @@ pub struct RecordHead {
     pub body: u64,
     /// Bytes of the head; the body begins there.
     pub length: usize,
-    /// The checksum over all but the freshness, which that of the freshness continues.
+    /// The checksum of everything but the freshness, which the checksum of the freshness continues.
     sum: u32,
     /// Checksums of the pieces of the body.
     pieces: Vec<u32>,
@@ -157,7 +156,7 @@ fn header_bytes(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The block of the freshness, with the checksum that belongs to the head with this sum.
+/// The block of the freshness, with the checksum that belongs to a head with this sum.
 fn freshness_bytes(freshness: &Freshness, head_sum: u32) -> [u8; FRESHNESS] {
     let mut block = [0; FRESHNESS];
     let numbers = [
@@ -180,11 +179,11 @@ fn freshness_sum(content: &[u8], head_sum: u32) -> u32 {
     hasher.finalize()
 }
 
-/// The length of the whole head, told by its first [`PREFIX`] bytes. It is bounded, and not yet
-/// checked by any sum.
+/// The length of the whole head, by its first [`PREFIX`] bytes. It is bounded, but not covered by a
+/// checksum yet.
 ///
 /// # Errors
-/// It is no record of this format, or its lengths are out of bounds.
+/// It is not a record of this format, or its lengths are out of bounds.
 pub fn head_length(start: &[u8]) -> Result<usize, Damage> {
     let mut cursor = Cursor(start.get(..PREFIX).ok_or(Damage::Length)?);
     Ok(Lengths::read(&mut cursor)?.head())
@@ -224,7 +223,7 @@ impl RecordHead {
     /// Reads the head of a record; `bytes` may hold more than that.
     ///
     /// # Errors
-    /// Any byte of it is not what was written.
+    /// Any byte of it is not as it was written.
     pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let mut cursor = Cursor(bytes);
         let lengths = Lengths::read(&mut cursor)?;
@@ -244,8 +243,8 @@ impl RecordHead {
         Ok(Self { key, requested_at, freshness, headers, body: lengths.body, length, sum, pieces })
     }
 
-    /// Whether these are the bytes of the body from the start of this piece on, whole pieces
-    /// except for the body's last.
+    /// Whether these bytes of the body, from the start of this piece on, are right: whole pieces,
+    /// except for the last one.
     #[must_use]
     pub fn fits(&self, first_piece: usize, bytes: &[u8]) -> bool {
         let Some(sums) = self.pieces.get(first_piece..) else { return false };
@@ -254,7 +253,7 @@ impl RecordHead {
             && pieces.zip(sums).all(|(piece, sum)| crc32fast::hash(piece) == *sum)
     }
 
-    /// What is written at [`FRESHNESS_AT`] to give this record another freshness.
+    /// The bytes to write at [`FRESHNESS_AT`] to give this record another freshness.
     #[must_use]
     pub fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
         freshness_bytes(freshness, self.sum)

@@ -160,7 +160,7 @@ async fn what_is_removed_is_gone_at_once_and_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_sweep_removes_what_is_doomed_and_says_when_it_is_over() {
+async fn a_sweep_removes_what_is_covered_and_says_when_it_is_over() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     (0..100).for_each(|number| tier.put(record(number)));
@@ -171,9 +171,9 @@ async fn a_sweep_removes_what_is_doomed_and_says_when_it_is_over() {
     });
     assert!(over.recv().is_err(), "the closure is dropped");
     for number in 0..100 {
-        let is_doomed = number % 10 == 7 && number < 50;
+        let is_covered = number % 10 == 7 && number < 50;
         let found = tier.get(&key(number)).await;
-        assert_eq!(found, (!is_doomed).then(|| record(number)), "{number}");
+        assert_eq!(found, (!is_covered).then(|| record(number)), "{number}");
     }
     is_written(&tier);
     assert_eq!((tier.entries(), bench.files().len()), (95, 95));

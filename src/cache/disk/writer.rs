@@ -14,22 +14,22 @@ use crate::cache::disk::record::head_bytes;
 use crate::cache::disk::shared::{DiskShared, now, wait_for};
 use crate::cache::disk::{DiskRecord, sweep};
 
-/// A wait that is ended by a signal.
+/// A wait that a signal ends.
 const LONG: Duration = Duration::from_secs(3600);
-/// What a full disk is relieved of before a second attempt, at least.
+/// The smallest number of bytes that are evicted from a full disk before a second attempt.
 const RELIEF: u64 = 1024 * 1024;
 
-/// What there is to do next.
+/// The next work of the thread.
 enum Work {
     Job(Taken),
-    /// More is on disk than may be.
+    /// More bytes are on disk than the capacity.
     Evict,
-    /// The tier has been off for long enough.
+    /// The pause of the tier is over.
     Retry,
     End,
 }
 
-/// Starts the thread; if there can be none, the tier is off for good.
+/// Starts the thread. If that fails, the tier stays off.
 pub(super) fn start(shared: &Arc<DiskShared>, write: Write) {
     let owned = Arc::clone(shared);
     let thread = thread::Builder::new().name("disk-writer".to_owned()).spawn(move || {
@@ -101,7 +101,7 @@ fn next(shared: &DiskShared) -> Work {
                 if let Some(taken) = inner.queue.take() {
                     return Work::Job(taken);
                 }
-                // What a sweep finds is still to be removed.
+                // Records that a sweep finds are still to be removed.
                 let swept = !inner.sweeping && (inner.sweeps.is_empty() || !inner.scanned);
                 if inner.closing && swept {
                     return Work::End;
@@ -133,13 +133,13 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
     };
     match done {
         Ok(()) => shared.lock().breaker.worked(Access::Write),
-        // Somebody's folder stands in the place of a file, which is no fault of the disk.
+        // A folder has the name of the file, which is no failure of the disk.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
             shared.index.remove(name);
             shared.statistics.disk_dropped.count();
         }
         Err(error) => {
-            // What is there now is older than what was to be.
+            // The file is older than the record that could not be written.
             if remove(shared, folder, name).is_err() {
                 shared.lock().orphans = true;
             }
@@ -148,7 +148,7 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
     }
 }
 
-/// Removes a file. The index forgets it even if the disk does not.
+/// Removes a file. The index forgets it even if the disk fails.
 fn remove(shared: &DiskShared, folder: &Folder, name: FileName) -> io::Result<()> {
     shared.index.remove(name);
     folder.remove(name)
@@ -195,14 +195,14 @@ fn try_again(shared: &DiskShared, folder: &Folder) -> io::Result<()> {
     }
 }
 
-/// Evicts so many bytes, as far as there are.
+/// Evicts this many bytes, if there are as many.
 fn relieve(shared: &DiskShared, folder: &Folder, bytes: u64) {
     let goal = shared.index.bytes().saturating_sub(bytes);
     while shared.index.bytes() > goal && evict(shared, folder) {}
 }
 
-/// Removes the least used of a few; whether there was one. Blocks go first as long as they take more
-/// than their share, and only then.
+/// Evicts the least used of a few records; false if there is none. Blocks are evicted as long as they
+/// take more than their share, and only then.
 fn evict(shared: &DiskShared, folder: &Folder) -> bool {
     let (index, random) = (&shared.index, fastrand::u64(..));
     let blocks = index.block_bytes() > shared.capacity.blocks;

@@ -49,7 +49,7 @@ impl Reservation {
             return None;
         }
         let room = Room { tier: Arc::clone(tier), key: key.beside() };
-        tier.reserve(room.key.clone(), bytes);
+        tier.reserve(&room.key, bytes);
         Some(Self { held: Arc::new(budget.take(bytes)?), room: Some(room) })
     }
 
