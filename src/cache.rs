@@ -46,7 +46,7 @@ mod weight;
 
 pub use self::blocks::arrival::{Arrivals, BlockError};
 pub use self::blocks::object::Blocks;
-pub use self::blocks::reader::counts::BlockCounter;
+pub use self::blocks::reader::counter::BlockCounter;
 pub use self::blocks::reader::{BlockReader, OpenError};
 pub use self::fill::Truncated;
 pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
@@ -156,14 +156,14 @@ impl Cache {
     ///
     /// # Errors
     /// When the store has another version, or fails: the response to the client has not begun.
-    pub async fn open(
-        &self,
-        request: &Arc<CacheRequest>,
-        blocks: &Arc<Blocks>,
-        ranges: &[Range<u64>],
+    pub fn open<'a>(
+        &'a self,
+        request: &'a Arc<CacheRequest>,
+        blocks: &'a Arc<Blocks>,
+        ranges: &'a [Range<u64>],
         arriving: Option<Arrivals>,
-    ) -> Result<BlockReader, OpenError> {
-        BlockReader::open(self.fetches.blocks(), request, blocks, ranges, arriving).await
+    ) -> impl Future<Output = Result<BlockReader, OpenError>> + Send + 'a {
+        BlockReader::open(self.fetches.blocks(), request, blocks, ranges, arriving)
     }
 
     /// Purges one object, or every object whose key begins with this one. When this returns, they

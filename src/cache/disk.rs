@@ -5,58 +5,43 @@
 //! Reads run on the runtime's threads for blocking work. One thread writes and removes the files that
 //! are queued in a [`queue`]; another one finds the files at the start, and sweeps.
 
-pub mod breaker;
-pub mod folder;
-pub mod index;
-pub mod name;
-pub mod peek;
-pub mod queue;
-pub mod record;
+mod breaker;
+mod folder;
+mod index;
+mod name;
+mod peek;
+mod queue;
+mod record;
 mod shared;
 mod sweep;
 mod writer;
+
+pub use self::peek::Peeked;
+pub use self::record::DiskRecord;
+pub use self::shared::{Capacity, QUEUE_BYTES};
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
-use bytes::Bytes;
-use http::HeaderMap;
 use log::debug;
 
 use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Write, plain_write};
 use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{DiskShared, Removal, now, wait_for};
+use crate::cache::disk::shared::{DiskShared, READ_PERMITS, Removal, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
-
-/// Bytes of bodies that may be queued for writing. Records that come when it is full are not stored.
-pub const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long a reader waits for the disk before it asks the store.
 const READ_TIME: Duration = Duration::from_secs(2);
 /// How long [`DiskTier::close`] waits for the queue.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// Reads in progress hold at most this many pieces of bodies together, 64 MiB ...
-pub(crate) const READ_PERMITS: u32 = 1024;
-/// ... and each counts as at least this many, so that there are at most 64 of them.
+/// A read counts as at least this many pieces, so that there are at most 64 reads at once.
 const LEAST_PERMITS: u32 = 16;
-
-/// One response of a store, as it is stored on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskRecord {
-    pub key: CacheKey,
-    /// When the request was sent to the store; rounded down to microseconds on disk, like the
-    /// freshness.
-    pub requested_at: SystemTime,
-    pub freshness: Freshness,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
 
 /// Whether the tier is in service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,23 +60,6 @@ impl fmt::Display for DiskState {
             Self::On => f.write_str("on"),
             Self::Off(reason) => write!(f, "off: {reason}"),
         }
-    }
-}
-
-/// The capacity of the tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capacity {
-    /// Bytes of whole blocks of the disk.
-    pub all: u64,
-    /// Bytes of `all` beyond which blocks of objects are evicted for other records. Up to it, others
-    /// are evicted for them. Either may take free bytes.
-    pub blocks: u64,
-}
-
-impl From<u64> for Capacity {
-    /// No bytes are set aside for blocks.
-    fn from(all: u64) -> Self {
-        Self { all, blocks: 0 }
     }
 }
 
@@ -139,7 +107,7 @@ impl DiskTier {
                     return (record.key == *key).then(|| DiskRecord::clone(record));
                 }
                 Some(Job::Remove) => return None,
-                Some(Job::Refresh(_, freshness)) => Some(*freshness),
+                Some(Job::Freshen(_, freshness)) => Some(*freshness),
                 None => None,
             };
             (newer, inner.scanned)
@@ -189,7 +157,7 @@ impl DiskTier {
         let queued = match inner.queue.find(name) {
             Some(Job::Remove) => Some(false),
             Some(Job::Write(_)) => Some(true),
-            Some(Job::Refresh(..)) | None => None,
+            Some(Job::Freshen(..)) | None => None,
         };
         let known = || self.shared.index.size(name).is_some();
         inner.off.is_none() && !inner.hidden.contains(&name) && queued.unwrap_or_else(known)
@@ -229,14 +197,14 @@ impl DiskTier {
 
     /// Gives the record of this key another freshness, after a store confirmed it. Its body is not
     /// written again.
-    pub fn refresh(&self, key: &CacheKey, freshness: Freshness) {
+    pub fn freshen(&self, key: &CacheKey, freshness: Freshness) {
         let name = FileName::of(key);
         let mut inner = self.shared.lock();
         let is_known = self.shared.index.size(name).is_some() || inner.queue.find(name).is_some();
         // A record that is not updated keeps its old freshness, and is revalidated once more.
         if inner.off.is_none()
             && (is_known || !inner.scanned)
-            && inner.queue.refresh(name, key, freshness)
+            && inner.queue.freshen(name, key, freshness)
         {
             drop(inner);
             self.shared.wake.notify_one();

@@ -230,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_fresh_then_refreshed_then_a_fallback_then_expired() {
+    fn a_response_is_fresh_then_stale_while_revalidate_then_stale_if_error_then_expired() {
         let freshness = Freshness::of_object(&HeaderMap::new(), &rule(), now());
-        let freshness = freshness.expect("an object without headers is kept");
+        let freshness = freshness.expect("an object without headers is stored");
         for (after, state, ttl) in [
             (0, FreshnessState::Fresh, 300),
             (299, FreshnessState::Fresh, 1),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_stale_ends_with_its_freshness() {
+    fn an_entry_that_is_never_served_stale_expires_with_its_freshness() {
         let freshness = Freshness::for_a_while(now(), Duration::from_secs(60));
         assert_eq!(freshness.at(now() + Duration::from_secs(59)), FreshnessState::Fresh);
         assert_eq!(freshness.at(now() + Duration::from_secs(60)), FreshnessState::Expired);

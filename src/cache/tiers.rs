@@ -25,8 +25,7 @@ use http::HeaderMap;
 
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::tier::{BlockLimits, BlockTier, share_of};
-use crate::cache::disk::peek::Peeked;
-use crate::cache::disk::{Capacity, DiskRecord, DiskTier};
+use crate::cache::disk::{Capacity, DiskRecord, DiskTier, Peeked};
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::Leader;
 use crate::cache::key::CacheKey;
@@ -294,7 +293,7 @@ impl Tiers {
                 DiskChange::Write { headers, body } => {
                     disk.put(DiskRecord { key, requested_at, freshness, headers, body });
                 }
-                DiskChange::Freshen => disk.refresh(&key, freshness),
+                DiskChange::Freshen => disk.freshen(&key, freshness),
                 DiskChange::Remove => disk.remove(&key),
             }
         })

@@ -1,7 +1,8 @@
 //! Reading an object in blocks for one client: which blocks it needs, fetched a little ahead of it, and
 //! the bytes of the block it is at.
 
-pub(in crate::cache) mod counts;
+pub(in crate::cache) mod counter;
+mod expected;
 mod pass_through;
 mod window;
 
@@ -14,7 +15,8 @@ use bytes::Bytes;
 use crate::cache::blocks::arrival::{Arrival, Arrivals, BlockError, BlockFetch};
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::object::{Block, Blocks};
-use crate::cache::blocks::reader::counts::{BlockCounter, count_one};
+use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
+use crate::cache::blocks::reader::counter::{BlockCounter, count, count_one};
 use crate::cache::blocks::reader::pass_through::PassThrough;
 use crate::cache::blocks::tier::FIRST_BLOCKS;
 use crate::cache::fill::FillBuffer;
@@ -308,6 +310,50 @@ impl BlockReader {
             }
         }
         Ok(false)
+    }
+
+    /// Counts where its blocks come from, and goes on counting while it reads.
+    #[must_use]
+    pub fn counter(&self) -> &Arc<BlockCounter> {
+        &self.counter
+    }
+
+    /// Requests the next bytes of a range for this reader alone: at most one request of the largest
+    /// size, after which blocks are tried again.
+    async fn begin_pass_through(&mut self, position: u64, end: u64) -> Result<(), OpenError> {
+        self.put_all_back();
+        let layout = self.blocks.layout;
+        let last = layout.index(position).saturating_add(self.max_window - 1);
+        let end = end.min(layout.bytes(last).end.max(position + 1));
+        let blocks = layout.touched(&(position..end));
+        count(&self.counter.store, blocks.end - blocks.start);
+        self.fetches.tiers.statistics().direct_reads.count();
+        let range = position..end;
+        let (fetches, queue_timeout) = (&self.fetches, self.queue_timeout());
+        let RangeResult { report, outcome } =
+            fetches.fetch_range(&self.request, &self.blocks, &range, queue_timeout).await;
+        match outcome {
+            Ok(RangeBody { start, body }) => {
+                let skip = position.saturating_sub(start);
+                if skip > 0 {
+                    fetches.note_error(&self.request, &self.blocks, &BlockError::NoRanges);
+                }
+                // The body is read to its end, since a further request would bring it all again.
+                let end = if skip > 0 { self.end } else { end };
+                self.pass_through = Some(PassThrough::new(body, position, end, skip));
+                Ok(())
+            }
+            Err(error) => {
+                fetches.note_error(&self.request, &self.blocks, &error);
+                Err(OpenError { error, report: Some(Arc::new(report)) })
+            }
+        }
+    }
+
+    /// Whether the response begins with bytes that pass through, which are not stored.
+    #[must_use]
+    pub fn is_pass_through(&self) -> bool {
+        self.pass_through.is_some()
     }
 
     /// A response that has begun would be cut, so it waits longer for a permit.

@@ -12,14 +12,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// An access to the disk: a disk that reads well may not write at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(in crate::cache) enum Access {
     Read,
     Write,
 }
 
 /// Counts failures.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(in crate::cache) struct Breaker {
     reads: u32,
     writes: u32,
     /// How long the last pause was, and when it began.
@@ -28,14 +28,19 @@ pub struct Breaker {
 
 impl Breaker {
     /// Counts a failure. Returns the pause if the tier has to go off now.
-    pub fn failed(&mut self, access: Access, error: &io::Error, now: Instant) -> Option<Duration> {
+    pub(in crate::cache) fn failed(
+        &mut self,
+        access: Access,
+        error: &io::Error,
+        now: Instant,
+    ) -> Option<Duration> {
         let failures = self.failures(access);
         *failures += 1;
         (*failures >= FAILURES || is_lasting(error)).then(|| self.pause(now))
     }
 
     /// The pause after a further attempt has failed, or the first one ever.
-    pub fn pause(&mut self, now: Instant) -> Duration {
+    pub(in crate::cache) fn pause(&mut self, now: Instant) -> Duration {
         let pause = match self.last {
             // It has not worked for longer than it was off: the cause is the same.
             Some((pause, began)) if now.duration_since(began) < 2 * pause + FIRST_PAUSE => {
@@ -48,7 +53,7 @@ impl Breaker {
     }
 
     /// An access has succeeded.
-    pub fn worked(&mut self, access: Access) {
+    pub(in crate::cache) fn worked(&mut self, access: Access) {
         *self.failures(access) = 0;
     }
 

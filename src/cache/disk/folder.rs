@@ -12,8 +12,8 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use crate::cache::disk::DiskRecord;
 use crate::cache::disk::name::{FileName, folder_name};
+use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::{self, Damage, RecordHead};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
@@ -26,18 +26,18 @@ const FIRST_READ: u64 = 4096;
 const BLOCK: u64 = 4096;
 
 /// How bytes are written to a file; tests put failing disks in its place.
-pub type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
+pub(in crate::cache) type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
 
 /// The result of reading a file.
 #[derive(Debug)]
-pub enum FileRead<T> {
+pub(in crate::cache) enum FileRead<T> {
     Whole(T),
     Absent,
     Damaged(Damage),
 }
 
 /// The folder, locked for this process.
-pub struct Folder {
+pub(in crate::cache) struct Folder {
     path: PathBuf,
     lock: File,
     write: Write,
@@ -51,19 +51,19 @@ impl fmt::Debug for Folder {
 
 /// Writes all bytes in one call.
 #[must_use]
-pub fn plain_write() -> Write {
+pub(in crate::cache) fn plain_write() -> Write {
     Box::new(|file, bytes, at| file.write_all_at(bytes, at))
 }
 
 /// Whether the disk is full.
 #[must_use]
-pub fn is_full(error: &io::Error) -> bool {
+pub(in crate::cache) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Bytes a file of this length takes on disk.
 #[must_use]
-pub fn size_on_disk(length: u64) -> u64 {
+pub(in crate::cache) fn size_on_disk(length: u64) -> u64 {
     length.next_multiple_of(BLOCK)
 }
 
@@ -73,7 +73,7 @@ impl Folder {
     ///
     /// # Errors
     /// The folder cannot be made or written to, or another process uses it.
-    pub fn open(path: &Path, write: Write) -> io::Result<Self> {
+    pub(in crate::cache) fn open(path: &Path, write: Write) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
@@ -94,7 +94,7 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn restore(&self) -> io::Result<()> {
+    pub(in crate::cache) fn restore(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         (0..=u8::MAX).try_for_each(|number| self.make(number))
     }
@@ -115,7 +115,7 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn probe(&self) -> io::Result<()> {
+    pub(in crate::cache) fn probe(&self) -> io::Result<()> {
         let block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
         let written = self.create().and_then(|file| (self.write)(&file, &block, 0));
         let removed = fs::remove_file(self.path.join(WRITING));
@@ -140,7 +140,12 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn write(&self, name: FileName, head: &[u8], body: &[u8]) -> io::Result<()> {
+    pub(in crate::cache) fn write(
+        &self,
+        name: FileName,
+        head: &[u8],
+        body: &[u8],
+    ) -> io::Result<()> {
         let writing = self.path.join(WRITING);
         let written = self.create().and_then(|file| {
             (self.write)(&file, head, 0)?;
@@ -164,7 +169,11 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn read(&self, name: FileName, key: &CacheKey) -> io::Result<FileRead<DiskRecord>> {
+    pub(in crate::cache) fn read(
+        &self,
+        name: FileName,
+        key: &CacheKey,
+    ) -> io::Result<FileRead<DiskRecord>> {
         let (mut file, head, rest) = match self.open_head(name, false)? {
             FileRead::Whole(opened) => opened,
             FileRead::Absent => return Ok(FileRead::Absent),
@@ -192,7 +201,7 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn head(&self, name: FileName) -> io::Result<FileRead<RecordHead>> {
+    pub(in crate::cache) fn head(&self, name: FileName) -> io::Result<FileRead<RecordHead>> {
         Ok(match self.open_head(name, false)? {
             FileRead::Whole((_, head, _)) => FileRead::Whole(head),
             FileRead::Absent => FileRead::Absent,
@@ -204,7 +213,7 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn refresh(
+    pub(in crate::cache) fn freshen(
         &self,
         name: FileName,
         key: &CacheKey,
@@ -282,7 +291,7 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn remove(&self, name: FileName) -> io::Result<()> {
+    pub(in crate::cache) fn remove(&self, name: FileName) -> io::Result<()> {
         match fs::remove_file(self.path.join(name.path())) {
             Err(error)
                 if matches!(
@@ -303,7 +312,11 @@ impl Folder {
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn list(&self, number: u8, mut each: impl FnMut(FileName, u64, u64)) -> io::Result<()> {
+    pub(in crate::cache) fn list(
+        &self,
+        number: u8,
+        mut each: impl FnMut(FileName, u64, u64),
+    ) -> io::Result<()> {
         for file in fs::read_dir(self.path.join(folder_name(number)))? {
             let file = file?;
             let name = file.file_name();
@@ -322,7 +335,7 @@ impl Folder {
     }
 
     /// Unlocks the folder for other processes.
-    pub fn unlock(&self) {
+    pub(in crate::cache) fn unlock(&self) {
         let _ = self.lock.unlock();
     }
 }

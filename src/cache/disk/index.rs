@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::cache::disk::name::FileName;
 
 /// The largest number of entries, whatever the capacity: it bounds the memory of the index.
-pub const MAX_ENTRIES: u64 = 4_000_000;
+pub(in crate::cache) const MAX_ENTRIES: u64 = 4_000_000;
 
 /// Of this many entries, the one that was used longest ago is evicted.
 const SAMPLE: usize = 16;
@@ -28,7 +28,7 @@ struct Slot {
 
 /// The entries on disk.
 #[derive(Debug)]
-pub struct Index {
+pub(in crate::cache) struct Index {
     /// One for each folder, sorted by name.
     shards: Vec<Mutex<Vec<Slot>>>,
     bytes: AtomicU64,
@@ -52,13 +52,13 @@ impl Default for Index {
 impl Index {
     /// Bytes of all entries on disk.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(in crate::cache) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes of all blocks on disk.
     #[must_use]
-    pub fn block_bytes(&self) -> u64 {
+    pub(in crate::cache) fn block_bytes(&self) -> u64 {
         self.block_bytes.load(Ordering::Relaxed)
     }
 
@@ -78,17 +78,17 @@ impl Index {
 
     /// The number of entries.
     #[must_use]
-    pub fn entries(&self) -> u64 {
+    pub(in crate::cache) fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
     }
 
     /// Notes a file that was written.
-    pub fn insert(&self, name: FileName, size: u64, used: u64) {
+    pub(in crate::cache) fn insert(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, true);
     }
 
     /// Notes a file that was found, unless the index has it already with a later use.
-    pub fn discover(&self, name: FileName, size: u64, used: u64) {
+    pub(in crate::cache) fn discover(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, false);
     }
 
@@ -115,7 +115,7 @@ impl Index {
     }
 
     /// The size of an entry, which counts as used now.
-    pub fn touch(&self, name: FileName, now: u64) -> Option<u64> {
+    pub(in crate::cache) fn touch(&self, name: FileName, now: u64) -> Option<u64> {
         let mut shard = self.shard(name.folder())?;
         let at = shard.binary_search_by_key(&name, |slot| slot.name).ok()?;
         let slot = shard.get_mut(at)?;
@@ -125,12 +125,12 @@ impl Index {
 
     /// The size of an entry. This does not count as use.
     #[must_use]
-    pub fn size(&self, name: FileName) -> Option<u64> {
+    pub(in crate::cache) fn size(&self, name: FileName) -> Option<u64> {
         self.touch(name, 0)
     }
 
     /// Removes an entry.
-    pub fn remove(&self, name: FileName) {
+    pub(in crate::cache) fn remove(&self, name: FileName) {
         let Some(mut shard) = self.shard(name.folder()) else { return };
         if let Ok(at) = shard.binary_search_by_key(&name, |slot| slot.name) {
             let slot = shard.remove(at);
@@ -144,7 +144,7 @@ impl Index {
     }
 
     /// Removes all entries.
-    pub fn clear(&self) {
+    pub(in crate::cache) fn clear(&self) {
         for folder in 0..=u8::MAX {
             for name in self.names(folder) {
                 self.remove(name);
@@ -154,7 +154,7 @@ impl Index {
 
     /// The names in a folder.
     #[must_use]
-    pub fn names(&self, folder: u8) -> Vec<FileName> {
+    pub(in crate::cache) fn names(&self, folder: u8) -> Vec<FileName> {
         let shard = self.shard(folder);
         shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
     }
@@ -162,7 +162,7 @@ impl Index {
     /// The entry that was used longest ago of a few, either blocks or others, from a random position
     /// on. Names are hashes, so neighbours are a random sample.
     #[must_use]
-    pub fn least_used(&self, random: u64, blocks: bool) -> Option<FileName> {
+    pub(in crate::cache) fn least_used(&self, random: u64, blocks: bool) -> Option<FileName> {
         let [folder, rest @ ..] = random.to_le_bytes();
         let mut sample: Vec<Slot> = Vec::with_capacity(SAMPLE);
         // The first folder comes twice: from the position on, and at last up to it.

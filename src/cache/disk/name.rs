@@ -10,14 +10,14 @@ use crate::cache::key::CacheKey;
 /// The first 127 bits of the key's SHA-256, and whether it is the key of a block. If two keys should
 /// ever share a name, the whole key in the file tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileName([u8; Self::BYTES]);
+pub(in crate::cache) struct FileName([u8; Self::BYTES]);
 
 impl FileName {
     const BYTES: usize = 16;
 
     /// The name of the file of this key.
     #[must_use]
-    pub fn of(key: &CacheKey) -> Self {
+    pub(in crate::cache) fn of(key: &CacheKey) -> Self {
         let mut name = [0; Self::BYTES];
         for (to, from) in name.iter_mut().zip(Sha256::digest(key.as_bytes())) {
             *to = from;
@@ -30,14 +30,14 @@ impl FileName {
 
     /// Whether it is the file of a block.
     #[must_use]
-    pub fn is_block(self) -> bool {
+    pub(in crate::cache) fn is_block(self) -> bool {
         let [.., last] = self.0;
         last & 1 == 1
     }
 
     /// The name of a file that was found in one of the 256 folders.
     #[must_use]
-    pub fn parse(folder: u8, file: &str) -> Option<Self> {
+    pub(in crate::cache) fn parse(folder: u8, file: &str) -> Option<Self> {
         let digits = file.as_bytes();
         if digits.len() != 2 * (Self::BYTES - 1) {
             return None;
@@ -52,14 +52,14 @@ impl FileName {
 
     /// Which of the 256 folders the file is in.
     #[must_use]
-    pub fn folder(self) -> u8 {
+    pub(in crate::cache) fn folder(self) -> u8 {
         let [first, ..] = self.0;
         first
     }
 
     /// The path within the cache's folder: two digits for the folder, thirty for the file.
     #[must_use]
-    pub fn path(self) -> PathBuf {
+    pub(in crate::cache) fn path(self) -> PathBuf {
         let [first, rest @ ..] = self.0;
         let mut text = String::with_capacity(2 * Self::BYTES + 1);
         text.push_str(&folder_name(first));
@@ -73,7 +73,7 @@ impl FileName {
 
 /// The name of one of the 256 folders.
 #[must_use]
-pub fn folder_name(folder: u8) -> String {
+pub(in crate::cache) fn folder_name(folder: u8) -> String {
     format!("{folder:02x}")
 }
 

@@ -41,7 +41,7 @@ impl DiskTier {
                 });
             }
             Some(Job::Remove) => return None,
-            Some(Job::Refresh(_, freshness)) => Some(*freshness),
+            Some(Job::Freshen(_, freshness)) => Some(*freshness),
             None => None,
         };
         let (reader, wanted) = (Arc::clone(shared), key.clone());

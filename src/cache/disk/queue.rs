@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::cache::disk::DiskRecord;
 use crate::cache::disk::name::FileName;
+use crate::cache::disk::record::DiskRecord;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
@@ -16,9 +16,9 @@ const OVERHEAD: u64 = 2048;
 
 /// A change of a file.
 #[derive(Debug, Clone)]
-pub enum Job {
+pub(in crate::cache) enum Job {
     Write(Arc<DiskRecord>),
-    Refresh(CacheKey, Freshness),
+    Freshen(CacheKey, Freshness),
     Remove,
 }
 
@@ -26,14 +26,14 @@ impl Job {
     fn bytes(&self) -> u64 {
         match self {
             Self::Write(record) => OVERHEAD + record.body.len() as u64,
-            Self::Refresh(..) | Self::Remove => 0,
+            Self::Freshen(..) | Self::Remove => 0,
         }
     }
 }
 
 /// A job that was taken from the queue. It stays in the queue until it is done.
 #[derive(Debug)]
-pub struct Taken {
+pub(in crate::cache) struct Taken {
     pub name: FileName,
     pub job: Job,
     turn: u64,
@@ -49,7 +49,7 @@ struct QueuedJob {
 
 /// The jobs, in the order of the first for each file.
 #[derive(Debug)]
-pub struct Queue {
+pub(in crate::cache) struct Queue {
     jobs: HashMap<FileName, QueuedJob>,
     order: VecDeque<FileName>,
     /// Bytes of bodies held.
@@ -61,14 +61,14 @@ pub struct Queue {
 impl Queue {
     /// An empty queue for at most this many bytes of bodies.
     #[must_use]
-    pub fn new(max_bytes: u64) -> Self {
+    pub(in crate::cache) fn new(max_bytes: u64) -> Self {
         Self { jobs: HashMap::new(), order: VecDeque::new(), bytes: 0, max_bytes, turn: 0 }
     }
 
     /// Adds a job, in place of any other for this file; `false` if there is no room, and nothing
     /// changed.
     #[must_use]
-    pub fn push(&mut self, name: FileName, job: Job) -> bool {
+    pub(in crate::cache) fn push(&mut self, name: FileName, job: Job) -> bool {
         let old = self.jobs.get(&name);
         let bytes = self.bytes - old.map_or(0, |old| old.job.bytes()) + job.bytes();
         let is_full = old.is_none() && self.jobs.len() >= MAX_JOBS;
@@ -87,19 +87,24 @@ impl Queue {
 
     /// Gives a record another freshness, whether it is queued or on disk.
     #[must_use]
-    pub fn refresh(&mut self, name: FileName, key: &CacheKey, freshness: Freshness) -> bool {
+    pub(in crate::cache) fn freshen(
+        &mut self,
+        name: FileName,
+        key: &CacheKey,
+        freshness: Freshness,
+    ) -> bool {
         let job = match self.find(name) {
             Some(Job::Write(record)) => {
                 Job::Write(Arc::new(DiskRecord { freshness, ..DiskRecord::clone(record) }))
             }
             Some(Job::Remove) => return true,
-            Some(Job::Refresh(..)) | None => Job::Refresh(key.clone(), freshness),
+            Some(Job::Freshen(..)) | None => Job::Freshen(key.clone(), freshness),
         };
         self.push(name, job)
     }
 
     /// Removes queued records for which this holds; their files are removed instead.
-    pub fn remove_where(&mut self, covered: impl Fn(&DiskRecord) -> bool) {
+    pub(in crate::cache) fn remove_where(&mut self, covered: impl Fn(&DiskRecord) -> bool) {
         let names: Vec<FileName> = self
             .jobs
             .iter()
@@ -116,12 +121,12 @@ impl Queue {
 
     /// The job for this file.
     #[must_use]
-    pub fn find(&self, name: FileName) -> Option<&Job> {
+    pub(in crate::cache) fn find(&self, name: FileName) -> Option<&Job> {
         self.jobs.get(&name).map(|waiting| &waiting.job)
     }
 
     /// The next job; it stays in the queue until it is [`done`](Self::done).
-    pub fn take(&mut self) -> Option<Taken> {
+    pub(in crate::cache) fn take(&mut self) -> Option<Taken> {
         let name = self.order.pop_front()?;
         let waiting = self.jobs.get_mut(&name)?;
         waiting.in_order = false;
@@ -131,7 +136,7 @@ impl Queue {
     /// Notes that a job was done; a newer job for its file stays. `false` if the queue was cleared
     /// meanwhile: the file may not be the newest.
     #[must_use]
-    pub fn done(&mut self, taken: &Taken) -> bool {
+    pub(in crate::cache) fn done(&mut self, taken: &Taken) -> bool {
         let Some(waiting) = self.jobs.get(&taken.name) else { return false };
         if waiting.turn == taken.turn {
             self.jobs.remove(&taken.name);
@@ -141,7 +146,7 @@ impl Queue {
     }
 
     /// Clears the queue. Returns the names of its files.
-    pub fn clear(&mut self) -> Vec<FileName> {
+    pub(in crate::cache) fn clear(&mut self) -> Vec<FileName> {
         let names = self.jobs.keys().copied().collect();
         *self = Self { turn: self.turn, ..Self::new(self.max_bytes) };
         names
@@ -149,19 +154,19 @@ impl Queue {
 
     /// The number of jobs, including those in progress.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(in crate::cache) fn len(&self) -> usize {
         self.jobs.len()
     }
 
     /// Bytes of queued bodies.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(in crate::cache) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether all jobs are done.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(in crate::cache) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 }

@@ -25,19 +25,19 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::cache::disk::DiskRecord;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
 /// Bytes before the key; enough to know the length of the head.
-pub const PREFIX: usize = 80;
+pub(in crate::cache) const PREFIX: usize = 80;
 /// Where the freshness lies, with its checksum.
-pub const FRESHNESS_AT: u64 = 44;
+pub(in crate::cache) const FRESHNESS_AT: u64 = 44;
 /// Bytes of a piece of the body.
-pub const PIECE: usize = 64 * 1024;
+pub(in crate::cache) const PIECE: usize = 64 * 1024;
 
 const MAGIC: [u8; 8] = *b"s3pcache";
 const VERSION: u32 = 1;
@@ -53,7 +53,7 @@ const MAX_BODY: u64 = 1024 * 1024 * 1024;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
+pub(in crate::cache) enum Damage {
     /// Not a regular file, not a file of this cache, or not the record of this key.
     Foreign,
     /// Written in another version of the format.
@@ -78,17 +78,27 @@ impl fmt::Display for Damage {
     }
 }
 
+/// One response of a store, as it is stored on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskRecord {
+    pub key: CacheKey,
+    /// When the request was sent to the store; rounded down to microseconds on disk, like the
+    /// freshness.
+    pub requested_at: SystemTime,
+    pub freshness: Freshness,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
 /// A record without its body.
 #[derive(Debug)]
-pub struct RecordHead {
+pub(in crate::cache) struct RecordHead {
     pub key: CacheKey,
     pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body.
     pub body: u64,
-    /// Bytes of the head; the body begins there.
-    pub length: usize,
     /// The checksum of everything but the freshness, which the checksum of the freshness continues.
     sum: u32,
     /// Checksums of the pieces of the body.
@@ -97,7 +107,7 @@ pub struct RecordHead {
 
 /// Microseconds since the Unix epoch, rounded down; zero before it.
 #[must_use]
-pub fn micros(time: SystemTime) -> u64 {
+pub(in crate::cache) fn micros(time: SystemTime) -> u64 {
     duration_micros(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
@@ -107,7 +117,7 @@ fn duration_micros(duration: Duration) -> u64 {
 
 /// The bytes of a record before its body, and the lengths of both; `None` if it is too large.
 #[must_use]
-pub fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
+pub(in crate::cache) fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
     let key = record.key.as_bytes();
     let headers = header_bytes(&record.headers)?;
     let body = u64::try_from(record.body.len()).ok()?;
@@ -184,7 +194,7 @@ fn freshness_sum(content: &[u8], head_sum: u32) -> u32 {
 ///
 /// # Errors
 /// It is not a record of this format, or its lengths are out of bounds.
-pub fn head_length(start: &[u8]) -> Result<usize, Damage> {
+pub(in crate::cache) fn head_length(start: &[u8]) -> Result<usize, Damage> {
     let mut cursor = Cursor(start.get(..PREFIX).ok_or(Damage::Length)?);
     Ok(Lengths::read(&mut cursor)?.head())
 }
@@ -224,7 +234,7 @@ impl RecordHead {
     ///
     /// # Errors
     /// Any byte of it is not as it was written.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
+    pub(in crate::cache) fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let mut cursor = Cursor(bytes);
         let lengths = Lengths::read(&mut cursor)?;
         let requested_at = cursor.time()?;
@@ -240,13 +250,13 @@ impl RecordHead {
         let key = CacheKey::from_bytes(cursor.take(lengths.key)?);
         let headers = parse_headers(cursor.take(lengths.headers)?)?;
         let pieces = (0..lengths.pieces).map(|_| cursor.u32()).collect::<Result<_, _>>()?;
-        Ok(Self { key, requested_at, freshness, headers, body: lengths.body, length, sum, pieces })
+        Ok(Self { key, requested_at, freshness, headers, body: lengths.body, sum, pieces })
     }
 
     /// Whether these bytes of the body, from the start of this piece on, are right: whole pieces,
     /// except for the last one.
     #[must_use]
-    pub fn fits(&self, first_piece: usize, bytes: &[u8]) -> bool {
+    pub(in crate::cache) fn fits(&self, first_piece: usize, bytes: &[u8]) -> bool {
         let Some(sums) = self.pieces.get(first_piece..) else { return false };
         let pieces = bytes.chunks(PIECE);
         pieces.len() <= sums.len()
@@ -255,7 +265,7 @@ impl RecordHead {
 
     /// The bytes to write at [`FRESHNESS_AT`] to give this record another freshness.
     #[must_use]
-    pub fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
+    pub(in crate::cache) fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
         freshness_bytes(freshness, self.sum)
     }
 }

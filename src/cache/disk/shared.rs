@@ -16,13 +16,33 @@ use crate::cache::disk::index::Index;
 use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
-use crate::cache::disk::{Capacity, QUEUE_BYTES, READ_PERMITS};
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 
+/// Bytes of bodies that may be queued for writing. Records that come when it is full are not stored.
+pub const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
+/// Reads in progress hold at most this many pieces of bodies together, 64 MiB.
+pub(super) const READ_PERMITS: u32 = 1024;
 /// How many files to be removed are remembered before the index is complete, 16 bytes each. With
 /// more, no file of an earlier process is used.
 const MOST_HIDDEN: usize = 1 << 16;
+
+/// The capacity of the tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of whole blocks of the disk.
+    pub all: u64,
+    /// Bytes of `all` beyond which blocks of objects are evicted for other records. Up to it, others
+    /// are evicted for them. Either may take free bytes.
+    pub blocks: u64,
+}
+
+impl From<u64> for Capacity {
+    /// No bytes are set aside for blocks.
+    fn from(all: u64) -> Self {
+        Self { all, blocks: 0 }
+    }
+}
 
 /// A sweep: which records it removes.
 pub(super) struct Removal {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tempfile::TempDir;
 
 use super::*;
@@ -133,8 +135,8 @@ async fn a_confirmed_record_is_fresh_after_a_restart_and_its_body_is_not_written
     tier.put(record(1));
     is_written(&tier);
     let inode = fs::metadata(bench.file(1)).unwrap().ino();
-    tier.refresh(&key(1), freshness(9000));
-    tier.refresh(&key(2), freshness(9000));
+    tier.freshen(&key(1), freshness(9000));
+    tier.freshen(&key(2), freshness(9000));
     let expected = DiskRecord { freshness: freshness(9000), ..record(1) };
     assert_eq!(tier.get(&key(1)).await.as_ref(), Some(&expected), "at once");
     tier.close();
@@ -235,7 +237,7 @@ async fn capacity_is_kept_and_the_least_used_goes() {
     is_written(&tier);
     assert_eq!((tier.entries(), bench.statistics.disk_dropped.get()), (50, 1), "larger than all");
     tier.close();
-    // With less room than before, what is too much goes at the start.
+    // With less room than before, the surplus is evicted at the start.
     let tier = bench.open(20 * 4096);
     eventually("the rest is evicted", || tier.bytes() <= 20 * 4096);
 }
@@ -389,7 +391,7 @@ async fn one_process_at_a_time_uses_a_folder() {
     assert_eq!(bench.open(CAPACITY).entries(), 1);
 }
 
-/// A process that took over from another one threw away what that one had kept, once it had a new
+/// A process that took over from another one removed the records of that one, once it had a new
 /// version of anything.
 #[tokio::test]
 async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
@@ -408,8 +410,8 @@ async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
     }
     second.shared.wake.notify_one();
     eventually("it is open", || second.state() == DiskState::On);
-    for (number, kept) in [(0, true), (1, false), (2, false), (3, true)] {
-        assert_eq!(second.get(&key(number)).await, kept.then(|| record(number)), "{number}");
+    for (number, is_stored) in [(0, true), (1, false), (2, false), (3, true)] {
+        assert_eq!(second.get(&key(number)).await, is_stored.then(|| record(number)), "{number}");
     }
     eventually("their files are gone", || bench.files().len() == 2);
 }
@@ -423,7 +425,7 @@ async fn an_unusable_folder_is_a_tier_that_is_off() {
         let tier = scanned(DiskTier::open(path, CAPACITY, Arc::clone(&bench.statistics)));
         assert!(matches!(tier.state(), DiskState::Off(_)), "{path:?}: {:?}", tier.state());
         tier.put(record(1));
-        tier.refresh(&key(1), freshness(1));
+        tier.freshen(&key(1), freshness(1));
         tier.remove(&key(1));
         tier.remove_where(|_, _| true);
         assert_eq!(tier.get(&key(1)).await, None);
@@ -477,7 +479,7 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
         end_pause();
         let is_paused =
             || tier.shared.lock().off.as_ref().is_some_and(|off| off.until > Instant::now());
-        eventually("it is tried in vain", is_paused);
+        eventually("a further attempt fails", is_paused);
         code.store(0, Ordering::SeqCst);
         end_pause();
         eventually("it works again", || tier.state() == DiskState::On);
@@ -492,7 +494,7 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
     }
 }
 
-/// A disk that is full when it holds so many records.
+/// A disk that is full with this many records.
 fn full_at(root: PathBuf, limit: usize) -> Write {
     Box::new(move |file, bytes, at| {
         let folders =
@@ -521,7 +523,7 @@ async fn a_full_disk_makes_room_by_itself() {
     assert!((20..=40).contains(&tier.entries()), "{} are left", tier.entries());
     assert!(bench.statistics.disk_errors.get() >= 1, "it was full");
     tier.close();
-    // Others filled it meanwhile: what is there is served, and makes room.
+    // Other programs have filled it meanwhile: its records are served, and evicted.
     let tier = open(5);
     assert_eq!(tier.get(&key(79)).await, Some(record_of(79, 60_000)));
     for number in 100..103 {
@@ -533,7 +535,7 @@ async fn a_full_disk_makes_room_by_itself() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_is_torn_is_a_miss() {
+async fn a_torn_freshness_is_a_miss() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     tier.put(record(1));
@@ -544,7 +546,7 @@ async fn a_refresh_that_is_torn_is_a_miss() {
     });
     let statistics = Arc::clone(&bench.statistics);
     let tier = scanned(DiskTier::open_with(&bench.path(), CAPACITY, statistics, tear));
-    tier.refresh(&key(1), freshness(123_456_789));
+    tier.freshen(&key(1), freshness(123_456_789));
     is_written(&tier);
     assert_eq!(tier.get(&key(1)).await, None);
     assert_eq!(bench.statistics.disk_damaged.get(), 1);
@@ -569,7 +571,7 @@ async fn a_process_that_died_while_writing_leaves_old_new_or_nothing() {
     let tier = bench.open(CAPACITY);
     tier.put(record(1));
     tier.close();
-    // What is there when it dies: a part of a new version, not yet renamed.
+    // The state when it dies: a part of a new version, not yet renamed.
     let next = DiskRecord { headers: HeaderMap::new(), ..record(1) };
     let head = record::head_bytes(&next).unwrap();
     fs::write(bench.path().join("writing"), &head[..head.len() / 2]).unwrap();
@@ -613,7 +615,7 @@ async fn readers_and_writers_at_once_see_whole_records_that_never_go_back() {
     for nth in 1..30 {
         for number in 0..20 {
             tier.put(version(number, nth));
-            tier.refresh(&key(number), freshness(2000));
+            tier.freshen(&key(number), freshness(2000));
         }
         tokio::task::yield_now().await;
     }

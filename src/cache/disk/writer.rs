@@ -10,9 +10,10 @@ use crate::cache::disk::folder::{FileRead, Folder, Write, is_full, size_on_disk}
 use crate::cache::disk::index::MAX_ENTRIES;
 use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::{Job, Taken};
+use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::head_bytes;
 use crate::cache::disk::shared::{DiskShared, now, wait_for};
-use crate::cache::disk::{DiskRecord, sweep};
+use crate::cache::disk::sweep;
 
 /// A wait that a signal ends.
 const LONG: Duration = Duration::from_secs(3600);
@@ -120,7 +121,7 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
     let name = taken.name;
     let done = match &taken.job {
         Job::Write(record) => write(shared, folder, name, record),
-        Job::Refresh(key, freshness) => match folder.refresh(name, key, freshness) {
+        Job::Freshen(key, freshness) => match folder.freshen(name, key, freshness) {
             Ok(FileRead::Whole(())) => Ok(()),
             Ok(FileRead::Absent) => remove(shared, folder, name),
             Ok(FileRead::Damaged(_)) => {

@@ -1,5 +1,5 @@
-//! The fill against a plain model: whatever is pushed in whatever pieces, every reader sees it, or
-//! sees that it was cut.
+//! The fill against a plain model: every reader sees the bytes that are pushed, in whatever pieces, or
+//! sees that the body was truncated.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn numbered(length: u64) -> Vec<u8> {
     (0..length).map(|i| (i % 253) as u8).collect()
 }
 
-/// Reads from `from` to `to`; `Err` holds what came before the cut.
+/// Reads from `from` to `to`; `Err` holds the bytes before the truncation.
 async fn read_all(fill: Arc<FillBuffer>, from: u64, to: u64) -> Result<Vec<u8>, Vec<u8>> {
     let mut seen = Vec::new();
     loop {
@@ -56,7 +56,7 @@ async fn a_short_body_is_cut_for_every_reader_and_not_kept() {
     assert_eq!(
         read_all(Arc::clone(&fill), 0, 3).await,
         Ok(b"012".to_vec()),
-        "what has come is right"
+        "the bytes so far are right"
     );
 }
 

@@ -75,8 +75,8 @@ async fn a_finished_fetch_is_not_followed_again() {
 #[tokio::test]
 async fn an_entry_that_a_fetch_has_just_stored_is_used_instead() {
     let in_flight: Arc<InFlightFetches<u64>> = Arc::default();
-    let kept = in_flight.join(&key(1), UNIX_EPOCH, |_| true, || Some("cached"));
-    assert_eq!(kept.expect_err("it is cached"), "cached");
+    let cached = in_flight.join(&key(1), UNIX_EPOCH, |_| true, || Some("cached"));
+    assert_eq!(cached.expect_err("it is cached"), "cached");
     assert_eq!(in_flight.count(), 0);
 }
 
@@ -86,7 +86,7 @@ struct Stress {
     /// Fetches of each key that run now.
     running: Vec<AtomicUsize>,
     /// The cached value of each key; 0 for none.
-    kept: Vec<AtomicU64>,
+    cached: Vec<AtomicU64>,
     fetches: AtomicU64,
     served: AtomicU64,
 }
@@ -96,11 +96,12 @@ impl Stress {
     /// all the time; some end without an outcome.
     async fn ask(&self, task: usize, rounds: usize) {
         for round in 0..rounds {
-            let place = (task + round) % self.kept.len();
+            let place = (task + round) % self.cached.len();
             let value = place as u64 + 1;
-            let found = || Some(self.kept[place].load(Ordering::SeqCst)).filter(|kept| *kept > 0);
+            let found =
+                || Some(self.cached[place].load(Ordering::SeqCst)).filter(|cached| *cached > 0);
             match self.in_flight.join(&key(value), UNIX_EPOCH, |_| true, found) {
-                Err(kept) => assert_eq!(kept, value),
+                Err(cached) => assert_eq!(cached, value),
                 Ok(Role::Follow(fetch)) => {
                     let outcome = fetch.outcome().await;
                     assert!(outcome.is_none_or(|outcome| outcome == value));
@@ -110,12 +111,12 @@ impl Stress {
                     tokio::task::yield_now().await;
                     if round % 7 != 0 {
                         leader.publish(value);
-                        self.kept[place].store(value, Ordering::SeqCst);
+                        self.cached[place].store(value, Ordering::SeqCst);
                     }
                     self.running[place].fetch_sub(1, Ordering::SeqCst);
                     self.fetches.fetch_add(1, Ordering::SeqCst);
                     drop(leader);
-                    self.kept[place].store(0, Ordering::SeqCst);
+                    self.cached[place].store(0, Ordering::SeqCst);
                 }
             }
             self.served.fetch_add(1, Ordering::SeqCst);
@@ -131,7 +132,7 @@ async fn there_are_never_two_fetches_of_one_key() {
     let shared = Arc::new(Stress {
         in_flight: Arc::default(),
         running: (0..KEYS).map(|_| AtomicUsize::new(0)).collect(),
-        kept: (0..KEYS).map(|_| AtomicU64::new(0)).collect(),
+        cached: (0..KEYS).map(|_| AtomicU64::new(0)).collect(),
         fetches: AtomicU64::new(0),
         served: AtomicU64::new(0),
     });

@@ -1,13 +1,7 @@
 //! Bytes of an object that pass through to one client, because there is no room for their blocks.
 
-use std::sync::Arc;
-
 use bytes::{Buf as _, Bytes};
 
-use crate::cache::blocks::arrival::BlockError;
-use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
-use crate::cache::blocks::reader::counts::count;
-use crate::cache::blocks::reader::{BlockReader, OpenError};
 use crate::upstream::client::Body;
 
 /// A range that passes through.
@@ -21,6 +15,11 @@ pub(super) struct PassThrough {
 }
 
 impl PassThrough {
+    /// Bytes from `position` to `end`, after `skip` others.
+    pub(super) fn new(body: Body, position: u64, end: u64, skip: u64) -> Self {
+        Self { body, position, end, skip }
+    }
+
     /// Whether the next byte is the one at `position`.
     pub(super) fn is_at(&self, position: u64) -> bool {
         self.position == position
@@ -44,49 +43,5 @@ impl PassThrough {
                 return Some(bytes);
             }
         }
-    }
-}
-
-impl BlockReader {
-    /// Requests the next bytes of a range for this reader alone: at most one request of the largest
-    /// size, after which blocks are tried again.
-    pub(super) async fn begin_pass_through(
-        &mut self,
-        position: u64,
-        end: u64,
-    ) -> Result<(), OpenError> {
-        self.put_all_back();
-        let layout = self.blocks.layout;
-        let last = layout.index(position).saturating_add(self.max_window - 1);
-        let end = end.min(layout.bytes(last).end.max(position + 1));
-        let blocks = layout.touched(&(position..end));
-        count(&self.counter.store, blocks.end - blocks.start);
-        self.fetches.tiers.statistics().direct_reads.count();
-        let range = position..end;
-        let (fetches, queue_timeout) = (&self.fetches, self.queue_timeout());
-        let RangeResult { report, outcome } =
-            fetches.fetch_range(&self.request, &self.blocks, &range, queue_timeout).await;
-        match outcome {
-            Ok(RangeBody { start, body }) => {
-                let skip = position.saturating_sub(start);
-                if skip > 0 {
-                    fetches.note_error(&self.request, &self.blocks, &BlockError::NoRanges);
-                }
-                // The body is read to its end, since a further request would bring it all again.
-                let end = if skip > 0 { self.end } else { end };
-                self.pass_through = Some(PassThrough { body, position, end, skip });
-                Ok(())
-            }
-            Err(error) => {
-                fetches.note_error(&self.request, &self.blocks, &error);
-                Err(OpenError { error, report: Some(Arc::new(report)) })
-            }
-        }
-    }
-
-    /// Whether the response begins with bytes that pass through, which are not stored.
-    #[must_use]
-    pub fn is_pass_through(&self) -> bool {
-        self.pass_through.is_some()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::range_fetch::RangeFetch;
-use crate::cache::blocks::reader::counts::count_one;
+use crate::cache::blocks::reader::counter::count_one;
 use crate::cache::blocks::reader::{BlockReader, PendingBlock};
 use crate::cache::blocks::reserve::{BlockLookup, BlockRange, BlockReservation};
 

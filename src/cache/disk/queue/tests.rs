@@ -44,7 +44,7 @@ fn drain(queue: &mut Queue) -> Vec<String> {
                     record.freshness.fresh_until.duration_since(record.requested_at).unwrap();
                 format!("write {} for {}", record.body.len(), fresh.as_secs())
             }
-            Job::Refresh(..) => "refresh".to_owned(),
+            Job::Freshen(..) => "freshen".to_owned(),
             Job::Remove => "remove".to_owned(),
         });
     }
@@ -80,11 +80,11 @@ fn a_freshness_goes_into_the_record_that_waits() {
     let mut queue = Queue::new(1 << 20);
     let key = CacheKey::from_bytes(b"a");
     assert!(push(&mut queue, "a", 1));
-    assert!(queue.refresh(name("a"), &key, freshness(60)));
-    assert!(queue.refresh(name("b"), &CacheKey::from_bytes(b"b"), freshness(60)));
+    assert!(queue.freshen(name("a"), &key, freshness(60)));
+    assert!(queue.freshen(name("b"), &CacheKey::from_bytes(b"b"), freshness(60)));
     assert!(queue.push(name("c"), Job::Remove));
-    assert!(queue.refresh(name("c"), &CacheKey::from_bytes(b"c"), freshness(60)));
-    assert_eq!(drain(&mut queue), ["write 1 for 60", "refresh", "remove"]);
+    assert!(queue.freshen(name("c"), &CacheKey::from_bytes(b"c"), freshness(60)));
+    assert_eq!(drain(&mut queue), ["write 1 for 60", "freshen", "remove"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Records round trip, and nothing but what was written is read.
+//! Records round trip, and only bytes as they were written are accepted.
 
 use proptest::prelude::*;
 

@@ -1,6 +1,7 @@
 //! The counts of huge responses.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
@@ -17,7 +18,7 @@ use crate::s3::address::ObjectAddress;
 use crate::upstream::Stores;
 use crate::upstream::client::StoreClient;
 
-/// A reader of all of an object of so many blocks, none of which is cached or looked up.
+/// A reader of a whole object of this many blocks, none of which is cached or looked up.
 fn reader(blocks: u64) -> BlockReader {
     let environment =
         [("S3_ENDPOINT_URL", "http://127.0.0.1:1"), ("S3PROXY_CACHE_MEMORY", "64MiB")]

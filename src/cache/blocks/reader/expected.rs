@@ -1,8 +1,4 @@
-//! Where the blocks of a response come from: as expected when it begins, for `Cache-Status`, and as it
-//! turns out, for the log.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Where the blocks of a response are expected to come from when it begins, for `Cache-Status`.
 
 use crate::cache::blocks::reader::{BlockReader, PendingBlock, count_of};
 use crate::cache::tiers::BlockPlace;
@@ -15,39 +11,7 @@ const MAX_COUNTED: u64 = 4096;
 /// Blocks that are looked up before other tasks of the thread get a turn.
 const TURN: u64 = 512;
 
-/// Counts where the blocks of a response come from while it is read.
-#[derive(Debug, Default)]
-pub struct BlockCounter {
-    pub(super) memory: AtomicU64,
-    pub(super) disk: AtomicU64,
-    pub(super) store: AtomicU64,
-}
-
-impl BlockCounter {
-    /// The numbers so far.
-    #[must_use]
-    pub fn so_far(&self) -> BlockCounts {
-        let [memory, disk, store] =
-            [&self.memory, &self.disk, &self.store].map(|count| count.load(Ordering::Relaxed));
-        BlockCounts { memory, disk, store, uncounted: 0 }
-    }
-}
-
-pub(super) fn count(counter: &AtomicU64, number: u64) {
-    counter.fetch_add(number, Ordering::Relaxed);
-}
-
-pub(super) fn count_one(counter: &AtomicU64) {
-    count(counter, 1);
-}
-
 impl BlockReader {
-    /// Counts where its blocks come from, and goes on counting while it reads.
-    #[must_use]
-    pub fn counter(&self) -> &Arc<BlockCounter> {
-        &self.counter
-    }
-
     /// Where the blocks of the whole response come from, as far as known when it begins.
     #[must_use]
     pub fn expected(&self) -> BlockCounts {
