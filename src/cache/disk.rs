@@ -3,7 +3,7 @@
 //! `docs/decisions/disk-tier.md` has the reasons.
 //!
 //! Reads run on the runtime's threads for blocking work. One thread writes and removes the files that
-//! are queued in a [`queue`]; another one finds the files at the start, and sweeps.
+//! are queued in a `queue.rs`; another one finds the files at the start, and sweeps.
 
 mod breaker;
 mod folder;

@@ -182,3 +182,28 @@ fn stored(
     let (ttl, age) = (freshness.ttl(now), freshness.age(now));
     StoredEntry { what, state, ttl, age, length, etag, blocks: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_contents_have_the_names_of_the_documentation() {
+        for (state, name) in [
+            (FreshnessState::Fresh, "fresh"),
+            (FreshnessState::StaleWhileRevalidate, "stale-while-revalidate"),
+            (FreshnessState::StaleIfError, "stale-if-error"),
+            (FreshnessState::Expired, "expired"),
+        ] {
+            assert_eq!(serde_json::json!(StoredState::from(state)), name);
+        }
+        for (content, name) in [
+            (StoredContent::Object, "object"),
+            (StoredContent::Head, "head"),
+            (StoredContent::Negative, "negative"),
+            (StoredContent::Pass, "pass"),
+        ] {
+            assert_eq!(serde_json::json!(content), name);
+        }
+    }
+}
