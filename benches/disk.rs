@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use s3proxy::cache::disk::{DiskTier, Record, State};
+use s3proxy::cache::disk::{DiskRecord, DiskState, DiskTier};
 use s3proxy::cache::freshness::Freshness;
 use s3proxy::cache::key::CacheKey;
 use s3proxy::cache::statistics::Statistics;
 
 const CAPACITY: u64 = 1 << 40;
 
-fn record(number: usize, size: usize) -> Record {
+fn record(number: usize, size: usize) -> DiskRecord {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let mut headers = http::HeaderMap::new();
     for (name, value) in [
@@ -27,11 +27,11 @@ fn record(number: usize, size: usize) -> Record {
     }
     let mut random = fastrand::Rng::with_seed(number as u64);
     let body: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
-    Record {
+    DiskRecord {
         key: key(number, size),
-        asked: at,
+        requested_at: at,
         freshness: Freshness {
-            born: at,
+            generated_at: at,
             fresh_until: at,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
@@ -58,7 +58,7 @@ fn open(folder: &Path) -> DiskTier {
     let (clock, before) = (Instant::now(), cpu());
     let tier = DiskTier::open(folder, CAPACITY, Arc::new(Statistics::default()));
     let returned = clock.elapsed();
-    while tier.state() == State::Scanning {
+    while tier.state() == DiskState::Scanning {
         std::thread::sleep(Duration::from_millis(1));
     }
     println!(

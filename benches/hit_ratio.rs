@@ -3,6 +3,7 @@
 //! among large objects that are read once. Run `cargo bench --profile dev --bench hit_ratio`; the
 //! profile changes its speed, not its numbers.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up has to stop")]
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,11 +13,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
-use s3proxy::cache::entry::{Content, Entry, Object};
+use s3proxy::cache::entry::{Entry, EntryContent};
 use s3proxy::cache::freshness::Freshness;
 use s3proxy::cache::key::CacheKey;
 use s3proxy::cache::memory::budget::Budget;
 use s3proxy::cache::memory::tier::MemoryTier;
+use s3proxy::cache::object::Object;
 use s3proxy::cache::statistics::Statistics;
 
 const TILES: usize = 50_000;
@@ -25,15 +27,14 @@ const MIB: u64 = 1024 * 1024;
 static BYTES: [u8; 16 << 20] = [0; 16 << 20];
 
 fn entry(key: &str, size: usize) -> Arc<Entry> {
-    let head = ResponseHeader::build(StatusCode::OK, None);
+    let head = ResponseHeader::build(StatusCode::OK, None).expect("a head");
     let body = Bytes::from_static(&BYTES).slice(..size);
-    let held = Budget::new(u64::MAX).take(size as u64);
-    let object = head.ok().zip(held).map(|(head, held)| Object::new(head, body, held));
+    let held = Budget::new(u64::MAX).take(size as u64).expect("room");
     Arc::new(Entry {
         key: CacheKey::from_bytes(key.as_bytes()),
-        asked: SystemTime::UNIX_EPOCH,
+        requested_at: SystemTime::UNIX_EPOCH,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
-        content: object.map_or(Content::Room(0), |object| Content::Object(Arc::new(object))),
+        content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
     })
 }
 

@@ -12,9 +12,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use crate::admin::metrics::Counted;
-use crate::cache::Cache;
-use crate::cache::key::CacheKey;
-use crate::cache::purge::pending::PurgeScope;
+use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::downstream::drain::Lifecycle;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;

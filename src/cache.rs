@@ -1,377 +1,334 @@
-//! The cache: objects kept in memory and on disk, each fetched once however many ask for it.
+//! The cache: objects in memory and on disk. Each is fetched once, however many clients request it.
 //!
-//! A request is answered by the first that can: the memory tier, a fetch under way, the disk tier, the
-//! store. Fetches are tasks of their own, so that no client's leaving or slowness harms them.
+//! A request is answered by the first of these that can: the memory tier, a fetch in flight, the disk
+//! tier, the store. Fetches are tasks of their own, so clients that leave or read slowly do not harm
+//! them. There are three layers:
+//!
+//! - [`Cache`], in this file, is what the other rooms use: find, open, purge, inspect, close. It
+//!   decides whether an entry is served (`evaluate`) and what the outcome of a fetch means for a
+//!   request (`resolve`). It is the only layer that makes `Cache-Status`.
+//! - `fetch.rs`, `admit.rs` and `blocks/`: the fetches. They know which objects and blocks are in
+//!   flight, and admit the responses of stores.
+//! - `tiers.rs`: the tiers, which know no fetch. Every read leaves out what a purge covers, and memory
+//!   and disk change together.
+//!
+//! Where additions belong:
+//!
+//! - A further tier, such as one that replicas share: a field of `Tiers`, as described there. A fetch
+//!   asks it in `Fetches::read_from_disk`, before the store.
+//! - Answers before the framework takes the request: the first half of [`Cache::find`], `Tiers::lookup`
+//!   and `Cache::evaluate`, waits for nothing. A method of [`Cache`] can return its lookup.
+//! - Objects known to be missing without a request to the store: an entry with
+//!   `EntryContent::Negative`, as `StoreResponse::cache_negative` makes it, or a further state in
+//!   `Cache::evaluate`.
 
 mod admit;
-pub mod blocks;
-pub mod body;
+mod blocks;
+mod body;
 pub mod disk;
 pub mod entry;
 mod fetch;
-pub mod fill;
+mod fill;
 pub mod freshness;
-pub mod inflight;
-pub mod inspect;
+mod inflight;
+mod inspect;
 pub mod key;
-pub mod lookup;
+mod lookup;
 pub mod memory;
-pub mod purge;
-pub mod report;
-pub mod request;
+pub mod object;
+mod outcome;
+mod purge;
+mod request;
 pub mod statistics;
+mod stored_headers;
+mod tiers;
+mod weight;
 
+pub use self::blocks::arrival::{Arrivals, BlockError};
+pub use self::blocks::object::Blocks;
+pub use self::blocks::reader::counter::BlockCounter;
+pub use self::blocks::reader::{BlockReader, OpenError};
+pub use self::fill::Truncated;
+pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
+pub use self::key::CacheKey;
+pub use self::lookup::{Lookup, LookupResult};
+pub use self::object::ObjectBody;
+pub use self::purge::pending::PurgeScope;
+pub use self::request::{CacheRequest, Extent};
+pub use self::tiers::report::Tier;
+
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use tokio::sync::Semaphore;
+use serde_json::Value;
 
-use crate::cache::blocks::{BlockTier, share_of};
-use crate::cache::disk::{Capacity, DiskTier};
-use crate::cache::entry::{Content, Entry};
-use crate::cache::fetch::Landed;
-use crate::cache::freshness::{Freshness, FreshnessState};
-use crate::cache::inflight::{InFlightFetches, Part};
-use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
-use crate::cache::memory::budget::Budget;
-use crate::cache::memory::tier::MemoryTier;
-use crate::cache::purge::pending::Purges;
-use crate::cache::request::{CacheRequest, Extent};
+use crate::cache::entry::{Entry, EntryContent};
+use crate::cache::fetch::{Fetches, Join};
+use crate::cache::freshness::FreshnessState;
+use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
+use crate::cache::tiers::{Tiers, now};
 use crate::config::CacheConfig;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::client::StoreClient;
 
-type Fetch = inflight::Fetch<Landed>;
-
-/// How often a request looks again, when what it waited for is not what it needs.
+/// How often a request looks again if the outcome of a fetch is not usable for it.
 const MAX_LOOKS: usize = 5;
 
-/// Objects that were fetched, and the fetches of those that were not.
+/// Objects in memory and on disk, and the fetches of those that are not.
 #[derive(Debug)]
 pub struct Cache {
-    memory: MemoryTier,
-    disk: Option<DiskTier>,
-    flights: Arc<InFlightFetches<Landed>>,
-    purges: Purges,
-    budget: Arc<Budget>,
-    blocks: BlockTier,
-    fetcher: StoreClient,
-    heads: Arc<ObjectHeads>,
-    /// How many stale objects may be asked for at once behind their clients' backs.
-    refreshes: Arc<Semaphore>,
-    statistics: Arc<Statistics>,
+    tiers: Arc<Tiers>,
+    fetches: Arc<Fetches>,
 }
 
-/// What is to be done about what was found.
-enum Verdict {
+/// Whether an entry is served.
+enum Evaluation {
     Serve(Lookup),
-    /// The store has to be asked; it may confirm what is kept.
-    Ask {
-        kept: Option<Arc<Entry>>,
+    /// The store has to be asked first; it may confirm the `old` entry.
+    AskStore {
+        old: Option<Arc<Entry>>,
         why: ForwardReason,
     },
 }
 
+/// What the outcome of a fetch means for a request.
+enum Resolution {
+    Serve(Lookup),
+    /// Evaluate this entry, or look again if there is none.
+    LookAgain(Option<Arc<Entry>>),
+}
+
 impl Cache {
-    /// A cache of `memory` bytes, with a disk tier where the configuration has one.
+    /// A cache of `memory` bytes, with a disk tier if one is configured.
     #[must_use]
     pub fn new(
         memory: u64,
         config: &CacheConfig,
-        fetcher: StoreClient,
+        client: StoreClient,
         heads: Arc<ObjectHeads>,
     ) -> Arc<Self> {
-        let statistics = Arc::new(Statistics::default());
-        let blocks = BlockTier::new(memory, config.blocks, &statistics);
-        let memory = memory - share_of(memory, config.blocks);
-        let disk = config.disk.as_ref().map(|disk| {
-            let blocks = share_of(disk.size, config.blocks);
-            let capacity = Capacity { all: disk.size, blocks };
-            DiskTier::open(&disk.path, capacity, Arc::clone(&statistics))
-        });
-        Arc::new(Self {
-            // The rest is for what is on its way, and for what slow clients still read.
-            memory: MemoryTier::new(memory - memory / 8, Arc::clone(&statistics)),
-            disk,
-            flights: Arc::default(),
-            purges: Purges::default(),
-            budget: Budget::new(memory),
-            blocks,
-            fetcher,
-            heads,
-            refreshes: Arc::new(Semaphore::new(config.background_refreshes)),
-            statistics,
-        })
-    }
-
-    /// What the cache counts.
-    #[must_use]
-    pub fn statistics(&self) -> &Statistics {
-        &self.statistics
-    }
-
-    /// Writes down what waits to be written to disk, within seconds. Blocks; for the end of the
-    /// process.
-    pub fn close(&self) {
-        if let Some(disk) = &self.disk {
-            disk.close();
-        }
+        let tiers = Tiers::new(memory, config);
+        let fetches = Fetches::new(&tiers, Arc::new(client), heads, config.background_refreshes);
+        Arc::new(Self { tiers, fetches })
     }
 
     /// Finds an object, or has it fetched.
-    pub async fn find(self: &Arc<Self>, wanted: &Arc<CacheRequest>) -> Lookup {
+    pub async fn find(&self, request: &Arc<CacheRequest>) -> Lookup {
         let began = now();
-        let mut kept = self.in_memory(wanted);
-        let mut anew = wanted.anew;
-        if let Some(entry) = &kept {
-            self.statistics.memory_hits.add(u64::from(!anew && is_fresh(entry, began)));
+        let mut entry = self.tiers.lookup(request);
+        let mut no_cache = request.no_cache;
+        if let Some(entry) = &entry {
+            let is_hit = !no_cache && entry.is_fresh(began);
+            self.statistics().memory_hits.add(u64::from(is_hit));
         }
         for _ in 0..MAX_LOOKS {
-            let (old, why) = match self.judge(wanted, kept.take(), anew, began) {
-                Verdict::Serve(found) => return found,
-                Verdict::Ask { kept, why } => (kept, why),
+            let (old, why) = match self.evaluate(request, entry.take(), no_cache, began) {
+                Evaluation::Serve(lookup) => return lookup,
+                Evaluation::AskStore { old, why } => (old, why),
             };
-            let (flight, follows) = match self.board(wanted, old.as_ref()) {
-                Boarding::Flight { flight, follows } => (flight, follows),
-                Boarding::Kept(entry) => {
-                    anew = false;
-                    kept = Some(entry);
+            let (fetch, follows) = match self.fetches.join(request, old.as_ref()) {
+                Join::Fetch { fetch, follows } => (fetch, follows),
+                Join::Cached(newer) => {
+                    no_cache = false;
+                    entry = Some(newer);
                     continue;
                 }
-                Boarding::None => return self.pass(why),
+                Join::Bypass => return self.bypass(why),
             };
-            let landed = flight.outcome().await;
-            match self.settle(wanted, landed, old.as_deref(), why, follows) {
-                Settled::Lookup(found) => return found,
-                Settled::LookAgain(None) if self.only_glances(wanted) => {
-                    return self.pass(why);
+            let outcome = fetch.outcome().await;
+            match self.resolve(request, outcome, old.as_deref(), why, follows) {
+                Resolution::Serve(lookup) => return lookup,
+                Resolution::LookAgain(None) if self.fetches.is_not_worth_a_fetch(request) => {
+                    return self.bypass(why);
                 }
-                Settled::LookAgain(entry) => kept = entry,
+                Resolution::LookAgain(found) => entry = found,
             }
         }
-        self.pass(ForwardReason::Miss)
+        self.bypass(ForwardReason::Miss)
     }
 
-    /// Takes part in the fetch of an object, or begins one.
-    fn board(self: &Arc<Self>, wanted: &Arc<CacheRequest>, old: Option<&Arc<Entry>>) -> Boarding {
-        let usable = |flight: &Fetch| self.is_usable(wanted, flight);
-        if self.only_glances(wanted) && old.is_none() && self.disk.is_none() {
-            // Not worth a fetch, but welcome to one that is under way.
-            let flight = self.flights.under_way(&wanted.key).filter(|flight| usable(flight));
-            return flight
-                .map_or(Boarding::None, |flight| Boarding::Flight { flight, follows: true });
-        }
-        let newer = || {
-            let entry = self.in_memory(wanted)?;
-            let news = old.is_none_or(|old| !Arc::ptr_eq(old, &entry));
-            (news && is_fresh(&entry, now())).then_some(entry)
-        };
-        match self.flights.join(&wanted.key, now(), usable, newer) {
-            Err(entry) => Boarding::Kept(entry),
-            Ok(Part::Follow(flight)) => Boarding::Flight { flight, follows: true },
-            Ok(Part::Lead(landing)) => {
-                let flight = Arc::clone(landing.flight());
-                self.begin_fetch(Arc::clone(wanted), old.cloned(), landing, None);
-                Boarding::Flight { flight, follows: false }
-            }
-        }
+    /// Opens these byte ranges of an object in blocks for reading, in ascending order and without
+    /// overlap. Returns when the first byte is in memory or arriving.
+    ///
+    /// # Errors
+    /// When the store has another version, or fails: the response to the client has not begun.
+    pub fn open<'a>(
+        &'a self,
+        request: &'a Arc<CacheRequest>,
+        blocks: &'a Arc<Blocks>,
+        ranges: &'a [Range<u64>],
+        arriving: Option<Arrivals>,
+    ) -> impl Future<Output = Result<BlockReader, OpenError>> + Send + 'a {
+        BlockReader::open(self.fetches.blocks(), request, blocks, ranges, arriving)
     }
 
-    /// Whether a fetch began after all purges of its object.
-    fn is_usable(&self, wanted: &CacheRequest, flight: &Fetch) -> bool {
-        !self.purges.cover(wanted.key.as_bytes(), flight.began)
+    /// Purges one object, or every object whose key begins with this one. When this returns, they
+    /// are no longer served; their memory is freed in the background.
+    pub fn purge(&self, key: &CacheKey, scope: PurgeScope) {
+        let fetches = Arc::clone(&self.fetches);
+        purge::begin(&self.tiers, key, scope, move || fetches.oldest());
     }
 
-    /// What memory holds of it, unless it was purged.
-    fn in_memory(&self, wanted: &CacheRequest) -> Option<Arc<Entry>> {
-        let entry = self.memory.get(wanted.key.as_bytes())?;
-        let is_gone = self.purges.cover(wanted.key.as_bytes(), entry.asked);
-        (!is_gone && self.suits(wanted, &entry)).then_some(entry)
+    /// What the tiers hold of an object. Must be called within a Tokio runtime.
+    pub async fn inspect(&self, key: &CacheKey) -> Inspection {
+        let in_flight = self.fetches.is_in_flight(key);
+        inspect::inspect(&self.tiers, key, in_flight).await
     }
 
-    /// Whether what is kept is of use: an object that could be kept whole is no longer kept in blocks
-    /// when it is wanted whole.
-    fn suits(&self, wanted: &CacheRequest, entry: &Entry) -> bool {
-        entry.source().is_none_or(|source| self.suits_source(wanted, &source))
+    /// Writes the records that are queued for the disk, within seconds. Blocks; for the end of the
+    /// process.
+    pub fn close(&self) {
+        self.tiers.close();
     }
 
-    fn suits_source(&self, wanted: &CacheRequest, source: &ObjectBody) -> bool {
-        wanted.manner != Extent::Whole
-            || !matches!(source, ObjectBody::Blocks(_))
-            || source.length() > self.largest(&wanted.rule)
+    /// The counters of the cache.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        self.tiers.statistics()
     }
 
-    /// Whether it is wanted in a manner that is not worth a fetch of the cache: where blocks are not
-    /// kept, what is wanted of an object is left to the store unless it is all of it.
-    fn only_glances(&self, wanted: &CacheRequest) -> bool {
-        wanted.manner != Extent::Whole && !self.blocks.are_kept()
+    /// The counters and sizes, for operators.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        self.tiers.report(self.fetches.count(), self.fetches.blocks().count())
     }
 
-    /// Whether what is kept will do.
-    fn judge(
-        self: &Arc<Self>,
-        wanted: &Arc<CacheRequest>,
-        kept: Option<Arc<Entry>>,
-        anew: bool,
+    /// How full each tier is.
+    #[must_use]
+    pub fn tiers(&self) -> Vec<Tier> {
+        self.tiers.sizes()
+    }
+
+    /// The number of objects that are being fetched.
+    #[must_use]
+    pub fn fetches_under_way(&self) -> u64 {
+        self.fetches.count()
+    }
+
+    /// Whether the disk tier is in service or about to be; `None` if there is none.
+    #[must_use]
+    pub fn disk_is_up(&self) -> Option<bool> {
+        self.tiers.disk_is_up()
+    }
+}
+
+impl Cache {
+    /// Whether this entry is served.
+    fn evaluate(
+        &self,
+        request: &Arc<CacheRequest>,
+        entry: Option<Arc<Entry>>,
+        no_cache: bool,
         now: SystemTime,
-    ) -> Verdict {
-        let kept = kept.filter(|entry| self.suits(wanted, entry));
-        let Some(entry) = kept else {
-            return Verdict::Ask { kept: None, why: ForwardReason::Miss };
+    ) -> Evaluation {
+        let entry = entry.filter(|entry| self.tiers.is_entry_usable_for(request, entry));
+        let Some(entry) = entry else {
+            return Evaluation::AskStore { old: None, why: ForwardReason::Miss };
         };
-        let state = entry.freshness.at(now);
-        let ttl = entry.freshness.ttl(now);
         let freshness = entry.freshness;
-        let (what, stale) = match (entry.source(), &entry.content, state) {
-            (_, _, FreshnessState::Fresh) if anew => {
-                return Verdict::Ask { kept: Some(entry), why: ForwardReason::Request };
+        let (what, stale) = match (entry.source(), &entry.content, freshness.at(now)) {
+            (_, _, FreshnessState::Fresh) if no_cache => {
+                return Evaluation::AskStore { old: Some(entry), why: ForwardReason::Request };
             }
-            (Some(source), _, FreshnessState::Fresh) => (kept_object(source, freshness), None),
-            (Some(source), _, FreshnessState::StaleWhileRevalidate) if !anew => {
-                self.refresh(wanted, &entry);
-                self.statistics.stale_served.count();
-                (kept_object(source, freshness), Some(Stale::WhileRevalidate))
+            (Some(source), _, FreshnessState::Fresh) => {
+                (LookupResult::cached(source, freshness), None)
             }
-            (Some(_), ..) => return Verdict::Ask { kept: Some(entry), why: ForwardReason::Stale },
-            (None, Content::Negative(_), FreshnessState::Fresh) => {
+            (Some(source), _, FreshnessState::StaleWhileRevalidate) if !no_cache => {
+                self.fetches.revalidate(request, &entry);
+                self.statistics().stale_served.count();
+                (LookupResult::cached(source, freshness), Some(Stale::WhileRevalidate))
+            }
+            (Some(_), ..) => {
+                return Evaluation::AskStore { old: Some(entry), why: ForwardReason::Stale };
+            }
+            (None, EntryContent::Negative(_), FreshnessState::Fresh) => {
                 (LookupResult::Refused(Refusal::ObjectNotFound), None)
             }
-            (None, Content::HitForPass(_), FreshnessState::Fresh) => {
-                return Verdict::Serve(self.pass(ForwardReason::Miss));
+            (None, EntryContent::HitForPass(_), FreshnessState::Fresh) => {
+                return Evaluation::Serve(self.bypass(ForwardReason::Miss));
             }
-            (None, ..) => return Verdict::Ask { kept: None, why: ForwardReason::Stale },
+            (None, ..) => return Evaluation::AskStore { old: None, why: ForwardReason::Stale },
         };
-        let status = CacheStatus::Hit { ttl, stale };
-        Verdict::Serve(Lookup { what, status, report: None, fault: None })
+        let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale };
+        Evaluation::Serve(Lookup { what, status, report: None, fault: None })
     }
 
-    fn pass(&self, why: ForwardReason) -> Lookup {
-        self.statistics.misses.count();
-        Lookup {
-            what: LookupResult::Bypass,
-            status: CacheStatus::passed(why),
-            report: None,
-            fault: None,
-        }
+    fn bypass(&self, why: ForwardReason) -> Lookup {
+        self.statistics().misses.count();
+        Lookup::bypass(why)
     }
 
-    /// Asks for a stale object again, unless that is being done or too much of it is.
-    fn refresh(self: &Arc<Self>, wanted: &Arc<CacheRequest>, entry: &Arc<Entry>) {
-        let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
-        let usable = |flight: &Fetch| self.is_usable(wanted, flight);
-        let newer = || {
-            let kept = self.in_memory(wanted)?;
-            (!Arc::ptr_eq(entry, &kept)).then_some(())
-        };
-        let part = self.flights.join(&wanted.key, now(), usable, newer);
-        if let Ok(Part::Lead(landing)) = part {
-            self.begin_fetch(Arc::clone(wanted), Some(Arc::clone(entry)), landing, Some(permit));
-        }
-    }
-
-    /// What the end of a fetch means for a request.
-    fn settle(
+    /// What the outcome of a fetch means for a request; `collapsed` if another request led the fetch.
+    fn resolve(
         &self,
-        wanted: &CacheRequest,
-        landed: Option<Landed>,
+        request: &CacheRequest,
+        outcome: Option<FetchOutcome>,
         old: Option<&Entry>,
         why: ForwardReason,
         collapsed: bool,
-    ) -> Settled {
+    ) -> Resolution {
         let now = now();
-        // The store's part belongs to the request that had it asked.
+        // The exchange with the store belongs to the leader's request.
         let own = |report| Some(report).filter(|_| !collapsed);
-        let (what, status, report, fault) = match landed {
+        let lookup = match outcome {
             None => {
-                (LookupResult::Refused(Refusal::Internal), CacheStatus::passed(why), None, None)
+                let what = LookupResult::Refused(Refusal::Internal);
+                Lookup { what, ..Lookup::bypass(why) }
             }
-            Some(Landed::OnDisk(entry)) => return Settled::LookAgain(Some(entry)),
-            Some(Landed::NotKept) => return Settled::LookAgain(None),
-            Some(Landed::Pass { report }) => {
-                let found = self.pass(why);
-                (found.what, found.status, own(report), None)
+            Some(FetchOutcome::FromDisk(entry)) => return Resolution::LookAgain(Some(entry)),
+            Some(FetchOutcome::NotCached) => return Resolution::LookAgain(None),
+            Some(FetchOutcome::Bypass { report }) => {
+                Lookup { report: own(report), ..self.bypass(why) }
             }
-            Some(Landed::Object { source, .. }) if !self.suits_source(wanted, &source) => {
-                return Settled::LookAgain(None);
+            Some(FetchOutcome::Object { source, .. })
+                if !self.tiers.is_usable_for(request, &source) =>
+            {
+                return Resolution::LookAgain(None);
             }
-            Some(Landed::Object { source, freshness, arriving, stored, report }) => {
+            Some(FetchOutcome::Object { source, freshness, arriving, stored, report }) => {
                 self.count_fetch(collapsed);
                 let report = own(report);
                 let status = report.as_ref().and_then(|report| report.status);
                 let ttl = Some(freshness.ttl(now));
                 let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
-                (LookupResult::Object { source, freshness, arriving }, status, report, None)
+                let what = LookupResult::Object { source, freshness, arriving };
+                Lookup { what, status, report, fault: None }
             }
-            Some(Landed::Refused { refusal, stored_for: ttl, report }) => {
+            Some(FetchOutcome::Refused { refusal, stored_for: ttl, report }) => {
                 self.count_fetch(collapsed);
                 let report = own(report);
-                let stand_in =
-                    old.filter(|old| refusal.is_outage() && old.freshness.may_stand_in(now));
-                match stand_in.and_then(|old| Some((old, old.source()?))) {
-                    Some((old, source)) => {
-                        self.statistics.stale_served.count();
-                        let ttl = old.freshness.ttl(now);
-                        let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
-                        let what = kept_object(source, old.freshness);
-                        (what, status, report, Some(refusal))
+                let usable =
+                    old.filter(|old| refusal.is_outage() && old.freshness.usable_if_error(now));
+                match usable.and_then(|old| Some((old.freshness, old.source()?))) {
+                    Some((freshness, source)) => {
+                        self.statistics().stale_served.count();
+                        let (ttl, stale) = (freshness.ttl(now), Some(Stale::IfError));
+                        let status = CacheStatus::Hit { ttl, stale };
+                        let what = LookupResult::cached(source, freshness);
+                        Lookup { what, status, report, fault: Some(refusal) }
                     }
                     None => {
                         let status = report.as_ref().and_then(|report| report.status);
                         let stored = ttl.is_some();
                         let status = CacheStatus::Forwarded { why, status, ttl, stored, collapsed };
-                        (LookupResult::Refused(refusal), status, report, None)
+                        let what = LookupResult::Refused(refusal);
+                        Lookup { what, status, report, fault: None }
                     }
                 }
             }
         };
-        Settled::Lookup(Lookup { what, status, report, fault })
+        Resolution::Serve(lookup)
     }
 
     fn count_fetch(&self, collapsed: bool) {
         if collapsed {
-            self.statistics.collapsed.count();
+            self.statistics().collapsed.count();
         } else {
-            self.statistics.misses.count();
+            self.statistics().misses.count();
         }
     }
-}
-
-/// How a request comes to its object when it is not kept.
-enum Boarding {
-    /// By a fetch, its own or another one's.
-    Flight { flight: Arc<Fetch>, follows: bool },
-    /// It is kept by now.
-    Kept(Arc<Entry>),
-    /// Not by the cache.
-    None,
-}
-
-/// What came of waiting for a fetch.
-enum Settled {
-    Lookup(Lookup),
-    /// Something is kept now, or nothing was.
-    LookAgain(Option<Arc<Entry>>),
-}
-
-fn kept_object(source: ObjectBody, freshness: Freshness) -> LookupResult {
-    LookupResult::Object { source, freshness, arriving: None }
-}
-
-fn is_fresh(entry: &Entry, now: SystemTime) -> bool {
-    entry.freshness.at(now) == FreshnessState::Fresh
-}
-
-/// The time, read in one place of the cache. It never goes back while the process runs, so that a
-/// purge comes after all that was asked for before it, whatever becomes of the clock.
-fn now() -> SystemTime {
-    static LATEST: AtomicU64 = AtomicU64::new(0);
-    #[expect(clippy::disallowed_methods, reason = "freshness is a matter of the time of day")]
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let micros = u64::try_from(clock.as_micros()).unwrap_or(u64::MAX);
-    let latest = LATEST.fetch_max(micros, Ordering::Relaxed).max(micros);
-    UNIX_EPOCH + Duration::from_micros(latest)
 }

@@ -19,9 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::cache::Cache;
-use crate::cache::key::CacheKey;
-use crate::cache::purge::pending::PurgeScope;
+use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
 use crate::reload::changes::changes;
 use crate::reload::files::{Contents, Noted};

@@ -16,19 +16,19 @@ pub(super) fn target<'a>(method: &Method, target: &'a [u8]) -> Option<&'a [u8]> 
 }
 
 impl Admin {
-    /// What the tiers hold of it, as [`crate::cache::inspect::Looked`] says it, and its name.
+    /// What the tiers hold of it, as [`crate::cache::Inspection`] says it, and its name.
     pub(super) async fn kept(&self, target: &[u8]) -> Page {
         let Some(cache) = &self.cache else { return off() };
         let (address, key) = match self.object(target, TARGET) {
             Ok(object) => object,
             Err(page) => return page,
         };
-        let looked = cache.look(&key).await;
+        let inspection = cache.inspect(&key).await;
         let document = json!({
             "object": address.name(),
-            "memory": looked.memory,
-            "disk": looked.disk,
-            "fetch_under_way": looked.fetch_under_way,
+            "memory": inspection.memory,
+            "disk": inspection.disk,
+            "fetch_under_way": inspection.fetch_under_way,
         });
         (StatusCode::OK, document)
     }

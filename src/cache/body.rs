@@ -1,19 +1,19 @@
-//! A body as it is kept: pieces of one size, so that any byte is found without a search and no
-//! large stretch of memory is needed for a large object.
+//! A body in the cache: pieces of one size, so that any byte is found without a search and a large
+//! object needs no large contiguous memory.
 
 use bytes::Bytes;
 
 /// Bytes of every piece but the last.
-pub const PIECE: u64 = 1 << 20;
+pub(super) const PIECE: u64 = 1 << 20;
 
 /// A whole body.
 #[derive(Debug, Clone, Default)]
-pub struct Body {
+pub struct StoredBody {
     pieces: Box<[Bytes]>,
     length: u64,
 }
 
-impl Body {
+impl StoredBody {
     /// A body of pieces of [`PIECE`] bytes, the last one shorter; `None` when they are not.
     #[must_use]
     pub fn from_pieces(pieces: Vec<Bytes>) -> Option<Self> {
@@ -27,7 +27,7 @@ impl Body {
         Some(Self { pieces: pieces.into(), length })
     }
 
-    /// A body that lies in one stretch of memory; its pieces share it.
+    /// A body in contiguous memory; its pieces share that memory.
     #[must_use]
     pub fn from_bytes(mut bytes: Bytes) -> Self {
         let length = bytes.len() as u64;
@@ -57,7 +57,7 @@ impl Body {
         &self.pieces
     }
 
-    /// The whole in one stretch: a copy unless it has but one piece.
+    /// The whole body in contiguous memory: a copy unless it has only one piece.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         match &*self.pieces {
@@ -96,10 +96,11 @@ mod tests {
         let piece = usize::try_from(PIECE).expect("a megabyte");
         for length in [0, 1, piece - 1, piece, piece + 1, 2 * piece, 2 * piece + 7] {
             let whole = numbered(length);
-            let body = Body::from_bytes(whole.clone());
+            let body = StoredBody::from_bytes(whole.clone());
             assert_eq!(body.len(), length as u64);
             assert_eq!(body.is_empty(), length == 0);
-            let again = Body::from_pieces(body.pieces().to_vec()).expect("pieces of one size");
+            let again =
+                StoredBody::from_pieces(body.pieces().to_vec()).expect("pieces of one size");
             assert_eq!(again.len(), length as u64);
             for (from, to) in [(0, length), (1, length), (piece - 1, piece + 1), (length, length)] {
                 let (from, to) = (from.min(length), to.min(length));
@@ -117,7 +118,7 @@ mod tests {
         let piece = usize::try_from(PIECE).expect("a megabyte");
         for sizes in [&[1, 1][..], &[piece + 1], &[piece, 0], &[piece, 1, 1]] {
             let pieces = sizes.iter().map(|size| numbered(*size)).collect();
-            assert!(Body::from_pieces(pieces).is_none(), "{sizes:?}");
+            assert!(StoredBody::from_pieces(pieces).is_none(), "{sizes:?}");
         }
     }
 }

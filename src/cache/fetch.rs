@@ -1,241 +1,390 @@
-//! One fetch: the disk is looked at, then the store is asked.
+//! The fetches of objects: which objects are in flight, and one fetch, which looks on disk, then asks
+//! the store.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::cache::admit::{Keeping, lifetime};
+use crate::cache::admit::StoreResponse;
+use crate::cache::blocks::BodyRange;
+use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::layout::widened;
+use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::version::Version;
-use crate::cache::blocks::{Arrivals, Blocks, length_of_whole};
-use crate::cache::body::Body;
-use crate::cache::entry::{Content, Entry, Object, head_weight};
-use crate::cache::freshness::Freshness;
-use crate::cache::inflight::Leader;
-use crate::cache::lookup::ObjectBody;
+use crate::cache::body::StoredBody;
+use crate::cache::entry::{Entry, EntryContent};
+use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
+use crate::cache::key::CacheKey;
+use crate::cache::object::{Object, ObjectBody};
+use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::{CacheRequest, Extent};
-use crate::cache::{Cache, now};
+use crate::cache::stored_headers::{lifetime_headers, whole_length};
+use crate::cache::tiers::{DiskChange, Tiers, now};
+use crate::cache::weight::head_weight;
 use crate::protocol::entity_tag::EntityTag;
+use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse};
+use crate::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient};
 
-/// What a fetch makes known to everybody who waits for it.
-#[derive(Debug, Clone)]
-pub(super) enum Landed {
-    /// It was on disk, and is in memory now.
-    OnDisk(Arc<Entry>),
-    /// It is not kept, and nobody who needs all of it has asked.
-    NotKept,
-    Object {
-        source: ObjectBody,
-        freshness: Freshness,
-        /// Blocks that are on their way already.
-        arriving: Option<Arrivals>,
-        /// Whether it is kept.
-        stored: bool,
-        report: Arc<FetchReport>,
-    },
-    /// `stored_for`: seconds for which the answer is kept.
-    Refused { refusal: Refusal, stored_for: Option<i64>, report: Arc<FetchReport> },
-    /// The object is not for the cache.
-    Pass { report: Arc<FetchReport> },
+/// The fetches of objects and blocks.
+#[derive(Debug)]
+pub(super) struct Fetches {
+    tiers: Arc<Tiers>,
+    blocks: Arc<BlockFetches>,
+    in_flight: Arc<InFlightFetches<FetchOutcome>>,
+    client: Arc<StoreClient>,
+    heads: Arc<ObjectHeads>,
+    /// Permits of revalidations in the background.
+    revalidations: Arc<Semaphore>,
 }
 
-impl Cache {
-    /// Makes a fetch in a task of its own, which no client's leaving ends.
-    pub(super) fn begin_fetch(
+/// How a request gets an object that is not in memory or not fresh.
+pub(super) enum Join {
+    /// From a fetch in flight: its own or, if it `follows`, that of another request.
+    Fetch { fetch: Arc<Fetch<FetchOutcome>>, follows: bool },
+    /// A fetch that ended a moment ago has stored it.
+    Cached(Arc<Entry>),
+    /// The request bypasses the cache.
+    Bypass,
+}
+
+impl Fetches {
+    /// No fetches yet; at most `revalidations` at once are made in the background.
+    #[must_use]
+    pub(super) fn new(
+        tiers: &Arc<Tiers>,
+        client: Arc<StoreClient>,
+        heads: Arc<ObjectHeads>,
+        revalidations: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            tiers: Arc::clone(tiers),
+            blocks: BlockFetches::new(Arc::clone(tiers), Arc::clone(&client)),
+            in_flight: Arc::default(),
+            client,
+            heads,
+            revalidations: Arc::new(Semaphore::new(revalidations)),
+        })
+    }
+
+    /// The fetches of blocks.
+    #[must_use]
+    pub(super) fn blocks(&self) -> &Arc<BlockFetches> {
+        &self.blocks
+    }
+
+    /// The number of objects in flight.
+    #[must_use]
+    pub(super) fn count(&self) -> u64 {
+        self.in_flight.count() as u64
+    }
+
+    /// When the oldest fetch in flight began, of an object or of a block.
+    #[must_use]
+    pub(super) fn oldest(&self) -> Option<SystemTime> {
+        self.in_flight.oldest().into_iter().chain(self.blocks.oldest()).min()
+    }
+
+    /// Whether the object with this key is being fetched.
+    #[must_use]
+    pub(super) fn is_in_flight(&self, key: &CacheKey) -> bool {
+        self.in_flight.get(key).is_some()
+    }
+
+    /// Whether the request is not worth a fetch of the cache: where blocks are not cached, requests
+    /// for less than a whole object go to the store.
+    #[must_use]
+    pub(super) fn is_not_worth_a_fetch(&self, request: &CacheRequest) -> bool {
+        request.extent != Extent::Whole && !self.tiers.blocks().are_cached()
+    }
+
+    /// A fetch is usable for a request unless a purge came after its beginning.
+    fn is_usable(&self, request: &CacheRequest, fetch: &Fetch<FetchOutcome>) -> bool {
+        !self.tiers.is_purged(&request.key, fetch.began)
+    }
+
+    /// Follows the fetch of an object, or begins one. `old` is the entry in memory, which is not
+    /// usable without the store.
+    pub(super) fn join(
         self: &Arc<Self>,
-        wanted: Arc<CacheRequest>,
-        kept: Option<Arc<Entry>>,
-        landing: Leader<Landed>,
+        request: &Arc<CacheRequest>,
+        old: Option<&Arc<Entry>>,
+    ) -> Join {
+        let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
+        if self.is_not_worth_a_fetch(request) && old.is_none() && !self.tiers.has_disk() {
+            // It may still follow a fetch in flight.
+            let fetch = self.in_flight.get(&request.key).filter(|fetch| usable(fetch));
+            return fetch.map_or(Join::Bypass, |fetch| Join::Fetch { fetch, follows: true });
+        }
+        let newer = || {
+            let entry = self.tiers.lookup(request)?;
+            let is_new = old.is_none_or(|old| !Arc::ptr_eq(old, &entry));
+            (is_new && entry.is_fresh(now())).then_some(entry)
+        };
+        match self.in_flight.join(&request.key, now(), usable, newer) {
+            Err(entry) => Join::Cached(entry),
+            Ok(Role::Follow(fetch)) => Join::Fetch { fetch, follows: true },
+            Ok(Role::Lead(leader)) => {
+                let fetch = Arc::clone(leader.fetch());
+                self.begin(Arc::clone(request), old.cloned(), leader, None);
+                Join::Fetch { fetch, follows: false }
+            }
+        }
+    }
+
+    /// Revalidates a stale object in the background, unless its fetch is in flight or all permits are
+    /// taken.
+    pub(super) fn revalidate(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
+        let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() else { return };
+        let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
+        let newer = || {
+            let newer = self.tiers.lookup(request)?;
+            (!Arc::ptr_eq(entry, &newer)).then_some(())
+        };
+        let role = self.in_flight.join(&request.key, now(), usable, newer);
+        if let Ok(Role::Lead(leader)) = role {
+            self.begin(Arc::clone(request), Some(Arc::clone(entry)), leader, Some(permit));
+        }
+    }
+
+    /// Fetches in a task of its own, which does not end when clients leave.
+    fn begin(
+        self: &Arc<Self>,
+        request: Arc<CacheRequest>,
+        old: Option<Arc<Entry>>,
+        leader: Leader<FetchOutcome>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        let cache = Arc::clone(self);
+        let fetches = Arc::clone(self);
         let _runs_on = tokio::spawn(async move {
-            let in_background = permit.is_some();
-            cache.fetch(&wanted, kept, &landing).await;
-            if in_background {
-                let flight = Arc::clone(landing.flight());
-                drop(landing);
-                cache.count_refresh(flight.outcome().await);
+            fetches.fetch(&request, old, &leader).await;
+            if let Some(_until_the_end) = permit {
+                let fetch = Arc::clone(leader.fetch());
+                drop(leader);
+                fetches.count_revalidation(fetch.outcome().await.as_ref());
             }
-            drop(permit);
         });
     }
 
-    fn count_refresh(&self, landed: Option<Landed>) {
-        match landed {
-            Some(Landed::Refused { refusal, .. }) if refusal.is_fault() => {
-                self.statistics.refresh_failures.count();
+    fn count_revalidation(&self, outcome: Option<&FetchOutcome>) {
+        let statistics = self.tiers.statistics();
+        match outcome {
+            Some(FetchOutcome::Refused { refusal, .. }) if refusal.is_fault() => {
+                statistics.refresh_failures.count();
             }
-            None => self.statistics.refresh_failures.count(),
-            Some(_) => self.statistics.refreshes.count(),
+            None => statistics.refresh_failures.count(),
+            Some(_) => statistics.refreshes.count(),
         }
     }
 
     async fn fetch(
         self: &Arc<Self>,
-        wanted: &Arc<CacheRequest>,
-        kept: Option<Arc<Entry>>,
-        landing: &Leader<Landed>,
+        request: &Arc<CacheRequest>,
+        old: Option<Arc<Entry>>,
+        leader: &Leader<FetchOutcome>,
     ) {
-        if kept.is_none()
-            && let Some(entry) = self.on_disk(wanted).await
+        let tiers = &self.tiers;
+        if old.is_none()
+            && let Some(entry) = self.read_from_disk(request).await
         {
-            // What was read while it was purged is not served.
-            if !landing.keep(|| self.memory.insert(Arc::clone(&entry))) {
-                return landing.end_with(Landed::NotKept);
+            // Not stored if it was purged while it was read.
+            if !tiers.store(leader, Arc::clone(&entry), DiskChange::None) {
+                return leader.finish(FetchOutcome::NotCached);
             }
-            self.statistics.disk_hits.count();
-            return landing.end_with(Landed::OnDisk(entry));
+            tiers.statistics().disk_hits.count();
+            return leader.finish(FetchOutcome::FromDisk(entry));
         }
-        if kept.is_none() && self.only_glances(wanted) {
-            return landing.end_with(Landed::NotKept);
+        if old.is_none() && self.is_not_worth_a_fetch(request) {
+            return leader.finish(FetchOutcome::NotCached);
         }
-        let kept = kept.and_then(|entry| entry.source().map(|source| (entry, source)));
-        let mut question = match &kept {
+        let old = old.and_then(|entry| entry.source().map(|source| (entry, source)));
+        let mut question = match &old {
             Some((_, source)) => FetchRequest {
-                // The body of what is in blocks would be thrown away.
+                // A whole body is of no use for an object in blocks.
                 head_only: matches!(source, ObjectBody::Blocks(_)),
-                ..confirmation(&source.head().headers)
+                ..revalidation(&source.head().headers)
             },
-            None => self.first_question(wanted),
+            None => self.first_request(request),
         };
-        let asked = now();
-        let keeping = Keeping { cache: self, wanted, asked, landing };
-        let (store, target) = (&wanted.store, wanted.target());
-        let mut fetched = self.fetcher.fetch(store, target, &question).await;
+        let requested_at = now();
+        let (store, target) = (&request.store, request.target());
+        let mut fetched = self.client.fetch(store, target, &question).await;
         if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
         {
-            // Conditions come before ranges: the head tells what there is.
+            // Conditions come before ranges, so the head is needed.
             question = FetchRequest { head_only: true, ..FetchRequest::default() };
-            fetched = self.fetcher.fetch(store, target, &question).await;
+            fetched = self.client.fetch(store, target, &question).await;
         }
-        let report = Arc::new(fetched.report);
-        match (fetched.outcome, kept) {
+        let FetchResult { report, outcome } = fetched;
+        let response = StoreResponse {
+            tiers,
+            blocks: &self.blocks,
+            heads: &self.heads,
+            request,
+            requested_at,
+            leader,
+            report: Arc::new(report),
+        };
+        match (outcome, old) {
             (Ok(FetchResponse::NotModified(headers)), Some((entry, source))) => {
-                keeping.confirm(&entry, source, &headers, report);
+                response.freshen(&entry, source, &headers);
             }
-            (Ok(FetchResponse::Object { headers, .. }), _) if question.head_only => {
-                keeping.take_head(&headers, report);
+            (Ok(FetchResponse::Object { status, headers, body }), _) => {
+                self.admit(response, &question, status, &headers, body).await;
             }
-            (Ok(FetchResponse::Object { status: StatusCode::OK, headers, .. }), _)
-                if question.range.is_some()
-                    && content_length(&headers)
-                        .is_none_or(|it| it > self.largest(&wanted.rule)) =>
-            {
-                // A store without parts has no blocks to give.
-                keeping.let_pass();
-                landing.make_known(Landed::Pass { report });
+            // The request allows no such response.
+            (Ok(FetchResponse::NotModified(_)), None) => {
+                refuse(response, Refusal::UpstreamProtocol, None);
             }
-            (Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }), _) => {
-                keeping.take_in(&headers, body, report).await;
-            }
-            (Ok(FetchResponse::Object { headers, body, .. }), _)
-                if question.range.is_some() && self.is_small_without_version(&headers, wanted) =>
-            {
-                // It can be kept whole and no other way.
-                drop(body);
-                let whole = FetchRequest::default();
-                let fetched = self.fetcher.fetch(store, target, &whole).await;
-                let report = Arc::new(fetched.report);
-                match fetched.outcome {
-                    Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {
-                        keeping.take_in(&headers, body, report).await;
-                    }
-                    Ok(_) => landing.end_with(Landed::Pass { report }),
-                    Err(refusal) => {
-                        landing.end_with(Landed::Refused { refusal, stored_for: None, report });
-                    }
-                }
-            }
-            (Ok(FetchResponse::Object { headers, body, .. }), _) if question.range.is_some() => {
-                keeping.take_part(&headers, body, report).await;
-            }
-            // Neither was asked for.
-            (Ok(FetchResponse::NotModified(_) | FetchResponse::Object { .. }), _) => {
-                let refusal = Refusal::UpstreamProtocol;
-                landing.end_with(Landed::Refused { refusal, stored_for: None, report });
-            }
-            (Err(refusal), kept) => {
-                let stored_for = match (&refusal, kept) {
-                    (Refusal::ObjectNotFound, kept) => {
-                        if let Some((_, ObjectBody::Blocks(blocks))) = kept {
-                            self.drop_version(wanted, &blocks);
+            (Err(refusal), old) => {
+                let stored_for = match (&refusal, old) {
+                    (Refusal::ObjectNotFound, old) => {
+                        if let Some((_, ObjectBody::Blocks(blocks))) = old {
+                            tiers.drop_version(&request.key, &blocks);
                         }
-                        keeping.note_missing()
+                        response.cache_negative()
                     }
                     (Refusal::UpstreamForbidden, Some((entry, _))) => {
-                        keeping.withdraw(&entry);
+                        response.invalidate(&entry);
                         None
                     }
                     _ => None,
                 };
-                landing.end_with(Landed::Refused { refusal, stored_for, report });
+                refuse(response, refusal, stored_for);
             }
         }
     }
 
-    fn is_small_without_version(&self, headers: &HeaderMap, wanted: &CacheRequest) -> bool {
-        Version::of(headers, 0).is_none()
-            && length_of_whole(headers).is_some_and(|it| it <= self.largest(&wanted.rule))
+    /// Admits an object, by the request and the status of the response.
+    async fn admit(
+        &self,
+        response: StoreResponse<'_>,
+        question: &FetchRequest,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: StoreBody,
+    ) {
+        let max_object = self.tiers.max_object(&response.request.rule);
+        if question.head_only {
+            return response.admit_head(headers);
+        }
+        let is_range = question.range.is_some();
+        match (status, content_length(headers)) {
+            (StatusCode::OK, length) if is_range && length.is_none_or(|it| it > max_object) => {
+                // A store that does not support ranges has no blocks.
+                response.hit_for_pass();
+                response.bypass();
+            }
+            (StatusCode::OK, _) => self.admit_object(response, headers, body).await,
+            _ if is_range && self.is_small_without_version(headers, max_object) => {
+                // It can only be stored whole.
+                drop(body);
+                self.fetch_whole(response).await;
+            }
+            _ if is_range => response.admit_range(headers, body).await,
+            // The request allows no such response.
+            _ => refuse(response, Refusal::UpstreamProtocol, None),
+        }
     }
 
-    /// What the store is asked for an object of which nothing is kept.
-    fn first_question(&self, wanted: &CacheRequest) -> FetchRequest {
-        match wanted.manner {
+    /// Fetches all of an object of which a range was fetched.
+    async fn fetch_whole(&self, response: StoreResponse<'_>) {
+        let (store, target) = (&response.request.store, response.request.target());
+        let FetchResult { report, outcome } =
+            self.client.fetch(store, target, &FetchRequest::default()).await;
+        let response = StoreResponse { report: Arc::new(report), ..response };
+        match outcome {
+            Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {
+                self.admit_object(response, &headers, body).await;
+            }
+            Ok(_) => {
+                let StoreResponse { leader, report, .. } = response;
+                leader.finish(FetchOutcome::Bypass { report });
+            }
+            Err(refusal) => refuse(response, refusal, None),
+        }
+    }
+
+    /// Admits a whole object: in blocks if it is too large otherwise.
+    async fn admit_object(
+        &self,
+        response: StoreResponse<'_>,
+        headers: &HeaderMap,
+        body: StoreBody,
+    ) {
+        let length = content_length(headers);
+        let too_large = length.filter(|it| *it > self.tiers.max_object(&response.request.rule));
+        let in_blocks = too_large.filter(|length| {
+            self.tiers.blocks().are_cached() && Version::of(headers, *length).is_some()
+        });
+        match in_blocks {
+            Some(length) => {
+                let range = BodyRange { bytes: 0..length, body };
+                response.admit_blocks(headers, length, Some(range));
+            }
+            None => response.admit_whole(headers, body).await,
+        }
+    }
+
+    fn is_small_without_version(&self, headers: &HeaderMap, max_object: u64) -> bool {
+        Version::of(headers, 0).is_none()
+            && whole_length(headers).is_some_and(|it| it <= max_object)
+    }
+
+    /// The request to the store for an object of which nothing is cached.
+    fn first_request(&self, request: &CacheRequest) -> FetchRequest {
+        match request.extent {
             Extent::Range(range) => {
-                let tiers = &self.blocks;
-                let most = tiers.most_at_once();
-                // No more than what is wanted of blocks that could not be kept.
-                let size = if self.keeps_blocks_of(tiers.size()) { tiers.size() } else { 1 };
-                let range = Some(widened(range, size, most, tiers.first_bytes()));
-                FetchRequest { range, ..FetchRequest::default() }
+                let limits = self.tiers.blocks();
+                // No more than the range if its blocks could not be stored.
+                let size = if self.tiers.stores_block(limits.size()) { limits.size() } else { 1 };
+                let range = widened(range, size, limits.max_request(), limits.first_request());
+                FetchRequest { range: Some(range), ..FetchRequest::default() }
             }
             Extent::Whole => FetchRequest::default(),
             Extent::Head => FetchRequest { head_only: true, ..FetchRequest::default() },
         }
     }
 
-    /// What the disk holds of it, unless it was purged.
-    async fn on_disk(&self, wanted: &CacheRequest) -> Option<Arc<Entry>> {
-        let record = self.disk.as_ref()?.get(&wanted.key).await?;
-        if self.purges.cover(wanted.key.as_bytes(), record.asked) || !wanted.rule.store {
-            return None;
-        }
-        if record.asked > now() {
-            // The clock was set back: neither its age nor a purge could be told from its time.
-            self.disk.as_ref()?.remove(&wanted.key);
-            return None;
-        }
-        let profile = &wanted.store.profile;
+    /// The entry for an object on disk, with room for it.
+    async fn read_from_disk(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
+        let tiers = &self.tiers;
+        let record = tiers.lookup_on_disk(&request.key).await.filter(|_| request.rule.store)?;
+        let profile = &request.store.profile;
         let headers = &record.headers;
-        let head = self.heads.cached_head(headers, profile, wanted.content_type.as_ref()).ok()?;
+        let head = self.heads.cached_head(headers, profile, request.content_type.as_ref()).ok()?;
         let length = record.body.len() as u64;
-        // The record of what is in blocks has no body.
+        // The record of an object in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);
-        let held = self.room_for(wanted, head_weight(&head) + length)?;
-        self.free_room(wanted);
-        let (body, lifetime) = (Body::from_bytes(record.body), lifetime(headers));
+        let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
+        let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
         let content = match in_blocks {
-            None => Content::Object(Arc::new(Object { head, lifetime, body, held })),
+            None => EntryContent::Object(Arc::new(Object { head, lifetime, body, held })),
             Some(length) => {
-                let version = Version::of(headers, length).filter(|_| self.blocks.are_kept())?;
-                let size = self.blocks.size();
-                Content::Blocks(Arc::new(Blocks::new(head, lifetime, version, size, held)))
+                let limits = tiers.blocks();
+                let version = Version::of(headers, length).filter(|_| limits.are_cached())?;
+                let blocks = Blocks::new(head, lifetime, version, limits.size(), held);
+                EntryContent::Blocks(Arc::new(blocks))
             }
         };
-        let (key, asked, freshness) = (record.key, record.asked, record.freshness);
-        let entry = Arc::new(Entry { key, asked, freshness, content });
-        self.suits(wanted, &entry).then_some(entry)
+        let (key, requested_at, freshness) = (record.key, record.requested_at, record.freshness);
+        let entry = Arc::new(Entry { key, requested_at, freshness, content });
+        tiers.is_entry_usable_for(request, &entry).then_some(entry)
     }
 }
 
-/// What the store is asked about an object that is kept: by its entity tag, else by its date.
-fn confirmation(head: &HeaderMap) -> FetchRequest {
+/// Ends the fetch with a refusal that is cached for `stored_for` seconds, if at all.
+fn refuse(response: StoreResponse<'_>, refusal: Refusal, stored_for: Option<i64>) {
+    let StoreResponse { leader, report, .. } = response;
+    leader.finish(FetchOutcome::Refused { refusal, stored_for, report });
+}
+
+/// The request to revalidate a stored object: by its entity tag, else by its date.
+fn revalidation(head: &HeaderMap) -> FetchRequest {
     let tag = head.get(ETAG).and_then(|tag| EntityTag::parse_lenient(tag.as_bytes()));
     let if_none_match = tag.and_then(|tag| tag.strong_header());
     let if_modified_since = match if_none_match {

@@ -1,45 +1,50 @@
-//! A body that is arriving: one writer, any number of readers, each at its own place.
+//! A body that is arriving: one writer, any number of readers, each at its own position.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use crate::cache::body::{Body, PIECE, stretch};
+use crate::cache::body::{PIECE, StoredBody, stretch};
 use crate::cache::memory::budget::Held;
 
-/// A body of known length on its way in.
+/// How long the body of an object may take to arrive. A fetch does not end when its clients leave, so a
+/// store that sends a byte now and then must not hold its readers, and room for the body, for ever.
+pub(super) const FILL_TIME: Duration = Duration::from_secs(600);
+
+/// The bytes of an arriving body of known length.
 #[derive(Debug)]
-pub struct Fill {
+pub struct FillBuffer {
     length: u64,
-    state: Mutex<State>,
-    /// Told of every change of the state.
+    state: Mutex<FillState>,
+    /// Notified at every change of the state.
     changed: Notify,
-    /// The room it takes, until its last reader has left.
+    /// Its share of the budget, until its last reader has left.
     _held: Arc<Held>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FillState {
     /// Whole pieces of [`PIECE`] bytes, and the last one.
     pieces: Vec<Bytes>,
-    /// What has arrived of the next piece.
-    crumbs: Vec<Bytes>,
-    /// How much that is.
-    in_crumbs: u64,
+    /// The parts of the next piece that have arrived.
+    tail: Vec<Bytes>,
+    /// The bytes of these parts.
+    tail_bytes: u64,
     ended: bool,
     failed: bool,
 }
 
 /// The body ended before its length, or its store failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut;
+pub struct Truncated;
 
-impl Fill {
-    /// A body of `length` bytes of which nothing has arrived.
+impl FillBuffer {
+    /// A body of `length` bytes, none of which has arrived.
     #[must_use]
     pub fn new(length: u64, held: Arc<Held>) -> Arc<Self> {
-        let (state, changed) = (Mutex::new(State::default()), Notify::new());
+        let (state, changed) = (Mutex::new(FillState::default()), Notify::new());
         Arc::new(Self { length, state, changed, _held: held })
     }
 
@@ -49,60 +54,60 @@ impl Fill {
         self.length
     }
 
-    /// Whether more of it is to come.
+    /// Whether it neither is complete nor has failed.
     #[must_use]
-    pub fn is_under_way(&self) -> bool {
+    pub fn is_filling(&self) -> bool {
         let state = self.lock();
         !state.ended && !state.failed
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FillState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what has arrived.
+    /// Adds bytes that have arrived.
     ///
     /// # Errors
-    /// When that is more than the length allows; the fill has failed then.
-    pub fn push(&self, mut bytes: Bytes) -> Result<(), Cut> {
+    /// When the body would be longer than its length; it has failed then.
+    pub fn push(&self, mut bytes: Bytes) -> Result<(), Truncated> {
         let mut state = self.lock();
-        let arrived = state.pieces.len() as u64 * PIECE + state.in_crumbs;
+        let arrived = state.pieces.len() as u64 * PIECE + state.tail_bytes;
         if state.ended || arrived + bytes.len() as u64 > self.length {
             state.failed = true;
         } else {
             while !bytes.is_empty() {
-                let room = usize::try_from(PIECE - state.in_crumbs).unwrap_or(usize::MAX);
-                let crumb = bytes.split_to(bytes.len().min(room));
-                state.in_crumbs += crumb.len() as u64;
-                state.crumbs.push(crumb);
-                if state.in_crumbs == PIECE {
-                    state.join_crumbs();
+                let room = usize::try_from(PIECE - state.tail_bytes).unwrap_or(usize::MAX);
+                let part = bytes.split_to(bytes.len().min(room));
+                state.tail_bytes += part.len() as u64;
+                state.tail.push(part);
+                if state.tail_bytes == PIECE {
+                    state.join_tail();
                 }
             }
         }
         let failed = state.failed;
         drop(state);
         self.changed.notify_waiters();
-        if failed { Err(Cut) } else { Ok(()) }
+        if failed { Err(Truncated) } else { Ok(()) }
     }
 
-    /// Ends the body and returns it whole, to be kept.
+    /// Ends the body and returns it whole, to be stored.
     ///
     /// # Errors
-    /// When not all of it has arrived; the fill has failed then.
-    pub fn complete(&self) -> Result<Body, Cut> {
+    /// When some of it has not arrived; it has failed then.
+    pub fn complete(&self) -> Result<StoredBody, Truncated> {
         let mut state = self.lock();
-        state.join_crumbs();
-        let body = Body::from_pieces(state.pieces.clone());
+        state.join_tail();
+        let body = StoredBody::from_pieces(state.pieces.clone());
         let body = body.filter(|body| body.len() == self.length && !state.failed);
         state.failed |= body.is_none();
         state.ended = true;
         drop(state);
         self.changed.notify_waiters();
-        body.ok_or(Cut)
+        body.ok_or(Truncated)
     }
 
-    /// Tells every reader that the rest will not come.
+    /// Ends the body early: its readers get an error after the bytes that have arrived.
     pub fn fail(&self) {
         self.lock().failed = true;
         self.changed.notify_waiters();
@@ -112,14 +117,14 @@ impl Fill {
     ///
     /// # Errors
     /// When they will never come.
-    pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Cut> {
+    pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Truncated> {
         let end = end.min(self.length);
         if position >= end {
             return Ok(None);
         }
         loop {
             let mut change = std::pin::pin!(self.changed.notified());
-            // From here on no change is missed.
+            // From here on no change can be missed.
             change.as_mut().enable();
             {
                 let state = self.lock();
@@ -127,7 +132,7 @@ impl Fill {
                     return Ok(Some(bytes));
                 }
                 if state.failed || state.ended {
-                    return Err(Cut);
+                    return Err(Truncated);
                 }
             }
             change.await;
@@ -135,17 +140,17 @@ impl Fill {
     }
 }
 
-impl State {
-    /// Makes one piece of the crumbs, copying them unless there is only one.
-    fn join_crumbs(&mut self) {
-        let crumbs = std::mem::take(&mut self.crumbs);
-        let length = usize::try_from(std::mem::take(&mut self.in_crumbs)).unwrap_or(usize::MAX);
-        let piece = match <[Bytes; 1]>::try_from(crumbs) {
+impl FillState {
+    /// Makes one piece of the parts of the tail, without a copy if there is only one.
+    fn join_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        let length = usize::try_from(std::mem::take(&mut self.tail_bytes)).unwrap_or(usize::MAX);
+        let piece = match <[Bytes; 1]>::try_from(tail) {
             Ok([only]) => only,
-            Err(crumbs) => {
+            Err(tail) => {
                 let mut joined = BytesMut::with_capacity(length);
-                for crumb in &crumbs {
-                    joined.extend_from_slice(crumb);
+                for part in &tail {
+                    joined.extend_from_slice(part);
                 }
                 joined.freeze()
             }
@@ -161,10 +166,10 @@ impl State {
             return stretch(piece, position % PIECE, wanted);
         }
         let mut from = position.checked_sub(self.pieces.len() as u64 * PIECE)?;
-        for crumb in &self.crumbs {
-            let length = crumb.len() as u64;
+        for part in &self.tail {
+            let length = part.len() as u64;
             if from < length {
-                return stretch(crumb, from, wanted);
+                return stretch(part, from, wanted);
             }
             from -= length;
         }

@@ -1,4 +1,4 @@
-//! How long an answer may be served: RFC 9111, section 4.2, and RFC 5861. `Cache-Control` is read by
+//! How long a response may be served: RFC 9111, section 4.2, and RFC 5861. `Cache-Control` is read by
 //! Pingora's parser.
 
 use std::time::{Duration, SystemTime};
@@ -10,34 +10,37 @@ use pingora::cache::cache_control::{CacheControl, Cacheable, InterpretCacheContr
 use crate::profile::cache_rules::Rule;
 use crate::protocol::{http_date, single};
 
-/// When an answer was made, and how long it may be served.
+/// The shortest lifetime of a hit-for-pass entry.
+const MIN_HIT_FOR_PASS: Duration = Duration::from_secs(60);
+
+/// When a response was generated, and how long it may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// When the store made the answer, its own `Age` taken off: `Age` counts from here.
-    pub born: SystemTime,
-    /// Until then it is served without asking.
+    /// When the store generated the response, with its `Age` subtracted: `Age` counts from here.
+    pub generated_at: SystemTime,
+    /// Until then it is served without the store.
     pub fresh_until: SystemTime,
-    /// How long after that it is served while it is asked for again.
+    /// How long after `fresh_until` it is served while it is revalidated in the background.
     pub stale_while_revalidate: Duration,
-    /// How long after `fresh_until` it is served when the store fails.
+    /// How long after `fresh_until` it is served if the store fails.
     pub stale_if_error: Duration,
 }
 
-/// What an answer of some age may be used for.
+/// What a response of some age is served for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreshnessState {
     Fresh,
-    /// Served, while it is asked for again.
+    /// Served, while it is revalidated in the background.
     StaleWhileRevalidate,
-    /// The store is asked first; if it fails, this is served.
+    /// Revalidated first; served if the store fails.
     StaleIfError,
-    /// The store is asked first.
+    /// Revalidated first.
     Expired,
 }
 
 impl Freshness {
-    /// The freshness of an object that has arrived `now`: what its own headers say, else what the
-    /// rule says. `None` when it is not for shared caches (`no-store`, `private`).
+    /// The freshness of an object that has arrived `now`: by its own headers, else by the rule.
+    /// `None` if shared caches must not store it (`no-store`, `private`).
     #[must_use]
     pub fn of_object(headers: &HeaderMap, rule: &Rule, now: SystemTime) -> Option<Self> {
         let control = CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers);
@@ -46,17 +49,17 @@ impl Freshness {
         }
         let age = age_in_header(headers);
         let control = control.as_ref();
-        // A lifetime the object names began when it was made, one of the rule begins here.
+        // A lifetime in its headers began when it was generated, a lifetime of the rule begins here.
         let named = control.and_then(InterpretCacheControl::fresh_duration);
         let named = named.or_else(|| expires_after(headers, now));
         let lifetime = named.map_or(rule.ttl, |named| named.saturating_sub(age));
-        // Nothing but the store's word lets `no-cache` be served again (section 4.2.4).
+        // With `no-cache` only the store may allow it to be served again (section 4.2.4).
         let never_stale = control.is_some_and(CacheControl::no_cache);
         let window = |named: Option<Duration>, rule: Duration| {
             if never_stale { Duration::ZERO } else { named.unwrap_or(rule) }
         };
         Some(Self {
-            born: now.checked_sub(age).unwrap_or(now),
+            generated_at: now.checked_sub(age).unwrap_or(now),
             fresh_until: later(now, lifetime),
             stale_while_revalidate: window(
                 control.and_then(InterpretCacheControl::serve_stale_while_revalidate_duration),
@@ -69,30 +72,30 @@ impl Freshness {
         })
     }
 
-    /// The freshness of something that is not served stale: a miss, or a note to let objects pass.
+    /// The freshness of an entry that is never served stale: negative, hit-for-pass, or a block.
     #[must_use]
     pub fn for_a_while(now: SystemTime, lifetime: Duration) -> Self {
         Self {
-            born: now,
+            generated_at: now,
             fresh_until: later(now, lifetime),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
         }
     }
 
-    /// The same, not to be served again before the store has confirmed it.
+    /// The same, but the response is not served again before the store has confirmed it.
     #[must_use]
-    pub fn withdrawn(&self) -> Self {
+    pub fn invalidated(&self) -> Self {
         let never = Duration::ZERO;
         Self {
-            fresh_until: self.born,
+            fresh_until: self.generated_at,
             stale_while_revalidate: never,
             stale_if_error: never,
             ..*self
         }
     }
 
-    /// What it may be used for at this time.
+    /// What the response is served for at this time.
     #[must_use]
     pub fn at(&self, now: SystemTime) -> FreshnessState {
         let Ok(stale_for) = now.duration_since(self.fresh_until) else {
@@ -107,13 +110,13 @@ impl Freshness {
         }
     }
 
-    /// Whether it may stand in for a store that fails.
+    /// Whether the response is served if the store fails.
     #[must_use]
-    pub fn may_stand_in(&self, now: SystemTime) -> bool {
+    pub fn usable_if_error(&self, now: SystemTime) -> bool {
         now.duration_since(self.fresh_until).map_or(true, |stale| stale < self.stale_if_error)
     }
 
-    /// Seconds that are left of its freshness, begun ones counted, below zero when it is stale.
+    /// Seconds that it is still fresh, rounded up; below zero the seconds since it became stale.
     #[must_use]
     pub fn ttl(&self, now: SystemTime) -> i64 {
         let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
@@ -126,11 +129,17 @@ impl Freshness {
     /// The value of `Age`, seconds.
     #[must_use]
     pub fn age(&self, now: SystemTime) -> u64 {
-        now.duration_since(self.born).map_or(0, |age| age.as_secs())
+        now.duration_since(self.generated_at).map_or(0, |age| age.as_secs())
     }
 }
 
-/// `Expires` minus `Date`; a value that is no date, such as `0`, has passed (section 5.3).
+/// How long an object is remembered as one that is not cached.
+#[must_use]
+pub fn hit_for_pass_lifetime(rule: &Rule) -> Duration {
+    rule.ttl.max(MIN_HIT_FOR_PASS)
+}
+
+/// `Expires` minus `Date`. A value that is not a date, such as `0`, is in the past (section 5.3).
 fn expires_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     if !headers.contains_key(EXPIRES) {
         return None;
@@ -145,7 +154,7 @@ fn age_in_header(headers: &HeaderMap) -> Duration {
     Duration::from_secs(seconds.unwrap_or_default())
 }
 
-/// So much later; what is beyond the calendar is a century away.
+/// The time after this span. Spans beyond a century count as a century.
 fn later(now: SystemTime, span: Duration) -> SystemTime {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     now.checked_add(span.min(CENTURY)).unwrap_or(now)
@@ -221,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_fresh_then_refreshed_then_a_fallback_then_expired() {
+    fn a_response_is_fresh_then_stale_while_revalidate_then_stale_if_error_then_expired() {
         let freshness = Freshness::of_object(&HeaderMap::new(), &rule(), now());
-        let freshness = freshness.expect("an object without headers is kept");
+        let freshness = freshness.expect("an object without headers is stored");
         for (after, state, ttl) in [
             (0, FreshnessState::Fresh, 300),
             (299, FreshnessState::Fresh, 1),
@@ -237,7 +246,7 @@ mod tests {
             assert_eq!(freshness.at(later), state, "after {after} s");
             assert_eq!(freshness.ttl(later), ttl, "after {after} s");
             assert_eq!(
-                freshness.may_stand_in(later),
+                freshness.usable_if_error(later),
                 state != FreshnessState::Expired,
                 "after {after} s"
             );
@@ -245,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_stale_ends_with_its_freshness() {
+    fn an_entry_that_is_never_served_stale_expires_with_its_freshness() {
         let freshness = Freshness::for_a_while(now(), Duration::from_secs(60));
         assert_eq!(freshness.at(now() + Duration::from_secs(59)), FreshnessState::Fresh);
         assert_eq!(freshness.at(now() + Duration::from_secs(60)), FreshnessState::Expired);

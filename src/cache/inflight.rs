@@ -1,7 +1,8 @@
-//! Fetches under way: one for a key, and everybody who wants its object meanwhile reads along.
+//! Fetches in flight: one for each key. Requests for the same object are coalesced: the first one leads
+//! the fetch, the others follow it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry as Slot, RandomState};
+use std::collections::hash_map::{Entry as MapEntry, RandomState};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -13,54 +14,54 @@ use crate::cache::key::CacheKey;
 /// Maps that share the keys, so that requests seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// The fetches under way. `T` is what each makes known once its store has answered.
+/// The fetches in flight. `T` is the outcome that each publishes once its store has answered.
 #[derive(Debug)]
-pub struct InFlightFetches<T> {
-    shards: Box<[Mutex<Map<T>>]>,
+pub(super) struct InFlightFetches<T> {
+    shards: Box<[Mutex<FetchMap<T>>]>,
     hasher: RandomState,
 }
 
-type Map<T> = HashMap<CacheKey, Arc<Fetch<T>>>;
+type FetchMap<T> = HashMap<CacheKey, Arc<Fetch<T>>>;
 
 /// One fetch.
 #[derive(Debug)]
 pub struct Fetch<T> {
-    /// When it began; what is purged later does not end up in its hands.
+    /// When it began. A later purge covers its outcome.
     pub began: SystemTime,
-    outcome: watch::Sender<Outcome<T>>,
+    outcome: watch::Sender<Progress<T>>,
 }
 
 #[derive(Debug, Clone)]
-enum Outcome<T> {
-    Unknown,
-    Known(T),
-    /// The fetch ended without a word: its task panicked, or the process ends.
-    Never,
+enum Progress<T> {
+    Pending,
+    Published(T),
+    /// The fetch ended without an outcome: its task panicked, or the process ends.
+    Abandoned,
 }
 
 /// How a request takes part in a fetch.
 #[derive(Debug)]
-pub enum Part<T: Clone> {
-    /// It has to make it.
+pub(super) enum Role<T: Clone> {
+    /// It begins the fetch, and has to end it.
     Lead(Leader<T>),
-    /// Another one makes it.
+    /// It waits for the outcome of a fetch that another request leads.
     Follow(Arc<Fetch<T>>),
 }
 
 impl<T: Clone> Fetch<T> {
-    /// Whether its outcome can be told at once.
+    /// Whether [`Fetch::outcome`] returns at once.
     #[must_use]
-    pub fn is_known(&self) -> bool {
-        !matches!(*self.outcome.borrow(), Outcome::Unknown)
+    pub fn is_published(&self) -> bool {
+        !matches!(*self.outcome.borrow(), Progress::Pending)
     }
 
-    /// What the fetch has made known, as soon as it has; `None` when it ended without a word.
+    /// The outcome, as soon as it is published; `None` if the fetch ended without one.
     pub async fn outcome(&self) -> Option<T> {
         let mut outcome = self.outcome.subscribe();
-        let known = outcome.wait_for(|outcome| !matches!(outcome, Outcome::Unknown)).await.ok()?;
-        match &*known {
-            Outcome::Known(outcome) => Some(outcome.clone()),
-            Outcome::Unknown | Outcome::Never => None,
+        let ended = outcome.wait_for(|outcome| !matches!(outcome, Progress::Pending)).await.ok()?;
+        match &*ended {
+            Progress::Published(outcome) => Some(outcome.clone()),
+            Progress::Pending | Progress::Abandoned => None,
         }
     }
 }
@@ -73,128 +74,129 @@ impl<T: Clone> Default for InFlightFetches<T> {
 }
 
 impl<T: Clone> InFlightFetches<T> {
-    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Map<T>> {
+    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, FetchMap<T>> {
         let hash = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
         // The index is below the number of shards, and a poisoned map is a map.
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length is an index")]
         self.shards[hash].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes part in the fetch of a key that began no earlier than `usable` allows, or begins one.
-    /// `kept` is asked, while nobody can begin or end a fetch, whether there is anything to fetch.
+    /// Follows the fetch of a key that is in flight and `usable`, or leads a new one. Before a new
+    /// one begins, `cached` is called under the lock that fetches of the key begin and end under.
     ///
     /// # Errors
-    /// What `kept` returned: a fetch that ended a moment ago has left it.
-    pub fn join<K>(
+    /// The entry that `cached` returned: a fetch that ended a moment ago has stored it.
+    pub(super) fn join<K>(
         self: &Arc<Self>,
         key: &CacheKey,
         now: SystemTime,
         usable: impl Fn(&Fetch<T>) -> bool,
-        kept: impl FnOnce() -> Option<K>,
-    ) -> Result<Part<T>, K> {
+        cached: impl FnOnce() -> Option<K>,
+    ) -> Result<Role<T>, K> {
         let mut shard = self.shard(key);
         match shard.entry(key.clone()) {
-            Slot::Occupied(slot) if usable(slot.get()) => Ok(Part::Follow(Arc::clone(slot.get()))),
+            MapEntry::Occupied(slot) if usable(slot.get()) => {
+                Ok(Role::Follow(Arc::clone(slot.get())))
+            }
             slot => {
-                if let Some(kept) = kept() {
-                    return Err(kept);
+                if let Some(cached) = cached() {
+                    return Err(cached);
                 }
-                let flight =
-                    Arc::new(Fetch { began: now, outcome: watch::Sender::new(Outcome::Unknown) });
-                slot.insert_entry(Arc::clone(&flight));
-                let flights = Arc::clone(self);
-                Ok(Part::Lead(Leader { flights, key: key.clone(), flight }))
+                let outcome = watch::Sender::new(Progress::Pending);
+                let fetch = Arc::new(Fetch { began: now, outcome });
+                slot.insert_entry(Arc::clone(&fetch));
+                Ok(Role::Lead(Leader { in_flight: Arc::clone(self), key: key.clone(), fetch }))
             }
         }
     }
 
-    /// The fetch of a key, if one is under way.
+    /// The fetch of a key, if one is in flight.
     #[must_use]
-    pub fn under_way(&self, key: &CacheKey) -> Option<Arc<Fetch<T>>> {
+    pub(super) fn get(&self, key: &CacheKey) -> Option<Arc<Fetch<T>>> {
         self.shard(key).get(key).cloned()
     }
 
-    /// When the oldest fetch under way began.
+    /// When the oldest fetch in flight began.
     #[must_use]
-    pub fn oldest(&self) -> Option<SystemTime> {
+    pub(super) fn oldest(&self) -> Option<SystemTime> {
         let shards = self.shards.iter();
         let oldest = shards.filter_map(|shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.values().map(|flight| flight.began).min()
+            shard.values().map(|fetch| fetch.began).min()
         });
         oldest.min()
     }
 
-    /// How many fetches are under way.
+    /// The number of fetches in flight.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         let shards = self.shards.iter();
         shards.map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 }
 
-/// The duty of whoever makes a fetch: to make its outcome known, and to end it. Dropping it does
-/// both, however the fetch ends.
+/// The leader of a fetch has to publish its outcome and to end it. Dropping this does both, however
+/// the fetch ends.
 #[derive(Debug)]
 pub struct Leader<T: Clone> {
-    flights: Arc<InFlightFetches<T>>,
+    in_flight: Arc<InFlightFetches<T>>,
     key: CacheKey,
-    flight: Arc<Fetch<T>>,
+    fetch: Arc<Fetch<T>>,
 }
 
 impl<T: Clone> Leader<T> {
-    /// The fetch this ends.
+    /// The fetch that it leads.
     #[must_use]
-    pub fn flight(&self) -> &Arc<Fetch<T>> {
-        &self.flight
+    pub fn fetch(&self) -> &Arc<Fetch<T>> {
+        &self.fetch
     }
 
-    /// Lets `keep` keep what the fetch has brought, unless another one has taken its place after a
-    /// purge. Returns whether it was kept.
-    pub fn keep(&self, keep: impl FnOnce()) -> bool {
-        let shard = self.flights.shard(&self.key);
+    /// Calls `change` under the lock of the key, unless another fetch has replaced this one after a
+    /// purge. Returns whether it was called.
+    pub fn if_current(&self, change: impl FnOnce()) -> bool {
+        let shard = self.in_flight.shard(&self.key);
         let current = self.is_current(&shard);
         if current {
-            keep();
+            change();
         }
         current
     }
 
-    /// Whether anybody takes part but who makes it.
+    /// Whether the fetch has followers.
     #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        // One is here, one in the map until the fetch has left it.
-        let listed = usize::from(self.is_current(&self.flights.shard(&self.key)));
-        Arc::strong_count(&self.flight) > 1 + listed
+    pub fn has_followers(&self) -> bool {
+        // The leader owns it, and the map until the fetch is detached.
+        let listed = usize::from(self.is_current(&self.in_flight.shard(&self.key)));
+        Arc::strong_count(&self.fetch) > 1 + listed
     }
 
-    fn is_current(&self, shard: &Map<T>) -> bool {
-        shard.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+    fn is_current(&self, shard: &FetchMap<T>) -> bool {
+        shard.get(&self.key).is_some_and(|fetch| Arc::ptr_eq(fetch, &self.fetch))
     }
 
-    /// Tells everybody who takes part what has become of it; only the first word counts.
-    pub fn make_known(&self, outcome: T) {
-        self.end_unknown(Outcome::Known(outcome));
+    /// Publishes the outcome to all followers; only the first outcome counts.
+    pub fn publish(&self, outcome: T) {
+        self.end(Progress::Published(outcome));
     }
 
-    /// Ends the fetch, then tells everybody who takes part: who comes later, or has no use for the
-    /// outcome, begins another.
-    pub fn end_with(&self, outcome: T) {
-        self.leave();
-        self.make_known(outcome);
+    /// Ends the fetch, then publishes the outcome. A later request, or a follower that cannot use the
+    /// outcome, begins another fetch.
+    pub fn finish(&self, outcome: T) {
+        self.detach();
+        self.publish(outcome);
     }
 
-    /// Lets nobody else take part.
-    pub fn leave(&self) {
-        let mut shard = self.flights.shard(&self.key);
+    /// Lets no further request follow the fetch.
+    pub fn detach(&self) {
+        let mut shard = self.in_flight.shard(&self.key);
         if self.is_current(&shard) {
             shard.remove(&self.key);
         }
     }
 
-    fn end_unknown(&self, end: Outcome<T>) {
-        self.flight.outcome.send_if_modified(|outcome| {
-            let first = matches!(outcome, Outcome::Unknown);
+    fn end(&self, end: Progress<T>) {
+        self.fetch.outcome.send_if_modified(|outcome| {
+            let first = matches!(outcome, Progress::Pending);
             if first {
                 *outcome = end;
             }
@@ -205,8 +207,8 @@ impl<T: Clone> Leader<T> {
 
 impl<T: Clone> Drop for Leader<T> {
     fn drop(&mut self) {
-        self.leave();
-        self.end_unknown(Outcome::Never);
+        self.detach();
+        self.end(Progress::Abandoned);
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is kept of one object, for whoever asks about it: nothing changes by looking, neither what is
-//! kept nor what counts as used.
+//! What the tiers hold of one object, for operators. An inspection changes nothing, neither the
+//! entries nor their use.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,183 +10,200 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::version::Version;
-use crate::cache::entry::{Content, Entry};
+use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
-use crate::cache::{Cache, now};
+use crate::cache::tiers::{Tiers, now};
 use crate::upstream::answer::content_length;
 
-/// So many blocks of an object are looked for, the first ones.
-const MOST_BLOCKS: u64 = 1 << 16;
+/// At most this many blocks of an object are looked up, from the first on.
+const MAX_BLOCKS: u64 = 1 << 16;
 
 /// What the tiers hold of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Looked {
-    pub memory: Option<Kept>,
-    /// What requests are served from where memory holds nothing.
-    pub disk: Option<Kept>,
-    /// Whether it is being fetched, or asked for again.
+pub struct Inspection {
+    pub memory: Option<StoredEntry>,
+    /// Requests are served from it if memory has nothing.
+    pub disk: Option<StoredEntry>,
+    /// Whether it is being fetched or revalidated.
     pub fetch_under_way: bool,
 }
 
-/// What one tier holds.
+/// What one tier holds of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    pub what: What,
-    pub state: Use,
-    /// Seconds that are left of its freshness; below zero since when it is stale.
+pub struct StoredEntry {
+    pub what: StoredContent,
+    pub state: StoredState,
+    /// Seconds that it is still fresh; below zero the seconds since it became stale.
     pub ttl: i64,
-    /// Seconds since the store made the answer.
+    /// Seconds since the store generated the response.
     pub age: u64,
     /// Bytes of the object.
     pub length: Option<u64>,
     pub etag: Option<String>,
     /// Of an object in blocks.
-    pub blocks: Option<KeptBlocks>,
+    pub blocks: Option<StoredBlocks>,
 }
 
-/// What is kept under the key.
+/// The kind of the stored entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub enum StoredContent {
     /// The whole object.
     Object,
-    /// Its head; the body is kept in blocks.
+    /// The head of an object in blocks.
     Head,
     /// That there is no such object.
-    Absence,
-    /// That it is not for the cache.
+    Negative,
+    /// That the object is not cached (hit-for-pass).
     Pass,
 }
 
-/// What it may be used for: [`FreshnessState`] by its name.
+/// What it is served for: [`FreshnessState`] by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Use {
+#[serde(rename_all = "kebab-case")]
+pub enum StoredState {
     Fresh,
-    Refreshing,
-    Fallback,
+    StaleWhileRevalidate,
+    StaleIfError,
     Expired,
 }
 
-impl From<FreshnessState> for Use {
+impl From<FreshnessState> for StoredState {
     fn from(state: FreshnessState) -> Self {
         match state {
             FreshnessState::Fresh => Self::Fresh,
-            FreshnessState::StaleWhileRevalidate => Self::Refreshing,
-            FreshnessState::StaleIfError => Self::Fallback,
+            FreshnessState::StaleWhileRevalidate => Self::StaleWhileRevalidate,
+            FreshnessState::StaleIfError => Self::StaleIfError,
             FreshnessState::Expired => Self::Expired,
         }
     }
 }
 
-/// How many of an object's blocks are kept.
+/// How many blocks of an object are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptBlocks {
+pub struct StoredBlocks {
     /// Bytes of a block; the last one may be shorter.
     pub size: u64,
     pub count: u64,
-    /// So many of them were looked for, from the first on.
+    /// How many of them were looked up, from the first on.
     pub looked_for: u64,
     pub memory: u64,
-    /// Those on disk, whether in memory or not.
+    /// On disk, whether in memory or not.
     pub disk: u64,
     /// In either.
     pub kept: u64,
 }
 
-impl Cache {
-    /// What is kept of the object with this key. Must be called within a Tokio runtime.
-    pub async fn look(self: &Arc<Self>, key: &CacheKey) -> Looked {
-        let now = now();
-        let fetch_under_way = self.flights.under_way(key).is_some();
-        let held = |asked: SystemTime| !self.purges.cover(key.as_bytes(), asked);
-        let entry = self.memory.peek(key.as_bytes()).filter(|entry| held(entry.asked));
-        let memory = match &entry {
-            Some(entry) => self.in_entry(key, entry, now).await,
-            None => None,
-        };
-        let peeked = match &self.disk {
-            Some(disk) => disk.peek(key).await,
-            None => None,
-        };
-        // One that was asked for in the future is not served: the clock was set back.
-        let disk = match peeked.filter(|it| held(it.asked) && it.asked <= now) {
-            Some(peeked) => {
-                let whole = content_length(&peeked.headers).filter(|whole| *whole > peeked.body);
-                let what = if whole.is_some() { What::Head } else { What::Object };
-                let length = Some(whole.unwrap_or(peeked.body));
-                let kept = kept(what, peeked.freshness, now, length, &peeked.headers);
-                let version = whole.and_then(|length| Version::of(&peeked.headers, length));
-                Some(self.with_blocks(key, kept, version).await)
-            }
-            None => None,
-        };
-        Looked { memory, disk, fetch_under_way }
-    }
-
-    async fn in_entry(
-        self: &Arc<Self>,
-        key: &CacheKey,
-        entry: &Entry,
-        now: SystemTime,
-    ) -> Option<Kept> {
-        let of = |what, length, headers| kept(what, entry.freshness, now, length, headers);
-        match &entry.content {
-            Content::Object(object) => {
-                Some(of(What::Object, Some(object.body.len()), &object.head.headers))
-            }
-            Content::Blocks(blocks) => {
-                let head = of(What::Head, Some(blocks.layout.length), &blocks.head.headers);
-                Some(self.with_blocks(key, head, Some(blocks.version.clone())).await)
-            }
-            Content::Negative(_) => Some(of(What::Absence, None, &HeaderMap::new())),
-            Content::HitForPass(_) => Some(of(What::Pass, None, &HeaderMap::new())),
-            Content::Block(_) | Content::Room(_) => None,
+/// Inspects an object. Must be called within a Tokio runtime.
+pub(super) async fn inspect(
+    tiers: &Arc<Tiers>,
+    key: &CacheKey,
+    fetch_under_way: bool,
+) -> Inspection {
+    let now = now();
+    let memory = match tiers.peek(key) {
+        Some(entry) => in_memory(tiers, key, &entry, now).await,
+        None => None,
+    };
+    let disk = match tiers.peek_on_disk(key).await {
+        Some(peeked) => {
+            let whole = content_length(&peeked.headers).filter(|whole| *whole > peeked.body);
+            let what = if whole.is_some() { StoredContent::Head } else { StoredContent::Object };
+            let length = Some(whole.unwrap_or(peeked.body));
+            let entry = stored(what, peeked.freshness, now, length, &peeked.headers);
+            let version = whole.and_then(|length| Version::of(&peeked.headers, length));
+            Some(with_blocks(tiers, key, entry, version).await)
         }
-    }
+        None => None,
+    };
+    Inspection { memory, disk, fetch_under_way }
+}
 
-    /// Adds how many blocks of a version there are: many are looked for, beside the requests.
-    async fn with_blocks(
-        self: &Arc<Self>,
-        key: &CacheKey,
-        kept: Kept,
-        version: Option<Version>,
-    ) -> Kept {
-        let Some(version) = version else { return kept };
-        let (cache, key) = (Arc::clone(self), key.clone());
-        let counted = tokio::task::spawn_blocking(move || cache.count_blocks(&key, &version));
-        Kept { blocks: counted.await.ok(), ..kept }
-    }
-
-    fn count_blocks(&self, object: &CacheKey, version: &Version) -> KeptBlocks {
-        let layout = Layout { size: self.blocks.size(), length: version.length };
-        let (count, size) = (layout.count(), layout.size);
-        let looked_for = count.min(MOST_BLOCKS);
-        let mut found = KeptBlocks { size, count, looked_for, memory: 0, disk: 0, kept: 0 };
-        for index in 0..looked_for {
-            let key = object.block(version.mark(), size, index);
-            let entry = self.blocks.memory().peek(key.as_bytes());
-            let held = |entry: &Arc<Entry>| !self.purges.cover(object.as_bytes(), entry.asked);
-            let in_memory = entry.as_ref().is_some_and(held);
-            let on_disk = self.disk.as_ref().is_some_and(|disk| disk.has(&key));
-            found.memory += u64::from(in_memory);
-            found.disk += u64::from(on_disk);
-            found.kept += u64::from(in_memory || on_disk);
+async fn in_memory(
+    tiers: &Arc<Tiers>,
+    key: &CacheKey,
+    entry: &Entry,
+    now: SystemTime,
+) -> Option<StoredEntry> {
+    let of = |what, length, headers| stored(what, entry.freshness, now, length, headers);
+    match &entry.content {
+        EntryContent::Object(object) => {
+            Some(of(StoredContent::Object, Some(object.body.len()), &object.head.headers))
         }
-        found
+        EntryContent::Blocks(blocks) => {
+            let head = of(StoredContent::Head, Some(blocks.layout.length), &blocks.head.headers);
+            Some(with_blocks(tiers, key, head, Some(blocks.version.clone())).await)
+        }
+        EntryContent::Negative(_) => Some(of(StoredContent::Negative, None, &HeaderMap::new())),
+        EntryContent::HitForPass(_) => Some(of(StoredContent::Pass, None, &HeaderMap::new())),
+        EntryContent::Block(_) => None,
     }
 }
 
-fn kept(
-    what: What,
+/// Adds how many blocks of a version are stored. There may be many to look up, so that happens beside
+/// the threads of requests.
+async fn with_blocks(
+    tiers: &Arc<Tiers>,
+    key: &CacheKey,
+    entry: StoredEntry,
+    version: Option<Version>,
+) -> StoredEntry {
+    let Some(version) = version else { return entry };
+    let (tiers, key) = (Arc::clone(tiers), key.clone());
+    let counted = tokio::task::spawn_blocking(move || count_blocks(&tiers, &key, &version));
+    StoredEntry { blocks: counted.await.ok(), ..entry }
+}
+
+fn count_blocks(tiers: &Tiers, object: &CacheKey, version: &Version) -> StoredBlocks {
+    let layout = Layout { size: tiers.blocks().size(), length: version.length };
+    let (count, size) = (layout.count(), layout.size);
+    let looked_for = count.min(MAX_BLOCKS);
+    let mut blocks = StoredBlocks { size, count, looked_for, memory: 0, disk: 0, kept: 0 };
+    for index in 0..looked_for {
+        let key = object.block(version.mark(), size, index);
+        let (in_memory, on_disk) = (tiers.has_block(&key), tiers.has_on_disk(&key));
+        blocks.memory += u64::from(in_memory);
+        blocks.disk += u64::from(on_disk);
+        blocks.kept += u64::from(in_memory || on_disk);
+    }
+    blocks
+}
+
+fn stored(
+    what: StoredContent,
     freshness: Freshness,
     now: SystemTime,
     length: Option<u64>,
     headers: &HeaderMap,
-) -> Kept {
+) -> StoredEntry {
     let etag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
     let state = freshness.at(now).into();
     let (ttl, age) = (freshness.ttl(now), freshness.age(now));
-    Kept { what, state, ttl, age, length, etag, blocks: None }
+    StoredEntry { what, state, ttl, age, length, etag, blocks: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_contents_have_the_names_of_the_documentation() {
+        for (state, name) in [
+            (FreshnessState::Fresh, "fresh"),
+            (FreshnessState::StaleWhileRevalidate, "stale-while-revalidate"),
+            (FreshnessState::StaleIfError, "stale-if-error"),
+            (FreshnessState::Expired, "expired"),
+        ] {
+            assert_eq!(serde_json::json!(StoredState::from(state)), name);
+        }
+        for (content, name) in [
+            (StoredContent::Object, "object"),
+            (StoredContent::Head, "head"),
+            (StoredContent::Negative, "negative"),
+            (StoredContent::Pass, "pass"),
+        ] {
+            assert_eq!(serde_json::json!(content), name);
+        }
+    }
 }

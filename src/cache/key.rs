@@ -1,4 +1,4 @@
-//! The identity of an object in the cache. Parts are written with their lengths, so that no two
+//! The identity of an object in the cache. Its parts are written with their lengths, so that no two
 //! profiles, buckets or keys can make the same bytes.
 
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::profile::{DEFAULT_LABEL, Profile};
 pub struct CacheKey(Bytes);
 
 impl CacheKey {
-    /// The key of an object. The key within the bucket comes last and is not normalised, so that
-    /// the bytes of a prefix of it begin the bytes of every object below it.
+    /// The key of an object. The key within the bucket comes last and is not normalised, so the cache
+    /// key of a prefix is a prefix of the cache key of every object below it.
     #[must_use]
     pub fn new(profile: &Profile, bucket: &str, key: &str) -> Self {
         let endpoint = &profile.endpoint;
@@ -36,7 +36,7 @@ impl CacheKey {
         Self(bytes.into())
     }
 
-    /// A key that stands beside this one and is none of an object's.
+    /// A key for room that is reserved for this object. No object has it.
     #[must_use]
     pub fn beside(&self) -> Self {
         let mut bytes = Vec::with_capacity(self.0.len() + 1);
@@ -45,7 +45,7 @@ impl CacheKey {
         Self(bytes.into())
     }
 
-    /// The bytes with which the keys of all objects of a profile begin, whatever else is said of it.
+    /// The prefix of the keys of all objects of a profile, whatever its other settings.
     #[must_use]
     pub fn of_profile(name: Option<&str>) -> Self {
         let label = name.unwrap_or(DEFAULT_LABEL);
@@ -55,8 +55,8 @@ impl CacheKey {
         Self(bytes.into())
     }
 
-    /// The key of a block of this object: a mark, the object's own key, then what tells versions,
-    /// sizes and blocks apart, in a number of bytes that is always the same.
+    /// The key of a block of this object: a mark, the object's own key, then version, size and index,
+    /// in a fixed number of bytes.
     #[must_use]
     pub fn block(&self, version: &[u8; 16], size: u64, index: u64) -> Self {
         let mut bytes = self.start_of_blocks(version);
@@ -65,7 +65,7 @@ impl CacheKey {
         Self(bytes.into())
     }
 
-    /// The bytes with which the keys of all blocks of a version of this object begin.
+    /// The prefix of the keys of all blocks of a version of this object.
     #[must_use]
     pub fn blocks_of(&self, version: &[u8; 16]) -> Self {
         Self(self.start_of_blocks(version).into())
@@ -79,24 +79,24 @@ impl CacheKey {
         bytes
     }
 
-    /// The key of no object begins with it.
+    /// The mark: no key of an object begins with it.
     const BLOCK: u8 = u8::MAX - 1;
-    /// Bytes that the key of a block has after those of its object.
+    /// Bytes after the object's key in the key of a block.
     const TAIL_OF_BLOCK: usize = 16 + 8 + 8;
 
-    /// Whether it is that of a block.
+    /// Whether it is the key of a block.
     #[must_use]
     pub fn is_block(&self) -> bool {
         Self::object_in(&self.0).is_some()
     }
 
-    /// The bytes of the object's key.
+    /// The bytes of the object's key: its own, or those in the key of a block.
     #[must_use]
     pub fn object(&self) -> &[u8] {
         Self::object_of(&self.0)
     }
 
-    /// The bytes of the object's key in those of any key.
+    /// The same in the bytes of any key.
     #[must_use]
     pub fn object_of(key: &[u8]) -> &[u8] {
         Self::object_in(key).unwrap_or(key)
@@ -108,7 +108,7 @@ impl CacheKey {
         if *mark == Self::BLOCK { rest.get(..length) } else { None }
     }
 
-    /// A key as it was written before, by [`CacheKey::as_bytes`].
+    /// The key with these bytes, as [`CacheKey::as_bytes`] returned them.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(Bytes::copy_from_slice(bytes))

@@ -1,7 +1,8 @@
-//! Memory: the tier of entries, the limit of it, and the budget that bodies share.
+//! Memory: the tier of entries, its limit, the budget that bodies share, and reservations of both.
 
 pub mod budget;
 pub mod limit;
+pub mod reservation;
 pub mod tier;
 
 pub use tier::MemoryTier;

@@ -1,4 +1,4 @@
-//! What a request wants of the cache.
+//! A request as the cache sees it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,40 +14,40 @@ use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
 use crate::upstream::Store;
 
-/// No object has a byte behind this one. Stores that take a larger number for none would give all of
-/// the object, and look like stores that give no parts.
+/// No object has a byte after this position. For larger positions some stores return the whole
+/// object, as stores without support for ranges do.
 const FARTHEST: u64 = 1 << 60;
 
-/// An object, as it is wanted and as its store is asked for it.
+/// A request for an object, and the store that has it.
 #[derive(Debug)]
 pub struct CacheRequest {
     pub key: CacheKey,
     pub store: Arc<Store>,
     pub address: Arc<ObjectAddress>,
-    /// Made when the store is asked: most requests are answered without.
+    /// Made when the store is asked: most requests are answered without it.
     target: OnceLock<Target>,
-    /// The type by the key; `None` where the object's own type decides.
+    /// The media type by the key; `None` if the object's own type is used.
     pub content_type: Option<HeaderValue>,
     pub rule: Rule,
-    pub manner: Extent,
-    /// The client wants the store to be asked, and may.
-    pub anew: bool,
+    pub extent: Extent,
+    /// The client wants the object revalidated, and the rule allows it (`no-cache`).
+    pub no_cache: bool,
 }
 
-/// How much of it is wanted.
+/// How much of the object is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it, or to know whether it has changed.
+    /// All of it, or whether it has changed.
     Whole,
     /// Its head alone, or no byte of it.
     Head,
-    /// A part of it, or several of which this is the first that is not a suffix.
+    /// A range of it. Of several ranges, the first in the object that is not a suffix.
     Range(ByteRange),
 }
 
 impl Extent {
-    /// Whether the client has said how far it will read. To the end is what a browser asks for that
-    /// plays a film.
+    /// Whether the client has said how far it will read. A browser that plays a film requests
+    /// everything to the end, and stops early.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         !matches!(self, Self::Whole | Self::Range(ByteRange::FromTo { last: None, .. }))
@@ -83,7 +83,7 @@ impl Extent {
 }
 
 impl CacheRequest {
-    /// What a GET or HEAD of this object wants.
+    /// A GET or HEAD request for this object.
     #[must_use]
     pub fn new(
         store: Arc<Store>,
@@ -100,13 +100,13 @@ impl CacheRequest {
             target: OnceLock::new(),
             content_type,
             rule,
-            manner: Extent::of(method, headers),
-            anew: rule.client_no_cache && asks_anew(headers),
+            extent: Extent::of(method, headers),
+            no_cache: rule.client_no_cache && has_no_cache(headers),
             store,
         }
     }
 
-    /// The object as its store is asked for it.
+    /// The object's address at its store.
     #[must_use]
     pub fn target(&self) -> &Target {
         self.target.get_or_init(|| {
@@ -117,9 +117,9 @@ impl CacheRequest {
     }
 }
 
-/// Whether a client wants the store to be asked: `no-cache` or `max-age=0` (RFC 9111, section
-/// 5.2.1), or the `Pragma` of old (section 5.4).
-fn asks_anew(headers: &HeaderMap) -> bool {
+/// Whether a client wants the object revalidated: `no-cache` or `max-age=0` (RFC 9111, section
+/// 5.2.1), or `Pragma` in old clients (section 5.4).
+fn has_no_cache(headers: &HeaderMap) -> bool {
     match CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers) {
         Some(control) => control.no_cache() || control.max_age().ok().flatten() == Some(0),
         None => headers
@@ -137,7 +137,7 @@ mod tests {
     fn of_several_ranges_the_first_in_the_object_is_asked_for() {
         let from_to = |first, last| Extent::Range(ByteRange::FromTo { first, last });
         let many = format!("bytes={}", "1-2,".repeat(MAX_RANGES + 1));
-        for (range, manner) in [
+        for (range, extent) in [
             ("bytes=5-9", from_to(5, Some(9))),
             ("bytes=5-", from_to(5, None)),
             ("bytes=-5", Extent::Range(ByteRange::Suffix(5))),
@@ -151,15 +151,15 @@ mod tests {
             (&many, Extent::Whole),
         ] {
             let headers = headers_of(&[("range", range)]);
-            assert_eq!(Extent::of(&Method::GET, &headers), manner, "{range}");
+            assert_eq!(Extent::of(&Method::GET, &headers), extent, "{range}");
             assert_eq!(Extent::of(&Method::HEAD, &headers), Extent::Head, "{range}");
         }
         assert_eq!(Extent::of(&Method::GET, &HeaderMap::new()), Extent::Whole);
     }
 
     #[test]
-    fn a_reload_in_a_browser_asks_anew() {
-        for (headers, anew) in [
+    fn a_reload_in_a_browser_has_no_cache() {
+        for (headers, no_cache) in [
             (&[][..], false),
             (&[("cache-control", "no-cache")], true),
             (&[("cache-control", "max-age=0")], true),
@@ -169,7 +169,7 @@ mod tests {
             (&[("pragma", "no-cache"), ("cache-control", "max-age=10")], false),
             (&[("cache-control", "no-store")], false),
         ] {
-            assert_eq!(asks_anew(&headers_of(headers)), anew, "{headers:?}");
+            assert_eq!(has_no_cache(&headers_of(headers)), no_cache, "{headers:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What the cache counts.
+//! The counters of the cache.
 
 use serde_json::{Map, Value};
 
 use crate::metrics::counter::Counter;
 
-/// Everything the cache counts, since the start of the process.
+/// The counters of the cache, since the start of the process.
 #[derive(Debug, Default)]
 pub struct Statistics {
     /// Requests answered from memory.
@@ -13,49 +13,49 @@ pub struct Statistics {
     pub disk_hits: Counter,
     /// Requests for which the store was asked.
     pub misses: Counter,
-    /// Requests that waited for, or read along with, another one's fetch.
+    /// Requests that were coalesced: they followed the fetch of another request.
     pub collapsed: Counter,
-    /// Answers served stale, while or because the store was asked in vain.
+    /// Responses served stale, during revalidation or because the store failed.
     pub stale_served: Counter,
-    /// Stale entries the store confirmed.
+    /// Stale entries that the store confirmed.
     pub revalidated: Counter,
-    /// Stale entries asked for again in the background, with an answer ...
+    /// Stale entries revalidated in the background, with a response ...
     pub refreshes: Counter,
     /// ... and those for which the store failed.
     pub refresh_failures: Counter,
-    /// Entries pushed out of memory.
+    /// Entries evicted from memory.
     pub memory_evictions: Counter,
-    /// Entries pushed off the disk.
+    /// Entries evicted from disk.
     pub disk_evictions: Counter,
     /// Files found damaged, truncated or foreign, and removed.
     pub disk_damaged: Counter,
-    /// Entries not written to disk: the queue was full.
+    /// Entries not written to disk because the queue was full.
     pub disk_dropped: Counter,
-    /// Reads from disk not tried: too many were under way.
+    /// Reads from disk not tried because too many were in progress.
     pub disk_busy: Counter,
-    /// Reads and writes the disk failed.
+    /// Failed reads and writes of the disk.
     pub disk_errors: Counter,
     /// Bodies that ended before their length.
     pub cut_fills: Counter,
-    /// Fetches that found no room beside others under way, and were not kept.
+    /// Fetches that found no room in memory, and were not stored.
     pub no_room: Counter,
     /// Blocks served from memory ...
     pub block_hits: Counter,
     /// ... and from disk.
     pub block_disk_hits: Counter,
-    /// Requests to stores for blocks of objects whose heads were known.
+    /// Requests to stores for blocks of objects whose heads were cached.
     pub block_fetches: Counter,
     /// Blocks that came from stores.
     pub blocks_fetched: Counter,
-    /// Blocks that were asked for before their reader did.
+    /// Blocks that were read ahead.
     pub blocks_read_ahead: Counter,
-    /// Requests for blocks given up because their readers had left.
+    /// Requests for blocks abandoned because their readers had left.
     pub block_fetches_abandoned: Counter,
-    /// Blocks pushed out of memory.
+    /// Blocks evicted from memory.
     pub block_evictions: Counter,
-    /// Ranges streamed from the store because there was no room for their blocks.
+    /// Ranges passed through from the store because there was no room for their blocks.
     pub direct_reads: Counter,
-    /// Objects in blocks that turned out to have changed.
+    /// Objects in blocks that have changed in the store.
     pub versions_dropped: Counter,
     /// Objects removed by request.
     pub purges: Counter,

@@ -1,8 +1,8 @@
-//! What a running gateway keeps of an object, as its admin listener tells it.
+//! StoredContent a running gateway keeps of an object, as its admin listener tells it.
 
 use std::net::SocketAddr;
 
-use crate::cache::inspect::{Kept, KeptBlocks, Looked, Use, What};
+use crate::cache::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
 use crate::check::report::Finding;
 
 /// The word of the running gateway.
@@ -23,13 +23,13 @@ pub(super) enum Running {
     },
     Told {
         admin: SocketAddr,
-        looked: Box<Looked>,
+        looked: Box<Inspection>,
     },
 }
 
 /// Reads the answer of an admin listener.
 pub(super) fn read(admin: SocketAddr, status: &str, document: &str) -> Running {
-    match serde_json::from_str::<Looked>(document) {
+    match serde_json::from_str::<Inspection>(document) {
         Ok(looked) if status == "200" => Running::Told { admin, looked: Box::new(looked) },
         _ => {
             let json = serde_json::from_str::<serde_json::Value>(document).ok();
@@ -41,13 +41,13 @@ pub(super) fn read(admin: SocketAddr, status: &str, document: &str) -> Running {
 }
 
 impl Running {
-    /// What requests are served from, where there is something.
-    pub(super) fn in_use(&self) -> Option<&Kept> {
+    /// StoredContent requests are served from, where there is something.
+    pub(super) fn in_use(&self) -> Option<&StoredEntry> {
         self.looked().and_then(|looked| looked.memory.as_ref().or(looked.disk.as_ref()))
     }
 
     /// All that it told.
-    pub(super) fn looked(&self) -> Option<&Looked> {
+    pub(super) fn looked(&self) -> Option<&Inspection> {
         match self {
             Self::Told { looked, .. } => Some(looked),
             _ => None,
@@ -72,7 +72,7 @@ impl Running {
     }
 }
 
-fn words(looked: &Looked) -> String {
+fn words(looked: &Inspection) -> String {
     let tiers = [("in memory", &looked.memory), ("on disk", &looked.disk)];
     let mut parts: Vec<String> = tiers
         .into_iter()
@@ -87,30 +87,34 @@ fn words(looked: &Looked) -> String {
     parts.join("; ")
 }
 
-fn kept_words(kept: &Kept) -> String {
+fn kept_words(kept: &StoredEntry) -> String {
     let what = match kept.what {
-        What::Object => "the whole object",
-        What::Head => "its head",
-        What::Absence => "that it is missing",
-        What::Pass => "that it is not for the cache",
+        StoredContent::Object => "the whole object",
+        StoredContent::Head => "its head",
+        StoredContent::Negative => "that it is missing",
+        StoredContent::Pass => "that it is not for the cache",
     };
     let length = kept.length.map_or_else(String::new, |length| format!(", {length} bytes"));
     let etag = kept.etag.as_ref().map_or_else(String::new, |etag| format!(", ETag {etag}"));
     let blocks = kept.blocks.as_ref().map_or_else(String::new, blocks_words);
     let age = format!("{} s old", kept.age);
     let state = match (kept.state, kept.ttl.unsigned_abs()) {
-        (Use::Fresh, seconds) => format!("fresh for {seconds} s more"),
-        (Use::Refreshing, since) => {
+        (StoredState::Fresh, seconds) => format!("fresh for {seconds} s more"),
+        (StoredState::StaleWhileRevalidate, since) => {
             format!("stale since {since} s, served while the store is asked again")
         }
-        (Use::Fallback, since) => format!("stale since {since} s, served only if the store fails"),
-        (Use::Expired, since) => format!("stale since {since} s, not served unless confirmed"),
+        (StoredState::StaleIfError, since) => {
+            format!("stale since {since} s, served only if the store fails")
+        }
+        (StoredState::Expired, since) => {
+            format!("stale since {since} s, not served unless confirmed")
+        }
     };
     format!("{what}{length}{etag}{blocks}, {age}, {state}")
 }
 
-fn blocks_words(blocks: &KeptBlocks) -> String {
-    let KeptBlocks { size, count, looked_for, memory, disk, kept } = blocks;
+fn blocks_words(blocks: &StoredBlocks) -> String {
+    let StoredBlocks { size, count, looked_for, memory, disk, kept } = blocks;
     let first =
         if looked_for < count { format!(" (of the first {looked_for})") } else { String::new() };
     format!(", {kept} of {count} blocks of {size} bytes{first}: {memory} in memory, {disk} on disk")
@@ -125,20 +129,25 @@ mod tests {
         ([127, 0, 0, 1], 9090).into()
     }
 
-    fn kept(what: What, state: Use, ttl: i64) -> Kept {
+    fn kept(what: StoredContent, state: StoredState, ttl: i64) -> StoredEntry {
         let (length, etag) = (Some(17), Some("\"v1\"".to_owned()));
-        Kept { what, state, ttl, age: 3, length, etag, blocks: None }
+        StoredEntry { what, state, ttl, age: 3, length, etag, blocks: None }
     }
 
     #[test]
     fn what_is_kept_is_told_in_words() {
-        let bare = |what, state, ttl| Kept { length: None, etag: None, ..kept(what, state, ttl) };
-        let blocks = KeptBlocks { size: 10, count: 2, looked_for: 2, memory: 1, disk: 1, kept: 1 };
-        let in_blocks = Kept { blocks: Some(blocks), ..kept(What::Head, Use::Fresh, 9) };
+        let bare =
+            |what, state, ttl| StoredEntry { length: None, etag: None, ..kept(what, state, ttl) };
+        let blocks =
+            StoredBlocks { size: 10, count: 2, looked_for: 2, memory: 1, disk: 1, kept: 1 };
+        let in_blocks = StoredEntry {
+            blocks: Some(blocks),
+            ..kept(StoredContent::Head, StoredState::Fresh, 9)
+        };
         for (memory, disk, words) in [
             (None, None, "nothing is kept of it"),
             (
-                Some(kept(What::Object, Use::Fresh, 290)),
+                Some(kept(StoredContent::Object, StoredState::Fresh, 290)),
                 None,
                 "in memory the whole object, 17 bytes, ETag \"v1\", 3 s old, fresh for 290 s more",
             ),
@@ -149,17 +158,17 @@ mod tests {
                  on disk, 3 s old, fresh for 9 s more",
             ),
             (
-                Some(bare(What::Absence, Use::Fresh, 60)),
+                Some(bare(StoredContent::Negative, StoredState::Fresh, 60)),
                 None,
                 "in memory that it is missing, 3 s old, fresh for 60 s more",
             ),
             (
-                Some(bare(What::Object, Use::Refreshing, -5)),
+                Some(bare(StoredContent::Object, StoredState::StaleWhileRevalidate, -5)),
                 None,
                 "in memory the whole object, 3 s old, stale since 5 s, served while",
             ),
         ] {
-            let looked = Looked { memory, disk, fetch_under_way: false };
+            let looked = Inspection { memory, disk, fetch_under_way: false };
             let document = serde_json::to_string(&looked).expect("JSON");
             let finding = read(admin(), "200", &document).finding();
             assert_eq!(finding.state, State::Ok);
@@ -170,8 +179,9 @@ mod tests {
 
     #[test]
     fn memory_comes_before_disk() {
-        let [memory, disk] = [1, 2].map(|ttl| Some(kept(What::Object, Use::Fresh, ttl)));
-        let looked = Looked { memory: memory.clone(), disk, fetch_under_way: false };
+        let [memory, disk] =
+            [1, 2].map(|ttl| Some(kept(StoredContent::Object, StoredState::Fresh, ttl)));
+        let looked = Inspection { memory: memory.clone(), disk, fetch_under_way: false };
         let told = Running::Told { admin: admin(), looked: Box::new(looked) };
         assert_eq!(told.in_use(), memory.as_ref());
     }

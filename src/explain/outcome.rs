@@ -1,8 +1,8 @@
-//! What a client gets, from what a running gateway keeps and what the store says.
+//! StoredContent a client gets, from what a running gateway keeps and what the store says.
 
 use serde::Serialize;
 
-use crate::cache::inspect::{Kept, Use, What};
+use crate::cache::{StoredContent, StoredEntry, StoredState};
 use crate::check::report::{Finding, State};
 use crate::response::refusal::Refusal;
 
@@ -25,7 +25,7 @@ pub(super) struct Outcome {
 pub(super) enum Whence {
     /// The gateway's own rules.
     Gateway,
-    /// What it keeps.
+    /// StoredContent it keeps.
     Cache,
     Store,
 }
@@ -38,14 +38,14 @@ pub(super) fn of_no_object(status: u16) -> Outcome {
     Outcome { served: false, status, from, refusal: None, finding }
 }
 
-/// What is known when the answer is to be told.
+/// StoredContent is known when the answer is to be told.
 #[derive(Debug, Clone)]
 pub(super) struct Known<'a> {
     /// The last word of the check.
     pub checked: Finding,
     pub refusal: Option<&'a Refusal>,
-    /// What requests are served from.
-    pub kept: Option<&'a Kept>,
+    /// StoredContent requests are served from.
+    pub kept: Option<&'a StoredEntry>,
     /// That of the store's answer.
     pub etag: Option<&'a str>,
     /// The store has no part in it.
@@ -53,7 +53,7 @@ pub(super) struct Known<'a> {
     pub offline: bool,
 }
 
-/// What the client gets.
+/// StoredContent the client gets.
 pub(super) fn of_object(known: &Known<'_>) -> Outcome {
     let of_cache = known.kept.and_then(|kept| by_the_cache(kept, known));
     of_cache.unwrap_or_else(|| {
@@ -71,34 +71,36 @@ pub(super) fn of_object(known: &Known<'_>) -> Outcome {
 }
 
 /// Where what is kept decides.
-fn by_the_cache(kept: &Kept, known: &Known<'_>) -> Option<Outcome> {
+fn by_the_cache(kept: &StoredEntry, known: &Known<'_>) -> Option<Outcome> {
     let is_complete = match kept.what {
-        What::Object => true,
-        What::Head => kept.blocks.is_some_and(|blocks| blocks.kept == blocks.count),
-        What::Absence | What::Pass => false,
+        StoredContent::Object => true,
+        StoredContent::Head => kept.blocks.is_some_and(|blocks| blocks.kept == blocks.count),
+        StoredContent::Negative | StoredContent::Pass => false,
     };
-    if kept.what == What::Absence && kept.state == Use::Fresh {
+    if kept.what == StoredContent::Negative && kept.state == StoredState::Fresh {
         return Some(remembered_missing(kept, known));
     }
     let finding = match (kept.state, known.refusal) {
         _ if !is_complete => return None,
-        (Use::Fresh | Use::Refreshing, None) => fresh(kept, known),
-        (Use::Fresh | Use::Refreshing, Some(refusal)) => Finding::warning(
-            format!("200 from the cache, though the store would not: {}", refusal.cause()),
-            "see what the store says; it is asked again when what is kept is no longer fresh",
-        ),
-        (Use::Fallback, Some(refusal)) if refusal.is_outage() => Finding::warning(
+        (StoredState::Fresh | StoredState::StaleWhileRevalidate, None) => fresh(kept, known),
+        (StoredState::Fresh | StoredState::StaleWhileRevalidate, Some(refusal)) => {
+            Finding::warning(
+                format!("200 from the cache, though the store would not: {}", refusal.cause()),
+                "see what the store says; it is asked again when what is kept is no longer fresh",
+            )
+        }
+        (StoredState::StaleIfError, Some(refusal)) if refusal.is_outage() => Finding::warning(
             format!("200 with what was kept, since the store fails: {}", refusal.cause()),
             "see what the store says",
         ),
-        (Use::Fallback | Use::Expired, _) => return None,
+        (StoredState::StaleIfError | StoredState::Expired, _) => return None,
     };
     let (status, from) = (Some(200), Some(Whence::Cache));
     Some(Outcome { served: true, status, from, refusal: None, finding })
 }
 
-/// What is served when the store has nothing against it; it may have another version by now.
-fn fresh(kept: &Kept, known: &Known<'_>) -> Finding {
+/// StoredContent is served when the store has nothing against it; it may have another version by now.
+fn fresh(kept: &StoredEntry, known: &Known<'_>) -> Finding {
     match (&kept.etag, known.etag) {
         (Some(ours), Some(theirs)) if ours != theirs => Finding::warning(
             format!("200 from the cache, which has {ours}, while the store has {theirs} by now"),
@@ -109,7 +111,7 @@ fn fresh(kept: &Kept, known: &Known<'_>) -> Finding {
     }
 }
 
-fn remembered_missing(kept: &Kept, known: &Known<'_>) -> Outcome {
+fn remembered_missing(kept: &StoredEntry, known: &Known<'_>) -> Outcome {
     let refusal = Refusal::ObjectNotFound;
     let detail = format!(
         "{} {}: the cache remembers that it was missing",
@@ -130,10 +132,10 @@ fn remembered_missing(kept: &Kept, known: &Known<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::inspect::KeptBlocks;
+    use crate::cache::StoredBlocks;
 
-    fn kept(what: What, state: Use) -> Kept {
-        Kept { what, state, ttl: 30, age: 1, length: None, etag: None, blocks: None }
+    fn kept(what: StoredContent, state: StoredState) -> StoredEntry {
+        StoredEntry { what, state, ttl: 30, age: 1, length: None, etag: None, blocks: None }
     }
 
     /// A store that has the object, and a gateway that keeps nothing.
@@ -149,10 +151,10 @@ mod tests {
         }
     }
 
-    fn blocks(kept_of_two: u64) -> Kept {
+    fn blocks(kept_of_two: u64) -> StoredEntry {
         let (size, count, looked_for, memory, disk) = (10, 2, 2, kept_of_two, 0);
-        let kept_blocks = KeptBlocks { size, count, looked_for, memory, disk, kept: kept_of_two };
-        Kept { blocks: Some(kept_blocks), ..kept(What::Head, Use::Fresh) }
+        let kept_blocks = StoredBlocks { size, count, looked_for, memory, disk, kept: kept_of_two };
+        StoredEntry { blocks: Some(kept_blocks), ..kept(StoredContent::Head, StoredState::Fresh) }
     }
 
     #[test]
@@ -160,25 +162,49 @@ mod tests {
         let outage = || Some(Refusal::UpstreamTimeout);
         let forbidden = || Some(Refusal::UpstreamForbidden);
         let missing = || Some(Refusal::ObjectNotFound);
-        let whole = |state| Some(kept(What::Object, state));
-        let absent = |state| Some(kept(What::Absence, state));
+        let whole = |state| Some(kept(StoredContent::Object, state));
+        let absent = |state| Some(kept(StoredContent::Negative, state));
         for (case, kept, refusal, status, from) in [
             ("nothing kept", None, None, 200, Whence::Store),
             ("nothing kept, refused", None, forbidden(), 403, Whence::Store),
-            ("fresh", whole(Use::Fresh), None, 200, Whence::Cache),
-            ("fresh, store down", whole(Use::Fresh), outage(), 200, Whence::Cache),
-            ("fresh, forbidden", whole(Use::Fresh), forbidden(), 200, Whence::Cache),
-            ("refreshing", whole(Use::Refreshing), outage(), 200, Whence::Cache),
-            ("fallback, store down", whole(Use::Fallback), outage(), 200, Whence::Cache),
-            ("fallback, forbidden", whole(Use::Fallback), forbidden(), 403, Whence::Store),
-            ("fallback, well", whole(Use::Fallback), None, 200, Whence::Store),
-            ("expired, store down", whole(Use::Expired), outage(), 504, Whence::Store),
-            ("absent", absent(Use::Fresh), missing(), 404, Whence::Cache),
-            ("absent, but there", absent(Use::Fresh), None, 404, Whence::Cache),
-            ("absent before", absent(Use::Expired), None, 200, Whence::Store),
+            ("fresh", whole(StoredState::Fresh), None, 200, Whence::Cache),
+            ("fresh, store down", whole(StoredState::Fresh), outage(), 200, Whence::Cache),
+            ("fresh, forbidden", whole(StoredState::Fresh), forbidden(), 200, Whence::Cache),
+            (
+                "stale-while-revalidate",
+                whole(StoredState::StaleWhileRevalidate),
+                outage(),
+                200,
+                Whence::Cache,
+            ),
+            (
+                "stale-if-error, store down",
+                whole(StoredState::StaleIfError),
+                outage(),
+                200,
+                Whence::Cache,
+            ),
+            (
+                "stale-if-error, forbidden",
+                whole(StoredState::StaleIfError),
+                forbidden(),
+                403,
+                Whence::Store,
+            ),
+            ("stale-if-error, well", whole(StoredState::StaleIfError), None, 200, Whence::Store),
+            ("expired, store down", whole(StoredState::Expired), outage(), 504, Whence::Store),
+            ("absent", absent(StoredState::Fresh), missing(), 404, Whence::Cache),
+            ("absent, but there", absent(StoredState::Fresh), None, 404, Whence::Cache),
+            ("absent before", absent(StoredState::Expired), None, 200, Whence::Store),
             ("all blocks", Some(blocks(2)), outage(), 200, Whence::Cache),
             ("a block", Some(blocks(1)), outage(), 504, Whence::Store),
-            ("to pass", Some(kept(What::Pass, Use::Fresh)), outage(), 504, Whence::Store),
+            (
+                "to pass",
+                Some(kept(StoredContent::Pass, StoredState::Fresh)),
+                outage(),
+                504,
+                Whence::Store,
+            ),
         ] {
             let known = Known { refusal: refusal.as_ref(), kept: kept.as_ref(), ..nothing() };
             let outcome = of_object(&known);
@@ -189,7 +215,10 @@ mod tests {
 
     #[test]
     fn another_version_in_the_store_is_told() {
-        let ours = Kept { etag: Some("\"a\"".to_owned()), ..kept(What::Object, Use::Fresh) };
+        let ours = StoredEntry {
+            etag: Some("\"a\"".to_owned()),
+            ..kept(StoredContent::Object, StoredState::Fresh)
+        };
         for (theirs, state) in
             [(None, State::Ok), (Some("\"a\""), State::Ok), (Some("\"b\""), State::Warning)]
         {
@@ -200,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_remembered_absence_says_when_the_object_is_seen() {
-        let absent = kept(What::Absence, Use::Fresh);
+        let absent = kept(StoredContent::Negative, StoredState::Fresh);
         let outcome = of_object(&Known { kept: Some(&absent), ..nothing() });
         assert!(outcome.finding.fix.is_some_and(|fix| fix.contains("30 s")));
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cache::inspect::Looked;
+use crate::cache::Inspection;
 use crate::check::report::{Finding, State, Step, write_line};
 use crate::explain::outcome::Outcome;
 use crate::explain::store_answer::Said;
@@ -24,14 +24,14 @@ impl From<Step> for Noted {
     }
 }
 
-/// What becomes of one URL.
+/// StoredContent becomes of one URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The object, or what was asked for where it names none.
     name: String,
     steps: Vec<Noted>,
     pub(super) address: Option<ObjectAddress>,
-    pub(super) kept: Option<Looked>,
+    pub(super) kept: Option<Inspection>,
     pub(super) store: Option<Said>,
     outcome: Option<Outcome>,
 }

@@ -49,7 +49,7 @@ pub(super) fn cache_rule(profile: &Profile, address: &ObjectAddress) -> (Finding
     (Finding::ok(format!("kept, {whence}")), notes)
 }
 
-/// What an entry is found by, in words; [`crate::cache::key::CacheKey`] in bytes.
+/// What an entry is found by, in words; [`crate::cache::CacheKey`] in bytes.
 fn cache_key(profile: &Profile, address: &ObjectAddress) -> String {
     format!(
         "found by profile {}, endpoint {}, bucket {} and the key's bytes; no header, no query",

@@ -7,7 +7,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::proxy::Session;
 
-use crate::cache::request::CacheRequest;
+use crate::cache::CacheRequest;
 use crate::gateway::Gateway;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
 use crate::gateway::route::{Route, route};

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
-use crate::cache::blocks::Counts;
-use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
-use crate::cache::request::CacheRequest;
+use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
 use crate::gateway::storage::LookupSlot;
@@ -63,7 +61,7 @@ pub struct ObjectRequest {
     /// Where the blocks of the response were when it began, for `Cache-Status`.
     pub expected: BlockCounts,
     /// Where they came from, counted during the response.
-    pub blocks: Option<Arc<Counts>>,
+    pub blocks: Option<Arc<BlockCounter>>,
     /// Which part of the cached representation is sent, and with which status.
     pub selection: Selection,
     /// Whether the request has a conditional header.

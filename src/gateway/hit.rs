@@ -8,9 +8,7 @@ use http::Method;
 use pingora::cache::HitHandler;
 use pingora::proxy::Session;
 
-use crate::cache::Cache;
-use crate::cache::blocks::{Failed, Trouble};
-use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
+use crate::cache::{BlockError, Cache, Lookup, LookupResult, ObjectBody, OpenError};
 use crate::gateway::context::ObjectRequest;
 use crate::gateway::exchange;
 use crate::gateway::storage::HitReader;
@@ -40,7 +38,7 @@ pub(super) async fn open_hit(
             object.conditional,
             &source.head().headers,
             source.length(),
-            freshness.born,
+            freshness.generated_at,
         );
         let ObjectBody::Blocks(blocks) = source else {
             if source.is_arriving() {
@@ -56,15 +54,16 @@ pub(super) async fn open_hit(
         match cache.open(&object.wanted, &blocks, &parts, arriving).await {
             Ok(reading) => {
                 object.expected = reading.expected();
-                lookup.status = lookup.status.of_blocks(object.expected, !reading.is_direct());
-                object.blocks = Some(Arc::clone(reading.counts()));
+                lookup.status =
+                    lookup.status.of_blocks(object.expected, !reading.is_pass_through());
+                object.blocks = Some(Arc::clone(reading.counter()));
                 if object.expected.store + object.expected.disk > 0 {
                     flush_immediately(session);
                 }
                 *handler = Box::new(HitReader::of_blocks(source.clone(), reading));
                 return true;
             }
-            Err(Failed { trouble: Trouble::Refused(refusal), report }) => {
+            Err(OpenError { error: BlockError::Refused(refusal), report }) => {
                 lookup.what = LookupResult::Refused(refusal);
                 lookup.status = CacheStatus::passed(ForwardReason::Partial);
                 lookup.report = report;

@@ -18,11 +18,9 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::{MultiRangeInfo, RangeType};
 use pingora::{Error, ErrorType, Result};
 
-use crate::cache::Cache;
-use crate::cache::blocks::{Reading, Trouble};
-use crate::cache::fill::Cut;
-use crate::cache::lookup::{Lookup, LookupResult, ObjectBody};
-use crate::cache::request::CacheRequest;
+use crate::cache::{
+    BlockError, BlockReader, Cache, CacheRequest, Lookup, LookupResult, ObjectBody, Truncated,
+};
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::range::ContentRange;
 use crate::protocol::selection::Selection;
@@ -95,7 +93,8 @@ impl Storage for ReadThrough {
                 // `Cache::find` has checked freshness, and `range_header_filter` makes the head:
                 // Pingora gets placeholders.
                 let head = ResponseHeader::build_no_case(StatusCode::OK, None)?;
-                let meta = CacheMeta::new(freshness.fresh_until, freshness.born, 0, 0, head);
+                let meta =
+                    CacheMeta::new(freshness.fresh_until, freshness.generated_at, 0, 0, head);
                 let handler: HitHandler = Box::new(HitReader::new(source.clone()));
                 Some((meta, handler))
             }
@@ -148,7 +147,7 @@ impl Storage for ReadThrough {
 pub(super) struct HitReader {
     source: ObjectBody,
     /// For an object in blocks.
-    reading: Option<Reading>,
+    reading: Option<BlockReader>,
     position: u64,
     end: u64,
 }
@@ -161,7 +160,7 @@ impl HitReader {
     }
 
     /// A reader of an object in blocks.
-    pub(super) fn of_blocks(source: ObjectBody, reading: Reading) -> Self {
+    pub(super) fn of_blocks(source: ObjectBody, reading: BlockReader) -> Self {
         Self { reading: Some(reading), ..Self::new(source) }
     }
 }
@@ -170,12 +169,15 @@ impl HitReader {
 impl HandleHit for HitReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         let read = match &mut self.reading {
-            None => self.source.read(self.position, self.end).await.map_err(|Cut| Trouble::Cut),
+            None => self
+                .source
+                .read(self.position, self.end)
+                .await
+                .map_err(|Truncated| BlockError::Truncated),
             Some(reading) => reading.read(self.position, self.end).await,
         };
-        let bytes = read.map_err(|trouble| {
-            Error::explain(ErrorType::ReadError, trouble.to_string()).into_up()
-        })?;
+        let bytes = read
+            .map_err(|error| Error::explain(ErrorType::ReadError, error.to_string()).into_up())?;
         self.position += bytes.as_ref().map_or(0, Bytes::len) as u64;
         Ok(bytes)
     }

@@ -41,15 +41,20 @@ pub struct BlockCounts {
     pub memory: u64,
     pub disk: u64,
     pub store: u64,
+    /// Blocks that were not looked up, because the response has so many.
+    pub uncounted: u64,
 }
 
 impl BlockCounts {
     /// Appends the counts that are not zero, such as `memory=2, store=1`.
     fn push_to(self, text: &mut String) {
         let mut first = true;
-        for (name, count) in
-            [("memory=", self.memory), ("disk=", self.disk), ("store=", self.store)]
-        {
+        for (name, count) in [
+            ("memory=", self.memory),
+            ("disk=", self.disk),
+            ("store=", self.store),
+            ("uncounted=", self.uncounted),
+        ] {
             if count > 0 {
                 text.push_str(if first { "" } else { ", " });
                 text.push_str(name);
@@ -275,7 +280,7 @@ mod tests {
 
     #[test]
     fn blocks_are_told_by_where_they_come_from() {
-        let blocks = |memory, disk, store| BlockCounts { memory, disk, store };
+        let blocks = |memory, disk, store| BlockCounts { memory, disk, store, uncounted: 0 };
         let hit = CacheStatus::Hit { ttl: 30, stale: None };
         let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError) };
         for (status, blocks, text) in [

@@ -63,7 +63,7 @@ fn objects_negative_entries_metadata_and_blocks_are_distinguished() {
         (&small["memory"]["what"], &small["memory"]["length"]),
         (&"object".into(), &4.into())
     );
-    assert_eq!(await_in_memory(&admin, "sky/none.png")["memory"]["what"], "absence");
+    assert_eq!(await_in_memory(&admin, "sky/none.png")["memory"]["what"], "negative");
     assert_eq!(kept(&admin, "hips@sky/big.png")["memory"], Value::Null, "another profile");
     admin.purge("sky/big.png");
     assert_eq!(kept(&admin, "sky/big.png"), empty);

@@ -6,6 +6,7 @@
 mod ahead;
 mod cold;
 mod concurrent;
+mod counts;
 mod disk;
 mod outages;
 mod passing;

@@ -149,3 +149,145 @@ fn the_pure_files_exist() {
         assert!(sources.iter().any(|source| source.is_in(&[place])), "{place}");
     }
 }
+
+/// The face of the cache: outside of its room only these names are imported from it.
+const CACHE_FACE: &[&str] = &[
+    "Cache",
+    "CacheKey",
+    "CacheRequest",
+    "Extent",
+    "Lookup",
+    "LookupResult",
+    "ObjectBody",
+    "Truncated",
+    "BlockReader",
+    "BlockCounter",
+    "BlockError",
+    "OpenError",
+    "Inspection",
+    "StoredBlocks",
+    "StoredContent",
+    "StoredEntry",
+    "StoredState",
+    "PurgeScope",
+    "Tier",
+];
+
+/// Of the cache's modules, this one is not about its objects: how much memory there is.
+const CACHE_MEMORY_LIMIT: &str = "memory::limit::";
+
+/// The layers of the cache from the bottom up. A file imports its own layer and lower ones. All files
+/// that are not listed are below: the types of data, the memory tier, the disk tier.
+const CACHE_LAYERS: &[&[&str]] = &[
+    &["src/cache/tiers.rs", "src/cache/tiers/"],
+    &[
+        "src/cache/admit.rs",
+        "src/cache/blocks/admit.rs",
+        "src/cache/blocks/fetches.rs",
+        "src/cache/blocks/range_fetch.rs",
+        "src/cache/blocks/reader.rs",
+        "src/cache/blocks/reader/",
+        "src/cache/blocks/reserve.rs",
+        "src/cache/fetch.rs",
+        "src/cache/inspect.rs",
+        "src/cache/purge.rs",
+    ],
+    &["src/cache.rs"],
+];
+
+/// The names that a `use` of the cache imports from it, each as a path below `crate::cache::`.
+fn imports_of_cache(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.product_lines().into_iter().map(|(_, line)| line).collect();
+    let text = lines.join(" ");
+    let mut found = Vec::new();
+    for rest in text.split("crate::cache::").skip(1) {
+        match rest.strip_prefix('{').and_then(|list| list.split_once('}')) {
+            Some((list, _)) => found.extend(list.split(',').map(|name| name.trim().to_owned())),
+            None => {
+                let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+                found.extend(rest.split(|c| !is_path(c)).next().map(str::to_owned));
+            }
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+fn is_of_cache(path: &str) -> bool {
+    path == "src/cache.rs" || path.starts_with("src/cache/")
+}
+
+#[test]
+fn other_rooms_import_the_face_of_the_cache_alone() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !is_of_cache(&source.path)) {
+        for name in imports_of_cache(source) {
+            let is_face = CACHE_FACE.contains(&name.as_str());
+            if !is_face && !name.starts_with(CACHE_MEMORY_LIMIT) {
+                found.push(format!("{}: crate::cache::{name}", source.path));
+            }
+        }
+    }
+    assert_none("imports behind the face of the cache", &found);
+}
+
+#[test]
+fn imports_of_the_cache_are_found_in_lists_and_paths() {
+    let text = "use crate::cache::{Cache, Lookup};\nfn f(key: &crate::cache::key::CacheKey) {}\n";
+    let source = Source { path: "src/a.rs".to_owned(), text: text.to_owned() };
+    assert_eq!(imports_of_cache(&source), ["Cache", "Lookup", "key::CacheKey"]);
+}
+
+/// The layer of a file of the cache; `None` below the tiers.
+fn cache_layer(source: &Source) -> Option<usize> {
+    CACHE_LAYERS.iter().position(|places| source.is_in(places))
+}
+
+#[test]
+fn the_layers_of_the_cache_import_lower_ones_only() {
+    let sources = sources();
+    let module = |path: &str| {
+        let path = path.trim_start_matches("src/").trim_end_matches(".rs").replace('/', "::");
+        format!("{}::", path.trim_start_matches("cache::").trim_end_matches("::"))
+    };
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| is_of_cache(&source.path)) {
+        let own = cache_layer(source);
+        for name in imports_of_cache(source) {
+            // The longest module whose path begins the name is the one it is imported from.
+            let imported = sources
+                .iter()
+                .filter(|other| is_of_cache(&other.path) && name.starts_with(&module(&other.path)))
+                .max_by_key(|other| other.path.len());
+            let is_up = imported.is_some_and(|imported| cache_layer(imported) > own);
+            if is_up || name == "Cache" {
+                found.push(format!("{}: crate::cache::{name}", source.path));
+            }
+        }
+    }
+    assert_none("imports of a higher layer of the cache", &found);
+}
+
+#[test]
+fn only_the_tiers_read_a_tier_and_know_the_pending_purges() {
+    // A reader that is none of theirs could forget the purges.
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| is_of_cache(&source.path)) {
+        let theirs: &[&str] = &["src/cache/tiers.rs", "src/cache/tiers/"];
+        let tiers: &[&str] = &["src/cache/memory/", "src/cache/disk.rs", "src/cache/disk/"];
+        let names_tier: &[&str] = &["MemoryTier", "DiskTier"];
+        let names_purges: &[&str] = &["PendingPurges"];
+        if source.is_in(theirs) {
+            continue;
+        }
+        if !source.is_in(tiers)
+            && !source.is_in(&["src/cache/memory.rs", "src/cache/blocks/tier.rs"])
+        {
+            found.extend(source.lines_with(names_tier));
+        }
+        if !source.is_in(&["src/cache/purge/"]) {
+            found.extend(source.lines_with(names_purges));
+        }
+    }
+    assert_none("a tier or the pending purges are used beside tiers.rs", &found);
+}

@@ -1,4 +1,4 @@
-//! Where the blocks of an object lie, and which of them a range touches: arithmetic alone.
+//! The positions of an object's blocks, and the blocks that a range touches: arithmetic alone.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ impl Layout {
         position / self.size.max(1)
     }
 
-    /// The bytes of a block; none where there is no such block.
+    /// The bytes of a block; empty if there is no such block.
     #[must_use]
     pub fn bytes(&self, index: u64) -> Range<u64> {
         let start = index.saturating_mul(self.size).min(self.length);
@@ -44,12 +44,11 @@ impl Layout {
     }
 }
 
-/// What a store is asked for first, by a client that wants this range of an object of which nothing
-/// is known: the range widened to the borders of blocks, but at most `most` bytes, and no more than
-/// `open` bytes where the client names no end. A suffix is asked for as it is: where it begins is
-/// not known.
+/// The first range to request from the store, for a client that requests this range of an object that
+/// is not cached: widened to the borders of blocks, but at most `most` bytes, and at most `open`
+/// bytes if the client names no end. A suffix is requested as it is: its start is not known.
 #[must_use]
-pub fn widened(range: ByteRange, size: u64, most: u64, open: u64) -> ByteRange {
+pub(in crate::cache) fn widened(range: ByteRange, size: u64, most: u64, open: u64) -> ByteRange {
     let ByteRange::FromTo { first, last } = range else { return range };
     let size = size.max(1);
     let start = first / size * size;

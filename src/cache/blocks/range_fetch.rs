@@ -1,256 +1,238 @@
-//! Fetching blocks that follow each other: one request to the store, poured into one block after the
-//! other. A task of its own, which ends early when nobody wants what is still to come.
+//! Fetching adjacent blocks: one request to the store, whose body fills one block after the other. It
+//! is a task of its own, which ends early when no reader follows the blocks that are left.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::CONTENT_RANGE;
 use http::{HeaderMap, StatusCode};
 
-use crate::cache::admit::FILL_AT_MOST;
-use crate::cache::blocks::reserve::Claim;
+use crate::cache::blocks::arrival::{Arrival, BlockError};
+use crate::cache::blocks::fetches::BlockFetches;
+use crate::cache::blocks::object::{Block, Blocks};
+use crate::cache::blocks::reserve::BlockReservation;
 use crate::cache::blocks::version::Version;
-use crate::cache::blocks::{Arrival, Block, Blocks, Trouble};
-use crate::cache::body;
-use crate::cache::disk::Record;
-use crate::cache::entry::{Content, Entry};
-use crate::cache::fill::{Cut, Fill};
+use crate::cache::body::StoredBody;
+use crate::cache::entry::{Entry, EntryContent};
+use crate::cache::fill::{FILL_TIME, FillBuffer, Truncated};
 use crate::cache::freshness::Freshness;
 use crate::cache::request::CacheRequest;
-use crate::cache::{Cache, now};
-use crate::protocol::range::{ByteRange, ContentRange};
+use crate::cache::stored_headers::whole_length;
+use crate::cache::tiers::{DiskChange, now};
+use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{
-    FetchReport, FetchRequest, FetchResponse, FetchResult as Fetched, StoreBody as Body,
-};
+use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody};
 
-/// Blocks to fetch, without a gap between them.
-pub(super) struct Run {
-    pub(super) cache: Arc<Cache>,
-    pub(super) wanted: Arc<CacheRequest>,
+/// Adjacent blocks to fetch.
+pub(super) struct RangeFetch {
+    pub(super) fetches: Arc<BlockFetches>,
+    pub(super) request: Arc<CacheRequest>,
     pub(super) blocks: Arc<Blocks>,
-    pub(super) claims: VecDeque<Claim>,
-    pub(super) patience: QueueTimeout,
+    pub(super) reservations: VecDeque<BlockReservation>,
+    pub(super) queue_timeout: QueueTimeout,
 }
 
-impl Run {
+impl RangeFetch {
     /// Fetches in a task of its own.
     pub(super) fn begin(self) {
-        let _runs_on = tokio::spawn(self.fetch());
+        let _runs_on = tokio::spawn(self.run());
     }
 
-    async fn fetch(mut self) {
-        if let Some(claim) = self.claims.pop_front() {
+    async fn run(mut self) {
+        if let Some(reservation) = self.reservations.pop_front() {
             // Blocks that may be on disk come alone.
-            let on_disk = match claim.on_disk {
-                true => self.cache.block_on_disk(&self.wanted, &self.blocks, &claim).await,
+            let on_disk = match reservation.on_disk {
+                true => self.block_on_disk(&reservation).await,
                 false => None,
             };
             match on_disk {
-                Some((entry, block)) => return self.cache.keep_from_disk(claim, entry, block),
-                None => self.claims.push_front(claim),
+                Some((entry, block)) => return self.store_from_disk(reservation, entry, block),
+                None => self.reservations.push_front(reservation),
             }
         }
-        if !self.claims.iter().any(|claim| claim.landing.is_wanted()) {
-            return self.cache.statistics.block_fetches_abandoned.count();
+        let statistics = self.fetches.tiers.statistics();
+        if !self.reservations.iter().any(|it| it.leader.has_followers()) {
+            return statistics.block_fetches_abandoned.count();
         }
-        let (Some(first), Some(last)) = (self.claims.front(), self.claims.back()) else { return };
-        let bytes = |claim: &Claim| self.blocks.layout.bytes(claim.index);
-        let start = bytes(first).start + first.from;
-        let range = start..bytes(last).end;
-        let asked = now();
-        self.cache.statistics.block_fetches.count();
-        let fetched = self.cache.ask_for(&self.wanted, &self.blocks, &range, self.patience).await;
-        let report = Arc::new(fetched.report);
-        let outcome = match fetched.outcome {
+        let (Some(first), Some(last)) = (self.reservations.front(), self.reservations.back())
+        else {
+            return;
+        };
+        let layout = self.blocks.layout;
+        let start = layout.bytes(first.index).start + first.from;
+        let range = start..layout.bytes(last.index).end;
+        let requested_at = now();
+        statistics.block_fetches.count();
+        let RangeResult { report, outcome } =
+            self.fetches.fetch_range(&self.request, &self.blocks, &range, self.queue_timeout).await;
+        let outcome = match outcome {
             Ok(part) if part.start == range.start => Ok(part.body),
-            Ok(_) => Err(Trouble::NoParts),
-            Err(trouble) => Err(trouble),
+            Ok(_) => Err(BlockError::NoRanges),
+            Err(error) => Err(error),
         };
         match outcome {
-            Ok(body) => self.pour(body, asked, &report).await,
-            Err(trouble) => {
-                self.cache.note(&self.wanted, &self.blocks, &trouble);
-                for claim in &self.claims {
-                    let (trouble, report) = (trouble.clone(), Arc::clone(&report));
-                    claim.landing.end_with(Arrival::Failed { trouble, report });
+            Ok(body) => self.fill_blocks(body, requested_at).await,
+            Err(error) => {
+                self.fetches.note_error(&self.request, &self.blocks, &error);
+                let report = Arc::new(report);
+                for reservation in &self.reservations {
+                    let (error, report) = (error.clone(), Arc::clone(&report));
+                    reservation.leader.finish(Arrival::Failed { error, report });
                 }
             }
         }
     }
 
-    /// Pours a body that begins with the first block into all of them.
-    pub(super) async fn pour(
-        mut self,
-        mut body: Body,
-        asked: SystemTime,
-        report: &Arc<FetchReport>,
-    ) {
-        let mut crumb = Bytes::new();
-        while let Some(claim) = self.claims.pop_front() {
-            let is_wanted = |claim: &Claim| claim.landing.is_wanted();
-            if !is_wanted(&claim) && !self.claims.iter().any(is_wanted) {
-                return self.cache.statistics.block_fetches_abandoned.count();
+    /// Fills all blocks from a body that begins with the first of them.
+    pub(super) async fn fill_blocks(mut self, mut body: StoreBody, requested_at: SystemTime) {
+        let statistics = self.fetches.tiers.statistics();
+        let mut rest = Bytes::new();
+        while let Some(reservation) = self.reservations.pop_front() {
+            let is_followed = |it: &BlockReservation| it.leader.has_followers();
+            if !is_followed(&reservation) && !self.reservations.iter().any(is_followed) {
+                return statistics.block_fetches_abandoned.count();
             }
-            let (fill, report) = (Arc::clone(&claim.fill), Arc::clone(report));
-            claim.landing.make_known(Arrival::Filling { from: claim.from, fill, report });
-            let filled = fill_one(&claim.fill, &mut body, &mut crumb);
-            let filled = tokio::time::timeout(FILL_AT_MOST, filled).await;
-            let Ok(Ok(body)) = filled else { return self.cache.statistics.cut_fills.count() };
-            self.cache.keep_block(claim, body, asked);
+            let (from, fill) = (reservation.from, Arc::clone(&reservation.fill));
+            reservation.leader.publish(Arrival::Filling { from, fill });
+            let filled = fill_one(&reservation.fill, &mut body, &mut rest);
+            let filled = tokio::time::timeout(FILL_TIME, filled).await;
+            let Ok(Ok(body)) = filled else { return statistics.cut_fills.count() };
+            self.store_block(reservation, body, requested_at);
         }
+    }
+
+    /// Stores a complete block.
+    fn store_block(
+        &self,
+        mut reservation: BlockReservation,
+        body: StoredBody,
+        requested_at: SystemTime,
+    ) {
+        let tiers = &self.fetches.tiers;
+        tiers.statistics().blocks_fetched.count();
+        let change = if reservation.from == 0 && tiers.disk_takes_block(body.len()) {
+            DiskChange::Write { headers: HeaderMap::new(), body: body.to_bytes() }
+        } else {
+            DiskChange::None
+        };
+        let held = Arc::clone(reservation.room.held());
+        let block = Arc::new(Block::new(reservation.from, body, held));
+        let freshness = Freshness::for_a_while(requested_at, Duration::ZERO);
+        let (key, content) = (reservation.key.clone(), EntryContent::Block(block));
+        let entry = Arc::new(Entry { key, requested_at, freshness, content });
+        reservation.room.free_room();
+        tiers.store(&reservation.leader, entry, change);
+    }
+
+    /// The block on disk.
+    async fn block_on_disk(
+        &self,
+        reservation: &BlockReservation,
+    ) -> Option<(Arc<Entry>, Arc<Block>)> {
+        let record = self.fetches.tiers.lookup_on_disk(&reservation.key).await?;
+        let bytes = self.blocks.layout.bytes(reservation.index);
+        if record.body.len() as u64 != bytes.end - bytes.start {
+            return None;
+        }
+        let held = Arc::clone(reservation.room.held());
+        let block = Arc::new(Block::new(0, StoredBody::from_bytes(record.body), held));
+        let (requested_at, freshness) = (record.requested_at, record.freshness);
+        let content = EntryContent::Block(Arc::clone(&block));
+        Some((Arc::new(Entry { key: record.key, requested_at, freshness, content }), block))
+    }
+
+    fn store_from_disk(
+        &self,
+        mut reservation: BlockReservation,
+        entry: Arc<Entry>,
+        block: Arc<Block>,
+    ) {
+        reservation.room.free_room();
+        self.fetches.tiers.store(&reservation.leader, entry, DiskChange::None);
+        reservation.leader.finish(Arrival::OnDisk(block));
     }
 }
 
-/// Fills one block, and leaves in `crumb` what is of the next one.
-async fn fill_one(fill: &Fill, body: &mut Body, crumb: &mut Bytes) -> Result<body::Body, Cut> {
+/// Fills one block, and leaves the bytes of the next one in `rest`.
+async fn fill_one(
+    fill: &FillBuffer,
+    body: &mut StoreBody,
+    rest: &mut Bytes,
+) -> Result<StoredBody, Truncated> {
     let mut left = fill.length();
     while left > 0 {
-        if crumb.is_empty() {
-            *crumb = body.next().await.ok().flatten().ok_or(Cut)?;
+        if rest.is_empty() {
+            *rest = body.next().await.ok().flatten().ok_or(Truncated)?;
         }
-        let taken = crumb.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         left -= taken as u64;
-        fill.push(crumb.split_to(taken))?;
+        fill.push(rest.split_to(taken))?;
     }
     fill.complete()
 }
 
-/// What asking for a part came to.
-pub(super) struct Asked {
+/// The result of a request to the store for a range.
+pub(super) struct RangeResult {
     pub(super) report: FetchReport,
-    pub(super) outcome: Result<Part, Trouble>,
+    pub(super) outcome: Result<RangeBody, BlockError>,
 }
 
-/// Bytes of an object of the right version.
-pub(super) struct Part {
-    /// Where they begin: at 0 where the store gives no parts.
+/// Bytes of the right version of an object.
+pub(super) struct RangeBody {
+    /// The position of the first byte: 0 if the store does not support ranges.
     pub(super) start: u64,
-    pub(super) body: Body,
+    pub(super) body: StoreBody,
 }
 
-impl Cache {
-    /// Asks the store for a part of an object, of this version and no other.
-    pub(super) async fn ask_for(
+impl BlockFetches {
+    /// Requests a range of this version of an object from the store.
+    pub(super) async fn fetch_range(
         &self,
-        wanted: &CacheRequest,
+        request: &CacheRequest,
         blocks: &Blocks,
-        range: &std::ops::Range<u64>,
-        patience: QueueTimeout,
-    ) -> Asked {
+        range: &Range<u64>,
+        queue_timeout: QueueTimeout,
+    ) -> RangeResult {
         let last = range.end.saturating_sub(1);
         let question = FetchRequest {
             range: Some(ByteRange::FromTo { first: range.start, last: Some(last) }),
             if_match: Some(blocks.version.etag.clone()),
-            patience,
+            patience: queue_timeout,
             ..FetchRequest::default()
         };
-        let Fetched { report, outcome } =
-            self.fetcher.fetch(&wanted.store.newest(), wanted.target(), &question).await;
-        Asked { report, outcome: checked(outcome, &blocks.version, range.start) }
-    }
-
-    /// Draws the conclusions of what went wrong for whoever asks next.
-    pub(super) fn note(
-        self: &Arc<Self>,
-        wanted: &CacheRequest,
-        blocks: &Blocks,
-        trouble: &Trouble,
-    ) {
-        match trouble {
-            Trouble::Changed => self.drop_version(wanted, blocks),
-            Trouble::Withdrawn => self.forget_head(wanted, blocks),
-            Trouble::NoParts => self.let_pass_in_place_of(wanted, blocks),
-            Trouble::Refused(_) | Trouble::Cut => {}
-        }
-    }
-
-    /// Keeps a block that has arrived.
-    fn keep_block(&self, mut claim: Claim, body: body::Body, asked: SystemTime) {
-        self.statistics.blocks_fetched.count();
-        let disk =
-            self.disk.as_ref().filter(|disk| claim.from == 0 && disk.takes_block(body.len()));
-        let record = disk.map(|disk| (disk, body.to_bytes()));
-        let block = Arc::new(Block { from: claim.from, body, _held: Arc::clone(&claim.held) });
-        let freshness = Freshness::for_a_while(asked, Duration::ZERO);
-        let key = claim.key.clone();
-        let entry = Arc::new(Entry { key, asked, freshness, content: Content::Block(block) });
-        drop(claim.place.take());
-        // Together, or a purge could come in between.
-        claim.landing.keep(|| {
-            self.blocks.memory.insert(entry);
-            if let Some((disk, body)) = record {
-                let (key, headers) = (claim.key.clone(), HeaderMap::new());
-                disk.put(Record { key, asked, freshness, headers, body });
-            }
-        });
-        drop(claim);
-    }
-
-    /// What the disk holds of a block, unless it was purged.
-    async fn block_on_disk(
-        &self,
-        wanted: &CacheRequest,
-        blocks: &Blocks,
-        claim: &Claim,
-    ) -> Option<(Arc<Entry>, Arc<Block>)> {
-        let record = self.disk.as_ref()?.get(&claim.key).await?;
-        let bytes = blocks.layout.bytes(claim.index);
-        let is_whole = record.body.len() as u64 == bytes.end - bytes.start;
-        let is_gone = self.purges.cover(wanted.key.as_bytes(), record.asked);
-        if !is_whole || is_gone || record.asked > now() {
-            return None;
-        }
-        let (body, held) = (body::Body::from_bytes(record.body), Arc::clone(&claim.held));
-        let block = Arc::new(Block { from: 0, body, _held: held });
-        let (asked, freshness) = (record.asked, record.freshness);
-        let content = Content::Block(Arc::clone(&block));
-        Some((Arc::new(Entry { key: record.key, asked, freshness, content }), block))
-    }
-
-    fn keep_from_disk(&self, mut claim: Claim, entry: Arc<Entry>, block: Arc<Block>) {
-        drop(claim.place.take());
-        claim.landing.keep(|| self.blocks.memory.insert(entry));
-        claim.landing.end_with(Arrival::OnDisk(block));
-        drop(claim);
+        let FetchResult { report, outcome } =
+            self.client.fetch(&request.store.newest(), request.target(), &question).await;
+        RangeResult { report, outcome: checked(outcome, &blocks.version, range.start) }
     }
 }
 
-/// Whether what came is of the right version.
+/// The body, if the response is about the right version.
 fn checked(
     outcome: Result<FetchResponse, Refusal>,
     version: &Version,
     start: u64,
-) -> Result<Part, Trouble> {
+) -> Result<RangeBody, BlockError> {
     match outcome {
         Ok(FetchResponse::Object { headers, .. }) if Version::of(&headers, 0).is_none() => {
-            Err(Trouble::NoParts)
+            Err(BlockError::NoRanges)
         }
         Ok(FetchResponse::Object { status: StatusCode::PARTIAL_CONTENT, headers, body }) => {
-            let fits = version.is_of(&headers, length_of_whole(&headers));
-            if fits { Ok(Part { start, body }) } else { Err(Trouble::Changed) }
+            let fits = version.is_of(&headers, whole_length(&headers));
+            if fits { Ok(RangeBody { start, body }) } else { Err(BlockError::Changed) }
         }
         Ok(FetchResponse::Object { headers, body, .. }) => {
             let fits = version.is_of(&headers, content_length(&headers));
-            if fits { Ok(Part { start: 0, body }) } else { Err(Trouble::Changed) }
+            if fits { Ok(RangeBody { start: 0, body }) } else { Err(BlockError::Changed) }
         }
-        Ok(FetchResponse::NotModified(_)) => Err(Trouble::Refused(Refusal::UpstreamProtocol)),
+        Ok(FetchResponse::NotModified(_)) => Err(BlockError::Refused(Refusal::UpstreamProtocol)),
         Err(
             Refusal::PreconditionFailed | Refusal::ObjectNotFound | Refusal::RangeNotSatisfiable(_),
-        ) => Err(Trouble::Changed),
-        Err(Refusal::UpstreamForbidden) => Err(Trouble::Withdrawn),
-        Err(refusal) => Err(Trouble::Refused(refusal)),
-    }
-}
-
-/// The length of the object of which an answer holds a part.
-pub(in crate::cache) fn length_of_whole(headers: &HeaderMap) -> Option<u64> {
-    match ContentRange::parse(headers.get(CONTENT_RANGE)?)? {
-        ContentRange::Part { len, .. } => len,
-        ContentRange::Unsatisfied { .. } => None,
+        ) => Err(BlockError::Changed),
+        Err(Refusal::UpstreamForbidden) => Err(BlockError::AccessLost),
+        Err(refusal) => Err(BlockError::Refused(refusal)),
     }
 }

@@ -1,254 +1,188 @@
-//! One client's reading of an object in blocks: which blocks it will need, fetched a little ahead of
-//! it, and the bytes of the one it is at.
+//! Reading an object in blocks for one client: which blocks it needs, fetched a little ahead of it, and
+//! the bytes of the block it is at.
 
+pub(in crate::cache) mod counter;
+mod expected;
+mod pass_through;
 mod window;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 
-use crate::cache::Cache;
-use crate::cache::blocks::range_fetch::{Asked, Part};
-use crate::cache::blocks::reserve::Claim;
-use crate::cache::blocks::{Arrival, Arrivals, Block, BlockFlight, Blocks, FIRST_BLOCKS, Trouble};
-use crate::cache::fill::Fill;
+use crate::cache::blocks::arrival::{Arrival, Arrivals, BlockError, BlockFetch};
+use crate::cache::blocks::fetches::BlockFetches;
+use crate::cache::blocks::object::{Block, Blocks};
+use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
+use crate::cache::blocks::reader::counter::{BlockCounter, count, count_one};
+use crate::cache::blocks::reader::pass_through::PassThrough;
+use crate::cache::blocks::tier::FIRST_BLOCKS;
+use crate::cache::fill::FillBuffer;
 use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::BlockCounts;
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::QueueTimeout;
-use crate::upstream::client::{FetchReport, StoreBody as Body};
+use crate::upstream::client::FetchReport;
 
-/// How often a block is tried again whose fetch was given up by others.
+/// How often a block is tried again whose fetch was abandoned.
 const MAX_TRIES: usize = 3;
-/// Blocks that are looked up for `Cache-Status`; what is beyond counts as not kept.
-const MOST_COUNTED: u64 = 256;
 
-/// Why an answer cannot begin, and what is known of the store's part.
+/// Why a response cannot begin, and the exchange with the store.
 #[derive(Debug)]
-pub struct Failed {
-    pub trouble: Trouble,
+pub struct OpenError {
+    pub error: BlockError,
     pub report: Option<Arc<FetchReport>>,
 }
 
-impl From<Trouble> for Failed {
-    fn from(trouble: Trouble) -> Self {
-        Self { trouble, report: None }
+impl From<BlockError> for OpenError {
+    fn from(error: BlockError) -> Self {
+        Self { error, report: None }
     }
 }
 
-/// A reading under way.
+/// Reads byte ranges of an object in blocks.
 #[derive(Debug)]
-pub struct Reading {
-    cache: Arc<Cache>,
-    wanted: Arc<CacheRequest>,
+pub struct BlockReader {
+    fetches: Arc<BlockFetches>,
+    request: Arc<CacheRequest>,
     blocks: Arc<Blocks>,
-    /// Blocks it will need and has not come to, in order.
-    plan: VecDeque<Range<u64>>,
-    /// Blocks it has come to, the one it is at first.
-    ahead: VecDeque<(u64, Hold)>,
-    /// How many blocks it comes to at once, and at most.
+    /// Blocks that it needs and has not looked up, in order.
+    remaining: VecDeque<Range<u64>>,
+    /// Blocks that it has looked up, the one that it is at first.
+    pending: VecDeque<(u64, PendingBlock)>,
+    /// How many blocks it looks up ahead, and at most.
     window: u64,
-    widest: u64,
-    /// Whether it had to wait for the store since it came to blocks last.
+    max_window: u64,
+    /// Whether it had to wait for the store since it looked blocks up.
     waited: bool,
-    /// Blocks that were fetched with the object's head: kept or not, they came from the store.
+    /// Blocks that were fetched with the head of the object: they come from the store, even if they
+    /// are in memory by now.
     arriving: Range<u64>,
-    /// Blocks behind its end, for the next request of its reader.
-    beyond: Range<u64>,
-    fetched_beyond: Vec<Arc<BlockFlight>>,
-    /// Where it begins and ends.
+    /// Blocks after its end, for the next request of its client.
+    read_ahead: Range<u64>,
+    read_ahead_fetches: Vec<Arc<BlockFetch>>,
+    /// Where its ranges begin and end.
     start: u64,
     end: u64,
-    /// What it read last ends here.
+    /// The end of the bytes that it read last.
     position: u64,
-    direct: Option<Direct>,
-    counts: Arc<Counts>,
+    pass_through: Option<PassThrough>,
+    counter: Arc<BlockCounter>,
+    /// Where the blocks come from, as far as known when the response begins.
+    expected: BlockCounts,
 }
 
-/// A block that was come to.
+/// A block that was looked up.
 #[derive(Debug)]
-enum Hold {
-    Kept(Arc<Block>),
-    Coming {
-        flight: Arc<BlockFlight>,
+enum PendingBlock {
+    Cached(Arc<Block>),
+    InFlight {
+        fetch: Arc<BlockFetch>,
         on_disk: bool,
     },
-    /// Held, the flight says that somebody still wants the block.
     Filling {
         from: u64,
-        fill: Arc<Fill>,
-        _wanted: Arc<BlockFlight>,
+        fill: Arc<FillBuffer>,
+        /// The fetch goes on as long as it has followers.
+        _follows: Arc<BlockFetch>,
     },
 }
 
-/// A part that passes by, because there is no room for its blocks.
-#[derive(Debug)]
-struct Direct {
-    body: Body,
-    position: u64,
-    end: u64,
-    /// Bytes before `position` that come first, of a store that gives no parts.
-    skip: u64,
-}
-
-/// Where the blocks of an answer came from.
-#[derive(Debug, Default)]
-pub struct Counts {
-    memory: AtomicU64,
-    disk: AtomicU64,
-    store: AtomicU64,
-}
-
-impl Counts {
-    /// The numbers so far.
-    #[must_use]
-    pub fn so_far(&self) -> BlockCounts {
-        let [memory, disk, store] =
-            [&self.memory, &self.disk, &self.store].map(|count| count.load(Ordering::Relaxed));
-        BlockCounts { memory, disk, store }
-    }
-}
-
-fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-fn coming(claim: &Claim) -> Hold {
-    Hold::Coming { flight: Arc::clone(claim.flight()), on_disk: claim.on_disk }
-}
-
-impl Cache {
-    /// Begins to read these parts of an object, in ascending order and without overlap. Returns when
-    /// the first byte is at hand or on its way.
+impl BlockReader {
+    /// Opens these ranges of an object, in ascending order and without overlap. Returns when the first
+    /// byte is in memory or arriving.
     ///
     /// # Errors
-    /// When the store has another version, or fails: nothing has been answered yet.
+    /// When the store has another version, or fails: the response to the client has not begun.
     pub async fn open(
-        self: &Arc<Self>,
-        wanted: &Arc<CacheRequest>,
+        fetches: &Arc<BlockFetches>,
+        request: &Arc<CacheRequest>,
         blocks: &Arc<Blocks>,
-        parts: &[Range<u64>],
+        ranges: &[Range<u64>],
         arriving: Option<Arrivals>,
-    ) -> Result<Reading, Failed> {
-        let mut reading = Reading::new(self, wanted, blocks, parts);
-        let window = reading.window;
+    ) -> Result<Self, OpenError> {
+        let mut reader = Self::new(fetches, request, blocks, ranges);
+        let window = reader.window;
         if let Some(arriving) = &arriving {
-            // What is on its way ends when nobody holds it.
+            // A fetch without followers is abandoned, so all these blocks are followed at once.
             let blocks = arriving.blocks.end - arriving.blocks.start;
-            reading.window = window.max(blocks).min(reading.widest);
-            reading.arriving = arriving.blocks.clone();
+            reader.window = window.max(blocks).min(reader.max_window);
+            reader.arriving = arriving.blocks.clone();
         }
-        reading.come_to_blocks();
-        reading.window = window;
-        // They are held by the reading now, as far as it wants them.
+        reader.extend_window();
+        reader.window = window;
+        // The reader follows them now, as far as it needs them.
         drop(arriving);
-        // Boxed, like all that waits here: most readers find their first block kept.
-        if reading.at_hand(reading.start, reading.end).is_none() {
-            Box::pin(reading.begin(parts)).await?;
+        // Boxed, like everything here that waits: most readers find their first block in memory.
+        if reader.cached_bytes(reader.start, reader.end).is_none() {
+            Box::pin(reader.begin(ranges)).await?;
         }
-        Ok(reading)
+        reader.count_expected().await;
+        Ok(reader)
     }
-}
 
-impl Reading {
     fn new(
-        cache: &Arc<Cache>,
-        wanted: &Arc<CacheRequest>,
+        fetches: &Arc<BlockFetches>,
+        request: &Arc<CacheRequest>,
         blocks: &Arc<Blocks>,
-        parts: &[Range<u64>],
+        ranges: &[Range<u64>],
     ) -> Self {
         let layout = blocks.layout;
-        let mut plan: VecDeque<Range<u64>> = VecDeque::new();
-        for part in parts {
-            let touched = layout.touched(part);
-            let done = plan.back().map_or(0, |last| last.end);
-            match plan.back_mut() {
+        let mut remaining: VecDeque<Range<u64>> = VecDeque::new();
+        for range in ranges {
+            let touched = layout.touched(range);
+            let done = remaining.back().map_or(0, |last| last.end);
+            match remaining.back_mut() {
                 Some(last) if touched.start <= last.end => last.end = touched.end.max(done),
-                _ if !touched.is_empty() => plan.push_back(touched),
+                _ if !touched.is_empty() => remaining.push_back(touched),
                 _ => {}
             }
         }
-        let widest = (cache.blocks.most_at_once() / layout.size).max(1);
-        let all = plan.iter().map(|run| run.end - run.start).sum::<u64>();
-        let bounded = wanted.manner.is_bounded();
-        let window = if bounded { all.clamp(1, widest) } else { FIRST_BLOCKS.min(widest) };
-        let start = parts.first().map_or(0, |part| part.start);
-        let end = parts.last().map_or(0, |part| part.end);
-        let beyond = match parts {
-            [part] if bounded && cache.blocks.config.read_ahead > 0 => {
-                let ahead = blocks.streams().note(part, layout.size, widest);
-                let next = plan.back().map_or(0, |last| last.end);
+        let limits = fetches.tiers.blocks();
+        let max_window = (limits.max_request() / layout.size).max(1);
+        let all = count_of(&remaining);
+        let bounded = request.extent.is_bounded();
+        let window = if bounded { all.clamp(1, max_window) } else { FIRST_BLOCKS.min(max_window) };
+        let start = ranges.first().map_or(0, |range| range.start);
+        let end = ranges.last().map_or(0, |range| range.end);
+        let read_ahead = match ranges {
+            [range] if bounded && limits.reads_ahead() => {
+                let ahead = blocks.streams().note(range, layout.size, max_window);
+                let next = remaining.back().map_or(0, |last| last.end);
                 next..next.saturating_add(ahead).min(layout.count())
             }
             _ => 0..0,
         };
         Self {
-            cache: Arc::clone(cache),
-            wanted: Arc::clone(wanted),
+            fetches: Arc::clone(fetches),
+            request: Arc::clone(request),
             blocks: Arc::clone(blocks),
-            plan,
-            ahead: VecDeque::new(),
+            remaining,
+            pending: VecDeque::new(),
             window,
-            widest,
+            max_window,
             waited: false,
             arriving: 0..0,
-            beyond,
-            fetched_beyond: Vec::new(),
+            read_ahead,
+            read_ahead_fetches: Vec::new(),
             start,
             end,
             position: start,
-            direct: None,
-            counts: Arc::default(),
+            pass_through: None,
+            counter: Arc::default(),
+            expected: BlockCounts::default(),
         }
     }
 
-    /// Where its blocks come from; goes on counting while it reads.
-    #[must_use]
-    pub fn counts(&self) -> &Arc<Counts> {
-        &self.counts
-    }
-
-    /// Where the blocks of the whole answer would come from, as far as can be told at its beginning.
-    #[must_use]
-    pub fn expected(&self) -> BlockCounts {
-        let mut counts = self.counts.so_far();
-        for (_, hold) in &self.ahead {
-            match hold {
-                Hold::Coming { on_disk: true, .. } => counts.disk += 1,
-                Hold::Coming { on_disk: false, .. } => counts.store += 1,
-                Hold::Kept(_) | Hold::Filling { .. } => {}
-            }
-        }
-        let mut looked_up = 0;
-        for index in self.plan.iter().cloned().flatten() {
-            looked_up += 1;
-            if looked_up > MOST_COUNTED {
-                let left: u64 = self.plan.iter().map(|run| run.end - run.start).sum();
-                counts.store += left.saturating_sub(MOST_COUNTED);
-                break;
-            }
-            let key = self.blocks.key_of(&self.wanted.key, index);
-            if self.cache.blocks.memory().peek(key.as_bytes()).is_some() {
-                counts.memory += 1;
-            } else if self.cache.disk.as_ref().is_some_and(|disk| disk.has(&key)) {
-                counts.disk += 1;
-            } else {
-                counts.store += 1;
-            }
-        }
-        counts
-    }
-
-    /// Waits until the first byte is at hand or on its way.
-    async fn begin(&mut self, parts: &[Range<u64>]) -> Result<(), Failed> {
-        let Some(first) = parts.first() else { return Ok(()) };
+    /// Waits until the first byte is in memory or arriving.
+    async fn begin(&mut self, ranges: &[Range<u64>]) -> Result<(), OpenError> {
+        let Some(first) = ranges.first() else { return Ok(()) };
         let layout = self.blocks.layout;
         let index = layout.index(first.start);
         if !self.arrive(index, first.start - layout.bytes(index).start).await? {
-            self.go_direct(first.start, first.end).await?;
+            self.begin_pass_through(first.start, first.end).await?;
         }
         Ok(())
     }
@@ -257,24 +191,26 @@ impl Reading {
     ///
     /// # Errors
     /// Why they will never come.
-    pub async fn read(&mut self, position: u64, end: u64) -> Result<Option<Bytes>, Trouble> {
+    pub async fn read(&mut self, position: u64, end: u64) -> Result<Option<Bytes>, BlockError> {
         if position >= end {
             return Ok(None);
         }
-        let read = match self.at_hand(position, end) {
+        let read = match self.cached_bytes(position, end) {
             Some(bytes) => Some(bytes),
-            None => Box::pin(self.read_some(position, end)).await.map_err(|it| it.trouble)?,
+            None => Box::pin(self.wait_for_bytes(position, end)).await.map_err(|it| it.error)?,
         };
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;
         Ok(read)
     }
 
-    /// Bytes of the block it is at, if that is kept.
-    fn at_hand(&self, position: u64, end: u64) -> Option<Bytes> {
+    /// Bytes of the block that it is at, if that is in memory.
+    fn cached_bytes(&self, position: u64, end: u64) -> Option<Bytes> {
         let layout = self.blocks.layout;
         let index = layout.index(position);
-        match self.ahead.front() {
-            Some((at, Hold::Kept(block))) if *at == index && self.direct.is_none() => {
+        match self.pending.front() {
+            Some((at, PendingBlock::Cached(block)))
+                if *at == index && self.pass_through.is_none() =>
+            {
                 let bytes = layout.bytes(index);
                 let from = bytes.start + block.from;
                 let first = position.checked_sub(from)?;
@@ -284,176 +220,172 @@ impl Reading {
         }
     }
 
-    /// A body that the store cuts is asked for again, from the block on in which it was cut.
-    async fn read_some(&mut self, position: u64, end: u64) -> Result<Option<Bytes>, Failed> {
+    /// If the store's body ends early, the block in which it ended is requested again.
+    async fn wait_for_bytes(
+        &mut self,
+        position: u64,
+        end: u64,
+    ) -> Result<Option<Bytes>, OpenError> {
         let index = self.blocks.layout.index(position);
         let bytes = self.blocks.layout.bytes(index);
         let (offset, until) = (position - bytes.start, end.min(bytes.end) - bytes.start);
-        self.direct.take_if(|direct| direct.position != position);
+        self.pass_through.take_if(|it| !it.is_at(position));
         for _ in 0..MAX_TRIES {
-            if self.direct.is_none() && !self.arrive(index, offset).await? {
-                self.go_direct(position, end).await?;
+            if self.pass_through.is_none() && !self.arrive(index, offset).await? {
+                self.begin_pass_through(position, end).await?;
             }
-            if self.direct.is_some() {
-                match self.read_direct(end).await {
+            if let Some(pass_through) = &mut self.pass_through {
+                match pass_through.read(end).await {
                     Some(bytes) => return Ok(Some(bytes)),
-                    None => self.direct = None,
+                    None => self.pass_through = None,
                 }
                 continue;
             }
-            match self.ahead.front() {
-                Some((_, Hold::Kept(block))) => {
+            match self.pending.front() {
+                Some((_, PendingBlock::Cached(block))) => {
                     return Ok(block.body.read(offset - block.from, until - block.from));
                 }
-                Some((_, Hold::Filling { from, fill, .. })) => {
-                    self.waited |= fill.is_under_way();
+                Some((_, PendingBlock::Filling { from, fill, .. })) => {
+                    self.waited |= fill.is_filling();
                     if let Ok(bytes) = fill.read(offset - from, until - from).await {
                         return Ok(bytes);
                     }
-                    self.come_again();
+                    self.retry();
                 }
-                Some((_, Hold::Coming { .. })) | None => {}
+                Some((_, PendingBlock::InFlight { .. })) | None => {}
             }
         }
-        Err(Trouble::Cut.into())
+        Err(BlockError::Truncated.into())
     }
 
-    /// Comes to a block, of which the bytes from `offset` on are needed, and waits until it is kept
-    /// or being filled. False when it cannot be had so.
-    async fn arrive(&mut self, index: u64, offset: u64) -> Result<bool, Failed> {
-        while self.ahead.front().is_some_and(|(at, _)| *at < index) {
-            self.ahead.pop_front();
+    /// Looks a block up, whose bytes from `offset` on are needed, and waits until it is in memory or
+    /// filling. False if the bytes have to pass through.
+    async fn arrive(&mut self, index: u64, offset: u64) -> Result<bool, OpenError> {
+        while self.pending.front().is_some_and(|(at, _)| *at < index) {
+            self.pending.pop_front();
         }
-        while self.plan.front().is_some_and(|run| run.start < index) {
-            // It went by, straight from the store.
-            self.next_planned();
+        while self.remaining.front().is_some_and(|run| run.start < index) {
+            // Its bytes passed through.
+            self.next_remaining();
         }
         for _ in 0..MAX_TRIES {
-            self.come_to_blocks();
-            let Some((at, hold)) = self.ahead.front_mut() else { return Ok(false) };
+            self.extend_window();
+            let Some((at, block)) = self.pending.front_mut() else { return Ok(false) };
             if *at != index {
                 return Ok(false);
             }
-            let flight = match hold {
-                Hold::Kept(block) => return Ok(block.from <= offset),
-                Hold::Filling { from, .. } => return Ok(*from <= offset),
-                Hold::Coming { flight, .. } => Arc::clone(flight),
+            let fetch = match block {
+                PendingBlock::Cached(block) => return Ok(block.from <= offset),
+                PendingBlock::Filling { from, .. } => return Ok(*from <= offset),
+                PendingBlock::InFlight { fetch, .. } => Arc::clone(fetch),
             };
             self.waited = true;
-            let was_known = flight.is_known();
-            match flight.outcome().await {
-                Some(Arrival::OnDisk(block)) => {
-                    add(&self.counts.disk);
-                    self.cache.statistics.block_disk_hits.count();
-                    *hold = Hold::Kept(block);
+            let was_published = fetch.is_published();
+            match fetch.outcome().await {
+                Some(Arrival::OnDisk(stored)) => {
+                    count_one(&self.counter.disk);
+                    self.fetches.tiers.statistics().block_disk_hits.count();
+                    *block = PendingBlock::Cached(stored);
                 }
-                Some(Arrival::Filling { from, fill, .. }) => {
-                    add(&self.counts.store);
-                    *hold = Hold::Filling { from, fill, _wanted: flight };
+                Some(Arrival::Filling { from, fill }) => {
+                    count_one(&self.counter.store);
+                    *block = PendingBlock::Filling { from, fill, _follows: fetch };
                 }
-                // Long ago, while something before it was read: the store may be well again. Or
-                // asked for by somebody who had to wait less long for the turn.
-                Some(Arrival::Failed { trouble: Trouble::Refused(refusal), .. })
-                    if was_known
+                // It failed long ago, while an earlier block was read: the store may have recovered.
+                // Or it was requested by a reader with a shorter queue timeout.
+                Some(Arrival::Failed { error: BlockError::Refused(refusal), .. })
+                    if was_published
                         || refusal == Refusal::UpstreamSaturated
-                            && self.patience() == QueueTimeout::Long =>
+                            && self.queue_timeout() == QueueTimeout::Long =>
                 {
-                    self.come_again();
+                    self.retry();
                 }
-                // The answer under way is read on without blocks.
-                Some(Arrival::Failed { trouble: Trouble::NoParts, .. }) => return Ok(false),
-                Some(Arrival::Failed { trouble, report }) => {
-                    return Err(Failed { trouble, report: Some(report) });
+                // The rest of the response passes through.
+                Some(Arrival::Failed { error: BlockError::NoRanges, .. }) => return Ok(false),
+                Some(Arrival::Failed { error, report }) => {
+                    return Err(OpenError { error, report: Some(report) });
                 }
-                // Given up by those who fetched it.
-                None => self.come_again(),
+                // Abandoned by the readers that had it fetched.
+                None => self.retry(),
             }
         }
         Ok(false)
     }
 
-    /// Asks the store for the next bytes of a part, for this reader alone: at most as many as are
-    /// fetched at once, after which blocks are tried again.
-    async fn go_direct(&mut self, position: u64, end: u64) -> Result<(), Failed> {
+    /// Counts where its blocks come from, and goes on counting while it reads.
+    #[must_use]
+    pub fn counter(&self) -> &Arc<BlockCounter> {
+        &self.counter
+    }
+
+    /// Requests the next bytes of a range for this reader alone: at most one request of the largest
+    /// size, after which blocks are tried again.
+    async fn begin_pass_through(&mut self, position: u64, end: u64) -> Result<(), OpenError> {
         self.put_all_back();
         let layout = self.blocks.layout;
-        let last = layout.index(position).saturating_add(self.widest - 1);
+        let last = layout.index(position).saturating_add(self.max_window - 1);
         let end = end.min(layout.bytes(last).end.max(position + 1));
         let blocks = layout.touched(&(position..end));
-        self.counts.store.fetch_add(blocks.end - blocks.start, Ordering::Relaxed);
-        self.cache.statistics.direct_reads.count();
-        let Asked { report, outcome } =
-            self.cache.ask_for(&self.wanted, &self.blocks, &(position..end), self.patience()).await;
+        count(&self.counter.store, blocks.end - blocks.start);
+        self.fetches.tiers.statistics().direct_reads.count();
+        let range = position..end;
+        let (fetches, queue_timeout) = (&self.fetches, self.queue_timeout());
+        let RangeResult { report, outcome } =
+            fetches.fetch_range(&self.request, &self.blocks, &range, queue_timeout).await;
         match outcome {
-            Ok(Part { start, body }) => {
+            Ok(RangeBody { start, body }) => {
                 let skip = position.saturating_sub(start);
                 if skip > 0 {
-                    self.cache.note(&self.wanted, &self.blocks, &Trouble::NoParts);
+                    fetches.note_error(&self.request, &self.blocks, &BlockError::NoRanges);
                 }
-                // What is not asked for again is read to its end.
+                // The body is read to its end, since a further request would bring it all again.
                 let end = if skip > 0 { self.end } else { end };
-                self.direct = Some(Direct { body, position, end, skip });
+                self.pass_through = Some(PassThrough::new(body, position, end, skip));
                 Ok(())
             }
-            Err(trouble) => {
-                self.cache.note(&self.wanted, &self.blocks, &trouble);
-                Err(Failed { trouble, report: Some(Arc::new(report)) })
+            Err(error) => {
+                fetches.note_error(&self.request, &self.blocks, &error);
+                Err(OpenError { error, report: Some(Arc::new(report)) })
             }
         }
     }
 
-    /// Bytes that go by, not beyond `end`; `None` when there are no more, for whatever reason.
-    async fn read_direct(&mut self, end: u64) -> Option<Bytes> {
-        let direct = self.direct.as_mut()?;
-        loop {
-            let left = direct.end.min(end).saturating_sub(direct.position);
-            if left == 0 {
-                return None;
-            }
-            let mut bytes = direct.body.next().await.ok()??;
-            let skipped = usize::try_from(direct.skip).unwrap_or(usize::MAX).min(bytes.len());
-            bytes.advance(skipped);
-            direct.skip -= skipped as u64;
-            // A store that gives all when a part is asked for sends more than is due.
-            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            if !bytes.is_empty() {
-                direct.position += bytes.len() as u64;
-                return Some(bytes);
-            }
-        }
-    }
-
-    /// An answer that has begun would be cut.
-    fn patience(&self) -> QueueTimeout {
-        if self.position > self.start { QueueTimeout::Long } else { QueueTimeout::Short }
-    }
-
-    /// Whether it begins without blocks, of which nothing is kept.
+    /// Whether the response begins with bytes that pass through, which are not stored.
     #[must_use]
-    pub fn is_direct(&self) -> bool {
-        self.direct.is_some()
+    pub fn is_pass_through(&self) -> bool {
+        self.pass_through.is_some()
+    }
+
+    /// A response that has begun would be cut, so it waits longer for a permit.
+    fn queue_timeout(&self) -> QueueTimeout {
+        if self.position > self.start { QueueTimeout::Long } else { QueueTimeout::Short }
     }
 }
 
-impl Drop for Reading {
+impl Drop for BlockReader {
     fn drop(&mut self) {
-        let beyond = std::mem::take(&mut self.fetched_beyond);
-        // For a reader that has left before its end, nothing goes on.
-        if self.position < self.end || beyond.is_empty() {
+        let read_ahead = std::mem::take(&mut self.read_ahead_fetches);
+        // Nothing is read ahead for a client that has left before its end.
+        if self.position < self.end || read_ahead.is_empty() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let _runs_on = runtime.spawn(arrived(beyond));
+            let _runs_on = runtime.spawn(follow(read_ahead));
         }
     }
 }
 
-/// Holds these fetches until their blocks have arrived.
-async fn arrived(flights: Vec<Arc<BlockFlight>>) {
-    for flight in flights {
-        if let Some(Arrival::Filling { fill, .. }) = flight.outcome().await {
+/// Follows these fetches until their blocks have arrived.
+async fn follow(fetches: Vec<Arc<BlockFetch>>) {
+    for fetch in fetches {
+        if let Some(Arrival::Filling { fill, .. }) = fetch.outcome().await {
             let last = fill.length().saturating_sub(1);
             let _arrived = fill.read(last, fill.length()).await;
         }
     }
+}
+
+/// The number of blocks in these runs.
+fn count_of(runs: &VecDeque<Range<u64>>) -> u64 {
+    runs.iter().map(|run| run.end - run.start).sum()
 }

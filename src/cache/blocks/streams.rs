@@ -1,21 +1,21 @@
-//! Who reads an object in order, one request after the other, and how far ahead of such a reader it
-//! is worth to fetch. Values in, values out.
+//! The clients that read an object in order, request by request, and how many blocks to read ahead
+//! for each. Values in, values out.
 
 use std::ops::Range;
 
-/// Readers of one object that are told apart.
+/// The largest number of sequential readers of one object.
 const READERS: usize = 8;
-/// A request goes on from another one when it begins so near to its end: a block divided by this.
+/// A request continues another one if it begins this close to its end: a block divided by this.
 const NEARNESS: u64 = 16;
 
-/// The readers of one object, the one heard of last at the end.
+/// The sequential readers of one object, the latest at the end.
 #[derive(Debug, Default)]
 pub struct Streams {
-    readers: Vec<Reader>,
+    readers: Vec<SequentialReader>,
 }
 
 #[derive(Debug, Default)]
-struct Reader {
+struct SequentialReader {
     /// Where its last range ended.
     at: u64,
     /// Bytes it has read in order up to there.
@@ -24,14 +24,16 @@ struct Reader {
 
 impl Streams {
     /// Notes a request for `range` of an object with blocks of `size` bytes. Returns how many blocks
-    /// beyond it its reader will want, from what is known: as many as it has read in order before, but
-    /// no more than `most`. Who reads a header in two steps is read nothing ahead.
+    /// to read ahead: as many as its reader has read in order before, at most `most`. A header read
+    /// in two steps triggers no read-ahead.
     pub fn note(&mut self, range: &Range<u64>, size: u64, most: u64) -> u64 {
         let near = size / NEARNESS;
-        let goes_on =
-            |reader: &Reader| reader.at.abs_diff(range.start) <= near && range.end > reader.at;
+        let goes_on = |reader: &SequentialReader| {
+            reader.at.abs_diff(range.start) <= near && range.end > reader.at
+        };
         let place = self.readers.iter().position(goes_on);
-        let mut reader = place.map_or_else(Reader::default, |place| self.readers.remove(place));
+        let mut reader =
+            place.map_or_else(SequentialReader::default, |place| self.readers.remove(place));
         let ahead = (reader.read / size.max(1)).min(most);
         reader.read = reader.read.saturating_add(range.end.saturating_sub(range.start));
         reader.at = range.end;

@@ -6,10 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::protocol::entity_tag::EntityTag;
 
-/// What an object is as long as nobody writes it anew.
+/// A version: it changes whenever the object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The strong entity tag, quoted, as a store is asked for it by `If-Match`.
+    /// The strong entity tag, quoted, as `If-Match` sends it to the store.
     pub etag: HeaderValue,
     /// Bytes of the object.
     pub length: u64,
@@ -20,8 +20,8 @@ impl Version {
     /// Bytes of the mark.
     pub const BYTES: usize = 16;
 
-    /// The version these headers of a store tell of; `None` without a strong entity tag, since
-    /// nothing else tells two versions apart for certain (RFC 9110, section 8.8.1).
+    /// The version that these headers of a store name; `None` without a strong entity tag, since
+    /// nothing else distinguishes two versions for certain (RFC 9110, section 8.8.1).
     #[must_use]
     pub fn of(headers: &HeaderMap, length: u64) -> Option<Self> {
         let etag = strong(headers)?;
@@ -35,13 +35,13 @@ impl Version {
         Some(Self { etag, length, mark })
     }
 
-    /// Whether an answer with these headers, about an object of this length, is of this version.
+    /// Whether a response with these headers, about an object of this length, is of this version.
     #[must_use]
     pub fn is_of(&self, headers: &HeaderMap, length: Option<u64>) -> bool {
         length == Some(self.length) && strong(headers).is_some_and(|etag| etag == self.etag)
     }
 
-    /// Bytes that stand for it in the keys of its blocks.
+    /// Bytes that represent it in the keys of its blocks.
     #[must_use]
     pub fn mark(&self) -> &[u8; Self::BYTES] {
         &self.mark

@@ -1,4 +1,4 @@
-//! When a failing disk is left alone, and when it is tried again.
+//! When a failing disk is no longer used, and when it is tried again.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 const FAILURES: u32 = 3;
 /// How long it stays off at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
-/// How long it stays off at most; every failure after a short success doubles the pause.
+/// How long it stays off at most; every failure soon after a success doubles the pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-/// What the disk was asked to do: one that reads well may not write at all.
+/// An access to the disk: a disk that reads well may not write at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(in crate::cache) enum Access {
     Read,
     Write,
 }
 
 /// Counts failures.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(in crate::cache) struct Breaker {
     reads: u32,
     writes: u32,
     /// How long the last pause was, and when it began.
@@ -27,17 +27,22 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Counts a failure; the pause, if the tier goes off now.
-    pub fn failed(&mut self, access: Access, error: &io::Error, now: Instant) -> Option<Duration> {
+    /// Counts a failure. Returns the pause if the tier has to go off now.
+    pub(in crate::cache) fn failed(
+        &mut self,
+        access: Access,
+        error: &io::Error,
+        now: Instant,
+    ) -> Option<Duration> {
         let failures = self.failures(access);
         *failures += 1;
         (*failures >= FAILURES || is_lasting(error)).then(|| self.pause(now))
     }
 
-    /// The next attempt failed too, or the first ever did: how long to wait.
-    pub fn pause(&mut self, now: Instant) -> Duration {
+    /// The pause after a further attempt has failed, or the first one ever.
+    pub(in crate::cache) fn pause(&mut self, now: Instant) -> Duration {
         let pause = match self.last {
-            // It has not worked for longer than it was off: this is the same trouble.
+            // It has not worked for longer than it was off: the cause is the same.
             Some((pause, began)) if now.duration_since(began) < 2 * pause + FIRST_PAUSE => {
                 (2 * pause).min(LONGEST_PAUSE)
             }
@@ -47,8 +52,8 @@ impl Breaker {
         pause
     }
 
-    /// What was asked was done.
-    pub fn worked(&mut self, access: Access) {
+    /// An access has succeeded.
+    pub(in crate::cache) fn worked(&mut self, access: Access) {
         *self.failures(access) = 0;
     }
 
@@ -60,7 +65,7 @@ impl Breaker {
     }
 }
 
-/// Whether trying again at once is in vain.
+/// Whether a second attempt at once would fail too.
 fn is_lasting(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }

@@ -12,32 +12,32 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use crate::cache::disk::Record;
-use crate::cache::disk::name::{Name, folder_name};
-use crate::cache::disk::record::{self, Damage, Head};
+use crate::cache::disk::name::{FileName, folder_name};
+use crate::cache::disk::record::DiskRecord;
+use crate::cache::disk::record::{self, Damage, RecordHead};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
 const LOCK: &str = "lock";
 const WRITING: &str = "writing";
-/// Bytes read at first: nearly every head, and many a small record, is no longer.
+/// Bytes read at first: enough for nearly every head, and for many small records.
 const FIRST_READ: u64 = 4096;
 /// Files take whole blocks of the disk.
 const BLOCK: u64 = 4096;
 
 /// How bytes are written to a file; tests put failing disks in its place.
-pub type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
+pub(in crate::cache) type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()> + Send + Sync>;
 
-/// What a file turned out to be.
+/// The result of reading a file.
 #[derive(Debug)]
-pub enum Found<T> {
+pub(in crate::cache) enum FileRead<T> {
     Whole(T),
     Absent,
     Damaged(Damage),
 }
 
 /// The folder, locked for this process.
-pub struct Folder {
+pub(in crate::cache) struct Folder {
     path: PathBuf,
     lock: File,
     write: Write,
@@ -49,31 +49,31 @@ impl fmt::Debug for Folder {
     }
 }
 
-/// Writes with no seam in between.
+/// Writes all bytes in one call.
 #[must_use]
-pub fn plain_write() -> Write {
+pub(in crate::cache) fn plain_write() -> Write {
     Box::new(|file, bytes, at| file.write_all_at(bytes, at))
 }
 
-/// Whether the disk has no more room.
+/// Whether the disk is full.
 #[must_use]
-pub fn is_full(error: &io::Error) -> bool {
+pub(in crate::cache) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Bytes a file of this length takes on disk.
 #[must_use]
-pub fn size_on_disk(length: u64) -> u64 {
+pub(in crate::cache) fn size_on_disk(length: u64) -> u64 {
     length.next_multiple_of(BLOCK)
 }
 
 impl Folder {
-    /// Opens the folder, made with all that is in it for this user alone, and locks it. What a
-    /// process that died left half written is removed.
+    /// Opens the folder, which is made with all its contents for this user alone, and locks it. The
+    /// unfinished file of a process that died is removed.
     ///
     /// # Errors
-    /// It cannot be made, written to, or is in use by another process.
-    pub fn open(path: &Path, write: Write) -> io::Result<Self> {
+    /// The folder cannot be made or written to, or another process uses it.
+    pub(in crate::cache) fn open(path: &Path, write: Write) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
@@ -83,23 +83,23 @@ impl Folder {
         let folder = Self { path: path.to_owned(), lock, write };
         folder.restore()?;
         match folder.probe() {
-            // What is there can be read, and evicted.
+            // Existing records can still be read, and evicted.
             Err(error) if is_full(&error) => {}
             probed => probed?,
         }
         Ok(folder)
     }
 
-    /// Makes the folders that are not there.
+    /// Makes the missing folders.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn restore(&self) -> io::Result<()> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn restore(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         (0..=u8::MAX).try_for_each(|number| self.make(number))
     }
 
-    /// Makes one of the 256 folders, or finds it: a folder, and no link to one elsewhere.
+    /// Makes one of the 256 folders, or finds it: it must be a folder, not a link.
     fn make(&self, number: u8) -> io::Result<()> {
         let path = self.path.join(folder_name(number));
         match DirBuilder::new().mode(0o700).create(&path) {
@@ -114,16 +114,16 @@ impl Folder {
     /// Tries to write a block.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn probe(&self) -> io::Result<()> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn probe(&self) -> io::Result<()> {
         let block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
         let written = self.create().and_then(|file| (self.write)(&file, &block, 0));
         let removed = fs::remove_file(self.path.join(WRITING));
         written.and(removed)
     }
 
-    /// The file to write to. There is one, since one thread writes; what is there in its place was
-    /// left by a process that died.
+    /// The file to write to. There is one, because one thread writes; an existing one was left by a
+    /// process that died.
     fn create(&self) -> io::Result<File> {
         let path = self.path.join(WRITING);
         match new_file().create_new(true).open(&path) {
@@ -135,12 +135,17 @@ impl Folder {
         }
     }
 
-    /// Writes a record, in place of any other of this name: whole, or not at all. Nothing waits
-    /// for the disk to have it (fsync): after a loss of power the checksums tell what is whole.
+    /// Writes a record, in place of any other of this name: whole, or not at all. Without fsync:
+    /// after a loss of power the checksums show which records are whole.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn write(&self, name: Name, head: &[u8], body: &[u8]) -> io::Result<()> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn write(
+        &self,
+        name: FileName,
+        head: &[u8],
+        body: &[u8],
+    ) -> io::Result<()> {
         let writing = self.path.join(WRITING);
         let written = self.create().and_then(|file| {
             (self.write)(&file, head, 0)?;
@@ -160,18 +165,22 @@ impl Folder {
         renamed
     }
 
-    /// Reads the record of this key, every byte of it checked.
+    /// Reads the record of this key, and checks every byte of it.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn read(&self, name: Name, key: &CacheKey) -> io::Result<Found<Record>> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn read(
+        &self,
+        name: FileName,
+        key: &CacheKey,
+    ) -> io::Result<FileRead<DiskRecord>> {
         let (mut file, head, rest) = match self.open_head(name, false)? {
-            Found::Whole(opened) => opened,
-            Found::Absent => return Ok(Found::Absent),
-            Found::Damaged(damage) => return Ok(Found::Damaged(damage)),
+            FileRead::Whole(opened) => opened,
+            FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if head.key != *key {
-            return Ok(Found::Damaged(Damage::Foreign));
+            return Ok(FileRead::Damaged(Damage::Foreign));
         }
         let length = usize::try_from(head.body).map_err(io::Error::other)?;
         let mut body = Vec::with_capacity(length);
@@ -179,55 +188,68 @@ impl Folder {
         let missing = head.body.saturating_sub(rest.len() as u64);
         (&mut file).take(missing).read_to_end(&mut body)?;
         if body.len() != length {
-            return Ok(Found::Damaged(Damage::Length));
+            return Ok(FileRead::Damaged(Damage::Length));
         }
         if !head.fits(0, &body) {
-            return Ok(Found::Damaged(Damage::Checksum));
+            return Ok(FileRead::Damaged(Damage::Checksum));
         }
-        let Head { key, asked, freshness, headers, .. } = head;
-        Ok(Found::Whole(Record { key, asked, freshness, headers, body: body.into() }))
+        let RecordHead { key, requested_at, freshness, headers, .. } = head;
+        Ok(FileRead::Whole(DiskRecord { key, requested_at, freshness, headers, body: body.into() }))
     }
 
-    /// Reads the head of whatever record has this name.
+    /// Reads the head of the record with this name.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn head(&self, name: Name) -> io::Result<Found<Head>> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn head(&self, name: FileName) -> io::Result<FileRead<RecordHead>> {
         Ok(match self.open_head(name, false)? {
-            Found::Whole((_, head, _)) => Found::Whole(head),
-            Found::Absent => Found::Absent,
-            Found::Damaged(damage) => Found::Damaged(damage),
+            FileRead::Whole((_, head, _)) => FileRead::Whole(head),
+            FileRead::Absent => FileRead::Absent,
+            FileRead::Damaged(damage) => FileRead::Damaged(damage),
         })
     }
 
-    /// Gives a record another freshness, in its place: a torn write does not fit its checksum.
+    /// Gives a record another freshness, in its place: a torn write does not match its checksum.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn refresh(&self, name: Name, key: &CacheKey, to: &Freshness) -> io::Result<Found<()>> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn freshen(
+        &self,
+        name: FileName,
+        key: &CacheKey,
+        to: &Freshness,
+    ) -> io::Result<FileRead<()>> {
         let (file, head, _) = match self.open_head(name, true)? {
-            Found::Whole(opened) => opened,
-            Found::Absent => return Ok(Found::Absent),
-            Found::Damaged(damage) => return Ok(Found::Damaged(damage)),
+            FileRead::Whole(opened) => opened,
+            FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if head.key != *key {
-            return Ok(Found::Damaged(Damage::Foreign));
+            return Ok(FileRead::Damaged(Damage::Foreign));
         }
         (self.write)(&file, &head.other_freshness(to), record::FRESHNESS_AT)?;
-        Ok(Found::Whole(()))
+        Ok(FileRead::Whole(()))
     }
 
-    /// Opens a file and reads its head, and what came with it of its body. Its freshness may be
-    /// written at this moment: what is wrong is read once more before it is damaged.
-    fn open_head(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
+    /// Opens a file and reads its head, and the first bytes of its body with it. Its freshness may be
+    /// written at this moment, so a damaged head is read once more.
+    fn open_head(
+        &self,
+        name: FileName,
+        write: bool,
+    ) -> io::Result<FileRead<(File, RecordHead, Vec<u8>)>> {
         match self.open_head_once(name, write)? {
-            Found::Damaged(_) => self.open_head_once(name, write),
+            FileRead::Damaged(_) => self.open_head_once(name, write),
             found => Ok(found),
         }
     }
 
-    fn open_head_once(&self, name: Name, write: bool) -> io::Result<Found<(File, Head, Vec<u8>)>> {
-        // Neither a link is followed nor a pipe waited for.
+    fn open_head_once(
+        &self,
+        name: FileName,
+        write: bool,
+    ) -> io::Result<FileRead<(File, RecordHead, Vec<u8>)>> {
+        // No link is followed, and no pipe waited for.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(write).custom_flags(flags);
@@ -235,9 +257,9 @@ impl Folder {
             Ok(file) => file,
             Err(error) => {
                 return match error.raw_os_error() {
-                    Some(libc::ENOENT) => Ok(Found::Absent),
+                    Some(libc::ENOENT) => Ok(FileRead::Absent),
                     Some(libc::ELOOP | libc::ENXIO | libc::EISDIR) => {
-                        Ok(Found::Damaged(Damage::Foreign))
+                        Ok(FileRead::Damaged(Damage::Foreign))
                     }
                     _ => Err(error),
                 };
@@ -245,31 +267,31 @@ impl Folder {
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Ok(Found::Damaged(Damage::Foreign));
+            return Ok(FileRead::Damaged(Damage::Foreign));
         }
         let mut start = Vec::with_capacity(usize::try_from(FIRST_READ).unwrap_or_default());
         (&mut file).take(FIRST_READ).read_to_end(&mut start)?;
         let length = match record::head_length(&start) {
             Ok(length) => length,
-            Err(damage) => return Ok(Found::Damaged(damage)),
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
         };
         let missing = length.saturating_sub(start.len());
         (&mut file).take(missing as u64).read_to_end(&mut start)?;
-        let head = match Head::parse(&start) {
+        let head = match RecordHead::parse(&start) {
             Ok(head) => head,
-            Err(damage) => return Ok(Found::Damaged(damage)),
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if metadata.len() != length as u64 + head.body {
-            return Ok(Found::Damaged(Damage::Length));
+            return Ok(FileRead::Damaged(Damage::Length));
         }
-        Ok(Found::Whole((file, head, start.split_off(length))))
+        Ok(FileRead::Whole((file, head, start.split_off(length))))
     }
 
-    /// Removes a file; one that is not there is removed, and a folder is none of ours.
+    /// Removes a file. It is no error if there is none, or if a folder has its name.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn remove(&self, name: Name) -> io::Result<()> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn remove(&self, name: FileName) -> io::Result<()> {
         match fs::remove_file(self.path.join(name.path())) {
             Err(error)
                 if matches!(
@@ -286,18 +308,22 @@ impl Folder {
     }
 
     /// Every file of one of the 256 folders: its name, the bytes it takes, and its last use in
-    /// microseconds since the Unix epoch, as far as the file system notes it.
+    /// microseconds since the Unix epoch, as far as the file system records it.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn list(&self, number: u8, mut each: impl FnMut(Name, u64, u64)) -> io::Result<()> {
+    /// Errors of the disk.
+    pub(in crate::cache) fn list(
+        &self,
+        number: u8,
+        mut each: impl FnMut(FileName, u64, u64),
+    ) -> io::Result<()> {
         for file in fs::read_dir(self.path.join(folder_name(number)))? {
             let file = file?;
             let name = file.file_name();
-            let Some(name) = name.to_str().and_then(|name| Name::parse(number, name)) else {
+            let Some(name) = name.to_str().and_then(|name| FileName::parse(number, name)) else {
                 continue;
             };
-            // It was removed since, or is none of ours.
+            // It has been removed since, or is not a record.
             let Some(metadata) = file.metadata().ok().filter(|found| !found.is_dir()) else {
                 continue;
             };
@@ -308,13 +334,13 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives the folder free for other processes.
-    pub fn unlock(&self) {
+    /// Unlocks the folder for other processes.
+    pub(in crate::cache) fn unlock(&self) {
         let _ = self.lock.unlock();
     }
 }
 
-/// A file for this user alone, behind no link.
+/// Opens a file for this user alone, without following a link.
 fn new_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);

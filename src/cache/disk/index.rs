@@ -1,25 +1,25 @@
-//! What is on disk, held in memory: for each file its name, its size and its last use, and nothing
-//! else, so that a miss asks no disk and what was used least makes room.
+//! The index of the records on disk, in memory: the name, size and last use of each file. A miss does
+//! not touch the disk, and the record that was used longest ago is evicted first.
 //!
-//! An entry takes 32 bytes; the arrays they are kept in, sorted by name, have up to an eighth of
-//! room to grow, so 100,000 entries take 3.2 to 3.6 MB and the [`MAX_ENTRIES`] at most 144 MB.
+//! An entry takes 32 bytes; its arrays, sorted by name, have up to an eighth of room to grow, so
+//! 100,000 entries take 3.2 to 3.6 MB and the [`MAX_ENTRIES`] at most 144 MB.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cache::disk::name::Name;
+use crate::cache::disk::name::FileName;
 
-/// More are not kept, whatever the capacity: it bounds the memory of the index.
-pub const MAX_ENTRIES: u64 = 4_000_000;
+/// The largest number of entries, whatever the capacity: it bounds the memory of the index.
+pub(in crate::cache) const MAX_ENTRIES: u64 = 4_000_000;
 
-/// Of so many, the one that was used longest ago is evicted.
+/// Of this many entries, the one that was used longest ago is evicted.
 const SAMPLE: usize = 16;
-/// Room that an array is given at least when it is full, entries.
+/// The smallest growth of a full array, entries.
 const ROOM: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    name: Name,
+    name: FileName,
     /// Bytes it takes on disk.
     size: u64,
     /// Its last use, microseconds since the Unix epoch.
@@ -28,11 +28,11 @@ struct Slot {
 
 /// The entries on disk.
 #[derive(Debug)]
-pub struct Index {
+pub(in crate::cache) struct Index {
     /// One for each folder, sorted by name.
     shards: Vec<Mutex<Vec<Slot>>>,
     bytes: AtomicU64,
-    /// Of those the bytes of blocks.
+    /// The bytes of blocks among them.
     block_bytes: AtomicU64,
     entries: AtomicU64,
 }
@@ -52,13 +52,13 @@ impl Default for Index {
 impl Index {
     /// Bytes of all entries on disk.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(in crate::cache) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes of all blocks on disk.
     #[must_use]
-    pub fn block_bytes(&self) -> u64 {
+    pub(in crate::cache) fn block_bytes(&self) -> u64 {
         self.block_bytes.load(Ordering::Relaxed)
     }
 
@@ -78,17 +78,17 @@ impl Index {
 
     /// The number of entries.
     #[must_use]
-    pub fn entries(&self) -> u64 {
+    pub(in crate::cache) fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
     }
 
     /// Notes a file that was written.
-    pub fn insert(&self, name: Name, size: u64, used: u64) {
+    pub(in crate::cache) fn insert(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, true);
     }
 
-    /// Notes a file that was found, unless it is known already, and better.
-    pub fn discover(&self, name: Name, size: u64, used: u64) {
+    /// Notes a file that was found, unless the index has it already with a later use.
+    pub(in crate::cache) fn discover(&self, name: FileName, size: u64, used: u64) {
         self.place(Slot { name, size, used }, false);
     }
 
@@ -114,8 +114,8 @@ impl Index {
         }
     }
 
-    /// The size of an entry that is there; it is used now.
-    pub fn touch(&self, name: Name, now: u64) -> Option<u64> {
+    /// The size of an entry, which counts as used now.
+    pub(in crate::cache) fn touch(&self, name: FileName, now: u64) -> Option<u64> {
         let mut shard = self.shard(name.folder())?;
         let at = shard.binary_search_by_key(&name, |slot| slot.name).ok()?;
         let slot = shard.get_mut(at)?;
@@ -123,14 +123,14 @@ impl Index {
         Some(slot.size)
     }
 
-    /// The size of an entry that is there, which is no use of it.
+    /// The size of an entry. This does not count as use.
     #[must_use]
-    pub fn size(&self, name: Name) -> Option<u64> {
+    pub(in crate::cache) fn size(&self, name: FileName) -> Option<u64> {
         self.touch(name, 0)
     }
 
-    /// Forgets an entry.
-    pub fn remove(&self, name: Name) {
+    /// Removes an entry.
+    pub(in crate::cache) fn remove(&self, name: FileName) {
         let Some(mut shard) = self.shard(name.folder()) else { return };
         if let Ok(at) = shard.binary_search_by_key(&name, |slot| slot.name) {
             let slot = shard.remove(at);
@@ -143,8 +143,8 @@ impl Index {
         }
     }
 
-    /// Forgets all entries.
-    pub fn clear(&self) {
+    /// Removes all entries.
+    pub(in crate::cache) fn clear(&self) {
         for folder in 0..=u8::MAX {
             for name in self.names(folder) {
                 self.remove(name);
@@ -154,18 +154,18 @@ impl Index {
 
     /// The names in a folder.
     #[must_use]
-    pub fn names(&self, folder: u8) -> Vec<Name> {
+    pub(in crate::cache) fn names(&self, folder: u8) -> Vec<FileName> {
         let shard = self.shard(folder);
         shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
     }
 
-    /// Of a few entries from a random place on, blocks or others, the one that was used longest ago.
-    /// Names are hashes, so neighbours have nothing to do with each other: they are a random sample.
+    /// The entry that was used longest ago of a few, either blocks or others, from a random position
+    /// on. Names are hashes, so neighbours are a random sample.
     #[must_use]
-    pub fn least_used(&self, random: u64, blocks: bool) -> Option<Name> {
+    pub(in crate::cache) fn least_used(&self, random: u64, blocks: bool) -> Option<FileName> {
         let [folder, rest @ ..] = random.to_le_bytes();
         let mut sample: Vec<Slot> = Vec::with_capacity(SAMPLE);
-        // The first folder twice: from the place on, and at last up to it.
+        // The first folder comes twice: from the position on, and at last up to it.
         for nth in 0..=self.shards.len() {
             let step = u8::try_from(nth % self.shards.len()).unwrap_or_default();
             let Some(shard) = self.shard(folder.wrapping_add(step)) else { continue };
@@ -191,8 +191,8 @@ mod tests {
     use super::*;
     use crate::cache::key::CacheKey;
 
-    fn name(number: u32) -> Name {
-        Name::of(&CacheKey::from_bytes(&number.to_le_bytes()))
+    fn name(number: u32) -> FileName {
+        FileName::of(&CacheKey::from_bytes(&number.to_le_bytes()))
     }
 
     #[test]
@@ -243,14 +243,14 @@ mod tests {
     fn blocks_and_others_are_counted_and_found_apart() {
         let index = Index::default();
         let block =
-            |number: u64| Name::of(&CacheKey::from_bytes(b"object").block(&[0; 16], 1, number));
+            |number: u64| FileName::of(&CacheKey::from_bytes(b"object").block(&[0; 16], 1, number));
         for number in 0..100_u32 {
             index.insert(name(number), 1, 50 + u64::from(number));
             index.insert(block(number.into()), 10, 10 + u64::from(number));
         }
         assert_eq!((index.bytes(), index.block_bytes(), index.entries()), (1100, 1000, 200));
         for random in (0..u64::MAX).step_by(usize::MAX / 100) {
-            assert!(index.least_used(random, true).is_some_and(Name::is_block));
+            assert!(index.least_used(random, true).is_some_and(FileName::is_block));
             assert!(index.least_used(random, false).is_some_and(|name| !name.is_block()));
         }
         index.insert(block(0), 30, 1);

@@ -1,4 +1,4 @@
-//! The name of a record's file: a hash of its key, and nothing of the key itself.
+//! The name of a record's file: a hash of its key, which shows nothing of the key itself.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,17 +7,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::key::CacheKey;
 
-/// The first 127 bits of the key's SHA-256, and whether it is that of a block. That two keys share
-/// one is not to be feared; should it happen, the whole key in the file tells them apart.
+/// The first 127 bits of the key's SHA-256, and whether it is the key of a block. If two keys should
+/// ever share a name, the whole key in the file tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name([u8; Self::BYTES]);
+pub(in crate::cache) struct FileName([u8; Self::BYTES]);
 
-impl Name {
+impl FileName {
     const BYTES: usize = 16;
 
     /// The name of the file of this key.
     #[must_use]
-    pub fn of(key: &CacheKey) -> Self {
+    pub(in crate::cache) fn of(key: &CacheKey) -> Self {
         let mut name = [0; Self::BYTES];
         for (to, from) in name.iter_mut().zip(Sha256::digest(key.as_bytes())) {
             *to = from;
@@ -30,14 +30,14 @@ impl Name {
 
     /// Whether it is the file of a block.
     #[must_use]
-    pub fn is_block(self) -> bool {
+    pub(in crate::cache) fn is_block(self) -> bool {
         let [.., last] = self.0;
         last & 1 == 1
     }
 
     /// The name of a file that was found in one of the 256 folders.
     #[must_use]
-    pub fn parse(folder: u8, file: &str) -> Option<Self> {
+    pub(in crate::cache) fn parse(folder: u8, file: &str) -> Option<Self> {
         let digits = file.as_bytes();
         if digits.len() != 2 * (Self::BYTES - 1) {
             return None;
@@ -52,14 +52,14 @@ impl Name {
 
     /// Which of the 256 folders the file is in.
     #[must_use]
-    pub fn folder(self) -> u8 {
+    pub(in crate::cache) fn folder(self) -> u8 {
         let [first, ..] = self.0;
         first
     }
 
     /// The path within the cache's folder: two digits for the folder, thirty for the file.
     #[must_use]
-    pub fn path(self) -> PathBuf {
+    pub(in crate::cache) fn path(self) -> PathBuf {
         let [first, rest @ ..] = self.0;
         let mut text = String::with_capacity(2 * Self::BYTES + 1);
         text.push_str(&folder_name(first));
@@ -73,11 +73,11 @@ impl Name {
 
 /// The name of one of the 256 folders.
 #[must_use]
-pub fn folder_name(folder: u8) -> String {
+pub(in crate::cache) fn folder_name(folder: u8) -> String {
     format!("{folder:02x}")
 }
 
-/// The value of a digit as [`Name::path`] writes it: capitals are another file's.
+/// The value of a digit as [`FileName::path`] writes it; a name with capitals is not one of these.
 fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -95,13 +95,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_path_stays_in_its_folder_and_is_read_back(key: Vec<u8>) {
-            let name = Name::of(&CacheKey::from_bytes(&key));
+            let name = FileName::of(&CacheKey::from_bytes(&key));
             let path = name.path().into_os_string().into_string().unwrap();
             let (folder, file) = path.split_once('/').unwrap();
             prop_assert_eq!(folder, folder_name(name.folder()));
             prop_assert!(path.bytes().all(|b| b == b'/' || b.is_ascii_hexdigit()), "{}", path);
             prop_assert_eq!(path.len(), 33);
-            prop_assert_eq!(Name::parse(name.folder(), file), Some(name));
+            prop_assert_eq!(FileName::parse(name.folder(), file), Some(name));
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
             "0123456789abcdef0123456789ab/d",
             "éééééééééééééé0",
         ] {
-            assert_eq!(Name::parse(7, file), None, "{file}");
+            assert_eq!(FileName::parse(7, file), None, "{file}");
         }
     }
 }

@@ -1,13 +1,12 @@
-//! What is on disk of a key, for whoever asks about it: the head of its file is read, and nothing is
-//! counted, noted as used or removed.
+//! The head of a record on disk, for an inspection: nothing is counted, noted as used or removed.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use crate::cache::disk::folder::Found;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::folder::FileRead;
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
 use crate::cache::disk::{DiskTier, READ_TIME};
 use crate::cache::freshness::Freshness;
@@ -16,11 +15,11 @@ use crate::cache::key::CacheKey;
 /// A record without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peeked {
-    /// When the store was asked.
-    pub asked: SystemTime,
+    /// When the request was sent to the store.
+    pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
-    /// Bytes of the body; none of an object in blocks.
+    /// Bytes of the body; zero for the head of an object in blocks.
     pub body: u64,
 }
 
@@ -31,31 +30,31 @@ impl DiskTier {
         if !self.has(key) {
             return None;
         }
-        let (shared, name) = (&self.shared, Name::of(key));
+        let (shared, name) = (&self.shared, FileName::of(key));
         let newer = match shared.lock().queue.find(name) {
             Some(Job::Write(record)) => {
                 return (record.key == *key).then(|| Peeked {
-                    asked: record.asked,
+                    requested_at: record.requested_at,
                     freshness: record.freshness,
                     headers: record.headers.clone(),
                     body: record.body.len() as u64,
                 });
             }
             Some(Job::Remove) => return None,
-            Some(Job::Refresh(_, freshness)) => Some(*freshness),
+            Some(Job::Freshen(_, freshness)) => Some(*freshness),
             None => None,
         };
         let (reader, wanted) = (Arc::clone(shared), key.clone());
         let read = tokio::task::spawn_blocking(move || {
             let head = match reader.folder.get()?.head(name) {
-                Ok(Found::Whole(head)) => head,
-                Ok(Found::Absent | Found::Damaged(_)) | Err(_) => return None,
+                Ok(FileRead::Whole(head)) => head,
+                Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => return None,
             };
             (head.key == wanted).then_some(head)
         });
         let head = tokio::time::timeout(READ_TIME, read).await.ok()?.ok()??;
         Some(Peeked {
-            asked: head.asked,
+            requested_at: head.requested_at,
             freshness: newer.unwrap_or(head.freshness),
             headers: head.headers,
             body: head.body,

@@ -1,24 +1,24 @@
-//! What is still to be done on disk, one thing for each file: a later one takes the place of an
-//! earlier one. Whoever reads looks here first, since it is newer than the file.
+//! The queue of the disk tier, with one job for each file: a later job replaces an earlier one.
+//! Readers look here first, because a queued record is newer than the file.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::cache::disk::Record;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::name::FileName;
+use crate::cache::disk::record::DiskRecord;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
-/// More files do not wait.
+/// The largest number of jobs.
 const MAX_JOBS: usize = 65_536;
-/// Bytes of a record besides its body, roughly.
+/// Bytes of a record besides its body, estimated.
 const OVERHEAD: u64 = 2048;
 
-/// What is to be done with a file.
+/// A change of a file.
 #[derive(Debug, Clone)]
-pub enum Job {
-    Write(Arc<Record>),
-    Refresh(CacheKey, Freshness),
+pub(in crate::cache) enum Job {
+    Write(Arc<DiskRecord>),
+    Freshen(CacheKey, Freshness),
     Remove,
 }
 
@@ -26,21 +26,21 @@ impl Job {
     fn bytes(&self) -> u64 {
         match self {
             Self::Write(record) => OVERHEAD + record.body.len() as u64,
-            Self::Refresh(..) | Self::Remove => 0,
+            Self::Freshen(..) | Self::Remove => 0,
         }
     }
 }
 
-/// A job that was taken from the queue and stands in it until it is done.
+/// A job that was taken from the queue. It stays in the queue until it is done.
 #[derive(Debug)]
-pub struct Taken {
-    pub name: Name,
+pub(in crate::cache) struct Taken {
+    pub name: FileName,
     pub job: Job,
     turn: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedJob {
     job: Job,
     turn: u64,
     /// Whether it is in the order; it is not while it is being done.
@@ -49,9 +49,9 @@ struct Waiting {
 
 /// The jobs, in the order of the first for each file.
 #[derive(Debug)]
-pub struct Queue {
-    jobs: HashMap<Name, Waiting>,
-    order: VecDeque<Name>,
+pub(in crate::cache) struct Queue {
+    jobs: HashMap<FileName, QueuedJob>,
+    order: VecDeque<FileName>,
     /// Bytes of bodies held.
     bytes: u64,
     max_bytes: u64,
@@ -59,20 +59,20 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue that holds at most so many bytes of bodies.
+    /// An empty queue for at most this many bytes of bodies.
     #[must_use]
-    pub fn new(max_bytes: u64) -> Self {
+    pub(in crate::cache) fn new(max_bytes: u64) -> Self {
         Self { jobs: HashMap::new(), order: VecDeque::new(), bytes: 0, max_bytes, turn: 0 }
     }
 
     /// Adds a job, in place of any other for this file; `false` if there is no room, and nothing
     /// changed.
     #[must_use]
-    pub fn push(&mut self, name: Name, job: Job) -> bool {
+    pub(in crate::cache) fn push(&mut self, name: FileName, job: Job) -> bool {
         let old = self.jobs.get(&name);
         let bytes = self.bytes - old.map_or(0, |old| old.job.bytes()) + job.bytes();
         let is_full = old.is_none() && self.jobs.len() >= MAX_JOBS;
-        // One that grows the queue must fit; one that shrinks it always does.
+        // A job that makes the queue larger must fit; one that makes it smaller always does.
         if is_full || (bytes > self.max_bytes && bytes > self.bytes) {
             return false;
         }
@@ -81,57 +81,62 @@ impl Queue {
         }
         self.bytes = bytes;
         self.turn += 1;
-        self.jobs.insert(name, Waiting { job, turn: self.turn, in_order: true });
+        self.jobs.insert(name, QueuedJob { job, turn: self.turn, in_order: true });
         true
     }
 
-    /// Another freshness for what is to be written, or is written already.
+    /// Gives a record another freshness, whether it is queued or on disk.
     #[must_use]
-    pub fn refresh(&mut self, name: Name, key: &CacheKey, freshness: Freshness) -> bool {
+    pub(in crate::cache) fn freshen(
+        &mut self,
+        name: FileName,
+        key: &CacheKey,
+        freshness: Freshness,
+    ) -> bool {
         let job = match self.find(name) {
             Some(Job::Write(record)) => {
-                Job::Write(Arc::new(Record { freshness, ..Record::clone(record) }))
+                Job::Write(Arc::new(DiskRecord { freshness, ..DiskRecord::clone(record) }))
             }
             Some(Job::Remove) => return true,
-            Some(Job::Refresh(..)) | None => Job::Refresh(key.clone(), freshness),
+            Some(Job::Freshen(..)) | None => Job::Freshen(key.clone(), freshness),
         };
         self.push(name, job)
     }
 
-    /// Records that wait to be written are removed instead where this holds.
-    pub fn remove_where(&mut self, doomed: impl Fn(&Record) -> bool) {
-        let names: Vec<Name> = self
+    /// Removes queued records for which this holds; their files are removed instead.
+    pub(in crate::cache) fn remove_where(&mut self, covered: impl Fn(&DiskRecord) -> bool) {
+        let names: Vec<FileName> = self
             .jobs
             .iter()
             .filter_map(|(name, waiting)| match &waiting.job {
-                Job::Write(record) if doomed(record) => Some(*name),
+                Job::Write(record) if covered(record) => Some(*name),
                 _ => None,
             })
             .collect();
         for name in names {
-            // There is room: it takes the place of something larger.
+            // There is room, because it replaces something larger.
             let _ = self.push(name, Job::Remove);
         }
     }
 
-    /// What is to be done with this file.
+    /// The job for this file.
     #[must_use]
-    pub fn find(&self, name: Name) -> Option<&Job> {
+    pub(in crate::cache) fn find(&self, name: FileName) -> Option<&Job> {
         self.jobs.get(&name).map(|waiting| &waiting.job)
     }
 
     /// The next job; it stays in the queue until it is [`done`](Self::done).
-    pub fn take(&mut self) -> Option<Taken> {
+    pub(in crate::cache) fn take(&mut self) -> Option<Taken> {
         let name = self.order.pop_front()?;
         let waiting = self.jobs.get_mut(&name)?;
         waiting.in_order = false;
         Some(Taken { name, job: waiting.job.clone(), turn: waiting.turn })
     }
 
-    /// A job was done; what came for its file meanwhile stays. `false` if the queue was cleared
-    /// since: what was done may not be the newest.
+    /// Notes that a job was done; a newer job for its file stays. `false` if the queue was cleared
+    /// meanwhile: the file may not be the newest.
     #[must_use]
-    pub fn done(&mut self, taken: &Taken) -> bool {
+    pub(in crate::cache) fn done(&mut self, taken: &Taken) -> bool {
         let Some(waiting) = self.jobs.get(&taken.name) else { return false };
         if waiting.turn == taken.turn {
             self.jobs.remove(&taken.name);
@@ -140,28 +145,28 @@ impl Queue {
         true
     }
 
-    /// Forgets all that waits; the names it was for.
-    pub fn clear(&mut self) -> Vec<Name> {
+    /// Clears the queue. Returns the names of its files.
+    pub(in crate::cache) fn clear(&mut self) -> Vec<FileName> {
         let names = self.jobs.keys().copied().collect();
         *self = Self { turn: self.turn, ..Self::new(self.max_bytes) };
         names
     }
 
-    /// The number of jobs, those under way among them.
+    /// The number of jobs, including those in progress.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(in crate::cache) fn len(&self) -> usize {
         self.jobs.len()
     }
 
-    /// Bytes of bodies that wait.
+    /// Bytes of queued bodies.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(in crate::cache) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether all is done.
+    /// Whether all jobs are done.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(in crate::cache) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 }

@@ -1,5 +1,4 @@
-//! How a record lies in its file: bytes from a record, a record from bytes, nothing believed that
-//! no checksum covers.
+//! The format of a record in its file. Nothing is used that no checksum covers.
 //!
 //! All numbers are little-endian, times and durations microseconds (times since the Unix epoch):
 //!
@@ -11,34 +10,34 @@
 //! | 16 | 4 | length of the headers, `h` |
 //! | 20 | 4 | length of a piece of the body; the last one may be shorter |
 //! | 24 | 8 | length of the body, `b` |
-//! | 32 | 8 | when the store was asked |
+//! | 32 | 8 | when the request was sent to the store |
 //! | 40 | 4 | checksum of the head: of bytes 0 to 39, and of 80 to the body |
-//! | 44 | 32 | freshness: born, fresh until, stale while revalidate, stale if error |
+//! | 44 | 32 | freshness: generated at, fresh until, stale-while-revalidate, stale-if-error |
 //! | 76 | 4 | checksum of the freshness, continued from that of the head |
 //! | 80 | k | key |
 //! | | h | headers: lengths of name (2) and value (4), name, value; one after the other |
 //! | | 4 each | checksum of every piece of the body |
 //! | | b | body |
 //!
-//! The freshness can be written anew in its place. Its checksum continues that of the head, so
-//! that the freshness of another record does not fit. Each piece of the body can be checked alone.
+//! The freshness can be written again in its place. Its checksum continues that of the head, so the
+//! freshness of another record does not match. Each piece of the body can be checked alone.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::cache::disk::Record;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
-/// Bytes before the key; enough to tell the length of the head.
-pub const PREFIX: usize = 80;
+/// Bytes before the key; enough to know the length of the head.
+pub(in crate::cache) const PREFIX: usize = 80;
 /// Where the freshness lies, with its checksum.
-pub const FRESHNESS_AT: u64 = 44;
+pub(in crate::cache) const FRESHNESS_AT: u64 = 44;
 /// Bytes of a piece of the body.
-pub const PIECE: usize = 64 * 1024;
+pub(in crate::cache) const PIECE: usize = 64 * 1024;
 
 const MAGIC: [u8; 8] = *b"s3pcache";
 const VERSION: u32 = 1;
@@ -47,23 +46,23 @@ const SUM: usize = 4;
 /// Bytes of the freshness with its checksum.
 const FRESHNESS: usize = PREFIX - 44;
 
-/// Longer keys, headers and bodies are not written, and their lengths not believed.
+/// Longer keys, headers and bodies are not written, and such lengths not accepted.
 const MAX_KEY: usize = 16 * 1024;
 const MAX_HEADERS: usize = 256 * 1024;
 const MAX_BODY: u64 = 1024 * 1024 * 1024;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
-    /// Not a regular file, not one of ours, or not the record of this key.
+pub(in crate::cache) enum Damage {
+    /// Not a regular file, not a file of this cache, or not the record of this key.
     Foreign,
     /// Written in another version of the format.
     Version,
-    /// Longer or shorter than it says, or than there is any sense in.
+    /// Longer or shorter than its head says, or than is possible.
     Length,
-    /// A checksum does not fit.
+    /// A checksum does not match.
     Checksum,
-    /// The checksum fits, the content makes no sense.
+    /// The checksum matches, but the content is invalid.
     Content,
 }
 
@@ -79,18 +78,28 @@ impl fmt::Display for Damage {
     }
 }
 
+/// One response of a store, as it is stored on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskRecord {
+    pub key: CacheKey,
+    /// When the request was sent to the store; rounded down to microseconds on disk, like the
+    /// freshness.
+    pub requested_at: SystemTime,
+    pub freshness: Freshness,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
 /// A record without its body.
 #[derive(Debug)]
-pub struct Head {
+pub(in crate::cache) struct RecordHead {
     pub key: CacheKey,
-    pub asked: SystemTime,
+    pub requested_at: SystemTime,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body.
     pub body: u64,
-    /// Bytes of the head; the body begins there.
-    pub length: usize,
-    /// The checksum over all but the freshness, which that of the freshness continues.
+    /// The checksum of everything but the freshness, which the checksum of the freshness continues.
     sum: u32,
     /// Checksums of the pieces of the body.
     pieces: Vec<u32>,
@@ -98,7 +107,7 @@ pub struct Head {
 
 /// Microseconds since the Unix epoch, rounded down; zero before it.
 #[must_use]
-pub fn micros(time: SystemTime) -> u64 {
+pub(in crate::cache) fn micros(time: SystemTime) -> u64 {
     duration_micros(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
@@ -108,7 +117,7 @@ fn duration_micros(duration: Duration) -> u64 {
 
 /// The bytes of a record before its body, and the lengths of both; `None` if it is too large.
 #[must_use]
-pub fn head_bytes(record: &Record) -> Option<Vec<u8>> {
+pub(in crate::cache) fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
     let key = record.key.as_bytes();
     let headers = header_bytes(&record.headers)?;
     let body = u64::try_from(record.body.len()).ok()?;
@@ -123,7 +132,7 @@ pub fn head_bytes(record: &Record) -> Option<Vec<u8>> {
         bytes.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
     }
     bytes.extend_from_slice(&body.to_le_bytes());
-    bytes.extend_from_slice(&micros(record.asked).to_le_bytes());
+    bytes.extend_from_slice(&micros(record.requested_at).to_le_bytes());
     let mut tail = Vec::with_capacity(bytes.capacity() - PREFIX);
     tail.extend_from_slice(key);
     tail.extend_from_slice(&headers);
@@ -157,11 +166,11 @@ fn header_bytes(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The block of the freshness, with the checksum that belongs to the head with this sum.
+/// The block of the freshness, with the checksum that belongs to a head with this sum.
 fn freshness_bytes(freshness: &Freshness, head_sum: u32) -> [u8; FRESHNESS] {
     let mut block = [0; FRESHNESS];
     let numbers = [
-        micros(freshness.born),
+        micros(freshness.generated_at),
         micros(freshness.fresh_until),
         duration_micros(freshness.stale_while_revalidate),
         duration_micros(freshness.stale_if_error),
@@ -180,12 +189,12 @@ fn freshness_sum(content: &[u8], head_sum: u32) -> u32 {
     hasher.finalize()
 }
 
-/// The length of the whole head, told by its first [`PREFIX`] bytes. It is bounded, and not yet
-/// checked by any sum.
+/// The length of the whole head, by its first [`PREFIX`] bytes. It is bounded, but not covered by a
+/// checksum yet.
 ///
 /// # Errors
-/// It is no record of this format, or its lengths are out of bounds.
-pub fn head_length(start: &[u8]) -> Result<usize, Damage> {
+/// It is not a record of this format, or its lengths are out of bounds.
+pub(in crate::cache) fn head_length(start: &[u8]) -> Result<usize, Damage> {
     let mut cursor = Cursor(start.get(..PREFIX).ok_or(Damage::Length)?);
     Ok(Lengths::read(&mut cursor)?.head())
 }
@@ -220,15 +229,15 @@ impl Lengths {
     }
 }
 
-impl Head {
+impl RecordHead {
     /// Reads the head of a record; `bytes` may hold more than that.
     ///
     /// # Errors
-    /// Any byte of it is not what was written.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
+    /// Any byte of it is not as it was written.
+    pub(in crate::cache) fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let mut cursor = Cursor(bytes);
         let lengths = Lengths::read(&mut cursor)?;
-        let asked = cursor.time()?;
+        let requested_at = cursor.time()?;
         let sum = cursor.u32()?;
         let freshness = cursor.take(FRESHNESS)?;
         let length = lengths.head();
@@ -241,22 +250,22 @@ impl Head {
         let key = CacheKey::from_bytes(cursor.take(lengths.key)?);
         let headers = parse_headers(cursor.take(lengths.headers)?)?;
         let pieces = (0..lengths.pieces).map(|_| cursor.u32()).collect::<Result<_, _>>()?;
-        Ok(Self { key, asked, freshness, headers, body: lengths.body, length, sum, pieces })
+        Ok(Self { key, requested_at, freshness, headers, body: lengths.body, sum, pieces })
     }
 
-    /// Whether these are the bytes of the body from the start of this piece on, whole pieces
-    /// except for the body's last.
+    /// Whether these bytes of the body, from the start of this piece on, are right: whole pieces,
+    /// except for the last one.
     #[must_use]
-    pub fn fits(&self, first_piece: usize, bytes: &[u8]) -> bool {
+    pub(in crate::cache) fn fits(&self, first_piece: usize, bytes: &[u8]) -> bool {
         let Some(sums) = self.pieces.get(first_piece..) else { return false };
         let pieces = bytes.chunks(PIECE);
         pieces.len() <= sums.len()
             && pieces.zip(sums).all(|(piece, sum)| crc32fast::hash(piece) == *sum)
     }
 
-    /// What is written at [`FRESHNESS_AT`] to give this record another freshness.
+    /// The bytes to write at [`FRESHNESS_AT`] to give this record another freshness.
     #[must_use]
-    pub fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
+    pub(in crate::cache) fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
         freshness_bytes(freshness, self.sum)
     }
 }
@@ -265,7 +274,7 @@ fn parse_freshness(block: &[u8], head_sum: u32) -> Result<Freshness, Damage> {
     let content = block.get(..FRESHNESS - SUM).ok_or(Damage::Length)?;
     let mut cursor = Cursor(block);
     let freshness = Freshness {
-        born: cursor.time()?,
+        generated_at: cursor.time()?,
         fresh_until: cursor.time()?,
         stale_while_revalidate: Duration::from_micros(cursor.u64()?),
         stale_if_error: Duration::from_micros(cursor.u64()?),

@@ -1,4 +1,4 @@
-//! What the threads of the disk tier, and those who ask it, have in common.
+//! The state that the threads of the disk tier and its readers share.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,38 +13,58 @@ use tokio::sync::Semaphore;
 use crate::cache::disk::breaker::{Access, Breaker};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
-use crate::cache::disk::{Capacity, QUEUE_BYTES, READ_PERMITS};
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 
-/// How many files are remembered as to be removed before all of them are known. With more, nothing
-/// is kept of what there was: 16 bytes each.
+/// Bytes of bodies that may be queued for writing. Records that come when it is full are not stored.
+pub const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
+/// Reads in progress hold at most this many pieces of bodies together, 64 MiB.
+pub(super) const READ_PERMITS: u32 = 1024;
+/// How many files to be removed are remembered before the index is complete, 16 bytes each. With
+/// more, no file of an earlier process is used.
 const MOST_HIDDEN: usize = 1 << 16;
 
-/// Which records a sweep removes.
-pub(super) struct Doomed {
-    /// None but blocks of objects.
+/// The capacity of the tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of whole blocks of the disk.
+    pub all: u64,
+    /// Bytes of `all` beyond which blocks of objects are evicted for other records. Up to it, others
+    /// are evicted for them. Either may take free bytes.
+    pub blocks: u64,
+}
+
+impl From<u64> for Capacity {
+    /// No bytes are set aside for blocks.
+    fn from(all: u64) -> Self {
+        Self { all, blocks: 0 }
+    }
+}
+
+/// A sweep: which records it removes.
+pub(super) struct Removal {
+    /// Only blocks of objects.
     pub(super) only_blocks: bool,
-    /// By key and time of asking.
+    /// By key and request time.
     pub(super) holds: Box<Holds>,
 }
 
 type Holds = dyn Fn(&[u8], SystemTime) -> bool + Send;
 
-impl Doomed {
-    pub(super) fn covers(&self, key: &CacheKey, asked: SystemTime) -> bool {
-        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), asked)
+impl Removal {
+    pub(super) fn covers(&self, key: &CacheKey, requested_at: SystemTime) -> bool {
+        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), requested_at)
     }
 }
 
-pub(super) struct Shared {
+pub(super) struct DiskShared {
     pub(super) path: PathBuf,
     pub(super) capacity: Capacity,
     pub(super) statistics: Arc<Statistics>,
-    /// Set when it was opened.
+    /// Set when the folder was opened.
     pub(super) folder: OnceLock<Folder>,
     pub(super) index: Index,
     /// Permits to read, one for each piece of a body.
@@ -54,7 +74,7 @@ pub(super) struct Shared {
     pub(super) wake: Condvar,
     /// Work for the sweeper.
     pub(super) sweep: Condvar,
-    /// The writer did some.
+    /// The writer has done a job.
     pub(super) idle: Condvar,
 }
 
@@ -65,15 +85,15 @@ pub(super) struct Inner {
     pub(super) off: Option<Off>,
     /// Whether the index knows every file.
     pub(super) scanned: bool,
-    /// Files that are to be removed, as long as the index does not know every file.
-    pub(super) hidden: HashSet<Name>,
+    /// Files that are to be removed, until the index knows every file.
+    pub(super) hidden: HashSet<FileName>,
     /// Whether there may be files that are to be removed and are not in the index.
     pub(super) orphans: bool,
-    pub(super) sweeps: Vec<Doomed>,
-    /// Whether a sweep is under way.
+    pub(super) sweeps: Vec<Removal>,
+    /// Whether a sweep is in progress.
     pub(super) sweeping: bool,
     pub(super) closing: bool,
-    /// Whether the writer ended.
+    /// Whether the writer has ended.
     pub(super) finished: bool,
 }
 
@@ -83,19 +103,19 @@ pub(super) struct Off {
     pub(super) until: Instant,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for DiskShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DiskTier").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Now, as the index notes uses.
+/// The time of a use, as the index has it.
 #[expect(clippy::disallowed_methods, reason = "a use is compared with times of files")]
 pub(super) fn now() -> u64 {
     micros(SystemTime::now())
 }
 
-/// Waits for a signal, and no longer than this.
+/// Waits for a signal, at most this long.
 pub(super) fn wait_for<'a>(
     signal: &Condvar,
     inner: MutexGuard<'a, Inner>,
@@ -104,7 +124,7 @@ pub(super) fn wait_for<'a>(
     signal.wait_timeout(inner, longest).unwrap_or_else(PoisonError::into_inner).0
 }
 
-impl Shared {
+impl DiskShared {
     pub(super) fn new(path: &Path, capacity: Capacity, statistics: Arc<Statistics>) -> Self {
         Self {
             path: path.to_owned(),
@@ -135,17 +155,17 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a record removed, if there is one, whatever waits to be done with it.
-    pub(super) fn doom(&self, inner: &mut Inner, name: Name) {
+    /// Removes a record, if there is one, and replaces any job for it.
+    pub(super) fn remove_record(&self, inner: &mut Inner, name: FileName) {
         let is_known = self.index.size(name).is_some() || inner.queue.find(name).is_some();
         if is_known || !inner.scanned {
             self.unlink(inner, name);
         }
     }
 
-    /// Has a file removed. If that cannot wait its turn, the index forgets the file, and a sweep
-    /// finds it later.
-    pub(super) fn unlink(&self, inner: &mut Inner, name: Name) {
+    /// Removes a file. If the job cannot be queued, the index forgets the file, and a sweep finds it
+    /// later.
+    pub(super) fn unlink(&self, inner: &mut Inner, name: FileName) {
         let is_served = !inner.closing || inner.sweeping;
         if inner.off.is_none() && is_served && inner.queue.push(name, Job::Remove) {
             self.wake.notify_one();
@@ -155,8 +175,8 @@ impl Shared {
         }
     }
 
-    /// Has the index forget a file that cannot be removed now.
-    fn hide(&self, inner: &mut Inner, name: Name) {
+    /// Removes a file from the index that cannot be removed from disk now.
+    fn hide(&self, inner: &mut Inner, name: FileName) {
         self.index.remove(name);
         if !inner.scanned && inner.hidden.len() < MOST_HIDDEN {
             inner.hidden.insert(name);
@@ -165,15 +185,15 @@ impl Shared {
         }
     }
 
-    /// Has a file removed that was found bad, unless it is about to be written anew.
-    pub(super) fn forget(&self, name: Name) {
+    /// Removes a damaged file, unless a new one is queued for it.
+    pub(super) fn forget(&self, name: FileName) {
         let mut inner = self.lock();
         if !matches!(inner.queue.find(name), Some(Job::Write(_))) {
-            self.doom(&mut inner, name);
+            self.remove_record(&mut inner, name);
         }
     }
 
-    /// Counts a failure of the disk, and turns the tier off if it is one too many.
+    /// Counts a failure of the disk, and turns the tier off after too many.
     pub(super) fn failed(&self, access: Access, error: &io::Error) {
         self.statistics.disk_errors.count();
         let mut inner = self.lock();
@@ -190,7 +210,7 @@ impl Shared {
         }
     }
 
-    /// The folder cannot be used, or still not.
+    /// The folder cannot be used.
     pub(super) fn unusable(&self, error: &io::Error) {
         let mut inner = self.lock();
         let now = Instant::now();
@@ -201,8 +221,8 @@ impl Shared {
         }
     }
 
-    /// From here on nothing is read or written. What waited is forgotten by the index too, so that
-    /// no older version comes back.
+    /// From here on nothing is read or written. The index forgets the files of queued jobs too, so
+    /// that no older version is served.
     fn turn_off(&self, inner: &mut Inner, reason: String, now: Instant, pause: Duration) {
         warn!(
             "The disk cache {} is off, the service goes on without it: {reason}. It is tried again \

@@ -1,5 +1,4 @@
-//! The thread that looks through all files: at the start for what is there, later for what is to
-//! be removed.
+//! The thread that looks through all files: at the start to find records, later to remove some.
 
 use std::io;
 use std::sync::Arc;
@@ -9,24 +8,24 @@ use std::time::{Duration, SystemTime};
 use log::{debug, info};
 
 use crate::cache::disk::breaker::Access;
-use crate::cache::disk::folder::{Folder, Found};
+use crate::cache::disk::folder::{FileRead, Folder};
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{Doomed, Shared, wait_for};
+use crate::cache::disk::shared::{DiskShared, Removal, wait_for};
 use crate::cache::key::CacheKey;
 
-/// A wait that is ended by a signal.
+/// A wait that a signal ends.
 const LONG: Duration = Duration::from_secs(3600);
-/// While so many jobs wait, a sweep adds no more.
+/// A sweep adds no job while this many are queued.
 const PATIENCE: usize = 1024;
 
 /// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
+pub(super) fn start(shared: &Arc<DiskShared>) -> io::Result<()> {
     let owned = Arc::clone(shared);
     let thread = thread::Builder::new().name("disk-sweeper".to_owned());
     thread.spawn(move || run(&owned)).map(|_| ())
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &DiskShared) {
     let Some(folder) = shared.folder.get() else { return };
     scan(shared, folder);
     loop {
@@ -34,20 +33,20 @@ fn run(shared: &Shared) {
         while !inner.closing && (inner.off.is_some() || !inner.orphans) && inner.sweeps.is_empty() {
             inner = wait_for(&shared.sweep, inner, LONG);
         }
-        // What was purged is removed first: the next process would serve it.
+        // Purged records are removed first, or the next process would serve them.
         if inner.closing && (inner.sweeps.is_empty() || !inner.scanned) {
             return;
         }
-        let doomed = std::mem::take(&mut inner.sweeps);
-        inner.sweeping = !doomed.is_empty();
+        let removals = std::mem::take(&mut inner.sweeps);
+        inner.sweeping = !removals.is_empty();
         let orphans = inner.off.is_none() && !inner.closing && std::mem::take(&mut inner.orphans);
         drop(inner);
         for number in 0..=u8::MAX {
             if orphans {
                 remove_orphans(shared, folder, number);
             }
-            if !doomed.is_empty() {
-                remove_doomed(shared, folder, number, &doomed);
+            if !removals.is_empty() {
+                remove_covered(shared, folder, number, &removals);
             }
         }
         shared.lock().sweeping = false;
@@ -55,8 +54,8 @@ fn run(shared: &Shared) {
     }
 }
 
-/// Finds what is there.
-fn scan(shared: &Shared, folder: &Folder) {
+/// Finds the records in the folder.
+fn scan(shared: &DiskShared, folder: &Folder) {
     for number in 0..=u8::MAX {
         let found = folder.list(number, |name, size, used| shared.index.discover(name, size, used));
         if let Err(error) = found {
@@ -70,7 +69,7 @@ fn scan(shared: &Shared, folder: &Folder) {
     let mut inner = shared.lock();
     inner.scanned = true;
     if inner.orphans {
-        // Something was to be removed and could not: it may have been found since.
+        // A record was to be removed and could not be: it may have been found since.
         shared.index.clear();
     }
     for name in std::mem::take(&mut inner.hidden) {
@@ -87,7 +86,7 @@ fn scan(shared: &Shared, folder: &Folder) {
 }
 
 /// Removes files that the index does not know.
-fn remove_orphans(shared: &Shared, folder: &Folder, number: u8) {
+fn remove_orphans(shared: &DiskShared, folder: &Folder, number: u8) {
     let mut names = Vec::new();
     let listed = folder.list(number, |name, _, _| names.push(name));
     for name in names {
@@ -106,35 +105,35 @@ fn remove_orphans(shared: &Shared, folder: &Folder, number: u8) {
 }
 
 /// Removes records for which any of these holds.
-fn remove_doomed(shared: &Shared, folder: &Folder, number: u8, doomed: &[Doomed]) {
-    let only_blocks = doomed.iter().all(|doomed| doomed.only_blocks);
+fn remove_covered(shared: &DiskShared, folder: &Folder, number: u8, removals: &[Removal]) {
+    let only_blocks = removals.iter().all(|removal| removal.only_blocks);
     for name in shared.index.names(number) {
         if only_blocks && !name.is_block() {
             continue;
         }
         wait_for_room(shared);
-        // What cannot be read may be doomed.
-        let is_doomed = match folder.head(name) {
-            Ok(Found::Whole(head)) => is_any(doomed, &head.key, head.asked),
-            Ok(Found::Absent | Found::Damaged(_)) | Err(_) => true,
+        // A file that cannot be read may be one of them.
+        let is_covered = match folder.head(name) {
+            Ok(FileRead::Whole(head)) => is_any(removals, &head.key, head.requested_at),
+            Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => true,
         };
         let mut inner = shared.lock();
         let newer = match inner.queue.find(name) {
-            Some(Job::Write(record)) => !is_any(doomed, &record.key, record.asked),
+            Some(Job::Write(record)) => !is_any(removals, &record.key, record.requested_at),
             _ => false,
         };
-        if is_doomed && !newer {
+        if is_covered && !newer {
             shared.unlink(&mut inner, name);
         }
     }
 }
 
-fn is_any(doomed: &[Doomed], key: &CacheKey, asked: SystemTime) -> bool {
-    doomed.iter().any(|doomed| doomed.covers(key, asked))
+fn is_any(removals: &[Removal], key: &CacheKey, requested_at: SystemTime) -> bool {
+    removals.iter().any(|removal| removal.covers(key, requested_at))
 }
 
 /// Waits until the writer has caught up; `false` if the tier closes.
-fn wait_for_room(shared: &Shared) -> bool {
+fn wait_for_room(shared: &DiskShared) -> bool {
     let mut inner = shared.lock();
     while (!inner.closing || inner.sweeping) && inner.queue.len() > PATIENCE {
         inner = wait_for(&shared.idle, inner, Duration::from_secs(1));

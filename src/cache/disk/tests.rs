@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tempfile::TempDir;
 
 use super::*;
@@ -24,28 +26,28 @@ fn time(seconds: u64) -> SystemTime {
 
 fn freshness(until: u64) -> Freshness {
     Freshness {
-        born: time(1000),
+        generated_at: time(1000),
         fresh_until: time(until),
         stale_while_revalidate: Duration::from_secs(1),
         stale_if_error: Duration::from_secs(2),
     }
 }
 
-fn record_of(number: usize, size: usize) -> Record {
+fn record_of(number: usize, size: usize) -> DiskRecord {
     let mut random = fastrand::Rng::with_seed(number as u64);
     let body: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
     let mut headers = HeaderMap::new();
     headers.insert("etag", format!("\"{number}\"").parse().unwrap());
-    Record {
+    DiskRecord {
         key: key(number),
-        asked: time(number as u64),
+        requested_at: time(number as u64),
         freshness: freshness(2000),
         headers,
         body: body.into(),
     }
 }
 
-fn record(number: usize) -> Record {
+fn record(number: usize) -> DiskRecord {
     record_of(number, 1000 + number)
 }
 
@@ -70,7 +72,7 @@ impl Bench {
     }
 
     fn file(&self, number: usize) -> PathBuf {
-        self.path().join(Name::of(&key(number)).path())
+        self.path().join(FileName::of(&key(number)).path())
     }
 
     /// All files of records.
@@ -95,7 +97,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn scanned(tier: DiskTier) -> DiskTier {
-    eventually("the scan", || tier.state() != State::Scanning);
+    eventually("the scan", || tier.state() != DiskState::Scanning);
     tier
 }
 
@@ -108,7 +110,7 @@ async fn a_restart_finds_everything() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     let sizes = [0, 1, 3000, record::PIECE, 3 * record::PIECE + 1, 2_000_000];
-    let records: Vec<Record> =
+    let records: Vec<DiskRecord> =
         (0..).zip(sizes).map(|(number, size)| record_of(number, size)).collect();
     for record in &records {
         tier.put(record.clone());
@@ -118,7 +120,7 @@ async fn a_restart_finds_everything() {
     let (bytes, entries) = (tier.bytes(), tier.entries());
     assert_eq!(entries, 6);
     let tier = bench.open(CAPACITY);
-    assert_eq!((tier.state(), tier.bytes(), tier.entries()), (State::On, bytes, entries));
+    assert_eq!((tier.state(), tier.bytes(), tier.entries()), (DiskState::On, bytes, entries));
     for record in &records {
         assert_eq!(tier.get(&record.key).await.as_ref(), Some(record));
     }
@@ -133,9 +135,9 @@ async fn a_confirmed_record_is_fresh_after_a_restart_and_its_body_is_not_written
     tier.put(record(1));
     is_written(&tier);
     let inode = fs::metadata(bench.file(1)).unwrap().ino();
-    tier.refresh(&key(1), freshness(9000));
-    tier.refresh(&key(2), freshness(9000));
-    let expected = Record { freshness: freshness(9000), ..record(1) };
+    tier.freshen(&key(1), freshness(9000));
+    tier.freshen(&key(2), freshness(9000));
+    let expected = DiskRecord { freshness: freshness(9000), ..record(1) };
     assert_eq!(tier.get(&key(1)).await.as_ref(), Some(&expected), "at once");
     tier.close();
     assert_eq!(fs::metadata(bench.file(1)).unwrap().ino(), inode, "the same file");
@@ -160,20 +162,20 @@ async fn what_is_removed_is_gone_at_once_and_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_sweep_removes_what_is_doomed_and_says_when_it_is_over() {
+async fn a_sweep_removes_what_is_covered_and_says_when_it_is_over() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     (0..100).for_each(|number| tier.put(record(number)));
     let (guard, over) = mpsc::channel::<()>();
-    tier.remove_where(move |key, asked| {
+    tier.remove_where(move |key, requested_at| {
         let _ = &guard;
-        key.ends_with(b"7.png") && asked < time(50)
+        key.ends_with(b"7.png") && requested_at < time(50)
     });
     assert!(over.recv().is_err(), "the closure is dropped");
     for number in 0..100 {
-        let is_doomed = number % 10 == 7 && number < 50;
+        let is_covered = number % 10 == 7 && number < 50;
         let found = tier.get(&key(number)).await;
-        assert_eq!(found, (!is_doomed).then(|| record(number)), "{number}");
+        assert_eq!(found, (!is_covered).then(|| record(number)), "{number}");
     }
     is_written(&tier);
     assert_eq!((tier.entries(), bench.files().len()), (95, 95));
@@ -235,7 +237,7 @@ async fn capacity_is_kept_and_the_least_used_goes() {
     is_written(&tier);
     assert_eq!((tier.entries(), bench.statistics.disk_dropped.get()), (50, 1), "larger than all");
     tier.close();
-    // With less room than before, what is too much goes at the start.
+    // With less room than before, the surplus is evicted at the start.
     let tier = bench.open(20 * 4096);
     eventually("the rest is evicted", || tier.bytes() <= 20 * 4096);
 }
@@ -261,9 +263,9 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
     tier.put(record(2));
     on_start.recv().unwrap();
     let body = Bytes::from(vec![1; 16 << 20]);
-    (10..20).for_each(|number| tier.put(Record { body: body.clone(), ..record(number) }));
+    (10..20).for_each(|number| tier.put(DiskRecord { body: body.clone(), ..record(number) }));
     assert_eq!(bench.statistics.disk_dropped.get(), 7, "3 of 16 MiB fit");
-    tier.put(Record { body, ..record(1) });
+    tier.put(DiskRecord { body, ..record(1) });
     assert_eq!(tier.get(&key(1)).await, None, "not the older one");
     assert_eq!(tier.get(&key(2)).await, Some(record(2)));
     held.store(false, Ordering::SeqCst);
@@ -275,7 +277,7 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
 async fn a_thousand_mutated_files_are_misses_or_right() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
-    let wanted: Vec<Record> = (0..1000).map(|number| record_of(number, 20 * number)).collect();
+    let wanted: Vec<DiskRecord> = (0..1000).map(|number| record_of(number, 20 * number)).collect();
     wanted.iter().for_each(|record| tier.put(record.clone()));
     tier.close();
     let mut random = fastrand::Rng::with_seed(3);
@@ -360,7 +362,7 @@ async fn all_is_private_and_inside_the_folder() {
     let tier = bench.open(CAPACITY);
     for key in ["../../escape", "/etc/passwd", "a\0b", "", "..", &"long".repeat(1000)] {
         let key = CacheKey::from_bytes(key.as_bytes());
-        tier.put(Record { key, ..record(1) });
+        tier.put(DiskRecord { key, ..record(1) });
     }
     tier.close();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -380,7 +382,7 @@ async fn one_process_at_a_time_uses_a_folder() {
     tier.put(record(1));
     is_written(&tier);
     let second = bench.open(CAPACITY);
-    assert_eq!(second.state(), State::Off("another process uses it".to_owned()));
+    assert_eq!(second.state(), DiskState::Off("another process uses it".to_owned()));
     second.put(record(2));
     assert_eq!(second.get(&key(1)).await, None);
     second.close();
@@ -389,7 +391,7 @@ async fn one_process_at_a_time_uses_a_folder() {
     assert_eq!(bench.open(CAPACITY).entries(), 1);
 }
 
-/// A process that took over from another one threw away what that one had kept, once it had a new
+/// A process that took over from another one removed the records of that one, once it had a new
 /// version of anything.
 #[tokio::test]
 async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
@@ -398,7 +400,7 @@ async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
     (0..4).for_each(|number| first.put(record(number)));
     is_written(&first);
     let second = bench.open(CAPACITY);
-    assert!(matches!(second.state(), State::Off(_)), "the folder is in use");
+    assert!(matches!(second.state(), DiskState::Off(_)), "the folder is in use");
     second.put(record_of(1, 5));
     second.remove(&key(2));
     first.close();
@@ -407,9 +409,9 @@ async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
         off.until = Instant::now();
     }
     second.shared.wake.notify_one();
-    eventually("it is open", || second.state() == State::On);
-    for (number, kept) in [(0, true), (1, false), (2, false), (3, true)] {
-        assert_eq!(second.get(&key(number)).await, kept.then(|| record(number)), "{number}");
+    eventually("it is open", || second.state() == DiskState::On);
+    for (number, is_stored) in [(0, true), (1, false), (2, false), (3, true)] {
+        assert_eq!(second.get(&key(number)).await, is_stored.then(|| record(number)), "{number}");
     }
     eventually("their files are gone", || bench.files().len() == 2);
 }
@@ -421,9 +423,9 @@ async fn an_unusable_folder_is_a_tier_that_is_off() {
     fs::write(&file, "").unwrap();
     for path in [file.as_path(), &file.join("below"), Path::new("/proc/none")] {
         let tier = scanned(DiskTier::open(path, CAPACITY, Arc::clone(&bench.statistics)));
-        assert!(matches!(tier.state(), State::Off(_)), "{path:?}: {:?}", tier.state());
+        assert!(matches!(tier.state(), DiskState::Off(_)), "{path:?}: {:?}", tier.state());
         tier.put(record(1));
-        tier.refresh(&key(1), freshness(1));
+        tier.freshen(&key(1), freshness(1));
         tier.remove(&key(1));
         tier.remove_where(|_, _| true);
         assert_eq!(tier.get(&key(1)).await, None);
@@ -459,11 +461,11 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
         code.store(error, Ordering::SeqCst);
         // Newer versions, which are not written: the older ones must not come back.
         for number in 0..attempts {
-            assert_eq!(tier.state(), State::On);
+            assert_eq!(tier.state(), DiskState::On);
             tier.put(record_of(number, 5));
             is_written(&tier);
         }
-        assert!(matches!(tier.state(), State::Off(_)), "{error}: {:?}", tier.state());
+        assert!(matches!(tier.state(), DiskState::Off(_)), "{error}: {:?}", tier.state());
         assert_eq!(tier.get(&key(3)).await, None);
         tier.remove(&key(3));
         assert_eq!(bench.statistics.disk_errors.get(), attempts as u64);
@@ -477,10 +479,10 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
         end_pause();
         let is_paused =
             || tier.shared.lock().off.as_ref().is_some_and(|off| off.until > Instant::now());
-        eventually("it is tried in vain", is_paused);
+        eventually("a further attempt fails", is_paused);
         code.store(0, Ordering::SeqCst);
         end_pause();
-        eventually("it works again", || tier.state() == State::On);
+        eventually("it works again", || tier.state() == DiskState::On);
         for number in (0..attempts).chain([3]) {
             assert_eq!(tier.get(&key(number)).await, None, "{number}: overwritten or removed");
         }
@@ -492,7 +494,7 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
     }
 }
 
-/// A disk that is full when it holds so many records.
+/// A disk that is full with this many records.
 fn full_at(root: PathBuf, limit: usize) -> Write {
     Box::new(move |file, bytes, at| {
         let folders =
@@ -517,11 +519,11 @@ async fn a_full_disk_makes_room_by_itself() {
         is_written(&tier);
         assert_eq!(tier.get(&key(number)).await, Some(record_of(number, 60_000)));
     }
-    assert_eq!(tier.state(), State::On);
+    assert_eq!(tier.state(), DiskState::On);
     assert!((20..=40).contains(&tier.entries()), "{} are left", tier.entries());
     assert!(bench.statistics.disk_errors.get() >= 1, "it was full");
     tier.close();
-    // Others filled it meanwhile: what is there is served, and makes room.
+    // Other programs have filled it meanwhile: its records are served, and evicted.
     let tier = open(5);
     assert_eq!(tier.get(&key(79)).await, Some(record_of(79, 60_000)));
     for number in 100..103 {
@@ -529,11 +531,11 @@ async fn a_full_disk_makes_room_by_itself() {
         is_written(&tier);
     }
     assert_eq!(tier.get(&key(102)).await, Some(record_of(102, 60_000)));
-    assert_eq!(tier.state(), State::On);
+    assert_eq!(tier.state(), DiskState::On);
 }
 
 #[tokio::test]
-async fn a_refresh_that_is_torn_is_a_miss() {
+async fn a_torn_freshness_is_a_miss() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     tier.put(record(1));
@@ -544,7 +546,7 @@ async fn a_refresh_that_is_torn_is_a_miss() {
     });
     let statistics = Arc::clone(&bench.statistics);
     let tier = scanned(DiskTier::open_with(&bench.path(), CAPACITY, statistics, tear));
-    tier.refresh(&key(1), freshness(123_456_789));
+    tier.freshen(&key(1), freshness(123_456_789));
     is_written(&tier);
     assert_eq!(tier.get(&key(1)).await, None);
     assert_eq!(bench.statistics.disk_damaged.get(), 1);
@@ -569,8 +571,8 @@ async fn a_process_that_died_while_writing_leaves_old_new_or_nothing() {
     let tier = bench.open(CAPACITY);
     tier.put(record(1));
     tier.close();
-    // What is there when it dies: a part of a new version, not yet renamed.
-    let next = Record { headers: HeaderMap::new(), ..record(1) };
+    // The state when it dies: a part of a new version, not yet renamed.
+    let next = DiskRecord { headers: HeaderMap::new(), ..record(1) };
     let head = record::head_bytes(&next).unwrap();
     fs::write(bench.path().join("writing"), &head[..head.len() / 2]).unwrap();
     let tier = bench.open(CAPACITY);
@@ -588,7 +590,7 @@ async fn readers_and_writers_at_once_see_whole_records_that_never_go_back() {
     let version = |number: usize, version: usize| {
         let mut record = record_of(number + 100 * version, 5000);
         record.key = key(number);
-        record.asked = time(version as u64);
+        record.requested_at = time(version as u64);
         record
     };
     let readers: Vec<_> = (0..4)
@@ -599,7 +601,7 @@ async fn readers_and_writers_at_once_see_whole_records_that_never_go_back() {
                 for round in 0..200 {
                     let number = round % 20;
                     if let Some(found) = tier.get(&key(number)).await {
-                        let seen = found.asked.duration_since(time(0)).unwrap().as_secs();
+                        let seen = found.requested_at.duration_since(time(0)).unwrap().as_secs();
                         let seen = usize::try_from(seen).unwrap();
                         assert!(seen >= last[number], "{number} went back");
                         last[number] = seen;
@@ -613,7 +615,7 @@ async fn readers_and_writers_at_once_see_whole_records_that_never_go_back() {
     for nth in 1..30 {
         for number in 0..20 {
             tier.put(version(number, nth));
-            tier.refresh(&key(number), freshness(2000));
+            tier.freshen(&key(number), freshness(2000));
         }
         tokio::task::yield_now().await;
     }

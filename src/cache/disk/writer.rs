@@ -6,31 +6,32 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cache::disk::breaker::Access;
-use crate::cache::disk::folder::{Folder, Found, Write, is_full, size_on_disk};
+use crate::cache::disk::folder::{FileRead, Folder, Write, is_full, size_on_disk};
 use crate::cache::disk::index::MAX_ENTRIES;
-use crate::cache::disk::name::Name;
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::{Job, Taken};
+use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::head_bytes;
-use crate::cache::disk::shared::{Shared, now, wait_for};
-use crate::cache::disk::{Record, sweep};
+use crate::cache::disk::shared::{DiskShared, now, wait_for};
+use crate::cache::disk::sweep;
 
-/// A wait that is ended by a signal.
+/// A wait that a signal ends.
 const LONG: Duration = Duration::from_secs(3600);
-/// What a full disk is relieved of before a second attempt, at least.
+/// The smallest number of bytes that are evicted from a full disk before a second attempt.
 const RELIEF: u64 = 1024 * 1024;
 
-/// What there is to do next.
+/// The next work of the thread.
 enum Work {
     Job(Taken),
-    /// More is on disk than may be.
+    /// More bytes are on disk than the capacity.
     Evict,
-    /// The tier has been off for long enough.
+    /// The pause of the tier is over.
     Retry,
     End,
 }
 
-/// Starts the thread; if there can be none, the tier is off for good.
-pub(super) fn start(shared: &Arc<Shared>, write: Write) {
+/// Starts the thread. If that fails, the tier stays off.
+pub(super) fn start(shared: &Arc<DiskShared>, write: Write) {
     let owned = Arc::clone(shared);
     let thread = thread::Builder::new().name("disk-writer".to_owned()).spawn(move || {
         run(&owned, write);
@@ -43,7 +44,7 @@ pub(super) fn start(shared: &Arc<Shared>, write: Write) {
     }
 }
 
-fn run(shared: &Arc<Shared>, write: Write) {
+fn run(shared: &Arc<DiskShared>, write: Write) {
     let write = Arc::new(write);
     let folder = loop {
         let write = Arc::clone(&write);
@@ -85,7 +86,7 @@ fn run(shared: &Arc<Shared>, write: Write) {
     }
 }
 
-fn next(shared: &Shared) -> Work {
+fn next(shared: &DiskShared) -> Work {
     let mut inner = shared.lock();
     loop {
         let longest = match &inner.off {
@@ -101,7 +102,7 @@ fn next(shared: &Shared) -> Work {
                 if let Some(taken) = inner.queue.take() {
                     return Work::Job(taken);
                 }
-                // What a sweep finds is still to be removed.
+                // Records that a sweep finds are still to be removed.
                 let swept = !inner.sweeping && (inner.sweeps.is_empty() || !inner.scanned);
                 if inner.closing && swept {
                     return Work::End;
@@ -116,14 +117,14 @@ fn next(shared: &Shared) -> Work {
     }
 }
 
-fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
+fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
     let name = taken.name;
     let done = match &taken.job {
         Job::Write(record) => write(shared, folder, name, record),
-        Job::Refresh(key, freshness) => match folder.refresh(name, key, freshness) {
-            Ok(Found::Whole(())) => Ok(()),
-            Ok(Found::Absent) => remove(shared, folder, name),
-            Ok(Found::Damaged(_)) => {
+        Job::Freshen(key, freshness) => match folder.freshen(name, key, freshness) {
+            Ok(FileRead::Whole(())) => Ok(()),
+            Ok(FileRead::Absent) => remove(shared, folder, name),
+            Ok(FileRead::Damaged(_)) => {
                 shared.statistics.disk_damaged.count();
                 remove(shared, folder, name)
             }
@@ -133,13 +134,13 @@ fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
     };
     match done {
         Ok(()) => shared.lock().breaker.worked(Access::Write),
-        // Somebody's folder stands in the place of a file, which is no fault of the disk.
+        // A folder has the name of the file, which is no failure of the disk.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
             shared.index.remove(name);
             shared.statistics.disk_dropped.count();
         }
         Err(error) => {
-            // What is there now is older than what was to be.
+            // The file is older than the record that could not be written.
             if remove(shared, folder, name).is_err() {
                 shared.lock().orphans = true;
             }
@@ -148,13 +149,18 @@ fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
     }
 }
 
-/// Removes a file. The index forgets it even if the disk does not.
-fn remove(shared: &Shared, folder: &Folder, name: Name) -> io::Result<()> {
+/// Removes a file. The index forgets it even if the disk fails.
+fn remove(shared: &DiskShared, folder: &Folder, name: FileName) -> io::Result<()> {
     shared.index.remove(name);
     folder.remove(name)
 }
 
-fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::Result<()> {
+fn write(
+    shared: &DiskShared,
+    folder: &Folder,
+    name: FileName,
+    record: &DiskRecord,
+) -> io::Result<()> {
     let index = &shared.index;
     let head = head_bytes(record);
     let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
@@ -179,7 +185,7 @@ fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::R
     written.map(|()| index.insert(name, size, now()))
 }
 
-fn try_again(shared: &Shared, folder: &Folder) -> io::Result<()> {
+fn try_again(shared: &DiskShared, folder: &Folder) -> io::Result<()> {
     folder.restore()?;
     match folder.probe() {
         Err(error) if is_full(&error) => {
@@ -190,15 +196,15 @@ fn try_again(shared: &Shared, folder: &Folder) -> io::Result<()> {
     }
 }
 
-/// Evicts so many bytes, as far as there are.
-fn relieve(shared: &Shared, folder: &Folder, bytes: u64) {
+/// Evicts this many bytes, if there are as many.
+fn relieve(shared: &DiskShared, folder: &Folder, bytes: u64) {
     let goal = shared.index.bytes().saturating_sub(bytes);
     while shared.index.bytes() > goal && evict(shared, folder) {}
 }
 
-/// Removes the least used of a few; whether there was one. Blocks go first as long as they take more
-/// than their share, and only then.
-fn evict(shared: &Shared, folder: &Folder) -> bool {
+/// Evicts the least used of a few records; false if there is none. Blocks are evicted as long as they
+/// take more than their share, and only then.
+fn evict(shared: &DiskShared, folder: &Folder) -> bool {
     let (index, random) = (&shared.index, fastrand::u64(..));
     let blocks = index.block_bytes() > shared.capacity.blocks;
     let name = index.least_used(random, blocks).or_else(|| index.least_used(random, !blocks));

@@ -1,5 +1,5 @@
-//! The fill against a plain model: whatever is pushed in whatever pieces, every reader sees it, or
-//! sees that it was cut.
+//! The fill against a plain model: every reader sees the bytes that are pushed, in whatever pieces, or
+//! sees that the body was truncated.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use proptest::prelude::*;
 use super::*;
 use crate::cache::memory::budget::Budget;
 
-fn fill(length: u64) -> Arc<Fill> {
+fn fill(length: u64) -> Arc<FillBuffer> {
     let budget = Budget::new(u64::MAX);
-    Fill::new(length, Arc::new(budget.take(length).expect("there is room")))
+    FillBuffer::new(length, Arc::new(budget.take(length).expect("there is room")))
 }
 
 fn numbered(length: u64) -> Vec<u8> {
     (0..length).map(|i| (i % 253) as u8).collect()
 }
 
-/// Reads from `from` to `to`; `Err` holds what came before the cut.
-async fn read_all(fill: Arc<Fill>, from: u64, to: u64) -> Result<Vec<u8>, Vec<u8>> {
+/// Reads from `from` to `to`; `Err` holds the bytes before the truncation.
+async fn read_all(fill: Arc<FillBuffer>, from: u64, to: u64) -> Result<Vec<u8>, Vec<u8>> {
     let mut seen = Vec::new();
     loop {
         match fill.read(from + seen.len() as u64, to).await {
             Ok(Some(bytes)) => seen.extend_from_slice(&bytes),
             Ok(None) => return Ok(seen),
-            Err(Cut) => return Err(seen),
+            Err(Truncated) => return Err(seen),
         }
     }
 }
@@ -51,12 +51,12 @@ async fn a_short_body_is_cut_for_every_reader_and_not_kept() {
     let fill = fill(10);
     let reader = tokio::spawn(read_all(Arc::clone(&fill), 0, 10));
     fill.push(Bytes::from_static(b"0123")).expect("fits");
-    assert_eq!(fill.complete().expect_err("six bytes are missing"), Cut);
+    assert_eq!(fill.complete().expect_err("six bytes are missing"), Truncated);
     assert_eq!(reader.await.expect("no panic"), Err(b"0123".to_vec()));
     assert_eq!(
         read_all(Arc::clone(&fill), 0, 3).await,
         Ok(b"012".to_vec()),
-        "what has come is right"
+        "the bytes so far are right"
     );
 }
 
@@ -73,7 +73,7 @@ async fn a_failed_fill_wakes_who_waits() {
 #[tokio::test]
 async fn more_than_the_length_is_a_failure() {
     let fill = fill(3);
-    assert_eq!(fill.push(Bytes::from_static(b"0123")), Err(Cut));
+    assert_eq!(fill.push(Bytes::from_static(b"0123")), Err(Truncated));
     assert!(fill.complete().is_err());
     assert_eq!(read_all(fill, 0, 3).await, Err(Vec::new()));
 }
@@ -88,7 +88,7 @@ async fn an_empty_body_is_complete_at_once() {
 #[test]
 fn room_is_taken_until_the_last_reader_has_left() {
     let budget = Budget::new(10);
-    let fill = Fill::new(10, Arc::new(budget.take(10).expect("there is room")));
+    let fill = FillBuffer::new(10, Arc::new(budget.take(10).expect("there is room")));
     let reader = Arc::clone(&fill);
     drop(fill);
     assert_eq!(budget.held(), 10);

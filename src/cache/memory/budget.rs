@@ -1,10 +1,10 @@
-//! The bound of the memory that bodies hold: those kept, those being filled, and those a slow client
-//! still reads after they were pushed out.
+//! The limit of the memory that bodies take: stored bodies, arriving bodies, and bodies that slow
+//! clients still read after their eviction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So many bytes and no more.
+/// A limited number of bytes.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
@@ -18,7 +18,7 @@ impl Budget {
         Arc::new(Self { limit, held: AtomicU64::new(0) })
     }
 
-    /// Takes so many bytes, until the returned value is dropped; `None` when they are not left.
+    /// Takes this many bytes until the returned value is dropped; `None` if there are not enough.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Held> {
         let taken = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -33,7 +33,7 @@ impl Budget {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Bytes there are in all.
+    /// The limit, bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
         self.limit

@@ -1,5 +1,5 @@
-//! How much memory the cache takes where nobody says so: a part of what the process may use, which
-//! on Linux is the smallest limit of its cgroup and of those around it.
+//! The default size of the cache in memory: a part of the memory limit of the process, which on Linux
+//! is the smallest limit of its cgroup and of those around it.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -7,12 +7,13 @@ use std::path::{Component, Path, PathBuf};
 /// The budget without a limit, bytes.
 const WITHOUT_LIMIT: u64 = 256 << 20;
 
-/// A limit from here on is none, bytes: cgroup v1 writes "no limit" as the largest multiple of a page.
+/// Limits from here on are no limits, bytes: cgroup v1 writes "no limit" as the largest multiple of a
+/// page.
 const ABSURD: u64 = 1 << 50;
 
-/// What names the cgroups of the process (cgroups(7), "/proc files").
+/// The file with the cgroups of the process (cgroups(7), "/proc files").
 const OWN_CGROUPS: &str = "/proc/self/cgroup";
-/// Where the hierarchies stand: the one of v2 itself, those of v1 in folders by controller.
+/// The folder of the hierarchies: the one of v2 itself, those of v1 in folders by controller.
 const HIERARCHIES: &str = "/sys/fs/cgroup";
 
 /// The budget of the cache under this memory limit, bytes: 40 % of it, as connections, bodies in
@@ -46,8 +47,8 @@ struct MemoryCgroup<'a> {
 }
 
 impl MemoryCgroup<'_> {
-    /// The files with the limits of this cgroup and of those around it. In a container some may be
-    /// out of sight, and its own may stand at the root.
+    /// The files with the limits of this cgroup and of those around it. In a container some may not
+    /// be visible, and its own may be at the root.
     fn limit_files(&self) -> Vec<PathBuf> {
         let path = Path::new(self.path);
         let path = path.strip_prefix("/").unwrap_or(path);
@@ -71,7 +72,7 @@ fn memory_cgroup(line: &str) -> Option<MemoryCgroup<'_>> {
     }
 }
 
-/// Reads `memory.max` or `memory.limit_in_bytes`; `max` and what no machine has are no limit.
+/// Reads `memory.max` or `memory.limit_in_bytes`; `max` and impossible sizes are no limit.
 fn parse_limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| *limit < ABSURD)
 }

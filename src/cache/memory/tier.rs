@@ -1,5 +1,5 @@
-//! The memory tier: entries kept within a number of bytes, those asked for again before those that
-//! were asked for once. `docs/decisions/memory-tier.md` says why it is built like this.
+//! The memory tier: entries within a number of bytes. Entries that were requested once are evicted
+//! before entries that were requested again. `docs/decisions/memory-tier.md` has the reasons.
 
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
+use crate::cache::weight::entry_weight;
 use crate::metrics::counter::Counter;
 
 #[cfg(test)]
@@ -17,57 +18,60 @@ mod tests;
 
 const MIB: u64 = 1024 * 1024;
 
-/// A part of the tier with a lock of its own has at least so many bytes: in smaller ones an object
-/// of [`PROBATION`] would push out tiles that are in use.
+/// The smallest shard, bytes. A shard has a lock of its own; in smaller ones an object of
+/// [`PROBATION`] would evict tiles that are in use.
 const SHARD: u64 = 128 * MIB;
-/// More locks than these gain nothing: a request spends far longer elsewhere.
+/// The largest number of shards. More gain nothing: a request spends far longer elsewhere.
 const MAX_SHARDS: u64 = 16;
-/// Bytes of a shard for entries asked for once: room for the largest object of the default limit,
-/// 16 MiB, with its head.
+/// Bytes of a shard for entries that were requested once: room for the largest object of the default
+/// limit, 16 MiB, with its head.
 const PROBATION: u64 = 17 * MIB;
-/// The least part of a shard that is on probation, however large the shard.
+/// The smallest part of a shard that is on probation, however large the shard.
 const MIN_PROBATION: f64 = 0.05;
-/// One entry has at most a shard's bytes divided by this. Probation takes no more either.
+/// An entry has at most a shard's bytes divided by this, and so has probation.
 const LARGEST_PART: u64 = 3;
-/// What an entry is guessed to weigh, bytes: sets how many keys are remembered of entries that are
-/// gone. More than this remembers cost hits when measured.
+/// The estimated weight of an entry, bytes: sets how many keys of evicted entries are remembered.
+/// Remembering more cost hits when measured.
 const TYPICAL_ENTRY: u64 = 100_000;
 
 /// Entries in memory, by key. Any number of threads read it at once.
 pub struct MemoryTier {
-    cache: Cache<CacheKey, Kept, Weigh, RandomState, Evictions>,
+    cache: Cache<CacheKey, Weighed, Weigh, RandomState, Evictions>,
     capacity: u64,
     largest: u64,
     statistics: Arc<Statistics>,
-    /// Which of the statistics counts what is pushed out.
+    /// The counter of its evictions.
     evictions: fn(&Statistics) -> &Counter,
 }
 
-/// An entry and its weight when it came, bytes: it is asked for often, and adds up many headers.
+/// An entry and its weight when it was inserted, bytes: the tier needs the weight often, and to add
+/// up the headers each time costs.
 #[derive(Clone)]
-struct Kept {
-    entry: Arc<Entry>,
+struct Weighed {
+    /// `None`: the room is reserved for an entry that is arriving.
+    entry: Option<Arc<Entry>>,
     weight: u64,
 }
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<CacheKey, Kept> for Weigh {
-    fn weight(&self, _key: &CacheKey, kept: &Kept) -> u64 {
-        kept.weight
+impl Weighter<CacheKey, Weighed> for Weigh {
+    fn weight(&self, _key: &CacheKey, weighed: &Weighed) -> u64 {
+        weighed.weight
     }
 }
 
-/// Collects what an insertion pushes out, so that bodies are freed after the lock is released.
+/// Collects the entries that an insertion evicts, so that their bodies are freed after the lock is
+/// released.
 #[derive(Clone)]
 struct Evictions;
 
-impl Lifecycle<CacheKey, Kept> for Evictions {
-    type RequestState = Vec<Kept>;
+impl Lifecycle<CacheKey, Weighed> for Evictions {
+    type RequestState = Vec<(CacheKey, Weighed)>;
 
-    fn on_evict(&self, gone: &mut Vec<Kept>, _key: CacheKey, kept: Kept) {
-        gone.push(kept);
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: CacheKey, weighed: Weighed) {
+        evicted.push((key, weighed));
     }
 }
 
@@ -78,13 +82,13 @@ impl std::fmt::Debug for MemoryTier {
 }
 
 impl MemoryTier {
-    /// A tier of `capacity` bytes in all. Zero keeps nothing.
+    /// A tier of `capacity` bytes in all. Zero stores nothing.
     #[must_use]
     pub fn new(capacity: u64, statistics: Arc<Statistics>) -> Self {
         Self::with(capacity, TYPICAL_ENTRY, statistics, |statistics| &statistics.memory_evictions)
     }
 
-    /// A tier for blocks of so many bytes, of `capacity` bytes in all.
+    /// A tier for blocks of `block` bytes, of `capacity` bytes in all.
     #[must_use]
     pub fn of_blocks(capacity: u64, block: u64, statistics: Arc<Statistics>) -> Self {
         Self::with(capacity, block.max(1), statistics, |statistics| &statistics.block_evictions)
@@ -107,41 +111,53 @@ impl MemoryTier {
             .estimated_items_capacity(items)
             .hot_allocation(1.0 - probation(shard))
             .build();
-        // A keyed hash: clients choose the keys, and missing objects are kept too.
+        // A keyed hash: clients choose the keys, also of negative entries.
         let hash = RandomState::new();
         let cache = match options {
             Ok(options) => Cache::with_options(options, Weigh, hash, Evictions),
-            // Only where one of the two that are required were left out above.
+            // Only if one of the two required options were missing above.
             Err(_) => Cache::with(items, divided, Weigh, hash, Evictions),
         };
         Self { cache, capacity, largest: shard / LARGEST_PART, statistics, evictions }
     }
 
-    /// The entry of a key, if it is here. It counts as used.
+    /// The entry of a key. This counts as use.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.cache.get(key).map(|kept| kept.entry)
+        self.cache.get(key)?.entry
     }
 
-    /// The entry of a key, if it is here, without using it.
+    /// The entry of a key. This does not count as use.
     #[must_use]
     pub fn peek(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.cache.peek(key).map(|kept| kept.entry)
+        self.cache.peek(key)?.entry
     }
 
-    /// Keeps an entry in place of the one with its key. One heavier than [`MemoryTier::largest`] is
-    /// not kept, and what had its key is gone all the same: it is out of date.
+    /// Inserts an entry, in place of the one with its key. An entry heavier than
+    /// [`MemoryTier::largest`] is not inserted, and the one it replaces is removed all the same,
+    /// because it is out of date.
     pub fn insert(&self, entry: Arc<Entry>) {
-        let weight = entry.weight();
-        if weight > self.largest {
-            self.remove(entry.key.as_bytes());
+        let (key, weight) = (entry.key.clone(), entry.weight());
+        self.place(&key, Weighed { entry: Some(entry), weight });
+    }
+
+    /// Reserves room for an entry of `bytes` that is arriving: a place without an entry, which
+    /// evicts others as an entry would. The key is none of an entry's, see [`CacheKey::beside`];
+    /// its removal frees the room.
+    pub(super) fn reserve(&self, key: &CacheKey, bytes: u64) {
+        let weight = entry_weight(key).saturating_add(bytes);
+        self.place(key, Weighed { entry: None, weight });
+    }
+
+    fn place(&self, key: &CacheKey, weighed: Weighed) {
+        if weighed.weight > self.largest {
+            self.remove(key.as_bytes());
             return;
         }
-        let key = entry.key.clone();
         let mut gone = Vec::new();
-        self.cache.insert_with_lifecycle(key.clone(), Kept { entry, weight }, &mut gone);
-        // What is replaced comes first, and is no eviction.
-        let replaced = gone.first().is_some_and(|kept| kept.entry.key == key);
+        self.cache.insert_with_lifecycle(key.clone(), weighed, &mut gone);
+        // A replaced entry comes first, and is no eviction.
+        let replaced = gone.first().is_some_and(|(first, _)| first == key);
         (self.evictions)(&self.statistics).add((gone.len() - usize::from(replaced)) as u64);
     }
 
@@ -150,14 +166,14 @@ impl MemoryTier {
         self.cache.remove(key).is_some()
     }
 
-    /// Removes all entries that are `doomed`, and returns their number. Looks at every entry, while
-    /// others read and write; entries that come meanwhile may be looked at or not.
-    pub fn remove_where(&self, doomed: impl Fn(&Entry) -> bool) -> usize {
-        let listed = self.cache.iter().filter(|(_, kept)| doomed(&kept.entry));
-        // Another may have taken its place since: ask again under the lock.
-        let removed = listed.filter(|(key, _)| {
-            self.cache.remove_if(key.as_bytes(), |kept| doomed(&kept.entry)).is_some()
-        });
+    /// Removes all entries that this covers, and returns their number. Looks at every entry, while
+    /// others read and write; entries inserted meanwhile may be missed.
+    pub fn remove_where(&self, covered: impl Fn(&Entry) -> bool) -> usize {
+        let is_covered = |weighed: &Weighed| weighed.entry.as_deref().is_some_and(&covered);
+        let listed = self.cache.iter().filter(|(_, weighed)| is_covered(weighed));
+        // Another entry may have replaced it since: ask again under the lock.
+        let removed =
+            listed.filter(|(key, _)| self.cache.remove_if(key.as_bytes(), is_covered).is_some());
         removed.count()
     }
 
@@ -173,21 +189,21 @@ impl MemoryTier {
         self.cache.len() as u64
     }
 
-    /// The bytes it may hold.
+    /// The capacity, bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// The heaviest entry it keeps, bytes: at least 21 MiB where the capacity is 64 MiB or more, a
-    /// third of a smaller capacity.
+    /// The weight of the heaviest entry that is stored, bytes: at least 21 MiB if the capacity is 64
+    /// MiB or more, a third of a smaller capacity.
     #[must_use]
     pub fn largest(&self) -> u64 {
         self.largest
     }
 }
 
-/// The part of a shard for entries asked for once.
+/// The part of a shard for entries that were requested once.
 fn probation(shard: u64) -> f64 {
     let part = PROBATION as f64 / shard.max(1) as f64;
     part.clamp(MIN_PROBATION, 1.0 / LARGEST_PART as f64)

@@ -1,5 +1,5 @@
-//! Purges: what is asked for before a purge and lies below it is gone at once, however much that is.
-//! The entries themselves are swept out later.
+//! Pending purges: an entry that a purge covers is never served, from the moment of the purge, however
+//! many entries there are. A sweep removes the entries themselves later.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,15 @@ use std::time::SystemTime;
 
 /// The purges that have not been swept yet.
 #[derive(Debug, Default)]
-pub struct Purges {
+pub(in crate::cache) struct PendingPurges {
     /// Whether there are any, so that most lookups take no lock.
     any: AtomicBool,
-    pending: RwLock<Pending>,
+    pending: RwLock<Purges>,
 }
 
 #[derive(Debug, Default)]
-struct Pending {
-    /// By key, each with the times it was purged at.
+struct Purges {
+    /// By key, with the times of the purges.
     objects: HashMap<Vec<u8>, Vec<SystemTime>>,
     prefixes: Vec<Purge>,
 }
@@ -24,60 +24,60 @@ struct Pending {
 /// One purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purge {
-    /// The bytes of a cache key, or with which those of many begin.
+    /// The bytes of a cache key, or the bytes that the keys of many objects begin with.
     pub key: Vec<u8>,
-    pub reach: PurgeScope,
-    /// What was asked for until then is gone.
+    pub scope: PurgeScope,
+    /// It covers responses whose requests were sent to the store up to this time.
     pub at: SystemTime,
 }
 
-/// What a purge is about.
+/// Which objects a purge covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PurgeScope {
     /// One object.
     Object,
-    /// Everything whose key begins with the given bytes.
+    /// Every object whose key begins with the given bytes.
     Prefix,
 }
 
 impl Purge {
-    /// Whether it removes the entry of this key, asked for at this time.
+    /// Whether it covers the response to a request for this object sent at this time.
     #[must_use]
-    pub fn covers(&self, key: &[u8], asked: SystemTime) -> bool {
-        asked <= self.at
-            && match self.reach {
+    pub fn covers(&self, key: &[u8], requested_at: SystemTime) -> bool {
+        requested_at <= self.at
+            && match self.scope {
                 PurgeScope::Object => key == self.key,
                 PurgeScope::Prefix => key.starts_with(&self.key),
             }
     }
 }
 
-impl Purges {
-    /// From now on what it covers is gone.
-    pub fn add(&self, purge: Purge) {
+impl PendingPurges {
+    /// Adds a purge. From now on the entries that it covers are not served.
+    pub(in crate::cache) fn add(&self, purge: Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
-        match purge.reach {
+        match purge.scope {
             PurgeScope::Object => pending.objects.entry(purge.key).or_default().push(purge.at),
             PurgeScope::Prefix => pending.prefixes.push(purge),
         }
         self.any.store(true, Ordering::Release);
     }
 
-    /// Whether an entry is gone.
+    /// Whether a pending purge covers the response to a request for this object sent at this time.
     #[must_use]
-    pub fn cover(&self, key: &[u8], asked: SystemTime) -> bool {
+    pub(in crate::cache) fn covers(&self, key: &[u8], requested_at: SystemTime) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;
         }
         let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
-        pending.objects.get(key).is_some_and(|purged| purged.iter().any(|at| asked <= *at))
-            || pending.prefixes.iter().any(|purge| purge.covers(key, asked))
+        pending.objects.get(key).is_some_and(|purged| purged.iter().any(|at| requested_at <= *at))
+            || pending.prefixes.iter().any(|purge| purge.covers(key, requested_at))
     }
 
-    /// Forgets a purge: nothing of what it covers is kept any more.
-    pub fn swept(&self, purge: &Purge) {
+    /// Removes a purge, when no tier holds an entry that it covers any more.
+    pub(in crate::cache) fn remove(&self, purge: &Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
-        match purge.reach {
+        match purge.scope {
             PurgeScope::Object => {
                 if let Some(purged) = pending.objects.get_mut(&purge.key) {
                     purged.retain(|at| *at != purge.at);
@@ -101,15 +101,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_purge_covers_what_was_asked_for_before_it_and_no_more() {
+    fn a_purge_covers_what_was_requested_before_it_and_no_more() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let purges = Purges::default();
-        assert!(!purges.cover(b"a/b", at(1)));
-        let below = Purge { key: b"a/".to_vec(), reach: PurgeScope::Prefix, at: at(10) };
-        let one = Purge { key: b"c".to_vec(), reach: PurgeScope::Object, at: at(20) };
+        let purges = PendingPurges::default();
+        assert!(!purges.covers(b"a/b", at(1)));
+        let below = Purge { key: b"a/".to_vec(), scope: PurgeScope::Prefix, at: at(10) };
+        let one = Purge { key: b"c".to_vec(), scope: PurgeScope::Object, at: at(20) };
         purges.add(below.clone());
         purges.add(one.clone());
-        for (key, asked, covered) in [
+        for (key, requested_at, covered) in [
             (&b"a/"[..], 10, true),
             (b"a/b", 9, true),
             (b"a/b", 11, false),
@@ -118,12 +118,12 @@ mod tests {
             (b"c", 20, true),
             (b"cc", 20, false),
         ] {
-            assert_eq!(purges.cover(key, at(asked)), covered, "{}", key.escape_ascii());
+            assert_eq!(purges.covers(key, at(requested_at)), covered, "{}", key.escape_ascii());
         }
-        purges.swept(&below);
-        assert!(!purges.cover(b"a/b", at(9)));
-        assert!(purges.cover(b"c", at(9)));
-        purges.swept(&one);
-        assert!(!purges.cover(b"c", at(9)));
+        purges.remove(&below);
+        assert!(!purges.covers(b"a/b", at(9)));
+        assert!(purges.covers(b"c", at(9)));
+        purges.remove(&one);
+        assert!(!purges.covers(b"c", at(9)));
     }
 }

@@ -1,4 +1,4 @@
-//! A purge of everything there is room for: what a client sees at once, and what is freed later.
+//! A purge of many entries: they are not served from its moment on, and their memory is freed later.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,11 +8,12 @@ use http::StatusCode;
 use pingora::http::ResponseHeader;
 
 use super::*;
-use crate::cache::entry::{Content, Entry, Object};
+use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
+use crate::cache::inflight::{InFlightFetches, Role};
+use crate::cache::object::Object;
+use crate::cache::tiers::DiskChange;
 use crate::config::{self, Config, Flags, Inputs};
-use crate::response::object_head::ObjectHeads;
-use crate::upstream::client::StoreClient;
 
 const ENTRIES: usize = 50_000;
 const BODY: &[u8] = &[7; 4000];
@@ -29,46 +30,54 @@ fn key(config: &Config, key: &str) -> CacheKey {
     CacheKey::new(&config.profiles.default, "sky", key)
 }
 
-fn keep(cache: &Cache, key: CacheKey) {
-    let held = cache.budget.take(BODY.len() as u64).expect("room for all");
+/// Stores an object as a fetch does. Returns the bytes that it takes of the budget.
+fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
+    let before = memory_bytes(tiers);
+    let fetches: Arc<InFlightFetches<()>> = Arc::default();
+    let role = fetches.join(&key, now(), |_| true, || None::<()>);
+    let Ok(Role::Lead(leader)) = role else { panic!("no other fetch is in flight") };
+    let held = tiers.reserve(&key, BODY.len() as u64).expect("room for all").into_held();
     let head = ResponseHeader::build(StatusCode::OK, None).expect("a head");
-    let object = Object::new(head, Bytes::from_static(BODY), held);
     let freshness = Freshness::for_a_while(now(), Duration::from_secs(3600));
-    let content = Content::Object(Arc::new(object));
-    cache.memory.insert(Arc::new(Entry { key, asked: now(), freshness, content }));
+    let body = crate::cache::body::StoredBody::from_bytes(Bytes::from_static(BODY));
+    let object = Object { head, lifetime: http::HeaderMap::new(), body, held };
+    let content = EntryContent::Object(Arc::new(object));
+    let entry = Entry { key, requested_at: now(), freshness, content };
+    assert!(tiers.store(&leader, Arc::new(entry), DiskChange::None));
+    memory_bytes(tiers) - before
+}
+
+fn memory_bytes(tiers: &Tiers) -> u64 {
+    tiers.report(0, 0)["memory_bytes"].as_u64().expect("a number")
 }
 
 #[tokio::test]
 async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
     let config = config();
-    let fetcher = StoreClient::new(&config.upstream);
-    let heads = Arc::new(ObjectHeads::new(&config));
-    let cache = Cache::new(1 << 30, &config.cache, fetcher, heads);
+    let tiers = Tiers::new(1 << 30, &config.cache);
     for nth in 0..ENTRIES {
-        keep(&cache, key(&config, &format!("many/{nth}.png")));
+        store(&tiers, key(&config, &format!("many/{nth}.png")));
     }
-    keep(&cache, key(&config, "other.png"));
-    let all = (ENTRIES as u64 + 1) * BODY.len() as u64;
-    assert_eq!(cache.report()["memory_bytes"], all);
+    let left = store(&tiers, key(&config, "other.png"));
+    let all = memory_bytes(&tiers);
+    assert!(all > (ENTRIES as u64 + 1) * BODY.len() as u64);
 
-    let began = Instant::now();
-    cache.purge(&key(&config, "many/"), PurgeScope::Prefix);
-    let took = began.elapsed();
+    let started = Instant::now();
+    begin(&tiers, &key(&config, "many/"), PurgeScope::Prefix, || None);
+    let took = started.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
-    // The sweep has had no chance to run yet: this test has one thread, and has not let go of it.
-    assert_eq!(cache.report()["memory_bytes"], all);
+    // The sweep cannot have run yet: this test has one thread, and has not let go of it.
+    assert_eq!(memory_bytes(&tiers), all);
     for nth in 0..ENTRIES {
-        let entry = cache.memory.get(key(&config, &format!("many/{nth}.png")).as_bytes());
-        let gone = entry.is_none_or(|entry| cache.purges.cover(entry.key.as_bytes(), entry.asked));
-        assert!(gone, "{nth}");
+        assert!(tiers.peek(&key(&config, &format!("many/{nth}.png"))).is_none(), "{nth}");
     }
 
     let deadline = Instant::now() + Duration::from_secs(10);
-    while cache.report()["memory_bytes"] != BODY.len() as u64 {
-        assert!(Instant::now() < deadline, "still held: {}", cache.report());
+    while memory_bytes(&tiers) != left {
+        assert!(Instant::now() < deadline, "still held: {}", memory_bytes(&tiers));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let other = key(&config, "other.png");
-    assert!(cache.memory.get(other.as_bytes()).is_some());
-    assert!(!cache.purges.cover(other.as_bytes(), now()));
+    assert!(tiers.peek(&other).is_some());
+    assert!(!tiers.is_purged(&other, now()));
 }

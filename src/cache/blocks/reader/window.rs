@@ -1,111 +1,117 @@
-//! Which blocks a reading comes to, and when: a window over those it will need, wider for a reader that
-//! had to wait, and what its next request will want.
+//! Which blocks a reader looks up, and when: a window over the blocks that it needs, wider if it had to
+//! wait for the store, and the blocks that are read ahead for the next request of its client.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Hold, Reading, add, coming};
-use crate::cache::blocks::Block;
-use crate::cache::blocks::range_fetch::Run;
-use crate::cache::blocks::reserve::{Claim, Claimed, Need};
+use crate::cache::blocks::object::Block;
+use crate::cache::blocks::range_fetch::RangeFetch;
+use crate::cache::blocks::reader::counter::count_one;
+use crate::cache::blocks::reader::{BlockReader, PendingBlock};
+use crate::cache::blocks::reserve::{BlockLookup, BlockRange, BlockReservation};
 
-impl Reading {
-    /// Comes to the next blocks, when half of those it came to before are read.
-    pub(super) fn come_to_blocks(&mut self) {
-        let at_hand = self.ahead.len() as u64;
-        if at_hand > self.window / 2
-            || at_hand > 0 && self.plan.is_empty() && self.beyond.is_empty()
+impl BlockReader {
+    /// Looks up the next blocks, once half of those that it looked up before are read.
+    pub(super) fn extend_window(&mut self) {
+        let pending = self.pending.len() as u64;
+        if pending > self.window / 2
+            || pending > 0 && self.remaining.is_empty() && self.read_ahead.is_empty()
         {
             return;
         }
         if std::mem::take(&mut self.waited) {
-            self.window = self.window.saturating_mul(2).min(self.widest);
+            self.window = self.window.saturating_mul(2).min(self.max_window);
         }
         let mut run = VecDeque::new();
-        while (self.ahead.len() as u64) < self.window {
-            let Some(index) = self.next_planned() else { break };
-            match self.cache.claim(&self.wanted, &self.blocks, index, Need::of(self.needed(index)))
-            {
-                Claimed::Kept(block) => self.ahead.push_back((index, self.kept(index, block))),
-                Claimed::Coming(flight) => {
-                    self.ahead.push_back((index, Hold::Coming { flight, on_disk: false }));
+        while (self.pending.len() as u64) < self.window {
+            let Some(index) = self.next_remaining() else { break };
+            let range = BlockRange::needed_from(self.first_needed(index));
+            match self.fetches.lookup(&self.request, &self.blocks, index, range) {
+                BlockLookup::Cached(block) => {
+                    let block = self.cached(index, block);
+                    self.pending.push_back((index, block));
                 }
-                Claimed::Fetch(claim) => {
-                    self.ahead.push_back((index, coming(&claim)));
-                    self.join(&mut run, claim);
+                BlockLookup::InFlight(fetch) => {
+                    self.pending
+                        .push_back((index, PendingBlock::InFlight { fetch, on_disk: false }));
                 }
-                Claimed::NoRoom => {
+                BlockLookup::Reserved(reservation) => {
+                    let (fetch, on_disk) = (Arc::clone(reservation.fetch()), reservation.on_disk);
+                    self.pending.push_back((index, PendingBlock::InFlight { fetch, on_disk }));
+                    self.add_to_run(&mut run, reservation);
+                }
+                BlockLookup::NoRoom => {
                     self.put_back(index);
                     break;
                 }
             }
         }
-        self.come_to_more(&mut run);
+        self.read_ahead(&mut run);
         self.fetch(run);
     }
 
-    fn kept(&self, index: u64, block: Arc<Block>) -> Hold {
+    fn cached(&self, index: u64, block: Arc<Block>) -> PendingBlock {
         if self.arriving.contains(&index) {
-            add(&self.counts.store);
+            count_one(&self.counter.store);
         } else {
-            add(&self.counts.memory);
-            self.cache.statistics.block_hits.count();
+            count_one(&self.counter.memory);
+            self.fetches.tiers.statistics().block_hits.count();
         }
-        Hold::Kept(block)
+        PendingBlock::Cached(block)
     }
 
-    /// The first byte of a block that is needed.
-    fn needed(&self, index: u64) -> u64 {
+    /// The offset of the first byte of a block that is needed.
+    fn first_needed(&self, index: u64) -> u64 {
         let bytes = self.blocks.layout.bytes(index);
         if bytes.contains(&self.start) { self.start - bytes.start } else { 0 }
     }
 
-    /// Comes to what the reader will want next, when it has come to all it wants now.
-    fn come_to_more(&mut self, run: &mut VecDeque<Claim>) {
-        if !self.plan.is_empty() {
+    /// Reads ahead for the next request of its client, when it has looked up all blocks of this one.
+    fn read_ahead(&mut self, run: &mut VecDeque<BlockReservation>) {
+        if !self.remaining.is_empty() {
             return;
         }
-        for index in std::mem::take(&mut self.beyond) {
-            let key = self.blocks.key_of(&self.wanted.key, index);
-            if self.cache.blocks.memory().peek(key.as_bytes()).is_some() {
+        for index in std::mem::take(&mut self.read_ahead) {
+            let tiers = &self.fetches.tiers;
+            if tiers.has_block(&self.blocks.key_of(&self.request.key, index)) {
                 continue;
             }
-            // Nothing makes way for what may never be wanted.
-            let need = Need { makes_way: false, ..Need::of(0) };
-            match self.cache.claim(&self.wanted, &self.blocks, index, need) {
-                Claimed::Kept(_) => {}
-                Claimed::Coming(flight) => self.fetched_beyond.push(flight),
-                Claimed::Fetch(claim) => {
-                    self.cache.statistics.blocks_read_ahead.count();
-                    self.fetched_beyond.push(Arc::clone(claim.flight()));
-                    self.join(run, claim);
+            // Read-ahead never evicts anything.
+            let range = BlockRange { evicts: false, ..BlockRange::needed_from(0) };
+            match self.fetches.lookup(&self.request, &self.blocks, index, range) {
+                BlockLookup::Cached(_) => {}
+                BlockLookup::InFlight(fetch) => self.read_ahead_fetches.push(fetch),
+                BlockLookup::Reserved(reservation) => {
+                    tiers.statistics().blocks_read_ahead.count();
+                    self.read_ahead_fetches.push(Arc::clone(reservation.fetch()));
+                    self.add_to_run(run, reservation);
                 }
-                Claimed::NoRoom => break,
+                BlockLookup::NoRoom => break,
             }
         }
     }
 
-    pub(super) fn next_planned(&mut self) -> Option<u64> {
-        let run = self.plan.front_mut()?;
+    pub(super) fn next_remaining(&mut self) -> Option<u64> {
+        let run = self.remaining.front_mut()?;
         let index = run.start;
         run.start += 1;
         if run.is_empty() {
-            self.plan.pop_front();
+            self.remaining.pop_front();
         }
         Some(index)
     }
 
-    /// Comes anew to the blocks it came to before: the first of them failed.
-    pub(super) fn come_again(&mut self) {
-        // Held until others hold them, so that nobody gives up what is still wanted.
+    /// Looks the pending blocks up again: the first of them failed.
+    pub(super) fn retry(&mut self) {
+        // Followed until they are looked up, so that no fetch is abandoned that is still needed.
         let before = self.put_all_back();
-        self.come_to_blocks();
+        self.extend_window();
         drop(before);
     }
 
-    /// Forgets the blocks it came to; they are part of what it will need again.
-    pub(super) fn put_all_back(&mut self) -> VecDeque<(u64, Hold)> {
-        let before = std::mem::take(&mut self.ahead);
+    /// Makes the pending blocks remaining ones.
+    pub(super) fn put_all_back(&mut self) -> VecDeque<(u64, PendingBlock)> {
+        let before = std::mem::take(&mut self.pending);
         for (index, _) in before.iter().rev() {
             self.put_back(*index);
         }
@@ -113,29 +119,30 @@ impl Reading {
     }
 
     fn put_back(&mut self, index: u64) {
-        match self.plan.front_mut() {
+        match self.remaining.front_mut() {
             Some(run) if run.start == index + 1 => run.start = index,
-            _ => self.plan.push_front(index..index + 1),
+            _ => self.remaining.push_front(index..index + 1),
         }
     }
 
-    /// Adds a block to those fetched together, where that is one request to the store.
-    fn join(&self, run: &mut VecDeque<Claim>, claim: Claim) {
-        let together = run
+    /// Adds a block to those that one request to the store fetches, or begins the fetch of those and
+    /// a new run.
+    fn add_to_run(&self, run: &mut VecDeque<BlockReservation>, next: BlockReservation) {
+        let is_adjacent = run
             .back()
-            .is_some_and(|last| last.index + 1 == claim.index && !last.on_disk && !claim.on_disk);
-        if !together || run.len() as u64 >= self.widest {
+            .is_some_and(|last| last.index + 1 == next.index && !last.on_disk && !next.on_disk);
+        if !is_adjacent || run.len() as u64 >= self.max_window {
             self.fetch(std::mem::take(run));
         }
-        run.push_back(claim);
+        run.push_back(next);
     }
 
-    fn fetch(&self, claims: VecDeque<Claim>) {
-        if claims.is_empty() {
+    fn fetch(&self, reservations: VecDeque<BlockReservation>) {
+        if reservations.is_empty() {
             return;
         }
-        let (cache, wanted) = (Arc::clone(&self.cache), Arc::clone(&self.wanted));
-        let (blocks, patience) = (Arc::clone(&self.blocks), self.patience());
-        Run { cache, wanted, blocks, claims, patience }.begin();
+        let (fetches, request) = (Arc::clone(&self.fetches), Arc::clone(&self.request));
+        let (blocks, queue_timeout) = (Arc::clone(&self.blocks), self.queue_timeout());
+        RangeFetch { fetches, request, blocks, reservations, queue_timeout }.begin();
     }
 }

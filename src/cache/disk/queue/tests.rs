@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
-fn record(key: &str, size: usize) -> Record {
+fn record(key: &str, size: usize) -> DiskRecord {
     let epoch = SystemTime::UNIX_EPOCH;
-    Record {
+    DiskRecord {
         key: CacheKey::from_bytes(key.as_bytes()),
-        asked: epoch,
+        requested_at: epoch,
         freshness: freshness(0),
         headers: http::HeaderMap::new(),
         body: vec![1; size].into(),
@@ -17,7 +17,7 @@ fn record(key: &str, size: usize) -> Record {
 
 fn freshness(seconds: u64) -> Freshness {
     Freshness {
-        born: SystemTime::UNIX_EPOCH,
+        generated_at: SystemTime::UNIX_EPOCH,
         fresh_until: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
@@ -26,11 +26,11 @@ fn freshness(seconds: u64) -> Freshness {
 
 fn push(queue: &mut Queue, key: &str, size: usize) -> bool {
     let record = record(key, size);
-    queue.push(Name::of(&record.key), Job::Write(Arc::new(record)))
+    queue.push(FileName::of(&record.key), Job::Write(Arc::new(record)))
 }
 
-fn name(key: &str) -> Name {
-    Name::of(&CacheKey::from_bytes(key.as_bytes()))
+fn name(key: &str) -> FileName {
+    FileName::of(&CacheKey::from_bytes(key.as_bytes()))
 }
 
 /// Takes and does everything: for each job its key and what it was.
@@ -40,10 +40,11 @@ fn drain(queue: &mut Queue) -> Vec<String> {
         assert!(queue.done(&taken));
         done.push(match &taken.job {
             Job::Write(record) => {
-                let fresh = record.freshness.fresh_until.duration_since(record.asked).unwrap();
+                let fresh =
+                    record.freshness.fresh_until.duration_since(record.requested_at).unwrap();
                 format!("write {} for {}", record.body.len(), fresh.as_secs())
             }
-            Job::Refresh(..) => "refresh".to_owned(),
+            Job::Freshen(..) => "freshen".to_owned(),
             Job::Remove => "remove".to_owned(),
         });
     }
@@ -79,11 +80,11 @@ fn a_freshness_goes_into_the_record_that_waits() {
     let mut queue = Queue::new(1 << 20);
     let key = CacheKey::from_bytes(b"a");
     assert!(push(&mut queue, "a", 1));
-    assert!(queue.refresh(name("a"), &key, freshness(60)));
-    assert!(queue.refresh(name("b"), &CacheKey::from_bytes(b"b"), freshness(60)));
+    assert!(queue.freshen(name("a"), &key, freshness(60)));
+    assert!(queue.freshen(name("b"), &CacheKey::from_bytes(b"b"), freshness(60)));
     assert!(queue.push(name("c"), Job::Remove));
-    assert!(queue.refresh(name("c"), &CacheKey::from_bytes(b"c"), freshness(60)));
-    assert_eq!(drain(&mut queue), ["write 1 for 60", "refresh", "remove"]);
+    assert!(queue.freshen(name("c"), &CacheKey::from_bytes(b"c"), freshness(60)));
+    assert_eq!(drain(&mut queue), ["write 1 for 60", "freshen", "remove"]);
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn bodies_are_bounded_and_removals_have_room() {
 #[test]
 fn jobs_are_bounded() {
     let mut queue = Queue::new(0);
-    let key = |number: usize| Name::of(&CacheKey::from_bytes(&number.to_le_bytes()));
+    let key = |number: usize| FileName::of(&CacheKey::from_bytes(&number.to_le_bytes()));
     assert!((0..MAX_JOBS).all(|number| queue.push(key(number), Job::Remove)));
     assert!(!queue.push(key(MAX_JOBS), Job::Remove));
     assert!(queue.push(key(1), Job::Remove), "known files need no room");

@@ -1,10 +1,10 @@
-//! Records round trip, and nothing but what was written is read.
+//! Records round trip, and only bytes as they were written are accepted.
 
 use proptest::prelude::*;
 
 use super::*;
 
-fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> Record {
+fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> DiskRecord {
     let at = |micros| SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -13,11 +13,11 @@ fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> Record {
             HeaderValue::from_bytes(value).unwrap(),
         );
     }
-    Record {
+    DiskRecord {
         key: CacheKey::from_bytes(key),
-        asked: at(1_700_000_000_123_456),
+        requested_at: at(1_700_000_000_123_456),
         freshness: Freshness {
-            born: at(1_700_000_000_000_001),
+            generated_at: at(1_700_000_000_000_001),
             fresh_until: at(1_700_000_600_000_002),
             stale_while_revalidate: Duration::from_secs(60),
             stale_if_error: Duration::from_secs(86_400),
@@ -27,7 +27,7 @@ fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> Record {
     }
 }
 
-fn tile() -> Record {
+fn tile() -> DiskRecord {
     let headers: &[(&str, &[u8])] = &[
         ("content-type", b"image/png"),
         ("etag", b"\"0123456789abcdef\""),
@@ -39,17 +39,17 @@ fn tile() -> Record {
     record(b"a profile, a bucket, a key", headers, body)
 }
 
-fn file(record: &Record) -> Vec<u8> {
+fn file(record: &DiskRecord) -> Vec<u8> {
     let mut bytes = head_bytes(record).unwrap();
     bytes.extend_from_slice(&record.body);
     bytes
 }
 
 /// Reads a whole file as the folder does.
-fn read(bytes: &[u8], key: &CacheKey) -> Result<Record, Damage> {
+fn read(bytes: &[u8], key: &CacheKey) -> Result<DiskRecord, Damage> {
     let start = bytes.get(..PREFIX).unwrap_or(bytes);
     let length = head_length(start)?;
-    let head = Head::parse(bytes.get(..length).ok_or(Damage::Length)?)?;
+    let head = RecordHead::parse(bytes.get(..length).ok_or(Damage::Length)?)?;
     if head.key != *key {
         return Err(Damage::Foreign);
     }
@@ -60,8 +60,8 @@ fn read(bytes: &[u8], key: &CacheKey) -> Result<Record, Damage> {
     if !head.fits(0, body) {
         return Err(Damage::Checksum);
     }
-    let Head { key, asked, freshness, headers, .. } = head;
-    Ok(Record { key, asked, freshness, headers, body: body.to_vec().into() })
+    let RecordHead { key, requested_at, freshness, headers, .. } = head;
+    Ok(DiskRecord { key, requested_at, freshness, headers, body: body.to_vec().into() })
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn another_version_is_not_read() {
 fn another_freshness_fits_its_own_head_alone() {
     let mut record = tile();
     let mut bytes = file(&record);
-    let head = Head::parse(&bytes).unwrap();
+    let head = RecordHead::parse(&bytes).unwrap();
     record.freshness.fresh_until += Duration::from_secs(600);
     record.freshness.stale_if_error = Duration::MAX;
     let block = head.other_freshness(&record.freshness);
@@ -191,7 +191,7 @@ fn another_freshness_fits_its_own_head_alone() {
 #[test]
 fn a_piece_is_checked_alone() {
     let record = tile();
-    let head = Head::parse(&file(&record)).unwrap();
+    let head = RecordHead::parse(&file(&record)).unwrap();
     let body = &record.body;
     assert!(head.fits(1, &body[PIECE..2 * PIECE]));
     assert!(head.fits(2, &body[2 * PIECE..]));
@@ -214,9 +214,9 @@ proptest! {
             headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let mut record = record(&key, &pairs, body);
         let at = |seconds: u32| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
-        record.asked = at(times[0]);
+        record.requested_at = at(times[0]);
         record.freshness = Freshness {
-            born: at(times[1]),
+            generated_at: at(times[1]),
             fresh_until: at(times[2]),
             stale_while_revalidate: Duration::from_millis(durations[0].into()),
             stale_if_error: Duration::from_millis(durations[1].into()),
@@ -230,7 +230,7 @@ proptest! {
             bytes.splice(0..0, *b"s3pcache\x01\0\0\0");
         }
         let _ = head_length(&bytes);
-        prop_assert!(Head::parse(&bytes).is_err());
+        prop_assert!(RecordHead::parse(&bytes).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The memory tier against a plain model of what may be kept, and under several threads.
+//! The memory tier against a plain model of its entries, and under several threads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Barrier};
@@ -10,10 +10,11 @@ use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, prop_oneof,
 use proptest::test_runner::TestCaseError;
 
 use super::{MIB, MemoryTier};
-use crate::cache::entry::{Content, Entry, Object};
+use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Budget;
+use crate::cache::object::Object;
 use crate::cache::statistics::Statistics;
 
 static BYTES: [u8; 16 << 20] = [0; 16 << 20];
@@ -24,9 +25,9 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
     let held = Budget::new(u64::MAX).take(size as u64).unwrap();
     Arc::new(Entry {
         key: CacheKey::from_bytes(key.as_bytes()),
-        asked: SystemTime::UNIX_EPOCH,
+        requested_at: SystemTime::UNIX_EPOCH,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
-        content: Content::Object(Arc::new(Object::new(head, body, held))),
+        content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
     })
 }
 
@@ -34,19 +35,23 @@ fn tier(capacity: u64) -> MemoryTier {
     MemoryTier::new(capacity, Arc::new(Statistics::default()))
 }
 
-/// What is kept now, without counting as asked for.
-fn kept(tier: &MemoryTier) -> HashMap<CacheKey, Arc<Entry>> {
-    let pairs: Vec<_> = tier.cache.iter().map(|(key, kept)| (key, kept.entry)).collect();
+/// The stored entries. This does not count as use.
+fn stored(tier: &MemoryTier) -> HashMap<CacheKey, Arc<Entry>> {
+    let pairs: Vec<_> = tier
+        .cache
+        .iter()
+        .map(|(key, stored)| (key, stored.entry.expect("no room is reserved")))
+        .collect();
     let count = pairs.len();
-    let kept: HashMap<_, _> = pairs.into_iter().collect();
-    assert_eq!(kept.len(), count, "a key is kept once");
-    kept
+    let stored: HashMap<_, _> = pairs.into_iter().collect();
+    assert_eq!(stored.len(), count, "a key is stored once");
+    stored
 }
 
-/// How many of them are kept.
+/// How many of them are stored.
 fn alive(tier: &MemoryTier, entries: &[Arc<Entry>]) -> usize {
-    let kept = kept(tier);
-    entries.iter().filter(|entry| kept.contains_key(&entry.key)).count()
+    let stored = stored(tier);
+    entries.iter().filter(|entry| stored.contains_key(&entry.key)).count()
 }
 
 fn evictions(tier: &MemoryTier) -> u64 {
@@ -115,7 +120,7 @@ fn the_largest_object_of_the_default_limit_fits_from_64_mib_on() {
     }
 }
 
-/// A tier that is full, and the tiles that were asked for again in it.
+/// A tier that is full, and the tiles in it that were requested again.
 fn full(capacity: u64) -> (MemoryTier, Vec<Arc<Entry>>) {
     let tier = tier(capacity);
     let count = capacity / 2 / entry("tile/000", 100_000).weight();
@@ -190,9 +195,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Takes one step on the tier, and holds it against what was kept before.
+/// Takes one step on the tier, and compares the result with the entries before.
 fn take(tier: &MemoryTier, step: &Step) -> Result<(), TestCaseError> {
-    let mut model = kept(tier);
+    let mut model = stored(tier);
     let evicted = evictions(tier);
     match *step {
         Step::Get(key) => {
@@ -219,7 +224,7 @@ fn take(tier: &MemoryTier, step: &Step) -> Result<(), TestCaseError> {
             prop_assert_eq!(tier.remove_where(doomed), all - model.len());
         }
     }
-    let left = kept(tier);
+    let left = stored(tier);
     for (key, entry) in &left {
         let expected = model.get(key).map(Arc::as_ptr);
         prop_assert_eq!(Some(Arc::as_ptr(entry)), expected, "{:?} is the latest", key);
@@ -228,7 +233,7 @@ fn take(tier: &MemoryTier, step: &Step) -> Result<(), TestCaseError> {
     prop_assert_eq!((tier.bytes(), tier.entries()), (bytes, left.len() as u64));
     prop_assert!(bytes <= tier.capacity());
     let gone = (model.len() - left.len()) as u64;
-    prop_assert_eq!(evictions(tier) - evicted, gone, "what is missing was counted");
+    prop_assert_eq!(evictions(tier) - evicted, gone, "each eviction was counted");
     prop_assert!(gone == 0 || matches!(step, Step::Insert(..)));
     Ok(())
 }
@@ -281,7 +286,7 @@ fn threads_see_whole_entries_within_the_bound() {
         let threads: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || work(seed))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    let left = kept(&tier);
+    let left = stored(&tier);
     let bytes: u64 = left.values().map(|entry| entry.weight()).sum();
     assert_eq!((tier.bytes(), tier.entries()), (bytes, left.len() as u64));
     assert!((1..inserted).contains(&evictions(&tier)), "the bound was reached");

@@ -1,9 +1,9 @@
-//! How full the cache is, for operators and for metrics.
+//! How full the tiers are, for operators and for metrics.
 
 use serde_json::{Value, json};
 
-use crate::cache::Cache;
-use crate::cache::disk::State;
+use crate::cache::disk::DiskState;
+use crate::cache::tiers::Tiers;
 
 /// How full a tier is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,26 +11,27 @@ pub struct Tier {
     /// `memory`, `blocks` (in memory, too) or `disk`.
     pub name: &'static str,
     pub entries: u64,
-    /// In memory with what is on its way there.
+    /// In memory including bodies that are arriving.
     pub bytes: u64,
     pub limit: u64,
 }
 
-impl Cache {
-    /// The state of the cache, for operators.
+impl Tiers {
+    /// The counters and sizes, with these numbers of objects and blocks that are being fetched, for
+    /// operators.
     #[must_use]
-    pub fn report(&self) -> Value {
+    pub fn report(&self, fetches: u64, blocks: u64) -> Value {
         let mut report = self.statistics.report();
         let sizes = [
             ("memory_bytes", self.budget.held() + self.blocks.budget().held()),
             ("memory_limit", self.budget.limit() + self.blocks.budget().limit()),
             ("block_bytes", self.blocks.budget().held()),
             ("block_entries", self.blocks.memory().entries()),
-            ("fetches_under_way", self.fetches_under_way()),
-            ("blocks_under_way", self.blocks.under_way()),
+            ("fetches_under_way", fetches),
+            ("blocks_under_way", blocks),
+            ("memory_entries", self.memory.entries()),
         ];
         report.extend(sizes.map(|(name, value)| (name.to_owned(), value.into())));
-        report.insert("memory_entries".to_owned(), self.memory.entries().into());
         let disk = self.disk.as_ref().map(|disk| {
             json!({
                 "state": disk.state().to_string(),
@@ -45,7 +46,7 @@ impl Cache {
 
     /// How full each tier is.
     #[must_use]
-    pub fn tiers(&self) -> Vec<Tier> {
+    pub fn sizes(&self) -> Vec<Tier> {
         let (blocks, memory) = (self.blocks.budget(), &self.budget);
         let mut tiers = vec![
             Tier {
@@ -70,15 +71,9 @@ impl Cache {
         tiers
     }
 
-    /// Objects that are being fetched.
-    #[must_use]
-    pub fn fetches_under_way(&self) -> u64 {
-        self.flights.count() as u64
-    }
-
-    /// Whether the disk tier serves, or is about to; `None` where there is none.
+    /// Whether the disk tier is in service or about to be; `None` if there is none.
     #[must_use]
     pub fn disk_is_up(&self) -> Option<bool> {
-        self.disk.as_ref().map(|disk| !matches!(disk.state(), State::Off(_)))
+        self.disk.as_ref().map(|disk| !matches!(disk.state(), DiskState::Off(_)))
     }
 }

@@ -1,0 +1,113 @@
+//! An object: whole in memory, arriving, or in blocks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
+
+use crate::cache::blocks::object::Blocks;
+use crate::cache::body::StoredBody;
+use crate::cache::fill::{FillBuffer, Truncated};
+use crate::cache::memory::budget::Held;
+
+/// An object with its whole body.
+#[derive(Debug)]
+pub struct Object {
+    /// The head of the response to a client.
+    pub head: ResponseHeader,
+    /// `Cache-Control` and `Expires` as the store sent them.
+    pub lifetime: HeaderMap,
+    pub body: StoredBody,
+    /// Its share of the budget, until its last reader has left.
+    pub held: Arc<Held>,
+}
+
+impl Object {
+    /// A whole object without `Cache-Control` and `Expires`.
+    #[must_use]
+    pub fn new(head: ResponseHeader, body: Bytes, held: Held) -> Self {
+        let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(body));
+        Self { head, lifetime, body, held: Arc::new(held) }
+    }
+}
+
+/// An object whose body is arriving from the store.
+#[derive(Debug)]
+pub struct StreamingObject {
+    pub head: ResponseHeader,
+    /// `Cache-Control` and `Expires` as the store sent them.
+    pub lifetime: HeaderMap,
+    pub fill: Arc<FillBuffer>,
+}
+
+/// An object, and where its body comes from.
+#[derive(Debug, Clone)]
+pub enum ObjectBody {
+    /// All of it is in memory.
+    Stored(Arc<Object>),
+    Streaming(Arc<StreamingObject>),
+    /// Its blocks are read by a [`crate::cache::BlockReader`].
+    Blocks(Arc<Blocks>),
+}
+
+impl ObjectBody {
+    /// The head of the response to a client.
+    #[must_use]
+    pub fn head(&self) -> &ResponseHeader {
+        match self {
+            Self::Stored(object) => &object.head,
+            Self::Streaming(object) => &object.head,
+            Self::Blocks(blocks) => &blocks.head,
+        }
+    }
+
+    /// The length of the body, bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Stored(object) => object.body.len(),
+            Self::Streaming(object) => object.fill.length(),
+            Self::Blocks(blocks) => blocks.layout.length,
+        }
+    }
+
+    /// `Cache-Control` and `Expires` as the store sent them.
+    #[must_use]
+    pub fn lifetime(&self) -> &HeaderMap {
+        match self {
+            Self::Stored(object) => &object.lifetime,
+            Self::Streaming(object) => &object.lifetime,
+            Self::Blocks(blocks) => &blocks.lifetime,
+        }
+    }
+
+    /// Whether more of the body may have to come from the store.
+    #[must_use]
+    pub fn is_arriving(&self) -> bool {
+        match self {
+            Self::Stored(_) => false,
+            Self::Streaming(object) => object.fill.is_filling(),
+            Self::Blocks(_) => true,
+        }
+    }
+
+    /// Bytes of the body from `position` on, not beyond `end`, as soon as there are any; `None` at
+    /// the end.
+    ///
+    /// # Errors
+    /// When they will never come. The bytes of an object in blocks do not come from here.
+    pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Truncated> {
+        match self {
+            Self::Stored(object) => Ok(object.body.read(position, end)),
+            Self::Streaming(object) => object.fill.read(position, end).await,
+            Self::Blocks(_) => {
+                if position < end {
+                    Err(Truncated)
+                } else {
+                    Ok(None)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The outcome of a fetch, for every request that waits for it.
+
+use std::sync::Arc;
+
+use crate::cache::blocks::arrival::Arrivals;
+use crate::cache::entry::Entry;
+use crate::cache::freshness::Freshness;
+use crate::cache::object::ObjectBody;
+use crate::response::refusal::Refusal;
+use crate::upstream::client::FetchReport;
+
+/// What a fetch publishes to its leader and its followers.
+#[derive(Debug, Clone)]
+pub(super) enum FetchOutcome {
+    /// It was on disk, and is in memory now.
+    FromDisk(Arc<Entry>),
+    /// It is not cached, and the request was not worth a request to the store.
+    NotCached,
+    Object {
+        source: ObjectBody,
+        freshness: Freshness,
+        /// Blocks that are in flight already.
+        arriving: Option<Arrivals>,
+        /// Whether the object is stored in the cache.
+        stored: bool,
+        report: Arc<FetchReport>,
+    },
+    /// `stored_for`: seconds for which the refusal is cached.
+    Refused { refusal: Refusal, stored_for: Option<i64>, report: Arc<FetchReport> },
+    /// The object cannot be cached: each request goes to the store.
+    Bypass { report: Arc<FetchReport> },
+}

@@ -1,0 +1,333 @@
+//! The tiers: objects and blocks in memory, both on disk. They know no fetch.
+//!
+//! Their fields are private to this module and its children, so these rules hold for every caller:
+//!
+//! - An entry that a purge covers is never served: every method that reads leaves it out.
+//! - Memory and disk change together, under the lock of the fetch that brings the change:
+//!   [`Tiers::store`], [`Tiers::remove`].
+//! - Reserved room is free again when its [`Reservation`] is dropped.
+//! - A record on disk from the future is not served: the clock was set back, so its age is unknown,
+//!   and whether a purge covers it.
+//!
+//! A further tier, such as one that replicas share, is a field here beside `disk`: it is read where
+//! [`Tiers::lookup_on_disk`] finds nothing, written in [`Tiers::store`], and swept in
+//! `tiers/remove.rs`. Its records carry `requested_at`, by which purges are applied.
+
+mod remove;
+pub(super) mod report;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::cache::blocks::object::Block;
+use crate::cache::blocks::tier::{BlockLimits, BlockTier, share_of};
+use crate::cache::disk::{Capacity, DiskRecord, DiskTier, Peeked};
+use crate::cache::entry::{Entry, EntryContent};
+use crate::cache::inflight::Leader;
+use crate::cache::key::CacheKey;
+use crate::cache::memory::budget::Budget;
+use crate::cache::memory::reservation::Reservation;
+use crate::cache::memory::tier::MemoryTier;
+use crate::cache::object::ObjectBody;
+use crate::cache::purge::pending::PendingPurges;
+use crate::cache::request::{CacheRequest, Extent};
+use crate::cache::statistics::Statistics;
+use crate::cache::weight::MAX_WITHOUT_BODY;
+use crate::config::CacheConfig;
+use crate::profile::cache_rules::Rule;
+
+/// Objects and blocks in memory and on disk, within their limits.
+#[derive(Debug)]
+pub struct Tiers {
+    memory: Arc<MemoryTier>,
+    budget: Arc<Budget>,
+    blocks: BlockTier,
+    disk: Option<DiskTier>,
+    purges: PendingPurges,
+    statistics: Arc<Statistics>,
+}
+
+/// What happens on disk while an entry is stored in memory.
+#[derive(Debug)]
+pub enum DiskChange {
+    None,
+    /// The entry is written, with these headers of the store and this body.
+    Write {
+        headers: HeaderMap,
+        body: Bytes,
+    },
+    /// The record gets the freshness of the entry.
+    Freshen,
+    Remove,
+}
+
+/// Where a block is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockPlace {
+    Memory,
+    Disk,
+    Nowhere,
+}
+
+impl Tiers {
+    /// Tiers that take `memory` bytes of memory, with a disk tier if one is configured.
+    #[must_use]
+    pub fn new(memory: u64, config: &CacheConfig) -> Arc<Self> {
+        let statistics = Arc::new(Statistics::default());
+        let blocks = BlockTier::new(memory, config.blocks, &statistics);
+        let memory = memory - share_of(memory, config.blocks);
+        let disk = config.disk.as_ref().map(|disk| {
+            let blocks = share_of(disk.size, config.blocks);
+            let capacity = Capacity { all: disk.size, blocks };
+            DiskTier::open(&disk.path, capacity, Arc::clone(&statistics))
+        });
+        Arc::new(Self {
+            // The rest is for bodies that are arriving, and for those that slow clients still read
+            // after their eviction.
+            memory: Arc::new(MemoryTier::new(memory - memory / 8, Arc::clone(&statistics))),
+            disk,
+            purges: PendingPurges::default(),
+            budget: Budget::new(memory),
+            blocks,
+            statistics,
+        })
+    }
+
+    /// The counters of the cache.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// The limits of blocks.
+    #[must_use]
+    pub fn blocks(&self) -> &BlockLimits {
+        self.blocks.limits()
+    }
+
+    /// Whether there is a disk tier.
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Writes the records that are queued for the disk, within seconds. Blocks; for the end of the
+    /// process.
+    pub fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+    }
+}
+
+// Reading.
+impl Tiers {
+    /// Whether a pending purge covers responses about this object whose requests were sent at this
+    /// time. The key is that of the object or of one of its blocks.
+    #[must_use]
+    pub fn is_purged(&self, key: &CacheKey, requested_at: SystemTime) -> bool {
+        self.purges.covers(key.object(), requested_at)
+    }
+
+    /// The entry in memory, if it is usable for this request.
+    #[must_use]
+    pub fn lookup(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
+        let entry = self.memory.get(request.key.as_bytes())?;
+        let is_servable = !self.is_purged(&request.key, entry.requested_at);
+        (is_servable && self.is_entry_usable_for(request, &entry)).then_some(entry)
+    }
+
+    /// The entry in memory. This does not count as use.
+    #[must_use]
+    pub fn peek(&self, key: &CacheKey) -> Option<Arc<Entry>> {
+        let entry = self.memory.peek(key.as_bytes())?;
+        (!self.is_purged(key, entry.requested_at)).then_some(entry)
+    }
+
+    /// The record on disk. Must be called within a Tokio runtime; the disk is given two seconds.
+    pub async fn lookup_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
+        let disk = self.disk.as_ref()?;
+        let record = disk.get(key).await?;
+        if self.is_purged(key, record.requested_at) {
+            return None;
+        }
+        if record.requested_at > now() {
+            disk.remove(key);
+            return None;
+        }
+        Some(record)
+    }
+
+    /// The record on disk without its body. This does not count as use. Must be called within a
+    /// Tokio runtime; the disk is given two seconds.
+    pub async fn peek_on_disk(&self, key: &CacheKey) -> Option<Peeked> {
+        let peeked = self.disk.as_ref()?.peek(key).await?;
+        let requested_at = peeked.requested_at;
+        (!self.is_purged(key, requested_at) && requested_at <= now()).then_some(peeked)
+    }
+
+    /// The block in memory.
+    #[must_use]
+    pub fn lookup_block(&self, key: &CacheKey) -> Option<Arc<Block>> {
+        let entry = self.blocks.memory().get(key.as_bytes())?;
+        match &entry.content {
+            EntryContent::Block(block) if !self.is_purged(key, entry.requested_at) => {
+                Some(Arc::clone(block))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the block is in memory. This does not count as use.
+    #[must_use]
+    pub fn has_block(&self, key: &CacheKey) -> bool {
+        let entry = self.blocks.memory().peek(key.as_bytes());
+        entry.is_some_and(|entry| !self.is_purged(key, entry.requested_at))
+    }
+
+    /// Whether the disk has a record of this key, as far as is known without reading it.
+    #[must_use]
+    pub fn has_on_disk(&self, key: &CacheKey) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.has(key))
+    }
+
+    /// Where the block would be read from. This does not count as use.
+    #[must_use]
+    pub fn block_place(&self, key: &CacheKey) -> BlockPlace {
+        if self.has_block(key) {
+            BlockPlace::Memory
+        } else if self.has_on_disk(key) {
+            BlockPlace::Disk
+        } else {
+            BlockPlace::Nowhere
+        }
+    }
+
+    /// Whether this object is usable for the request: an object that is small enough to be stored
+    /// whole is not served from blocks when all of it is requested.
+    #[must_use]
+    pub fn is_usable_for(&self, request: &CacheRequest, source: &ObjectBody) -> bool {
+        request.extent != Extent::Whole
+            || !matches!(source, ObjectBody::Blocks(_))
+            || source.length() > self.max_object(&request.rule)
+    }
+
+    /// The same for an entry. One without an object is usable for every request.
+    #[must_use]
+    pub fn is_entry_usable_for(&self, request: &CacheRequest, entry: &Entry) -> bool {
+        entry.source().is_none_or(|source| self.is_usable_for(request, &source))
+    }
+}
+
+// Room.
+impl Tiers {
+    /// The largest object that is stored whole, bytes.
+    #[must_use]
+    pub fn max_object(&self, rule: &Rule) -> u64 {
+        if self.disk.is_some() {
+            return rule.max_object;
+        }
+        // An entry weighs more than its body.
+        rule.max_object.min(self.memory.largest().saturating_sub(MAX_WITHOUT_BODY))
+    }
+
+    /// Whether a block of this many bytes would be stored in any tier.
+    #[must_use]
+    pub fn stores_block(&self, bytes: u64) -> bool {
+        self.blocks().are_cached()
+            && (self.disk.is_some() || bytes < self.blocks.memory().largest())
+    }
+
+    /// Whether the disk would take a record with a body of this many bytes.
+    #[must_use]
+    pub fn disk_takes(&self, bytes: u64) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.takes(bytes))
+    }
+
+    /// Whether the disk would take a block of this many bytes now.
+    #[must_use]
+    pub fn disk_takes_block(&self, bytes: u64) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.takes_block(bytes))
+    }
+
+    /// Reserves room for an object with `bytes` of head and body; entries that no client is reading
+    /// are evicted for it.
+    #[must_use]
+    pub fn reserve(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
+        Reservation::take(&self.memory, &self.budget, key, bytes, true)
+    }
+
+    /// Reserves room for a block of `bytes`; if it `evicts`, blocks that no client is reading are
+    /// evicted for it.
+    #[must_use]
+    pub fn reserve_block(&self, key: &CacheKey, bytes: u64, evicts: bool) -> Option<Reservation> {
+        Reservation::take(self.blocks.memory(), self.blocks.budget(), key, bytes, evicts)
+    }
+}
+
+// Changes.
+impl Tiers {
+    /// Stores the entry that a fetch has brought in memory, and changes the disk with it, unless
+    /// another fetch has replaced this one after a purge. Returns whether it was stored. Both happen
+    /// under the lock of the fetch, so that no purge comes in between.
+    pub fn store<T: Clone>(
+        &self,
+        leader: &Leader<T>,
+        entry: Arc<Entry>,
+        change: DiskChange,
+    ) -> bool {
+        leader.if_current(|| {
+            let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
+            let (requested_at, freshness) = (entry.requested_at, entry.freshness);
+            match entry.content {
+                EntryContent::Block(_) => self.blocks.memory().insert(entry),
+                _ => self.memory.insert(entry),
+            }
+            let Some((disk, key)) = on_disk else { return };
+            match change {
+                DiskChange::None => {}
+                DiskChange::Write { headers, body } => {
+                    disk.put(DiskRecord { key, requested_at, freshness, headers, body });
+                }
+                DiskChange::Freshen => disk.freshen(&key, freshness),
+                DiskChange::Remove => disk.remove(&key),
+            }
+        })
+    }
+
+    /// Removes an object, unless another fetch has replaced this one after a purge.
+    pub fn remove<T: Clone>(&self, leader: &Leader<T>, key: &CacheKey) {
+        leader.if_current(|| {
+            self.memory.remove(key.as_bytes());
+            self.remove_record(key);
+        });
+    }
+
+    /// Removes the record of an object from disk, unless another fetch has replaced this one after a
+    /// purge.
+    pub fn remove_from_disk<T: Clone>(&self, leader: &Leader<T>, key: &CacheKey) {
+        leader.if_current(|| self.remove_record(key));
+    }
+
+    fn remove_record(&self, key: &CacheKey) {
+        if let Some(disk) = &self.disk {
+            disk.remove(key);
+        }
+    }
+}
+
+/// The time, read in one place of the cache. It never goes back while the process runs, so that a
+/// purge is later than every request sent before it, whatever happens to the clock.
+#[must_use]
+pub(super) fn now() -> SystemTime {
+    static LATEST: AtomicU64 = AtomicU64::new(0);
+    #[expect(clippy::disallowed_methods, reason = "freshness is a matter of the time of day")]
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let micros = u64::try_from(clock.as_micros()).unwrap_or(u64::MAX);
+    let latest = LATEST.fetch_max(micros, Ordering::Relaxed).max(micros);
+    UNIX_EPOCH + Duration::from_micros(latest)
+}
