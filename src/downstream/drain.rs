@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_counted_while_they_live() {
+    fn requests_in_progress_are_counted() {
         let lifecycle = Arc::new(Lifecycle::default());
         let first = lifecycle.start_request();
         let second = lifecycle.start_request();

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn head_and_body_are_one_write() {
+    fn head_and_body_are_written_at_once() {
         let mut stream = NarrowStream { width: usize::MAX, ..NarrowStream::default() };
         let mut write_buffer = WriteBuffer::default();
         let context = &mut Context::from_waker(std::task::Waker::noop());

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_for_people_loads_nothing_from_elsewhere() {
+    fn the_documentation_page_loads_nothing_from_elsewhere() {
         let pages = Pages::new("<b>\"x\"", "/p", false);
         assert!(!pages.docs.contains("<b>"), "the name is escaped");
         assert!(!pages.docs.contains("<script") && !pages.docs.contains("src="));

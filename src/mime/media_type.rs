@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_one_type_is_none() {
+    fn text_that_is_not_exactly_one_type_is_invalid() {
         for text in [
             "",
             " ",

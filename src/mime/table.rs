@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_can_be_searched() {
+    fn every_extension_is_found_in_any_case() {
         assert!(EXTENSIONS.is_sorted_by(|(a, _), (b, _)| a.as_bytes() < b.as_bytes()));
         assert_eq!(EXTENSIONS.iter().map(|(extension, _)| extension.len()).max(), Some(LONGEST));
         for (index, (extension, _)) in EXTENSIONS.iter().enumerate() {

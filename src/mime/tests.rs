@@ -1,4 +1,4 @@
-//! The policy against every row of s3proxy 2.0.1 and every corner it is known for.
+//! The policy compared with every row of s3proxy 2.0.1, and edge cases.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn stored(policy: &MimePolicy, values: &[&str]) -> String {
 }
 
 #[test]
-fn every_ending_has_the_type_and_the_fate_it_had_in_s3proxy_2_0_1() {
+fn every_extension_has_the_type_and_decision_of_s3proxy_2_0_1() {
     let policy = policy();
     let mut allowed = 0;
     let mut rows = 0;
@@ -60,7 +60,7 @@ fn every_ending_has_the_type_and_the_fate_it_had_in_s3proxy_2_0_1() {
             format!("deep/er.d/a.b{}", extension.to_uppercase()),
             format!("x{extension}.gz"),
         ] {
-            // Peeled as a coding, `.gz` leaves no ending.
+            // `.gz` is a content coding: without it there is no extension.
             let expected = if key == "a.gz" { "-" } else { &expected };
             assert_eq!(said(&policy, &key), expected, "{key}");
         }
@@ -70,7 +70,7 @@ fn every_ending_has_the_type_and_the_fate_it_had_in_s3proxy_2_0_1() {
 }
 
 #[test]
-fn exactly_the_known_endings_are_served() {
+fn exactly_the_known_extensions_are_served() {
     let policy = policy();
     let served: Vec<_> = table::EXTENSIONS
         .iter()
@@ -84,10 +84,10 @@ fn exactly_the_known_endings_are_served() {
 }
 
 #[test]
-fn names_that_bite() {
+fn unusual_names() {
     let policy = policy();
     for (key, expected) in [
-        // Rules behind the table.
+        // Rules after the table.
         ("LSSTCam/runs/DRP/properties", "+ text/plain; charset=utf-8"),
         ("properties", "+ text/plain; charset=utf-8"),
         ("Properties", "-"),
@@ -100,7 +100,7 @@ fn names_that_bite() {
         (".vot", "+ application/xml"),
         ("a.VOT", "-"),
         ("a.vot.gz", "-"),
-        // Codings are peeled and ignored, and are case-sensitive.
+        // Content codings are ignored, and are case-sensitive.
         ("x.fits.gz", "+ image/fits"),
         ("x.FITS.gz", "+ image/fits"),
         ("x.csv.gz", "+ text/csv; charset=utf-8"),
@@ -124,7 +124,7 @@ fn names_that_bite() {
         ("x.tz", "- application/x-tar"),
         ("x.tbz2", "- application/x-tar"),
         ("x.txz", "- application/x-tar"),
-        // Names without an ending.
+        // Names without an extension.
         ("", "-"),
         (".png", "-"),
         ("dir/.png", "-"),
@@ -141,7 +141,7 @@ fn names_that_bite() {
         ("a..png", "+ image/png"),
         ("a.png ", "-"),
         ("a.png.", "-"),
-        // Endings that stay refused.
+        // Extensions that are refused.
         ("a.fit", "-"),
         ("a.fts", "-"),
         ("a.tsv", "- text/tab-separated-values"),
@@ -162,7 +162,7 @@ fn names_that_bite() {
 fn a_key_is_a_path_and_never_a_url() {
     let policy = policy();
     for (key, expected) in [
-        // What is decided on is what is fetched: these keys do end in .png.
+        // The whole key is decided on and fetched: these keys end in .png.
         ("properties#.png", "+ image/png"),
         ("j.json?.png", "+ image/png"),
         ("ab:cd/x.png", "+ image/png"),
@@ -181,7 +181,7 @@ fn a_key_is_a_path_and_never_a_url() {
 }
 
 #[test]
-fn tricks_with_the_ending_gain_no_type() {
+fn manipulated_extensions_get_no_type() {
     let policy = policy();
     for (key, expected) in [
         ("x.png/", "-"),
@@ -209,7 +209,7 @@ fn tricks_with_the_ending_gain_no_type() {
 }
 
 #[test]
-fn the_lists_add_up() {
+fn the_lists_are_combined() {
     let also = policy_with(|s| s.also_allow = vec!["Text/Markdown".to_owned()]);
     assert_eq!(said(&also, "a.md"), "+ text/markdown; charset=utf-8");
     assert_eq!(said(&also, "a.png"), "+ image/png");
@@ -229,7 +229,7 @@ fn the_lists_add_up() {
 }
 
 #[test]
-fn rules_of_the_operator() {
+fn configured_rules_apply_in_order() {
     let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
     let policy = policy_with(|s| {
         s.also_allow = vec!["application/x-a".to_owned(), "application/x-b".to_owned()];
@@ -288,7 +288,7 @@ fn the_default_type_is_for_unknown_keys_and_subject_to_the_list() {
 }
 
 #[test]
-fn a_type_that_is_none_is_named() {
+fn an_invalid_type_is_reported() {
     type Adjust = fn(&mut MimeSettings, String);
     let places: [(&str, Adjust); 6] = [
         ("accept", |s, text| s.accept.push(text)),
@@ -315,7 +315,7 @@ fn a_type_that_is_none_is_named() {
 }
 
 #[test]
-fn the_type_of_the_store_is_judged_on_its_essence() {
+fn the_type_of_the_store_is_decided_by_its_essence() {
     let policy = policy();
     for (values, expected) in [
         (&["image/png"][..], "+ image/png"),
@@ -344,7 +344,7 @@ fn the_type_of_the_store_is_judged_on_its_essence() {
 }
 
 #[test]
-fn kinds_of_answer() {
+fn images_and_scriptable_types() {
     let kinds: BTreeMap<&str, (bool, bool)> = [
         ("image/png", (true, false)),
         ("image/fits", (true, false)),

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_are_those_of_rfc_9211() {
+    fn the_parameters_are_those_of_rfc_9211() {
         let forwarded = |why, status, ttl, stored, collapsed| CacheStatus::Forwarded {
             why,
             status,
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_told_by_where_they_come_from() {
+    fn blocks_are_counted_by_where_they_come_from() {
         let blocks = |memory, disk, store| BlockCounts { memory, disk, store, uncounted: 0 };
         let hit = CacheStatus::Hit { ttl: 30, stale: None };
         let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError) };
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_cache_did_is_one_word() {
+    fn every_status_has_one_result() {
         let forwarded = |why, status, collapsed| CacheStatus::Forwarded {
             why,
             status,

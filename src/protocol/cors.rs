@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_origin_may_read_the_answer_and_no_other() {
+    fn only_a_listed_origin_may_read_the_response() {
         let listed = cors(&[A, "https://b.example:8443"], false);
         for method in [Method::GET, Method::HEAD] {
             for (request, expected) in [
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_the_same_for_everyone_and_never_with_credentials() {
+    fn a_star_allows_every_origin_and_never_credentials() {
         let expected = ["access-control-allow-origin: *", EXPOSE];
         for credentials in [false, true] {
             let star = cors(&["*"], credentials);

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_byte_by_byte() {
+    fn tags_are_parsed_byte_by_byte() {
         for (text, expected) in [
             // The examples of section 8.8.3.
             (&b"\"xyzzy\""[..], Some(strong(b"xyzzy"))),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_run_over_lines_and_end_at_what_is_malformed() {
+    fn lists_combine_lines_and_end_at_a_malformed_element() {
         let (a, b, c) = (strong(b"a"), strong(b"b"), weak(b"c"));
         let cases: &[(&[&str], &[EntityTag<'_>])] = &[
             (&["\"a\""], &[a]),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_tag_and_only_alone_in_its_line() {
+    fn a_star_matches_any_tag_only_alone_in_its_line() {
         for (lines, any) in [
             (&["*"][..], true),
             (&[" * "], true),
@@ -282,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics(lines in proptest::collection::vec("[W/\"a*, \\té]{0,12}", 1..4)) {
+        fn parsing_never_panics(lines in proptest::collection::vec("[W/\"a*, \\té]{0,12}", 1..4)) {
             let pairs: Vec<_> = lines.iter().map(|line| ("if-match", line.as_str())).collect();
             let headers = headers_of(&pairs);
             let tags = EntityTags::of(&headers, &IF_MATCH).expect("the header is there");

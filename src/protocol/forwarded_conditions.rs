@@ -90,7 +90,7 @@ mod tests {
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    /// Range, If-Match and If-None-Match as sent on, `-` for none.
+    /// Range, If-Match and If-None-Match as forwarded, `-` for none.
     fn sent(method: &Method, request: HeaderPairs<'_>) -> [String; 3] {
         let sent = upstream_conditions(method, &headers_of(request));
         [sent.range, sent.if_match, sent.if_none_match].map(|value| {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_get_sends_on_what_the_store_understands() {
+    fn a_get_forwards_the_conditions_that_stores_support() {
         let cases: &[(HeaderPairs<'_>, [&str; 3])] = &[
             (&[], ["-", "-", "-"]),
             (&[("range", "bytes=0-9")], ["bytes=0-9", "-", "-"]),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_send_nothing_on() {
+    fn other_methods_forward_no_condition() {
         let request = [("range", "bytes=0-9"), ("if-none-match", "\"a\"")];
         for method in [Method::HEAD, Method::OPTIONS] {
             assert_eq!(sent(&method, &request), ["-", "-", "-"], "{method}");
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_sends_one_tag_and_one_range_go_on(
+        fn at_most_one_tag_and_one_range_are_forwarded(
             tags in "[W/\"a*, é]{0,16}",
             range in "bytes=[0-9, -]{0,12}",
             if_range in "[W/\"a]{0,6}",

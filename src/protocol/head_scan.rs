@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_heads_pass_and_leave_no_trace() {
+    fn valid_heads_pass_and_reset_the_scan() {
         let mut heads = HeadScan::new(100);
         for text in [
             "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn request_lines_a_parser_would_repair_are_bad() {
+    fn request_lines_that_a_parser_would_repair_are_refused() {
         for line in [
             "GET /a b HTTP/1.1",
             "GET /a#b HTTP/1.1",
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_beyond_the_limit_are_bad_however_they_arrive() {
+    fn heads_beyond_the_limit_are_refused_however_they_are_split() {
         let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(100));
         assert!(matches!(scan(&head), Scan::Bad { error: BadRequest::HeadersTooLarge, .. }));
         let mut heads = HeadScan::new(100);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_second_head_says_where_it_starts() {
+    fn a_malformed_second_head_is_reported_with_its_start() {
         let first = "GET / HTTP/1.1\r\n\r\n";
         let both = format!("{first}GET /a b HTTP/1.1\r\n\r\n");
         assert_eq!(scan(&both), Scan::Bad { start: first.len(), error: BadRequest::RequestLine });
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn how_bytes_are_split_does_not_matter(
+        fn the_split_of_bytes_does_not_matter(
             bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b' '), any::<u8>()], 0..300),
             cut in 0usize..300,
         ) {

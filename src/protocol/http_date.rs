@@ -34,7 +34,7 @@ mod tests {
     use crate::protocol::headers_of;
 
     #[test]
-    fn the_three_formats_name_one_instant() {
+    fn the_three_formats_are_one_time() {
         // The examples of section 5.6.7.
         for text in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_date() {
+    fn other_text_is_not_a_date() {
         for text in [
             "",
             "0",
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn two_dates_are_none() {
+    fn a_repeated_date_is_ignored() {
         let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
         assert!(of(&headers_of(&[date]), &LAST_MODIFIED).is_some());
         assert_eq!(of(&headers_of(&[date, date]), &LAST_MODIFIED), None);
@@ -76,12 +76,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics(bytes in proptest::collection::vec(0x20u8..0x7f, 0..40)) {
+        fn parsing_never_panics(bytes in proptest::collection::vec(0x20u8..0x7f, 0..40)) {
             let _ = parse(&HeaderValue::from_bytes(&bytes).expect("visible ASCII"));
         }
 
         #[test]
-        fn what_is_written_is_read(seconds in 0u64..253_402_300_800) {
+        fn a_formatted_range_parses_to_itself(seconds in 0u64..253_402_300_800) {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             let text = httpdate::fmt_http_date(time);
             prop_assert_eq!(parse(&HeaderValue::from_str(&text).expect("a date")), Some(time));

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_either_form_is_found() {
+    fn the_path_of_both_target_forms_is_found() {
         for (target, path) in [
             ("/a?b", "/a?b"),
             ("http://h/a?b", "/a?b"),

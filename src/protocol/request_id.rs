@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_searchable_request_ids_are_taken_over() {
+    fn only_safe_request_ids_are_accepted() {
         let long = "x".repeat(129);
         for (value, sane) in [
             ("abc-123_4.5", true),

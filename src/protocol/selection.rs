@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_cut_to_the_object_sorted_and_joined() {
+    fn ranges_are_limited_to_the_object_sorted_and_combined() {
         for (range, length, expected) in [
             ("bytes=0-9", 100, Selection::Part(0..10)),
             ("bytes=0-", 100, Selection::Part(0..100)),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_come_before_ranges() {
+    fn preconditions_take_precedence_over_ranges() {
         for (client, expected) in [
             (&[("if-none-match", "W/\"a\""), ("range", "bytes=0-1")][..], Selection::NotModified),
             (&[("if-match", "\"b\""), ("range", "bytes=0-1")], Selection::PreconditionFailed),

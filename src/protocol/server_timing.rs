@@ -47,7 +47,7 @@ mod tests {
     use crate::protocol::cache_status::{ForwardReason, Stale};
 
     #[test]
-    fn the_value_names_what_is_known() {
+    fn the_value_lists_the_known_times() {
         let hit = CacheStatus::Hit { ttl: 9, stale: None };
         let stale = CacheStatus::Hit { ttl: -9, stale: Some(Stale::WhileRevalidate) };
         let micros = Duration::from_micros;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_read_the_answer_may_read_its_timing() {
+    fn an_origin_that_may_read_the_response_may_read_its_timing() {
         let origin = HeaderValue::from_static("https://portal.example.org");
         let cors = [(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())];
         assert_eq!(allowed_origin(&Method::GET, &cors), Some(origin));

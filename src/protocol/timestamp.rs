@@ -111,7 +111,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn known_times_have_their_known_texts() {
+    fn known_times_have_known_texts() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_369_353_600_000_042);
         assert_eq!(rfc3339(time), "2013-05-24T00:00:00.000042Z");
         assert_eq!(amz_date_time(time), "20130524T000000Z");

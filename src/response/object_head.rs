@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aws_chunked_is_no_encoding_a_client_knows() {
+    fn aws_chunked_is_removed_from_content_encoding() {
         for (stored, passed) in [
             ("gzip", Some("gzip")),
             ("aws-chunked", None),

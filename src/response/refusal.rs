@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bodies_of_s3proxy_are_kept_to_the_byte() {
+    fn the_bodies_of_s3proxy_2_0_1_are_unchanged() {
         for (refusal, status, expected) in [
             (Refusal::RouteUnknown, 404, r#"{"detail":"Not Found"}"#),
             (Refusal::MethodNotAllowed, 405, r#"{"detail":"Method Not Allowed"}"#),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_carry_the_headers_their_status_demands() {
+    fn refusals_have_the_headers_that_their_status_requires() {
         let header = |refusal: Refusal| {
             let response = refusal.response(None, "GET, HEAD", "id");
             response.headers.first().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?")))

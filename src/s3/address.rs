@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_could_reach_elsewhere_are_refused() {
+    fn paths_that_could_address_other_objects_are_refused() {
         for (path, error) in [
             ("bk/a/../b", AddressError::DotSegment),
             ("bk/..%2f..%2fetc", AddressError::DotSegment),
@@ -245,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_give_an_address_or_a_reason(
+        fn any_bytes_give_an_address_or_an_error(
             bucket in proptest::collection::vec(any::<u8>(), 0..40),
             key in proptest::collection::vec(any::<u8>(), 0..80),
         ) {

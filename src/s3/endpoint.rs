@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_endpoints_say_which_part_is_wrong() {
+    fn invalid_endpoints_report_the_invalid_part() {
         for (url, error) in [
             ("", EndpointError::Scheme),
             ("s3.example.org", EndpointError::Scheme),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn virtual_hosting_is_used_only_for_buckets_that_make_a_host_name() {
+    fn virtual_hosting_is_used_only_for_buckets_that_are_host_labels() {
         let endpoint = Endpoint::aws("eu-west-1");
         let target = endpoint.target(Addressing::Virtual, "mybucket", b"k");
         assert_eq!(target.host, "mybucket.s3.eu-west-1.amazonaws.com");

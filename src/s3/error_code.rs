@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_found_in_what_stores_really_send() {
+    fn the_code_is_found_in_documents_of_real_stores() {
         for (document, code) in [
             (
                 "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>x</Message></Error>",

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_output_never_holds_the_text() {
+    fn debug_output_never_contains_the_text() {
         let secret = Secret::new("wJalrXUtnFEMI".to_owned());
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "(redacted) Some((redacted))");
         assert_eq!(secret.expose(), "wJalrXUtnFEMI");

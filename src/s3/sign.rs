@@ -301,7 +301,7 @@ mod tests {
         }
     }
 
-    /// What `aws-sigv4` makes of the same request by itself.
+    /// The signature that `aws-sigv4` computes for the same request.
     fn signed_by_aws(profile: &Profile, target: &Target, now: SystemTime) -> String {
         use aws_sigv4::http_request as aws;
         let Credentials::Keys { keys, .. } = &profile.credentials else { panic!("no keys") };
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn hard_paths_are_signed_as_they_are_sent() {
+    fn unusual_paths_are_signed_as_they_are_sent() {
         let endpoint = Endpoint::parse("http://h:9000").expect("a valid endpoint");
         let signer = profile(example_keys(None), &[]).signer();
         let mut seen = std::collections::HashSet::new();
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_holds_no_secret() {
+    fn debug_output_contains_no_secret() {
         let signer = profile(example_keys(Some("tokentoken")), &[("x-k", "ssecret")]).signer();
         let text = format!("{signer:?}");
         assert!(!text.contains("wJalr") && !text.contains("tokentoken"), "{text}");

@@ -161,7 +161,7 @@ fn urls_without_an_object_are_explained_with_the_gateways_answer() {
         ("https://data.example.org/", 200, "page of the gateway"),
         ("https://data.example.org/other/x", 404, "no such page"),
         ("hips@sky", 307, "redirects"),
-        ("hips@sky/a/../b.png", 400, "segment . or .."),
+        ("hips@sky/a/../b.png", 400, ". or .. segment"),
         ("hips@sky/100%", 400, "two hexadecimal digits"),
         ("a@b@sky/k.png", 400, "more than one @"),
     ] {

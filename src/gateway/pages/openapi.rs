@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_prefix_the_page_for_probes_is_the_one_described() {
+    fn without_a_prefix_the_index_for_probes_is_described() {
         let paths = described_paths("", false);
         let schema =
             &paths["/"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn every_named_schema_is_there() {
+    fn every_referenced_schema_exists() {
         let document = document("x", "/p", true);
         let text = document.to_string();
         let names = text.split("#/components/schemas/").skip(1);

@@ -58,7 +58,7 @@ fn each_condition_alone() {
         ("if-unmodified-since", SAME, Proceed),
         ("if-unmodified-since", AFTER, Proceed),
         ("if-unmodified-since", "yesterday", Proceed),
-        // Not a precondition of the whole.
+        // Range and If-Range are not evaluated here.
         ("if-range", "\"b\"", Proceed),
         ("range", "bytes=0-1", Proceed),
     ] {
@@ -68,7 +68,7 @@ fn each_condition_alone() {
 }
 
 #[test]
-fn lines_of_one_field_are_one_list_and_two_dates_are_no_date() {
+fn lines_of_one_field_are_one_list_and_two_dates_are_invalid() {
     let object = [("etag", "\"a\""), ("last-modified", SAME)];
     for (name, first, second, expected) in [
         ("if-none-match", "\"b\"", "\"a\"", NotModified),
@@ -148,7 +148,7 @@ fn conditions_take_precedence_as_section_13_2_2_says() {
 }
 
 #[test]
-fn a_field_that_is_there_but_malformed_still_hides_the_date() {
+fn a_malformed_field_still_takes_precedence_over_the_date() {
     let object = [("etag", "\"a\""), ("last-modified", SAME)];
     for (request, expected) in [
         ([("if-none-match", "junk, junk"), ("if-modified-since", AFTER)], Proceed),
@@ -160,7 +160,7 @@ fn a_field_that_is_there_but_malformed_still_hides_the_date() {
 
 #[test]
 fn vectors_after_go_net_http() {
-    // The conditional cases of TestServeContent and TestServeFile in Go's net/http, retold.
+    // The conditional cases of TestServeContent and TestServeFile in Go's net/http.
     for (etag, modified, name, value, expected) in [
         ("\"foo\"", None, "if-none-match", "\"foo\"", NotModified),
         ("\"foo\"", None, "if-none-match", "\"Foo\"", Proceed),
@@ -180,7 +180,7 @@ fn vectors_after_go_net_http() {
 }
 
 #[test]
-fn if_range_takes_an_equal_strong_validator_and_nothing_else() {
+fn if_range_holds_for_an_equal_strong_validator_only() {
     let strong = [("etag", "\"a\""), ("last-modified", SAME), ("date", AFTER)];
     let weak = [("etag", "W/\"a\""), ("last-modified", SAME), ("date", AFTER)];
     let fresh = [("etag", "\"a\""), ("last-modified", SAME), ("date", SAME)];
@@ -220,7 +220,7 @@ fn if_range_takes_an_equal_strong_validator_and_nothing_else() {
 }
 
 #[test]
-fn parts_of_a_second_do_not_count() {
+fn fractions_of_a_second_are_ignored() {
     let request = headers_of(&[("if-modified-since", SAME), ("if-unmodified-since", SAME)]);
     let second = http_date::of(&request, &IF_MODIFIED_SINCE).expect("a date");
     for (offset, expected) in [(0, NotModified), (999, NotModified), (1000, PreconditionFailed)] {

@@ -1,4 +1,4 @@
-//! Vectors after RFC 9110 and Go's net/http, and the laws that hold for all ranges.
+//! Test vectors of RFC 9110 and Go's net/http, and properties of all ranges.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn parsed(text: &str) -> RangeRequest {
     parse_range(&headers_of(&[("range", text)]))
 }
 
-/// The parts served of an object: `None` for all of it, empty for 416.
+/// The ranges served of an object: `None` for the whole object, empty for 416.
 fn served(text: &str, len: u64) -> Option<Vec<(u64, u64)>> {
     let ranges = match parsed(text) {
         Whole => return None,
@@ -46,8 +46,8 @@ fn examples_of_rfc_9110_section_14_1_2() {
 
 #[test]
 fn what_go_net_http_refuses_or_serves() {
-    // The cases of ParseRangeTests and ServeFileRangeTests in Go's net/http, retold with first and
-    // last byte. Where Go answers 416 to a malformed header, RFC 9110 lets it be ignored.
+    // The cases of ParseRangeTests and ServeFileRangeTests in Go's net/http, written with first and
+    // last byte. Go answers 416 to a malformed header; RFC 9110 permits to ignore it.
     for text in [
         "",
         "foo",
@@ -129,7 +129,7 @@ fn syntax_at_its_edges() {
 }
 
 #[test]
-fn a_second_range_header_makes_both_void() {
+fn a_repeated_range_header_is_ignored() {
     let one = ("range", "bytes=0-1");
     assert_eq!(parse_range(&headers_of(&[one])), Single(from_to(0, 1)));
     assert_eq!(parse_range(&headers_of(&[one, one])), Whole);
@@ -138,7 +138,7 @@ fn a_second_range_header_makes_both_void() {
 }
 
 #[test]
-fn nothing_satisfies_an_empty_range_or_object() {
+fn empty_ranges_and_ranges_of_empty_objects_are_not_satisfiable() {
     for (range, len) in [
         (ByteRange::Suffix(0), 10),
         (ByteRange::Suffix(1), 0),
@@ -222,14 +222,14 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(range in any_range()) {
+    fn a_formatted_range_parses_to_itself(range in any_range()) {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, range.to_header().expect("digits and punctuation"));
         prop_assert_eq!(parse_range(&headers), Single(range));
     }
 
     #[test]
-    fn what_is_served_is_described(range in any_range(), len in 1u64..) {
+    fn a_formatted_content_range_parses_to_itself(range in any_range(), len in 1u64..) {
         if let Some((first, last)) = range.resolve(len) {
             let described = ContentRange::Part { first, last, len: Some(len) };
             let value = HeaderValue::try_from(described.to_string()).expect("ASCII");
@@ -238,13 +238,13 @@ proptest! {
     }
 
     #[test]
-    fn reading_never_panics(text in "(bytes[= ])?[0-9,*/ =-]{0,24}") {
+    fn parsing_never_panics(text in "(bytes[= ])?[0-9,*/ =-]{0,24}") {
         let _ = parsed(&text);
         let _ = ContentRange::parse(&HeaderValue::from_str(&text).expect("ASCII"));
     }
 
     #[test]
-    fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(0x80u8..=0xff, 0..8)) {
+    fn parsing_bytes_never_panics(bytes in proptest::collection::vec(0x80u8..=0xff, 0..8)) {
         let value = HeaderValue::from_bytes(&[b"bytes=", &bytes[..]].concat()).expect("obs-text");
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, value);

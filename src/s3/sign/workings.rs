@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_signed_without_a_key() {
+    fn nothing_is_signed_without_an_access_key() {
         let anonymous = Profile { credentials: Credentials::Anonymous, ..profile(None) };
         let target = anonymous.endpoint.target(anonymous.addressing, "bkt", b"k");
         let signer = anonymous.signer();
