@@ -173,7 +173,7 @@ impl Counted {
         page.gauge(
             "s3proxy_reload_ok",
             "0 while what is written is wrong and what was read before stays in force.",
-            u64::from(!reloads.is_bad()),
+            u64::from(!reloads.is_failing()),
         )?;
         page.gauge(
             "s3proxy_draining",

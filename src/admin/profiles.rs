@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
-use crate::reload::told;
+use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::upstream::{Store, Stores};
 
@@ -15,7 +15,7 @@ pub(super) fn report(stores: &Stores) -> Value {
 fn of(store: &Store) -> Value {
     let profile = &store.profile;
     let (credentials, key) = match &profile.credentials {
-        Credentials::Keys { keys, source } => (text(source), Some(told(&keys.access_key_id))),
+        Credentials::Keys { keys, source } => (text(source), Some(masked_id(&keys.access_key_id))),
         Credentials::Anonymous => ("none: requests go out unsigned".to_owned(), None),
         Credentials::Missing(sought) => (format!("missing: {sought}"), None),
     };

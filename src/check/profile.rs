@@ -15,7 +15,7 @@ use crate::check::transport::{judge_no_answer, speaks_tls};
 use crate::check::verdict::{Question, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
 use crate::profile::Profile;
-use crate::reload::told;
+use crate::reload::masked_id;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Target};
 
@@ -179,7 +179,7 @@ pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
 pub(super) fn credentials(profile: &Profile, is_spare: bool) -> Finding {
     match &profile.credentials {
         Credentials::Keys { keys, .. } => {
-            let id = told(&keys.access_key_id);
+            let id = masked_id(&keys.access_key_id);
             let token = if keys.session_token.is_some() { ", with a session token" } else { "" };
             Finding::ok(format!("key id {id} from {}{token}", key_source(profile)))
         }

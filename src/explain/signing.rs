@@ -8,7 +8,7 @@ use http::{HeaderValue, Method};
 
 use crate::check::report::Finding;
 use crate::profile::Profile;
-use crate::reload::told;
+use crate::reload::masked_id;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Target;
 use crate::s3::sign::workings::{REDACTED, Workings};
@@ -61,7 +61,7 @@ fn text(value: &HeaderValue) -> String {
 /// The header with the end of the key's id, and without the signature.
 fn authorization(profile: &Profile, workings: &Workings) -> String {
     let id = match &profile.credentials {
-        Credentials::Keys { keys, .. } => told(&keys.access_key_id),
+        Credentials::Keys { keys, .. } => masked_id(&keys.access_key_id),
         Credentials::Anonymous | Credentials::Missing(_) => REDACTED.to_owned(),
     };
     let Workings { scope, signed_headers, .. } = workings;

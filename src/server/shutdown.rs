@@ -122,7 +122,7 @@ impl Signals {
                 _ = self.interrupt.recv() => End::Interrupt,
                 _ = self.quit.recv() => End::Quit,
                 _ = self.hangup.recv() => {
-                    reloads.now();
+                    reloads.request_now();
                     continue;
                 }
             };

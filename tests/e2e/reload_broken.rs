@@ -1,5 +1,5 @@
-//! Files that are wrong, gone or empty while the gateway runs: what was read before stays in force, and
-//! the log says what is wrong, once.
+//! Files that are invalid, missing or empty while the gateway runs: the previous configuration stays in
+//! force, and the log names the mistake once.
 
 use std::fs;
 use std::process::Command;
@@ -13,8 +13,7 @@ use crate::tally::trial;
 
 /// Files that are not what they should be.
 const SPOILT: &str = "spoilt configurations";
-const REFUSED: &str =
-    "the configuration cannot be read again, what was read before stays in force: ";
+const REFUSED: &str = "configuration not reloaded, the previous configuration stays in force: ";
 
 fn expect_refusal(gateway: &Gateway) -> String {
     let line = gateway.expect_log("an error about the configuration", |line| {
@@ -23,13 +22,13 @@ fn expect_refusal(gateway: &Gateway) -> String {
     event(&line).trim_start_matches(REFUSED).to_owned()
 }
 
-/// Waits until the files have been looked at so often that a second line would be there.
-fn many_looks() {
+/// Waits until the files have been checked often enough that a second line would be logged.
+fn wait_for_checks() {
     std::thread::sleep(std::time::Duration::from_millis(700));
 }
 
 #[test]
-fn a_broken_file_changes_nothing_and_is_told_once() {
+fn an_invalid_file_changes_nothing_and_is_logged_once() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -57,23 +56,23 @@ fn a_broken_file_changes_nothing_and_is_told_once() {
         let told = expect_refusal(&gateway);
         assert!(told.starts_with(&mentions), "{mentions:?} in {told}");
         assert_eq!(gateway.object("hips@sky/a.png").status(), 200, "{text}");
-        many_looks();
+        wait_for_checks();
         assert_eq!(count(&gateway, REFUSED), before + 1, "one line for one mistake: {text}");
-        // As before: nothing is to be read, and the same mistake is news again.
+        // The previous contents: nothing is read, and the same mistake is logged again.
         files.write(&good_ini, &good_yaml);
-        many_looks();
+        wait_for_checks();
     }
     files.write_one(YAML, "profiles: [");
     expect_refusal(&gateway);
     files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
-    await_reload(&gateway, "profile new is new");
+    await_reload(&gateway, "profile new added");
     assert_eq!(gateway.object("new@sky/a.png").status(), 200);
-    assert_eq!(count(&gateway, "the configuration was read again"), 1);
+    assert_eq!(count(&gateway, "configuration reloaded"), 1);
     assert!(!gateway.log_text().contains("canary"), "a secret in the log");
 }
 
 #[test]
-fn a_file_that_is_gone_or_cannot_be_read_takes_no_keys_away() {
+fn a_missing_or_unreadable_file_removes_no_access_keys() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -97,24 +96,24 @@ fn a_file_that_is_gone_or_cannot_be_read_takes_no_keys_away() {
             let told = expect_refusal(&gateway);
             assert!(told.contains(&path.display().to_string()), "{told}");
             assert!(told.contains("cannot be read"), "{told}");
-            many_looks();
+            wait_for_checks();
             assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
-            assert_eq!(count(&gateway, REFUSED), before + 1, "told once");
+            assert_eq!(count(&gateway, REFUSED), before + 1, "logged once");
             let _it_was_a_file = fs::remove_dir(&path);
             files.write(&good_ini, &good_yaml);
-            many_looks();
+            wait_for_checks();
         }
-        // In force all the time, so there was nothing to take over, even if a look fell between the
-        // end of a file and its text.
-        let read = count(&gateway, "the configuration was read again");
-        let alike = count(&gateway, "the configuration was read again: the profiles are as before");
+        // The previous configuration stayed in force, so there was nothing to apply, even if a check
+        // happened while a file was written.
+        let read = count(&gateway, "configuration reloaded");
+        let alike = count(&gateway, "configuration reloaded: profiles unchanged");
         assert_eq!(read, alike);
     }
 }
 
-/// The file of the home folder need not be there at the start, but its keys do not go with it.
+/// The file of the home folder need not exist at the start, but removing it removes no access keys.
 #[test]
-fn the_file_of_the_home_folder_takes_no_keys_away_either() {
+fn a_missing_file_of_the_home_folder_removes_no_access_keys_either() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -127,23 +126,23 @@ fn the_file_of_the_home_folder_takes_no_keys_away_either() {
     let gateway = setup.tolerate("has no endpoint").start();
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
     fs::write(&path, ini(&["hips"])).expect("written");
-    await_reload(&gateway, "profile hips is new");
+    await_reload(&gateway, "profile hips added");
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
     let _trial = trial(SPOILT);
     fs::remove_file(&path).expect("removed");
     let told = expect_refusal(&gateway);
-    assert!(told.contains("credentials: cannot be read and could be before"), "{told}");
-    many_looks();
+    assert!(told.contains("credentials: cannot be read any more"), "{told}");
+    wait_for_checks();
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
-    // Whoever means it says so.
+    // A comment removes the profiles on purpose.
     fs::write(&path, "# none\n").expect("written");
-    await_reload(&gateway, "profile hips is gone");
+    await_reload(&gateway, "profile hips removed");
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
 }
 
 /// Such as one on a disk that does not answer.
 #[test]
-fn a_file_whose_reading_does_not_end_is_told_and_holds_up_nobody() {
+fn a_file_that_cannot_be_read_to_the_end_is_logged_and_delays_no_request() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -164,7 +163,7 @@ fn a_file_whose_reading_does_not_end_is_told_and_holds_up_nobody() {
     assert_eq!(gateway.await_end(PATIENCE).code(), Some(0));
 }
 
-/// Half a file is not taken over while it is being written, and not at all where it is wrong.
+/// Half a file is not applied while it is written, and never if it is invalid.
 #[test]
 fn half_a_file_waits_for_its_other_half() {
     let origin = Origin::start();
@@ -182,8 +181,8 @@ fn half_a_file_waits_for_its_other_half() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     files.write_one(INI, &new);
     let told = await_reload(&gateway, "");
-    assert!(!told.contains("no key"), "{told}");
-    assert_eq!(told.matches("key ...COND, before key ...MPLE").count(), 2, "{told}");
+    assert!(!told.contains("missing credentials"), "{told}");
+    assert_eq!(told.matches("access key ...MPLE replaced by ...COND").count(), 2, "{told}");
     let _trial = trial(SPOILT);
     // In the middle of a section, and it stays so.
     files.write_one(INI, both.split_at(both.len() - 60).0);
@@ -192,5 +191,5 @@ fn half_a_file_waits_for_its_other_half() {
         assert_eq!(gateway.object(&format!("{name}@sky/a.png")).status(), 200, "{name}");
     }
     files.write_one(INI, &both);
-    await_reload(&gateway, "key ...MPLE, before key ...COND");
+    await_reload(&gateway, "access key ...COND replaced by ...MPLE");
 }
