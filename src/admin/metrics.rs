@@ -29,7 +29,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// All that is counted, to be read.
 #[derive(Debug, Clone)]
-pub struct Counted {
+pub struct MetricSources {
     pub metrics: Arc<Metrics>,
     pub stores: Arc<CurrentStores>,
     pub cache: Option<Arc<Cache>>,
@@ -38,7 +38,7 @@ pub struct Counted {
     pub limits: Arc<Limits>,
 }
 
-impl Counted {
+impl MetricSources {
     /// The scrape, which takes as long as there are profiles.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Counted {
     }
 }
 
-impl Collector for Counted {
+impl Collector for MetricSources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Families(encoder);
         let stores = self.stores.load();
@@ -68,7 +68,7 @@ impl Collector for Counted {
     }
 }
 
-impl Counted {
+impl MetricSources {
     fn requests(&self, page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
         let mut requests = page.family(
             "s3proxy_requests",

@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::connectors::TransportConnector;
 
 use crate::check::deadline::Deadline;
-use crate::check::object_name::{Named, read};
+use crate::check::object_name::{ObjectName, read};
 use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
 use crate::check::reach::reach;
-use crate::check::report::{Finding, Section, State, Step, Subject};
+use crate::check::report::{CheckSection, CheckStep, Finding, StepState, Subject};
 use crate::check::request::{Answer, Asker, Request, bucket_target, clock};
 use crate::check::verdict::{Question, Reply, judge_denied};
 use crate::config::Config;
@@ -26,15 +26,15 @@ pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
     /// `None` asks no store.
     connector: Option<&'a TransportConnector>,
-    steps: Vec<Step>,
+    steps: Vec<CheckStep>,
     asked: Option<Asked>,
 }
 
 /// What came of the check of one object.
 pub(crate) struct Checked {
-    pub section: Section,
+    pub section: CheckSection,
     /// What the argument names; else the status of what the gateway answers to it.
-    pub named: Result<Named, u16>,
+    pub named: Result<ObjectName, u16>,
     /// Why a client would get no object of the store; `None` also where no store was asked.
     pub refusal: Option<Refusal>,
     /// How the store was asked, if it was.
@@ -78,12 +78,13 @@ impl<'a> ObjectCheck<'a> {
                 (name, Err(not_named.status))
             }
         };
-        let section = Section { subject: Subject::Object, name: Some(name), steps: self.steps };
+        let section =
+            CheckSection { subject: Subject::Object, name: Some(name), steps: self.steps };
         Checked { section, named, refusal, asked: self.asked }
     }
 
     fn note(&mut self, name: &'static str, finding: Finding) {
-        self.steps.push(Step::new(name, finding));
+        self.steps.push(CheckStep::new(name, finding));
     }
 
     /// As the gateway admits a request: key, media type, profile, bucket, credentials.
@@ -169,7 +170,7 @@ impl<'a> ObjectCheck<'a> {
             }
             bucket_step = Some(step);
         }
-        self.steps.push(Step::timed("request", finding, took));
+        self.steps.push(CheckStep::timed("request", finding, took));
         self.steps.push(clock_step(answer.as_ref().ok()));
         self.steps.extend(bucket_step);
         let (answer, failure) = match answer {
@@ -318,5 +319,5 @@ fn allowed(profile: &Profile, bucket: &str) -> Finding {
 /// The fix stands with the step that failed.
 fn refused(refusal: &Refusal) -> Finding {
     let detail = format!("{} {}", refusal.status(), refusal.cause());
-    Finding { state: State::Failed, detail, fix: None }
+    Finding { state: StepState::Failed, detail, fix: None }
 }

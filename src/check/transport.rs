@@ -152,7 +152,7 @@ pub(super) fn speaks_tls() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::report::State;
+    use crate::check::report::StepState;
 
     fn socket(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -161,10 +161,10 @@ mod tests {
     #[test]
     fn lookups_say_what_was_found() {
         for (host, found, state, detail) in [
-            ("10.0.0.1", Ok(vec!["10.0.0.1:1"]), State::Ok, "10.0.0.1 is an address itself"),
-            ("s3", Ok(vec!["10.0.0.1:1", "[::1]:1"]), State::Ok, "s3 is 10.0.0.1, ::1"),
-            ("s3", Err(io::ErrorKind::TimedOut), State::Failed, "no name server answered"),
-            ("s3", Err(io::ErrorKind::Other), State::Failed, "s3 does not resolve"),
+            ("10.0.0.1", Ok(vec!["10.0.0.1:1"]), StepState::Ok, "10.0.0.1 is an address itself"),
+            ("s3", Ok(vec!["10.0.0.1:1", "[::1]:1"]), StepState::Ok, "s3 is 10.0.0.1, ::1"),
+            ("s3", Err(io::ErrorKind::TimedOut), StepState::Failed, "no name server answered"),
+            ("s3", Err(io::ErrorKind::Other), StepState::Failed, "s3 does not resolve"),
         ] {
             let found = found
                 .map(|texts| texts.into_iter().map(socket).collect::<Vec<_>>())
@@ -181,16 +181,20 @@ mod tests {
         let late = || Err(io::Error::from(io::ErrorKind::TimedOut));
         let (a, b) = (socket("10.0.0.1:1"), socket("10.0.0.2:1"));
         for (connects, state, detail) in [
-            (vec![(a, Ok(()))], State::Ok, "connected to 10.0.0.1:1"),
-            (vec![(a, Ok(())), (b, refused())], State::Warning, "connected to 10.0.0.1:1, but not"),
-            (vec![(a, refused())], State::Failed, "10.0.0.1:1 refuses connections"),
-            (vec![(a, late()), (b, refused())], State::Failed, "10.0.0.1:1 does not answer in"),
-            (vec![], State::Failed, ""),
+            (vec![(a, Ok(()))], StepState::Ok, "connected to 10.0.0.1:1"),
+            (
+                vec![(a, Ok(())), (b, refused())],
+                StepState::Warning,
+                "connected to 10.0.0.1:1, but not",
+            ),
+            (vec![(a, refused())], StepState::Failed, "10.0.0.1:1 refuses connections"),
+            (vec![(a, late()), (b, refused())], StepState::Failed, "10.0.0.1:1 does not answer in"),
+            (vec![], StepState::Failed, ""),
         ] {
             let finding = judge_connect(&connects);
             assert_eq!(finding.state, state);
             assert!(finding.detail.starts_with(detail), "{}", finding.detail);
-            assert_eq!(finding.fix.is_some(), state != State::Ok);
+            assert_eq!(finding.fix.is_some(), state != StepState::Ok);
         }
     }
 
@@ -208,7 +212,7 @@ mod tests {
             ("received fatal alert: HandshakeFailure", false, "TLS 1.2 or 1.3"),
         ] {
             let finding = judge_tls(error, plain, "h");
-            assert_eq!(finding.state, State::Failed);
+            assert_eq!(finding.state, StepState::Failed);
             let given = finding.fix.unwrap_or_default();
             assert!(given.contains(fix), "{error}: {given}");
         }

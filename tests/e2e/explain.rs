@@ -1,5 +1,5 @@
-//! `s3proxy explain`: each reason an object is or is not served is found and told, beside a running
-//! gateway and without one, and nothing secret is ever printed.
+//! `s3proxy explain`: each reason why an object is or is not served is found and printed, with a running
+//! gateway and without one, and never a secret.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::origin::{Manners, Origin};
 const TOKEN: &str = "canary-of-a-session";
 const HEADER: &str = "canary-of-a-header";
 
-/// Runs the command; nothing secret is in what it prints.
+/// Runs the command, and checks that it prints no secret.
 fn run(setup: &Setup, arguments: &[&str]) -> Finished {
     let run = setup.clone().args(&[&["explain"], arguments].concat()).run();
     for secret in ["canary", ACCESS_KEY, "X-Amz-Signature=abc"] {
@@ -24,7 +24,7 @@ fn run(setup: &Setup, arguments: &[&str]) -> Finished {
     run
 }
 
-/// The explanation as JSON; the exit code fits it.
+/// The explanation as JSON; checks that the exit code matches.
 fn explain(setup: &Setup, arguments: &[&str]) -> Value {
     let run = run(setup, &[&["--json"], arguments].concat());
     let json: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
@@ -72,10 +72,10 @@ fn an_object_is_explained_from_its_url_to_its_answer() {
         let address = json!({"profile": "hips", "bucket": "sky", "key": "a b.png"});
         assert_eq!(json["address"], address, "{url}");
         assert_step(&json, "route", &["/s3proxy/s3/{profile@bucket}/{key}"]);
-        assert_step(&json, "address", &["as the store is asked for it: a%20b.png"]);
-        assert_step(&json, "type", &["image/png", "table of endings: .png"]);
+        assert_step(&json, "address", &["encoded in the request to the store: a%20b.png"]);
+        assert_step(&json, "type", &["image/png", "table of extensions: .png"]);
         assert_step(&json, "endpoint", &[&origin.url(), "region us-east-1, addressing path"]);
-        assert_step(&json, "credentials", &["key id ...MPLE from section [hips] of "]);
+        assert_step(&json, "credentials", &["access key ...MPLE from section [hips] of "]);
         assert_step(&json, "allowed", &["every bucket"]);
         assert_step(
             &json,
@@ -123,7 +123,7 @@ fn the_string_that_is_signed_is_shown_and_nothing_secret() {
 }
 
 #[test]
-fn whatever_stands_in_the_way_is_told_with_what_to_do() {
+fn each_refusal_has_its_reason_and_a_fix() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let setup = with_cache(&origin.url())
@@ -146,16 +146,16 @@ fn whatever_stands_in_the_way_is_told_with_what_to_do() {
         assert_eq!(json["served"], false, "{url}: {json:#}");
         assert_eq!((&json["status"], &json["cause"]), (&status.into(), &cause.into()), "{url}");
         assert_eq!(json["from"], from, "{url}");
-        let [said, do_this] = ["why", "fix"].map(|name| json[name].as_str().unwrap_or_default());
-        assert!(said.contains(why), "{url}: {why}: {said}");
-        assert!(do_this.contains(fix), "{url}: {fix}: {do_this}");
-        let body = if cause == "object_not_found" { "Not found: s3://" } else { "its body: {" };
+        let [reason, remedy] = ["why", "fix"].map(|name| json[name].as_str().unwrap_or_default());
+        assert!(reason.contains(why), "{url}: {why}: {reason}");
+        assert!(remedy.contains(fix), "{url}: {fix}: {remedy}");
+        let body = if cause == "object_not_found" { "Not found: s3://" } else { "body: {" };
         assert_step(&json, "answer", &["failed", cause, body]);
     }
 }
 
 #[test]
-fn what_names_no_object_is_told_with_the_gateways_answer() {
+fn a_path_without_an_object_has_the_answer_of_the_gateway() {
     let setup = Setup::new("http://127.0.0.1:1");
     for (url, status, words) in [
         ("https://data.example.org/", 200, "page of the gateway"),
@@ -172,18 +172,18 @@ fn what_names_no_object_is_told_with_the_gateways_answer() {
 }
 
 #[test]
-fn odd_keys_are_told_by_what_is_odd() {
+fn unusual_keys_have_notes() {
     let origin = Origin::start();
     for key in ["é/ü ñ.png", "plus+/=&.png", "a%20b.png", "tab\t.png", "x//y.png"] {
         origin.put(key, "tile");
     }
     let setup = Setup::new(&origin.url());
     for (url, words) in [
-        ("sky/%C3%A9/%C3%BC%20%C3%B1.png", "beyond ASCII"),
-        ("sky/plus+/=&.png", "a plus sign"),
-        ("sky/a%2520b.png", "perhaps the URL was encoded twice"),
+        ("sky/%C3%A9/%C3%BC%20%C3%B1.png", "non-ASCII characters"),
+        ("sky/plus+/=&.png", "is a plus sign"),
+        ("sky/a%2520b.png", "the URL may be encoded twice"),
         ("sky/tab%09.png", "control characters"),
-        ("sky/x//y.png", "empty parts"),
+        ("sky/x//y.png", "empty segments"),
     ] {
         let json = explain(&setup, &[url]);
         assert_eq!(json["served"], true, "{url}: {json:#}");
@@ -194,13 +194,13 @@ fn odd_keys_are_told_by_what_is_odd() {
 }
 
 #[test]
-fn what_the_running_gateway_keeps_is_told_and_not_touched() {
+fn the_cached_copy_of_the_running_gateway_is_shown_and_not_changed() {
     let origin = Origin::start();
     let etag = origin.put("a.png", "a tile of the sky");
     let (setup, admin) = Admin::of(with_cache(&origin.url()));
     let gateway = setup.clone().start();
     let nothing = explain(&setup, &["sky/a.png"]);
-    assert_step(&nothing, "gateway", &["ok", "nothing is kept of it"]);
+    assert_step(&nothing, "gateway", &["ok", "not cached"]);
     gateway.object("sky/a.png");
     gateway.object("sky/missing.png");
     for object in ["sky/a.png", "sky/missing.png"] {
@@ -209,7 +209,7 @@ fn what_the_running_gateway_keeps_is_told_and_not_touched() {
     let before = admin.cache();
     let json = explain(&setup, &["sky/a.png"]);
     assert_eq!((&json["from"], &json["status"]), (&"cache".into(), &200.into()), "{json:#}");
-    assert_step(&json, "gateway", &["in memory the whole object, 17 bytes, ETag", "fresh for"]);
+    assert_step(&json, "gateway", &["in memory: whole object, 17 bytes, ETag", "fresh for"]);
     let kept = &json["kept"]["memory"];
     assert_eq!((&kept["what"], &kept["state"]), (&"object".into(), &"fresh".into()), "{kept}");
     assert_eq!((&kept["length"], &kept["etag"]), (&17.into(), &etag.into()), "{kept}");
@@ -217,19 +217,19 @@ fn what_the_running_gateway_keeps_is_told_and_not_touched() {
     assert_step(&json, "answer", &["ok", "200 image/png, 17 bytes, from the cache"]);
     origin.put("a.png", "another tile of the sky");
     let newer = explain(&setup, &["sky/a.png"]);
-    assert_step(&newer, "answer", &["warning", "while the store has \""]);
+    assert_step(&newer, "answer", &["warning", "; the store has \""]);
     let missing = explain(&setup, &["sky/missing.png"]);
     assert_eq!((&missing["from"], &missing["status"]), (&"cache".into(), &404.into()));
-    assert_step(&missing, "gateway", &["that it is missing"]);
+    assert_step(&missing, "gateway", &["negative entry"]);
     origin.put("missing.png", "here now");
     let here = explain(&setup, &["sky/missing.png"]);
     assert_eq!((&here["served"], &here["status"]), (&false.into(), &404.into()), "{here:#}");
     assert!(here["fix"].as_str().is_some_and(|fix| fix.contains("s3proxy purge")), "{here:#}");
-    assert_eq!(admin.cache(), before, "looking counts as nothing");
+    assert_eq!(admin.cache(), before, "inspection changes no counter");
 }
 
 #[test]
-fn what_is_kept_answers_while_the_store_does_not() {
+fn the_cached_copy_answers_while_the_store_does_not() {
     let gate = Gate::new();
     let closed = gate.clone();
     let store = Faulty::scripted(move |_, turn| match turn {
@@ -245,14 +245,14 @@ fn what_is_kept_answers_while_the_store_does_not() {
     await_in_memory(&admin, "sky/a.png");
     let json = explain(&setup, &["sky/a.png"]);
     assert_eq!((&json["served"], &json["from"]), (&true.into(), &"cache".into()), "{json:#}");
-    assert_step(&json, "answer", &["warning", "200 from the cache, though", "upstream_timeout"]);
+    assert_step(&json, "answer", &["warning", "200 from the cache, although", "upstream_timeout"]);
     let other = explain(&setup, &["sky/b.png"]);
     assert_eq!((&other["status"], &other["cause"]), (&504.into(), &"upstream_timeout".into()));
     gate.open();
 }
 
 #[test]
-fn without_a_gateway_or_a_store_the_rest_is_told() {
+fn without_a_gateway_or_a_store_the_other_steps_are_explained() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let port = free_port();

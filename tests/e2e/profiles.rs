@@ -27,7 +27,7 @@ fn is_time(value: &Value) -> bool {
 }
 
 #[test]
-fn profiles_are_told_with_what_came_last_of_asking_them() {
+fn profiles_are_listed_with_the_last_result_of_their_stores() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let url = origin.url();
@@ -79,7 +79,7 @@ fn profiles_are_told_with_what_came_last_of_asking_them() {
             assert_eq!(of_answer, cause, "{name}");
         }
     }
-    assert_eq!(profile(admin, "open")["credentials"], "none: requests go out unsigned");
+    assert_eq!(profile(admin, "open")["credentials"], "none: requests are unsigned");
     let keyless = profile(admin, "keyless");
     assert!(keyless["credentials"].as_str().is_some_and(|text| text.starts_with("missing: ")));
     assert_eq!(keyless["key_id"], Value::Null);

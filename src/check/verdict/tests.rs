@@ -1,7 +1,7 @@
 //! Tables of answers and the verdicts on them.
 
 use super::*;
-use crate::check::report::State;
+use crate::check::report::StepState;
 use crate::s3::credentials::Keys;
 use crate::s3::secret::Secret;
 
@@ -42,11 +42,11 @@ fn list() -> Reply {
 }
 
 #[track_caller]
-fn assert_finding(finding: &Finding, state: State, detail: &str, fix: &str) {
+fn assert_finding(finding: &Finding, state: StepState, detail: &str, fix: &str) {
     assert_eq!(finding.state, state, "{finding:?}");
     assert!(finding.detail.contains(detail), "{detail}: {finding:?}");
     assert!(finding.fix.as_deref().unwrap_or_default().contains(fix), "{fix}: {finding:?}");
-    assert_eq!(finding.fix.is_some(), state != State::Ok && state != State::Skipped);
+    assert_eq!(finding.fix.is_some(), state != StepState::Ok && state != StepState::Skipped);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn codes_that_mean_the_same_whatever_was_asked() {
     ] {
         for question in ALL {
             let finding = judge(question, &signed(), &reply(status, code));
-            assert_finding(&finding, State::Failed, detail, fix);
+            assert_finding(&finding, StepState::Failed, detail, fix);
             let said = format!("{status} {code}, request tx01: ");
             assert!(finding.detail.starts_with(&said), "{finding:?}");
         }
@@ -87,7 +87,7 @@ fn codes_that_mean_the_same_whatever_was_asked() {
 #[test]
 fn some_answers_depend_on_what_was_asked() {
     use Question::{Bucket, Object, Service};
-    use State::{Failed, Ok, Warning};
+    use StepState::{Failed, Ok, Warning};
     for (question, profile, reply, state, detail, fix) in [
         (Service, signed(), list(), Ok, "accepts the signature", ""),
         (Service, anonymous(), list(), Ok, "nothing is signed", ""),
@@ -141,7 +141,7 @@ fn a_denied_object_is_explained_by_its_bucket() {
         (anonymous(), denied(), "may not be read without credentials", "everybody"),
         (signed(), reply(503, "SlowDown"), "may not be read", "s3:GetObject"),
     ] {
-        assert_finding(&judge_denied(&profile, &denied(), &bucket), State::Failed, detail, fix);
+        assert_finding(&judge_denied(&profile, &denied(), &bucket), StepState::Failed, detail, fix);
     }
     let fix = judge_denied(&lenient(), &denied(), &denied()).fix.unwrap_or_default();
     assert!(!fix.contains("missing_on_403"), "it is set already: {fix}");
@@ -184,7 +184,7 @@ fn redirects_and_regions_name_where_to_go() {
         ),
     ] {
         let finding = judge(Question::Object, &signed(), &reply);
-        assert_finding(&finding, State::Failed, detail, fix);
+        assert_finding(&finding, StepState::Failed, detail, fix);
     }
 }
 
@@ -192,21 +192,21 @@ fn redirects_and_regions_name_where_to_go() {
 fn clocks_may_differ_by_a_minute() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     for (seconds, state, detail) in [
-        (0, State::Ok, "0 s ahead of"),
-        (60, State::Ok, "60 s ahead of"),
-        (-60, State::Ok, "60 s behind"),
-        (61, State::Warning, "61 s ahead of"),
-        (-61, State::Warning, "61 s behind"),
-        (300, State::Warning, "300 s ahead of"),
-        (301, State::Failed, "301 s ahead of"),
-        (-1200, State::Failed, "1200 s behind"),
+        (0, StepState::Ok, "0 s ahead of"),
+        (60, StepState::Ok, "60 s ahead of"),
+        (-60, StepState::Ok, "60 s behind"),
+        (61, StepState::Warning, "61 s ahead of"),
+        (-61, StepState::Warning, "61 s behind"),
+        (300, StepState::Warning, "300 s ahead of"),
+        (301, StepState::Failed, "301 s ahead of"),
+        (-1200, StepState::Failed, "1200 s behind"),
     ] {
         let difference = Duration::from_secs(i64::unsigned_abs(seconds));
         let store = if seconds < 0 { now + difference } else { now - difference };
         let finding = judge_clock(Some(store), now);
-        assert_finding(&finding, state, detail, if state == State::Ok { "" } else { "NTP" });
+        assert_finding(&finding, state, detail, if state == StepState::Ok { "" } else { "NTP" });
     }
-    assert_eq!(judge_clock(None, now).state, State::Skipped);
+    assert_eq!(judge_clock(None, now).state, StepState::Skipped);
 }
 
 #[test]
