@@ -1,4 +1,4 @@
-//! The gateway as the quickstart runs it: configured by the environment alone, as its container is.
+//! The gateway of the quickstart: configured by environment variables only, like its container.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use s3proxy::{logging, server};
 /// Names and values of environment variables.
 pub(crate) type Environment = BTreeMap<String, String>;
 
-/// What the gateway is told.
+/// The configuration of the gateway.
 ///
-/// One profile, `hips`, with its keys in the URL of its endpoint. The policy that keeps scripts in
-/// buckets from running is off, because the viewer is such a script.
+/// One profile, `hips`, with its access key in the URL of its endpoint. The Content-Security-Policy that
+/// blocks scripts from buckets is off, because the viewer is such a script.
 pub(crate) fn environment(
     listen: SocketAddr,
     store: SocketAddr,
@@ -37,7 +37,7 @@ pub(crate) fn environment(
 /// Runs the gateway until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// One line that says what is wrong with the configuration, or why the gateway cannot start.
+/// One line with the mistakes of the configuration, or the reason why the gateway cannot start.
 pub(crate) fn run(environment: &Environment) -> Result<ExitCode, String> {
     let sources = Sources {
         environment: environment.clone(),

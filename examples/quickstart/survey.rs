@@ -1,5 +1,5 @@
 //! A small HiPS survey, computed: full sky at orders 0 to 3, deeper around one nebula, and the
-//! files that surveys come with.
+//! files that belong to a survey.
 //!
 //! HiPS 1.0, <https://www.ivoa.net/documents/HiPS/20170519/>. The same bytes in every run on
 //! one machine.
@@ -36,7 +36,7 @@ pub(crate) struct Piece {
     pub(crate) body: Vec<u8>,
 }
 
-/// Takes the files as they are made, from several threads at once.
+/// Receives the files as they are made, from several threads at once.
 pub(crate) type Publish<'a> = &'a (dyn Fn(Piece) + Sync);
 
 /// Sides of a tile of a picture and of a FITS tile, pixels.
@@ -45,7 +45,7 @@ const FITS_WIDTH: usize = 512;
 /// The deepest order of the whole sky, and of the part around the nebula.
 const FULL_ORDER: u8 = 3;
 const DEEP_ORDER: u8 = 5;
-/// Stars of the whole sky, in portions to share out.
+/// Stars of the whole sky, in portions for the threads.
 const STAR_PORTIONS: u64 = 16;
 const STARS_IN_PORTION: usize = 15_000;
 /// The side of a picture of a tile in `Allsky.png`, pixels.
@@ -63,7 +63,7 @@ fn deep() -> Cell {
     Cell::at(FULL_ORDER - 1, FacePoint::of(sky::great_nebula()))
 }
 
-/// Makes the survey with so many threads.
+/// Makes the survey with this number of threads.
 ///
 /// # Errors
 /// When a picture cannot be written as PNG.
@@ -77,7 +77,7 @@ pub(crate) fn generate(threads: usize, publish: Publish<'_>) -> io::Result<()> {
     let near: Vec<Star> = near.cloned().collect();
     let stars = Catalogue::new(stars, FULL_ORDER, WIDTH);
 
-    // Subtrees from order 1 down: small enough to share out, and their roots are few.
+    // Subtrees from order 1 down: small enough for the threads, and there are few roots.
     let roots = work::share(threads, Cell::count(1), |index| {
         let mut thumbnails = Vec::new();
         let root = subtree(&sky, &stars, Cell { order: 1, index }, publish, &mut thumbnails)?;
@@ -127,7 +127,7 @@ pub(crate) fn generate(threads: usize, publish: Publish<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the tile of a cell and all below it, and answers the tile.
+/// Makes the tile of a cell and all below it, and returns the tile.
 fn subtree(
     sky: &Sky,
     stars: &Catalogue,

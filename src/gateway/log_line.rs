@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
-use crate::logging::access::{self, Record, UpstreamRecord};
+use crate::logging::access::{self, AccessRecord, UpstreamRecord};
 use crate::metrics::store::Ended;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
@@ -53,7 +53,7 @@ impl Gateway {
         let text =
             |name: HeaderName| session.get_header(name).and_then(|value| value.to_str().ok());
         let peer = session.client_addr().and_then(|address| address.as_inet());
-        let record = Record {
+        let record = AccessRecord {
             event: ctx.event,
             method: &client.method,
             url: request_url(session),

@@ -4,10 +4,10 @@
 
 use super::healpix::Cell;
 
-/// Everything in a FITS file comes in blocks of so many bytes.
+/// The block size of a FITS file, bytes; headers and data are padded to it.
 const BLOCK: usize = 2880;
 
-/// A header, card by card.
+/// A header, built card by card.
 struct Header(String);
 
 impl Header {
@@ -35,7 +35,7 @@ impl Header {
         self
     }
 
-    /// The header as bytes, ended and filled up to whole blocks.
+    /// The header as bytes, with its END card, padded to whole blocks.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.0.clone().into_bytes();
         bytes.extend(format!("{:<80}", "END").bytes());

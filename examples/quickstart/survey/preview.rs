@@ -51,7 +51,7 @@ fn sample(pictures: &[Image], order: u8, point: FacePoint) -> [u8; 3] {
     picture.pixel(pixel(point.y, along_y), pixel(point.x, along_x))
 }
 
-/// The light is computed at every so many pixels of the panorama.
+/// The light is computed at one of this number of pixels of the panorama, per axis.
 const STEP: usize = 8;
 
 /// Brightness of the sky without stars, row by row from the south pole, longitude falling from

@@ -1,6 +1,5 @@
 //! A sky that never was: a galaxy seen from within, with dust lanes, glowing clouds and two small
-//! companions. Computed from noise, so it is nobody's property; laid out like ours, so that it
-//! looks right.
+//! companions. Computed from noise, so it has no copyright; its layout is that of our galaxy.
 
 use super::healpix::Direction;
 use super::noise::{Dice, fractal, mix, ridges, smoothstep};
@@ -99,7 +98,7 @@ impl Sky {
         galactic[2].abs() < 24_f64.to_radians().sin() || COMPANIONS.iter().any(near)
     }
 
-    /// The light from a direction, with noise of so many octaves in its finest parts.
+    /// The light from a direction; `octaves` is the number of octaves of noise in its finest parts.
     pub(crate) fn light(&self, equatorial: Direction, octaves: u32) -> Light {
         let galactic = to_galactic(equatorial);
         let place = galactic.map(|c| c as f32);

@@ -38,7 +38,7 @@ impl Star {
         Self { direction, light, peak, reach: reach(peak), east, north }
     }
 
-    /// The light of the image at a direction, for pixels of so many radians.
+    /// The light of the image at a direction, for pixels of this size in radians.
     pub(crate) fn image(&self, at: Direction, pixel: f64) -> Light {
         let minus: Direction = std::array::from_fn(|axis| {
             at.get(axis).unwrap_or(&0.0) - self.direction.get(axis).unwrap_or(&0.0)

@@ -12,8 +12,8 @@ use super::image::Image;
 use super::sky::{Light, Sky, luminance};
 use super::stars::{Catalogue, STRETCH, Star, pixel_size, samples};
 
-/// The light of the sky is computed at every so many pixels and interpolated between them: here
-/// where there is much to see, and there where there is little.
+/// The light of the sky is computed at one of this number of pixels per axis and interpolated between
+/// them: the first in detailed regions, the second in plain ones.
 const FINE_STEP: usize = 4;
 const COARSE_STEP: usize = 8;
 
@@ -51,7 +51,7 @@ pub(crate) fn joined([south, east, west, north]: &[Image; 4]) -> Image {
     whole.halved()
 }
 
-/// Directions and light at the corners of squares of so many pixels.
+/// Directions and light at the corners of squares of `step` pixels.
 struct Grid {
     step: usize,
     directions: Vec<Direction>,

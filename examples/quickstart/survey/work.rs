@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Does jobs `0..count` on so many threads and answers their results in order.
+/// Runs jobs `0..count` on this number of threads, and returns their results in order.
 ///
 /// # Errors
-/// The first error; jobs not yet begun are then left undone.
+/// The first error; jobs that have not begun are skipped.
 pub(crate) fn share<T: Send, E: Send>(
     threads: usize,
     count: u64,
