@@ -1,4 +1,4 @@
-//! `GET /cache/profile@bucket/key` on the admin listener: what is kept of one object.
+//! `GET /cache/profile@bucket/key` on the admin listener: the cached copy of one object.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, as a program reads it.
+//! `/metrics`: the scrape, read by a strict parser.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,7 +153,7 @@ fn requests_are_counted_by_route_profile_status_and_what_the_cache_did() {
     }
 }
 
-/// Whatever clients ask for and stores hold: nothing of it becomes a label.
+/// Nothing of requests or objects becomes a label.
 #[test]
 fn labels_are_bounded_and_hold_nothing_of_anybody() {
     let origin = Origin::start();
@@ -188,7 +188,7 @@ fn labels_are_bounded_and_hold_nothing_of_anybody() {
 }
 
 #[test]
-fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
+fn faults_of_stores_are_counted_by_cause_and_requests_in_flight_are_seen() {
     let gate = Gate::new();
     let held = gate.clone();
     let store = Faulty::scripted(move |request: &Recorded, _| {
@@ -208,11 +208,11 @@ fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
     let mut waiting: Client = watched.gateway.connect();
     waiting.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
     let in_flight = "s3proxy_upstream_in_flight{profile=\"default\"}";
-    await_that("one is under way", || watched.metric(in_flight) == 1);
+    await_that("one is in flight", || watched.metric(in_flight) == 1);
     assert_eq!(watched.metric("s3proxy_requests_in_flight"), 1);
     gate.open();
     assert_eq!(waiting.answer("GET").expect("an answer").status(), 200);
-    await_that("none is under way", || watched.metric(in_flight) == 0);
+    await_that("none is in flight", || watched.metric(in_flight) == 0);
     let numbers = parse(&watched.scrape());
     for (cause, status) in
         [("upstream_busy", "503"), ("upstream_forbidden", "403"), ("upstream_reset", "none")]
@@ -227,7 +227,7 @@ fn faults_of_stores_are_counted_by_cause_and_what_is_under_way_is_seen() {
     assert_eq!(numbers["s3proxy_upstream_retries_total{profile=\"default\"}"], 2.0);
 }
 
-/// What operators read about is what there is.
+/// The documentation lists exactly the metrics of a scrape.
 #[test]
 fn the_documented_metrics_are_those_of_a_scrape() {
     let origin = Origin::start();

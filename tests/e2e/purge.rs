@@ -1,4 +1,4 @@
-//! Objects removed by request: which, when, and what becomes of those who are reading them.
+//! Purges: which objects, when, and the requests that are reading them.
 
 use std::time::{Duration, Instant};
 

@@ -17,10 +17,10 @@ use crate::tally;
 const ROTATIONS: usize = 50;
 const CLIENTS: usize = 8;
 const TILES: usize = 40;
-/// Larger than what is kept as a whole, so that a reader asks the store again and again.
+/// Larger than the limit of whole objects, so that a reader needs many requests to the store.
 const LARGE: usize = 24 << 20;
 
-/// What was asked so far, and how much of it went wrong.
+/// The requests so far, and the failed ones.
 #[derive(Default)]
 struct Tally {
     made: AtomicUsize,
