@@ -1,4 +1,4 @@
-//! What becomes of a request for one object, step by step as the gateway takes them, and why.
+//! The check of one object: the steps of a request in the order of the gateway, and their results.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -101,7 +101,7 @@ impl<'a> ObjectCheck<'a> {
                 Verdict::Allowed(media_type) => {
                     content_type = Some(media_type.clone());
                     let shown = String::from_utf8_lossy(media_type.as_bytes());
-                    self.note("type", Finding::ok(format!("{shown}, by the name of the key")));
+                    self.note("type", Finding::ok(format!("{shown}, from the key")));
                 }
                 Verdict::Denied(media_type) => {
                     self.note("type", denied_type(media_type));
@@ -126,7 +126,9 @@ impl<'a> ObjectCheck<'a> {
         }
         match self.connector {
             Some(connector) => self.ask_store(connector, address, profile, content_type).await,
-            None => Ok(Finding::skipped("nothing refuses it before the store, which is not asked")),
+            None => Ok(Finding::skipped(
+                "the gateway does not refuse the request; no request is sent to the store",
+            )),
         }
     }
 
@@ -231,7 +233,7 @@ impl<'a> ObjectCheck<'a> {
         let length = if is_empty { Some("0".to_owned()) } else { whole_length(&answer.headers) };
         let length = length.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
         let user = if self.config.require_user {
-            "; without X-Auth-Request-User it is 422 (require_user)"
+            "; 422 without X-Auth-Request-User (require_user)"
         } else {
             ""
         };
@@ -269,8 +271,8 @@ fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
     }
     if was_cut {
         return Finding::warning(
-            format!("{detail}; what follows the ? or # is not part of it"),
-            "write ? as %3F and # as %23 if they belong to the key",
+            format!("{detail}; the key ends at the ? or #"),
+            "write ? as %3F and # as %23 if they are part of the key",
         );
     }
     Finding::ok(detail)
@@ -279,12 +281,12 @@ fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
 fn denied_type(media_type: Option<&str>) -> Finding {
     match media_type {
         Some(media_type) => Finding::failed(
-            format!("{media_type} may not be served"),
-            "add it to mime.also_allow (S3PROXY_ALSO_ALLOW_MIMETYPES) if it should",
+            format!("media type {media_type} is not allowed"),
+            "add it to mime.also_allow (S3PROXY_ALSO_ALLOW_MIMETYPES) to serve it",
         ),
         None => Finding::failed(
-            "no rule knows the media type",
-            "add the ending to mime.suffixes (S3PROXY_SUFFIX_MIMETYPES), the name to \
+            "no rule gives a media type",
+            "add the extension to mime.suffixes (S3PROXY_SUFFIX_MIMETYPES), the name to \
              mime.extensionless (S3PROXY_EXTENSIONLESS_MIMETYPES), or set mime.default \
              (S3PROXY_DEFAULT_MIMETYPE)",
         ),
@@ -293,11 +295,11 @@ fn denied_type(media_type: Option<&str>) -> Finding {
 
 fn unknown_profile(address: &ObjectAddress, known: &[&str]) -> Finding {
     let name = address.profile.as_deref().unwrap_or_default();
-    let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Finding::failed(
-        format!("there is no profile {name}; known: {known}"),
+        format!("unknown profile {name}; known: {known}"),
         format!(
-            "correct the name (case counts), or add the profile's endpoint \
+            "correct the name (it is case-sensitive), or add the endpoint of the profile \
              (LSST_RESOURCES_S3_PROFILE_{name}, or profiles.{name}.endpoint)"
         ),
     )
@@ -307,16 +309,16 @@ fn allowed(profile: &Profile, bucket: &str) -> Finding {
     match &profile.buckets {
         None => Finding::ok("the profile serves every bucket"),
         Some(_) if profile.admits(bucket) => {
-            Finding::ok(format!("the profile's list admits {bucket}"))
+            Finding::ok(format!("the buckets list of the profile contains {bucket}"))
         }
         Some(_) => Finding::failed(
-            format!("the profile's list does not admit {bucket}"),
-            "add the bucket to the profile's buckets if it should be served",
+            format!("the buckets list of the profile does not contain {bucket}"),
+            "add the bucket to the buckets list of the profile to serve it",
         ),
     }
 }
 
-/// The fix stands with the step that failed.
+/// The failed step has the fix.
 fn refused(refusal: &Refusal) -> Finding {
     let detail = format!("{} {}", refusal.status(), refusal.cause());
     Finding { state: StepState::Failed, detail, fix: None }

@@ -59,7 +59,7 @@ pub(super) async fn reach(
     };
 
     if !endpoint.tls {
-        steps.push(CheckStep::new("tls", Finding::skipped("the endpoint is plain http")));
+        steps.push(CheckStep::new("tls", Finding::skipped("the endpoint is plain HTTP")));
         return Reached { steps, socket: Ok(socket) };
     }
     let Some(connector) = connector else {
@@ -86,7 +86,7 @@ pub(super) async fn reach(
 }
 
 fn given_up(mut steps: Vec<CheckStep>, left: &[&'static str], refusal: Refusal) -> Reached {
-    let skipped = || Finding::skipped("not tried");
+    let skipped = || Finding::skipped("not reached");
     steps.extend(left.iter().map(|name| CheckStep::new(name, skipped())));
     Reached { steps, socket: Err(refusal) }
 }
@@ -115,7 +115,7 @@ async fn resolve(endpoint: &Endpoint, patience: Duration) -> io::Result<Vec<Sock
         }
     }
     if sockets.is_empty() {
-        return Err(io::Error::other("the answer holds no address"));
+        return Err(io::Error::other("the answer has no address"));
     }
     Ok(sockets)
 }

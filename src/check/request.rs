@@ -74,12 +74,14 @@ pub(super) enum AskError {
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CannotBeSent => f.write_str("the configured key or headers cannot be sent"),
+            Self::CannotBeSent => {
+                f.write_str("the configured access key or headers are not valid in HTTP")
+            }
             Self::NoAnswer => f.write_str("no answer in time"),
             Self::Connect(why) => write!(f, "no connection: {why}"),
             Self::Tls(why) => f.write_str(why),
-            Self::Closed(why) => write!(f, "the connection ended before an answer: {why}"),
-            Self::NotHttp(why) => write!(f, "the answer is no HTTP: {why}"),
+            Self::Closed(why) => write!(f, "the connection was closed before an answer: {why}"),
+            Self::NotHttp(why) => write!(f, "the answer is not HTTP: {why}"),
         }
     }
 }
@@ -274,7 +276,7 @@ impl Asker<'_> {
         Ok((session, head))
     }
 
-    /// What comes of the document in time, up to a limit.
+    /// The document as far as it arrives in time, up to a limit.
     async fn document(&self, session: &mut HttpSession) -> Vec<u8> {
         let mut document = Vec::new();
         let limit = self.deadline.at_most(self.upstream.read_timeout);

@@ -63,10 +63,16 @@ async fn what_the_gateway_refuses_is_never_asked_of_the_store() {
     let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("data-*")]);
     let config = config(vec![Profile { buckets, ..hips(&store.url()) }]);
     for (key, name, detail, fix, answer) in [
-        ("hips@bkt/a.xyz", "type", "no rule knows", "mime.suffixes", "415 media_type_denied"),
+        ("hips@bkt/a.xyz", "type", "no rule gives", "mime.suffixes", "415 media_type_denied"),
         ("hips@bkt/a.zip", "type", "application/zip", "also_allow", "415 media_type_denied"),
-        ("hisp@bkt/a.png", "endpoint", "no profile hisp; known: hips", "case", "404 profile_unk"),
-        ("hips@other/a.png", "allowed", "does not admit other", "buckets", "403 bucket_not_allo"),
+        (
+            "hisp@bkt/a.png",
+            "endpoint",
+            "unknown profile hisp; known: hips",
+            "case",
+            "404 profile_unk",
+        ),
+        ("hips@other/a.png", "allowed", "does not contain other", "buckets", "403 bucket_not_allo"),
         ("bkt/a.png", "credentials", "AWS_ACCESS_KEY_ID is not set", "", "502 credentials_miss"),
         ("hips@bkt/", "address", "key is empty", "name an object", "404 object_not_found"),
     ] {
@@ -180,7 +186,7 @@ async fn headers_that_cannot_be_sent_are_found_without_showing_them() {
     assert_step(
         step(&report, TILE, "request"),
         StepState::Failed,
-        "cannot be sent",
+        "not valid in HTTP",
         "upstream_head",
     );
     assert_step(step(&report, TILE, "answer"), StepState::Failed, "502 credentials_invalid", "");

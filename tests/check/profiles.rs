@@ -26,14 +26,14 @@ async fn a_healthy_profile_is_well_and_says_where_its_key_is_from() {
     assert_step(of("credentials"), StepState::Ok, credentials, "");
     assert_step(of("dns"), StepState::Ok, "127.0.0.1", "");
     assert_step(of("tcp"), StepState::Ok, &store.address.to_string(), "");
-    assert_step(of("tls"), StepState::Skipped, "plain http", "");
+    assert_step(of("tls"), StepState::Skipped, "plain HTTP", "");
     assert_step(of("request"), StepState::Ok, "accepts the signature", "");
     assert_step(of("clock"), StepState::Ok, "0 s", "");
     assert_step(of("bucket"), StepState::Ok, "bkt: 200", "");
     let requests = store.requests();
     let lines: Vec<&str> = requests.iter().filter_map(|head| head.lines().next()).collect();
     let expected = ["GET / HTTP/1.1", "GET /bkt/?list-type=2&max-keys=1 HTTP/1.1"];
-    assert_eq!(lines, expected, "the glob is not asked for");
+    assert_eq!(lines, expected, "the glob is not tested");
     for head in &requests {
         assert!(head.contains("AWS4-HMAC-SHA256"), "signed: {head}");
         assert!(!head.contains("customer-key"), "keys of SSE-C are for objects: {head}");
@@ -44,7 +44,12 @@ async fn a_healthy_profile_is_well_and_says_where_its_key_is_from() {
 async fn a_store_that_refuses_the_key_is_explained() {
     for (status, code, detail, fix) in [
         ("403 Forbidden", "SignatureDoesNotMatch", "the secret is wrong", "section [hips]"),
-        ("403 Forbidden", "InvalidAccessKeyId", "does not know the key id", "section [hips]"),
+        (
+            "403 Forbidden",
+            "InvalidAccessKeyId",
+            "does not know the access key id",
+            "section [hips]",
+        ),
         ("403 Forbidden", "RequestTimeTooSkewed", "clocks", "NTP"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "region us-east-1", "region"),
         ("503 Slow Down", "SlowDown", "too busy", "try again"),
@@ -63,7 +68,7 @@ async fn a_key_that_may_not_list_buckets_is_well() {
     let store = Store::start(|_| error("403 Forbidden", "AccessDenied")).await;
     let report = all(&config(vec![hips(&store.url())])).await;
     assert!(report.is_well(), "{}", report.to_text());
-    assert_step(step(&report, "hips", "request"), StepState::Ok, "knows the key", "");
+    assert_step(step(&report, "hips", "request"), StepState::Ok, "knows the access key", "");
 }
 
 #[tokio::test]
@@ -107,7 +112,7 @@ async fn a_name_that_does_not_resolve_is_found() {
     let report = all(&config(vec![hips("http://nonexistent.invalid:9000")])).await;
     assert!(!report.is_well());
     let dns = step(&report, "hips", "dns");
-    assert_step(dns, StepState::Failed, "nonexistent.invalid", "name servers");
+    assert_step(dns, StepState::Failed, "nonexistent.invalid", "DNS servers");
     assert_eq!(step(&report, "hips", "tcp").finding.state, StepState::Skipped);
 }
 
@@ -132,7 +137,7 @@ async fn a_redirect_is_explained_and_never_followed() {
     let location = format!("Location: {}/bkt/?X-Amz-Signature=1\r\n", elsewhere.url());
     let store = Store::start(move |_| dated("307 Temporary Redirect", &location, "", 0)).await;
     let report = all(&config(vec![hips(&store.url())])).await;
-    let redirects = format!("redirects to {},", elsewhere.url());
+    let redirects = format!("redirects to {};", elsewhere.url());
     assert_step(step(&report, "hips", "request"), StepState::Failed, &redirects, "endpoint");
     assert_eq!(elsewhere.requests(), [""; 0]);
 }
@@ -159,7 +164,7 @@ async fn a_web_server_that_is_no_store_is_worth_a_warning() {
     assert_step(
         step(&report, "hips", "request"),
         StepState::Warning,
-        "no answer of an S3",
+        "not an answer of an S3",
         "console",
     );
 }

@@ -69,8 +69,8 @@ async fn a_store_with_a_trusted_certificate_is_well() {
 async fn certificates_are_refused_for_a_reason_that_is_named() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     for (trusted, name, has_expired, detail, fix) in [
-        (&theirs, "127.0.0.1", false, "an authority that is not trusted", "upstream.ca_file"),
-        (&ours, "other.example.org", false, "for another name", "certificate for 127.0.0.1"),
+        (&theirs, "127.0.0.1", false, "a CA that is not trusted", "upstream.ca_file"),
+        (&ours, "other.example.org", false, "for a different name", "certificate for 127.0.0.1"),
         (&ours, "127.0.0.1", true, "has expired", "renew"),
     ] {
         let port = store(&ours, name, has_expired, None).await;
@@ -90,7 +90,7 @@ async fn tls_to_a_plain_port_is_found() {
     let config = config(vec![hips(&format!("https://{}", store.address))]);
     let report = all(&config).await;
     let tls = step(&report, "hips", "tls");
-    assert_step(tls, StepState::Failed, "speaks plain HTTP", "http:// in place of https://");
+    assert_step(tls, StepState::Failed, "speaks plain HTTP", "http:// instead of https://");
     for head in store.requests() {
         assert!(!head.to_ascii_lowercase().contains("authorization"), "the probe is bare: {head}");
     }
@@ -103,7 +103,7 @@ async fn plain_http_to_a_port_of_tls_is_found() {
     for to_plain in [None, Some(""), Some(as_nginx)] {
         let port = store(&authority, "127.0.0.1", false, to_plain).await;
         let config = config(vec![hips(&format!("http://127.0.0.1:{port}"))]);
-        let https = "https:// in place of http://";
+        let https = "https:// instead of http://";
         let speaks_tls = |report: &CheckReport, section: &str| {
             assert_step(step(report, section, "request"), StepState::Failed, "speaks TLS", https);
         };

@@ -138,7 +138,7 @@ fn each_refusal_has_its_reason_and_a_fix() {
         ("hips@sky/a.zip", 415, "media_type_denied", "gateway", "application/zip", "also_allow"),
         ("hips@sky/a.xyz", 415, "media_type_denied", "gateway", "no rule", "mime.suffixes"),
         ("none@sky/a.png", 404, "profile_unknown", "gateway", "known: down, hips, wrong", "case"),
-        ("hips@land/a.png", 403, "bucket_not_allowed", "gateway", "does not admit", "buckets"),
+        ("hips@land/a.png", 403, "bucket_not_allowed", "gateway", "does not contain", "buckets"),
         ("wrong@sky/a.png", 403, "upstream_forbidden", "store", "SignatureDoesNotMatch", "[wrong]"),
         ("down@sky/a.png", 502, "upstream_unreachable", "store", "refuses connections", "port"),
     ] {
@@ -266,7 +266,7 @@ fn without_a_gateway_or_a_store_the_other_steps_are_explained() {
     assert_eq!((&json["served"], &json["status"]), (&true.into(), &Value::Null), "{json:#}");
     assert_step(&json, "gateway", &["skipped"]);
     assert_step(&json, "sent", &["canonical request"]);
-    assert_step(&json, "answer", &["skipped", "nothing refuses it before the store"]);
+    assert_step(&json, "answer", &["skipped", "no request is sent to the store"]);
     assert_eq!(explain(&setup, &["--offline", "sky/a.zip"])["status"], 415);
     assert_eq!(origin.count(), 0, "{:?}", origin.requests());
 }
