@@ -128,7 +128,7 @@ impl Cache {
         let mut kept = self.in_memory(wanted);
         let mut anew = wanted.anew;
         if let Some(entry) = &kept {
-            self.statistics.memory_hits.add(u64::from(!anew && is_fresh(entry, began)));
+            self.statistics.memory_hits.inc_by(u64::from(!anew && is_fresh(entry, began)));
         }
         for _ in 0..MAX_LOOKS {
             let (old, why) = match self.judge(wanted, kept.take(), anew, began) {
@@ -233,7 +233,7 @@ impl Cache {
             (Some(source), _, FreshnessState::Fresh) => (kept_object(source, freshness), None),
             (Some(source), _, FreshnessState::StaleWhileRevalidate) if !anew => {
                 self.refresh(wanted, &entry);
-                self.statistics.stale_served.count();
+                self.statistics.stale_served.inc();
                 (kept_object(source, freshness), Some(Stale::WhileRevalidate))
             }
             (Some(_), ..) => return Verdict::Ask { kept: Some(entry), why: ForwardReason::Stale },
@@ -250,7 +250,7 @@ impl Cache {
     }
 
     fn pass(&self, why: ForwardReason) -> Lookup {
-        self.statistics.misses.count();
+        self.statistics.misses.inc();
         Lookup {
             what: LookupResult::Bypass,
             status: CacheStatus::passed(why),
@@ -313,7 +313,7 @@ impl Cache {
                     old.filter(|old| refusal.is_outage() && old.freshness.may_stand_in(now));
                 match stand_in.and_then(|old| Some((old, old.source()?))) {
                     Some((old, source)) => {
-                        self.statistics.stale_served.count();
+                        self.statistics.stale_served.inc();
                         let ttl = old.freshness.ttl(now);
                         let status = CacheStatus::Hit { ttl, stale: Some(Stale::IfError) };
                         let what = kept_object(source, old.freshness);
@@ -333,9 +333,9 @@ impl Cache {
 
     fn count_fetch(&self, collapsed: bool) {
         if collapsed {
-            self.statistics.collapsed.count();
+            self.statistics.collapsed.inc();
         } else {
-            self.statistics.misses.count();
+            self.statistics.misses.inc();
         }
     }
 }

@@ -107,7 +107,7 @@ impl Keeping<'_> {
         headers: &HeaderMap,
         report: Arc<FetchReport>,
     ) {
-        self.cache.statistics.revalidated.count();
+        self.cache.statistics.revalidated.inc();
         // Stores leave off their 304 what has not changed.
         let mut said = headers.clone();
         for name in [CACHE_CONTROL, EXPIRES] {
@@ -158,7 +158,7 @@ impl Keeping<'_> {
             }
         };
         let Some(held) = cache.room_for(wanted, head_weight(&head) + length) else {
-            cache.statistics.no_room.count();
+            cache.statistics.no_room.inc();
             return self.landing.make_known(Landed::Pass { report });
         };
         let fill = Fill::new(length, Arc::clone(&held));
@@ -170,7 +170,10 @@ impl Keeping<'_> {
         let poured = tokio::time::timeout(FILL_AT_MOST, pour(body, ending.fill)).await;
         drop(ending);
         cache.free_room(wanted);
-        let Ok(Ok(body)) = poured else { return cache.statistics.cut_fills.count() };
+        let Ok(Ok(body)) = poured else {
+            cache.statistics.cut_fills.inc();
+            return;
+        };
         let record = cache.disk.as_ref().filter(|disk| disk.takes(length)).map(|_| Record {
             key: wanted.key.clone(),
             asked: self.asked,

@@ -159,7 +159,7 @@ impl DiskTier {
             permit.try_acquire_many_owned(permits).ok()
         };
         let Some(permit) = permit else {
-            shared.statistics.disk_busy.count();
+            shared.statistics.disk_busy.inc();
             return None;
         };
         let (reader, wanted) = (Arc::clone(shared), key.clone());
@@ -221,7 +221,7 @@ impl DiskTier {
             drop(inner);
             self.shared.wake.notify_one();
         } else {
-            self.shared.statistics.disk_dropped.count();
+            self.shared.statistics.disk_dropped.inc();
             self.shared.doom(&mut inner, name);
         }
     }
@@ -358,7 +358,7 @@ impl Shared {
             }
             Ok(Found::Damaged(damage)) => {
                 debug!("disk cache: {}: {damage}", name.path().display());
-                self.statistics.disk_damaged.count();
+                self.statistics.disk_damaged.inc();
                 self.forget(name);
             }
             Ok(Found::Absent) if self.index.size(name).is_some() => self.forget(name),

@@ -67,13 +67,14 @@ impl Cache {
     }
 
     fn count_refresh(&self, landed: Option<Landed>) {
-        match landed {
+        let counter = match landed {
             Some(Landed::Refused { refusal, .. }) if refusal.is_fault() => {
-                self.statistics.refresh_failures.count();
+                &self.statistics.refresh_failures
             }
-            None => self.statistics.refresh_failures.count(),
-            Some(_) => self.statistics.refreshes.count(),
-        }
+            None => &self.statistics.refresh_failures,
+            Some(_) => &self.statistics.refreshes,
+        };
+        counter.inc();
     }
 
     async fn fetch(
@@ -89,7 +90,7 @@ impl Cache {
             if !landing.keep(|| self.memory.insert(Arc::clone(&entry))) {
                 return landing.end_with(Landed::NotKept);
             }
-            self.statistics.disk_hits.count();
+            self.statistics.disk_hits.inc();
             return landing.end_with(Landed::OnDisk(entry));
         }
         if kept.is_none() && self.only_glances(wanted) {

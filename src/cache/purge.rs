@@ -19,7 +19,7 @@ impl Cache {
     /// Removes one object, or everything whose key begins like this one. When this returns, nothing
     /// of it is served any more; the memory it takes is freed in the background.
     pub fn purge(self: &Arc<Self>, key: &CacheKey, reach: PurgeScope) {
-        self.statistics.purges.count();
+        self.statistics.purges.inc();
         let purge = Purge { key: key.as_bytes().to_vec(), reach, at: now() };
         self.purges.add(purge.clone());
         let cache = Arc::clone(self);

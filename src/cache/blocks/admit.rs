@@ -101,7 +101,7 @@ impl Keeping<'_> {
         let held = cache.room_for(wanted, head_weight(&head));
         cache.free_room(wanted);
         let Some(held) = held else {
-            cache.statistics.no_room.count();
+            cache.statistics.no_room.inc();
             return self.landing.make_known(Landed::Pass { report });
         };
         let size = cache.blocks.size();
@@ -213,7 +213,7 @@ impl Cache {
         if blocks.dropped.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.statistics.versions_dropped.count();
+        self.statistics.versions_dropped.inc();
         self.forget_head(wanted, blocks);
         let (cache, object) = (Arc::clone(self), wanted.key.clone());
         let (layout, mark) = (blocks.layout, *blocks.version.mark());

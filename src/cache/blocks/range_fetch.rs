@@ -54,14 +54,15 @@ impl Run {
             }
         }
         if !self.claims.iter().any(|claim| claim.landing.is_wanted()) {
-            return self.cache.statistics.block_fetches_abandoned.count();
+            self.cache.statistics.block_fetches_abandoned.inc();
+            return;
         }
         let (Some(first), Some(last)) = (self.claims.front(), self.claims.back()) else { return };
         let bytes = |claim: &Claim| self.blocks.layout.bytes(claim.index);
         let start = bytes(first).start + first.from;
         let range = start..bytes(last).end;
         let asked = now();
-        self.cache.statistics.block_fetches.count();
+        self.cache.statistics.block_fetches.inc();
         let fetched = self.cache.ask_for(&self.wanted, &self.blocks, &range, self.patience).await;
         let report = Arc::new(fetched.report);
         let outcome = match fetched.outcome {
@@ -92,13 +93,17 @@ impl Run {
         while let Some(claim) = self.claims.pop_front() {
             let is_wanted = |claim: &Claim| claim.landing.is_wanted();
             if !is_wanted(&claim) && !self.claims.iter().any(is_wanted) {
-                return self.cache.statistics.block_fetches_abandoned.count();
+                self.cache.statistics.block_fetches_abandoned.inc();
+                return;
             }
             let (fill, report) = (Arc::clone(&claim.fill), Arc::clone(report));
             claim.landing.make_known(Arrival::Filling { from: claim.from, fill, report });
             let filled = fill_one(&claim.fill, &mut body, &mut crumb);
             let filled = tokio::time::timeout(FILL_AT_MOST, filled).await;
-            let Ok(Ok(body)) = filled else { return self.cache.statistics.cut_fills.count() };
+            let Ok(Ok(body)) = filled else {
+                self.cache.statistics.cut_fills.inc();
+                return;
+            };
             self.cache.keep_block(claim, body, asked);
         }
     }
@@ -169,7 +174,7 @@ impl Cache {
 
     /// Keeps a block that has arrived.
     fn keep_block(&self, mut claim: Claim, body: body::Body, asked: SystemTime) {
-        self.statistics.blocks_fetched.count();
+        self.statistics.blocks_fetched.inc();
         let disk =
             self.disk.as_ref().filter(|disk| claim.from == 0 && disk.takes_block(body.len()));
         let record = disk.map(|disk| (disk, body.to_bytes()));

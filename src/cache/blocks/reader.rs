@@ -344,7 +344,7 @@ impl Reading {
             match flight.outcome().await {
                 Some(Arrival::OnDisk(block)) => {
                     add(&self.counts.disk);
-                    self.cache.statistics.block_disk_hits.count();
+                    self.cache.statistics.block_disk_hits.inc();
                     *hold = Hold::Kept(block);
                 }
                 Some(Arrival::Filling { from, fill, .. }) => {
@@ -381,7 +381,7 @@ impl Reading {
         let end = end.min(layout.bytes(last).end.max(position + 1));
         let blocks = layout.touched(&(position..end));
         self.counts.store.fetch_add(blocks.end - blocks.start, Ordering::Relaxed);
-        self.cache.statistics.direct_reads.count();
+        self.cache.statistics.direct_reads.inc();
         let Asked { report, outcome } =
             self.cache.ask_for(&self.wanted, &self.blocks, &(position..end), self.patience()).await;
         match outcome {

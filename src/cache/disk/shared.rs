@@ -175,7 +175,7 @@ impl Shared {
 
     /// Counts a failure of the disk, and turns the tier off if it is one too many.
     pub(super) fn failed(&self, access: Access, error: &io::Error) {
-        self.statistics.disk_errors.count();
+        self.statistics.disk_errors.inc();
         let mut inner = self.lock();
         if inner.off.is_some() {
             return;

@@ -124,7 +124,7 @@ fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
             Ok(Found::Whole(())) => Ok(()),
             Ok(Found::Absent) => remove(shared, folder, name),
             Ok(Found::Damaged(_)) => {
-                shared.statistics.disk_damaged.count();
+                shared.statistics.disk_damaged.inc();
                 remove(shared, folder, name)
             }
             Err(error) => Err(error),
@@ -136,7 +136,7 @@ fn perform(shared: &Shared, folder: &Folder, taken: &Taken) {
         // Somebody's folder stands in the place of a file, which is no fault of the disk.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
             shared.index.remove(name);
-            shared.statistics.disk_dropped.count();
+            shared.statistics.disk_dropped.inc();
         }
         Err(error) => {
             // What is there now is older than what was to be.
@@ -159,7 +159,7 @@ fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::R
     let head = head_bytes(record);
     let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
     let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity.all)) else {
-        shared.statistics.disk_dropped.count();
+        shared.statistics.disk_dropped.inc();
         return remove(shared, folder, name);
     };
     let old = index.size(name).unwrap_or(0);
@@ -170,7 +170,7 @@ fn write(shared: &Shared, folder: &Folder, name: Name, record: &Record) -> io::R
     let written = folder.write(name, &head, &record.body);
     let written = match written {
         Err(error) if is_full(&error) && index.entries() > 0 => {
-            shared.statistics.disk_errors.count();
+            shared.statistics.disk_errors.inc();
             relieve(shared, folder, RELIEF.max(2 * size));
             folder.write(name, &head, &record.body)
         }
@@ -203,7 +203,7 @@ fn evict(shared: &Shared, folder: &Folder) -> bool {
     let blocks = index.block_bytes() > shared.capacity.blocks;
     let name = index.least_used(random, blocks).or_else(|| index.least_used(random, !blocks));
     let Some(name) = name else { return false };
-    shared.statistics.disk_evictions.count();
+    shared.statistics.disk_evictions.inc();
     if let Err(error) = remove(shared, folder, name) {
         shared.lock().orphans = true;
         shared.failed(Access::Write, &error);

@@ -10,7 +10,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
-use crate::metrics::counter::Counter;
+use prometheus_client::metrics::counter::Counter;
 
 #[cfg(test)]
 mod tests;
@@ -142,7 +142,7 @@ impl MemoryTier {
         self.cache.insert_with_lifecycle(key.clone(), Kept { entry, weight }, &mut gone);
         // What is replaced comes first, and is no eviction.
         let replaced = gone.first().is_some_and(|kept| kept.entry.key == key);
-        (self.evictions)(&self.statistics).add((gone.len() - usize::from(replaced)) as u64);
+        (self.evictions)(&self.statistics).inc_by((gone.len() - usize::from(replaced)) as u64);
     }
 
     /// Removes the entry of a key; false if there is none.

@@ -22,7 +22,7 @@ pub struct Body {
 
 enum State {
     Coming(Box<Connection>),
-    Ended,
+    EndedRequest,
     Broken(Refusal),
 }
 
@@ -31,7 +31,7 @@ impl Body {
     pub(super) fn new(mut connection: Connection, length: Option<u64>) -> Self {
         if connection.is_at_end() {
             connection.release();
-            return Self { state: State::Ended, left: None, occupied: None };
+            return Self { state: State::EndedRequest, left: None, occupied: None };
         }
         Self { state: State::Coming(Box::new(connection)), left: length, occupied: None }
     }
@@ -53,7 +53,7 @@ impl Body {
     pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let connection = match &mut self.state {
             State::Coming(connection) => connection,
-            State::Ended => return Ok(None),
+            State::EndedRequest => return Ok(None),
             State::Broken(refusal) => return Err(refusal.clone()),
         };
         let piece = match connection.read().await {
@@ -63,7 +63,7 @@ impl Body {
         // Nothing is awaited from here on, so that no piece can be lost.
         let arrived = piece.as_ref().map_or(0, Bytes::len) as u64;
         if let Some((_, metrics)) = &self.occupied {
-            metrics.received.add(arrived);
+            metrics.received.inc_by(arrived);
         }
         if let Some(left) = &mut self.left {
             match left.checked_sub(arrived) {
@@ -76,7 +76,9 @@ impl Body {
                 return self.break_off(Refusal::UpstreamReset);
             }
             // At once: a reader that knows the length does not come for the end.
-            if let State::Coming(connection) = std::mem::replace(&mut self.state, State::Ended) {
+            if let State::Coming(connection) =
+                std::mem::replace(&mut self.state, State::EndedRequest)
+            {
                 connection.release();
             }
             self.occupied = None;

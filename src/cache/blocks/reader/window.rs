@@ -49,7 +49,7 @@ impl Reading {
             add(&self.counts.store);
         } else {
             add(&self.counts.memory);
-            self.cache.statistics.block_hits.count();
+            self.cache.statistics.block_hits.inc();
         }
         Hold::Kept(block)
     }
@@ -76,7 +76,7 @@ impl Reading {
                 Claimed::Kept(_) => {}
                 Claimed::Coming(flight) => self.fetched_beyond.push(flight),
                 Claimed::Fetch(claim) => {
-                    self.cache.statistics.blocks_read_ahead.count();
+                    self.cache.statistics.blocks_read_ahead.inc();
                     self.fetched_beyond.push(Arc::clone(claim.flight()));
                     self.join(run, claim);
                 }
