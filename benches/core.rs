@@ -4,13 +4,24 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has to stop")]
 
 use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use log::Level;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
 use s3proxy::gateway::route::route;
+use s3proxy::logging::access::{AccessRecord, json_line};
+use s3proxy::metrics::store::{EndedRequest, StoreMetrics};
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::profile::Profile;
+use s3proxy::protocol::cache_status::{CacheResult, CacheStatus};
 use s3proxy::protocol::forwarded_conditions::upstream_conditions;
 use s3proxy::s3::address::ObjectAddress;
 use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
@@ -115,5 +126,245 @@ fn answer(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, address, mime, sign, answer);
+/// Labels as `Family` of prometheus-client looks them up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    profile: Arc<str>,
+    cache: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayLabels {
+    profile: Arc<str>,
+    cache: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProfileLabel {
+    profile: Arc<str>,
+}
+
+const BOUNDS: [f64; 17] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 15.0, 60.0,
+];
+
+fn duration_histogram() -> Histogram {
+    Histogram::new(BOUNDS)
+}
+
+/// A histogram of plain atomics, in microseconds.
+#[derive(Default)]
+struct PlainHistogram {
+    buckets: [AtomicU64; MICROS.len() + 1],
+    sum: AtomicU64,
+}
+
+const MICROS: [u64; 17] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 15_000_000, 60_000_000,
+];
+
+impl PlainHistogram {
+    fn observe(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let index = MICROS.partition_point(|bound| *bound < micros);
+        if let Some(bucket) = self.buckets.get(index) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// All metrics of a hit: the gateway's, with counters and histograms of prometheus-client; the same with
+/// plain atomics; and with its families, which look labels up.
+fn metrics(c: &mut Criterion) {
+    let ended = EndedRequest {
+        status: Some(200),
+        cache: CacheResult::Hit,
+        duration: Duration::from_micros(180),
+        ttfb: Some(Duration::from_micros(140)),
+        bytes: 20_480,
+    };
+    let store = StoreMetrics::default();
+    c.bench_function("metrics/hit", |b| b.iter(|| store.ended(black_box(&ended))));
+
+    let statuses: [AtomicU64; 25] = Default::default();
+    let sent = AtomicU64::new(0);
+    let (duration, ttfb) = (PlainHistogram::default(), PlainHistogram::default());
+    c.bench_function("metrics/hit, plain atomics", |b| {
+        b.iter(|| {
+            let ended = black_box(&ended);
+            let index = usize::from(ended.status.unwrap_or_default() / 100);
+            if let Some(counter) = statuses.get(index) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            duration.observe(ended.duration);
+            ttfb.observe(ended.ttfb.unwrap_or_default());
+            sent.fetch_add(ended.bytes, Ordering::Relaxed);
+        });
+    });
+
+    let requests = Family::<RequestLabels, Counter>::default();
+    let histograms = [(); 2].map(|()| {
+        Family::<WayLabels, Histogram, fn() -> Histogram>::new_with_constructor(duration_histogram)
+    });
+    let sent = Family::<ProfileLabel, Counter>::default();
+    let name: Arc<str> = Arc::from("hips");
+    c.bench_function("metrics/hit, families of prometheus-client", |b| {
+        b.iter(|| {
+            let ended = black_box(&ended);
+            let profile = || Arc::clone(&name);
+            let status = ended.status.unwrap_or_default();
+            let labels = RequestLabels { profile: profile(), cache: ended.cache.label(), status };
+            requests.get_or_create(&labels).inc();
+            let labels = WayLabels { profile: profile(), cache: "hit" };
+            let [duration, ttfb] = &histograms;
+            duration.get_or_create(&labels).observe(ended.duration.as_secs_f64());
+            let first = ended.ttfb.map_or(0.0, |ttfb| ttfb.as_secs_f64());
+            ttfb.get_or_create(&labels).observe(first);
+            sent.get_or_create(&ProfileLabel { profile: profile() }).inc_by(ended.bytes);
+        });
+    });
+}
+
+/// The line as serde derives it.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    timestamp: &'a str,
+    severity: &'a str,
+    logger: &'a str,
+    event: &'a str,
+    #[serde(rename = "httpRequest")]
+    http_request: HttpRequest<'a>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    cache: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks_memory: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks_disk: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks_store: Option<u64>,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttfb_ms: Option<f64>,
+    bytes_sent: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_attempts: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_request_id: Option<&'a str>,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpRequest<'a> {
+    request_method: &'a str,
+    request_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+}
+
+fn millis(duration: Duration) -> f64 {
+    u32::try_from(duration.as_micros()).map_or(f64::MAX, |micros| f64::from(micros) / 1000.0)
+}
+
+fn derived_line(record: &AccessRecord<'_>, now: SystemTime) -> String {
+    let mut cache = String::with_capacity(64);
+    if let Some(status) = record.cache {
+        status.push_to(&mut cache, Default::default());
+    }
+    let line = Line {
+        timestamp: &s3proxy::protocol::timestamp::rfc3339(now),
+        severity: "info",
+        logger: "s3proxy",
+        event: record.event,
+        http_request: HttpRequest {
+            request_method: record.method.as_str(),
+            request_url: &record.url,
+            status: record.status.as_ref().map(StatusCode::as_str),
+            remote_ip: record.remote_ip,
+            user_agent: record.user_agent,
+        },
+        request_id: record.request_id,
+        user: record.user,
+        path: record.path.as_deref(),
+        profile: record.profile,
+        status: record.status.map(|status| status.as_u16()),
+        cache: &cache,
+        blocks_memory: record.blocks.map(|blocks| blocks.memory),
+        blocks_disk: record.blocks.map(|blocks| blocks.disk),
+        blocks_store: record.blocks.map(|blocks| blocks.store),
+        duration_ms: millis(record.duration),
+        ttfb_ms: record.ttfb.map(millis),
+        bytes_sent: record.bytes_sent,
+        cause: record.cause,
+        detail: record.detail,
+        upstream_ms: record.upstream.map(|upstream| millis(upstream.duration)),
+        upstream_attempts: record.upstream.map(|upstream| upstream.attempts),
+        upstream_status: record.upstream.and_then(|upstream| upstream.status),
+        upstream_code: record.upstream.and_then(|upstream| upstream.code),
+        upstream_request_id: record.upstream.and_then(|upstream| upstream.request_id),
+    };
+    let mut out = Vec::with_capacity(512);
+    let _never_fails = serde_json::to_writer(&mut out, &line);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The log line of a hit: as the gateway writes it, and as serde derives it.
+fn log_line(c: &mut Criterion) {
+    let key = String::from_utf8_lossy(TILE);
+    let record = AccessRecord {
+        event: "s3 response",
+        method: &Method::GET,
+        url: format!("https://data.example.org/s3proxy/s3/hips@rubin-hips-views/{key}"),
+        remote_ip: Some(IpAddr::from([10, 42, 7, 113])),
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        user: Some("somebody"),
+        request_id: "9835f7fb-9c07-495a-9802-01d0933312e9",
+        path: Some(format!("s3://hips@rubin-hips-views/{key}")),
+        profile: Some("hips"),
+        status: Some(StatusCode::OK),
+        cache: Some(CacheStatus::Hit { ttl: 287, stale: None }),
+        blocks: None,
+        duration: Duration::from_micros(180),
+        ttfb: Some(Duration::from_micros(140)),
+        bytes_sent: 20_480,
+        cause: None,
+        detail: None,
+        upstream: None,
+    };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(1_800_000_000_123_456);
+    assert_eq!(json_line(&record, Level::Info, now), derived_line(&record, now));
+    c.bench_function("log line/hit", |b| {
+        b.iter(|| json_line(black_box(&record), Level::Info, now));
+    });
+    c.bench_function("log line/hit, derived by serde", |b| {
+        b.iter(|| derived_line(black_box(&record), now));
+    });
+}
+
+criterion_group!(benches, address, mime, sign, answer, metrics, log_line);
 criterion_main!(benches);

@@ -123,7 +123,7 @@ impl Cache {
         let mut no_cache = request.no_cache;
         if let Some(entry) = &entry {
             let is_hit = !no_cache && entry.is_fresh(began);
-            self.statistics().memory_hits.add(u64::from(is_hit));
+            self.statistics().memory_hits.inc_by(u64::from(is_hit));
         }
         for _ in 0..MAX_LOOKS {
             let (old, why) = match self.evaluate(request, entry.take(), no_cache, began) {
@@ -239,7 +239,7 @@ impl Cache {
             }
             (Some(source), _, FreshnessState::StaleWhileRevalidate) if !no_cache => {
                 self.fetches.revalidate(request, &entry);
-                self.statistics().stale_served.count();
+                self.statistics().stale_served.inc();
                 (LookupResult::cached(source, freshness), Some(Stale::WhileRevalidate))
             }
             (Some(_), ..) => {
@@ -258,7 +258,7 @@ impl Cache {
     }
 
     fn bypass(&self, why: ForwardReason) -> Lookup {
-        self.statistics().misses.count();
+        self.statistics().misses.inc();
         Lookup::bypass(why)
     }
 
@@ -305,7 +305,7 @@ impl Cache {
                     old.filter(|old| refusal.is_outage() && old.freshness.usable_if_error(now));
                 match usable.and_then(|old| Some((old.freshness, old.source()?))) {
                     Some((freshness, source)) => {
-                        self.statistics().stale_served.count();
+                        self.statistics().stale_served.inc();
                         let (ttl, stale) = (freshness.ttl(now), Some(Stale::IfError));
                         let status = CacheStatus::Hit { ttl, stale };
                         let what = LookupResult::cached(source, freshness);
@@ -326,9 +326,9 @@ impl Cache {
 
     fn count_fetch(&self, collapsed: bool) {
         if collapsed {
-            self.statistics().collapsed.count();
+            self.statistics().collapsed.inc();
         } else {
-            self.statistics().misses.count();
+            self.statistics().misses.inc();
         }
     }
 }

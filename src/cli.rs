@@ -1,4 +1,4 @@
-//! The command line: what may be typed, and what each command does.
+//! The command line: its commands, options and exit codes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,27 +16,26 @@ use crate::logging;
 use crate::reload::{Sources, Start};
 use crate::server::{self, StartError};
 
-/// Everything went well.
-const WELL: u8 = 0;
-/// The command ran, and found or met something wrong.
+/// The command succeeded.
+const SUCCESS: u8 = 0;
+/// The command ran and found a failure.
 const FAILED: u8 = 1;
-/// The configuration or the command line is wrong; nothing was started.
+/// The configuration or the command line is invalid; the command did not run.
 const BAD_CONFIGURATION: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  s3proxy                                     serve, configured by the environment alone
-  s3proxy serve --config conf/s3proxy.yaml    serve, with a file below the environment
-  s3proxy config --config conf/s3proxy.yaml   the effective values, and where each comes from
-  s3proxy config --schema                     the JSON Schema of the file, for editors
-  s3proxy check                               does every profile work?
-  s3proxy check hips@sky/Norder3/Allsky.png   what would the gateway answer, and why?
+  s3proxy                                     serve, configured by environment variables
+  s3proxy serve --config conf/s3proxy.yaml    serve; environment variables override the file
+  s3proxy config --config conf/s3proxy.yaml   print every setting and where its value comes from
+  s3proxy check                               test every profile
+  s3proxy check hips@sky/Norder3/Allsky.png   test one object: the response, and the reason for it
   s3proxy explain https://data.example.org/s3proxy/s3/hips@sky/Norder3/Allsky.png
-                                              all that is known of a URL that was complained of
+                                              trace a URL that a user reported
 
-Without a profile@ in the URL the store of S3_ENDPOINT_URL is asked. A profile is an endpoint,
+A URL without profile@ uses the store of S3_ENDPOINT_URL. A profile is an endpoint, such as
 LSST_RESOURCES_S3_PROFILE_hips=https://s3.example.org, and a section [hips] in the file that
-AWS_SHARED_CREDENTIALS_FILE names. docs/configuration.md lists every variable and key.";
+AWS_SHARED_CREDENTIALS_FILE names. docs/configuration.md lists every variable and setting.";
 
 /// A read gateway from plain HTTP to private S3 buckets:
 /// http://host/s3proxy/s3/profile@bucket/path/to/file
@@ -45,70 +44,71 @@ AWS_SHARED_CREDENTIALS_FILE names. docs/configuration.md lists every variable an
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// YAML file of settings; the environment and the other options come before it
+    /// YAML file of settings; environment variables and options override it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// Address to accept requests on, such as 0.0.0.0:8080 or `[::]:8080`
+    /// Address to listen on, such as 0.0.0.0:8080 or `[::]:8080`
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// DEBUG, INFO, WARNING, ERROR or CRITICAL
+    /// Log level: DEBUG, INFO, WARNING, ERROR or CRITICAL
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// development (text) or production (one JSON object a line)
+    /// Log format: development (text) or production (one JSON object per line)
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// When serving, take over the sockets of a running s3proxy, which then needs a SIGQUIT
+    /// Take over the sockets of a running s3proxy; then send SIGQUIT to that process
     #[arg(long, global = true)]
     upgrade: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve requests until SIGTERM (this is also what no command at all does)
+    /// Serve requests until SIGTERM; the default command
     Serve,
-    /// Print the effective configuration and where each value comes from, without secrets
+    /// Print the effective configuration and the source of each value, without secrets
     Config {
-        /// As one JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
         /// Print the JSON Schema of the YAML file instead, for editors
         #[arg(long, conflicts_with = "json")]
         schema: bool,
     },
-    /// Ask every store, or explain one object, as the gateway would; exit code 0 if all is well
+    /// Test every profile or one object, with the requests of the gateway; exit code 0 if no test fails
     Check {
-        /// PROFILE@BUCKET/KEY or the URL of an object; without it every profile is checked
+        /// PROFILE@BUCKET/KEY or the URL of an object; without it every profile is tested
         #[arg(value_name = "OBJECT")]
         object: Option<String>,
-        /// As one JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Explain what becomes of URLs: key, rules, what is kept, the request to the store and its answer
+    /// Trace how a URL is handled: key, cache rules, cached copy, the signed request and the store's
+    /// answer
     Explain {
-        /// The URL as a user has it, its path, or PROFILE@BUCKET/KEY
+        /// A URL as reported by a user, its path, or PROFILE@BUCKET/KEY
         #[arg(value_name = "URL", required = true)]
         urls: Vec<String>,
-        /// As one JSON object for each
+        /// Print one JSON object for each URL
         #[arg(long)]
         json: bool,
-        /// The admin address of the s3proxy that runs; else that of the configuration
+        /// Admin address of the running s3proxy; default: admin.listen of the configuration
         #[arg(long, value_name = "ADDRESS:PORT")]
         admin: Option<SocketAddr>,
-        /// Ask neither that s3proxy nor a store
+        /// Send no request to the running s3proxy or to a store
         #[arg(long)]
         offline: bool,
     },
-    /// Have a running s3proxy forget objects it keeps, at once
+    /// Purge objects from the cache of a running s3proxy
     Purge {
-        /// PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for everything below it
+        /// PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for all objects below it
         #[arg(value_name = "TARGET", required = true)]
         targets: Vec<String>,
-        /// Its admin address; else that of the configuration
+        /// Admin address of the running s3proxy; default: admin.listen of the configuration
         #[arg(long, value_name = "ADDRESS:PORT")]
         admin: Option<SocketAddr>,
     },
-    /// Print a completion script for a shell
+    /// Print the completion script of a shell
     Completions {
         #[arg(value_enum)]
         shell: Shell,
@@ -116,7 +116,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was typed.
+    /// Runs the command.
     #[must_use]
     pub fn run(self, environment: BTreeMap<String, String>) -> ExitCode {
         let Self { command, config, listen, log_level, log_format, upgrade } = self;
@@ -130,19 +130,19 @@ impl Cli {
                     "s3proxy",
                     &mut std::io::stdout(),
                 );
-                WELL
+                SUCCESS
             }
             Command::Serve => {
                 with_start(environment, flags, |start| serve_requests(start, upgrade))
             }
             Command::Config { schema: true, .. } => {
                 print(&config::schema());
-                WELL
+                SUCCESS
             }
             Command::Config { json, schema: false } => {
                 with_configuration(environment, flags, |loaded| {
                     print(&if json { config::show_json(loaded) } else { config::show(loaded) });
-                    WELL
+                    SUCCESS
                 })
             }
             Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
@@ -159,7 +159,9 @@ impl Cli {
                 with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
                     Some(admin) => purge(admin, &targets),
                     None => {
-                        tell("s3proxy: admin.listen is off; --admin names a running s3proxy\n");
+                        print_error(
+                            "s3proxy: admin.listen is off; name a running s3proxy with --admin\n",
+                        );
                         BAD_CONFIGURATION
                     }
                 })
@@ -169,7 +171,7 @@ impl Cli {
     }
 }
 
-/// Loads the configuration and hands it on, or tells every mistake in it.
+/// Loads the configuration and runs `then` with it, or prints every mistake in it.
 fn with_configuration(
     environment: BTreeMap<String, String>,
     flags: Flags,
@@ -187,13 +189,13 @@ fn with_start(
     match (Sources { environment, flags, processors }).load() {
         Ok(start) => then(&start),
         Err(problems) => {
-            complain(&problems);
+            print_problems(&problems);
             BAD_CONFIGURATION
         }
     }
 }
 
-fn complain(problems: &[Problem]) {
+fn print_problems(problems: &[Problem]) {
     let mut text = String::new();
     for problem in problems {
         text.push_str(&format!("s3proxy: {problem}\n"));
@@ -205,7 +207,7 @@ fn complain(problems: &[Problem]) {
             number => format!("{number} mistakes"),
         }
     ));
-    let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
+    let _stderr_closed = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn serve_requests(start: &Start, upgrade: bool) -> u8 {
@@ -213,8 +215,8 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
     let writer = match logging::install(loaded.config.log) {
         Ok(writer) => writer,
         Err(error) => {
-            let text = format!("s3proxy: the log cannot be started: {error}\n");
-            let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
+            let text = format!("s3proxy: cannot start the log: {error}\n");
+            let _stderr_closed = std::io::stderr().write_all(text.as_bytes());
             return FAILED;
         }
     };
@@ -222,7 +224,7 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
         log::warn!("{warning}");
     }
     let code = match server::run(start, upgrade) {
-        Ok(()) => WELL,
+        Ok(()) => SUCCESS,
         Err(error) => {
             log::error!("{error}");
             match error {
@@ -236,19 +238,19 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
 }
 
 fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
-    asking(async {
+    block_on(async {
         let report = match object {
             Some(object) => check::check_object(&loaded.config, object).await,
             None => check::check_all(&loaded.config, &loaded.warnings).await,
         };
         print(&if json { report.to_json() } else { report.to_text() });
-        if report.is_well() { WELL } else { FAILED }
+        if report.is_well() { SUCCESS } else { FAILED }
     })
 }
 
 fn explain_urls(loaded: &Loaded, urls: &[String], json: bool, options: Options) -> u8 {
-    asking(async {
-        let mut code = WELL;
+    block_on(async {
+        let mut code = SUCCESS;
         for (number, url) in urls.iter().enumerate() {
             let explanation = explain(&loaded.config, url, options).await;
             let between = if number > 0 && !json { "\n" } else { "" };
@@ -262,32 +264,32 @@ fn explain_urls(loaded: &Loaded, urls: &[String], json: bool, options: Options) 
     })
 }
 
-/// Runs what asks stores.
-fn asking(work: impl Future<Output = u8>) -> u8 {
+/// Runs a command that sends requests to stores.
+fn block_on(work: impl Future<Output = u8>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tell(&format!("s3proxy: no threads to ask with: {error}\n"));
+            print_error(&format!("s3proxy: cannot start threads: {error}\n"));
             return FAILED;
         }
     };
     let code = runtime.block_on(work);
-    // A name lookup that hangs in the system must not hold up the end.
+    // A DNS lookup that hangs in the system must not delay the exit.
     runtime.shutdown_background();
     code
 }
 
 fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
     if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
-        tell(&format!("s3proxy: {target}: {}\n", admin::purge::TARGET));
+        print_error(&format!("s3proxy: {target}: {}\n", admin::purge::TARGET));
         return BAD_CONFIGURATION;
     }
-    let mut code = WELL;
+    let mut code = SUCCESS;
     for target in targets {
         match admin::purge::purge(admin, target) {
-            Ok(said) => print(&format!("{said}\n")),
+            Ok(answer) => print(&format!("{answer}\n")),
             Err(error) => {
-                tell(&format!("s3proxy: {error}\n"));
+                print_error(&format!("s3proxy: {error}\n"));
                 code = FAILED;
             }
         }
@@ -295,15 +297,15 @@ fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
     code
 }
 
-/// To standard error.
-fn tell(text: &str) {
-    let _nobody_to_tell = std::io::stderr().write_all(text.as_bytes());
+/// Prints to standard error.
+fn print_error(text: &str) {
+    let _stderr_closed = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// To standard output; a reader that has left is no error.
+/// Prints to standard output; a closed pipe is not an error.
 fn print(text: &str) {
     let mut output = std::io::stdout().lock();
-    let _reader_left = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    let _pipe_closed = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 #[cfg(test)]
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn options_count_before_and_after_the_command_and_without_one() {
+    fn options_are_accepted_before_and_after_the_command_and_without_one() {
         for line in [
             &["--listen", "127.0.0.1:1", "--config", "x"][..],
             &["serve", "--listen", "127.0.0.1:1", "--config", "x"],

@@ -1,19 +1,19 @@
-//! `s3proxy explain`: what becomes of one URL, from what was pasted to what a client gets. Beside
-//! what [`crate::check`] finds of an object it shows how the URL was read, what the cache's rules are,
-//! what a running gateway keeps, and the request to the store down to the string that is signed.
+//! `s3proxy explain`: traces how one URL is handled, from the argument to the response to a client. In
+//! addition to the steps of [`crate::check`] it shows how the URL is read, the rules of the cache, the
+//! cached copy of a running gateway, and the request to the store with the string that is signed.
 //!
-//! What is asked is asked here; the texts are pure functions of the answers.
+//! This file sends the requests; the texts are pure functions of the answers.
 
 use std::net::SocketAddr;
 
 use http::Method;
 
-use crate::check::report::{Finding, State, Step};
+use crate::check::report::{CheckStep, Finding, StepState};
 use crate::check::{self, CheckExchange, Checked};
 use crate::config::Config;
-use crate::explain::cached::Running;
-use crate::explain::outcome::Known;
-use crate::explain::report::{Explanation, Noted};
+use crate::explain::cached::GatewayReport;
+use crate::explain::outcome::Evidence;
+use crate::explain::report::{AnnotatedStep, Explanation};
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
@@ -26,16 +26,16 @@ mod rules;
 mod signing;
 mod store_answer;
 
-/// What may be asked.
+/// Which servers `explain` sends requests to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// The admin address of the gateway that runs; `None` where it has none.
+    /// The admin address of the running gateway; `None` if it has none.
     pub admin: Option<SocketAddr>,
-    /// Neither that gateway nor a store is asked.
+    /// No request to that gateway or to a store.
     pub offline: bool,
 }
 
-/// Explains one object, as [`check::check_object`] takes it.
+/// Explains one object; the argument is that of [`check::check_object`].
 pub async fn explain(config: &Config, argument: &str, options: Options) -> Explanation {
     let mut checked = check::examine(config, argument, !options.offline).await;
     let steps = std::mem::take(&mut checked.section.steps);
@@ -49,7 +49,7 @@ pub async fn explain(config: &Config, argument: &str, options: Options) -> Expla
             explain_object(&mut explanation, config, &address, &checked, options).await;
             explanation.address = Some(address);
         }
-        Err(status) => explanation.conclude(outcome::of_no_object(*status), Vec::new()),
+        Err(status) => explanation.conclude(outcome::no_object(*status), Vec::new()),
     }
     explanation
 }
@@ -62,77 +62,81 @@ async fn explain_object(
     options: Options,
 ) {
     let route = format!("an object: {}/s3/{{profile@bucket}}/{{key}}", config.gateway.path_prefix);
-    explanation.put_first(Step::new("route", Finding::ok(route)));
+    explanation.put_first(CheckStep::new("route", Finding::ok(route)));
     let profile = config.profiles.get(address.profile.as_deref());
     let by_key = profile.is_none_or(|profile| profile.content_type == ContentTypeFrom::Key);
     if by_key {
         explanation.note("type", vec![rules::media_type_rule(&config.mime, &address.key)]);
     }
-    let passed = explanation.step("credentials").is_some_and(|it| it.state != State::Failed);
-    let mut kept = None;
-    if let Some(profile) = profile.filter(|_| passed) {
+    let has_credentials =
+        explanation.step("credentials").is_some_and(|it| it.state != StepState::Failed);
+    let mut cached = None;
+    if let Some(profile) = profile.filter(|_| has_credentials) {
         let rule = profile.cache.of(&address.key);
-        let running = if options.offline || !rule.store {
-            Running::NotAsked
+        let report = if options.offline || !rule.store {
+            GatewayReport::NotRequested
         } else {
-            ask_gateway(options.admin, address).await
+            inspect_gateway(options.admin, address).await
         };
         let (finding, notes) = rules::cache_rule(profile, address);
-        let cache = Noted { step: Step::new("cache", finding), notes };
-        let gateway = Step::new("gateway", running.finding());
+        let cache = AnnotatedStep { step: CheckStep::new("cache", finding), notes };
+        let gateway = CheckStep::new("gateway", report.finding());
         explanation.put_after("credentials", vec![cache, gateway.into()]);
         explain_store(explanation, profile, address, checked.asked.as_ref());
-        explanation.kept = running.looked().cloned();
-        kept = running.in_use().cloned();
+        explanation.cached = report.inspection().cloned();
+        cached = report.serving_entry().cloned();
     }
     let refusal = checked.refusal.as_ref();
-    let answer = explanation.step("answer").cloned().unwrap_or_else(|| Finding::skipped("unknown"));
+    let checked_answer =
+        explanation.step("answer").cloned().unwrap_or_else(|| Finding::skipped("unknown"));
     let etag = explanation.store.as_ref().and_then(|store| store.etag.clone());
-    let outcome = outcome::of_object(&Known {
-        checked: answer,
+    let answer = outcome::of_object(&Evidence {
+        checked: checked_answer,
         refusal,
-        kept: kept.as_ref(),
+        cached: cached.as_ref(),
         etag: etag.as_deref(),
-        before_the_store: !passed,
+        decided_before_store: !has_credentials,
         offline: options.offline,
     });
-    let body = outcome.refusal.as_ref().map(|refusal| body(refusal, explanation.name()));
-    explanation.conclude(outcome, body.into_iter().collect());
+    let body = answer.refusal.as_ref().map(|refusal| body(refusal, explanation.name()));
+    explanation.conclude(answer, body.into_iter().collect());
 }
 
-/// What a client reads.
+/// The body that a client receives.
 fn body(refusal: &Refusal, name: &str) -> String {
     let answer = refusal.response(Some(name), "GET, HEAD", "...");
-    format!("its body: {}", String::from_utf8_lossy(&answer.body))
+    format!("body: {}", String::from_utf8_lossy(&answer.body))
 }
 
-/// The request to the store, and what came back.
+/// The request to the store, and its answer.
 fn explain_store(
     explanation: &mut Explanation,
     profile: &Profile,
     address: &ObjectAddress,
-    asked: Option<&CheckExchange>,
+    exchange: Option<&CheckExchange>,
 ) {
-    let at = asked.map_or_else(check::clock, |asked| asked.at);
+    let at = exchange.map_or_else(check::clock, |exchange| exchange.at);
     let target =
         profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
     let (finding, notes) = signing::request(profile, &target, &Method::GET, at);
-    explanation.put(Noted { step: Step::new("sent", finding), notes });
-    if let Some((asked, answer)) = asked.and_then(|asked| Some((asked, asked.answer.as_ref()?))) {
+    explanation.put(AnnotatedStep { step: CheckStep::new("sent", finding), notes });
+    if let Some((exchange, answer)) =
+        exchange.and_then(|exchange| Some((exchange, exchange.answer.as_ref()?)))
+    {
         explanation.note("request", store_answer::lines(answer));
-        explanation.store = Some(store_answer::facts(answer, asked));
+        explanation.store = Some(store_answer::facts(answer, exchange));
     }
 }
 
-/// Asks the running gateway what it keeps.
-async fn ask_gateway(admin: Option<SocketAddr>, address: &ObjectAddress) -> Running {
-    let Some(admin) = admin else { return Running::NoAddress };
+/// Requests the cached copy from the running gateway.
+async fn inspect_gateway(admin: Option<SocketAddr>, address: &ObjectAddress) -> GatewayReport {
+    let Some(admin) = admin else { return GatewayReport::NoAdminAddress };
     let name = address.name();
     let target = name.strip_prefix("s3://").unwrap_or(&name).to_owned();
-    let asked = move || crate::admin::request::ask(admin, "GET", "/cache/", &target);
-    match tokio::task::spawn_blocking(asked).await {
+    let request = move || crate::admin::request::send(admin, "GET", "/cache/", &target);
+    match tokio::task::spawn_blocking(request).await {
         Ok(Ok((status, document))) => cached::read(admin, &status, &document),
-        Ok(Err(error)) => Running::Silent { admin, why: error.to_string() },
-        Err(error) => Running::Silent { admin, why: error.to_string() },
+        Ok(Err(error)) => GatewayReport::Unreachable { admin, why: error.to_string() },
+        Err(error) => GatewayReport::Unreachable { admin, why: error.to_string() },
     }
 }

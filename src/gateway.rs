@@ -342,7 +342,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         if let Some(object) = ctx.object.as_mut() {
             let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
-            object.wanted.store.metrics.received.add(arrived);
+            object.wanted.store.metrics.received.inc_by(arrived);
             let is_document = matches!(object.upstream.body, BodyPlan::Replace { .. });
             receive_body(&mut object.upstream, body, end_of_stream)?;
             let has_ended = !matches!(object.upstream.body, BodyPlan::Replace { .. });

@@ -1,4 +1,4 @@
-//! The `s3proxy` program: hands the command line and the environment to [`s3proxy::cli`].
+//! The `s3proxy` program: passes the command line and the environment to [`s3proxy::cli`].
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use s3proxy::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Variables that are not UTF-8 cannot be any of ours.
+    // No variable of s3proxy has a name or value that is not UTF-8.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();

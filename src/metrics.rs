@@ -1,15 +1,15 @@
-//! What is counted for `/metrics`: by requests as they end, read by whoever scrapes. Counting is a few
-//! additions to numbers that exist from the start; labels never hold a key, a bucket or a user.
+//! Counters and histograms of `/metrics`, updated when a request ends; `admin/metrics.rs` writes them.
+//! They exist from the start, so that counting needs no lookup. Labels never hold a key, a bucket or a
+//! user.
 
-use crate::metrics::counter::Named;
-use crate::metrics::requests::ByStatus;
+use crate::metrics::causes::CauseCounters;
+use crate::metrics::requests::StatusCounters;
 
-pub mod counter;
-pub mod histogram;
+pub mod causes;
 pub mod requests;
 pub mod store;
 
-/// Every cause a request can end with, in the order of the log's documentation.
+/// Every cause of a refused or failed request, in the order of docs/logs.md.
 const CAUSES: &[&str] = &[
     "route_unknown",
     "method_not_allowed",
@@ -49,17 +49,17 @@ const CAUSES: &[&str] = &[
     "headers_too_slow",
 ];
 
-/// Which part of the gateway a request was for.
+/// The part of the gateway that a request is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Page {
     Object,
     /// `/s3proxy/`.
     Metadata,
-    /// `/`, which probes ask for.
+    /// `/`, for health probes.
     Index,
-    /// The description of the interface, for people and programs.
+    /// The documentation of the interface.
     Docs,
-    /// Anything else, heads that are no requests included.
+    /// Anything else, including invalid request heads.
     #[default]
     Other,
 }
@@ -81,22 +81,22 @@ impl Page {
     }
 }
 
-/// The numbers of the whole process; those of a profile are in [`store::StoreMetrics`].
+/// The metrics of the whole process; those of a profile are in [`store::StoreMetrics`].
 #[derive(Debug)]
 pub struct Metrics {
-    /// Requests that got to no profile.
-    pages: [ByStatus; Page::ALL.len()],
-    causes: Named,
+    /// Requests without a profile.
+    pages: [StatusCounters; Page::ALL.len()],
+    causes: CauseCounters,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { pages: Default::default(), causes: Named::new(CAUSES) }
+        Self { pages: Default::default(), causes: CauseCounters::new(CAUSES) }
     }
 }
 
 impl Metrics {
-    /// Counts a request that got to no profile; `None` where no answer began.
+    /// Counts a request without a profile; `None` if no response began.
     pub fn page(&self, page: Page, status: Option<u16>) {
         // The order of the variants is that of `ALL`.
         if let Some(statuses) = self.pages.get(page as usize) {
@@ -105,16 +105,16 @@ impl Metrics {
     }
 
     /// Requests without a profile, by page and status.
-    pub fn pages(&self) -> impl Iterator<Item = (Page, &ByStatus)> {
+    pub fn pages(&self) -> impl Iterator<Item = (Page, &StatusCounters)> {
         Page::ALL.into_iter().zip(&self.pages)
     }
 
     /// Requests by cause.
-    pub fn causes(&self) -> &Named {
+    pub fn causes(&self) -> &CauseCounters {
         &self.causes
     }
 
-    /// Counts a request that ended otherwise than with what it asked for.
+    /// Counts a refused or failed request.
     pub fn cause(&self, cause: &str) {
         self.causes.count(cause);
     }
@@ -141,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_told_by_their_labels() {
+    fn pages_have_a_label_each() {
         let metrics = Metrics::default();
         metrics.page(Page::Docs, Some(200));
         let counted = Page::ALL.iter().zip(&metrics.pages);
-        let counted = counted.filter(|(_, statuses)| statuses.numbers().any(|(_, n)| n > 0));
+        let counted = counted.filter(|(_, statuses)| statuses.counters().any(|(_, n)| n.get() > 0));
         assert_eq!(counted.map(|(page, _)| page.label()).collect::<Vec<_>>(), ["docs"]);
     }
 }

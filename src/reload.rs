@@ -1,5 +1,5 @@
-//! Live reload: what profiles and credentials are made of is watched, read again when it has changed,
-//! and taken over as a whole or not at all. Requests under way finish on what they began with.
+//! Live reload: the files of profiles and credentials are watched and read again when they change. A new
+//! configuration is applied as a whole or not at all; requests in flight finish with the one they began with.
 
 mod changes;
 mod files;
@@ -22,28 +22,28 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, tim
 use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
 use crate::reload::changes::changes;
-use crate::reload::files::{Contents, Noted};
-use crate::reload::names::Names;
-use crate::reload::watched::{Watched, Why};
+use crate::reload::files::{RecordingReader, Snapshot};
+use crate::reload::names::EndpointLookups;
+use crate::reload::watched::{Trigger, WatchedFiles};
 use crate::upstream::CurrentStores;
 
-pub use changes::told;
+pub use changes::masked_id;
 
-/// How long after an early reading there is no other: a store that knows a key no more says so to
-/// every request.
-const EARLY_AGAIN: Duration = Duration::from_secs(10);
+/// Minimum time between two reloads that a store triggers: a store that does not know an access key says
+/// so to every request.
+const STORE_TRIGGER_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long files must be as they were read, before what they say is taken over: several are exchanged
-/// one after the other, and some are written in place.
+/// How long files must stay unchanged after they are read before they are applied: several files are
+/// replaced one after the other, and some are written in place.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// How often files that change while they are read are read once more.
-const READINGS: usize = 20;
+/// Attempts to read files that change while they are read.
+const READ_ATTEMPTS: usize = 20;
 
-/// How long files may take to be read before somebody is told.
-const SLOW_READING: Duration = Duration::from_secs(2);
+/// Reading files may take this long before it is logged as an error.
+const SLOW_READ: Duration = Duration::from_secs(2);
 
-/// What a configuration is read from, each time.
+/// The inputs of every reading of the configuration.
 #[derive(Debug, Clone)]
 pub struct Sources {
     pub environment: BTreeMap<String, String>,
@@ -52,68 +52,69 @@ pub struct Sources {
     pub processors: usize,
 }
 
-/// How the process is told to read its configuration again, and what came of it.
+/// Requests to reload the configuration, and the results of reloads.
 #[derive(Debug, Default)]
 pub struct Reloads {
-    asked: Notify,
-    /// Asked by an operator, not by a store that refused a key.
+    requested: Notify,
+    /// SIGHUP was received.
     by_signal: AtomicBool,
+    /// A store refused an access key.
     by_store: AtomicBool,
     pub succeeded: AtomicU64,
     pub failed: AtomicU64,
     /// Seconds since the Unix epoch; 0 for never.
     pub last_success: AtomicU64,
     pub last_failure: AtomicU64,
-    bad: AtomicBool,
+    failing: AtomicBool,
 }
 
 impl Reloads {
-    /// Has everything read again now.
-    pub fn now(&self) {
+    /// Requests a reload by the operator.
+    pub fn request_now(&self) {
         self.by_signal.store(true, Ordering::Release);
-        self.asked.notify_one();
+        self.requested.notify_one();
     }
 
-    /// A store knows a key no more: it may have been exchanged a moment ago.
+    /// Requests a reload because a store does not know an access key: it may have been rotated a moment ago.
     pub fn early(&self) {
         self.by_store.store(true, Ordering::Release);
-        self.asked.notify_one();
+        self.requested.notify_one();
     }
 
-    /// Who has asked since the last time, the operator first.
-    fn who(&self) -> Option<Why> {
+    /// The trigger since the last call; the operator's comes first.
+    fn take_trigger(&self) -> Option<Trigger> {
         let by_store = self.by_store.swap(false, Ordering::AcqRel);
         if self.by_signal.swap(false, Ordering::AcqRel) {
-            Some(Why::Operator)
+            Some(Trigger::Operator)
         } else {
-            by_store.then_some(Why::Store)
+            by_store.then_some(Trigger::Store)
         }
     }
 
-    /// Whether what is written now is wrong, and what was read before is in force.
+    /// Whether the files are invalid now and the previous configuration stays in force.
     #[must_use]
-    pub fn is_bad(&self) -> bool {
-        self.bad.load(Ordering::Relaxed)
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
-    fn note(&self, well: bool) {
-        self.bad.store(!well, Ordering::Relaxed);
-        let (count, last) = match well {
+    fn record(&self, success: bool) {
+        self.failing.store(!success, Ordering::Relaxed);
+        let (count, last) = match success {
             true => (&self.succeeded, &self.last_success),
             false => (&self.failed, &self.last_failure),
         };
         count.fetch_add(1, Ordering::Relaxed);
-        #[expect(clippy::disallowed_methods, reason = "operators want to know when")]
+        #[expect(clippy::disallowed_methods, reason = "the metric says when")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         last.store(now.as_secs(), Ordering::Relaxed);
     }
 }
 
-/// A configuration with what it was read from.
+/// A configuration with the inputs and the files it was read from.
 pub struct Start {
     pub sources: Sources,
     pub loaded: Loaded,
-    contents: Contents,
+    files: Snapshot,
 }
 
 impl Sources {
@@ -122,47 +123,47 @@ impl Sources {
     /// # Errors
     /// Every mistake in it.
     pub fn load(self) -> Result<Start, Vec<Problem>> {
-        let (read, contents) = self.read();
-        read.map(|loaded| Start { sources: self, loaded, contents })
+        let (result, files) = self.read();
+        result.map(|loaded| Start { sources: self, loaded, files })
     }
 
-    fn read(&self) -> (Result<Loaded, Vec<Problem>>, Contents) {
-        let noted = Noted::new(&config::read_file);
+    fn read(&self) -> (Result<Loaded, Vec<Problem>>, Snapshot) {
+        let reader = RecordingReader::new(&config::read_file);
         let loaded = config::load(&Inputs {
             environment: self.environment.clone(),
             flags: self.flags.clone(),
             processors: self.processors,
-            read: &|path| noted.read(path),
+            read: &|path| reader.read(path),
         });
-        (loaded, noted.contents())
+        (loaded, reader.snapshot())
     }
 }
 
-/// Keeps the stores as the files say, and their addresses fresh.
+/// Applies changes of the files to the stores, and keeps the addresses of their endpoints fresh.
 pub struct Reloader {
     sources: Arc<Sources>,
     stores: Arc<CurrentStores>,
     cache: Option<Arc<Cache>>,
     reloads: Arc<Reloads>,
-    /// How often files are looked at; zero: never.
-    every: Duration,
+    /// How often files are checked; zero: never.
+    interval: Duration,
     dns_refresh: Duration,
-    contents: Contents,
-    first: State,
+    files: Snapshot,
+    initial: AppliedConfig,
     /// The settings that the process started with.
     started_with: Vec<Effective>,
 }
 
-/// What was read last, and was in order.
+/// The part of the configuration in force that reloads compare with.
 #[derive(Clone)]
-struct State {
+struct AppliedConfig {
     profiles: Profiles,
     settings: Vec<Effective>,
     warnings: Vec<String>,
 }
 
 impl Reloader {
-    /// Keeps these stores as the files say that `start` was read from.
+    /// A reloader that applies changes of the files of `start` to these stores.
     #[must_use]
     pub fn new(
         start: &Start,
@@ -176,10 +177,10 @@ impl Reloader {
             stores,
             cache,
             reloads,
-            every: config.server.reload_interval,
+            interval: config.server.reload_interval,
             dns_refresh: config.upstream.dns_refresh,
-            contents: start.contents.clone(),
-            first: State {
+            files: start.files.clone(),
+            initial: AppliedConfig {
                 profiles: config.profiles.clone(),
                 settings: start.loaded.settings.clone(),
                 warnings: start.loaded.warnings.clone(),
@@ -189,174 +190,182 @@ impl Reloader {
     }
 
     async fn watch(&self) {
-        let mut state = self.first.clone();
-        let mut watched = Watched::new(self.contents.clone());
-        let mut names = Names::default();
-        names.keep(&self.stores, self.dns_refresh);
-        let mut due = (!self.every.is_zero()).then(|| {
-            let mut due = interval_at(Instant::now() + self.every, self.every);
-            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            due
+        let mut applied = self.initial.clone();
+        let mut watched = WatchedFiles::new(self.files.clone());
+        let mut lookups = EndpointLookups::default();
+        lookups.update(&self.stores, self.dns_refresh);
+        let mut ticks = (!self.interval.is_zero()).then(|| {
+            let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
         });
-        let mut last_early: Option<Instant> = None;
+        let mut last_by_store: Option<Instant> = None;
         loop {
-            let why = self.next(&mut due).await;
-            if why == Why::Store {
-                if last_early.is_some_and(|last| last.elapsed() < EARLY_AGAIN) {
+            let trigger = self.next_trigger(&mut ticks).await;
+            if trigger == Trigger::Store {
+                if last_by_store.is_some_and(|last| last.elapsed() < STORE_TRIGGER_INTERVAL) {
                     continue;
                 }
-                last_early = Some(Instant::now());
+                last_by_store = Some(Instant::now());
             }
             let paths = watched.paths();
-            let looking = move || Contents::of(paths, &config::read_file);
-            let Some(seen) = self.off_thread(looking).await else { continue };
+            let take_snapshot = move || Snapshot::of(paths, &config::read_file);
+            let Some(seen) = self.run_blocking(take_snapshot).await else { continue };
             if watched.is_in_force(&seen) {
-                // Whoever has put back what there was before has mended it.
-                self.reloads.bad.store(false, Ordering::Relaxed);
+                // The previous contents are back: the mistake is corrected.
+                self.reloads.failing.store(false, Ordering::Relaxed);
             }
-            if !watched.is_to_be_read(&seen, why) {
+            if !watched.should_read(&seen, trigger) {
                 continue;
             }
-            let Some((read, contents)) = self.read(&seen).await else { continue };
-            match self.judge(read, &contents, &watched) {
+            let Some((result, files)) = self.read_settled(&seen).await else { continue };
+            match self.validate(result, &files, &watched) {
                 Ok(loaded) => {
-                    self.take_over(loaded, &watched, &contents, &mut state);
-                    watched.took_over(contents);
-                    names.keep(&self.stores, self.dns_refresh);
+                    self.apply(loaded, &watched, &files, &mut applied);
+                    watched.applied(files);
+                    lookups.update(&self.stores, self.dns_refresh);
                 }
                 Err(problems) => {
-                    self.reloads.note(false);
+                    self.reloads.record(false);
                     error!(
-                        "the configuration cannot be read again, what was read before stays in \
-                         force: {}",
+                        "configuration not reloaded, the previous configuration stays in force: {}",
                         problems.join("; ")
                     );
-                    watched.refused(contents, seen);
+                    watched.rejected(files, seen);
                 }
             }
         }
     }
 
-    /// Waits until somebody asks, or until files are to be looked at, whichever is first: a store that
-    /// refuses a key all the time does not put off the latter.
-    async fn next(&self, due: &mut Option<Interval>) -> Why {
+    /// Waits for a request to reload or for the next tick, whichever comes first. Requests of a store
+    /// that refuses an access key all the time do not delay the tick.
+    async fn next_trigger(&self, ticks: &mut Option<Interval>) -> Trigger {
         let tick = async {
-            match due {
-                Some(due) => due.tick().await,
+            match ticks {
+                Some(ticks) => ticks.tick().await,
                 None => std::future::pending().await,
             }
         };
         tokio::pin!(tick);
         loop {
             tokio::select! {
-                () = self.reloads.asked.notified() => {
-                    if let Some(why) = self.reloads.who() {
-                        return why;
+                () = self.reloads.requested.notified() => {
+                    if let Some(trigger) = self.reloads.take_trigger() {
+                        return trigger;
                     }
                 }
-                _ = &mut tick => return Why::Due,
+                _ = &mut tick => return Trigger::Interval,
             }
         }
     }
 
-    /// Reads everything, all of it of one moment: what is exchanged or written meanwhile is read
-    /// again. `None` when that does not come to an end.
-    async fn read(&self, seen: &Contents) -> Option<(Result<Loaded, Vec<Problem>>, Contents)> {
-        for _ in 0..READINGS {
+    /// Reads all files as one consistent snapshot: if one changes meanwhile, all are read again. `None`
+    /// if they do not stop changing.
+    async fn read_settled(
+        &self,
+        seen: &Snapshot,
+    ) -> Option<(Result<Loaded, Vec<Problem>>, Snapshot)> {
+        for _ in 0..READ_ATTEMPTS {
             let sources = Arc::clone(&self.sources);
-            let (read, contents) = self.off_thread(move || sources.read()).await?;
+            let (result, files) = self.run_blocking(move || sources.read()).await?;
             sleep(SETTLED).await;
-            let paths = contents.paths();
-            let looking = move || Contents::of(paths, &config::read_file);
-            let now = self.off_thread(looking).await?;
-            if now == contents {
-                return Some((read, contents));
+            let paths = files.paths();
+            let take_snapshot = move || Snapshot::of(paths, &config::read_file);
+            let now = self.run_blocking(take_snapshot).await?;
+            if now == files {
+                return Some((result, files));
             }
         }
-        self.reloads.note(false);
+        self.reloads.record(false);
         warn!(
-            "the configuration changes while it is read, and is not taken over: {}",
+            "configuration not reloaded: its files change while they are read: {}",
             seen.paths_as_text()
         );
         None
     }
 
-    /// Runs what waits for a disk where it holds up nobody, and says so if that takes long. `None` when
-    /// the process is ending.
-    async fn off_thread<T: Send + 'static>(
+    /// Runs blocking reads on a thread of their own, and logs an error if they take long. `None` when the
+    /// process is ending.
+    async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let mut working = spawn_blocking(work);
-        if let Ok(done) = timeout(SLOW_READING, &mut working).await {
+        if let Ok(done) = timeout(SLOW_READ, &mut working).await {
             return done.ok();
         }
-        self.reloads.note(false);
+        self.reloads.record(false);
         error!(
-            "the files of the configuration cannot be read within {} s, what was read before stays in \
-             force: the disk hangs, or one of them is no regular file",
-            SLOW_READING.as_secs()
+            "the configuration files cannot be read within {} s: the disk hangs, or one of them is not \
+             a regular file; the previous configuration stays in force",
+            SLOW_READ.as_secs()
         );
         working.await.ok()
     }
 
-    /// Whether what was read may be taken over.
+    /// Whether the result may be applied.
     ///
     /// # Errors
-    /// What is wrong with it.
-    fn judge(
+    /// Every mistake, and every file that is now empty or unreadable.
+    fn validate(
         &self,
-        read: Result<Loaded, Vec<Problem>>,
-        contents: &Contents,
-        watched: &Watched,
+        result: Result<Loaded, Vec<Problem>>,
+        files: &Snapshot,
+        watched: &WatchedFiles,
     ) -> Result<Loaded, Vec<String>> {
-        let loaded =
-            read.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let lost = watched.in_force().lost(contents);
+        let loaded = result
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let lost = watched.in_force().lost(files);
         if lost.is_empty() { Ok(loaded) } else { Err(lost) }
     }
 
-    /// Takes over what is in order.
-    fn take_over(&self, loaded: Loaded, watched: &Watched, contents: &Contents, state: &mut State) {
+    /// Applies a valid configuration.
+    fn apply(
+        &self,
+        loaded: Loaded,
+        watched: &WatchedFiles,
+        files: &Snapshot,
+        applied: &mut AppliedConfig,
+    ) {
         let profiles = loaded.config.profiles;
-        let changes = changes(&state.profiles, &profiles);
+        let changes = changes(&applied.profiles, &profiles);
         self.stores.replace(&profiles);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
                 cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
             }
         }
-        for warning in loaded.warnings.iter().filter(|new| !state.warnings.contains(new)) {
+        for warning in loaded.warnings.iter().filter(|new| !applied.warnings.contains(new)) {
             warn!("{warning}");
         }
         if changes.lines.is_empty() {
-            info!("the configuration was read again: the profiles are as before");
+            info!("configuration reloaded: profiles unchanged");
         } else {
-            info!("the configuration was read again: {}", changes.lines.join("; "));
+            info!("configuration reloaded: {}", changes.lines.join("; "));
         }
-        // Told when there is something new to it, and then with all that waits.
-        let mut new = needs_restart(&state.settings, &loaded.settings);
-        let mut waiting = needs_restart(&self.started_with, &loaded.settings);
-        let of_profiles = [&loaded.config_file, &loaded.credentials_file];
-        let beside = watched
+        // Logged only when something new needs a restart, and then with everything that does.
+        let mut new = needs_restart(&applied.settings, &loaded.settings);
+        let mut pending = needs_restart(&self.started_with, &loaded.settings);
+        let live_files = [&loaded.config_file, &loaded.credentials_file];
+        let other_files = watched
             .in_force()
-            .changed(contents)
+            .changed(files)
             .into_iter()
-            .filter(|path| !of_profiles.iter().any(|known| known.as_ref() == Some(path)));
-        for path in beside {
-            let path = format!("what {} holds", path.display());
+            .filter(|path| !live_files.iter().any(|known| known.as_ref() == Some(path)));
+        for path in other_files {
+            let path = format!("contents of {}", path.display());
             new.push(path.clone());
-            waiting.push(path);
+            pending.push(path);
         }
-        if !new.is_empty() && !waiting.is_empty() {
-            warn!("changed, but in force only after a restart: {}", waiting.join(", "));
+        if !new.is_empty() && !pending.is_empty() {
+            warn!("restart required for: {}", pending.join(", "));
         }
-        *state = State { profiles, settings: loaded.settings, warnings: loaded.warnings };
-        self.reloads.note(true);
+        *applied = AppliedConfig { profiles, settings: loaded.settings, warnings: loaded.warnings };
+        self.reloads.record(true);
     }
 }
 
-/// Settings that differ and are not taken over.
+/// Settings that differ and need a restart.
 fn needs_restart(old: &[Effective], new: &[Effective]) -> Vec<String> {
     let value = |settings: &[Effective], key: &str| {
         settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone())

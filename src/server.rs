@@ -1,5 +1,5 @@
 //! From a configuration to a running process: Pingora's server, the listeners, live reload, and a
-//! shutdown that loses nothing.
+//! shutdown that loses no request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
 use crate::reload::{Reloader, Reloads, Start};
 use crate::response::object_head::ObjectHeads;
-use crate::server::shutdown::LameDuck;
+use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
 use crate::upstream::client::StoreClient;
@@ -35,27 +35,28 @@ use crate::upstream::retry::MAX_ATTEMPTS;
 
 mod shutdown;
 
-/// Read buffer of a connection, bytes: request heads are small, and Pingora's 64 KiB would be held
-/// by every idle client.
+/// Read buffer of a connection, bytes: request heads are small, and every idle client would hold
+/// Pingora's 64 KiB.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// Write buffer of a connection, bytes: writes are gathered before they come here (`gathering.rs`).
+/// Write buffer of a connection, bytes: writes are combined before they reach it
+/// (`downstream/write_buffer.rs`).
 const WRITE_BUFFER_BYTES: usize = 512;
 
-/// Serves until the process is told to end. Returns when everything has been answered, or the time
-/// for it is over. `upgrade` takes over the sockets of a running process that gets SIGQUIT.
+/// Serves until a signal ends the process. Returns when all requests have ended, or the grace period is
+/// over. `upgrade` takes over the sockets of a running process that receives SIGQUIT.
 ///
 /// # Errors
-/// When the address cannot be listened on, certificates cannot be read, or signals not received.
+/// An address cannot be bound, certificates cannot be read, or signals cannot be received.
 pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let config = &start.loaded.config;
     Trusted::read(&config.upstream).map_err(StartError::Certificates)?;
     let lifecycle = Arc::new(Lifecycle::default());
-    let (ended, end) = sync_channel(2);
+    let (finished, finish) = sync_channel(2);
     let reloads = Arc::new(Reloads::default());
-    let signals = LameDuck::new(
+    let signals = ShutdownSignals::new(
         Arc::clone(&lifecycle),
         config.server.lame_duck,
-        ended.clone(),
+        finished.clone(),
         Arc::clone(&reloads),
     );
     let signals = signals.map_err(StartError::Signals)?;
@@ -65,7 +66,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
             (config.admin_listen, "S3PROXY_ADMIN_LISTEN"),
         ] {
             let Some(address) = address else { continue };
-            look_ahead(address).map_err(|error| StartError::Listen { address, setting, error })?;
+            try_bind(address).map_err(|error| StartError::Listen { address, setting, error })?;
         }
     }
     let stores = Arc::new(CurrentStores::new(&config.profiles, &config.upstream));
@@ -91,7 +92,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     server.bootstrap();
     let mut proxy = http_proxy(&server.configuration, gateway);
     let mut options = HttpServerOptions::default();
-    // So that the gateway refuses CONNECT itself, as any other method, with its own headers.
+    // The gateway refuses CONNECT like any other method, with its own headers.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let mut service = Service::new(
@@ -115,29 +116,29 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     server.add_service(reloader);
 
     info!(
-        "s3proxy {VERSION} accepts requests on http://{}{}/",
+        "s3proxy {VERSION} listening on http://{}{}/",
         config.gateway.listen, config.gateway.path_prefix
     );
-    run_to_the_end(server, signals, &lifecycle, ended, &end);
+    run_until_finished(server, signals, &lifecycle, finished, &finish);
     if let Some(cache) = cache {
         cache.close();
     }
-    info!("s3proxy ends");
+    info!("s3proxy stopped");
     Ok(())
 }
 
-/// Connections that may be open: as configured, as far as there are files for them.
+/// Limit of client connections: as configured, unless the open-file limit is too low for it.
 fn max_connections(config: &Config) -> usize {
     let configured = config.downstream.max_connections;
-    // Whatever the shell or the service manager has set: the hard limit is the operator's word.
+    // Raise the soft limit: the hard limit is the one that an operator sets.
     let files = rlimit::increase_nofile_limit(u64::MAX).ok();
     let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    // The rest is for stores, the disk tier and the log.
+    // A quarter is left for connections to stores, the disk tier and the log.
     let possible = files / 4 * 3;
     if possible < configured {
         warn!(
-            "downstream.max_connections is {configured}, but {files} files may be open: {possible} \
-             connections are taken"
+            "open-file limit is {files}: accepting at most {possible} connections, not \
+             downstream.max_connections ({configured})"
         );
     }
     configured.min(possible)
@@ -150,23 +151,23 @@ fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
         CacheMemory::Bytes(bytes) => bytes,
         CacheMemory::Auto => auto_budget(cgroup_limit()),
     };
-    let fetcher = StoreClient::new(&config.upstream);
-    info!("the cache holds up to {memory} bytes in memory");
-    Some(Cache::new(memory, &config.cache, fetcher, Arc::clone(heads)))
+    let client = StoreClient::new(&config.upstream);
+    info!("memory cache limit: {memory} bytes");
+    Some(Cache::new(memory, &config.cache, client, Arc::clone(heads)))
 }
 
-/// Whether the address can be bound: where it cannot, Pingora would panic on a thread of its own.
-/// Nothing listens yet, so that no client is taken in and dropped.
-fn look_ahead(address: SocketAddr) -> std::io::Result<()> {
+/// Binds the address and releases it: where that fails, Pingora would panic on another thread. The socket
+/// does not listen, so no client connects to it.
+fn try_bind(address: SocketAddr) -> std::io::Result<()> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)
 }
 
-/// Why nothing was started.
+/// Why the gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The address is taken, or is none of this machine.
+    /// The address is in use, or not an address of this machine.
     Listen { address: SocketAddr, setting: &'static str, error: std::io::Error },
     /// The signals that end the process cannot be received.
     Signals(std::io::Error),
@@ -178,12 +179,12 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Listen { address, setting, error } => {
-                write!(f, "cannot listen on {address}: {error}; {setting} names another address")
+                write!(f, "cannot listen on {address}: {error}; set another address with {setting}")
             }
-            Self::Signals(error) => write!(f, "signals cannot be received: {error}"),
+            Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
             Self::Certificates(error) => write!(
                 f,
-                "{error}; S3PROXY_UPSTREAM_CA_FILE, SSL_CERT_FILE and SSL_CERT_DIR say which"
+                "{error}; set S3PROXY_UPSTREAM_CA_FILE, or SSL_CERT_FILE and SSL_CERT_DIR"
             ),
         }
     }
@@ -191,37 +192,37 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Runs the server on a thread of its own, because it sleeps through its whole grace period even
-/// when nothing is left to wait for; this returns as soon as the last request has ended.
-fn run_to_the_end(
+/// Runs the server on a separate thread, because Pingora sleeps through the whole grace period even if no
+/// request is in flight; this function returns as soon as the last request has ended.
+fn run_until_finished(
     server: Server,
-    signals: LameDuck,
+    signals: ShutdownSignals,
     lifecycle: &Arc<Lifecycle>,
-    ended: SyncSender<()>,
-    end: &Receiver<()>,
+    finished: SyncSender<()>,
+    finish: &Receiver<()>,
 ) {
     let mut phases = server.watch_execution_phase();
-    let drained = ended.clone();
+    let drained = finished.clone();
     let lifecycle = Arc::clone(lifecycle);
-    let _runs_on = std::thread::spawn(move || {
+    let _server_thread = std::thread::spawn(move || {
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
-        let _nobody_waits = ended.try_send(());
+        let _finished_already = finished.try_send(());
     });
-    let _watches_on = std::thread::spawn(move || {
+    let _drain_thread = std::thread::spawn(move || {
         while let Ok(phase) = phases.blocking_recv() {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
-                // Twice, for a head that was read just when the last request ended.
+                // Twice, for a request that began just when the last one ended.
                 for _ in 0..2 {
                     std::thread::sleep(Duration::from_millis(20));
                     while lifecycle.running() > 0 {
                         std::thread::sleep(Duration::from_millis(20));
                     }
                 }
-                let _nobody_waits = drained.try_send(());
+                let _finished_already = drained.try_send(());
             }
         }
     });
-    let _server_is_gone = end.recv();
+    let _sender_dropped = finish.recv();
 }
 
 /// Pingora's own settings.

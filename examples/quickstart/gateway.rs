@@ -14,8 +14,8 @@ pub(crate) type Environment = BTreeMap<String, String>;
 
 /// The settings of the gateway.
 ///
-/// One profile, `hips`, with its keys in the URL of its endpoint. The policy that keeps scripts in
-/// buckets from running is off, because the viewer is such a script.
+/// One profile, `hips`, with its access key in the URL of its endpoint. The Content-Security-Policy that
+/// blocks scripts from buckets is off, because the viewer is such a script.
 pub(crate) fn environment(
     listen: SocketAddr,
     store: SocketAddr,

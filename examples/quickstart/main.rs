@@ -7,7 +7,7 @@ mod gateway;
 mod survey;
 mod tour;
 
-#[expect(dead_code, reason = "the quickstart serves; the log and the manners are for the tests")]
+#[expect(dead_code, reason = "only tests use the log and the manners")]
 #[path = "../../tests/support/store.rs"]
 mod store;
 
@@ -22,14 +22,14 @@ use clap::Parser;
 
 use store::{Object, Serving, Store};
 
-/// Starts an S3 server with a small survey of the sky, and the gateway before it.
+/// Start an S3 server with a small survey of the sky, and the gateway in front of it.
 #[derive(Parser)]
 #[command(name = "quickstart")]
 struct Options {
-    /// Where the gateway listens on 127.0.0.1.
+    /// Port of the gateway on 127.0.0.1.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Where the S3 server listens on 127.0.0.1; 0 takes any free port.
+    /// Port of the S3 server on 127.0.0.1; 0 for any free port.
     #[arg(long, default_value_t = 0)]
     store_port: u16,
 }
@@ -48,7 +48,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     // Before the sky is computed, so that a taken port is reported at once.
     drop(bind(options.port, "--port")?);
     let listener = bind(options.store_port, "--store-port")?;
-    let keys = Keys::new();
+    let keys = AccessKey::new();
     let store = Store::new();
     // On separate threads: the gateway starts its own runtime and blocks this thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,18 +56,18 @@ fn run(options: &Options) -> Result<ExitCode, String> {
         .thread_name("store")
         .enable_all()
         .build()
-        .map_err(|error| format!("the S3 server cannot start: {error}"))?;
+        .map_err(|error| format!("cannot start the S3 server: {error}"))?;
     let serving = runtime
         .block_on(serve(&store, listener, &keys))
-        .map_err(|error| format!("the S3 server cannot start: {error}"))?;
+        .map_err(|error| format!("cannot start the S3 server: {error}"))?;
 
-    say(&format!("S3 server on {}, signatures checked", serving.endpoint()));
-    let filled = fill(&store).map_err(|error| format!("the survey cannot be made: {error}"))?;
-    say(&filled);
+    print_line(&format!("S3 server on {}, verifies signatures", serving.endpoint()));
+    let filled = fill(&store).map_err(|error| format!("cannot make the survey: {error}"))?;
+    print_line(&filled);
 
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let environment = gateway::environment(listen, serving.address(), &keys.access, &keys.secret);
-    say(&tour::text(listen, survey::deep_cell(), &environment));
+    print_line(&tour::text(listen, survey::deep_cell(), &environment));
     let code = gateway::run(&environment)?;
     drop(serving);
     runtime.shutdown_background();
@@ -79,24 +79,24 @@ fn bind(port: u16, flag: &str) -> Result<TcpListener, String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpListener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("port {port} is taken; choose another, for example {flag} {}", port ^ 1)
+            format!("port {port} is in use; choose another, for example {flag} {}", port ^ 1)
         }
         _ => format!("cannot listen on {address}: {error}; choose another with {flag}"),
     })
 }
 
-async fn serve(store: &Store, listener: TcpListener, keys: &Keys) -> io::Result<Serving> {
+async fn serve(store: &Store, listener: TcpListener, keys: &AccessKey) -> io::Result<Serving> {
     listener.set_nonblocking(true)?;
     store.serve(tokio::net::TcpListener::from_std(listener)?, &keys.access, &keys.secret)
 }
 
 /// An access key and a secret key that are valid for this run only.
-struct Keys {
+struct AccessKey {
     access: String,
     secret: String,
 }
 
-impl Keys {
+impl AccessKey {
     fn new() -> Self {
         let text = |length| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
         Self { access: format!("AKIA{}", text(16).to_uppercase()), secret: text(40) }
@@ -114,7 +114,7 @@ fn fill(store: &Store) -> io::Result<String> {
         store.put(tour::BUCKET, &piece.key, Object::new(piece.body).typed(piece.content_type));
     })?;
     Ok(format!(
-        "A sky in bucket {:?}: {} objects, {} MB, computed in {:.1} s",
+        "Survey in bucket {:?}: {} objects, {} MB, computed in {:.1} s",
         tour::BUCKET,
         objects.into_inner(),
         bytes.into_inner() / 1_000_000,
@@ -122,8 +122,8 @@ fn fill(store: &Store) -> io::Result<String> {
     ))
 }
 
-/// Standard output may be closed; that is no reason to stop.
-fn say(text: &str) {
+/// Prints a line. A closed standard output is not an error.
+fn print_line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_one_line_that_names_the_flag() {
+    fn a_port_in_use_is_one_line_that_names_the_flag() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let problem = bind(port, "--port").unwrap_err();
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_from_run_to_run_and_fit_into_a_url() {
-        let (one, other) = (Keys::new(), Keys::new());
+    fn access_keys_differ_from_run_to_run_and_fit_into_a_url() {
+        let (one, other) = (AccessKey::new(), AccessKey::new());
         assert_ne!(one.secret, other.secret);
         assert_eq!((one.access.len(), one.secret.len()), (20, 40));
         assert!(format!("{}{}", one.access, one.secret).bytes().all(|b| b.is_ascii_alphanumeric()));

@@ -45,7 +45,7 @@ const FITS_WIDTH: usize = 512;
 /// The deepest order of the whole sky, and of the part around the nebula.
 const FULL_ORDER: u8 = 3;
 const DEEP_ORDER: u8 = 5;
-/// Stars of the whole sky, in portions to share out.
+/// Stars of the whole sky, in portions for the threads.
 const STAR_PORTIONS: u64 = 16;
 const STARS_IN_PORTION: usize = 15_000;
 /// The side of a picture of a tile in `Allsky.png`, pixels.

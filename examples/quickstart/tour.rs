@@ -8,8 +8,8 @@ use crate::gateway::Environment;
 /// The bucket of the survey.
 pub(crate) const BUCKET: &str = "sky";
 
-/// The text printed when everything runs. `deep` is order and number of the cell of the sky within
-/// which there are tiles of all orders.
+/// The text printed after the start. `deep` is order and number of the cell that has tiles of all
+/// orders.
 pub(crate) fn text(listen: SocketAddr, deep: (u8, u64), environment: &Environment) -> String {
     let (order, cell) = deep;
     let base = format!("http://{listen}/s3proxy/s3/hips@{BUCKET}");
@@ -20,51 +20,54 @@ pub(crate) fn text(listen: SocketAddr, deep: (u8, u64), environment: &Environmen
             format!("{base}/viewer.html"),
             "drag and zoom over the sky; every tile comes through the gateway",
         ),
-        (format!("{base}/index.html"), "the survey at a glance"),
+        (format!("{base}/index.html"), "the front page of the survey"),
         (tile.clone(), "a tile"),
-        (format!("{base}/Norder3/Allsky.png"), "all tiles of order 3, small, in one picture"),
-        (format!("{base}/properties"), "a file without extension, typed by its name"),
-        (format!("http://{listen}/"), "what a probe asks; never waits for S3"),
+        (format!("{base}/Norder3/Allsky.png"), "thumbnails of all tiles of order 3 in one picture"),
+        (
+            format!("{base}/properties"),
+            "a file without extension; its name determines the media type",
+        ),
+        (format!("http://{listen}/"), "the page for health probes; it never waits for S3"),
     ];
     let curls = [
         (
             format!("curl -sI {base}/panorama.fits"),
-            "HEAD: length, tag and date of a FITS image of 34 MB",
+            "HEAD: length, ETag and date of a FITS image of 34 MB",
         ),
         (
             format!("curl -si -r 0-79 {base}/panorama.fits"),
-            "a range: 206, and the first card of the FITS header",
+            "a range request: 206, the first card of the FITS header",
         ),
-        (format!("curl -sI {fits_tile}"), "a FITS tile, 1,054,080 bytes as in real surveys"),
-        (format!("curl -s {base}/Moc.fits | wc -c"), "the coverage, a FITS table"),
+        (format!("curl -sI {fits_tile}"), "a FITS tile of 1,054,080 bytes, as in real surveys"),
+        (format!("curl -s {base}/Moc.fits | wc -c"), "the coverage map, a FITS table"),
         (
             format!(
                 "curl -sI -H \"If-None-Match: $(curl -sI {tile} | sed -n 's/^etag: //Ip' | tr -d '\\r')\" {tile}"
             ),
-            "the same tile, asked for again by its tag: 304",
+            "a conditional request for the same tile: 304",
         ),
         (
             format!("curl -si {base}/Norder4/Dir0/Npix0.png"),
-            "404: the survey goes this deep around one nebula only",
+            "404: the survey has order 4 around one nebula only",
         ),
-        (format!("curl -si {base}/secret.pem"), "415: no media type that is allowed"),
+        (format!("curl -si {base}/secret.pem"), "415: the media type is not allowed"),
         (
             format!("curl -si {}", store_url(environment)),
-            "the same store without the gateway: 403, nothing is public",
+            "a request to the store without the gateway: 403, the bucket is private",
         ),
     ];
-    let mut text = String::from("\nIn a browser\n");
+    let mut text = String::from("\nOpen in a browser\n");
     for (line, shows) in pages {
         let _ = write!(text, "  {line}\n      {shows}\n");
     }
-    text.push_str("\nIn a shell\n");
+    text.push_str("\nRun in a shell\n");
     for (line, shows) in curls {
         let _ = write!(text, "  {line}\n      {shows}\n");
     }
     text.push_str(concat!(
-        "\nThe viewer is a script in a bucket. For its sake this gateway runs with\n",
-        "S3PROXY_CONTENT_SECURITY_POLICY=false; by default such scripts are kept from running.\n",
-        "\nCtrl-C ends all of it.",
+        "\nThe viewer is a script in a bucket. Therefore this gateway runs with\n",
+        "S3PROXY_CONTENT_SECURITY_POLICY=false; by default browsers block such scripts.\n",
+        "\nPress Ctrl-C to stop.",
     ));
     text
 }

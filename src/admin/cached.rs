@@ -1,14 +1,14 @@
-//! `GET /cache/profile@bucket/key`: what is kept of one object.
+//! `GET /cache/profile@bucket/key`: the cached copy of one object.
 
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::admin::{Admin, Page, off};
+use crate::admin::{Admin, JsonPage, cache_disabled};
 
-/// What can be asked about.
-const TARGET: &str = "the page of an object is /cache/PROFILE@BUCKET/KEY";
+/// The message for a path of another form.
+const TARGET: &str = "the path must be /cache/PROFILE@BUCKET/KEY";
 
-/// The object a request asks about, still percent-encoded; `None` where it asks for another page.
+/// The object of the request, still percent-encoded; `None` for another page.
 pub(super) fn target<'a>(method: &Method, target: &'a [u8]) -> Option<&'a [u8]> {
     let path = target.split(|byte| *byte == b'?').next()?;
     let readable = matches!(*method, Method::GET | Method::HEAD);
@@ -16,9 +16,9 @@ pub(super) fn target<'a>(method: &Method, target: &'a [u8]) -> Option<&'a [u8]> 
 }
 
 impl Admin {
-    /// What the tiers hold of it, as [`crate::cache::Inspection`] says it, and its name.
-    pub(super) async fn kept(&self, target: &[u8]) -> Page {
-        let Some(cache) = &self.cache else { return off() };
+    /// The entries of the object in each tier ([`crate::cache::Inspection`]), and its name.
+    pub(super) async fn inspect(&self, target: &[u8]) -> JsonPage {
+        let Some(cache) = &self.cache else { return cache_disabled() };
         let (address, key) = match self.object(target, TARGET) {
             Ok(object) => object,
             Err(page) => return page,

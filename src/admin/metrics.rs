@@ -1,22 +1,23 @@
-//! `/metrics`: everything that is counted, as OpenMetrics text
-//! (<https://prometheus.io/docs/specs/om/open_metrics_spec/>), put together when it is asked for.
+//! `/metrics`: all metrics as OpenMetrics text
+//! (<https://prometheus.io/docs/specs/om/open_metrics_spec/>), collected for each scrape.
 
 use std::fmt::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
-};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::cache::{Cache, Tier};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
-use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
 use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
@@ -26,9 +27,9 @@ use crate::upstream::{CurrentStores, Store, Stores};
 /// The media type of a scrape.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All that is counted, to be read.
+/// The parts of the gateway that have metrics.
 #[derive(Debug, Clone)]
-pub struct Counted {
+pub struct MetricSources {
     pub metrics: Arc<Metrics>,
     pub stores: Arc<CurrentStores>,
     pub cache: Option<Arc<Cache>>,
@@ -37,11 +38,11 @@ pub struct Counted {
     pub limits: Arc<ClientLimits>,
 }
 
-impl Counted {
-    /// The scrape, which takes as long as there are profiles.
+impl MetricSources {
+    /// The text of a scrape; its size grows with the number of profiles.
     ///
     /// # Errors
-    /// Never: text has room.
+    /// Never: writing to a `String` does not fail.
     pub fn scrape(&self) -> Result<String, Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.clone()));
@@ -51,50 +52,45 @@ impl Counted {
     }
 }
 
-impl Collector for Counted {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let mut page = Families(encoder);
+impl Collector for MetricSources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let page = &mut encoder;
         let stores = self.stores.load();
-        self.requests(&mut page, &stores)?;
-        upstream(&mut page, &stores)?;
+        self.requests(page, &stores)?;
+        upstream(page, &stores)?;
         if let Some(cache) = &self.cache {
-            of_cache(&mut page, cache)?;
+            cache_tiers(page, cache)?;
+            cache_counters(page, cache)?;
         }
-        self.state(&mut page)?;
+        self.state(page)?;
         #[cfg(target_os = "linux")]
-        of_process(&mut page)?;
+        process(page)?;
         Ok(())
     }
 }
 
-impl Counted {
-    fn requests(&self, page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
-        let mut requests = page.family(
+impl MetricSources {
+    fn requests(&self, page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Error> {
+        let pages = self.metrics.pages().flat_map(|(of, statuses)| {
+            statuses.counters().map(move |(status, counter)| {
+                let (route, profile, cache) = (of.label(), "", "");
+                (request_labels(route, profile, status, cache), counter.clone())
+            })
+        });
+        let objects = stores.iter().flat_map(|store| {
+            store.metrics.requests.counters().flat_map(move |(cache, statuses)| {
+                statuses.counters().map(move |(status, counter)| {
+                    let (route, profile) = (Page::Object.label(), store.profile.label());
+                    (request_labels(route, profile, status, cache), counter.clone())
+                })
+            })
+        });
+        family(
+            page,
             "s3proxy_requests",
             "Requests that have ended, by what they were for, the status, and what the cache did.",
-            MetricType::Counter,
+            pages.chain(objects),
         )?;
-        for (of, statuses) in self.metrics.pages() {
-            for (status, number) in statuses.numbers() {
-                let labels =
-                    [("route", of.label()), ("profile", ""), ("status", &status), ("cache", "")];
-                counter(&mut requests, &labels, number)?;
-            }
-        }
-        for store in stores.iter() {
-            let profile = store.profile.label();
-            for (cache, statuses) in store.metrics.requests.numbers() {
-                for (status, number) in statuses.numbers() {
-                    let labels = [
-                        ("route", Page::Object.label()),
-                        ("profile", profile),
-                        ("status", &status),
-                        ("cache", cache),
-                    ];
-                    counter(&mut requests, &labels, number)?;
-                }
-            }
-        }
         by_way(
             page,
             stores,
@@ -114,44 +110,47 @@ impl Counted {
             stores,
             "s3proxy_response_bytes",
             "Bytes of objects sent to clients.",
-            |metrics| metrics.sent.get(),
+            |store| store.metrics.sent.clone(),
         )?;
-        let mut refusals = page.family(
+        family(
+            page,
             "s3proxy_refusals",
-            "Requests that ended otherwise than with what they asked for, by the log's cause.",
-            MetricType::Counter,
+            "Requests that failed or were refused, by the log's cause.",
+            self.metrics
+                .causes()
+                .counters()
+                .map(|(cause, counter)| ([("cause", cause)], counter.clone())),
         )?;
-        for (cause, number) in self.metrics.causes().numbers() {
-            counter(&mut refusals, &[("cause", cause)], number)?;
-        }
-        page.gauge(
+        single(
+            page,
             "s3proxy_requests_in_flight",
             "Requests that have begun and not ended.",
-            self.lifecycle.running(),
+            &ConstGauge::new(self.lifecycle.running()),
         )?;
-        page.gauge(
+        single(
+            page,
             "s3proxy_connections",
             "Connections of clients that are open.",
-            self.limits.connections(),
+            &ConstGauge::new(self.limits.connections()),
         )?;
-        page.gauge(
+        single(
+            page,
             "s3proxy_connections_limit",
             "Connections of clients that may be open.",
-            self.limits.max_connections(),
+            &ConstGauge::new(self.limits.max_connections()),
         )
     }
 
-    fn state(&self, page: &mut Families<'_>) -> Result<(), Error> {
+    fn state(&self, page: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let reloads = &self.reloads;
-        let number = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-        let mut family = page.family(
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let results = [("success", &reloads.succeeded), ("failure", &reloads.failed)];
+        family(
+            page,
             "s3proxy_reloads",
             "Times the configuration was read again.",
-            MetricType::Counter,
+            results.map(|(result, times)| ([("result", result)], ConstCounter::new(number(times)))),
         )?;
-        for (result, times) in [("success", &reloads.succeeded), ("failure", &reloads.failed)] {
-            counter(&mut family, &[("result", result)], number(times))?;
-        }
         for (name, help, time) in [
             (
                 "s3proxy_reload_last_success_timestamp_seconds",
@@ -166,92 +165,87 @@ impl Counted {
         ] {
             let time = number(time);
             if time > 0 {
-                page.gauge(name, help, time)?;
+                single(page, name, help, &ConstGauge::new(time))?;
             }
         }
-        page.gauge(
+        single(
+            page,
             "s3proxy_reload_ok",
-            "0 while what is written is wrong and what was read before stays in force.",
-            u64::from(!reloads.is_bad()),
+            "0 while the files are invalid and the previous configuration stays in force.",
+            &ConstGauge::new(u64::from(!reloads.is_failing())),
         )?;
-        page.gauge(
+        single(
+            page,
             "s3proxy_draining",
             "1 once the process was asked to end.",
-            u64::from(self.lifecycle.is_draining()),
+            &ConstGauge::new(u64::from(self.lifecycle.is_draining())),
         )?;
-        let help = "The version that runs.";
-        let mut build = page.family("s3proxy_build", help, MetricType::Info)?;
-        build.encode_info(&[("version", VERSION)])
+        single(page, "s3proxy_build", "The version that runs.", &Info::new([("version", VERSION)]))
     }
 }
 
-fn upstream(page: &mut Families<'_>, stores: &Stores) -> Result<(), Error> {
-    let mut asked = page.family(
+fn request_labels<'a>(
+    route: &'a str,
+    profile: &'a str,
+    status: &'a str,
+    cache: &'a str,
+) -> [(&'static str, &'a str); 4] {
+    [("route", route), ("profile", profile), ("status", status), ("cache", cache)]
+}
+
+fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Error> {
+    let requests = stores.iter().flat_map(|store| {
+        store.metrics.asked.counters().map(|(status, counter)| {
+            ([("profile", store.profile.label()), ("status", status)], counter.clone())
+        })
+    });
+    family(
+        page,
         "s3proxy_upstream_requests",
         "Requests to stores, by the status of the last answer.",
-        MetricType::Counter,
+        requests,
     )?;
-    for store in stores.iter() {
-        for (status, number) in store.metrics.asked.numbers() {
-            let labels = [("profile", store.profile.label()), ("status", &status)];
-            counter(&mut asked, &labels, number)?;
-        }
-    }
-    let mut errors = page.family(
-        "s3proxy_upstream_errors",
-        "Requests to stores that were in vain, by cause.",
-        MetricType::Counter,
-    )?;
-    for store in stores.iter() {
-        for (cause, number) in store.metrics.errors.numbers() {
-            let labels = [("profile", store.profile.label()), ("cause", cause)];
-            counter(&mut errors, &labels, number)?;
-        }
-    }
+    let errors = stores.iter().flat_map(|store| {
+        store.metrics.errors.counters().map(|(cause, counter)| {
+            ([("profile", store.profile.label()), ("cause", cause)], counter.clone())
+        })
+    });
+    family(page, "s3proxy_upstream_errors", "Failed requests to stores, by cause.", errors)?;
     by_profile(
         page,
         stores,
         "s3proxy_upstream_retries",
         "Attempts after the first of a request to a store.",
-        |metrics| metrics.retries.get(),
+        |store| store.metrics.retries.clone(),
     )?;
+    by_profile(page, stores, "s3proxy_upstream_bytes", "Bytes that came from stores.", |store| {
+        store.metrics.received.clone()
+    })?;
     by_profile(
         page,
         stores,
-        "s3proxy_upstream_bytes",
-        "Bytes that came from stores.",
-        |metrics| metrics.received.get(),
-    )?;
-    let mut waited = page.family(
         "s3proxy_upstream_duration_seconds",
         "From the first attempt of a request to a store to the head of its last answer.",
-        MetricType::Histogram,
+        |store| store.metrics.waited.clone(),
     )?;
-    for store in stores.iter() {
-        histogram(&mut waited, &[("profile", store.profile.label())], &store.metrics.waited)?;
-    }
     for (name, help, number) in [
         (
             "s3proxy_upstream_in_flight",
-            "Requests to the store that are under way, their bodies included.",
+            "Requests to the store in flight, including their bodies.",
             Admission::in_flight as fn(&Admission) -> usize,
         ),
         (
             "s3proxy_upstream_in_flight_limit",
-            "Requests to the store that may be under way.",
+            "Limit of requests to the store in flight.",
             Admission::limit,
         ),
     ] {
-        let mut family = page.family(name, help, MetricType::Gauge)?;
-        for store in stores.iter() {
-            let labels = [("profile", store.profile.label())];
-            family.encode_family(&labels)?.encode_gauge(&number(&store.admission))?;
-        }
+        by_profile(page, stores, name, help, |store| ConstGauge::new(number(&store.admission)))?;
     }
     Ok(())
 }
 
-fn of_cache(page: &mut Families<'_>, cache: &Cache) -> Result<(), Error> {
+fn cache_tiers(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Error> {
     let tiers = cache.tiers();
     let statistics = cache.statistics();
     for (name, help, number) in [
@@ -263,13 +257,12 @@ fn of_cache(page: &mut Families<'_>, cache: &Cache) -> Result<(), Error> {
         ("s3proxy_cache_bytes", "Bytes that are held, with what is on its way.", |tier| tier.bytes),
         ("s3proxy_cache_limit_bytes", "Bytes that may be held.", |tier| tier.limit),
     ] {
-        let mut family = page.family(name, help, MetricType::Gauge)?;
-        for tier in &tiers {
-            family.encode_family(&[("tier", tier.name)])?.encode_gauge(&number(tier))?;
-        }
+        let gauges =
+            tiers.iter().map(|tier| ([("tier", tier.name)], ConstGauge::new(number(tier))));
+        family(page, name, help, gauges)?;
     }
     let with_disk = tiers.iter().any(|tier| tier.name == "disk");
-    for (name, help, numbers) in [
+    for (name, help, counters) in [
         (
             "s3proxy_cache_hits",
             "Requests (and, of blocks, blocks) answered from this tier.",
@@ -289,14 +282,16 @@ fn of_cache(page: &mut Families<'_>, cache: &Cache) -> Result<(), Error> {
             ],
         ),
     ] {
-        let mut family = page.family(name, help, MetricType::Counter)?;
-        for (tier, number) in numbers {
-            if with_disk || tier != "disk" {
-                counter(&mut family, &[("tier", tier)], number.get())?;
-            }
-        }
+        let present = counters.into_iter().filter(|(tier, _)| with_disk || *tier != "disk");
+        let counters = present.map(|(tier, counter)| ([("tier", tier)], counter.clone()));
+        family(page, name, help, counters)?;
     }
-    for (name, help, number) in [
+    Ok(())
+}
+
+fn cache_counters(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Error> {
+    let statistics = cache.statistics();
+    for (name, help, counter) in [
         ("s3proxy_cache_misses", "Requests for which a store was asked.", &statistics.misses),
         (
             "s3proxy_cache_collapsed",
@@ -306,7 +301,7 @@ fn of_cache(page: &mut Families<'_>, cache: &Cache) -> Result<(), Error> {
         ("s3proxy_cache_stale_served", "Answers served stale.", &statistics.stale_served),
         (
             "s3proxy_cache_no_room",
-            "Fetches that were not kept for want of memory beside others under way.",
+            "Fetches that were not cached because others in flight had reserved the memory.",
             &statistics.no_room,
         ),
         (
@@ -320,116 +315,98 @@ fn of_cache(page: &mut Families<'_>, cache: &Cache) -> Result<(), Error> {
             &statistics.disk_damaged,
         ),
     ] {
-        let mut family = page.family(name, help, MetricType::Counter)?;
-        counter(&mut family, &[], number.get())?;
+        single(page, name, help, counter)?;
     }
-    page.gauge(
+    single(
+        page,
         "s3proxy_cache_fetches_under_way",
         "Objects that are being fetched.",
-        cache.fetches_under_way(),
+        &ConstGauge::new(cache.fetches_under_way()),
     )?;
     match cache.disk_is_up() {
-        Some(up) => page.gauge(
+        Some(up) => single(
+            page,
             "s3proxy_cache_disk_up",
             "1 while the disk tier is used, 0 while it is left alone because it fails.",
-            u64::from(up),
+            &ConstGauge::new(u64::from(up)),
         ),
         None => Ok(()),
     }
 }
 
 #[cfg(target_os = "linux")]
-fn of_process(page: &mut Families<'_>) -> Result<(), Error> {
+fn process(page: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
     let Some(basics) = crate::admin::process::basics() else { return Ok(()) };
-    let mut cpu =
-        page.family("process_cpu_seconds", "Processor time, seconds.", MetricType::Counter)?;
-    counter(&mut cpu, &[], basics.cpu_seconds)?;
-    page.gauge("process_resident_memory_bytes", "Resident memory.", basics.resident_bytes)?;
-    page.gauge("process_virtual_memory_bytes", "Virtual memory.", basics.virtual_bytes)?;
-    page.gauge("process_open_fds", "Open file descriptors.", basics.open_files)?;
-    if let Some(most) = basics.max_files {
-        page.gauge("process_max_fds", "How many may be open.", most)?;
-    }
-    let help = "When the process started, seconds since the Unix epoch.";
-    page.gauge("process_start_time_seconds", help, basics.started_seconds)?;
-    page.gauge("process_threads", "Threads.", basics.threads)
-}
-
-/// The page in the making, family by family.
-struct Families<'a>(DescriptorEncoder<'a>);
-
-impl Families<'_> {
-    fn family<'s>(
-        &'s mut self,
-        name: &'s str,
-        help: &str,
-        kind: MetricType,
-    ) -> Result<MetricEncoder<'s>, Error> {
-        self.0.encode_descriptor(name, help, None, kind)
-    }
-
-    fn gauge(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: impl EncodeGaugeValue + Copy,
-    ) -> Result<(), Error> {
-        self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
-    }
-}
-
-/// One number of a counter family.
-fn counter(
-    family: &mut MetricEncoder<'_>,
-    labels: &[(&str, &str)],
-    value: impl EncodeCounterValue + Copy,
-) -> Result<(), Error> {
-    if labels.is_empty() {
-        return family.encode_counter::<NoLabelSet, _, u64>(&value, None);
-    }
-    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
-}
-
-fn histogram(
-    family: &mut MetricEncoder<'_>,
-    labels: &[(&str, &str)],
-    histogram: &Histogram,
-) -> Result<(), Error> {
-    let told = histogram.distribution();
-    let mut family = family.encode_family(&labels)?;
-    family.encode_histogram::<NoLabelSet>(told.sum, told.count, &told.buckets, None)
-}
-
-/// One counter of each profile.
-fn by_profile(
-    page: &mut Families<'_>,
-    stores: &Stores,
-    name: &str,
-    help: &str,
-    number: fn(&StoreMetrics) -> u64,
-) -> Result<(), Error> {
-    let mut family = page.family(name, help, MetricType::Counter)?;
-    for store in stores.iter() {
-        counter(&mut family, &[("profile", store.profile.label())], number(&store.metrics))?;
-    }
-    Ok(())
-}
-
-/// Hits, and all others, of each profile.
-fn by_way(
-    page: &mut Families<'_>,
-    stores: &Stores,
-    name: &str,
-    help: &str,
-    of: fn(&StoreMetrics) -> &[Histogram; 2],
-) -> Result<(), Error> {
-    let mut family = page.family(name, help, MetricType::Histogram)?;
-    for store in stores.iter() {
-        let store: &Store = store;
-        for (way, durations) in StoreMetrics::WAYS.iter().zip(of(&store.metrics)) {
-            let labels = [("profile", store.profile.label()), ("cache", way)];
-            histogram(&mut family, &labels, durations)?;
+    let cpu = ConstCounter::new(basics.cpu_seconds);
+    single(page, "process_cpu_seconds", "Processor time, seconds.", &cpu)?;
+    for (name, help, value) in [
+        ("process_resident_memory_bytes", "Resident memory.", Some(basics.resident_bytes)),
+        ("process_virtual_memory_bytes", "Virtual memory.", Some(basics.virtual_bytes)),
+        ("process_open_fds", "Open file descriptors.", Some(basics.open_files)),
+        ("process_max_fds", "How many may be open.", basics.max_files),
+        ("process_threads", "Threads.", Some(basics.threads)),
+    ] {
+        if let Some(value) = value {
+            single(page, name, help, &ConstGauge::new(value))?;
         }
     }
+    single(
+        page,
+        "process_start_time_seconds",
+        "When the process started, seconds since the Unix epoch.",
+        &ConstGauge::new(basics.started_seconds),
+    )
+}
+
+/// Writes a metric without labels.
+fn single(
+    page: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> Result<(), Error> {
+    metric.encode(page.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// Writes a metric for each set of labels. A `Family` of prometheus-client would look labels up for each
+/// request, and keep those of removed profiles (docs/dependencies.md has the numbers).
+fn family<'a, M: EncodeMetric + TypedMetric, const N: usize>(
+    page: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metrics: impl IntoIterator<Item = ([(&'static str, &'a str); N], M)>,
+) -> Result<(), Error> {
+    let mut encoder = page.encode_descriptor(name, help, None, M::TYPE)?;
+    for (labels, metric) in metrics {
+        metric.encode(encoder.encode_family(&labels)?)?;
+    }
     Ok(())
+}
+
+/// Writes a metric of each profile.
+fn by_profile<M: EncodeMetric + TypedMetric>(
+    page: &mut DescriptorEncoder<'_>,
+    stores: &Stores,
+    name: &str,
+    help: &str,
+    metric: impl Fn(&Store) -> M,
+) -> Result<(), Error> {
+    let metrics = stores.iter().map(|store| ([("profile", store.profile.label())], metric(store)));
+    family(page, name, help, metrics)
+}
+
+/// Writes the histograms of hits, and of all other requests, of each profile.
+fn by_way(
+    page: &mut DescriptorEncoder<'_>,
+    stores: &Stores,
+    name: &str,
+    help: &str,
+    histograms: fn(&StoreMetrics) -> &[Histogram; 2],
+) -> Result<(), Error> {
+    let metrics = stores.iter().flat_map(|store| {
+        StoreMetrics::WAYS.iter().zip(histograms(&store.metrics)).map(|(way, histogram)| {
+            ([("profile", store.profile.label()), ("cache", *way)], histogram.clone())
+        })
+    });
+    family(page, name, help, metrics)
 }

@@ -1,29 +1,29 @@
-//! The process itself, by the names that Prometheus' own clients use:
+//! Metrics of the process, with the names that the Prometheus client libraries use:
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
 
 use procfs::process::{LimitValue, Process};
 
-/// What the system knows of this process.
+/// Resource usage of this process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ProcessBasics {
     pub(super) cpu_seconds: f64,
     pub(super) resident_bytes: u64,
     pub(super) virtual_bytes: u64,
     pub(super) open_files: u64,
-    /// `None` where there is no limit.
+    /// `None` if there is no limit.
     pub(super) max_files: Option<u64>,
     /// Since the Unix epoch.
     pub(super) started_seconds: f64,
     pub(super) threads: u64,
 }
 
-/// Reads `/proc/self`; `None` where there is none.
+/// Reads `/proc/self`; `None` if that fails.
 pub(super) fn basics() -> Option<ProcessBasics> {
     let process = Process::myself().ok()?;
     let stat = process.stat().ok()?;
     let ticks = procfs::ticks_per_second();
     let seconds = |ticks_passed: u64| -> f64 {
-        // Whole seconds and the rest apart: exact as long as any process lives.
+        // Whole seconds and the remainder separately, so that no precision is lost.
         let whole = u32::try_from(ticks_passed / ticks).unwrap_or(u32::MAX);
         let rest = u32::try_from(ticks_passed % ticks).unwrap_or(0);
         f64::from(whole) + f64::from(rest) / f64::from(u32::try_from(ticks).unwrap_or(1))
@@ -52,7 +52,7 @@ mod tests {
     fn the_basics_are_those_of_this_process() {
         let basics = basics().expect("a system with /proc");
         assert!(basics.resident_bytes > 1 << 20 && basics.virtual_bytes >= basics.resident_bytes);
-        assert!(basics.open_files >= 3 && basics.max_files.is_none_or(|most| most >= 3));
+        assert!(basics.open_files >= 3 && basics.max_files.is_none_or(|limit| limit >= 3));
         assert!(basics.threads >= 1 && basics.cpu_seconds >= 0.0);
         // After 2020.
         assert!(basics.started_seconds > 1.6e9, "{basics:?}");

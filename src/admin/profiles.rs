@@ -1,9 +1,9 @@
-//! `/profiles`: what each profile is, and whether it works, without a secret.
+//! `/profiles`: each profile and the last success and error of its store, without secrets.
 
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
-use crate::reload::told;
+use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::upstream::{Store, Stores};
 
@@ -15,9 +15,9 @@ pub(super) fn report(stores: &Stores) -> Value {
 fn of(store: &Store) -> Value {
     let profile = &store.profile;
     let (credentials, key) = match &profile.credentials {
-        Credentials::Keys { keys, source } => (text(source), Some(told(&keys.access_key_id))),
-        Credentials::Anonymous => ("none: requests go out unsigned".to_owned(), None),
-        Credentials::Missing(sought) => (format!("missing: {sought}"), None),
+        Credentials::Keys { keys, source } => (text(source), Some(masked_id(&keys.access_key_id))),
+        Credentials::Anonymous => ("none: requests are unsigned".to_owned(), None),
+        Credentials::Missing(reason) => (format!("missing: {reason}"), None),
     };
     let failure = store.last_outcome.last_failure().map(|failure| {
         json!({ "at": rfc3339(failure.at), "cause": failure.cause, "code": failure.code })

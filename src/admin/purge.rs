@@ -1,20 +1,20 @@
-//! `s3proxy purge`: asks the running gateway, on its admin listener, to forget objects.
+//! `s3proxy purge`: purges objects of a running gateway through its admin listener.
 
 use std::net::SocketAddr;
 
-use crate::admin::request::ask;
+use crate::admin::request::send;
 
-/// What can be purged.
+/// The message for a target of another form.
 pub const TARGET: &str =
-    "a purge names PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for everything below it";
+    "the target must be PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for all objects below it";
 
-/// Asks the gateway with this admin address to forget a target. Returns what it says.
+/// Purges a target of the gateway with this admin address. Returns its answer.
 ///
 /// # Errors
-/// When it cannot be reached, or refuses.
+/// The gateway cannot be reached or refuses.
 pub fn purge(admin: SocketAddr, target: &str) -> Result<String, String> {
-    let said = ask(admin, "PURGE", "/", target);
+    let answer = send(admin, "PURGE", "/", target);
     let (status, body) =
-        said.map_err(|error| format!("{target}: no answer from {admin}: {error}"))?;
+        answer.map_err(|error| format!("{target}: no answer from {admin}: {error}"))?;
     if status == "200" { Ok(body) } else { Err(format!("{target}: {status} {body}")) }
 }

@@ -1,4 +1,4 @@
-//! The admin's answers without a cache; with one they are tested end to end.
+//! The admin listener without a cache; tests/e2e tests it with one.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn admin() -> Admin {
 }
 
 #[test]
-fn without_a_cache_it_says_so() {
+fn without_a_cache_its_pages_are_errors() {
     for (method, target, status) in [
         ("GET", "/cache", 409),
         ("PURGE", "/bucket/key", 409),
@@ -46,7 +46,7 @@ fn without_a_cache_it_says_so() {
 }
 
 #[test]
-fn it_is_ready_until_it_is_to_end_and_alive_even_then() {
+fn it_is_ready_until_it_drains_and_alive_even_then() {
     let admin = admin();
     let ask = |target: &str| admin.answer(&Method::GET, target.as_bytes()).0.as_u16();
     assert_eq!((ask("/livez"), ask("/readyz")), (200, 200));
@@ -55,7 +55,7 @@ fn it_is_ready_until_it_is_to_end_and_alive_even_then() {
 }
 
 #[test]
-fn profiles_are_told_without_secrets() {
+fn profiles_are_listed_without_secrets() {
     let (status, document) = admin().answer(&Method::GET, b"/profiles");
     assert_eq!(status, 200);
     let expected = json!([{

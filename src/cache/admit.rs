@@ -91,7 +91,7 @@ impl StoreResponse<'_> {
     /// The store has confirmed the stored object: a 304 gives it a new lifetime (RFC 9111, section
     /// 4.3.4).
     pub(super) fn freshen(&self, entry: &Entry, source: ObjectBody, headers: &HeaderMap) {
-        self.tiers.statistics().revalidated.count();
+        self.tiers.statistics().revalidated.inc();
         let mut headers = headers.clone();
         append_lifetime(&mut headers, source.lifetime());
         let (freshness, stored) = match Freshness::of_object(&headers, &self.request.rule, now()) {
@@ -128,7 +128,7 @@ impl StoreResponse<'_> {
             }
         };
         let Some(room) = tiers.reserve(&request.key, head_weight(&head) + length) else {
-            tiers.statistics().no_room.count();
+            tiers.statistics().no_room.inc();
             return self.bypass();
         };
         let fill = FillBuffer::new(length, Arc::clone(room.held()));
@@ -141,7 +141,10 @@ impl StoreResponse<'_> {
         let filled = tokio::time::timeout(FILL_TIME, fill_from(body, ending.fill)).await;
         drop(ending);
         let held = room.into_held();
-        let Ok(Ok(body)) = filled else { return tiers.statistics().cut_fills.count() };
+        let Ok(Ok(body)) = filled else {
+            tiers.statistics().cut_fills.inc();
+            return;
+        };
         let change = if tiers.disk_takes(length) {
             DiskChange::Write { headers: for_disk(headers, profile), body: body.to_bytes() }
         } else {

@@ -128,7 +128,7 @@ impl DiskTier {
             permit.try_acquire_many_owned(permits).ok()
         };
         let Some(permit) = permit else {
-            shared.statistics.disk_busy.count();
+            shared.statistics.disk_busy.inc();
             return None;
         };
         let (reader, wanted) = (Arc::clone(shared), key.clone());
@@ -190,7 +190,7 @@ impl DiskTier {
             drop(inner);
             self.shared.wake.notify_one();
         } else {
-            self.shared.statistics.disk_dropped.count();
+            self.shared.statistics.disk_dropped.inc();
             self.shared.remove_record(&mut inner, name);
         }
     }
@@ -330,7 +330,7 @@ impl DiskShared {
             }
             Ok(FileRead::Damaged(damage)) => {
                 debug!("disk cache: {}: {damage}", name.path().display());
-                self.statistics.disk_damaged.count();
+                self.statistics.disk_damaged.inc();
                 self.forget(name);
             }
             Ok(FileRead::Absent) if self.index.size(name).is_some() => self.forget(name),

@@ -172,13 +172,14 @@ impl Fetches {
 
     fn count_revalidation(&self, outcome: Option<&FetchOutcome>) {
         let statistics = self.tiers.statistics();
-        match outcome {
+        let counter = match outcome {
             Some(FetchOutcome::Refused { refusal, .. }) if refusal.is_fault() => {
-                statistics.refresh_failures.count();
+                &statistics.refresh_failures
             }
-            None => statistics.refresh_failures.count(),
-            Some(_) => statistics.refreshes.count(),
-        }
+            None => &statistics.refresh_failures,
+            Some(_) => &statistics.refreshes,
+        };
+        counter.inc();
     }
 
     async fn fetch(
@@ -195,7 +196,7 @@ impl Fetches {
             if !tiers.store(leader, Arc::clone(&entry), DiskChange::None) {
                 return leader.finish(FetchOutcome::NotCached);
             }
-            tiers.statistics().disk_hits.count();
+            tiers.statistics().disk_hits.inc();
             return leader.finish(FetchOutcome::FromDisk(entry));
         }
         if old.is_none() && self.is_not_worth_a_fetch(request) {

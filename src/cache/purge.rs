@@ -22,7 +22,7 @@ pub(super) fn begin(
     scope: PurgeScope,
     oldest: impl Fn() -> Option<SystemTime> + Send + Sync + 'static,
 ) {
-    tiers.statistics().purges.count();
+    tiers.statistics().purges.inc();
     let purge = Purge { key: key.as_bytes().to_vec(), scope, at: now() };
     tiers.add_purge(purge.clone());
     let tiers = Arc::clone(tiers);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::metrics::counter::Counter;
+use prometheus_client::metrics::counter::Counter;
 
 /// The counters of the cache, since the start of the process.
 #[derive(Debug, Default)]

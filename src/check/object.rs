@@ -1,4 +1,4 @@
-//! A request for one object, step by step as the gateway takes them.
+//! The check of one object: the steps of a request in the order of the gateway, and their results.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::connectors::TransportConnector;
 
 use crate::check::deadline::Deadline;
-use crate::check::object_name::{Named, read};
+use crate::check::object_name::{ObjectName, read};
 use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
 use crate::check::reach::{Reached, reach};
-use crate::check::report::{Finding, Section, State, Step, Subject};
+use crate::check::report::{CheckSection, CheckStep, Finding, StepState, Subject};
 use crate::check::request::{AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock};
 use crate::check::verdict::{Probe, StoreReply, judge_denied};
 use crate::config::{Config, GatewayConfig};
@@ -29,16 +29,16 @@ pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
     /// `None` asks no store.
     connector: Option<&'a TransportConnector>,
-    steps: Vec<Step>,
+    steps: Vec<CheckStep>,
     asked: Option<CheckExchange>,
 }
 
 /// The result of the check of one object.
 pub(crate) struct Checked {
-    pub section: Section,
-    /// The object that the argument names, or else the status of the gateway's answer.
-    pub named: Result<Named, u16>,
-    /// Why a client would get no object; `None` also where no store was asked.
+    pub section: CheckSection,
+    /// What the argument names; else the status of what the gateway answers to it.
+    pub named: Result<ObjectName, u16>,
+    /// Why a client would get no object of the store; `None` also where no store was asked.
     pub refusal: Option<Refusal>,
     /// How the store was asked, if it was.
     pub asked: Option<CheckExchange>,
@@ -81,12 +81,13 @@ impl<'a> ObjectCheck<'a> {
                 (name, Err(not_named.status))
             }
         };
-        let section = Section { subject: Subject::Object, name: Some(name), steps: self.steps };
+        let section =
+            CheckSection { subject: Subject::Object, name: Some(name), steps: self.steps };
         Checked { section, named, refusal, asked: self.asked }
     }
 
     fn note(&mut self, name: &'static str, finding: Finding) {
-        self.steps.push(Step::new(name, finding));
+        self.steps.push(CheckStep::new(name, finding));
     }
 
     /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
@@ -103,7 +104,7 @@ impl<'a> ObjectCheck<'a> {
                 KeyVerdict::Allowed(media_type) => {
                     content_type = Some(media_type.clone());
                     let shown = String::from_utf8_lossy(media_type.as_bytes());
-                    self.note("type", Finding::ok(format!("{shown}, by the name of the key")));
+                    self.note("type", Finding::ok(format!("{shown}, from the key")));
                 }
                 KeyVerdict::Denied(media_type) => {
                     self.note("type", denied_type(media_type));
@@ -128,7 +129,9 @@ impl<'a> ObjectCheck<'a> {
         }
         match self.connector {
             Some(connector) => self.ask_store(connector, address, profile, content_type).await,
-            None => Ok(Finding::skipped("nothing refuses it before the store, which is not asked")),
+            None => Ok(Finding::skipped(
+                "the gateway does not refuse the request; no request is sent to the store",
+            )),
         }
     }
 
@@ -169,7 +172,7 @@ impl<'a> ObjectCheck<'a> {
             }
             bucket_step = Some(step);
         }
-        self.steps.push(Step::timed("request", finding, took));
+        self.steps.push(CheckStep::timed("request", finding, took));
         self.steps.push(clock_step(answer.as_ref().ok()));
         self.steps.extend(bucket_step);
         let (answer, failure) = match answer {
@@ -266,7 +269,7 @@ impl<'a> ObjectCheck<'a> {
         let length = if is_empty { Some("0".to_owned()) } else { whole_length(&answer.headers) };
         let length = length.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
         let user = if self.config.gateway.require_user {
-            "; without X-Auth-Request-User it is 422 (require_user)"
+            "; 422 without X-Auth-Request-User (require_user)"
         } else {
             ""
         };
@@ -340,8 +343,8 @@ fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
     }
     if was_cut {
         return Finding::warning(
-            format!("{detail}; what follows the ? or # is not part of it"),
-            "write ? as %3F and # as %23 if they belong to the key",
+            format!("{detail}; the key ends at the ? or #"),
+            "write ? as %3F and # as %23 if they are part of the key",
         );
     }
     Finding::ok(detail)
@@ -350,12 +353,12 @@ fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
 fn denied_type(media_type: Option<&str>) -> Finding {
     match media_type {
         Some(media_type) => Finding::failed(
-            format!("{media_type} may not be served"),
-            "add it to mime.also_allow (S3PROXY_ALSO_ALLOW_MIMETYPES) if it should",
+            format!("media type {media_type} is not allowed"),
+            "add it to mime.also_allow (S3PROXY_ALSO_ALLOW_MIMETYPES) to serve it",
         ),
         None => Finding::failed(
-            "no rule knows the media type",
-            "add the ending to mime.suffixes (S3PROXY_SUFFIX_MIMETYPES), the name to \
+            "no rule gives a media type",
+            "add the extension to mime.suffixes (S3PROXY_SUFFIX_MIMETYPES), the name to \
              mime.extensionless (S3PROXY_EXTENSIONLESS_MIMETYPES), or set mime.default \
              (S3PROXY_DEFAULT_MIMETYPE)",
         ),
@@ -364,11 +367,11 @@ fn denied_type(media_type: Option<&str>) -> Finding {
 
 fn unknown_profile(address: &ObjectAddress, known: &[&str]) -> Finding {
     let name = address.profile.as_deref().unwrap_or_default();
-    let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Finding::failed(
-        format!("there is no profile {name}; known: {known}"),
+        format!("unknown profile {name}; known: {known}"),
         format!(
-            "correct the name (case counts), or add the profile's endpoint \
+            "correct the name (it is case-sensitive), or add the endpoint of the profile \
              (LSST_RESOURCES_S3_PROFILE_{name}, or profiles.{name}.endpoint)"
         ),
     )
@@ -378,17 +381,17 @@ fn allowed(profile: &Profile, bucket: &str) -> Finding {
     match &profile.buckets {
         None => Finding::ok("the profile serves every bucket"),
         Some(_) if profile.admits(bucket) => {
-            Finding::ok(format!("the profile's list admits {bucket}"))
+            Finding::ok(format!("the buckets list of the profile contains {bucket}"))
         }
         Some(_) => Finding::failed(
-            format!("the profile's list does not admit {bucket}"),
-            "add the bucket to the profile's buckets if it should be served",
+            format!("the buckets list of the profile does not contain {bucket}"),
+            "add the bucket to the buckets list of the profile to serve it",
         ),
     }
 }
 
-/// The fix stands with the step that failed.
+/// The failed step has the fix.
 fn refused(refusal: &Refusal) -> Finding {
     let detail = format!("{} {}", refusal.status(), refusal.cause());
-    Finding { state: State::Failed, detail, fix: None }
+    Finding { state: StepState::Failed, detail, fix: None }
 }

@@ -1,5 +1,5 @@
-//! The object an operator names: a whole URL, the part of it behind `/s3/`, or the `s3://` name
-//! that messages and logs give it.
+//! The object that an argument names: a whole URL, its part after `/s3/`, or the `s3://` name of messages
+//! and logs.
 
 use crate::check::report::Finding;
 use crate::gateway::route::{Route, route};
@@ -7,29 +7,33 @@ use crate::protocol::request_check::target_path;
 use crate::s3::address::ObjectAddress;
 use crate::s3::encode::encode_path;
 
-/// What the argument says.
+/// The object that an argument names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct ObjectName {
     pub address: ObjectAddress,
-    /// The key as it was written, still encoded; `None` where it was not written as in a URL.
+    /// The key as in the URL, still encoded; `None` if the argument is not part of a URL.
     pub written: Option<String>,
-    /// The path of the URL was cut at a `?` or `#`, as clients and gateway do.
+    /// Whether the path ended at a `?` or `#`, as for clients and the gateway.
     pub was_cut: bool,
 }
 
-/// Why the argument names no object.
+/// The reason why an argument names no object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NotNamed {
+pub(super) struct NoObject {
     pub finding: Finding,
-    /// What the gateway answers to this path.
+    /// The status of the gateway for this path.
     pub status: u16,
 }
 
-/// Reads the argument as the gateway would read the URL.
+/// Reads the argument as the gateway reads a URL.
 ///
 /// # Errors
-/// What the gateway says to it, and how to write it instead.
-pub(super) fn read(argument: &str, prefix: &str, validate_bucket: bool) -> Result<Named, NotNamed> {
+/// The response of the gateway, and the correct form.
+pub(super) fn read(
+    argument: &str,
+    prefix: &str,
+    validate_bucket: bool,
+) -> Result<ObjectName, NoObject> {
     let whole = argument.starts_with('/') || has_scheme(argument);
     let path = if let Some(name) = argument.strip_prefix("s3://") {
         let mut encoded = String::new();
@@ -44,17 +48,17 @@ pub(super) fn read(argument: &str, prefix: &str, validate_bucket: bool) -> Resul
     let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
     let (path, rest) = path.split_at(end);
     let (bucket, key) = object_parts(prefix, path)?;
-    let address = ObjectAddress::parse(bucket, key, validate_bucket).map_err(|error| NotNamed {
+    let address = ObjectAddress::parse(bucket, key, validate_bucket).map_err(|error| NoObject {
         finding: Finding::failed(
             format!("400: {error}"),
-            "write the object as in a URL of the gateway: profile@bucket/path/to/file, with a % \
+            "write the object as in a URL of the gateway: profile@bucket/path/to/file, with each % \
              of the key as %25",
         ),
         status: 400,
     })?;
     let decoded_already = argument.starts_with("s3://");
     let written = (!decoded_already).then(|| String::from_utf8_lossy(key).into_owned());
-    Ok(Named { address, written, was_cut: !rest.is_empty() })
+    Ok(ObjectName { address, written, was_cut: !rest.is_empty() })
 }
 
 fn has_scheme(argument: &str) -> bool {
@@ -63,19 +67,19 @@ fn has_scheme(argument: &str) -> bool {
     })
 }
 
-fn object_parts<'a>(prefix: &str, path: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), NotNamed> {
+fn object_parts<'a>(prefix: &str, path: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), NoObject> {
     let (status, detail) = match route(prefix, path) {
         Route::Object { bucket, key } => return Ok((bucket, key)),
-        Route::Redirect { .. } => (307, "the path names no object; the gateway redirects"),
+        Route::Redirect { .. } => (307, "the path names no object; the gateway redirects it"),
         Route::Unknown => (404, "the gateway has no such page"),
         Route::Index | Route::Metadata | Route::OpenApi | Route::Docs => {
-            (200, "the path is a page of the gateway and no object")
+            (200, "the path is a page of the gateway, not an object")
         }
     };
-    Err(NotNamed {
+    Err(NoObject {
         finding: Finding::failed(
             format!("{status}: {detail}"),
-            format!("paths of objects are {prefix}/s3/profile@bucket/path/to/file"),
+            format!("the path of an object is {prefix}/s3/profile@bucket/path/to/file"),
         ),
         status,
     })
@@ -93,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_names_the_object_the_gateway_would_serve() {
+    fn every_form_names_the_object_that_the_gateway_serves() {
         for (argument, object, was_cut) in [
             ("hips@bk/a/b.png", "s3://hips@bk/a/b.png", false),
             ("bk/k", "s3://bk/k", false),
@@ -113,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_object_says_what_the_gateway_answers() {
+    fn an_argument_without_an_object_has_the_status_of_the_gateway() {
         for (argument, status) in [
             ("hips@bk", 307),
             ("", 404),

@@ -1,4 +1,4 @@
-//! Does a profile work? Its settings, the way to its store, its key, its buckets.
+//! The check of a profile: its settings, the connection to its store, its access key, its buckets.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use pingora::connectors::TransportConnector;
 
 use crate::check::deadline::Deadline;
 use crate::check::reach::reach;
-use crate::check::report::{Finding, Section, State, Step, Subject};
+use crate::check::report::{CheckSection, CheckStep, Finding, StepState, Subject};
 use crate::check::request::{
     AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock, service_target,
 };
@@ -15,17 +15,17 @@ use crate::check::transport::{judge_no_answer, speaks_tls};
 use crate::check::verdict::{Probe, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
 use crate::profile::Profile;
-use crate::reload::told;
+use crate::reload::masked_id;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Target};
 
-/// How many buckets of an allow list are asked for.
+/// Buckets of an allow list that are tested.
 const MAX_BUCKETS: usize = 4;
 
-/// What the check of one profile needs, to be run beside the others.
+/// The check of one profile, which runs at the same time as others.
 pub(super) struct ProfileCheck {
     profile: Arc<Profile>,
-    /// Whether it is the profile of URLs without one, while there are others.
+    /// Whether it is the default profile and there are named ones.
     is_spare: bool,
     shares_default_endpoint: bool,
     upstream: UpstreamConfig,
@@ -49,50 +49,51 @@ impl ProfileCheck {
         }
     }
 
-    /// The name the section will have.
+    /// The name of its section.
     pub(super) fn name(&self) -> Option<String> {
         self.profile.name.clone()
     }
 
-    /// Runs every step. Ends within the deadline whatever the store does.
-    pub(super) async fn run(self) -> Section {
+    /// Runs every step, and ends within the deadline.
+    pub(super) async fn run(self) -> CheckSection {
         let profile = &*self.profile;
         let mut steps = vec![
-            Step::new("endpoint", endpoint(profile, self.shares_default_endpoint)),
-            Step::new("credentials", credentials(profile, self.is_spare)),
+            CheckStep::new("endpoint", endpoint(profile, self.shares_default_endpoint)),
+            CheckStep::new("credentials", credentials(profile, self.is_spare)),
         ];
         let missing = matches!(profile.credentials, Credentials::Missing(_));
         if missing && self.is_spare {
             for name in ["dns", "tcp", "tls", "request", "clock"] {
-                steps.push(Step::new(name, Finding::skipped("the profile cannot be used")));
+                steps
+                    .push(CheckStep::new(name, Finding::skipped("the profile has no credentials")));
             }
         } else {
             self.store_steps(missing, &mut steps).await;
         }
-        Section { subject: Subject::Profile, name: self.name(), steps }
+        CheckSection { subject: Subject::Profile, name: self.name(), steps }
     }
 
-    async fn store_steps(&self, missing: bool, steps: &mut Vec<Step>) {
+    async fn store_steps(&self, missing: bool, steps: &mut Vec<CheckStep>) {
         let profile = &*self.profile;
         let deadline = Deadline::start();
         let target = service_target(&profile.endpoint);
         let connector = self.connector.as_deref();
         let reached = reach(&profile.endpoint, &target, connector, &self.upstream, deadline).await;
         steps.extend(reached.steps);
-        let skipped = |steps: &mut Vec<Step>, why: &str| {
-            steps.push(Step::new("request", Finding::skipped(why)));
-            steps.push(Step::new("clock", Finding::skipped(why)));
+        let skipped = |steps: &mut Vec<CheckStep>, why: &str| {
+            steps.push(CheckStep::new("request", Finding::skipped(why)));
+            steps.push(CheckStep::new("clock", Finding::skipped(why)));
         };
         if missing {
-            return skipped(steps, "there are no credentials to sign with");
+            return skipped(steps, "the profile has no credentials");
         }
         let (Ok(socket), Some(connector)) = (reached.socket, connector) else {
-            return skipped(steps, "not tried");
+            return skipped(steps, "not reached");
         };
         let tls = profile.endpoint.tls;
         let asker = Asker { connector, socket, tls, upstream: &self.upstream, deadline };
         let (step, answer) = ask_step("request", asker, Probe::Service, profile, target).await;
-        let is_refused = step.finding.state == State::Failed;
+        let is_refused = step.finding.state == StepState::Failed;
         steps.push(step);
         steps.push(clock_step(answer.as_ref()));
         if !is_refused {
@@ -100,8 +101,8 @@ impl ProfileCheck {
         }
     }
 
-    /// Asks for the buckets that the allow list names literally.
-    async fn bucket_steps(&self, asker: Asker<'_>, steps: &mut Vec<Step>) {
+    /// Tests the buckets that the allow list names literally.
+    async fn bucket_steps(&self, asker: Asker<'_>, steps: &mut Vec<CheckStep>) {
         let globs = self.profile.buckets.iter().flatten();
         let literal = globs.map(wildmatch::WildMatch::pattern).filter(|p| !p.contains(['*', '?']));
         for bucket in literal.take(MAX_BUCKETS) {
@@ -114,14 +115,14 @@ impl ProfileCheck {
     }
 }
 
-/// Puts one question and judges the answer.
+/// Sends one request and judges the answer.
 pub(super) async fn ask_step(
     name: &'static str,
     asker: Asker<'_>,
     question: Probe,
     profile: &Profile,
     target: Target,
-) -> (Step, Option<ProbeAnswer>) {
+) -> (CheckStep, Option<ProbeAnswer>) {
     let started = Instant::now();
     let answer = match ProbeRequest::new(question, profile, target.clone(), clock()) {
         Ok(request) => asker.ask(request, asker.upstream.total_timeout).await,
@@ -129,10 +130,10 @@ pub(super) async fn ask_step(
     };
     let took = started.elapsed();
     let finding = judge_answer(asker, question, profile, &target, &answer).await;
-    (Step::timed(name, finding, took), answer.ok())
+    (CheckStep::timed(name, finding, took), answer.ok())
 }
 
-/// The verdict on an answer or the lack of one; a port that wants TLS is found out.
+/// The verdict on an answer, or on its absence; detects a port that expects TLS.
 pub(super) async fn judge_answer(
     asker: Asker<'_>,
     question: Probe,
@@ -142,7 +143,7 @@ pub(super) async fn judge_answer(
 ) -> Finding {
     match answer {
         Ok(answer) => {
-            // Many servers answer 400 to plain requests at their port of TLS.
+            // Many servers answer 400 to plain HTTP on their TLS port.
             let odd = answer.reply.status == 400 && answer.reply.code.is_none();
             if odd && !asker.tls && asker.speaks_tls(target).await {
                 return speaks_tls();
@@ -156,42 +157,42 @@ pub(super) async fn judge_answer(
     }
 }
 
-pub(super) fn clock_step(answer: Option<&ProbeAnswer>) -> Step {
+pub(super) fn clock_step(answer: Option<&ProbeAnswer>) -> CheckStep {
     let finding = match answer {
         Some(answer) => judge_clock(answer.date, answer.now),
-        None => Finding::skipped("there is no answer to take the store's time from"),
+        None => Finding::skipped("no answer with the time of the store"),
     };
-    Step::new("clock", finding)
+    CheckStep::new("clock", finding)
 }
 
-/// Where the store is and how it is asked.
+/// The endpoint, region and addressing.
 pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
     let addressing = match profile.addressing {
         Addressing::Path => "path",
         Addressing::Virtual => "virtual",
     };
-    let shared = if shared { "; the default profile's endpoint too" } else { "" };
+    let shared = if shared { "; same endpoint as the default profile" } else { "" };
     let Profile { endpoint, region, .. } = profile;
     Finding::ok(format!("{endpoint}, region {region}, addressing {addressing}{shared}"))
 }
 
-/// Where the key comes from; of the key itself no more than the end of its id.
+/// The source of the access key, and the end of its id.
 pub(super) fn credentials(profile: &Profile, is_spare: bool) -> Finding {
     match &profile.credentials {
         Credentials::Keys { keys, .. } => {
-            let id = told(&keys.access_key_id);
+            let id = masked_id(&keys.access_key_id);
             let token = if keys.session_token.is_some() { ", with a session token" } else { "" };
-            Finding::ok(format!("key id {id} from {}{token}", key_source(profile)))
+            Finding::ok(format!("access key {id} from {}{token}", key_source(profile)))
         }
-        Credentials::Anonymous => Finding::ok("none: requests are not signed (anonymous: true)"),
+        Credentials::Anonymous => Finding::ok("none: requests are unsigned (anonymous: true)"),
         Credentials::Missing(why) if is_spare => Finding::warning(
-            format!("none, so URLs without profile@ are refused: {why}"),
-            "give URLs a profile@, or the default profile credentials",
+            format!("none: URLs without profile@ are refused: {why}"),
+            "use URLs with profile@, or add credentials for the default profile",
         ),
         Credentials::Missing(why) => Finding::failed(
-            format!("none, so every request is refused: {why}"),
+            format!("none: every request is refused: {why}"),
             "add aws_access_key_id and aws_secret_access_key under the profile's name to the \
-             credentials file, or say anonymous: true",
+             credentials file, or set anonymous: true",
         ),
     }
 }

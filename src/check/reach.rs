@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::check::deadline::Deadline;
-use crate::check::report::{Finding, Step};
+use crate::check::report::{CheckStep, Finding};
 use crate::check::request::Asker;
 use crate::check::transport::{judge_connect, judge_lookup, judge_tls};
 use crate::config::UpstreamConfig;
@@ -22,7 +22,7 @@ const MAX_ADDRESSES: usize = 8;
 
 /// The steps to a store, and the address to ask it at, or the refusal that requests end in.
 pub(super) struct Reached {
-    pub steps: Vec<Step>,
+    pub steps: Vec<CheckStep>,
     pub socket: Result<SocketAddr, Refusal>,
     /// All addresses that accept connections.
     pub accepting: Vec<SocketAddr>,
@@ -50,7 +50,7 @@ pub(super) async fn reach(
     let started = Instant::now();
     let found = resolve(endpoint, deadline.at_most(upstream.connect_timeout)).await;
     let took = started.elapsed();
-    steps.push(Step::timed("dns", judge_lookup(&endpoint.host, found.as_deref()), took));
+    steps.push(CheckStep::timed("dns", judge_lookup(&endpoint.host, found.as_deref()), took));
     let sockets = match found {
         Ok(sockets) => sockets,
         Err(_) => return given_up(steps, &["tcp", "tls"], Refusal::UpstreamUnresolved),
@@ -58,7 +58,7 @@ pub(super) async fn reach(
 
     let started = Instant::now();
     let connects = connect_all(sockets, deadline.at_most(upstream.connect_timeout)).await;
-    steps.push(Step::timed("tcp", judge_connect(&connects), started.elapsed()));
+    steps.push(CheckStep::timed("tcp", judge_connect(&connects), started.elapsed()));
     let accepting: Vec<SocketAddr> =
         connects.iter().filter_map(|(socket, result)| result.is_ok().then_some(*socket)).collect();
     let Some(socket) = accepting.first().copied() else {
@@ -70,7 +70,7 @@ pub(super) async fn reach(
     };
 
     if !endpoint.tls {
-        steps.push(Step::new("tls", Finding::skipped("the endpoint is plain http")));
+        steps.push(CheckStep::new("tls", Finding::skipped("the endpoint is plain HTTP")));
         return Reached { steps, socket: Ok(socket), accepting };
     }
     let Some(connector) = connector else {
@@ -92,13 +92,13 @@ pub(super) async fn reach(
             (judge_tls(&error.to_string(), plain, &target.server_name), Err(refusal))
         }
     };
-    steps.push(Step::timed("tls", finding, took));
+    steps.push(CheckStep::timed("tls", finding, took));
     Reached { steps, socket, accepting }
 }
 
-fn given_up(mut steps: Vec<Step>, left: &[&'static str], refusal: Refusal) -> Reached {
-    let skipped = || Finding::skipped("not tried");
-    steps.extend(left.iter().map(|name| Step::new(name, skipped())));
+fn given_up(mut steps: Vec<CheckStep>, left: &[&'static str], refusal: Refusal) -> Reached {
+    let skipped = || Finding::skipped("not reached");
+    steps.extend(left.iter().map(|name| CheckStep::new(name, skipped())));
     Reached { steps, socket: Err(refusal), accepting: Vec::new() }
 }
 
@@ -126,7 +126,7 @@ async fn resolve(endpoint: &Endpoint, limit: Duration) -> io::Result<Vec<SocketA
         }
     }
     if sockets.is_empty() {
-        return Err(io::Error::other("the answer holds no address"));
+        return Err(io::Error::other("the answer has no address"));
     }
     Ok(sockets)
 }

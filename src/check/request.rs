@@ -79,13 +79,15 @@ impl fmt::Display for AskError {
         let why = &self.why;
         match self.refusal() {
             Refusal::CredentialsInvalid => {
-                f.write_str("the configured access key or headers cannot be sent")
+                f.write_str("the configured access key or headers are not valid in HTTP")
             }
             Refusal::UpstreamTimeout => f.write_str("no answer in time"),
             _ if self.is_of_tls => f.write_str(why),
             Refusal::UpstreamUnreachable => write!(f, "no connection: {why}"),
-            Refusal::UpstreamReset => write!(f, "the connection ended before an answer: {why}"),
-            _ => write!(f, "the answer is no HTTP: {why}"),
+            Refusal::UpstreamReset => {
+                write!(f, "the connection was closed before an answer: {why}")
+            }
+            _ => write!(f, "the answer is not HTTP: {why}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Verdicts on a store that cannot be reached: its name, its connections, its TLS.
+//! Verdicts on DNS lookups, connections and TLS handshakes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,19 +12,19 @@ use crate::response::refusal::Refusal;
 pub(super) fn judge_lookup(host: &str, found: Result<&[SocketAddr], &io::Error>) -> Finding {
     match found {
         Ok([only]) if only.ip().to_string() == host => {
-            Finding::ok(format!("{host} is an address itself"))
+            Finding::ok(format!("{host} is an IP address"))
         }
         Ok(sockets) => {
             let addresses: Vec<String> = sockets.iter().map(|s| s.ip().to_string()).collect();
-            Finding::ok(format!("{host} is {}", addresses.join(", ")))
+            Finding::ok(format!("{host} resolves to {}", addresses.join(", ")))
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Finding::failed(
-            format!("no name server answered for {host} in time"),
-            "check the name servers of this machine or pod",
+            format!("no DNS server answered for {host} in time"),
+            "check the DNS servers of this machine or pod",
         ),
         Err(error) => Finding::failed(
             format!("{host} does not resolve: {error}"),
-            "check the spelling of the endpoint, and the name servers of this machine or pod",
+            "check the spelling of the endpoint, and the DNS servers of this machine or pod",
         ),
     }
 }
@@ -48,11 +48,10 @@ pub(super) fn judge_connect(connects: &[(SocketAddr, io::Result<()>)]) -> Findin
     let first = connects.iter().find_map(|(_, result)| result.as_ref().err());
     let fix = match first.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => {
-            "nothing listens there: check the port of the endpoint, and that the store runs"
+            "no process listens on this port: check the port of the endpoint, and that the store runs"
         }
         Some(io::ErrorKind::TimedOut) => {
-            "something drops the connection: check the port of the endpoint, firewalls and network \
-             policies"
+            "connections are dropped: check the port of the endpoint, firewalls and network policies"
         }
         _ => "check the address and port of the endpoint, and the routes to it",
     };
@@ -74,54 +73,56 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// The verdict on a failed TLS handshake. Pingora passes the reason on as text only; the words are
-/// those of rustls. `plain`: the port answers unencrypted HTTP.
+/// those of rustls. `plain`: the port answers HTTP without TLS.
 #[must_use]
 pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding {
     if plain {
         return Finding::failed(
-            "the port speaks plain HTTP and no TLS",
-            "write the endpoint with http:// in place of https://, or name the store's TLS port",
+            "the port speaks plain HTTP, not TLS",
+            "write http:// instead of https:// in the endpoint, or use the TLS port of the store",
         );
     }
     let has = |word: &str| error.contains(word);
     let (what, fix) = if has("UnknownIssuer") || has("BadSignature") {
         (
-            "its certificate is signed by an authority that is not trusted",
-            "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE) to the certificate of the store's \
-             authority, PEM"
+            "the certificate is signed by a CA that is not trusted",
+            "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE) to the PEM file of the CA certificate"
                 .to_owned(),
         )
     } else if has("not valid for name") || has("NotValidForName") {
         (
-            "its certificate is for another name",
+            "the certificate is for a different name",
             format!(
                 "use a name of the certificate in the endpoint, or get a certificate for \
-                 {server_name}; with addressing: virtual it must hold *.host"
+                 {server_name}; addressing: virtual needs *.host in it"
             ),
         )
     } else if has("certificate expired") || has("Expired") {
-        ("its certificate has expired", "renew it, unless this machine's clock is wrong".to_owned())
+        (
+            "the certificate has expired",
+            "renew the certificate, unless the clock of this machine is wrong".to_owned(),
+        )
     } else if has("not valid yet") || has("NotValidYet") {
-        ("its certificate is not valid yet", "check the clock of this machine".to_owned())
+        ("the certificate is not valid yet", "check the clock of this machine".to_owned())
     } else if has("CaUsedAsEndEntity") {
         (
-            "it shows the certificate of an authority as its own",
-            "give the store a certificate signed by that authority".to_owned(),
+            "the server certificate is a CA certificate",
+            "give the store a server certificate signed by that CA".to_owned(),
         )
     } else if has("invalid peer certificate") {
-        ("its certificate is not accepted", "look at the store's certificate".to_owned())
+        ("the certificate is not accepted", "check the certificate of the store".to_owned())
     } else {
         (
-            "there is no TLS handshake",
-            "check that the endpoint's port is the store's TLS port, and that it speaks TLS 1.2 or \
-             1.3"
+            "the TLS handshake failed",
+            "check that the port of the endpoint is the TLS port of the store, and that it supports \
+             TLS 1.2 or 1.3"
                 .to_owned(),
         )
     };
     Finding::failed(format!("{what} ({error})"), fix)
 }
 
-/// The verdict on a request without an answer. `tls`: the plain port speaks TLS.
+/// The verdict on a request without an answer. `tls`: the port expects TLS.
 #[must_use]
 pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
     if tls {
@@ -129,43 +130,50 @@ pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
     }
     let fix = match error.refusal() {
         Refusal::UpstreamTimeout => {
-            "check that the port is the store's S3 port; a store under load may need a longer \
+            "check that the port is the S3 port of the store; a store under load may need a longer \
              upstream.first_byte_timeout"
         }
         Refusal::CredentialsInvalid => {
             "correct the access key id, session token and upstream_headers: they must be plain \
              text without line ends"
         }
-        _ => "check that the endpoint's port is the store's S3 port, and look at the store's log",
+        _ => {
+            "check that the port of the endpoint is the S3 port of the store; see the log of the store"
+        }
     };
     Finding::failed(error.to_string(), fix)
 }
 
-/// The verdict on an `http://` endpoint whose port wants TLS.
+/// The verdict on an `http://` endpoint whose port expects TLS.
 #[must_use]
 pub(super) fn speaks_tls() -> Finding {
     Finding::failed(
-        "the port speaks TLS and no plain HTTP",
-        "write the endpoint with https:// in place of http://",
+        "the port speaks TLS, not plain HTTP",
+        "write https:// instead of http:// in the endpoint",
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::report::State;
+    use crate::check::report::StepState;
 
     fn socket(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
     #[test]
-    fn lookups_say_what_was_found() {
+    fn lookups_have_their_result() {
         for (host, found, state, detail) in [
-            ("10.0.0.1", Ok(vec!["10.0.0.1:1"]), State::Ok, "10.0.0.1 is an address itself"),
-            ("s3", Ok(vec!["10.0.0.1:1", "[::1]:1"]), State::Ok, "s3 is 10.0.0.1, ::1"),
-            ("s3", Err(io::ErrorKind::TimedOut), State::Failed, "no name server answered"),
-            ("s3", Err(io::ErrorKind::Other), State::Failed, "s3 does not resolve"),
+            ("10.0.0.1", Ok(vec!["10.0.0.1:1"]), StepState::Ok, "10.0.0.1 is an IP address"),
+            (
+                "s3",
+                Ok(vec!["10.0.0.1:1", "[::1]:1"]),
+                StepState::Ok,
+                "s3 resolves to 10.0.0.1, ::1",
+            ),
+            ("s3", Err(io::ErrorKind::TimedOut), StepState::Failed, "no DNS server answered"),
+            ("s3", Err(io::ErrorKind::Other), StepState::Failed, "s3 does not resolve"),
         ] {
             let found = found
                 .map(|texts| texts.into_iter().map(socket).collect::<Vec<_>>())
@@ -177,39 +185,47 @@ mod tests {
     }
 
     #[test]
-    fn one_address_of_several_is_enough_but_worth_a_warning() {
+    fn one_address_of_several_is_enough_with_a_warning() {
         let refused = || Err(io::Error::from(io::ErrorKind::ConnectionRefused));
         let late = || Err(io::Error::from(io::ErrorKind::TimedOut));
         let (a, b) = (socket("10.0.0.1:1"), socket("10.0.0.2:1"));
         for (connects, state, detail) in [
-            (vec![(a, Ok(()))], State::Ok, "connected to 10.0.0.1:1"),
-            (vec![(a, Ok(())), (b, refused())], State::Warning, "connected to 10.0.0.1:1, but not"),
-            (vec![(a, refused())], State::Failed, "10.0.0.1:1 refuses connections"),
-            (vec![(a, late()), (b, refused())], State::Failed, "10.0.0.1:1 does not answer in"),
-            (vec![], State::Failed, ""),
+            (vec![(a, Ok(()))], StepState::Ok, "connected to 10.0.0.1:1"),
+            (
+                vec![(a, Ok(())), (b, refused())],
+                StepState::Warning,
+                "connected to 10.0.0.1:1, but not",
+            ),
+            (vec![(a, refused())], StepState::Failed, "10.0.0.1:1 refuses connections"),
+            (vec![(a, late()), (b, refused())], StepState::Failed, "10.0.0.1:1 does not answer in"),
+            (vec![], StepState::Failed, ""),
         ] {
             let finding = judge_connect(&connects);
             assert_eq!(finding.state, state);
             assert!(finding.detail.starts_with(detail), "{}", finding.detail);
-            assert_eq!(finding.fix.is_some(), state != State::Ok);
+            assert_eq!(finding.fix.is_some(), state != StepState::Ok);
         }
     }
 
     #[test]
     fn each_fault_of_tls_has_its_fix() {
         for (error, plain, fix) in [
-            ("received corrupt message", true, "http:// in place of https://"),
+            ("received corrupt message", true, "http:// instead of https://"),
             ("invalid peer certificate: UnknownIssuer", false, "upstream.ca_file"),
             ("invalid peer certificate: BadSignature", false, "upstream.ca_file"),
             ("invalid peer certificate: certificate not valid for name \"h\"", false, "for h;"),
-            ("invalid peer certificate: certificate expired: verification", false, "renew"),
+            (
+                "invalid peer certificate: certificate expired: verification",
+                false,
+                "renew the certificate",
+            ),
             ("invalid peer certificate: certificate not valid yet: x", false, "clock"),
             ("invalid peer certificate: Other(CaUsedAsEndEntity)", false, "signed by that"),
-            ("invalid peer certificate: BadEncoding", false, "look at the store's certificate"),
+            ("invalid peer certificate: BadEncoding", false, "check the certificate of the store"),
             ("received fatal alert: HandshakeFailure", false, "TLS 1.2 or 1.3"),
         ] {
             let finding = judge_tls(error, plain, "h");
-            assert_eq!(finding.state, State::Failed);
+            assert_eq!(finding.state, StepState::Failed);
             let given = finding.fix.unwrap_or_default();
             assert!(given.contains(fix), "{error}: {given}");
         }

@@ -1,4 +1,4 @@
-//! The meaning of a store's answer for an operator: whether all is well, why not, and the likely fix.
+//! The verdict on a store's answer: ok or not, the reason, and the likely fix.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
@@ -9,13 +9,13 @@ use crate::profile::Profile;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::Endpoint;
 
-/// A clock that is off by more is worth a warning.
+/// A larger difference of the clocks is a warning.
 const CLOCK_WARNING: Duration = Duration::from_secs(60);
-/// A clock that is off by more is a failure: stores refuse requests from 15 minutes on.
+/// A larger difference is a failure: stores refuse requests from 15 minutes on.
 const CLOCK_FAILURE: Duration = Duration::from_secs(5 * 60);
 
 /// The fix for an anonymous profile that is denied an object.
-const NOT_PUBLIC: &str = "make the bucket readable by everybody, or give the profile credentials";
+const NOT_PUBLIC: &str = "make the bucket public, or add credentials for the profile";
 
 /// The kind of a request to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,24 +90,25 @@ pub(super) fn judge(question: Probe, profile: &Profile, reply: &StoreReply) -> F
     if let Some(finding) = by_code(question, profile, reply) {
         return finding;
     }
-    let unexpected = "nothing is known of this answer";
+    let unexpected = "unexpected answer";
     match (question, reply.status) {
         (Probe::Service, 400..=499) if !is_signed(profile) => {
-            reply.ok("the store answers; nothing is signed, so name an object to check further")
+            reply.ok("the store answers; requests are unsigned, so name an object to test more")
         }
         (_, 401 | 403) => reply.failed(
-            "refused without a code of S3, perhaps by something in front of the store",
+            "refused without an S3 error code, possibly by a proxy in front of the store",
             "check that the endpoint is the store itself and its S3 port",
         ),
         (Probe::Service, 404 | 405 | 501) => reply.warning(
-            "the store has no list of buckets, so the access key is not tested",
+            "the store does not list buckets: the access key is not tested",
             "name an object: s3proxy check profile@bucket/path/to/file",
         ),
         (Probe::Object, 404) => not_found(reply),
         (_, 404) => reply.failed("the store has no such bucket", "check the name of the bucket"),
         (_, 429 | 503) => busy(reply),
-        (_, 500..) => reply.failed("the store has failed", "look at the store's own log"),
-        _ => reply.failed(unexpected, "check that the endpoint is an S3 port, and look at its log"),
+        (_, 500..) => reply.failed("the store failed", "see the log of the store"),
+        _ => reply
+            .failed(unexpected, "check that the endpoint is an S3 port; see the log of the store"),
     }
 }
 
@@ -115,33 +116,33 @@ fn good(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match question {
         Probe::Object => reply.ok("the store has the object"),
         _ if !reply.is_list => reply.warning(
-            "this is no answer of an S3 store",
+            "not an answer of an S3 store",
             "check the port of the endpoint: it may be a console or another web server",
         ),
         Probe::Service if is_signed(profile) => {
             reply.ok("the store knows the access key and accepts the signature")
         }
-        Probe::Service => reply.ok("the store answers; nothing is signed"),
-        Probe::Bucket => reply.ok("it exists and may be listed, so missing keys are 404"),
+        Probe::Service => reply.ok("the store answers; requests are unsigned"),
+        Probe::Bucket => reply.ok("the bucket may be listed: missing objects are 404"),
     }
 }
 
-/// `AccessDenied`: the signature was good, but the access key may not do this.
+/// `AccessDenied`: the signature is valid, but the access key lacks the permission.
 fn denied(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     match question {
         Probe::Service if is_signed(profile) => {
-            reply.ok("the store knows the access key; a denied list of all buckets is usual")
+            reply.ok("the store knows the access key; it may not list all buckets, which is normal")
         }
-        Probe::Service => reply.ok("the store answers; nothing is signed"),
+        Probe::Service => reply.ok("the store answers; requests are unsigned"),
         Probe::Bucket if profile.missing_on_403 => {
-            reply.ok("it may not be listed; missing keys are answered 404 (missing_on_403)")
+            reply.ok("the bucket may not be listed; 403 is answered as 404 (missing_on_403)")
         }
         Probe::Bucket if !is_signed(profile) => reply.warning(
-            "it may not be listed, so the store says 403 for missing keys too",
-            "let everybody list the bucket, or set missing_on_403: true in the profile",
+            "the bucket may not be listed: the store answers 403 for missing objects too",
+            "make the list of the bucket public, or set missing_on_403: true in the profile",
         ),
         Probe::Bucket => reply.warning(
-            "it may not be listed, so the store says 403 for missing keys too",
+            "the bucket may not be listed: the store answers 403 for missing objects too",
             "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile",
         ),
         Probe::Object if !is_signed(profile) => {
@@ -149,7 +150,7 @@ fn denied(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
         }
         Probe::Object => reply.failed(
             "the object may not be read",
-            "grant s3:GetObject on the bucket to the profile's access key",
+            "grant s3:GetObject on the bucket to the access key of the profile",
         ),
     }
 }
@@ -160,8 +161,8 @@ pub(super) fn judge_denied(profile: &Profile, object: &StoreReply, bucket: &Stor
     match (bucket.status, bucket.code()) {
         (200..=299, _) => object.failed(
             "the bucket may be listed, so the object exists, but may not be read",
-            "grant s3:GetObject on the bucket to the profile's access key; look at the object's own \
-             access list and encryption too",
+            "grant s3:GetObject on the bucket to the access key of the profile; check the ACL and \
+             the encryption of the object too",
         ),
         (_, "NoSuchBucket") => object.failed(
             "there is no such bucket",
@@ -170,48 +171,48 @@ pub(super) fn judge_denied(profile: &Profile, object: &StoreReply, bucket: &Stor
         _ if !is_signed(profile) => denied(Probe::Object, profile, object),
         (403, "AccessDenied") if profile.missing_on_403 => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
-             tell which",
-            "check the spelling of the key, and that the profile's access key has s3:GetObject",
+             say which",
+            "check the spelling of the key, and that the access key of the profile has s3:GetObject",
         ),
         (403, "AccessDenied") => object.failed(
             "the object is missing, or may not be read; without s3:ListBucket the store does not \
-             tell which",
-            "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile; check the \
-             spelling of the key, and that the profile's access key has s3:GetObject",
+             say which",
+            "grant s3:ListBucket to the access key, or set missing_on_403: true in the profile; check \
+             the spelling of the key, and that the access key has s3:GetObject",
         ),
         _ => denied(Probe::Object, profile, object),
     }
 }
 
-/// Codes with one meaning for every kind of request.
+/// Codes with the same meaning for every request.
 fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Finding> {
     let source = key_source(profile);
     Some(match reply.code() {
         "SignatureDoesNotMatch" => reply.failed(
             "the store knows the access key id, but the secret is wrong",
             format!(
-                "correct the secret access key in {source}; if it is right, something before the \
-                 store changes the Host or the path"
+                "correct the secret access key in {source}; if it is right, a proxy in front of the \
+                 store changes the Host header or the path"
             ),
         ),
         "InvalidAccessKeyId" => reply.failed(
             "the store does not know the access key id",
             format!(
-                "correct the access key id in {source}, or the endpoint: it may be another store's \
-                 access key"
+                "correct the access key id in {source}, or the endpoint: the access key may belong \
+                 to a different store"
             ),
         ),
         "ExpiredToken" | "TokenRefreshRequired" => reply.failed(
             "the session token has expired",
-            format!("put new temporary access keys, or a permanent access key without token, into {source}"),
+            format!("put a new temporary access key, or a permanent one without token, into {source}"),
         ),
         "InvalidToken" => reply.failed(
             "the session token is wrong",
-            format!("in {source}, a session token must belong to its access key; permanent access keys have none"),
+            format!("in {source}, the token must belong to the access key; permanent access keys have none"),
         ),
         "RequestTimeTooSkewed" | "RequestExpired" => reply.failed(
             "the clocks of this machine and the store differ too much",
-            "set the clock that is wrong (NTP); the clock step shows the difference",
+            "correct the clock that is wrong (NTP); the clock step shows the difference",
         ),
         "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
             wrong_region(profile, reply)
@@ -228,26 +229,26 @@ fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Fin
             "check the name of the bucket, and that it is in this store",
         ),
         "InvalidBucketName" => reply.failed(
-            "the store does not take this for the name of a bucket",
+            "the store does not accept this name of a bucket",
             "check the name of the bucket and the profile's addressing (path or virtual)",
         ),
         "NoSuchKey" => not_found(reply),
         "InvalidObjectState" => reply.failed(
             "the object is archived and must be restored before it can be read",
-            "restore it, or move it to a class of storage that can be read at once",
+            "restore the object, or move it to a storage class with immediate access",
         ),
         "InvalidRequest" | "InvalidArgument" => reply.failed(
             "the store does not accept a header of the request",
-            "check upstream_headers of the profile: an object stored with SSE-C needs its key, \
-             others must not get one; a very old store may not know SigV4",
+            "check upstream_headers of the profile: an object with SSE-C needs its encryption key, \
+             other objects must not get one; a very old store may not support SigV4",
         ),
         "MethodNotAllowed" | "NotImplemented" if question == Probe::Service => reply.warning(
-            "the store has no list of buckets, so the access key is not tested",
+            "the store does not list buckets: the access key is not tested",
             "name an object: s3proxy check profile@bucket/path/to/file",
         ),
         "MethodNotAllowed" | "NotImplemented" => reply.failed(
             "the store does not answer GET here",
-            "check that the endpoint is an S3 port, and that the object is no delete marker",
+            "check that the endpoint is an S3 port, and that the object is not a delete marker",
         ),
         "SlowDown"
         | "ServiceUnavailable"
@@ -256,7 +257,7 @@ fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Fin
         | "Throttling"
         | "RequestLimitExceeded" => busy(reply),
         "InternalError" | "RequestTimeout" => {
-            reply.failed("the store has failed", "try again; if it stays, look at the store's log")
+            reply.failed("the store failed", "try again; if it persists, see the log of the store")
         }
         _ => return None,
     })
@@ -272,7 +273,7 @@ fn not_found(reply: &StoreReply) -> Finding {
 fn busy(reply: &StoreReply) -> Finding {
     reply.failed(
         "the store is too busy to answer",
-        "try again; if it stays, ask fewer at a time or look at the store's load",
+        "try again; if it persists, reduce the load or see the metrics of the store",
     )
 }
 
@@ -280,26 +281,26 @@ fn wrong_region(profile: &Profile, reply: &StoreReply) -> Finding {
     let ours = &profile.region;
     match &reply.region {
         Some(theirs) if theirs != ours => reply.failed(
-            &format!("the request is signed for region {ours}, the store wants {theirs}"),
+            &format!("the request is signed for region {ours}, the store expects {theirs}"),
             format!("set the profile's region to {theirs}"),
         ),
         _ => reply.failed(
             &format!("the store does not accept a signature for region {ours}"),
             format!(
-                "set the profile's region to the store's; check that the access key id in {} has \
-                 no stray character",
+                "set the profile's region to that of the store; check that the access key id in {} \
+                 has no stray character",
                 key_source(profile)
             ),
         ),
     }
 }
 
-/// A redirect, which the gateway never follows: it would sign requests for another host.
+/// A redirect, which the gateway never follows: it would sign requests to a server that only an answer names.
 fn redirected(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
     let ours = &profile.endpoint;
     if question == Probe::Service && !is_signed(profile) {
         return reply
-            .ok("the store answers; nothing is signed, so name an object to check further");
+            .ok("the store answers; requests are unsigned, so name an object to test more");
     }
     if let Some(region) = reply.region.as_ref().filter(|region| **region != profile.region) {
         return reply.failed(
@@ -310,14 +311,14 @@ fn redirected(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding
     match &reply.location {
         Some(to) if to.tls && !ours.tls && to.host == ours.host => reply.failed(
             &format!("the store redirects to {to}"),
-            "write the endpoint with https:// in place of http://",
+            "write https:// instead of http:// in the endpoint",
         ),
         Some(to) if to != ours => reply.failed(
-            &format!("the store redirects to {to}, where the gateway does not follow"),
-            "set the profile's endpoint to where the bucket is",
+            &format!("the store redirects to {to}; the gateway does not follow redirects"),
+            "set the profile's endpoint to the store of the bucket",
         ),
         _ => reply.failed(
-            "the store redirects elsewhere, where the gateway does not follow",
+            "the store redirects; the gateway does not follow redirects",
             "check the profile's endpoint, region and addressing",
         ),
     }
@@ -332,7 +333,7 @@ pub(super) fn judge_clock(store: Option<SystemTime>, now: SystemTime) -> Finding
         Err(behind) => (behind.duration(), "behind"),
     };
     let detail = format!("this clock is {} s {direction} the store's", difference.as_secs());
-    let fix = "set the clock that is wrong (NTP); stores refuse signatures from 15 minutes on";
+    let fix = "correct the clock that is wrong (NTP); stores refuse a difference of 15 minutes";
     if difference > CLOCK_FAILURE {
         Finding::failed(detail, fix)
     } else if difference > CLOCK_WARNING {
@@ -346,7 +347,7 @@ fn is_signed(profile: &Profile) -> bool {
     matches!(profile.credentials, Credentials::Keys { .. })
 }
 
-/// The place of the profile's access key, as an operator finds it.
+/// The source of the access key, as the operator wrote it.
 #[must_use]
 pub(crate) fn key_source(profile: &Profile) -> String {
     match &profile.credentials {

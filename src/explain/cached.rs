@@ -1,119 +1,123 @@
-//! StoredContent a running gateway keeps of an object, as its admin listener tells it.
+//! The cached copy of an object in a running gateway, from its admin listener.
 
 use std::net::SocketAddr;
 
 use crate::cache::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
 use crate::check::report::Finding;
 
-/// The word of the running gateway.
+/// The answer of the running gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Running {
-    /// Nothing is kept by the rules, or nobody is to be asked.
-    NotAsked,
-    /// The configuration gives it no admin address.
-    NoAddress,
-    Silent {
+pub(super) enum GatewayReport {
+    /// The rules cache nothing, or no request is allowed.
+    NotRequested,
+    /// Neither configuration nor command line names an admin address.
+    NoAdminAddress,
+    Unreachable {
         admin: SocketAddr,
         why: String,
     },
-    /// It has no such page or profile, or its cache is off.
+    /// It has no such page or profile, or its cache is disabled.
     Refused {
         admin: SocketAddr,
-        what: String,
+        message: String,
     },
-    Told {
+    Inspected {
         admin: SocketAddr,
-        looked: Box<Inspection>,
+        inspection: Box<Inspection>,
     },
 }
 
 /// Reads the answer of an admin listener.
-pub(super) fn read(admin: SocketAddr, status: &str, document: &str) -> Running {
+pub(super) fn read(admin: SocketAddr, status: &str, document: &str) -> GatewayReport {
     match serde_json::from_str::<Inspection>(document) {
-        Ok(looked) if status == "200" => Running::Told { admin, looked: Box::new(looked) },
+        Ok(inspection) if status == "200" => {
+            GatewayReport::Inspected { admin, inspection: Box::new(inspection) }
+        }
         _ => {
             let json = serde_json::from_str::<serde_json::Value>(document).ok();
             let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
-            let what = message.unwrap_or("an answer that is none of s3proxy's admin listener");
-            Running::Refused { admin, what: format!("{status} {what}") }
+            let message = message.unwrap_or("not an answer of the admin listener of s3proxy");
+            GatewayReport::Refused { admin, message: format!("{status} {message}") }
         }
     }
 }
 
-impl Running {
-    /// StoredContent requests are served from, where there is something.
-    pub(super) fn in_use(&self) -> Option<&StoredEntry> {
-        self.looked().and_then(|looked| looked.memory.as_ref().or(looked.disk.as_ref()))
+impl GatewayReport {
+    /// The entry that answers requests: that in memory, else that on disk.
+    pub(super) fn serving_entry(&self) -> Option<&StoredEntry> {
+        self.inspection().and_then(|found| found.memory.as_ref().or(found.disk.as_ref()))
     }
 
-    /// All that it told.
-    pub(super) fn looked(&self) -> Option<&Inspection> {
+    /// The whole answer.
+    pub(super) fn inspection(&self) -> Option<&Inspection> {
         match self {
-            Self::Told { looked, .. } => Some(looked),
+            Self::Inspected { inspection, .. } => Some(inspection),
             _ => None,
         }
     }
 
     pub(super) fn finding(&self) -> Finding {
         match self {
-            Self::NotAsked => Finding::skipped("not asked"),
-            Self::NoAddress => {
-                Finding::skipped("not asked: admin.listen is off, and --admin names none")
+            Self::NotRequested => Finding::skipped("not requested"),
+            Self::NoAdminAddress => {
+                Finding::skipped("not requested: admin.listen is off and --admin is not set")
             }
-            Self::Silent { admin, why } => {
+            Self::Unreachable { admin, why } => {
                 Finding::skipped(format!("no gateway answers on {admin}: {why}"))
             }
-            Self::Refused { admin, what } => Finding::warning(
-                format!("{admin}: {what}"),
-                "the gateway that runs may have another configuration than this command",
+            Self::Refused { admin, message } => Finding::warning(
+                format!("{admin}: {message}"),
+                "the configuration of the running gateway may differ from that of this command",
             ),
-            Self::Told { admin, looked } => Finding::ok(format!("{admin}: {}", words(looked))),
+            Self::Inspected { admin, inspection } => {
+                Finding::ok(format!("{admin}: {}", describe(inspection)))
+            }
         }
     }
 }
 
-fn words(looked: &Inspection) -> String {
-    let tiers = [("in memory", &looked.memory), ("on disk", &looked.disk)];
+fn describe(inspection: &Inspection) -> String {
+    let tiers = [("in memory", &inspection.memory), ("on disk", &inspection.disk)];
     let mut parts: Vec<String> = tiers
         .into_iter()
-        .filter_map(|(tier, kept)| Some(format!("{tier} {}", kept_words(kept.as_ref()?))))
+        .filter_map(|(tier, entry)| Some(format!("{tier}: {}", describe_entry(entry.as_ref()?))))
         .collect();
     if parts.is_empty() {
-        parts.push("nothing is kept of it".to_owned());
+        parts.push("not cached".to_owned());
     }
-    if looked.fetch_under_way {
-        parts.push("it is being fetched".to_owned());
+    if inspection.fetch_under_way {
+        parts.push("a fetch is in progress".to_owned());
     }
     parts.join("; ")
 }
 
-fn kept_words(kept: &StoredEntry) -> String {
-    let what = match kept.what {
-        StoredContent::Object => "the whole object",
-        StoredContent::Head => "its head",
-        StoredContent::Negative => "that it is missing",
-        StoredContent::Pass => "that it is not for the cache",
+fn describe_entry(entry: &StoredEntry) -> String {
+    let what = match entry.what {
+        StoredContent::Object => "whole object",
+        StoredContent::Head => "metadata",
+        StoredContent::Negative => "negative entry (the object does not exist)",
+        StoredContent::Pass => "hit-for-pass marker (the object is not cacheable)",
     };
-    let length = kept.length.map_or_else(String::new, |length| format!(", {length} bytes"));
-    let etag = kept.etag.as_ref().map_or_else(String::new, |etag| format!(", ETag {etag}"));
-    let blocks = kept.blocks.as_ref().map_or_else(String::new, blocks_words);
-    let age = format!("{} s old", kept.age);
-    let state = match (kept.state, kept.ttl.unsigned_abs()) {
-        (StoredState::Fresh, seconds) => format!("fresh for {seconds} s more"),
+    let length = entry.length.map_or_else(String::new, |length| format!(", {length} bytes"));
+    let etag = entry.etag.as_ref().map_or_else(String::new, |etag| format!(", ETag {etag}"));
+    let blocks = entry.blocks.as_ref().map_or_else(String::new, describe_blocks);
+    let age = format!("age {} s", entry.age);
+    let state = match (entry.state, entry.ttl.unsigned_abs()) {
+        (StoredState::Fresh, seconds) => format!("fresh for {seconds} s"),
         (StoredState::StaleWhileRevalidate, since) => {
-            format!("stale since {since} s, served while the store is asked again")
+            format!("stale for {since} s, served while it is revalidated")
         }
         (StoredState::StaleIfError, since) => {
-            format!("stale since {since} s, served only if the store fails")
+            format!("stale for {since} s, served only if the store fails")
         }
         (StoredState::Expired, since) => {
-            format!("stale since {since} s, not served unless confirmed")
+            format!("stale for {since} s, served only after revalidation")
         }
     };
     format!("{what}{length}{etag}{blocks}, {age}, {state}")
 }
 
-fn blocks_words(blocks: &StoredBlocks) -> String {
+fn describe_blocks(blocks: &StoredBlocks) -> String {
     let StoredBlocks { size, count, looked_for, memory, disk, kept } = blocks;
     let first =
         if looked_for < count { format!(" (of the first {looked_for})") } else { String::new() };
@@ -123,7 +127,7 @@ fn blocks_words(blocks: &StoredBlocks) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::report::State;
+    use crate::check::report::StepState;
 
     fn admin() -> SocketAddr {
         ([127, 0, 0, 1], 9090).into()
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_told_in_words() {
+    fn an_inspection_is_described() {
         let bare =
             |what, state, ttl| StoredEntry { length: None, etag: None, ..kept(what, state, ttl) };
         let blocks =
@@ -145,35 +149,35 @@ mod tests {
             ..kept(StoredContent::Head, StoredState::Fresh, 9)
         };
         for (memory, disk, words) in [
-            (None, None, "nothing is kept of it"),
+            (None, None, "not cached"),
             (
                 Some(kept(StoredContent::Object, StoredState::Fresh, 290)),
                 None,
-                "in memory the whole object, 17 bytes, ETag \"v1\", 3 s old, fresh for 290 s more",
+                "in memory: whole object, 17 bytes, ETag \"v1\", age 3 s, fresh for 290 s",
             ),
             (
                 None,
                 Some(in_blocks),
-                "on disk its head, 17 bytes, ETag \"v1\", 1 of 2 blocks of 10 bytes: 1 in memory, 1 \
-                 on disk, 3 s old, fresh for 9 s more",
+                "on disk: metadata, 17 bytes, ETag \"v1\", 1 of 2 blocks of 10 bytes: 1 in memory, 1 \
+                 on disk, age 3 s, fresh for 9 s",
             ),
             (
                 Some(bare(StoredContent::Negative, StoredState::Fresh, 60)),
                 None,
-                "in memory that it is missing, 3 s old, fresh for 60 s more",
+                "in memory: negative entry (the object does not exist), age 3 s, fresh for 60 s",
             ),
             (
                 Some(bare(StoredContent::Object, StoredState::StaleWhileRevalidate, -5)),
                 None,
-                "in memory the whole object, 3 s old, stale since 5 s, served while",
+                "in memory: whole object, age 3 s, stale for 5 s, served while",
             ),
         ] {
-            let looked = Inspection { memory, disk, fetch_under_way: false };
-            let document = serde_json::to_string(&looked).expect("JSON");
+            let inspection = Inspection { memory, disk, fetch_under_way: false };
+            let document = serde_json::to_string(&inspection).expect("JSON");
             let finding = read(admin(), "200", &document).finding();
-            assert_eq!(finding.state, State::Ok);
-            let (_, said) = finding.detail.split_once(": ").expect("who says it");
-            assert!(said.starts_with(words), "{said}");
+            assert_eq!(finding.state, StepState::Ok);
+            let (_, text) = finding.detail.split_once(": ").expect("the address");
+            assert!(text.starts_with(words), "{text}");
         }
     }
 
@@ -181,24 +185,24 @@ mod tests {
     fn memory_comes_before_disk() {
         let [memory, disk] =
             [1, 2].map(|ttl| Some(kept(StoredContent::Object, StoredState::Fresh, ttl)));
-        let looked = Inspection { memory: memory.clone(), disk, fetch_under_way: false };
-        let told = Running::Told { admin: admin(), looked: Box::new(looked) };
-        assert_eq!(told.in_use(), memory.as_ref());
+        let inspection = Inspection { memory: memory.clone(), disk, fetch_under_way: false };
+        let report = GatewayReport::Inspected { admin: admin(), inspection: Box::new(inspection) };
+        assert_eq!(report.serving_entry(), memory.as_ref());
     }
 
     #[test]
-    fn a_gateway_that_does_not_know_is_no_failure() {
+    fn a_gateway_without_an_answer_is_no_failure() {
         for (status, document, words) in [
-            ("404", r#"{"message":"there is no such profile"}"#, "404 there is no such profile"),
-            ("409", r#"{"message":"the cache is off"}"#, "409 the cache is off"),
-            ("200", "<html>", "none of s3proxy's"),
+            ("404", r#"{"message":"unknown profile"}"#, "404 unknown profile"),
+            ("409", r#"{"message":"the cache is disabled"}"#, "409 the cache is disabled"),
+            ("200", "<html>", "not an answer of the admin"),
         ] {
             let finding = read(admin(), status, document).finding();
-            assert_eq!(finding.state, State::Warning);
+            assert_eq!(finding.state, StepState::Warning);
             assert!(finding.detail.contains(words), "{}", finding.detail);
         }
-        let silent = Running::Silent { admin: admin(), why: "refused".to_owned() };
-        assert_eq!(silent.finding().state, State::Skipped);
-        assert_eq!(silent.in_use(), None);
+        let unreachable = GatewayReport::Unreachable { admin: admin(), why: "refused".to_owned() };
+        assert_eq!(unreachable.finding().state, StepState::Skipped);
+        assert_eq!(unreachable.serving_entry(), None);
     }
 }

@@ -1,66 +1,69 @@
-//! StoredContent a client gets, from what a running gateway keeps and what the store says.
+//! The answer to a client, from the cached copy of a running gateway and the answer of the store.
 
 use serde::Serialize;
 
 use crate::cache::{StoredContent, StoredEntry, StoredState};
-use crate::check::report::{Finding, State};
+use crate::check::report::{Finding, StepState};
 use crate::response::refusal::Refusal;
 
-/// The end of an explanation.
+/// The answer to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// Whether an object is served; what is not asked does not stand in the way.
+pub(super) struct ClientAnswer {
+    /// Whether an object is served, as far as it is known.
     pub served: bool,
-    /// Of the answer; `None` where that was not asked for.
+    /// `None` if it depends on a store that received no request.
     pub status: Option<u16>,
-    pub from: Option<Whence>,
-    /// Why there is no object.
+    pub from: Option<DecidedBy>,
+    /// The reason why no object is served.
     pub refusal: Option<Refusal>,
     pub finding: Finding,
 }
 
-/// Who decides the answer.
+/// The part that decides the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Whence {
+pub(super) enum DecidedBy {
     /// The gateway's own rules.
     Gateway,
-    /// StoredContent it keeps.
+    /// A cached copy.
     Cache,
     Store,
 }
 
-/// The path names no object, and is answered with this status.
-pub(super) fn of_no_object(status: u16) -> Outcome {
-    let finding =
-        Finding { state: State::Failed, detail: format!("{status}, no object"), fix: None };
-    let (status, from) = (Some(status), Some(Whence::Gateway));
-    Outcome { served: false, status, from, refusal: None, finding }
+/// The answer to a path that names no object.
+pub(super) fn no_object(status: u16) -> ClientAnswer {
+    let finding = Finding {
+        state: StepState::Failed,
+        detail: format!("{status}: the path names no object"),
+        fix: None,
+    };
+    let (status, from) = (Some(status), Some(DecidedBy::Gateway));
+    ClientAnswer { served: false, status, from, refusal: None, finding }
 }
 
-/// StoredContent is known when the answer is to be told.
+/// The data that the answer depends on.
 #[derive(Debug, Clone)]
-pub(super) struct Known<'a> {
-    /// The last word of the check.
+pub(super) struct Evidence<'a> {
+    /// The last finding of the check.
     pub checked: Finding,
     pub refusal: Option<&'a Refusal>,
-    /// StoredContent requests are served from.
-    pub kept: Option<&'a StoredEntry>,
-    /// That of the store's answer.
+    /// The entry that answers requests.
+    pub cached: Option<&'a StoredEntry>,
+    /// The ETag of the store's answer.
     pub etag: Option<&'a str>,
-    /// The store has no part in it.
-    pub before_the_store: bool,
+    /// The gateway decides without the store.
+    pub decided_before_store: bool,
     pub offline: bool,
 }
 
-/// StoredContent the client gets.
-pub(super) fn of_object(known: &Known<'_>) -> Outcome {
-    let of_cache = known.kept.and_then(|kept| by_the_cache(kept, known));
-    of_cache.unwrap_or_else(|| {
+/// The answer to a request for an object.
+pub(super) fn of_object(known: &Evidence<'_>) -> ClientAnswer {
+    let from_cache = known.cached.and_then(|entry| from_cache(entry, known));
+    from_cache.unwrap_or_else(|| {
         let refusal = known.refusal;
-        let from = if known.before_the_store { Whence::Gateway } else { Whence::Store };
+        let from = if known.decided_before_store { DecidedBy::Gateway } else { DecidedBy::Store };
         let is_known = refusal.is_some() || !known.offline;
-        Outcome {
+        ClientAnswer {
             status: is_known.then(|| refusal.map_or(200, Refusal::status)),
             from: is_known.then_some(from),
             served: refusal.is_none(),
@@ -70,63 +73,62 @@ pub(super) fn of_object(known: &Known<'_>) -> Outcome {
     })
 }
 
-/// Where what is kept decides.
-fn by_the_cache(kept: &StoredEntry, known: &Known<'_>) -> Option<Outcome> {
-    let is_complete = match kept.what {
+/// The answer if the cached entry decides it.
+fn from_cache(entry: &StoredEntry, known: &Evidence<'_>) -> Option<ClientAnswer> {
+    let is_complete = match entry.what {
         StoredContent::Object => true,
-        StoredContent::Head => kept.blocks.is_some_and(|blocks| blocks.kept == blocks.count),
+        StoredContent::Head => entry.blocks.is_some_and(|blocks| blocks.kept == blocks.count),
         StoredContent::Negative | StoredContent::Pass => false,
     };
-    if kept.what == StoredContent::Negative && kept.state == StoredState::Fresh {
-        return Some(remembered_missing(kept, known));
+    if entry.what == StoredContent::Negative && entry.state == StoredState::Fresh {
+        return Some(negative(entry, known));
     }
-    let finding = match (kept.state, known.refusal) {
+    let finding = match (entry.state, known.refusal) {
         _ if !is_complete => return None,
-        (StoredState::Fresh | StoredState::StaleWhileRevalidate, None) => fresh(kept, known),
+        (StoredState::Fresh | StoredState::StaleWhileRevalidate, None) => fresh(entry, known),
         (StoredState::Fresh | StoredState::StaleWhileRevalidate, Some(refusal)) => {
             Finding::warning(
-                format!("200 from the cache, though the store would not: {}", refusal.cause()),
-                "see what the store says; it is asked again when what is kept is no longer fresh",
+                format!("200 from the cache, although the store refuses: {}", refusal.cause()),
+                "see the answer of the store; the cached copy is served until it is no longer fresh",
             )
         }
         (StoredState::StaleIfError, Some(refusal)) if refusal.is_outage() => Finding::warning(
-            format!("200 with what was kept, since the store fails: {}", refusal.cause()),
-            "see what the store says",
+            format!("200 with a stale cached copy, because the store fails: {}", refusal.cause()),
+            "see the answer of the store",
         ),
         (StoredState::StaleIfError | StoredState::Expired, _) => return None,
     };
-    let (status, from) = (Some(200), Some(Whence::Cache));
-    Some(Outcome { served: true, status, from, refusal: None, finding })
+    let (status, from) = (Some(200), Some(DecidedBy::Cache));
+    Some(ClientAnswer { served: true, status, from, refusal: None, finding })
 }
 
-/// StoredContent is served when the store has nothing against it; it may have another version by now.
-fn fresh(kept: &StoredEntry, known: &Known<'_>) -> Finding {
-    match (&kept.etag, known.etag) {
+/// A cached copy is served and the store does not refuse; the version in the store may be newer.
+fn fresh(entry: &StoredEntry, known: &Evidence<'_>) -> Finding {
+    match (&entry.etag, known.etag) {
         (Some(ours), Some(theirs)) if ours != theirs => Finding::warning(
-            format!("200 from the cache, which has {ours}, while the store has {theirs} by now"),
-            format!("the new one is asked for in {} s, or after s3proxy purge", kept.ttl.max(0)),
+            format!("200 from the cache with ETag {ours}; the store has {theirs} now"),
+            format!("the new version is fetched in {} s, or after s3proxy purge", entry.ttl.max(0)),
         ),
         _ if known.offline => Finding::ok("200 from the cache"),
         _ => Finding::ok(format!("{}, from the cache", known.checked.detail)),
     }
 }
 
-fn remembered_missing(kept: &StoredEntry, known: &Known<'_>) -> Outcome {
+fn negative(entry: &StoredEntry, known: &Evidence<'_>) -> ClientAnswer {
     let refusal = Refusal::ObjectNotFound;
-    let detail = format!(
-        "{} {}: the cache remembers that it was missing",
-        refusal.status(),
-        refusal.cause()
-    );
+    let detail = format!("{} {}: negative entry in the cache", refusal.status(), refusal.cause());
     let finding = match known.refusal {
         None if !known.offline => Finding::failed(
-            format!("{detail}, though the store has it now"),
-            format!("it is asked for again in {} s, or after s3proxy purge", kept.ttl.max(0)),
+            format!("{detail}, although the store has the object now"),
+            format!(
+                "the store is requested again in {} s, or after s3proxy purge",
+                entry.ttl.max(0)
+            ),
         ),
-        _ => Finding { state: State::Failed, detail, fix: None },
+        _ => Finding { state: StepState::Failed, detail, fix: None },
     };
-    let (status, from) = (Some(refusal.status()), Some(Whence::Cache));
-    Outcome { served: false, status, from, refusal: Some(refusal), finding }
+    let (status, from) = (Some(refusal.status()), Some(DecidedBy::Cache));
+    ClientAnswer { served: false, status, from, refusal: Some(refusal), finding }
 }
 
 #[cfg(test)]
@@ -138,15 +140,15 @@ mod tests {
         StoredEntry { what, state, ttl: 30, age: 1, length: None, etag: None, blocks: None }
     }
 
-    /// A store that has the object, and a gateway that keeps nothing.
-    fn nothing<'a>() -> Known<'a> {
+    /// A store that has the object, and a gateway without a cached copy.
+    fn uncached<'a>() -> Evidence<'a> {
         let checked = Finding::ok("200 image/png");
-        Known {
+        Evidence {
             checked,
             refusal: None,
-            kept: None,
+            cached: None,
             etag: None,
-            before_the_store: false,
+            decided_before_store: false,
             offline: false,
         }
     }
@@ -158,55 +160,56 @@ mod tests {
     }
 
     #[test]
-    fn cache_and_store_together_decide() {
+    fn cache_and_store_decide_together() {
         let outage = || Some(Refusal::UpstreamTimeout);
         let forbidden = || Some(Refusal::UpstreamForbidden);
         let missing = || Some(Refusal::ObjectNotFound);
         let whole = |state| Some(kept(StoredContent::Object, state));
         let absent = |state| Some(kept(StoredContent::Negative, state));
-        for (case, kept, refusal, status, from) in [
-            ("nothing kept", None, None, 200, Whence::Store),
-            ("nothing kept, refused", None, forbidden(), 403, Whence::Store),
-            ("fresh", whole(StoredState::Fresh), None, 200, Whence::Cache),
-            ("fresh, store down", whole(StoredState::Fresh), outage(), 200, Whence::Cache),
-            ("fresh, forbidden", whole(StoredState::Fresh), forbidden(), 200, Whence::Cache),
+        for (case, entry, refusal, status, from) in [
+            ("not cached", None, None, 200, DecidedBy::Store),
+            ("not cached, refused", None, forbidden(), 403, DecidedBy::Store),
+            ("fresh", whole(StoredState::Fresh), None, 200, DecidedBy::Cache),
+            ("fresh, store down", whole(StoredState::Fresh), outage(), 200, DecidedBy::Cache),
+            ("fresh, forbidden", whole(StoredState::Fresh), forbidden(), 200, DecidedBy::Cache),
             (
-                "stale-while-revalidate",
+                "refreshing",
                 whole(StoredState::StaleWhileRevalidate),
                 outage(),
                 200,
-                Whence::Cache,
+                DecidedBy::Cache,
             ),
             (
-                "stale-if-error, store down",
+                "fallback, store down",
                 whole(StoredState::StaleIfError),
                 outage(),
                 200,
-                Whence::Cache,
+                DecidedBy::Cache,
             ),
             (
-                "stale-if-error, forbidden",
+                "fallback, forbidden",
                 whole(StoredState::StaleIfError),
                 forbidden(),
                 403,
-                Whence::Store,
+                DecidedBy::Store,
             ),
-            ("stale-if-error, well", whole(StoredState::StaleIfError), None, 200, Whence::Store),
-            ("expired, store down", whole(StoredState::Expired), outage(), 504, Whence::Store),
-            ("absent", absent(StoredState::Fresh), missing(), 404, Whence::Cache),
-            ("absent, but there", absent(StoredState::Fresh), None, 404, Whence::Cache),
-            ("absent before", absent(StoredState::Expired), None, 200, Whence::Store),
-            ("all blocks", Some(blocks(2)), outage(), 200, Whence::Cache),
-            ("a block", Some(blocks(1)), outage(), 504, Whence::Store),
+            ("fallback, well", whole(StoredState::StaleIfError), None, 200, DecidedBy::Store),
+            ("expired, store down", whole(StoredState::Expired), outage(), 504, DecidedBy::Store),
+            ("absent", absent(StoredState::Fresh), missing(), 404, DecidedBy::Cache),
+            ("absent, but there", absent(StoredState::Fresh), None, 404, DecidedBy::Cache),
+            ("absent before", absent(StoredState::Expired), None, 200, DecidedBy::Store),
+            ("all blocks", Some(blocks(2)), outage(), 200, DecidedBy::Cache),
+            ("a block", Some(blocks(1)), outage(), 504, DecidedBy::Store),
             (
                 "to pass",
                 Some(kept(StoredContent::Pass, StoredState::Fresh)),
                 outage(),
                 504,
-                Whence::Store,
+                DecidedBy::Store,
             ),
         ] {
-            let known = Known { refusal: refusal.as_ref(), kept: kept.as_ref(), ..nothing() };
+            let known =
+                Evidence { refusal: refusal.as_ref(), cached: entry.as_ref(), ..uncached() };
             let outcome = of_object(&known);
             assert_eq!((outcome.status, outcome.from), (Some(status), Some(from)), "{case}");
             assert_eq!(outcome.served, status == 200, "{case}");
@@ -214,35 +217,37 @@ mod tests {
     }
 
     #[test]
-    fn another_version_in_the_store_is_told() {
+    fn a_newer_version_in_the_store_is_a_warning() {
         let ours = StoredEntry {
             etag: Some("\"a\"".to_owned()),
             ..kept(StoredContent::Object, StoredState::Fresh)
         };
-        for (theirs, state) in
-            [(None, State::Ok), (Some("\"a\""), State::Ok), (Some("\"b\""), State::Warning)]
-        {
-            let outcome = of_object(&Known { kept: Some(&ours), etag: theirs, ..nothing() });
+        for (theirs, state) in [
+            (None, StepState::Ok),
+            (Some("\"a\""), StepState::Ok),
+            (Some("\"b\""), StepState::Warning),
+        ] {
+            let outcome = of_object(&Evidence { cached: Some(&ours), etag: theirs, ..uncached() });
             assert_eq!((outcome.finding.state, outcome.served), (state, true), "{theirs:?}");
         }
     }
 
     #[test]
-    fn a_remembered_absence_says_when_the_object_is_seen() {
+    fn a_negative_entry_says_when_the_store_is_requested_again() {
         let absent = kept(StoredContent::Negative, StoredState::Fresh);
-        let outcome = of_object(&Known { kept: Some(&absent), ..nothing() });
+        let outcome = of_object(&Evidence { cached: Some(&absent), ..uncached() });
         assert!(outcome.finding.fix.is_some_and(|fix| fix.contains("30 s")));
     }
 
     #[test]
-    fn offline_nothing_is_known_but_refusals() {
-        let offline = || Known { offline: true, ..nothing() };
+    fn offline_only_refusals_are_known() {
+        let offline = || Evidence { offline: true, ..uncached() };
         let outcome = of_object(&offline());
         assert_eq!((outcome.served, outcome.status, outcome.from), (true, None, None));
         let denied = Refusal::MediaTypeDenied(None);
-        let before = Known { refusal: Some(&denied), before_the_store: true, ..offline() };
+        let before = Evidence { refusal: Some(&denied), decided_before_store: true, ..offline() };
         let outcome = of_object(&before);
         assert_eq!((outcome.served, outcome.status), (false, Some(415)));
-        assert_eq!(outcome.from, Some(Whence::Gateway));
+        assert_eq!(outcome.from, Some(DecidedBy::Gateway));
     }
 }

@@ -1,49 +1,49 @@
-//! An explanation: as text for a person at a terminal, as JSON for a machine.
+//! An explanation: as text for a terminal, as JSON for programs.
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cache::Inspection;
-use crate::check::report::{Finding, State, Step, write_line};
-use crate::explain::outcome::Outcome;
-use crate::explain::store_answer::Said;
+use crate::check::report::{CheckStep, Finding, StepState, write_line};
+use crate::explain::outcome::ClientAnswer;
+use crate::explain::store_answer::StoreAnswer;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 
-/// A step of a check, with what else is to be said of it.
+/// A step of a check, with further lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Noted {
+pub struct AnnotatedStep {
     #[serde(flatten)]
-    pub step: Step,
+    pub step: CheckStep,
     pub notes: Vec<String>,
 }
 
-impl From<Step> for Noted {
-    fn from(step: Step) -> Self {
+impl From<CheckStep> for AnnotatedStep {
+    fn from(step: CheckStep) -> Self {
         Self { step, notes: Vec::new() }
     }
 }
 
-/// StoredContent becomes of one URL.
+/// The steps and the answer for one URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The object, or what was asked for where it names none.
+    /// The object, or the argument if it names none.
     name: String,
-    steps: Vec<Noted>,
+    steps: Vec<AnnotatedStep>,
     pub(super) address: Option<ObjectAddress>,
-    pub(super) kept: Option<Inspection>,
-    pub(super) store: Option<Said>,
-    outcome: Option<Outcome>,
+    pub(super) cached: Option<Inspection>,
+    pub(super) store: Option<StoreAnswer>,
+    answer: Option<ClientAnswer>,
 }
 
 impl Explanation {
     /// An explanation that begins with the steps of a check.
-    pub(super) fn new(name: String, steps: Vec<Step>) -> Self {
-        let steps = steps.into_iter().map(Noted::from).collect();
-        Self { name, steps, address: None, kept: None, store: None, outcome: None }
+    pub(super) fn new(name: String, steps: Vec<CheckStep>) -> Self {
+        let steps = steps.into_iter().map(AnnotatedStep::from).collect();
+        Self { name, steps, address: None, cached: None, store: None, answer: None }
     }
 
-    /// The object, or what was asked for where it names none.
+    /// The object, or the argument if it names none.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -51,7 +51,7 @@ impl Explanation {
     /// Whether a client would get an object.
     #[must_use]
     pub fn is_served(&self) -> bool {
-        self.outcome.as_ref().is_some_and(|outcome| outcome.served)
+        self.answer.as_ref().is_some_and(|answer| answer.served)
     }
 
     pub(super) fn step(&self, name: &str) -> Option<&Finding> {
@@ -59,51 +59,51 @@ impl Explanation {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.steps.iter().position(|noted| noted.step.name == name)
+        self.steps.iter().position(|step| step.step.name == name)
     }
 
     /// Adds a step before all others.
-    pub(super) fn put_first(&mut self, step: Step) {
+    pub(super) fn put_first(&mut self, step: CheckStep) {
         self.steps.insert(0, step.into());
     }
 
-    /// Adds steps behind the one of this name.
-    pub(super) fn put_after(&mut self, name: &str, steps: Vec<Noted>) {
+    /// Adds steps after the one of this name.
+    pub(super) fn put_after(&mut self, name: &str, steps: Vec<AnnotatedStep>) {
         let at = self.find(name).map_or(self.steps.len(), |at| at + 1);
         self.steps.splice(at..at, steps);
     }
 
-    /// Puts a step in the place of the one of its name, else before the answer.
-    pub(super) fn put(&mut self, noted: Noted) {
-        match self.find(noted.step.name) {
-            Some(at) => drop(self.steps.splice(at..=at, [noted])),
+    /// Replaces the step of the same name, or adds the step before the answer.
+    pub(super) fn put(&mut self, step: AnnotatedStep) {
+        match self.find(step.step.name) {
+            Some(at) => drop(self.steps.splice(at..=at, [step])),
             None => {
                 let at = self.find("answer").unwrap_or(self.steps.len());
-                self.steps.insert(at, noted);
+                self.steps.insert(at, step);
             }
         }
     }
 
-    /// Adds to what is said of a step, if there is one of this name.
+    /// Adds lines to the step of this name, if there is one.
     pub(super) fn note(&mut self, name: &str, notes: Vec<String>) {
-        if let Some(noted) = self.steps.iter_mut().find(|noted| noted.step.name == name) {
-            noted.notes.extend(notes);
+        if let Some(step) = self.steps.iter_mut().find(|step| step.step.name == name) {
+            step.notes.extend(notes);
         }
     }
 
-    /// Ends it; the last step is what a client gets.
-    pub(super) fn conclude(&mut self, outcome: Outcome, notes: Vec<String>) {
-        let step = Step::new("answer", outcome.finding.clone());
-        self.put(Noted { step, notes });
-        self.outcome = Some(outcome);
+    /// Ends the explanation with the answer to a client.
+    pub(super) fn conclude(&mut self, answer: ClientAnswer, notes: Vec<String>) {
+        let step = CheckStep::new("answer", answer.finding.clone());
+        self.put(AnnotatedStep { step, notes });
+        self.answer = Some(answer);
     }
 
-    /// The step that stands in the way: the last that failed before the answer.
+    /// The reason why no object is served: the last step that failed before the answer.
     fn reason(&self) -> Option<&Finding> {
         let answer = self.step("answer").filter(|finding| finding.fix.is_some());
-        let others = self.steps.iter().filter(|noted| noted.step.name != "answer");
-        let mut findings = others.map(|noted| &noted.step.finding);
-        answer.or_else(|| findings.rfind(|finding| finding.state == State::Failed))
+        let others = self.steps.iter().filter(|step| step.step.name != "answer");
+        let mut findings = others.map(|step| &step.step.finding);
+        answer.or_else(|| findings.rfind(|finding| finding.state == StepState::Failed))
     }
 
     /// Lines for a terminal.
@@ -111,7 +111,7 @@ impl Explanation {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         write_line(&mut out, &self.name);
-        for Noted { step, notes } in &self.steps {
+        for AnnotatedStep { step, notes } in &self.steps {
             step.write_finding(&mut out);
             for note in notes {
                 write_line(&mut out, &format!("{:25}{note}", ""));
@@ -124,17 +124,18 @@ impl Explanation {
     /// `{"object", "served", "status", "cause", "from", "why", "fix", "address": {"profile", "bucket",
     /// "key"}, "kept": {"memory", "disk", "fetch_under_way"}, "store": {...}, "steps": [{"name",
     /// "state", "detail", "fix", "milliseconds", "notes"}]}`. Keys stay, and the values of `cause`,
-    /// `from`, `state` and a step's `name`; `why`, `detail`, `fix` and `notes` are for people.
+    /// `from`, `state` and a step's `name`; `why`, `detail`, `fix` and `notes` are texts and may
+    /// change.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let outcome = self.outcome.as_ref();
+        let answer = self.answer.as_ref();
         let reason = self.reason().filter(|_| !self.is_served());
         let document = json!({
             "object": self.name,
             "served": self.is_served(),
-            "status": outcome.and_then(|outcome| outcome.status),
-            "cause": outcome.and_then(|outcome| outcome.refusal.as_ref()).map(Refusal::cause),
-            "from": outcome.and_then(|outcome| outcome.from),
+            "status": answer.and_then(|answer| answer.status),
+            "cause": answer.and_then(|answer| answer.refusal.as_ref()).map(Refusal::cause),
+            "from": answer.and_then(|answer| answer.from),
             "why": reason.map(|reason| &reason.detail),
             "fix": reason.and_then(|reason| reason.fix.as_ref()),
             "address": self.address.as_ref().map(|address| json!({
@@ -142,7 +143,7 @@ impl Explanation {
                 "bucket": address.bucket,
                 "key": address.key,
             })),
-            "kept": self.kept,
+            "kept": self.cached,
             "store": self.store,
             "steps": self.steps,
         });
@@ -153,14 +154,14 @@ impl Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explain::outcome::of_no_object;
+    use crate::explain::outcome::no_object;
 
     fn explanation() -> Explanation {
         let failed = Finding::failed("there is no such profile", "correct the name");
         let steps = vec![
-            Step::new("address", Finding::ok("profile hips")),
-            Step::new("endpoint", failed),
-            Step::new("answer", Finding::ok("to be replaced")),
+            CheckStep::new("address", Finding::ok("profile hips")),
+            CheckStep::new("endpoint", failed),
+            CheckStep::new("answer", Finding::ok("to be replaced")),
         ];
         Explanation::new("s3://hips@bkt/k\u{1b}.png".to_owned(), steps)
     }
@@ -170,9 +171,10 @@ mod tests {
         let mut explanation = explanation();
         explanation.note("address", vec!["decoded once: %20 (space)".to_owned()]);
         explanation.note("nowhere", vec!["lost".to_owned()]);
-        explanation.put_after("address", vec![Step::new("cache", Finding::skipped("off")).into()]);
-        explanation.put(Step::new("sent", Finding::ok("GET http://x/")).into());
-        explanation.conclude(of_no_object(404), vec!["its body".to_owned()]);
+        explanation
+            .put_after("address", vec![CheckStep::new("cache", Finding::skipped("off")).into()]);
+        explanation.put(CheckStep::new("sent", Finding::ok("GET http://x/")).into());
+        explanation.conclude(no_object(404), vec!["its body".to_owned()]);
         let pad = " ".repeat(25);
         assert_eq!(
             explanation.to_text(),
@@ -184,7 +186,7 @@ mod tests {
                  \x20 FAILED   endpoint      there is no such profile\n\
                  {pad}fix: correct the name\n\
                  \x20 ok       sent          GET http://x/\n\
-                 \x20 FAILED   answer        404, no object\n\
+                 \x20 FAILED   answer        404: the path names no object\n\
                  {pad}its body\n"
             )
         );
@@ -193,7 +195,7 @@ mod tests {
     #[test]
     fn the_json_says_why_and_what_to_do() {
         let mut explanation = explanation();
-        explanation.conclude(of_no_object(404), Vec::new());
+        explanation.conclude(no_object(404), Vec::new());
         let json: serde_json::Value = serde_json::from_str(&explanation.to_json()).expect("JSON");
         assert_eq!(json["served"], false);
         assert_eq!((&json["status"], &json["from"]), (&404.into(), &"gateway".into()));

@@ -1,4 +1,4 @@
-//! Which rules apply to a key: of media types, and of the cache.
+//! The media-type rule and the cache rule of a key.
 
 use std::time::Duration;
 
@@ -7,59 +7,59 @@ use crate::mime::{MimePolicy, TypeRule};
 use crate::profile::Profile;
 use crate::s3::address::ObjectAddress;
 
-/// The rule that tells the media type of a key.
+/// The rule that determines the media type of a key.
 pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
     match mime.rule(key) {
         Some(TypeRule::Extension(ending)) => {
-            format!("by the table of endings: .{}", ending.to_ascii_lowercase())
+            format!("by the built-in table of extensions: .{}", ending.to_ascii_lowercase())
         }
         Some(TypeRule::Suffix(suffix)) => format!("by mime.suffixes: {suffix}"),
         Some(TypeRule::Basename(name)) => format!("by mime.extensionless: {name}"),
-        Some(TypeRule::Default) => "by mime.default, since no other rule knows the key".to_owned(),
-        None => "neither its ending nor its name is known, and there is no mime.default".to_owned(),
+        Some(TypeRule::Default) => "by mime.default: no other rule matches the key".to_owned(),
+        None => "no rule matches the extension or the name, and mime.default is not set".to_owned(),
     }
 }
 
-/// What the cache's rules say of an object.
+/// The cache rule of an object.
 pub(super) fn cache_rule(profile: &Profile, address: &ObjectAddress) -> (Finding, Vec<String>) {
     let rule = profile.cache.of(&address.key);
-    let whence = match profile.cache.listed(&address.key) {
+    let source = match profile.cache.listed(&address.key) {
         Some((pattern, _)) => format!("by the pattern {}", pattern.pattern()),
         None => "by the rule for all keys".to_owned(),
     };
     if !rule.store {
-        let detail = format!("nothing is kept, {whence}: each request asks the store");
+        let detail = format!("not cached, {source}: every request goes to the store");
         return (Finding::skipped(detail), Vec::new());
     }
     let notes = vec![
         format!(
-            "fresh for {} unless the store says otherwise; then served for {} more while it is asked \
-             again, for {} more if it fails",
+            "fresh for {} unless the store sets another time; then stale: served during revalidation \
+             for {}, and if the store fails for {}",
             span(rule.ttl),
             span(rule.stale_while_revalidate),
             span(rule.stale_if_error),
         ),
         format!(
-            "whole up to {} bytes, else in blocks; a missing object stays missing for {}",
+            "cached whole up to {} bytes, larger objects in blocks; negative entries for {}",
             rule.max_object,
             span(rule.negative_ttl)
         ),
         cache_key(profile, address),
     ];
-    (Finding::ok(format!("kept, {whence}")), notes)
+    (Finding::ok(format!("cached, {source}")), notes)
 }
 
-/// What an entry is found by, in words; [`crate::cache::CacheKey`] in bytes.
+/// The cache key in words; its bytes are in [`crate::cache::key::CacheKey`].
 fn cache_key(profile: &Profile, address: &ObjectAddress) -> String {
     format!(
-        "found by profile {}, endpoint {}, bucket {} and the key's bytes; no header, no query",
+        "cache key: profile {}, endpoint {}, bucket {} and the bytes of the key; no headers, no query",
         profile.label(),
         profile.endpoint,
         address.bucket,
     )
 }
 
-/// `5m`, `1d`, `90s`: whole units, the largest that divides it.
+/// `5m`, `1d`, `90s`: in the largest unit that divides it.
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {
@@ -73,9 +73,9 @@ pub(super) fn span(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::report::State;
+    use crate::check::report::StepState;
     use crate::mime::MimeSettings;
-    use crate::profile::cache_rules::{CacheRules, Rule as Keeping};
+    use crate::profile::cache_rules::{CacheRules, Rule as CacheRule};
     use crate::s3::endpoint::Endpoint;
     use wildmatch::WildMatch;
 
@@ -87,11 +87,11 @@ mod tests {
             (MimePolicy::new(&MimeSettings::default()), MimePolicy::new(&settings));
         let (shipped, with_default) = (shipped.expect("valid"), with_default.expect("valid"));
         for (key, words) in [
-            ("a/Npix1.PNG", "table of endings: .png"),
-            ("a.fits.gz", "table of endings: .fits"),
+            ("a/Npix1.PNG", "table of extensions: .png"),
+            ("a.fits.gz", "table of extensions: .fits"),
             ("a.fits.fz", "mime.suffixes: .fits.fz"),
             ("sky/properties", "mime.extensionless: properties"),
-            ("sky/MOC", "neither"),
+            ("sky/MOC", "no rule matches"),
         ] {
             let text = media_type_rule(&shipped, key);
             assert!(text.contains(words), "{key}: {text}");
@@ -101,9 +101,11 @@ mod tests {
 
     #[test]
     fn the_cache_rule_that_decides_is_named() {
-        let keeps = Keeping { store: true, ttl: Duration::from_secs(300), ..Keeping::default() };
-        let never = Keeping::default();
-        let cache = CacheRules { base: keeps, patterns: vec![(WildMatch::new("*/live/*"), never)] };
+        let stores =
+            CacheRule { store: true, ttl: Duration::from_secs(300), ..CacheRule::default() };
+        let never = CacheRule::default();
+        let cache =
+            CacheRules { base: stores, patterns: vec![(WildMatch::new("*/live/*"), never)] };
         let endpoint = Endpoint::parse("https://s3.example.org").expect("an endpoint");
         let profile = Profile { cache, ..Profile::unsigned(Some("hips"), endpoint) };
         let rule = |key: &str| {
@@ -111,14 +113,14 @@ mod tests {
             let key = key.to_owned();
             cache_rule(&profile, &ObjectAddress { profile: profile_name, bucket, key })
         };
-        let (kept, notes) = rule("sky/a.png");
+        let (cached, notes) = rule("sky/a.png");
         assert_eq!(
-            (kept.state, kept.detail.as_str()),
-            (State::Ok, "kept, by the rule for all keys")
+            (cached.state, cached.detail.as_str()),
+            (StepState::Ok, "cached, by the rule for all keys")
         );
         assert!(notes.iter().any(|note| note.starts_with("fresh for 5m unless")), "{notes:?}");
         let (not, notes) = rule("sky/live/a.png");
-        assert_eq!((not.state, notes.len()), (State::Skipped, 0));
+        assert_eq!((not.state, notes.len()), (StepState::Skipped, 0));
         assert!(not.detail.contains("the pattern */live/*"), "{}", not.detail);
     }
 

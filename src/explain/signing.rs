@@ -1,5 +1,5 @@
-//! The request to the store as it is sent and signed, without what is secret: to be compared with what
-//! a store says it has computed (`SignatureDoesNotMatch`).
+//! The request to the store as it is sent and signed, without secrets: for comparison with the values in
+//! the answer of a store (`SignatureDoesNotMatch`).
 
 use std::time::SystemTime;
 
@@ -8,15 +8,15 @@ use http::{HeaderValue, Method};
 
 use crate::check::report::Finding;
 use crate::profile::Profile;
-use crate::reload::told;
+use crate::reload::masked_id;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Target;
 use crate::s3::sign::workings::{REDACTED, Workings};
 
-/// Headers whose values are no secret.
+/// Headers whose values are not secret.
 const SHOWN: [&str; 2] = ["x-amz-content-sha256", "x-amz-date"];
 
-/// Method and URL, and the lines of the head and of what is signed.
+/// Method and URL, and the lines of the headers, the canonical request and the string to sign.
 pub(super) fn request(
     profile: &Profile,
     target: &Target,
@@ -27,8 +27,8 @@ pub(super) fn request(
     let line = format!("{method} {scheme}://{}{}", target.host, target.path);
     let signer = profile.signer();
     let Ok(headers) = signer.sign(method, target, at) else {
-        let fix = "a configured header value or key holds characters that no header may hold";
-        return (Finding::failed(format!("{line}: it cannot be signed"), fix), Vec::new());
+        let fix = "a configured header value or access key contains characters that are invalid in headers";
+        return (Finding::failed(format!("{line}: cannot be signed"), fix), Vec::new());
     };
     let workings = signer.workings(method, target, at);
     let mut lines = vec![format!("host: {}", target.host)];
@@ -40,7 +40,7 @@ pub(super) fn request(
         };
         lines.push(format!("{name}: {value}"));
     }
-    lines.push("(and not signed, since explain wants but one byte: range: bytes=0-0)".to_owned());
+    lines.push("(unsigned, added because explain reads one byte: range: bytes=0-0)".to_owned());
     if let Some(workings) = &workings {
         lines.push("canonical request:".to_owned());
         lines.extend(workings.canonical_request.split('\n').map(indented));
@@ -58,10 +58,10 @@ fn text(value: &HeaderValue) -> String {
     value.to_str().unwrap_or(REDACTED).to_owned()
 }
 
-/// The header with the end of the key's id, and without the signature.
+/// The header with the end of the access key id, and without the signature.
 fn authorization(profile: &Profile, workings: &Workings) -> String {
     let id = match &profile.credentials {
-        Credentials::Keys { keys, .. } => told(&keys.access_key_id),
+        Credentials::Keys { keys, .. } => masked_id(&keys.access_key_id),
         Credentials::Anonymous | Credentials::Missing(_) => REDACTED.to_owned(),
     };
     let Workings { scope, signed_headers, .. } = workings;

@@ -13,8 +13,8 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
-use crate::logging::access::{self, Record, UpstreamRecord};
-use crate::metrics::store::Ended;
+use crate::logging::access::{self, AccessRecord, UpstreamRecord};
+use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
@@ -53,7 +53,7 @@ impl Gateway {
         let text =
             |name: HeaderName| session.get_header(name).and_then(|value| value.to_str().ok());
         let peer = session.client_addr().and_then(|address| address.as_inet());
-        let record = Record {
+        let record = AccessRecord {
             event: ctx.event,
             method: &client.method,
             url: request_url(session),
@@ -106,7 +106,7 @@ impl Gateway {
         };
         let store = &object.wanted.store;
         let cache = CacheResult::from(object.cache_status());
-        store.metrics.ended(&Ended { status, cache, duration, ttfb: ctx.ttfb, bytes });
+        store.metrics.ended(&EndedRequest { status, cache, duration, ttfb: ctx.ttfb, bytes });
         // What the cache asks for on its own, its fetches count.
         if object.upstream.attempts.made() > 0
             && let Some(upstream) = upstream_record(object)

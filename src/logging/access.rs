@@ -1,5 +1,4 @@
-//! One line for every request: the field names operators of s3proxy search for, and what they had
-//! to guess until now.
+//! The access log: one line for every request, with the field names of s3proxy 2 and further ones.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -12,12 +11,12 @@ use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::request_check::BadRequest;
 use crate::protocol::timestamp::{push_decimal, rfc3339};
 
-/// Lines with this target are already whole; the logger writes them as they are.
+/// Lines with this target need no formatting; the logger writes them unchanged.
 pub const TARGET: &str = "s3proxy::access";
 
-/// What is known of a request when it ends.
+/// The fields of the line of a request.
 #[derive(Debug, Clone)]
-pub struct Record<'a> {
+pub struct AccessRecord<'a> {
     pub event: &'static str,
     pub method: &'a Method,
     /// Scheme, host and raw path; never the query, which may hold a token.
@@ -29,23 +28,23 @@ pub struct Record<'a> {
     /// The `s3://` name of the object.
     pub path: Option<String>,
     pub profile: Option<&'a str>,
-    /// `None` where the client left before an answer began.
+    /// `None` if the client left before the response began.
     pub status: Option<StatusCode>,
-    /// What the cache did; `None` where no object was asked for.
+    /// How the cache handled the request; `None` if it is not for an object.
     pub cache: Option<CacheStatus>,
-    /// Where its blocks came from, for an object in blocks.
+    /// The sources of its blocks, for an object in blocks.
     pub blocks: Option<BlockCounts>,
     pub duration: Duration,
     pub ttfb: Option<Duration>,
     pub bytes_sent: u64,
-    /// Name of the refusal or failure.
+    /// The cause of the refusal or failure.
     pub cause: Option<&'a str>,
-    /// More about a failure, for a person.
+    /// Details of a failure, as text.
     pub detail: Option<&'a str>,
     pub upstream: Option<UpstreamRecord<'a>>,
 }
 
-/// What is known of the store's part.
+/// The fields of the request to the store.
 #[derive(Debug, Clone, Copy)]
 pub struct UpstreamRecord<'a> {
     /// From the first attempt to the head of the last answer, or its failure.
@@ -58,7 +57,7 @@ pub struct UpstreamRecord<'a> {
 
 /// The line as one JSON object.
 #[must_use]
-pub fn json_line(record: &Record<'_>, level: Level, now: SystemTime) -> String {
+pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> String {
     let mut line = JsonObject::new(512);
     line.text("timestamp", &rfc3339(now));
     line.text("severity", severity(level));
@@ -181,7 +180,7 @@ impl JsonObject {
     }
 }
 
-/// An address as it is usually written.
+/// The text of an address.
 fn ip_text(ip: IpAddr) -> String {
     let IpAddr::V4(ip) = ip else { return ip.to_string() };
     let mut text = String::with_capacity(15);
@@ -194,9 +193,9 @@ fn ip_text(ip: IpAddr) -> String {
     text
 }
 
-/// The line for a person at a terminal.
+/// The line for a terminal.
 #[must_use]
-pub fn text_line(record: &Record<'_>) -> String {
+pub fn text_line(record: &AccessRecord<'_>) -> String {
     let status =
         record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
     let subject = record.path.as_deref().unwrap_or(&record.url);
@@ -222,7 +221,7 @@ pub fn text_line(record: &Record<'_>) -> String {
         line.push_str("  ");
         line.push_str(detail);
     }
-    // A key may hold line breaks and what drives a terminal.
+    // A key may contain line breaks and escape sequences of a terminal.
     let mut safe = String::with_capacity(line.len());
     for character in line.chars() {
         if character.is_control() {
@@ -238,9 +237,9 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Logs a head that was refused before it became a request.
+/// Logs an invalid request head, which was refused before it became a request.
 pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
-    #[expect(clippy::disallowed_methods, reason = "the line says when it was written")]
+    #[expect(clippy::disallowed_methods, reason = "log lines carry the time")]
     let now = SystemTime::now();
     let client = client.map(|ip| ip.to_string());
     match format {
@@ -267,7 +266,7 @@ pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest
     }
 }
 
-/// The severity names s3proxy always logged.
+/// The severity names of s3proxy 2.
 #[must_use]
 pub fn severity(level: Level) -> &'static str {
     match level {
@@ -282,8 +281,8 @@ pub fn severity(level: Level) -> &'static str {
 mod tests {
     use super::*;
 
-    fn record() -> Record<'static> {
-        Record {
+    fn record() -> AccessRecord<'static> {
+        AccessRecord {
             event: "s3 response",
             method: &Method::GET,
             url: "http://h/s3proxy/s3/hips@bk/k.png".to_owned(),
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_line_fits_one_line_whatever_the_key_holds() {
+    fn the_text_line_is_one_line_for_every_key() {
         let mut record = record();
         record.detail = Some("two\nlines");
         record.path = Some("s3://bk/a\u{1b}[31mred\r\nx.png".to_owned());

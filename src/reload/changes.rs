@@ -1,81 +1,98 @@
-//! What differs between two configurations of stores, in words that hold no secret: keys are told by
-//! the last four characters of their ids.
+//! Differences between the profiles of two configurations, in words that hold no secret: an access key is
+//! shown by the last four characters of its id.
 
 use crate::config::Profiles;
-use crate::profile::Profile;
 use crate::s3::credentials::Credentials;
 
-/// Characters of a key's id that are told.
-const TOLD: usize = 4;
+/// Characters of an access key id that are shown.
+const SHOWN: usize = 4;
 
-/// What became of the profiles.
+/// The differences between two sets of profiles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// One line for each profile that is not as it was.
+    /// One or two lines for each profile that changed.
     pub lines: Vec<String>,
-    /// Labels of the profiles whose objects may not be answered as before: they are gone, or changed in
-    /// more than their keys.
-    pub outdated: Vec<Outdated>,
+    /// Profiles whose cached objects must be purged: they are removed, or more than their access keys
+    /// changed.
+    pub outdated: Vec<OutdatedProfile>,
 }
 
-/// A profile of before.
+/// A profile of the previous configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outdated {
+pub(super) struct OutdatedProfile {
     /// `None` for the default profile.
     pub name: Option<String>,
 }
 
-/// What differs, the default profile first, then by name.
+/// The differences, the default profile first, then by name.
 #[must_use]
 pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
     let mut changes = Changes::default();
     for before in old.iter() {
         let label = before.label();
         let Some(after) = new.get(before.name.as_deref()) else {
-            changes.lines.push(format!("profile {label} is gone"));
-            changes.outdated.push(Outdated { name: before.name.clone() });
+            changes.lines.push(format!("profile {label} removed"));
+            changes.outdated.push(OutdatedProfile { name: before.name.clone() });
             continue;
         };
         if before == after {
             continue;
         }
-        let (was, is) = (keys(before), keys(after));
-        let secret_alone = if was == is && before.credentials != after.credentials {
-            " (another secret)"
-        } else {
-            ""
-        };
         if before.credentials != after.credentials {
-            changes.lines.push(format!("profile {label}: {is}, before {was}{secret_alone}"));
+            let change = credentials_change(&before.credentials, &after.credentials);
+            changes.lines.push(format!("profile {label}: {change}"));
         }
         if !after.differs_only_in_credentials(before) {
-            changes.lines.push(format!("profile {label}: other settings"));
-            changes.outdated.push(Outdated { name: before.name.clone() });
+            changes.lines.push(format!("profile {label}: settings changed"));
+            changes.outdated.push(OutdatedProfile { name: before.name.clone() });
         }
     }
     for profile in new.iter().filter(|profile| old.get(profile.name.as_deref()).is_none()) {
+        let credentials = describe(&profile.credentials);
         let line =
-            format!("profile {} is new: {}, {}", profile.label(), profile.endpoint, keys(profile));
+            format!("profile {} added: {}, {credentials}", profile.label(), profile.endpoint);
         changes.lines.push(line);
     }
     changes
 }
 
-/// What a profile signs with.
-fn keys(profile: &Profile) -> String {
-    match &profile.credentials {
-        Credentials::Keys { keys, .. } => format!("key {}", told(&keys.access_key_id)),
-        Credentials::Anonymous => "unsigned".to_owned(),
-        Credentials::Missing(_) => "no key".to_owned(),
+/// The difference between two credentials that are not equal.
+fn credentials_change(before: &Credentials, after: &Credentials) -> String {
+    match (before, after) {
+        (Credentials::Keys { keys: old, .. }, Credentials::Keys { keys: new, .. }) => {
+            let id = masked_id(&new.access_key_id);
+            if old.access_key_id != new.access_key_id {
+                format!("access key {} replaced by {id}", masked_id(&old.access_key_id))
+            } else if old.secret_access_key != new.secret_access_key {
+                format!("secret of access key {id} replaced")
+            } else if old.session_token != new.session_token {
+                format!("session token of access key {id} replaced")
+            } else {
+                format!("access key {id} moved to another source")
+            }
+        }
+        (Credentials::Missing(_), Credentials::Missing(_)) => {
+            "credentials still missing".to_owned()
+        }
+        _ => format!("{} replaced by {}", describe(before), describe(after)),
     }
 }
 
-/// The end of a key's id, of one that is long enough to have a rest.
+/// How a profile signs its requests.
+fn describe(credentials: &Credentials) -> String {
+    match credentials {
+        Credentials::Keys { keys, .. } => format!("access key {}", masked_id(&keys.access_key_id)),
+        Credentials::Anonymous => "unsigned requests".to_owned(),
+        Credentials::Missing(_) => "missing credentials".to_owned(),
+    }
+}
+
+/// The end of an access key id that is long enough not to be revealed by it.
 #[must_use]
-pub fn told(key_id: &str) -> String {
-    let characters: Vec<char> = key_id.chars().collect();
-    match characters.len().checked_sub(TOLD) {
-        Some(rest) if rest >= TOLD => {
+pub fn masked_id(access_key_id: &str) -> String {
+    let characters: Vec<char> = access_key_id.chars().collect();
+    match characters.len().checked_sub(SHOWN) {
+        Some(rest) if rest >= SHOWN => {
             let end: String = characters.into_iter().skip(rest).collect();
             format!("...{end}")
         }
@@ -89,6 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::profile::Profile;
     use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::Endpoint;
     use crate::s3::secret::Secret;
@@ -111,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_told_by_name_and_the_end_of_the_key() {
+    fn changes_name_the_profile_and_the_end_of_the_access_key_id() {
         let old = profiles(&[
             profile(Some("a"), "AKIAAAAAAAAAAAAAOLD1", "secret-of-a"),
             profile(Some("b"), "AKIABBBBBBBBBBBBBBBB", "secret-of-b"),
@@ -132,12 +150,12 @@ mod tests {
         assert_eq!(
             changes.lines,
             [
-                "profile a: key ...NEW2, before key ...OLD1",
-                "profile b: key ...BBBB, before key ...BBBB (another secret)",
-                "profile c: other settings",
-                "profile d is gone",
-                "profile e: key ..., before key ... (another secret)",
-                "profile f is new: https://s3.example.org, key ...FFFF",
+                "profile a: access key ...OLD1 replaced by ...NEW2",
+                "profile b: secret of access key ...BBBB replaced",
+                "profile c: settings changed",
+                "profile d removed",
+                "profile e: access key ... replaced by ...",
+                "profile f added: https://s3.example.org, access key ...FFFF",
             ]
         );
         let outdated: Vec<_> = changes.outdated.iter().filter_map(|o| o.name.as_deref()).collect();
@@ -146,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_key_id_only_the_end_is_told() {
+    fn only_the_end_of_an_access_key_id_is_shown() {
         for (id, end) in [
             ("AKIAIOSFODNN7EXAMPLE", "...MPLE"),
             ("12345678", "...5678"),
@@ -154,13 +172,37 @@ mod tests {
             ("", "..."),
             ("ééééabcd", "...abcd"),
         ] {
-            assert_eq!(told(id), end);
+            assert_eq!(masked_id(id), end);
         }
     }
 
     #[test]
-    fn nothing_is_told_of_what_is_as_it_was() {
+    fn equal_profiles_have_no_changes() {
         let same = profiles(&[profile(Some("a"), "AKIAAAAAAAAAAAAAOLD1", "s")]);
         assert_eq!(changes(&same, &same.clone()), Changes::default());
+    }
+
+    #[test]
+    fn changes_of_credentials_name_the_part_that_changed() {
+        let with = |source, token: Option<&str>| {
+            let keys = Keys {
+                access_key_id: "AKIAAAAAAAAAAAAAAAAA".to_owned(),
+                secret_access_key: Secret::new("s".to_owned()),
+                session_token: token.map(|token| Secret::new(token.to_owned())),
+            };
+            Credentials::Keys { keys, source }
+        };
+        let plain = || with(CredentialSource::Environment, None);
+        let temporary = with(CredentialSource::Environment, Some("token"));
+        let moved = with(CredentialSource::EndpointUrl("S3_ENDPOINT_URL".to_owned()), None);
+        let missing = Credentials::Missing("nowhere".to_owned());
+        for (before, after, words) in [
+            (plain(), temporary, "session token of access key ...AAAA replaced"),
+            (plain(), moved, "access key ...AAAA moved to another source"),
+            (plain(), Credentials::Anonymous, "access key ...AAAA replaced by unsigned requests"),
+            (missing, plain(), "missing credentials replaced by access key ...AAAA"),
+        ] {
+            assert_eq!(credentials_change(&before, &after), words);
+        }
     }
 }

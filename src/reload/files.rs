@@ -1,5 +1,5 @@
-//! The files a configuration was read from, known by their contents: a copy in place, a rename, an
-//! exchanged symbolic link and a mounted secret of Kubernetes are all the same to it.
+//! The files a configuration was read from, compared by their contents: a copy in place, a rename, a
+//! replaced symbolic link and a mounted secret of Kubernetes are all handled alike.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,74 +8,75 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// What was in files, or why it could not be read; nothing of the contents themselves.
+/// Digests of the contents of files at one time, or why a file could not be read; never the contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Contents(BTreeMap<PathBuf, Content>);
+pub(super) struct Snapshot(BTreeMap<PathBuf, FileState>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Content {
+enum FileState {
+    /// The SHA-256 of its contents.
     Read([u8; 32]),
-    /// White space alone.
+    /// Nothing but white space.
     Blank,
     Unreadable(io::ErrorKind),
 }
 
-impl Contents {
-    /// What is in these files now.
+impl Snapshot {
+    /// A snapshot of these files now.
     pub(super) fn of(paths: Vec<PathBuf>, read: &dyn Fn(&Path) -> io::Result<String>) -> Self {
-        let contents = paths.into_iter().map(|path| {
-            let content = content(&read(&path));
-            (path, content)
+        let states = paths.into_iter().map(|path| {
+            let state = state(&read(&path));
+            (path, state)
         });
-        Self(contents.collect())
+        Self(states.collect())
     }
 
-    /// The files, with the others that were looked for.
+    /// All files, including those that were not found.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         self.0.keys().cloned().collect()
     }
 
-    /// The same for a person.
+    /// The same, separated by commas.
     pub(super) fn paths_as_text(&self) -> String {
         let paths: Vec<_> = self.0.keys().map(|path| path.display().to_string()).collect();
         paths.join(", ")
     }
 
-    /// Whether all of `part` is as it is here.
-    pub(super) fn holds(&self, part: &Self) -> bool {
-        part.0.iter().all(|(path, content)| self.0.get(path) == Some(content))
+    /// Whether every file of `part` has the same state here.
+    pub(super) fn contains(&self, part: &Self) -> bool {
+        part.0.iter().all(|(path, state)| self.0.get(path) == Some(state))
     }
 
     /// These files, and those of `others` that are not among them.
-    pub(super) fn and(mut self, others: Self) -> Self {
-        for (path, content) in others.0 {
-            self.0.entry(path).or_insert(content);
+    pub(super) fn merged_with(mut self, others: Self) -> Self {
+        for (path, state) in others.0 {
+            self.0.entry(path).or_insert(state);
         }
         self
     }
 
-    /// The files that are in both and not the same.
+    /// The files that are in both and differ.
     pub(super) fn changed<'a>(&'a self, after: &Self) -> Vec<&'a PathBuf> {
-        let differs = |(path, content): &(&PathBuf, &Content)| {
-            after.0.get(*path).is_some_and(|after| after != *content)
+        let differs = |(path, state): &(&PathBuf, &FileState)| {
+            after.0.get(*path).is_some_and(|after| after != *state)
         };
         self.0.iter().filter(differs).map(|(path, _)| path).collect()
     }
 
-    /// The files that said something and are gone or empty afterwards, each with what to do. That takes
-    /// away profiles and keys like no mistake in a file, and hardly anybody means it.
+    /// An error for each file that had contents and is missing or empty afterwards: it would remove
+    /// profiles and access keys, and is rarely intended.
     pub(super) fn lost(&self, after: &Self) -> Vec<String> {
-        let lost = self.0.iter().filter(|(_, before)| matches!(before, Content::Read(_)));
+        let lost = self.0.iter().filter(|(_, before)| matches!(before, FileState::Read(_)));
         let lost = lost.filter_map(|(path, _)| {
             let path_as_text = path.display();
             match after.0.get(path)? {
-                Content::Read(_) => None,
-                Content::Blank => Some(format!(
-                    "{path_as_text}: is empty and was not before; a comment (#) in it says that it \
-                     is meant to be"
+                FileState::Read(_) => None,
+                FileState::Blank => Some(format!(
+                    "{path_as_text}: is empty and was not before; to empty it on purpose, leave a \
+                     comment line (#) in it"
                 )),
-                Content::Unreadable(kind) => {
-                    Some(format!("{path_as_text}: cannot be read and could be before: {kind}"))
+                FileState::Unreadable(kind) => {
+                    Some(format!("{path_as_text}: cannot be read any more: {kind}"))
                 }
             }
         });
@@ -83,33 +84,33 @@ impl Contents {
     }
 }
 
-/// Notes what is read.
-pub(super) struct Noted<'a> {
+/// Reads files and records their states.
+pub(super) struct RecordingReader<'a> {
     read: &'a dyn Fn(&Path) -> io::Result<String>,
-    contents: RefCell<Contents>,
+    snapshot: RefCell<Snapshot>,
 }
 
-impl<'a> Noted<'a> {
+impl<'a> RecordingReader<'a> {
     pub(super) fn new(read: &'a dyn Fn(&Path) -> io::Result<String>) -> Self {
-        Self { read, contents: RefCell::default() }
+        Self { read, snapshot: RefCell::default() }
     }
 
     pub(super) fn read(&self, path: &Path) -> io::Result<String> {
         let text = (self.read)(path);
-        self.contents.borrow_mut().0.insert(path.to_owned(), content(&text));
+        self.snapshot.borrow_mut().0.insert(path.to_owned(), state(&text));
         text
     }
 
-    pub(super) fn contents(self) -> Contents {
-        self.contents.into_inner()
+    pub(super) fn snapshot(self) -> Snapshot {
+        self.snapshot.into_inner()
     }
 }
 
-fn content(read: &io::Result<String>) -> Content {
-    match read {
-        Ok(text) if text.trim().is_empty() => Content::Blank,
-        Ok(text) => Content::Read(Sha256::digest(text.as_bytes()).into()),
-        Err(error) => Content::Unreadable(error.kind()),
+fn state(result: &io::Result<String>) -> FileState {
+    match result {
+        Ok(text) if text.trim().is_empty() => FileState::Blank,
+        Ok(text) => FileState::Read(Sha256::digest(text.as_bytes()).into()),
+        Err(error) => FileState::Unreadable(error.kind()),
     }
 }
 
@@ -118,59 +119,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_the_same_as_long_as_their_contents_are() {
+    fn files_are_equal_if_their_contents_are() {
         let text = RefCell::new("one".to_owned());
         let read = |path: &Path| match path.ends_with("missing") {
             true => Err(io::ErrorKind::NotFound.into()),
             false => Ok(text.borrow().clone()),
         };
-        let noted = Noted::new(&read);
-        assert!(noted.read(Path::new("/etc/file")).is_ok());
-        assert!(noted.read(Path::new("/etc/missing")).is_err());
-        let before = noted.contents();
-        let now = || Contents::of(before.paths(), &read);
+        let reader = RecordingReader::new(&read);
+        assert!(reader.read(Path::new("/etc/file")).is_ok());
+        assert!(reader.read(Path::new("/etc/missing")).is_err());
+        let before = reader.snapshot();
+        let now = || Snapshot::of(before.paths(), &read);
         assert_eq!(now(), before);
         *text.borrow_mut() = "two".to_owned();
         assert_ne!(now(), before);
         assert_eq!(before.changed(&now()), [Path::new("/etc/file")]);
         *text.borrow_mut() = "one".to_owned();
         assert_eq!(now(), before);
-        let came = Contents::of(before.paths(), &|_| Ok("one".to_owned()));
-        assert_ne!(came, before, "a file that was missing came");
+        let created = Snapshot::of(before.paths(), &|_| Ok("one".to_owned()));
+        assert_ne!(created, before, "a file that was missing exists now");
         assert!(!format!("{before:?}").contains("one"));
     }
 
     #[test]
-    fn parts_are_told_from_the_whole() {
+    fn a_snapshot_contains_its_parts() {
         let of = |paths: &[&str], text: &str| {
             let paths = paths.iter().map(PathBuf::from).collect();
-            Contents::of(paths, &|_| Ok(text.to_owned()))
+            Snapshot::of(paths, &|_| Ok(text.to_owned()))
         };
         let both = of(&["a", "b"], "one");
-        assert!(both.holds(&of(&["a"], "one")));
-        assert!(!both.holds(&of(&["a"], "two")));
-        assert!(!both.holds(&of(&["c"], "one")));
-        assert_eq!(of(&["a"], "one").and(of(&["b"], "one")), both);
-        assert_eq!(of(&["a"], "one").and(of(&["a"], "two")), of(&["a"], "one"));
+        assert!(both.contains(&of(&["a"], "one")));
+        assert!(!both.contains(&of(&["a"], "two")));
+        assert!(!both.contains(&of(&["c"], "one")));
+        assert_eq!(of(&["a"], "one").merged_with(of(&["b"], "one")), both);
+        assert_eq!(of(&["a"], "one").merged_with(of(&["a"], "two")), of(&["a"], "one"));
     }
 
     #[test]
-    fn files_that_are_gone_or_empty_are_lost_and_others_are_not() {
+    fn files_that_are_missing_or_empty_afterwards_are_lost_and_others_are_not() {
         let of = |content: &dyn Fn() -> io::Result<String>| {
-            Contents::of(vec![PathBuf::from("c.ini")], &|_| content())
+            Snapshot::of(vec![PathBuf::from("c.ini")], &|_| content())
         };
         let written = of(&|| Ok("[a]".to_owned()));
         let other = of(&|| Ok("# nothing".to_owned()));
         let blank = of(&|| Ok(" \n".to_owned()));
         let gone = of(&|| Err(io::ErrorKind::NotFound.into()));
         assert_eq!(written.lost(&other), [""; 0]);
-        assert_eq!(written.lost(&Contents::default()), [""; 0], "nobody asks for it any more");
+        assert_eq!(written.lost(&Snapshot::default()), [""; 0], "it is not read any more");
         for before in [&blank, &gone] {
             for after in [&written, &blank, &gone] {
                 assert_eq!(before.lost(after), [""; 0]);
             }
         }
         assert!(written.lost(&blank)[0].starts_with("c.ini: is empty"));
-        assert!(written.lost(&gone)[0].starts_with("c.ini: cannot be read and could be before"));
+        assert!(written.lost(&gone)[0].starts_with("c.ini: cannot be read any more"));
     }
 }

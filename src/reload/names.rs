@@ -1,4 +1,4 @@
-//! The names of endpoints that are looked up in the background: those of the stores there are.
+//! DNS lookups of the endpoints of all stores, in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use tokio::task::JoinHandle;
 use crate::upstream::CurrentStores;
 use crate::upstream::resolve::EndpointAddresses;
 
-/// The lookups of names that are kept up.
+/// One task for each endpoint name.
 #[derive(Default)]
-pub(super) struct Names(Vec<(Arc<EndpointAddresses>, JoinHandle<()>)>);
+pub(super) struct EndpointLookups(Vec<(Arc<EndpointAddresses>, JoinHandle<()>)>);
 
-impl Names {
-    /// Looks up the names of these stores, and no others.
-    pub(super) fn keep(&mut self, stores: &CurrentStores, every: Duration) {
+impl EndpointLookups {
+    /// Starts lookups of the endpoints of these stores, and ends all others.
+    pub(super) fn update(&mut self, stores: &CurrentStores, interval: Duration) {
         let stores = stores.load();
-        let asked = stores.endpoints();
+        let endpoints = stores.endpoints();
         self.0.retain(|(addresses, lookups)| {
-            let stays = asked.iter().any(|asked| Arc::ptr_eq(asked, addresses));
-            if !stays {
+            let is_used = endpoints.iter().any(|used| Arc::ptr_eq(used, addresses));
+            if !is_used {
                 lookups.abort();
             }
-            stays
+            is_used
         });
-        for addresses in asked {
+        for addresses in endpoints {
             if !self.0.iter().any(|(known, _)| Arc::ptr_eq(known, addresses)) {
-                let looked_up = Arc::clone(addresses);
-                let lookups = tokio::spawn(async move { looked_up.keep_fresh(every).await });
+                let refreshed = Arc::clone(addresses);
+                let lookups = tokio::spawn(async move { refreshed.keep_fresh(interval).await });
                 self.0.push((Arc::clone(addresses), lookups));
             }
         }

@@ -1,83 +1,83 @@
-//! Which contents of the files are in force, which were refused, and which are to be read: values in,
-//! values out.
+//! Which contents of the files are in force, which were rejected, and whether to read them again: values
+//! in, values out.
 
 use std::path::PathBuf;
 
-use crate::reload::files::Contents;
+use crate::reload::files::Snapshot;
 
-/// Why files are looked at.
+/// Why files are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// It is time.
-    Due,
-    /// A store knows a key no more.
+pub(super) enum Trigger {
+    /// The reload interval has passed.
+    Interval,
+    /// A store does not know an access key.
     Store,
-    /// Somebody has sent SIGHUP.
+    /// The process received SIGHUP.
     Operator,
 }
 
-/// The files that are watched: those that what is in force was read from, and those that what was
-/// refused names.
+/// The files of the configuration in force, and those of a configuration that was rejected.
 #[derive(Debug)]
-pub(super) struct Watched {
-    in_force: Contents,
-    /// Read and no good; it has been told.
-    refused: Option<Contents>,
-    /// Seen once; it may still be being written.
-    unsettled: Option<Contents>,
+pub(super) struct WatchedFiles {
+    in_force: Snapshot,
+    /// Read, invalid, and logged.
+    rejected: Option<Snapshot>,
+    /// Seen once; a file may still be written.
+    unsettled: Option<Snapshot>,
 }
 
-impl Watched {
-    pub(super) fn new(in_force: Contents) -> Self {
-        Self { in_force, refused: None, unsettled: None }
+impl WatchedFiles {
+    pub(super) fn new(in_force: Snapshot) -> Self {
+        Self { in_force, rejected: None, unsettled: None }
     }
 
-    pub(super) fn in_force(&self) -> &Contents {
+    pub(super) fn in_force(&self) -> &Snapshot {
         &self.in_force
     }
 
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        match &self.refused {
-            Some(refused) => refused.paths(),
+        match &self.rejected {
+            Some(rejected) => rejected.paths(),
             None => self.in_force.paths(),
         }
     }
 
-    /// Whether nothing has changed since what is in force was read, or all of it back.
-    pub(super) fn is_in_force(&self, seen: &Contents) -> bool {
-        seen.holds(&self.in_force)
+    /// Whether the files are those of the configuration in force.
+    pub(super) fn is_in_force(&self, seen: &Snapshot) -> bool {
+        seen.contains(&self.in_force)
     }
 
-    /// Whether what was seen is to be read now. What has changed is when it is seen a second time, or when
-    /// somebody asks; what was refused is not read again before it changes, unless the operator says so.
-    pub(super) fn is_to_be_read(&mut self, seen: &Contents, why: Why) -> bool {
+    /// Whether to read these files now. At an interval, changed files are read when they are unchanged at
+    /// the next one. Rejected files are read again only after a change. The operator's request always
+    /// reads.
+    pub(super) fn should_read(&mut self, seen: &Snapshot, trigger: Trigger) -> bool {
         let before = self.unsettled.take();
-        if why == Why::Operator {
+        if trigger == Trigger::Operator {
             return true;
         }
         if self.is_in_force(seen) {
-            self.refused = None;
+            self.rejected = None;
             return false;
         }
-        if self.refused.as_ref() == Some(seen) {
+        if self.rejected.as_ref() == Some(seen) {
             return false;
         }
-        if why == Why::Due && before.as_ref() != Some(seen) {
+        if trigger == Trigger::Interval && before.as_ref() != Some(seen) {
             self.unsettled = Some(seen.clone());
             return false;
         }
         true
     }
 
-    /// This was read, and is in force from now on.
-    pub(super) fn took_over(&mut self, read: Contents) {
-        *self = Self::new(read);
+    /// These files were read and are in force from now on.
+    pub(super) fn applied(&mut self, files: Snapshot) {
+        *self = Self::new(files);
     }
 
-    /// This was read and is no good. A mistake in one file may keep others from being read, for which
-    /// counts what was seen before.
-    pub(super) fn refused(&mut self, read: Contents, seen: Contents) {
-        self.refused = Some(read.and(seen));
+    /// These files were read and are invalid. A mistake in one file may prevent others from being read;
+    /// for those the state `seen` before counts.
+    pub(super) fn rejected(&mut self, files: Snapshot, seen: Snapshot) {
+        self.rejected = Some(files.merged_with(seen));
     }
 }
 
@@ -87,17 +87,17 @@ mod tests {
 
     use super::*;
 
-    fn files(pairs: &[(&str, &str)]) -> Contents {
+    fn files(pairs: &[(&str, &str)]) -> Snapshot {
         let paths = pairs.iter().map(|(path, _)| PathBuf::from(path)).collect();
-        Contents::of(paths, &|path| {
+        Snapshot::of(paths, &|path| {
             let found = pairs.iter().find(|(known, _)| Path::new(known) == path);
             Ok(found.map(|(_, text)| (*text).to_owned()).unwrap_or_default())
         })
     }
 
     #[test]
-    fn what_has_changed_is_read_when_it_stands_still() {
-        let mut watched = Watched::new(files(&[("i", "1")]));
+    fn changed_files_are_read_once_they_stay_unchanged() {
+        let mut watched = WatchedFiles::new(files(&[("i", "1")]));
         for (seen, expected) in [
             ("1", false),
             ("2", false),
@@ -108,42 +108,46 @@ mod tests {
             ("3", false),
             ("3", true),
         ] {
-            assert_eq!(watched.is_to_be_read(&files(&[("i", seen)]), Why::Due), expected, "{seen}");
+            assert_eq!(
+                watched.should_read(&files(&[("i", seen)]), Trigger::Interval),
+                expected,
+                "{seen}"
+            );
         }
-        watched.took_over(files(&[("i", "3")]));
-        assert!(!watched.is_to_be_read(&files(&[("i", "3")]), Why::Due));
+        watched.applied(files(&[("i", "3")]));
+        assert!(!watched.should_read(&files(&[("i", "3")]), Trigger::Interval));
     }
 
     #[test]
-    fn a_store_and_an_operator_need_not_wait_and_the_operator_is_always_heard() {
-        let mut watched = Watched::new(files(&[("i", "1")]));
-        assert!(watched.is_to_be_read(&files(&[("i", "2")]), Why::Store));
-        assert!(!watched.is_to_be_read(&files(&[("i", "1")]), Why::Store));
-        assert!(watched.is_to_be_read(&files(&[("i", "1")]), Why::Operator));
-        watched.refused(files(&[("i", "bad")]), files(&[("i", "bad")]));
-        assert!(!watched.is_to_be_read(&files(&[("i", "bad")]), Why::Store));
-        assert!(watched.is_to_be_read(&files(&[("i", "bad")]), Why::Operator));
+    fn a_store_and_an_operator_need_not_wait_and_the_operators_request_always_reads() {
+        let mut watched = WatchedFiles::new(files(&[("i", "1")]));
+        assert!(watched.should_read(&files(&[("i", "2")]), Trigger::Store));
+        assert!(!watched.should_read(&files(&[("i", "1")]), Trigger::Store));
+        assert!(watched.should_read(&files(&[("i", "1")]), Trigger::Operator));
+        watched.rejected(files(&[("i", "bad")]), files(&[("i", "bad")]));
+        assert!(!watched.should_read(&files(&[("i", "bad")]), Trigger::Store));
+        assert!(watched.should_read(&files(&[("i", "bad")]), Trigger::Operator));
     }
 
     #[test]
-    fn what_was_refused_is_read_again_when_any_file_it_depends_on_changes() {
-        let mut watched = Watched::new(files(&[("i", "1"), ("y", "1")]));
+    fn rejected_files_are_read_again_when_any_of_them_changes() {
+        let mut watched = WatchedFiles::new(files(&[("i", "1"), ("y", "1")]));
         let bad = files(&[("i", "1"), ("y", "bad")]);
-        assert!(!watched.is_to_be_read(&bad, Why::Due));
-        assert!(watched.is_to_be_read(&bad, Why::Due));
-        // It names another file, and is so wrong that the first is not looked for.
-        watched.refused(files(&[("y", "bad"), ("j", "")]), bad);
+        assert!(!watched.should_read(&bad, Trigger::Interval));
+        assert!(watched.should_read(&bad, Trigger::Interval));
+        // It names another file, and is so wrong that the first file is not read.
+        watched.rejected(files(&[("y", "bad"), ("j", "")]), bad);
         assert_eq!(watched.paths(), ["i", "j", "y"].map(PathBuf::from));
         for _ in 0..3 {
             let seen = files(&[("i", "1"), ("y", "bad"), ("j", "")]);
-            assert!(!watched.is_to_be_read(&seen, Why::Due));
+            assert!(!watched.should_read(&seen, Trigger::Interval));
         }
-        let came = files(&[("i", "1"), ("y", "bad"), ("j", "there")]);
-        assert!(!watched.is_to_be_read(&came, Why::Due));
-        assert!(watched.is_to_be_read(&came, Why::Due));
-        // Back as before: mended, and a later return of the mistake is told again.
+        let created = files(&[("i", "1"), ("y", "bad"), ("j", "there")]);
+        assert!(!watched.should_read(&created, Trigger::Interval));
+        assert!(watched.should_read(&created, Trigger::Interval));
+        // The previous contents are back; the same mistake is logged again if it returns.
         let back = files(&[("i", "1"), ("y", "1"), ("j", "")]);
-        assert!(!watched.is_to_be_read(&back, Why::Due));
+        assert!(!watched.should_read(&back, Trigger::Interval));
         assert_eq!(watched.paths(), ["i", "y"].map(PathBuf::from));
     }
 }

@@ -1,5 +1,5 @@
-//! The signals that end the process or have it read its configuration again, and the lame-duck time in
-//! which it still accepts requests while load balancers take notice.
+//! The signals that end the process or reload its configuration, and the lame-duck time, in which it
+//! still accepts requests while load balancers stop sending them.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -17,43 +17,44 @@ use crate::reload::Reloads;
 
 /// A signal that ends the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// SIGTERM: gently.
+enum EndSignal {
+    /// SIGTERM: requests in flight finish.
     Terminate,
-    /// SIGINT: at once.
+    /// SIGINT: the process stops immediately.
     Interrupt,
-    /// SIGQUIT: after handing the sockets to a new process.
+    /// SIGQUIT: the sockets are handed to a new process first.
     Quit,
 }
 
-/// Waits for the end of the process.
-pub(super) struct LameDuck {
+/// Waits for a signal that ends the process.
+pub(super) struct ShutdownSignals {
     lifecycle: Arc<Lifecycle>,
-    time: Duration,
-    signals: Mutex<UnboundedReceiver<End>>,
+    lame_duck: Duration,
+    signals: Mutex<UnboundedReceiver<EndSignal>>,
 }
 
-impl LameDuck {
-    /// Receives signals from here on, before any port is open: one that comes while the server
-    /// starts is kept for it.
+impl ShutdownSignals {
+    /// Receives signals from now on, before any port is open: a signal during the start is queued.
     ///
-    /// `ended` is told of a SIGINT that follows another signal, when Pingora no longer listens.
+    /// `finished` receives a message on a SIGINT that follows another signal, when Pingora does not
+    /// wait for signals any more.
     pub(super) fn new(
         lifecycle: Arc<Lifecycle>,
-        time: Duration,
-        ended: SyncSender<()>,
+        lame_duck: Duration,
+        finished: SyncSender<()>,
         reloads: Arc<Reloads>,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded_channel();
         let (registered, answer) = sync_channel(1);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let _server_is_gone = match runtime {
+            let _receiver_dropped = match runtime {
                 Ok(runtime) => runtime.block_on(async {
-                    let signals = Signals::register();
-                    let _nobody_waits = registered.send(signals.as_ref().map(|_| ()).map_err(copy));
+                    let signals = ProcessSignals::register();
+                    let _receiver_dropped =
+                        registered.send(signals.as_ref().map(|_| ()).map_err(copy));
                     if let Ok(signals) = signals {
-                        signals.forward(&sender, &ended, &reloads).await;
+                        signals.forward(&sender, &finished, &reloads).await;
                     }
                     Ok(())
                 }),
@@ -61,45 +62,45 @@ impl LameDuck {
             };
         })?;
         answer.recv().unwrap_or_else(|_| Err(std::io::Error::other("no answer")))?;
-        Ok(Self { lifecycle, time, signals: Mutex::new(receiver) })
+        Ok(Self { lifecycle, lame_duck, signals: Mutex::new(receiver) })
     }
 
-    /// Serves on for the lame-duck time.
-    async fn lame_duck(&self) -> ShutdownSignal {
-        info!("SIGTERM: accepting requests for another {:?}, then ending", self.time);
+    /// Accepts requests for the lame-duck time.
+    async fn drain(&self) -> ShutdownSignal {
+        info!("SIGTERM: accepting requests for another {:?}, then draining", self.lame_duck);
         self.lifecycle.start_draining();
-        tokio::time::sleep(self.time).await;
+        tokio::time::sleep(self.lame_duck).await;
         ShutdownSignal::GracefulTerminate
     }
 }
 
 #[async_trait]
-impl ShutdownSignalWatch for LameDuck {
+impl ShutdownSignalWatch for ShutdownSignals {
     async fn recv(&self) -> ShutdownSignal {
         match self.signals.lock().await.recv().await {
-            Some(End::Terminate) => self.lame_duck().await,
-            Some(End::Quit) => {
-                info!("SIGQUIT: handing over to a new process");
+            Some(EndSignal::Terminate) => self.drain().await,
+            Some(EndSignal::Quit) => {
+                info!("SIGQUIT: handing the sockets over to a new process");
                 self.lifecycle.start_draining();
                 ShutdownSignal::GracefulUpgrade
             }
-            Some(End::Interrupt) | None => {
-                info!("SIGINT: ending at once");
+            Some(EndSignal::Interrupt) | None => {
+                info!("SIGINT: stopping immediately");
                 ShutdownSignal::FastShutdown
             }
         }
     }
 }
 
-struct Signals {
+struct ProcessSignals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    /// Has the configuration read again.
+    /// Reloads the configuration.
     hangup: Signal,
 }
 
-impl Signals {
+impl ProcessSignals {
     fn register() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -111,34 +112,34 @@ impl Signals {
 
     async fn forward(
         mut self,
-        sender: &UnboundedSender<End>,
-        ended: &SyncSender<()>,
+        sender: &UnboundedSender<EndSignal>,
+        finished: &SyncSender<()>,
         reloads: &Reloads,
     ) {
         let mut ending = false;
         loop {
-            let end = tokio::select! {
-                _ = self.terminate.recv() => End::Terminate,
-                _ = self.interrupt.recv() => End::Interrupt,
-                _ = self.quit.recv() => End::Quit,
+            let signal = tokio::select! {
+                _ = self.terminate.recv() => EndSignal::Terminate,
+                _ = self.interrupt.recv() => EndSignal::Interrupt,
+                _ = self.quit.recv() => EndSignal::Quit,
                 _ = self.hangup.recv() => {
-                    reloads.now();
+                    reloads.request_now();
                     continue;
                 }
             };
-            if ending && end == End::Interrupt {
-                info!("SIGINT: ending at once");
-                let _told_already = ended.try_send(());
+            if ending && signal == EndSignal::Interrupt {
+                info!("SIGINT: stopping immediately");
+                let _finished_already = finished.try_send(());
             }
             ending = true;
-            if sender.send(end).is_err() {
+            if sender.send(signal).is_err() {
                 return;
             }
         }
     }
 }
 
-/// An error can be told in one place only; this tells it in another.
+/// A copy of an error: `io::Error` is not `Clone`.
 fn copy(error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), error.to_string())
 }

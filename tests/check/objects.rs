@@ -1,7 +1,7 @@
 //! `s3proxy check profile@bucket/key`: one object.
 
 use http::HeaderName;
-use s3proxy::check::report::State;
+use s3proxy::check::report::StepState;
 use s3proxy::profile::{ContentTypeFrom, Profile};
 use s3proxy::s3::secret::Secret;
 use wildmatch::WildMatch;
@@ -25,17 +25,22 @@ async fn an_object_that_is_served_shows_every_step() {
         assert!(report.is_well(), "{}", report.to_text());
         let of = |name| step(&report, TILE, name);
         let address = "profile hips, bucket bkt, key tile.png";
-        assert_step(of("address"), State::Ok, address, "");
-        assert_step(of("type"), State::Ok, "image/png", "");
-        assert_step(of("allowed"), State::Ok, "every bucket", "");
+        assert_step(of("address"), StepState::Ok, address, "");
+        assert_step(of("type"), StepState::Ok, "image/png", "");
+        assert_step(of("allowed"), StepState::Ok, "every bucket", "");
         let url = format!("GET {}/bkt/tile.png with headers ", store.url());
-        assert_step(of("sent"), State::Ok, &url, "");
+        assert_step(of("sent"), StepState::Ok, &url, "");
         let names =
             "signed: host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-amz-server";
-        assert_step(of("sent"), State::Ok, names, "");
-        assert_step(of("request"), State::Ok, "206, request tx01: the store has the object", "");
-        assert_step(of("clock"), State::Ok, "0 s", "");
-        assert_step(of("answer"), State::Ok, "200 image/png, 4711 bytes", "");
+        assert_step(of("sent"), StepState::Ok, names, "");
+        assert_step(
+            of("request"),
+            StepState::Ok,
+            "206, request tx01: the store has the object",
+            "",
+        );
+        assert_step(of("clock"), StepState::Ok, "0 s", "");
+        assert_step(of("answer"), StepState::Ok, "200 image/png, 4711 bytes", "");
     }
     let head = store.requests().pop().unwrap_or_default().to_ascii_lowercase();
     assert!(head.starts_with("get /bkt/tile.png http/1.1\r\n"), "{head}");
@@ -49,7 +54,7 @@ async fn an_empty_object_is_served() {
     let report = object(&config(vec![hips(&store.url())]), "hips@bkt/empty.png").await;
     assert!(report.is_well(), "{}", report.to_text());
     let answer = step(&report, "s3://hips@bkt/empty.png", "answer");
-    assert_step(answer, State::Ok, "200 image/png, 0 bytes", "");
+    assert_step(answer, StepState::Ok, "200 image/png, 0 bytes", "");
 }
 
 #[tokio::test]
@@ -58,18 +63,24 @@ async fn requests_that_the_gateway_refuses_never_reach_the_store() {
     let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("data-*")]);
     let config = config(vec![Profile { buckets, ..hips(&store.url()) }]);
     for (key, name, detail, fix, answer) in [
-        ("hips@bkt/a.xyz", "type", "no rule knows", "mime.suffixes", "415 media_type_denied"),
+        ("hips@bkt/a.xyz", "type", "no rule gives", "mime.suffixes", "415 media_type_denied"),
         ("hips@bkt/a.zip", "type", "application/zip", "also_allow", "415 media_type_denied"),
-        ("hisp@bkt/a.png", "endpoint", "no profile hisp; known: hips", "case", "404 profile_unk"),
-        ("hips@other/a.png", "allowed", "does not admit other", "buckets", "403 bucket_not_allo"),
+        (
+            "hisp@bkt/a.png",
+            "endpoint",
+            "unknown profile hisp; known: hips",
+            "case",
+            "404 profile_unk",
+        ),
+        ("hips@other/a.png", "allowed", "does not contain other", "buckets", "403 bucket_not_allo"),
         ("bkt/a.png", "credentials", "AWS_ACCESS_KEY_ID is not set", "", "502 credentials_miss"),
         ("hips@bkt/", "address", "key is empty", "name an object", "404 object_not_found"),
     ] {
         let report = object(&config, key).await;
         assert!(!report.is_well(), "{key}");
         let section = format!("s3://{key}");
-        assert_step(step(&report, &section, name), State::Failed, detail, fix);
-        assert_step(step(&report, &section, "answer"), State::Failed, answer, "");
+        assert_step(step(&report, &section, name), StepState::Failed, detail, fix);
+        assert_step(step(&report, &section, "answer"), StepState::Failed, answer, "");
     }
     for (argument, detail) in [
         ("hips@bkt", "307"),
@@ -79,7 +90,12 @@ async fn requests_that_the_gateway_refuses_never_reach_the_store() {
     ] {
         let report = object(&config, argument).await;
         assert!(!report.is_well(), "{argument}");
-        assert_step(step(&report, argument, "address"), State::Failed, detail, "profile@bucket");
+        assert_step(
+            step(&report, argument, "address"),
+            StepState::Failed,
+            detail,
+            "profile@bucket",
+        );
     }
     assert_eq!(store.requests(), [""; 0]);
 }
@@ -106,8 +122,8 @@ async fn the_errors_of_stores_come_with_the_answer_and_the_fix() {
         let store = Store::start(move |_| error(status, code)).await;
         let report = object(&config(vec![hips(&store.url())]), "hips@bkt/tile.png").await;
         assert!(!report.is_well(), "{code}");
-        assert_step(step(&report, TILE, "request"), State::Failed, detail, fix);
-        assert_step(step(&report, TILE, "answer"), State::Failed, answer, "");
+        assert_step(step(&report, TILE, "request"), StepState::Failed, detail, fix);
+        assert_step(step(&report, TILE, "answer"), StepState::Failed, answer, "");
         // As often as the gateway would; only AccessDenied needs the bucket's answer besides.
         let attempts = if matches!(code, "SlowDown" | "InternalError") { 2 } else { 1 };
         assert_eq!(store.requests().len(), attempts, "{code}");
@@ -126,8 +142,8 @@ async fn a_store_that_fails_once_is_asked_again_as_the_gateway_does() {
     let report = object(&config(vec![hips(&store.url())]), "hips@bkt/tile.png").await;
     assert!(report.is_well(), "{}", report.to_text());
     let said = "the store has the object; attempt 1 failed: 503 SlowDown, request tx01";
-    assert_step(step(&report, TILE, "request"), State::Ok, said, "");
-    assert_step(step(&report, TILE, "answer"), State::Ok, "200 image/png", "");
+    assert_step(step(&report, TILE, "request"), StepState::Ok, said, "");
+    assert_step(step(&report, TILE, "answer"), StepState::Ok, "200 image/png", "");
     assert_eq!(store.requests().len(), 2);
 }
 
@@ -150,8 +166,8 @@ async fn a_denied_object_is_told_apart_by_its_bucket() {
             .await;
         let profile = Profile { missing_on_403, ..hips(&store.url()) };
         let report = object(&config(vec![profile]), "hips@bkt/tile.png").await;
-        assert_step(step(&report, TILE, "request"), State::Failed, detail, fix);
-        assert_step(step(&report, TILE, "answer"), State::Failed, answer, "");
+        assert_step(step(&report, TILE, "request"), StepState::Failed, detail, fix);
+        assert_step(step(&report, TILE, "answer"), StepState::Failed, answer, "");
         assert_eq!(store.requests().len(), 2);
     }
 }
@@ -159,8 +175,8 @@ async fn a_denied_object_is_told_apart_by_its_bucket() {
 #[tokio::test]
 async fn the_type_may_come_from_the_store() {
     for (media_type, state, answer) in [
-        ("image/fits", State::Ok, "200 image/fits"),
-        ("application/zip", State::Failed, "415 media_type_denied"),
+        ("image/fits", StepState::Ok, "200 image/fits"),
+        ("application/zip", StepState::Failed, "415 media_type_denied"),
     ] {
         let headers = format!("Content-Type: {media_type}\r\nContent-Range: bytes 0-0/9\r\n");
         let store = Store::start(move |_| dated("206 Partial Content", &headers, "x", 0)).await;
@@ -175,8 +191,8 @@ async fn the_type_may_come_from_the_store() {
 async fn a_store_that_never_answers_ends_by_the_deadline() {
     let store = Store::silent().await;
     let report = object(&config(vec![hips(&store.url())]), "hips@bkt/tile.png").await;
-    assert_step(step(&report, TILE, "request"), State::Failed, "no answer in time", "S3 port");
-    assert_step(step(&report, TILE, "answer"), State::Failed, "504 upstream_timeout", "");
+    assert_step(step(&report, TILE, "request"), StepState::Failed, "no answer in time", "S3 port");
+    assert_step(step(&report, TILE, "answer"), StepState::Failed, "504 upstream_timeout", "");
 }
 
 #[tokio::test]
@@ -186,6 +202,11 @@ async fn headers_that_cannot_be_sent_are_found_without_showing_them() {
     let upstream_headers = vec![(HeaderName::from_static("x-amz-key"), line)];
     let profile = Profile { upstream_headers, ..hips(&store.url()) };
     let report = object(&config(vec![profile]), "hips@bkt/tile.png").await;
-    assert_step(step(&report, TILE, "request"), State::Failed, "cannot be sent", "upstream_head");
-    assert_step(step(&report, TILE, "answer"), State::Failed, "502 credentials_invalid", "");
+    assert_step(
+        step(&report, TILE, "request"),
+        StepState::Failed,
+        "not valid in HTTP",
+        "upstream_head",
+    );
+    assert_step(step(&report, TILE, "answer"), StepState::Failed, "502 credentials_invalid", "");
 }

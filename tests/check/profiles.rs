@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use s3proxy::check::check_all;
-use s3proxy::check::report::State;
+use s3proxy::check::report::StepState;
 use s3proxy::profile::Profile;
 use s3proxy::s3::credentials::Credentials;
 use tokio::io::AsyncWriteExt as _;
@@ -21,19 +21,19 @@ async fn a_healthy_profile_is_ok_and_reports_the_source_of_its_access_key() {
     let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
     assert!(report.is_well(), "{}", report.to_text());
     let of = |name| step(&report, "hips", name);
-    assert_step(of("endpoint"), State::Ok, &store.url(), "");
-    let credentials = "key id ...MPLE from section [hips] of /secrets/aws-credentials.ini";
-    assert_step(of("credentials"), State::Ok, credentials, "");
-    assert_step(of("dns"), State::Ok, "127.0.0.1", "");
-    assert_step(of("tcp"), State::Ok, &store.address.to_string(), "");
-    assert_step(of("tls"), State::Skipped, "plain http", "");
-    assert_step(of("request"), State::Ok, "accepts the signature", "");
-    assert_step(of("clock"), State::Ok, "0 s", "");
-    assert_step(of("bucket"), State::Ok, "bkt: 200", "");
+    assert_step(of("endpoint"), StepState::Ok, &store.url(), "");
+    let credentials = "access key ...MPLE from section [hips] of /secrets/aws-credentials.ini";
+    assert_step(of("credentials"), StepState::Ok, credentials, "");
+    assert_step(of("dns"), StepState::Ok, "127.0.0.1", "");
+    assert_step(of("tcp"), StepState::Ok, &store.address.to_string(), "");
+    assert_step(of("tls"), StepState::Skipped, "plain HTTP", "");
+    assert_step(of("request"), StepState::Ok, "accepts the signature", "");
+    assert_step(of("clock"), StepState::Ok, "0 s", "");
+    assert_step(of("bucket"), StepState::Ok, "bkt: 200", "");
     let requests = store.requests();
     let lines: Vec<&str> = requests.iter().filter_map(|head| head.lines().next()).collect();
     let expected = ["GET / HTTP/1.1", "GET /bkt/?list-type=2&max-keys=1 HTTP/1.1"];
-    assert_eq!(lines, expected, "the glob is not asked for");
+    assert_eq!(lines, expected, "the glob is not tested");
     for head in &requests {
         assert!(head.contains("AWS4-HMAC-SHA256"), "signed: {head}");
         assert!(!head.contains("customer-key"), "keys of SSE-C are for objects: {head}");
@@ -59,7 +59,7 @@ async fn a_store_that_refuses_the_access_key_is_explained() {
         let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
         assert!(!report.is_well(), "{code}");
         assert_eq!(store.requests().len(), 1, "its buckets would be refused as well");
-        assert_step(step(&report, "hips", "request"), State::Failed, detail, fix);
+        assert_step(step(&report, "hips", "request"), StepState::Failed, detail, fix);
     }
 }
 
@@ -68,7 +68,7 @@ async fn an_access_key_that_may_not_list_buckets_is_ok() {
     let store = Store::start(|_| error("403 Forbidden", "AccessDenied")).await;
     let report = all(&config(vec![hips(&store.url())])).await;
     assert!(report.is_well(), "{}", report.to_text());
-    assert_step(step(&report, "hips", "request"), State::Ok, "knows the access key", "");
+    assert_step(step(&report, "hips", "request"), StepState::Ok, "knows the access key", "");
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn a_closed_port_is_refused_and_no_request_is_sent() {
         all(&config(vec![hips(&format!("http://127.0.0.1:{}", closed_port().await))])).await;
     assert!(!report.is_well());
     let refused = step(&report, "hips", "tcp");
-    assert_step(refused, State::Failed, "refuses connections", "port of the endpoint");
+    assert_step(refused, StepState::Failed, "refuses connections", "port of the endpoint");
     for name in ["tls", "request", "clock"] {
-        assert_eq!(step(&report, "hips", name).finding.state, State::Skipped, "{name}");
+        assert_eq!(step(&report, "hips", name).finding.state, StepState::Skipped, "{name}");
     }
 }
 
@@ -92,8 +92,8 @@ async fn a_store_that_never_answers_ends_by_the_deadline() {
     let report = all(&config(vec![plain, tls])).await;
     assert!(!report.is_well());
     let late = "no answer in time";
-    assert_step(step(&report, "hips", "request"), State::Failed, late, "first_byte_timeout");
-    assert_step(step(&report, "tls", "tls"), State::Failed, late, "TLS port");
+    assert_step(step(&report, "hips", "request"), StepState::Failed, late, "first_byte_timeout");
+    assert_step(step(&report, "tls", "tls"), StepState::Failed, late, "TLS port");
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_cut_error_document_is_judged_by_the_part_that_arrived() {
     })
     .await;
     let report = all(&config(vec![hips(&store.url())])).await;
-    assert_step(step(&report, "hips", "request"), State::Failed, "secret is wrong", "");
+    assert_step(step(&report, "hips", "request"), StepState::Failed, "secret is wrong", "");
 }
 
 #[tokio::test]
@@ -112,20 +112,22 @@ async fn a_name_that_does_not_resolve_is_found() {
     let report = all(&config(vec![hips("http://nonexistent.invalid:9000")])).await;
     assert!(!report.is_well());
     let dns = step(&report, "hips", "dns");
-    assert_step(dns, State::Failed, "nonexistent.invalid", "name servers");
-    assert_eq!(step(&report, "hips", "tcp").finding.state, State::Skipped);
+    assert_step(dns, StepState::Failed, "nonexistent.invalid", "DNS servers");
+    assert_eq!(step(&report, "hips", "tcp").finding.state, StepState::Skipped);
 }
 
 #[tokio::test]
 async fn a_clock_that_is_off_is_found() {
-    for (seconds, state, fix) in
-        [(10, State::Ok, ""), (120, State::Warning, "NTP"), (1200, State::Failed, "NTP")]
-    {
+    for (seconds, state, fix) in [
+        (10, StepState::Ok, ""),
+        (120, StepState::Warning, "NTP"),
+        (1200, StepState::Failed, "NTP"),
+    ] {
         let list = "<ListAllMyBucketsResult></ListAllMyBucketsResult>";
         let store = Store::start(move |_| dated("200 OK", "", list, seconds)).await;
         let report = all(&config(vec![hips(&store.url())])).await;
         assert_step(step(&report, "hips", "clock"), state, "s ahead of the store's", fix);
-        assert_eq!(report.is_well(), state != State::Failed);
+        assert_eq!(report.is_well(), state != StepState::Failed);
     }
 }
 
@@ -135,8 +137,8 @@ async fn a_redirect_is_explained_and_never_followed() {
     let location = format!("Location: {}/bkt/?X-Amz-Signature=1\r\n", elsewhere.url());
     let store = Store::start(move |_| dated("307 Temporary Redirect", &location, "", 0)).await;
     let report = all(&config(vec![hips(&store.url())])).await;
-    let redirects = format!("redirects to {},", elsewhere.url());
-    assert_step(step(&report, "hips", "request"), State::Failed, &redirects, "endpoint");
+    let redirects = format!("redirects to {};", elsewhere.url());
+    assert_step(step(&report, "hips", "request"), StepState::Failed, &redirects, "endpoint");
     assert_eq!(elsewhere.requests(), [""; 0]);
 }
 
@@ -151,7 +153,7 @@ async fn a_port_that_speaks_something_else_is_found() {
     });
     let report = all(&config(vec![hips(&format!("http://{address}"))])).await;
     server.abort();
-    assert_step(step(&report, "hips", "request"), State::Failed, "", "S3 port");
+    assert_step(step(&report, "hips", "request"), StepState::Failed, "", "S3 port");
 }
 
 #[tokio::test]
@@ -159,7 +161,12 @@ async fn a_web_server_that_is_not_a_store_is_a_warning() {
     let store = Store::start(|_| dated("200 OK", "", "<html>Console</html>", 0)).await;
     let report = all(&config(vec![hips(&store.url())])).await;
     assert!(report.is_well());
-    assert_step(step(&report, "hips", "request"), State::Warning, "no answer of an S3", "console");
+    assert_step(
+        step(&report, "hips", "request"),
+        StepState::Warning,
+        "not an answer of an S3",
+        "console",
+    );
 }
 
 #[tokio::test]
@@ -194,16 +201,18 @@ async fn a_profile_without_credentials_fails_and_is_not_asked() {
     let report = all(&config(vec![Profile { credentials, ..hips(&store.url()) }])).await;
     assert!(!report.is_well());
     let missing = step(&report, "hips", "credentials");
-    assert_step(missing, State::Failed, "no section [hips]", "anonymous: true");
-    assert_eq!(step(&report, "hips", "tcp").finding.state, State::Ok);
-    assert_eq!(step(&report, "hips", "request").finding.state, State::Skipped);
+    assert_step(missing, StepState::Failed, "no section [hips]", "anonymous: true");
+    assert_eq!(step(&report, "hips", "tcp").finding.state, StepState::Ok);
+    assert_eq!(step(&report, "hips", "request").finding.state, StepState::Skipped);
     assert_eq!(store.requests(), [""; 0]);
 }
 
 #[tokio::test]
 async fn an_unconfigured_default_profile_is_a_warning_unless_it_is_the_only_one() {
     let store = Store::start(healthy).await;
-    for (named, state) in [(vec![hips(&store.url())], State::Warning), (vec![], State::Failed)] {
+    for (named, state) in
+        [(vec![hips(&store.url())], StepState::Warning), (vec![], StepState::Failed)]
+    {
         let report = all(&config(named)).await;
         let default = report
             .sections

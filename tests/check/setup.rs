@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use s3proxy::check::report::{Report, State, Step};
+use s3proxy::check::report::{CheckReport, CheckStep, StepState};
 use s3proxy::check::{check_all, check_object};
 use s3proxy::config::{
     BlocksConfig, CacheConfig, CacheMemory, Config, DownstreamConfig, GatewayConfig, LogConfig,
@@ -116,7 +116,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
 }
 
 /// Checks all profiles, in time and without a secret in the output.
-pub(crate) async fn all(config: &Config) -> Report {
+pub(crate) async fn all(config: &Config) -> CheckReport {
     let started = Instant::now();
     let report = check_all(config, &[]).await;
     hold_to_rules(&report, started);
@@ -124,14 +124,14 @@ pub(crate) async fn all(config: &Config) -> Report {
 }
 
 /// Checks one object, in time and without a secret in the output.
-pub(crate) async fn object(config: &Config, object: &str) -> Report {
+pub(crate) async fn object(config: &Config, object: &str) -> CheckReport {
     let started = Instant::now();
     let report = check_object(config, object).await;
     hold_to_rules(&report, started);
     report
 }
 
-fn hold_to_rules(report: &Report, started: Instant) {
+fn hold_to_rules(report: &CheckReport, started: Instant) {
     assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
     let debug = format!("{report:?}");
     for output in [report.to_text(), report.to_json(), debug] {
@@ -147,7 +147,7 @@ fn hold_to_rules(report: &Report, started: Instant) {
 
 /// The step of this name in the section of this name.
 #[track_caller]
-pub(crate) fn step<'a>(report: &'a Report, section: &str, name: &str) -> &'a Step {
+pub(crate) fn step<'a>(report: &'a CheckReport, section: &str, name: &str) -> &'a CheckStep {
     let section = report.sections.iter().find(|s| s.name.as_deref() == Some(section));
     let step = section.and_then(|section| section.steps.iter().find(|step| step.name == name));
     step.unwrap_or_else(|| panic!("no step {name} in:\n{}", report.to_text()))
@@ -155,7 +155,7 @@ pub(crate) fn step<'a>(report: &'a Report, section: &str, name: &str) -> &'a Ste
 
 /// The step has this state, and these words in its detail and fix.
 #[track_caller]
-pub(crate) fn assert_step(step: &Step, state: State, detail: &str, fix: &str) {
+pub(crate) fn assert_step(step: &CheckStep, state: StepState, detail: &str, fix: &str) {
     assert_eq!(step.finding.state, state, "{step:?}");
     assert!(step.finding.detail.contains(detail), "{detail}: {step:?}");
     assert!(step.finding.fix.as_deref().unwrap_or_default().contains(fix), "{fix}: {step:?}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use s3proxy::check::report::{Report, State};
+use s3proxy::check::report::{CheckReport, StepState};
 use s3proxy::config::Config;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -59,8 +59,8 @@ async fn a_store_with_a_trusted_certificate_is_ok() {
     let report = all(&config).await;
     assert!(report.is_well(), "{}", report.to_text());
     let protocol = "TLSv1.3, with a trusted certificate for 127.0.0.1";
-    assert_step(step(&report, "hips", "tls"), State::Ok, protocol, "");
-    assert_step(step(&report, "hips", "request"), State::Ok, "accepts the signature", "");
+    assert_step(step(&report, "hips", "tls"), StepState::Ok, protocol, "");
+    assert_step(step(&report, "hips", "request"), StepState::Ok, "accepts the signature", "");
     let report = object(&config, "hips@bkt/tile.png").await;
     assert!(report.is_well(), "{}", report.to_text());
 }
@@ -69,18 +69,18 @@ async fn a_store_with_a_trusted_certificate_is_ok() {
 async fn certificates_are_refused_for_a_reason_that_is_named() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     for (trusted, name, has_expired, detail, fix) in [
-        (&theirs, "127.0.0.1", false, "an authority that is not trusted", "upstream.ca_file"),
-        (&ours, "other.example.org", false, "for another name", "certificate for 127.0.0.1"),
+        (&theirs, "127.0.0.1", false, "a CA that is not trusted", "upstream.ca_file"),
+        (&ours, "other.example.org", false, "for a different name", "certificate for 127.0.0.1"),
         (&ours, "127.0.0.1", true, "has expired", "renew"),
     ] {
         let port = store(&ours, name, has_expired, None).await;
         let config = trusting(&format!("https://127.0.0.1:{port}"), Some(trusted.file()));
         let report = all(&config).await;
-        assert_step(step(&report, "hips", "tls"), State::Failed, detail, fix);
-        assert_eq!(step(&report, "hips", "request").finding.state, State::Skipped);
+        assert_step(step(&report, "hips", "tls"), StepState::Failed, detail, fix);
+        assert_eq!(step(&report, "hips", "request").finding.state, StepState::Skipped);
         let report = object(&config, "hips@bkt/tile.png").await;
         let answer = step(&report, "s3://hips@bkt/tile.png", "answer");
-        assert_step(answer, State::Failed, "502 upstream_unreachable", "");
+        assert_step(answer, StepState::Failed, "502 upstream_unreachable", "");
     }
 }
 
@@ -90,7 +90,7 @@ async fn tls_to_a_plain_port_is_found() {
     let config = config(vec![hips(&format!("https://{}", store.address))]);
     let report = all(&config).await;
     let tls = step(&report, "hips", "tls");
-    assert_step(tls, State::Failed, "speaks plain HTTP", "http:// in place of https://");
+    assert_step(tls, StepState::Failed, "speaks plain HTTP", "http:// instead of https://");
     for head in store.requests() {
         assert!(!head.to_ascii_lowercase().contains("authorization"), "the probe is bare: {head}");
     }
@@ -103,9 +103,9 @@ async fn plain_http_to_a_port_of_tls_is_found() {
     for to_plain in [None, Some(""), Some(as_nginx)] {
         let port = store(&authority, "127.0.0.1", false, to_plain).await;
         let config = config(vec![hips(&format!("http://127.0.0.1:{port}"))]);
-        let https = "https:// in place of http://";
-        let speaks_tls = |report: &Report, section: &str| {
-            assert_step(step(report, section, "request"), State::Failed, "speaks TLS", https);
+        let https = "https:// instead of http://";
+        let speaks_tls = |report: &CheckReport, section: &str| {
+            assert_step(step(report, section, "request"), StepState::Failed, "speaks TLS", https);
         };
         speaks_tls(&all(&config).await, "hips");
         speaks_tls(&object(&config, "hips@bkt/tile.png").await, "s3://hips@bkt/tile.png");
@@ -125,7 +125,12 @@ async fn certificates_that_cannot_be_read_are_found_before_pingora_panics() {
             let gateway = report.sections.first().expect("a section");
             let certificates = gateway.steps.iter().find(|s| s.name == "certificates");
             let path = file.display().to_string();
-            assert_step(certificates.expect("a step"), State::Failed, &path, "upstream.ca_file");
+            assert_step(
+                certificates.expect("a step"),
+                StepState::Failed,
+                &path,
+                "upstream.ca_file",
+            );
         }
     }
 }

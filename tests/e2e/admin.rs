@@ -160,7 +160,7 @@ fn without_a_cache_there_is_nothing_to_purge() {
     for (method, path) in [("PURGE", "/sky/a.png"), ("PURGE", "/sky/"), ("GET", "/cache")] {
         let answer = admin.send(method, path);
         assert_eq!(answer.status(), 409, "{method} {path}: {answer:?}");
-        assert_eq!(answer.json()["message"], "the cache is off", "{method} {path}");
+        assert_eq!(answer.json()["message"], "the cache is disabled", "{method} {path}");
     }
 }
 

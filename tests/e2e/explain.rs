@@ -72,10 +72,10 @@ fn an_object_is_explained_from_its_url_to_its_answer() {
         let address = json!({"profile": "hips", "bucket": "sky", "key": "a b.png"});
         assert_eq!(json["address"], address, "{url}");
         assert_step(&json, "route", &["/s3proxy/s3/{profile@bucket}/{key}"]);
-        assert_step(&json, "address", &["as the store is asked for it: a%20b.png"]);
-        assert_step(&json, "type", &["image/png", "table of endings: .png"]);
+        assert_step(&json, "address", &["encoded in the request to the store: a%20b.png"]);
+        assert_step(&json, "type", &["image/png", "table of extensions: .png"]);
         assert_step(&json, "endpoint", &[&origin.url(), "region us-east-1, addressing path"]);
-        assert_step(&json, "credentials", &["key id ...MPLE from section [hips] of "]);
+        assert_step(&json, "credentials", &["access key ...MPLE from section [hips] of "]);
         assert_step(&json, "allowed", &["every bucket"]);
         assert_step(
             &json,
@@ -138,7 +138,7 @@ fn every_obstacle_is_reported_with_a_fix() {
         ("hips@sky/a.zip", 415, "media_type_denied", "gateway", "application/zip", "also_allow"),
         ("hips@sky/a.xyz", 415, "media_type_denied", "gateway", "no rule", "mime.suffixes"),
         ("none@sky/a.png", 404, "profile_unknown", "gateway", "known: down, hips, wrong", "case"),
-        ("hips@land/a.png", 403, "bucket_not_allowed", "gateway", "does not admit", "buckets"),
+        ("hips@land/a.png", 403, "bucket_not_allowed", "gateway", "does not contain", "buckets"),
         ("wrong@sky/a.png", 403, "upstream_forbidden", "store", "SignatureDoesNotMatch", "[wrong]"),
         ("down@sky/a.png", 502, "upstream_unreachable", "store", "refuses connections", "port"),
     ] {
@@ -146,10 +146,10 @@ fn every_obstacle_is_reported_with_a_fix() {
         assert_eq!(json["served"], false, "{url}: {json:#}");
         assert_eq!((&json["status"], &json["cause"]), (&status.into(), &cause.into()), "{url}");
         assert_eq!(json["from"], from, "{url}");
-        let [said, do_this] = ["why", "fix"].map(|name| json[name].as_str().unwrap_or_default());
-        assert!(said.contains(why), "{url}: {why}: {said}");
-        assert!(do_this.contains(fix), "{url}: {fix}: {do_this}");
-        let body = if cause == "object_not_found" { "Not found: s3://" } else { "its body: {" };
+        let [reason, remedy] = ["why", "fix"].map(|name| json[name].as_str().unwrap_or_default());
+        assert!(reason.contains(why), "{url}: {why}: {reason}");
+        assert!(remedy.contains(fix), "{url}: {fix}: {remedy}");
+        let body = if cause == "object_not_found" { "Not found: s3://" } else { "body: {" };
         assert_step(&json, "answer", &["failed", cause, body]);
     }
 }
@@ -179,11 +179,11 @@ fn unusual_keys_are_explained() {
     }
     let setup = Setup::new(&origin.url());
     for (url, words) in [
-        ("sky/%C3%A9/%C3%BC%20%C3%B1.png", "beyond ASCII"),
-        ("sky/plus+/=&.png", "a plus sign"),
-        ("sky/a%2520b.png", "perhaps the URL was encoded twice"),
+        ("sky/%C3%A9/%C3%BC%20%C3%B1.png", "non-ASCII characters"),
+        ("sky/plus+/=&.png", "is a plus sign"),
+        ("sky/a%2520b.png", "the URL may be encoded twice"),
         ("sky/tab%09.png", "control characters"),
-        ("sky/x//y.png", "empty parts"),
+        ("sky/x//y.png", "empty segments"),
     ] {
         let json = explain(&setup, &[url]);
         assert_eq!(json["served"], true, "{url}: {json:#}");
@@ -200,7 +200,7 @@ fn entries_of_the_running_gateway_are_reported_and_not_changed() {
     let (setup, admin) = Admin::of(with_cache(&origin.url()));
     let gateway = setup.clone().start();
     let nothing = explain(&setup, &["sky/a.png"]);
-    assert_step(&nothing, "gateway", &["ok", "nothing is kept of it"]);
+    assert_step(&nothing, "gateway", &["ok", "not cached"]);
     gateway.object("sky/a.png");
     gateway.object("sky/missing.png");
     for object in ["sky/a.png", "sky/missing.png"] {
@@ -209,7 +209,7 @@ fn entries_of_the_running_gateway_are_reported_and_not_changed() {
     let before = admin.cache();
     let json = explain(&setup, &["sky/a.png"]);
     assert_eq!((&json["from"], &json["status"]), (&"cache".into(), &200.into()), "{json:#}");
-    assert_step(&json, "gateway", &["in memory the whole object, 17 bytes, ETag", "fresh for"]);
+    assert_step(&json, "gateway", &["in memory: whole object, 17 bytes, ETag", "fresh for"]);
     let kept = &json["kept"]["memory"];
     assert_eq!((&kept["what"], &kept["state"]), (&"object".into(), &"fresh".into()), "{kept}");
     assert_eq!((&kept["length"], &kept["etag"]), (&17.into(), &etag.into()), "{kept}");
@@ -217,15 +217,15 @@ fn entries_of_the_running_gateway_are_reported_and_not_changed() {
     assert_step(&json, "answer", &["ok", "200 image/png, 17 bytes, from the cache"]);
     origin.put("a.png", "another tile of the sky");
     let newer = explain(&setup, &["sky/a.png"]);
-    assert_step(&newer, "answer", &["warning", "while the store has \""]);
+    assert_step(&newer, "answer", &["warning", "; the store has \""]);
     let missing = explain(&setup, &["sky/missing.png"]);
     assert_eq!((&missing["from"], &missing["status"]), (&"cache".into(), &404.into()));
-    assert_step(&missing, "gateway", &["that it is missing"]);
+    assert_step(&missing, "gateway", &["negative entry"]);
     origin.put("missing.png", "here now");
     let here = explain(&setup, &["sky/missing.png"]);
     assert_eq!((&here["served"], &here["status"]), (&false.into(), &404.into()), "{here:#}");
     assert!(here["fix"].as_str().is_some_and(|fix| fix.contains("s3proxy purge")), "{here:#}");
-    assert_eq!(admin.cache(), before, "looking counts as nothing");
+    assert_eq!(admin.cache(), before, "inspection changes no counter");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn cached_entries_are_reported_while_the_store_fails() {
     await_in_memory(&admin, "sky/a.png");
     let json = explain(&setup, &["sky/a.png"]);
     assert_eq!((&json["served"], &json["from"]), (&true.into(), &"cache".into()), "{json:#}");
-    assert_step(&json, "answer", &["warning", "200 from the cache, though", "upstream_timeout"]);
+    assert_step(&json, "answer", &["warning", "200 from the cache, although", "upstream_timeout"]);
     let other = explain(&setup, &["sky/b.png"]);
     assert_eq!((&other["status"], &other["cause"]), (&504.into(), &"upstream_timeout".into()));
     gate.open();
@@ -266,7 +266,7 @@ fn without_a_gateway_or_a_store_the_other_steps_are_reported() {
     assert_eq!((&json["served"], &json["status"]), (&true.into(), &Value::Null), "{json:#}");
     assert_step(&json, "gateway", &["skipped"]);
     assert_step(&json, "sent", &["canonical request"]);
-    assert_step(&json, "answer", &["skipped", "nothing refuses it before the store"]);
+    assert_step(&json, "answer", &["skipped", "no request is sent to the store"]);
     assert_eq!(explain(&setup, &["--offline", "sky/a.zip"])["status"], 415);
     assert_eq!(origin.count(), 0, "{:?}", origin.requests());
 }

@@ -208,11 +208,11 @@ fn store_failures_are_counted_by_cause_and_requests_in_flight_are_reported() {
     let mut waiting: Client = watched.gateway.connect();
     waiting.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
     let in_flight = "s3proxy_upstream_in_flight{profile=\"default\"}";
-    await_that("one request is in flight", || watched.metric(in_flight) == 1);
+    await_that("one is in flight", || watched.metric(in_flight) == 1);
     assert_eq!(watched.metric("s3proxy_requests_in_flight"), 1);
     gate.open();
     assert_eq!(waiting.answer("GET").expect("an answer").status(), 200);
-    await_that("no request is in flight", || watched.metric(in_flight) == 0);
+    await_that("none is in flight", || watched.metric(in_flight) == 0);
     let numbers = parse(&watched.scrape());
     for (cause, status) in
         [("upstream_busy", "503"), ("upstream_forbidden", "403"), ("upstream_reset", "none")]

@@ -79,7 +79,7 @@ fn profiles_are_reported_with_their_last_success_and_error() {
             assert_eq!(of_answer, cause, "{name}");
         }
     }
-    assert_eq!(profile(admin, "open")["credentials"], "none: requests go out unsigned");
+    assert_eq!(profile(admin, "open")["credentials"], "none: requests are unsigned");
     let keyless = profile(admin, "keyless");
     assert!(keyless["credentials"].as_str().is_some_and(|text| text.starts_with("missing: ")));
     assert_eq!(keyless["key_id"], Value::Null);

@@ -149,7 +149,7 @@ fn the_command_says_how_it_went() {
     keep();
     let run = setup.clone().args(&["purge", "none@sky/x", "sky/a.png"]).run();
     assert_eq!((run.status.code(), run.stdout.lines().count()), (Some(1), 1), "{run:?}");
-    for mention in ["none@sky/x", "404", "there is no such profile"] {
+    for mention in ["none@sky/x", "404", "unknown profile"] {
         assert!(run.stderr.contains(mention), "{mention}: {run:?}");
     }
     assert_eq!(kept(), [false, true]);
@@ -194,7 +194,7 @@ fn a_purge_leaves_a_line_in_the_log() {
     let gateway = setup.start();
     admin.purge("sky/a%0Ab.png");
     admin.purge("sky/a/");
-    for event in ["purged s3://sky/a\\nb.png", "purged s3://sky/a/ and everything below"] {
+    for event in ["purged s3://sky/a\\nb.png", "purged s3://sky/a/ and all objects below it"] {
         let line = gateway.expect_log(event, |line| line["event"] == event);
         assert_eq!(line["severity"], "info", "{line}");
     }

@@ -16,7 +16,7 @@ use crate::origin::Origin;
 pub(crate) fn await_reload(gateway: &Gateway, mentions: &str) -> String {
     let line = gateway.expect_log(&format!("a reload that mentions {mentions}"), |line| {
         let event = event(line);
-        event.starts_with("the configuration was read again") && event.contains(mentions)
+        event.starts_with("configuration reloaded") && event.contains(mentions)
     });
     event(&line).to_owned()
 }
@@ -39,7 +39,7 @@ fn origin() -> Origin {
 }
 
 #[test]
-fn profiles_come_and_go_whichever_way_the_files_are_written() {
+fn profiles_are_added_and_removed_whichever_way_the_files_are_written() {
     let origin = origin();
     let url = origin.url();
     for way in WAYS {
@@ -54,8 +54,8 @@ fn profiles_come_and_go_whichever_way_the_files_are_written() {
         assert_eq!(
             line,
             format!(
-                "the configuration was read again: profile gone is gone; profile new is new: {url}, \
-                 key ...MPLE"
+                "configuration reloaded: profile gone removed; profile new added: {url}, access key \
+                 ...MPLE"
             ),
             "{way:?}"
         );
@@ -65,7 +65,7 @@ fn profiles_come_and_go_whichever_way_the_files_are_written() {
         }
         let kept = gateway.object("hips@sky/a.png");
         assert!(status(&kept).contains("hit"), "{way:?}: {}", status(&kept));
-        assert_eq!(count(&gateway, "the configuration"), 1, "{way:?}: halves are no wholes");
+        assert_eq!(count(&gateway, "configuration"), 1, "{way:?}: only complete files are applied");
         assert!(!gateway.log_text().contains("canary"), "{way:?}: a secret in the log");
     }
 }
@@ -77,11 +77,11 @@ fn sighup_reads_at_once_and_says_so_if_nothing_changed() {
     let files = Files::new(Way::Rename, &ini(&["hips"]), &yaml(&[("hips", &url)]));
     let gateway = files.setup(Setup::new(&url), "0").start();
     gateway.signal("HUP");
-    assert!(await_reload(&gateway, "").ends_with("the profiles are as before"));
+    assert!(await_reload(&gateway, "").ends_with("profiles unchanged"));
     files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
-    assert_eq!(gateway.object("new@sky/a.png").status(), 404, "no check without a signal");
+    assert_eq!(gateway.object("new@sky/a.png").status(), 404, "nothing is read without a signal");
     gateway.signal("HUP");
-    await_reload(&gateway, "profile new is new");
+    await_reload(&gateway, "profile new added");
     assert_eq!(gateway.object("new@sky/a.png").status(), 200);
 }
 
@@ -90,14 +90,14 @@ fn many_sighups_during_changes_end_with_the_last_configuration() {
     let origin = origin();
     let url = origin.url();
     let files = Files::new(Way::InPlace, &ini(&["p0"]), &yaml(&[("p0", &url)]));
-    let gateway = files.setup(Setup::new(&url), "50ms").tolerate("the configuration").start();
+    let gateway = files.setup(Setup::new(&url), "50ms").tolerate("configuration").start();
     for nth in 1..=20 {
         let name = format!("p{nth}");
         gateway.signal("HUP");
         files.write(&ini(&[&name]), &yaml(&[(&name, &url)]));
         gateway.signal("HUP");
     }
-    await_reload(&gateway, "profile p20 is new");
+    await_reload(&gateway, "profile p20 added");
     assert_eq!(gateway.object("p20@sky/a.png").status(), 200);
     assert_eq!(gateway.object("p19@sky/a.png").status(), 404);
     assert!(gateway.get("/").status() == 200);
@@ -116,11 +116,11 @@ fn objects_of_the_previous_endpoint_are_not_served() {
     }
     assert_eq!(first.count(), 1);
     files.write(&keys, &yaml(&[("hips", &second.url())]));
-    await_reload(&gateway, "profile hips: other settings");
+    await_reload(&gateway, "profile hips: settings changed");
     assert_eq!(gateway.object("hips@sky/a.png").text(), "second");
     first.put("a.png", "first, changed meanwhile");
     files.write(&keys, &yaml(&[("hips", &first.url())]));
-    await_reload(&gateway, "profile hips: other settings");
+    await_reload(&gateway, "profile hips: settings changed");
     assert_eq!(gateway.object("hips@sky/a.png").text(), "first, changed meanwhile");
 }
 
@@ -135,12 +135,12 @@ fn a_restored_profile_does_not_serve_objects_cached_before_its_removal() {
     assert_eq!(gateway.object("hips@sky/a.png").text(), "tile");
     assert_eq!(gateway.object("other@sky/a.png").text(), "tile");
     files.write(&ini(&["other"]), &yaml(&[("other", &url)]));
-    await_reload(&gateway, "profile hips is gone");
+    await_reload(&gateway, "profile hips removed");
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
     admin.await_number("memory_entries", |entries| entries == 1);
     origin.put("a.png", "another");
     files.write(&both.0, &both.1);
-    await_reload(&gateway, "profile hips is new");
+    await_reload(&gateway, "profile hips added");
     assert_eq!(gateway.object("hips@sky/a.png").text(), "another");
     assert_eq!(gateway.object("other@sky/a.png").text(), "tile", "kept all the time");
 }
@@ -160,7 +160,7 @@ fn access_keys_and_endpoints_of_different_generations_are_never_mixed() {
     let (keys, profiles) = &generations[0];
     let files = Files::new(Way::Kubernetes, keys, profiles);
     let setup = files.setup(Setup::new(&first.url()), "10ms");
-    let gateway = setup.tolerate("changes while it is read").start();
+    let gateway = setup.tolerate("change while they are read").start();
     let done = AtomicBool::new(false);
     let served = std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
@@ -187,7 +187,7 @@ fn access_keys_and_endpoints_of_different_generations_are_never_mixed() {
         let (keys, profiles) = &generations[1];
         files.write(keys, profiles);
         gateway.signal("HUP");
-        await_reload(&gateway, "profile hips: key ...COND");
+        await_reload(&gateway, "replaced by ...COND");
         done.store(true, Ordering::Release);
         reading.join().expect("all were served")
     });
@@ -199,7 +199,7 @@ fn access_keys_and_endpoints_of_different_generations_are_never_mixed() {
 }
 
 #[test]
-fn settings_that_need_a_restart_are_named_once_and_not_taken_over() {
+fn settings_that_need_a_restart_are_named_once_and_not_applied() {
     let origin = origin();
     let url = origin.url();
     let profiles = yaml(&[("hips", &url)]);
@@ -209,27 +209,24 @@ fn settings_that_need_a_restart_are_named_once_and_not_taken_over() {
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
     let changed = format!("cache_max_age: 7\nserver:\n  lame_duck: 1s\n{profiles}");
     files.write(&ini(&["hips"]), &changed);
-    let warning = gateway.expect_log("what needs a restart", |line| {
+    let warning = gateway.expect_log("the settings that need a restart", |line| {
         line["severity"] == "warning" && event(line).contains("restart")
     });
-    assert_eq!(
-        event(&warning),
-        "changed, but in force only after a restart: cache_max_age, server.lame_duck"
-    );
+    assert_eq!(event(&warning), "restart required for: cache_max_age, server.lame_duck");
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
-    await_reload(&gateway, "as before");
-    // The access keys keep changing, and the message is not repeated.
+    await_reload(&gateway, "profiles unchanged");
+    // Access keys change again; the warning is not repeated.
     origin.accept_key("AKIAOTHEROTHER", "canary/other");
     files.write_one(INI, &section("hips", "AKIAOTHEROTHER", "canary/other"));
-    await_reload(&gateway, "profile hips: key ...THER, before key ...MPLE");
+    await_reload(&gateway, "profile hips: access key ...MPLE replaced by ...THER");
     assert_eq!(max_age().as_deref(), Some("public, max-age=5"));
-    // The settings equal those at startup: none requires a restart.
+    // A setting with its value of the start needs no restart.
     files.write_one(YAML, &format!("cache_max_age: 5\n{profiles}"));
-    await_reload(&gateway, "as before");
-    // Once more, so that every message about earlier changes has been logged.
+    await_reload(&gateway, "profiles unchanged");
+    // Once more, so that all log lines of the reload before are written.
     gateway.signal("HUP");
-    await_reload(&gateway, "as before");
-    assert_eq!(count(&gateway, "changed, but"), 1);
+    await_reload(&gateway, "profiles unchanged");
+    assert_eq!(count(&gateway, "restart required"), 1);
 }
 
 #[test]
@@ -254,11 +251,11 @@ fn another_credentials_file_is_read_from_then_on() {
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
     origin.accept_key("AKIAOTHEROTHER", "canary/other");
     files.write_one("other.ini", &section("hips", "AKIAOTHEROTHER", "canary/other"));
-    await_reload(&gateway, "profile hips: key ...THER, before key ...MPLE");
+    await_reload(&gateway, "profile hips: access key ...MPLE replaced by ...THER");
     origin.refuse_key(ACCESS_KEY);
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
     files.write_one("other.ini", &section("hips", "AKIALATERLATER", SECRET_KEY));
-    await_reload(&gateway, "profile hips: key ...ATER, before key ...THER");
+    await_reload(&gateway, "profile hips: access key ...THER replaced by ...ATER");
 }
 
 #[test]
@@ -278,8 +275,8 @@ fn a_revoked_access_key_triggers_a_reload_once_in_ten_seconds() {
     assert_eq!(get(), 200);
     rotate(ACCESS_KEY, "AKIASECONDSECOND", "canary/second");
     let refused = Instant::now();
-    assert_eq!(get(), 403, "files have not been checked yet");
-    await_reload(&gateway, "profile hips: key ...COND, before key ...MPLE");
+    assert_eq!(get(), 403, "the files are not read yet");
+    await_reload(&gateway, "profile hips: access key ...MPLE replaced by ...COND");
     assert!(refused.elapsed() < PATIENCE / 2, "{:?}", refused.elapsed());
     for _ in 0..5 {
         assert_eq!(get(), 200);
@@ -297,8 +294,8 @@ fn a_revoked_access_key_triggers_a_reload_once_in_ten_seconds() {
         assert!(refused.elapsed() < 2 * PATIENCE, "never read again");
         std::thread::sleep(Duration::from_millis(50));
     }
-    await_reload(&gateway, "profile hips: key ...HIRD, before key ...COND");
-    assert_eq!(count(&gateway, "the configuration was read again"), 2);
+    await_reload(&gateway, "profile hips: access key ...COND replaced by ...HIRD");
+    assert_eq!(count(&gateway, "configuration reloaded"), 2);
     assert!(!gateway.log_text().contains("canary"), "a secret in the log");
 }
 
@@ -321,5 +318,5 @@ fn a_store_that_always_refuses_an_access_key_does_not_delay_reloads() {
         assert!(written.elapsed() < Duration::from_secs(5), "{:?}", written.elapsed());
         assert_eq!(get("refused"), 403);
     }
-    await_reload(&gateway, "profile hips is new");
+    await_reload(&gateway, "profile hips added");
 }

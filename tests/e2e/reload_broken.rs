@@ -13,8 +13,7 @@ use crate::tally::trial;
 
 /// Files with a mistake.
 const SPOILT: &str = "spoilt configurations";
-const REFUSED: &str =
-    "the configuration cannot be read again, what was read before stays in force: ";
+const REFUSED: &str = "configuration not reloaded, the previous configuration stays in force: ";
 
 fn expect_refusal(gateway: &Gateway) -> String {
     let line = gateway.expect_log("an error about the configuration", |line| {
@@ -24,7 +23,7 @@ fn expect_refusal(gateway: &Gateway) -> String {
 }
 
 /// Waits until the files have been checked often enough that a second line would have appeared.
-fn many_looks() {
+fn wait_for_checks() {
     std::thread::sleep(std::time::Duration::from_millis(700));
 }
 
@@ -57,18 +56,18 @@ fn a_broken_file_changes_nothing_and_is_logged_once() {
         let line = expect_refusal(&gateway);
         assert!(line.starts_with(&mentions), "{mentions:?} in {line}");
         assert_eq!(gateway.object("hips@sky/a.png").status(), 200, "{text}");
-        many_looks();
+        wait_for_checks();
         assert_eq!(count(&gateway, REFUSED), before + 1, "one line for one mistake: {text}");
         // As before: there is no change to load, and the same mistake would be logged again.
         files.write(&good_ini, &good_yaml);
-        many_looks();
+        wait_for_checks();
     }
     files.write_one(YAML, "profiles: [");
     expect_refusal(&gateway);
     files.write(&ini(&["hips", "new"]), &yaml(&[("hips", &url), ("new", &url)]));
-    await_reload(&gateway, "profile new is new");
+    await_reload(&gateway, "profile new added");
     assert_eq!(gateway.object("new@sky/a.png").status(), 200);
-    assert_eq!(count(&gateway, "the configuration was read again"), 1);
+    assert_eq!(count(&gateway, "configuration reloaded"), 1);
     assert!(!gateway.log_text().contains("canary"), "a secret in the log");
 }
 
@@ -94,20 +93,20 @@ fn a_missing_or_unreadable_file_removes_no_profiles() {
             let _trial = trial(SPOILT);
             let before = count(&gateway, REFUSED);
             spoil();
-            let line = expect_refusal(&gateway);
-            assert!(line.contains(&path.display().to_string()), "{line}");
-            assert!(line.contains("cannot be read"), "{line}");
-            many_looks();
+            let told = expect_refusal(&gateway);
+            assert!(told.contains(&path.display().to_string()), "{told}");
+            assert!(told.contains("cannot be read"), "{told}");
+            wait_for_checks();
             assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
             assert_eq!(count(&gateway, REFUSED), before + 1, "logged once");
             let _it_was_a_file = fs::remove_dir(&path);
             files.write(&good_ini, &good_yaml);
-            many_looks();
+            wait_for_checks();
         }
-        // The configuration never changed, so there was nothing to reload, even if a check fell
-        // between truncating a file and writing its text.
-        let read = count(&gateway, "the configuration was read again");
-        let alike = count(&gateway, "the configuration was read again: the profiles are as before");
+        // The previous configuration stayed in force, so there was nothing to apply, even if a check
+        // happened while a file was written.
+        let read = count(&gateway, "configuration reloaded");
+        let alike = count(&gateway, "configuration reloaded: profiles unchanged");
         assert_eq!(read, alike);
     }
 }
@@ -128,17 +127,17 @@ fn a_missing_file_of_the_home_folder_removes_no_profiles() {
     let gateway = setup.tolerate("has no endpoint").start();
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
     fs::write(&path, ini(&["hips"])).expect("written");
-    await_reload(&gateway, "profile hips is new");
+    await_reload(&gateway, "profile hips added");
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
     let _trial = trial(SPOILT);
     fs::remove_file(&path).expect("removed");
-    let line = expect_refusal(&gateway);
-    assert!(line.contains("credentials: cannot be read and could be before"), "{line}");
-    many_looks();
+    let told = expect_refusal(&gateway);
+    assert!(told.contains("credentials: cannot be read any more"), "{told}");
+    wait_for_checks();
     assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
-    // An operator who wants no profiles leaves a comment in the file.
+    // A comment removes the profiles on purpose.
     fs::write(&path, "# none\n").expect("written");
-    await_reload(&gateway, "profile hips is gone");
+    await_reload(&gateway, "profile hips removed");
     assert_eq!(gateway.object("hips@sky/a.png").status(), 404);
 }
 
@@ -182,9 +181,9 @@ fn a_half_written_file_is_not_loaded() {
     files.write_one(INI, new.split_at(new.len() / 2 - 2).0);
     std::thread::sleep(std::time::Duration::from_millis(100));
     files.write_one(INI, &new);
-    let line = await_reload(&gateway, "");
-    assert!(!line.contains("no key"), "{line}");
-    assert_eq!(line.matches("key ...COND, before key ...MPLE").count(), 2, "{line}");
+    let told = await_reload(&gateway, "");
+    assert!(!told.contains("missing credentials"), "{told}");
+    assert_eq!(told.matches("access key ...MPLE replaced by ...COND").count(), 2, "{told}");
     let _trial = trial(SPOILT);
     // Cut in the middle of a section, and left so.
     files.write_one(INI, both.split_at(both.len() - 60).0);
@@ -193,5 +192,5 @@ fn a_half_written_file_is_not_loaded() {
         assert_eq!(gateway.object(&format!("{name}@sky/a.png")).status(), 200, "{name}");
     }
     files.write_one(INI, &both);
-    await_reload(&gateway, "key ...MPLE, before key ...COND");
+    await_reload(&gateway, "access key ...COND replaced by ...MPLE");
 }

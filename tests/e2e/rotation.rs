@@ -168,7 +168,7 @@ fn fifty_rotations_under_load_fail_no_request() {
         made > 10 * ROTATIONS && kept > 0 && made > kept && large >= 4,
         "{made} {kept} {large}"
     );
-    assert_eq!(count(&gateway, "the configuration was read"), ROTATIONS);
+    assert_eq!(count(&gateway, "configuration reloaded"), ROTATIONS);
     let by_last_key = format!("Credential={}/", key(ROTATIONS).0);
     assert_eq!(gateway.object("passed@sky/t0.png").status(), 200);
     let last = origin.requests().pop().expect("a request");

@@ -7,7 +7,7 @@ use super::healpix::Cell;
 /// The size of a block: a FITS file consists of whole blocks, bytes.
 const BLOCK: usize = 2880;
 
-/// A header, card by card.
+/// A header, built card by card.
 struct Header(String);
 
 impl Header {
@@ -35,7 +35,7 @@ impl Header {
         self
     }
 
-    /// The header as bytes, ended and filled up to whole blocks.
+    /// The header as bytes, with its END card, padded to whole blocks.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.0.clone().into_bytes();
         bytes.extend(format!("{:<80}", "END").bytes());

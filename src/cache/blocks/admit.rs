@@ -89,7 +89,7 @@ impl StoreResponse<'_> {
             }
         };
         let Some(room) = tiers.reserve(&request.key, head_weight(&head)) else {
-            tiers.statistics().no_room.count();
+            tiers.statistics().no_room.inc();
             return self.bypass();
         };
         let (lifetime, size) = (lifetime_headers(headers), tiers.blocks().size());

@@ -56,7 +56,8 @@ impl RangeFetch {
         }
         let statistics = self.fetches.tiers.statistics();
         if !self.reservations.iter().any(|it| it.leader.has_followers()) {
-            return statistics.block_fetches_abandoned.count();
+            statistics.block_fetches_abandoned.inc();
+            return;
         }
         let (Some(first), Some(last)) = (self.reservations.front(), self.reservations.back())
         else {
@@ -66,7 +67,7 @@ impl RangeFetch {
         let start = layout.bytes(first.index).start + first.from;
         let range = start..layout.bytes(last.index).end;
         let requested_at = now();
-        statistics.block_fetches.count();
+        statistics.block_fetches.inc();
         let RangeResult { report, outcome } =
             self.fetches.fetch_range(&self.request, &self.blocks, &range, self.queue_timeout).await;
         let outcome = match outcome {
@@ -94,13 +95,17 @@ impl RangeFetch {
         while let Some(reservation) = self.reservations.pop_front() {
             let is_followed = |it: &BlockReservation| it.leader.has_followers();
             if !is_followed(&reservation) && !self.reservations.iter().any(is_followed) {
-                return statistics.block_fetches_abandoned.count();
+                statistics.block_fetches_abandoned.inc();
+                return;
             }
             let (from, fill) = (reservation.from, Arc::clone(&reservation.fill));
             reservation.leader.publish(Arrival::Filling { from, fill });
             let filled = fill_one(&reservation.fill, &mut body, &mut rest);
             let filled = tokio::time::timeout(FILL_TIME, filled).await;
-            let Ok(Ok(body)) = filled else { return statistics.cut_fills.count() };
+            let Ok(Ok(body)) = filled else {
+                statistics.cut_fills.inc();
+                return;
+            };
             self.store_block(reservation, body, requested_at);
         }
     }
@@ -113,7 +118,7 @@ impl RangeFetch {
         requested_at: SystemTime,
     ) {
         let tiers = &self.fetches.tiers;
-        tiers.statistics().blocks_fetched.count();
+        tiers.statistics().blocks_fetched.inc();
         let change = if reservation.from == 0 && tiers.disk_takes_block(body.len()) {
             DiskChange::Write { headers: HeaderMap::new(), body: body.to_bytes() }
         } else {

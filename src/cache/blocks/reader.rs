@@ -284,7 +284,7 @@ impl BlockReader {
             match fetch.outcome().await {
                 Some(Arrival::OnDisk(stored)) => {
                     count_one(&self.counter.disk);
-                    self.fetches.tiers.statistics().block_disk_hits.count();
+                    self.fetches.tiers.statistics().block_disk_hits.inc();
                     *block = PendingBlock::Cached(stored);
                 }
                 Some(Arrival::Filling { from, fill }) => {
@@ -327,7 +327,7 @@ impl BlockReader {
         let end = end.min(layout.bytes(last).end.max(position + 1));
         let blocks = layout.touched(&(position..end));
         count(&self.counter.store, blocks.end - blocks.start);
-        self.fetches.tiers.statistics().direct_reads.count();
+        self.fetches.tiers.statistics().direct_reads.inc();
         let range = position..end;
         let (fetches, queue_timeout) = (&self.fetches, self.queue_timeout());
         let RangeResult { report, outcome } =

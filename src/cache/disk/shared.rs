@@ -195,7 +195,7 @@ impl DiskShared {
 
     /// Counts a failure of the disk, and turns the tier off after too many.
     pub(super) fn failed(&self, access: Access, error: &io::Error) {
-        self.statistics.disk_errors.count();
+        self.statistics.disk_errors.inc();
         let mut inner = self.lock();
         if inner.off.is_some() {
             return;

@@ -125,7 +125,7 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
             Ok(FileRead::Whole(())) => Ok(()),
             Ok(FileRead::Absent) => remove(shared, folder, name),
             Ok(FileRead::Damaged(_)) => {
-                shared.statistics.disk_damaged.count();
+                shared.statistics.disk_damaged.inc();
                 remove(shared, folder, name)
             }
             Err(error) => Err(error),
@@ -137,7 +137,7 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
         // A folder has the name of the file, which is no failure of the disk.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
             shared.index.remove(name);
-            shared.statistics.disk_dropped.count();
+            shared.statistics.disk_dropped.inc();
         }
         Err(error) => {
             // The file is older than the record that could not be written.
@@ -165,7 +165,7 @@ fn write(
     let head = head_bytes(record);
     let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
     let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity.all)) else {
-        shared.statistics.disk_dropped.count();
+        shared.statistics.disk_dropped.inc();
         return remove(shared, folder, name);
     };
     let old = index.size(name).unwrap_or(0);
@@ -176,7 +176,7 @@ fn write(
     let written = folder.write(name, &head, &record.body);
     let written = match written {
         Err(error) if is_full(&error) && index.entries() > 0 => {
-            shared.statistics.disk_errors.count();
+            shared.statistics.disk_errors.inc();
             relieve(shared, folder, RELIEF.max(2 * size));
             folder.write(name, &head, &record.body)
         }
@@ -209,7 +209,7 @@ fn evict(shared: &DiskShared, folder: &Folder) -> bool {
     let blocks = index.block_bytes() > shared.capacity.blocks;
     let name = index.least_used(random, blocks).or_else(|| index.least_used(random, !blocks));
     let Some(name) = name else { return false };
-    shared.statistics.disk_evictions.count();
+    shared.statistics.disk_evictions.inc();
     if let Err(error) = remove(shared, folder, name) {
         shared.lock().orphans = true;
         shared.failed(Access::Write, &error);

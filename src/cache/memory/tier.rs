@@ -11,7 +11,7 @@ use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 use crate::cache::weight::entry_weight;
-use crate::metrics::counter::Counter;
+use prometheus_client::metrics::counter::Counter;
 
 #[cfg(test)]
 mod tests;
@@ -158,7 +158,7 @@ impl MemoryTier {
         self.cache.insert_with_lifecycle(key.clone(), weighed, &mut gone);
         // A replaced entry comes first, and is no eviction.
         let replaced = gone.first().is_some_and(|(first, _)| first == key);
-        (self.evictions)(&self.statistics).add((gone.len() - usize::from(replaced)) as u64);
+        (self.evictions)(&self.statistics).inc_by((gone.len() - usize::from(replaced)) as u64);
     }
 
     /// Removes the entry of a key; false if there is none.

@@ -112,7 +112,7 @@ impl Tiers {
         if !blocks.mark_dropped() {
             return;
         }
-        self.statistics.versions_dropped.count();
+        self.statistics.versions_dropped.inc();
         self.remove_head(key, blocks);
         let (tiers, object) = (Arc::clone(self), key.clone());
         let (layout, mark) = (blocks.layout, *blocks.version.mark());

@@ -1,7 +1,7 @@
 //! Tables of answers and the verdicts on them.
 
 use super::*;
-use crate::check::report::State;
+use crate::check::report::StepState;
 use crate::s3::credentials::Keys;
 use crate::s3::secret::Secret;
 
@@ -42,15 +42,15 @@ fn list() -> StoreReply {
 }
 
 #[track_caller]
-fn assert_finding(finding: &Finding, state: State, detail: &str, fix: &str) {
+fn assert_finding(finding: &Finding, state: StepState, detail: &str, fix: &str) {
     assert_eq!(finding.state, state, "{finding:?}");
     assert!(finding.detail.contains(detail), "{detail}: {finding:?}");
     assert!(finding.fix.as_deref().unwrap_or_default().contains(fix), "{fix}: {finding:?}");
-    assert_eq!(finding.fix.is_some(), state != State::Ok && state != State::Skipped);
+    assert_eq!(finding.fix.is_some(), state != StepState::Ok && state != StepState::Skipped);
 }
 
 #[test]
-fn codes_that_mean_the_same_whatever_was_asked() {
+fn codes_have_the_same_meaning_for_every_request() {
     for (status, code, detail, fix) in [
         (403, "SignatureDoesNotMatch", "the secret is wrong", "section [hips] of /secrets/aws-"),
         (403, "InvalidAccessKeyId", "does not know the access key id", "section [hips]"),
@@ -77,7 +77,7 @@ fn codes_that_mean_the_same_whatever_was_asked() {
     ] {
         for question in ALL {
             let finding = judge(question, &signed(), &reply(status, code));
-            assert_finding(&finding, State::Failed, detail, fix);
+            assert_finding(&finding, StepState::Failed, detail, fix);
             let said = format!("{status} {code}, request tx01: ");
             assert!(finding.detail.starts_with(&said), "{finding:?}");
         }
@@ -85,18 +85,18 @@ fn codes_that_mean_the_same_whatever_was_asked() {
 }
 
 #[test]
-fn some_answers_depend_on_what_was_asked() {
+fn some_verdicts_depend_on_the_request() {
     use Probe::{Bucket, Object, Service};
-    use State::{Failed, Ok, Warning};
+    use StepState::{Failed, Ok, Warning};
     for (question, profile, reply, state, detail, fix) in [
         (Service, signed(), list(), Ok, "accepts the signature", ""),
-        (Service, anonymous(), list(), Ok, "nothing is signed", ""),
-        (Service, signed(), reply(200, ""), Warning, "no answer of an S3 store", "console"),
+        (Service, anonymous(), list(), Ok, "requests are unsigned", ""),
+        (Service, signed(), reply(200, ""), Warning, "not an answer of an S3 store", "console"),
         (Service, signed(), reply(403, "AccessDenied"), Ok, "knows the access key", ""),
-        (Service, anonymous(), reply(403, "AccessDenied"), Ok, "nothing is signed", ""),
-        (Service, anonymous(), reply(307, ""), Ok, "nothing is signed", ""),
-        (Service, anonymous(), reply(404, ""), Ok, "nothing is signed", ""),
-        (Service, signed(), reply(403, ""), Failed, "without a code", "the store itself"),
+        (Service, anonymous(), reply(403, "AccessDenied"), Ok, "requests are unsigned", ""),
+        (Service, anonymous(), reply(307, ""), Ok, "requests are unsigned", ""),
+        (Service, anonymous(), reply(404, ""), Ok, "requests are unsigned", ""),
+        (Service, signed(), reply(403, ""), Failed, "without an S3 error code", "the store itself"),
         (Service, signed(), reply(404, ""), Warning, "access key is not tested", "name an object"),
         (Service, signed(), reply(405, "MethodNotAllowed"), Warning, "not tested", "name an obj"),
         (Service, signed(), reply(501, "NotImplemented"), Warning, "not tested", "name an object"),
@@ -109,9 +109,9 @@ fn some_answers_depend_on_what_was_asked() {
             "403 for missing",
             "missing_on_403",
         ),
-        (Bucket, anonymous(), reply(403, "AccessDenied"), Warning, "403 for missing", "everybody"),
-        (Object, anonymous(), reply(403, "AccessDenied"), Failed, "without cred", "everybody"),
-        (Bucket, lenient(), reply(403, "AccessDenied"), Ok, "answered 404", ""),
+        (Bucket, anonymous(), reply(403, "AccessDenied"), Warning, "403 for missing", "public"),
+        (Object, anonymous(), reply(403, "AccessDenied"), Failed, "without cred", "public"),
+        (Bucket, lenient(), reply(403, "AccessDenied"), Ok, "answered as 404", ""),
         (Bucket, signed(), reply(404, ""), Failed, "no such bucket", "name of the bucket"),
         (Object, signed(), reply(200, ""), Ok, "has the object", ""),
         (Object, signed(), reply(206, ""), Ok, "has the object", ""),
@@ -119,12 +119,12 @@ fn some_answers_depend_on_what_was_asked() {
         (Object, signed(), reply(403, "AccessDenied"), Failed, "may not be read", "s3:GetObject"),
         (Object, signed(), reply(404, ""), Failed, "no such key", "spelling"),
         (Object, signed(), reply(405, "MethodNotAllowed"), Failed, "GET", "delete marker"),
-        (Object, signed(), reply(401, ""), Failed, "without a code", "the store itself"),
+        (Object, signed(), reply(401, ""), Failed, "without an S3 error code", "the store itself"),
         (Object, signed(), reply(429, ""), Failed, "busy", "load"),
         (Object, signed(), reply(503, ""), Failed, "busy", "load"),
-        (Object, signed(), reply(502, ""), Failed, "the store has failed", "log"),
-        (Object, signed(), reply(400, "NeverHeardOf"), Failed, "nothing is known", "S3 port"),
-        (Object, signed(), reply(400, ""), Failed, "nothing is known", "S3 port"),
+        (Object, signed(), reply(502, ""), Failed, "the store failed", "log"),
+        (Object, signed(), reply(400, "NeverHeardOf"), Failed, "unexpected answer", "S3 port"),
+        (Object, signed(), reply(400, ""), Failed, "unexpected answer", "S3 port"),
     ] {
         assert_finding(&judge(question, &profile, &reply), state, detail, fix);
     }
@@ -138,10 +138,10 @@ fn a_denied_object_is_explained_by_its_bucket() {
         (signed(), denied(), "missing, or may not be read", "missing_on_403: true"),
         (lenient(), denied(), "missing, or may not be read", "spelling of the key"),
         (signed(), reply(404, "NoSuchBucket"), "no such bucket", "name of the bucket"),
-        (anonymous(), denied(), "may not be read without credentials", "everybody"),
+        (anonymous(), denied(), "may not be read without credentials", "public"),
         (signed(), reply(503, "SlowDown"), "may not be read", "s3:GetObject"),
     ] {
-        assert_finding(&judge_denied(&profile, &denied(), &bucket), State::Failed, detail, fix);
+        assert_finding(&judge_denied(&profile, &denied(), &bucket), StepState::Failed, detail, fix);
     }
     let fix = judge_denied(&lenient(), &denied(), &denied()).fix.unwrap_or_default();
     assert!(!fix.contains("missing_on_403"), "it is set already: {fix}");
@@ -155,7 +155,7 @@ fn redirects_and_regions_name_where_to_go() {
         (
             StoreReply { location: to("https://s3.example.org"), ..reply(301, "") },
             "redirects to https://s3.example.org",
-            "https:// in place of http://",
+            "https:// instead of http://",
         ),
         (
             StoreReply {
@@ -163,11 +163,11 @@ fn redirects_and_regions_name_where_to_go() {
                 ..reply(307, "TemporaryRedirect")
             },
             "redirects to http://other.example.org",
-            "endpoint to where the bucket is",
+            "endpoint to the store of the bucket",
         ),
         (
             StoreReply { location: to("http://s3.example.org"), ..reply(302, "") },
-            "redirects elsewhere",
+            "redirects; the gateway",
             "addressing",
         ),
         (
@@ -180,7 +180,7 @@ fn redirects_and_regions_name_where_to_go() {
                 region: region("eu-west-1"),
                 ..reply(400, "AuthorizationHeaderMalformed")
             },
-            "the store wants eu-west-1",
+            "the store expects eu-west-1",
             "region to eu-west-1",
         ),
         (
@@ -193,7 +193,7 @@ fn redirects_and_regions_name_where_to_go() {
         ),
     ] {
         let finding = judge(Probe::Object, &signed(), &reply);
-        assert_finding(&finding, State::Failed, detail, fix);
+        assert_finding(&finding, StepState::Failed, detail, fix);
     }
 }
 
@@ -201,25 +201,25 @@ fn redirects_and_regions_name_where_to_go() {
 fn clocks_may_differ_by_a_minute() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     for (seconds, state, detail) in [
-        (0, State::Ok, "0 s ahead of"),
-        (60, State::Ok, "60 s ahead of"),
-        (-60, State::Ok, "60 s behind"),
-        (61, State::Warning, "61 s ahead of"),
-        (-61, State::Warning, "61 s behind"),
-        (300, State::Warning, "300 s ahead of"),
-        (301, State::Failed, "301 s ahead of"),
-        (-1200, State::Failed, "1200 s behind"),
+        (0, StepState::Ok, "0 s ahead of"),
+        (60, StepState::Ok, "60 s ahead of"),
+        (-60, StepState::Ok, "60 s behind"),
+        (61, StepState::Warning, "61 s ahead of"),
+        (-61, StepState::Warning, "61 s behind"),
+        (300, StepState::Warning, "300 s ahead of"),
+        (301, StepState::Failed, "301 s ahead of"),
+        (-1200, StepState::Failed, "1200 s behind"),
     ] {
         let difference = Duration::from_secs(i64::unsigned_abs(seconds));
         let store = if seconds < 0 { now + difference } else { now - difference };
         let finding = judge_clock(Some(store), now);
-        assert_finding(&finding, state, detail, if state == State::Ok { "" } else { "NTP" });
+        assert_finding(&finding, state, detail, if state == StepState::Ok { "" } else { "NTP" });
     }
-    assert_eq!(judge_clock(None, now).state, State::Skipped);
+    assert_eq!(judge_clock(None, now).state, StepState::Skipped);
 }
 
 #[test]
-fn every_source_of_keys_is_named_as_it_was_written() {
+fn every_source_of_access_keys_is_named_as_it_was_written() {
     let from = |source| {
         let Credentials::Keys { keys, .. } = signed().credentials else { panic!("it has keys") };
         key_source(&Profile { credentials: Credentials::Keys { keys, source }, ..signed() })

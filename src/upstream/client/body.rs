@@ -63,7 +63,7 @@ impl StoreBody {
         // No await from here on: a dropped future cannot lose the piece.
         let arrived = piece.as_ref().map_or(0, Bytes::len) as u64;
         if let Some((_, metrics)) = &self.occupied {
-            metrics.received.add(arrived);
+            metrics.received.inc_by(arrived);
         }
         if let Some(left) = &mut self.left {
             match left.checked_sub(arrived) {

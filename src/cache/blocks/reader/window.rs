@@ -55,7 +55,7 @@ impl BlockReader {
             count_one(&self.counter.store);
         } else {
             count_one(&self.counter.memory);
-            self.fetches.tiers.statistics().block_hits.count();
+            self.fetches.tiers.statistics().block_hits.inc();
         }
         PendingBlock::Cached(block)
     }
@@ -82,7 +82,7 @@ impl BlockReader {
                 BlockLookup::Cached(_) => {}
                 BlockLookup::InFlight(fetch) => self.read_ahead_fetches.push(fetch),
                 BlockLookup::Reserved(reservation) => {
-                    tiers.statistics().blocks_read_ahead.count();
+                    tiers.statistics().blocks_read_ahead.inc();
                     self.read_ahead_fetches.push(Arc::clone(reservation.fetch()));
                     self.add_to_run(run, reservation);
                 }
