@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::mime::MimePolicy;
-use crate::profile::Profile;
+use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::protocol::cors::Cors;
 
 pub use layers::{Effective, Flags};
@@ -72,24 +72,28 @@ pub enum LogFormat {
 /// The stores, by the name before the `@`.
 #[derive(Debug, Clone)]
 pub struct Profiles {
-    /// For URLs without `profile@`.
-    pub default: Arc<Profile>,
+    /// For URLs without `profile@`. `None`: there is a configuration file and it does not name this
+    /// profile, and such URLs are refused.
+    pub default: Option<Arc<Profile>>,
     pub named: BTreeMap<String, Arc<Profile>>,
 }
 
 impl Profiles {
-    /// The profile a URL names; `None` names the default.
+    /// The profile a URL names; `None` names the default, and so does `default` ([`DEFAULT_LABEL`]).
     #[must_use]
     pub fn get(&self, name: Option<&str>) -> Option<&Arc<Profile>> {
         match name {
-            None => Some(&self.default),
-            Some(name) => self.named.get(name),
+            None => self.default.as_ref(),
+            Some(name) => {
+                let default = || self.default.as_ref().filter(|_| name == DEFAULT_LABEL);
+                self.named.get(name).or_else(default)
+            }
         }
     }
 
     /// Every profile, the default first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
-        std::iter::once(&self.default).chain(self.named.values())
+        self.default.iter().chain(self.named.values())
     }
 }
 

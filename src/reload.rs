@@ -27,7 +27,7 @@ use crate::reload::names::EndpointLookups;
 use crate::reload::watched::{Trigger, WatchedFiles};
 use crate::upstream::CurrentStores;
 
-pub use changes::masked_id;
+pub use changes::{masked_id, profile_lines};
 
 /// Minimum time between two reloads that a store triggers: a store that does not know an access key says
 /// so to every request.

@@ -25,7 +25,7 @@ use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
-use crate::reload::{Reloader, Reloads, Start};
+use crate::reload::{Reloader, Reloads, Start, profile_lines};
 use crate::response::object_head::ObjectHeads;
 use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
@@ -115,6 +115,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     reloader.threads = Some(1);
     server.add_service(reloader);
 
+    log_profiles(start);
     info!(
         "s3proxy {VERSION} listening on http://{}{}/",
         config.gateway.listen, config.gateway.path_prefix
@@ -125,6 +126,30 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     }
     info!("s3proxy stopped");
     Ok(())
+}
+
+/// Logs which stores are served, with which access keys, and to whom.
+fn log_profiles(start: &Start) {
+    let config = &start.loaded.config;
+    for line in profile_lines(&config.profiles) {
+        info!("{line}");
+    }
+    if config.profiles.default.is_none() {
+        info!(
+            "no default profile: URLs without profile@ are refused, because the configuration file \
+             has no default_profile section and S3_ENDPOINT_URL is not set"
+        );
+    }
+    let listen = config.gateway.listen;
+    if listen.ip().is_unspecified() && !config.gateway.require_user {
+        info!(
+            "listening on {}, every network of this machine: without an ingress in front, everyone \
+             who reaches port {} can read all that these profiles can; listen on 127.0.0.1 to serve \
+             this machine alone",
+            listen.ip(),
+            listen.port()
+        );
+    }
 }
 
 /// Limit of client connections: as configured, unless the open-file limit is too low for it.

@@ -30,7 +30,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
-use crate::profile::Profile;
+use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::response::refusal::Refusal;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
@@ -131,7 +131,7 @@ pub struct UpstreamOutcome<'a> {
 /// Every store, by profile name.
 #[derive(Debug)]
 pub struct Stores {
-    default: Arc<Store>,
+    default: Option<Arc<Store>>,
     named: BTreeMap<String, Arc<Store>>,
     endpoints: Vec<Arc<EndpointAddresses>>,
 }
@@ -183,11 +183,11 @@ impl Stores {
             }
             store
         };
-        let default = store(&profiles.default);
+        let default = profiles.default.as_ref().map(&mut store);
         let named: BTreeMap<_, _> =
             profiles.named.iter().map(|(name, profile)| (name.clone(), store(profile))).collect();
         let mut asked: Vec<Arc<EndpointAddresses>> = Vec::new();
-        for store in std::iter::once(&default).chain(named.values()) {
+        for store in default.iter().chain(named.values()) {
             let usable = !matches!(store.profile.credentials, Credentials::Missing(_));
             if usable && !asked.iter().any(|known| Arc::ptr_eq(known, &store.addresses)) {
                 asked.push(Arc::clone(&store.addresses));
@@ -198,15 +198,18 @@ impl Stores {
 
     /// Every store, the default first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Store>> {
-        std::iter::once(&self.default).chain(self.named.values())
+        self.default.iter().chain(self.named.values())
     }
 
-    /// The store a URL names; `None` names the default.
+    /// The store a URL names; `None` names the default, and so does `default` ([`DEFAULT_LABEL`]).
     #[must_use]
     pub fn get(&self, profile: Option<&str>) -> Option<&Arc<Store>> {
         match profile {
-            None => Some(&self.default),
-            Some(name) => self.named.get(name),
+            None => self.default.as_ref(),
+            Some(name) => {
+                let default = || self.default.as_ref().filter(|_| name == DEFAULT_LABEL);
+                self.named.get(name).or_else(default)
+            }
         }
     }
 

@@ -7,7 +7,9 @@ use pingora::connectors::TransportConnector;
 
 use crate::check::deadline::Deadline;
 use crate::check::object_name::{ObjectName, read};
-use crate::check::profile::{ask_step, clock_step, credentials, endpoint, judge_answer};
+use crate::check::profile::{
+    ask_step, clock_step, credentials, endpoint, judge_answer, shares_endpoint,
+};
 use crate::check::reach::{Reached, reach};
 use crate::check::report::{CheckSection, CheckStep, Finding, StepState, Subject};
 use crate::check::request::{AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock};
@@ -115,9 +117,9 @@ impl<'a> ObjectCheck<'a> {
         let Some(profile) = profile else {
             let known: Vec<&str> = config.profiles.named.keys().map(String::as_str).collect();
             self.note("endpoint", unknown_profile(address, &known));
-            return Err(Refusal::ProfileUnknown);
+            return Err(Refusal::unknown_profile(address.profile.as_deref()));
         };
-        let shared = profile.name.is_some() && profile.endpoint == config.profiles.default.endpoint;
+        let shared = shares_endpoint(profile, config.profiles.default.as_deref());
         self.note("endpoint", endpoint(profile, shared));
         self.note("allowed", allowed(profile, &address.bucket));
         if !profile.admits(&address.bucket) {
@@ -366,8 +368,14 @@ fn denied_type(media_type: Option<&str>) -> Finding {
 }
 
 fn unknown_profile(address: &ObjectAddress, known: &[&str]) -> Finding {
-    let name = address.profile.as_deref().unwrap_or_default();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let Some(name) = address.profile.as_deref() else {
+        return Finding::failed(
+            format!("the URL has no profile@, and there is no default profile; known: {known}"),
+            "put the name of a profile and @ before the bucket, or add default_profile: to the \
+             configuration file (or set S3_ENDPOINT_URL) to serve URLs without profile@",
+        );
+    };
     Finding::failed(
         format!("unknown profile {name}; known: {known}"),
         format!(

@@ -43,7 +43,7 @@ impl ProfileCheck {
         Self {
             profile: Arc::clone(profile),
             is_spare: is_default && !named.is_empty(),
-            shares_default_endpoint: !is_default && profile.endpoint == default.endpoint,
+            shares_default_endpoint: shares_endpoint(profile, default.as_deref()),
             upstream: config.upstream.clone(),
             connector,
         }
@@ -174,6 +174,11 @@ pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
     let shared = if shared { "; same endpoint as the default profile" } else { "" };
     let Profile { endpoint, region, .. } = profile;
     Finding::ok(format!("{endpoint}, region {region}, addressing {addressing}{shared}"))
+}
+
+/// Whether this is a named profile at the endpoint of the default profile.
+pub(super) fn shares_endpoint(profile: &Profile, default: Option<&Profile>) -> bool {
+    profile.name.is_some() && default.is_some_and(|default| default.endpoint == profile.endpoint)
 }
 
 /// The source of the access key, and the end of its id.

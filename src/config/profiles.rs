@@ -11,7 +11,7 @@ use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
-use crate::config::layers::{Layers, Location, Reported};
+use crate::config::layers::{Effective, Layers, Location, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
@@ -20,7 +20,7 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
 use crate::config::settings::variable;
-use crate::profile::Profile;
+use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::{Credentials, Keys};
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -41,21 +41,29 @@ pub(super) fn resolve(
 ) -> Result<ResolvedProfiles, Reported> {
     let environment_keys = environment_keys(layers);
     let declared = declared(layers);
+    let default_at = default_location(layers);
     let mut stores =
         ProfileReader { layers, file, region, cache, base: None, taken: BTreeSet::new() };
 
-    let default = stores.default_profile(environment_keys);
+    let default = match default_at {
+        Some(location) => stores.default_profile(&location, environment_keys).map(Some),
+        None => {
+            stores.show_no_default();
+            environment_keys.map(|_| None)
+        }
+    };
+    let has_default = !matches!(default, Ok(None));
     let mut named = Vec::new();
     for name in &declared {
         named.push(stores.named(name));
     }
     let mut orphan_sections = Vec::new();
     for (name, section) in &file.sections {
-        if declared.contains(name) || stores.taken.contains(name) {
+        if name == DEFAULT_LABEL || declared.contains(name) || stores.taken.contains(name) {
             continue;
         }
-        let is_orphan = stores.warn_of_orphan(name, section, &declared);
-        if section.keys.is_some() && is_profile_name(name) {
+        let is_orphan = stores.warn_of_orphan(name, section, &declared, has_default);
+        if has_default && section.keys.is_some() && is_profile_name(name) {
             named.push(stores.named(name));
         }
         if is_orphan {
@@ -63,7 +71,7 @@ pub(super) fn resolve(
         }
     }
 
-    let default = Arc::new(default?);
+    let default = default?.map(Arc::new);
     let named: BTreeMap<_, _> = named
         .into_iter()
         .map(|profile| {
@@ -74,7 +82,7 @@ pub(super) fn resolve(
     let usable = |profile: &Arc<Profile>| !matches!(profile.credentials, Credentials::Missing(_));
     let is_reported =
         layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
-    if !is_reported && !std::iter::once(&default).chain(named.values()).any(usable) {
+    if !is_reported && !default.iter().chain(named.values()).any(usable) {
         layers.report.warnings.push(
             "no profile has credentials: all requests for objects will be refused; s3proxy check \
              shows where s3proxy looks for credentials"
@@ -84,11 +92,46 @@ pub(super) fn resolve(
     Ok(ResolvedProfiles { profiles: Profiles { default, named }, orphan_sections })
 }
 
-/// The names of profiles that the file or a variable defines.
+/// Where the settings of the default profile are written: `profiles.default` is another name of
+/// `default_profile`. `None` if there is a configuration file, and neither it nor the variable of an
+/// endpoint names the profile: a file that names other stores must not also serve all that the access key
+/// in `~/.aws/credentials` may read.
+fn default_location(layers: &mut Layers<'_>) -> Option<Vec<&'static str>> {
+    let (section, alias) = (vec![DEFAULT_PROFILE], vec![PROFILES, DEFAULT_LABEL]);
+    let written = |path: &[&str]| layers.file.as_ref().is_some_and(|file| file.get(path).is_some());
+    let (has_section, has_alias) = (written(&section), written(&alias));
+    if has_section && has_alias {
+        let source = layers.file.as_ref().map_or(ValueSource::Default, |file| file.source(&alias));
+        let message =
+            "is the default profile, which default_profile defines already: keep one of them";
+        layers.report.problem(Problem::new(source, message).key(alias.join(".")));
+    }
+    let own = format!("{}{DEFAULT_LABEL}", variable::PROFILE_ENDPOINT);
+    let named = DEFAULT_ENDPOINTS.iter().find_map(|name| layers.env.get(name));
+    if let (Some((one, url)), Some((other, other_url))) = (named, layers.env.get(&own))
+        && url != other_url
+    {
+        let message =
+            format!("is the endpoint of the default profile, and so is {one}: set one of them");
+        layers.report.problem(Problem::new(ValueSource::Variable(other.to_owned()), message));
+    }
+    let has_endpoint = named.is_some() || layers.env.get(&own).is_some();
+    if has_alias {
+        Some(alias)
+    } else {
+        (has_section || has_endpoint || layers.file.is_none()).then_some(section)
+    }
+}
+
+/// The variables of the endpoint of the default profile; the first that is set counts.
+const DEFAULT_ENDPOINTS: [&str; 2] = [variable::DEFAULT_ENDPOINT, variable::AWS_ENDPOINT];
+
+/// The names of profiles that the file or a variable defines, without that of the default profile.
 fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
     let in_file = layers.file.iter().flat_map(|file| file.profiles());
     let in_variables = layers.env.profiles().map(|(_, name)| name);
-    let names = in_file.chain(in_variables).map(str::to_owned).collect();
+    let names = in_file.chain(in_variables).filter(|name| *name != DEFAULT_LABEL);
+    let names = names.map(str::to_owned).collect();
     for (variable, name) in layers.env.profiles() {
         if !is_profile_name(name) {
             let message = "names a profile that cannot be used in a URL: names of profiles consist of \
@@ -124,12 +167,31 @@ struct ProfileReader<'l, 'a> {
 impl<'a> ProfileReader<'_, 'a> {
     fn default_profile(
         &mut self,
+        location: &[&str],
         environment_keys: Result<Option<Keys>, Reported>,
     ) -> Result<Profile, Reported> {
         let env = self.layers.env;
-        let url = env.get(variable::DEFAULT_ENDPOINT).or_else(|| env.get(variable::AWS_ENDPOINT));
+        let own = env.get(&format!("{}{DEFAULT_LABEL}", variable::PROFILE_ENDPOINT));
+        let url = DEFAULT_ENDPOINTS.iter().find_map(|name| env.get(name)).or(own);
         let section = env.get(variable::DEFAULT_SECTION);
-        self.profile(&[DEFAULT_PROFILE], None, url, section, environment_keys)
+        self.profile(location, None, url, section, environment_keys)
+    }
+
+    /// Shows that there is no default profile, and what is not used because of that.
+    fn show_no_default(&mut self) {
+        let value = "(no default profile: URLs without profile@ are refused)".to_owned();
+        let key = format!("{DEFAULT_PROFILE}.endpoint");
+        let report = &mut self.layers.report;
+        report.settings.push(Effective { key, value, source: ValueSource::Default });
+        for name in [variable::ACCESS_KEY_ID, variable::DEFAULT_SECTION] {
+            if self.layers.env.get(name).is_some() {
+                report.warnings.push(format!(
+                    "{name} is not used: there is a configuration file, and it does not name a default \
+                     profile; add default_profile: to it, or set {}, to serve URLs without profile@",
+                    variable::DEFAULT_ENDPOINT
+                ));
+            }
+        }
     }
 
     fn named(&mut self, name: &str) -> Result<Profile, Reported> {
@@ -185,6 +247,7 @@ impl<'a> ProfileReader<'_, 'a> {
         }
         let found = CredentialSettings {
             prefix: prefix.join("."),
+            path: prefix,
             name,
             section,
             anonymous,
@@ -247,9 +310,10 @@ impl<'a> ProfileReader<'_, 'a> {
         name: &str,
         section: &IniSection,
         declared: &BTreeSet<String>,
+        has_default: bool,
     ) -> bool {
         let of_default = self.layers.env.get(variable::DEFAULT_SECTION).map(|(_, name)| name);
-        if name == "default" || of_default == Some(name) {
+        if of_default == Some(name) {
             return false;
         }
         let meant = nearest(name, declared.iter().map(String::as_str))
@@ -266,6 +330,10 @@ impl<'a> ProfileReader<'_, 'a> {
                  not used"
                     .to_owned()
             }
+            Some(_) if !has_default => format!(
+                "it is not used, because there is no default profile whose endpoint it could use; \
+                 set profiles.{name}.endpoint or {variable}{name} to serve {name}@"
+            ),
             Some(_) => format!(
                 "{name}@ uses its access key at the endpoint of the default profile; \
                  set {variable}{name} if that is wrong"

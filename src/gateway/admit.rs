@@ -119,7 +119,7 @@ impl Gateway {
                 return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
             }
         };
-        let store = store.ok_or(Refusal::ProfileUnknown)?;
+        let store = store.ok_or_else(|| Refusal::unknown_profile(address.profile.as_deref()))?;
         if !store.profile.admits(&address.bucket) {
             return Err(Refusal::BucketNotAllowed);
         }

@@ -1,7 +1,10 @@
 //! Differences between the profiles of two configurations, in words that hold no secret: an access key is
 //! shown by the last four characters of its id.
 
+use std::sync::Arc;
+
 use crate::config::Profiles;
+use crate::profile::Profile;
 use crate::s3::credentials::Credentials;
 
 /// Characters of an access key id that are shown.
@@ -78,6 +81,16 @@ fn credentials_change(before: &Credentials, after: &Credentials) -> String {
     }
 }
 
+/// A line of the log for each profile: its endpoint, and the end of its access key id.
+#[must_use]
+pub fn profile_lines(profiles: &Profiles) -> Vec<String> {
+    let line = |profile: &Arc<Profile>| {
+        let (label, credentials) = (profile.label(), describe(&profile.credentials));
+        format!("profile {label}: {}, {credentials}", profile.endpoint)
+    };
+    profiles.iter().map(line).collect()
+}
+
 /// How a profile signs its requests.
 fn describe(credentials: &Credentials) -> String {
     match credentials {
@@ -124,7 +137,7 @@ mod tests {
 
     fn profiles(named: &[Profile]) -> Profiles {
         let named = named.iter().map(|p| (p.label().to_owned(), Arc::new(p.clone())));
-        let default = Arc::new(profile(None, "AKIADEFAULTDEFAULT", "s"));
+        let default = Some(Arc::new(profile(None, "AKIADEFAULTDEFAULT", "s")));
         Profiles { default, named: named.collect::<BTreeMap<_, _>>() }
     }
 

@@ -21,6 +21,8 @@ pub enum Refusal {
     UserMissing,
     Address(AddressError),
     ProfileUnknown,
+    /// The URL names no profile, and there is no default profile.
+    NoDefaultProfile,
     BucketNotAllowed,
     /// The media type is not allowed; `None` when no rule determines one.
     MediaTypeDenied(Option<String>),
@@ -62,6 +64,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The refusal of a URL whose profile, or whose lack of one, names no store.
+    #[must_use]
+    pub fn unknown_profile(name: Option<&str>) -> Self {
+        if name.is_some() { Self::ProfileUnknown } else { Self::NoDefaultProfile }
+    }
+
     /// The name in logs, metrics and error bodies.
     #[must_use]
     pub fn cause(&self) -> &'static str {
@@ -71,7 +79,7 @@ impl Refusal {
             Self::BadRequest(bad) => bad.cause(),
             Self::UserMissing => "user_missing",
             Self::Address(_) => "address_invalid",
-            Self::ProfileUnknown => "profile_unknown",
+            Self::ProfileUnknown | Self::NoDefaultProfile => "profile_unknown",
             Self::BucketNotAllowed => "bucket_not_allowed",
             Self::MediaTypeDenied(_) => "media_type_denied",
             Self::ObjectNotFound => "object_not_found",
@@ -102,7 +110,10 @@ impl Refusal {
             Self::BadRequest(bad) => bad.status(),
             Self::Address(_) => 400,
             Self::BucketNotAllowed | Self::UpstreamForbidden => 403,
-            Self::RouteUnknown | Self::ProfileUnknown | Self::ObjectNotFound => 404,
+            Self::RouteUnknown
+            | Self::ProfileUnknown
+            | Self::NoDefaultProfile
+            | Self::ObjectNotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::PreconditionFailed => 412,
             Self::MediaTypeDenied(_) => 415,
@@ -214,6 +225,10 @@ impl Refusal {
             Self::Address(error) => return Cow::Owned(format!("Bad address: {error}")),
             Self::ProfileUnknown => {
                 "The gateway has no such profile; check the name before the @ in the URL"
+            }
+            Self::NoDefaultProfile => {
+                "The gateway has no default profile; put the name of a profile and @ before the \
+                 bucket in the URL"
             }
             Self::BucketNotAllowed => {
                 "The gateway is not configured to serve this bucket; check the bucket name"

@@ -139,3 +139,39 @@ fn a_store_that_is_down_and_a_broken_file_leave_it_ready() {
     }
     assert_eq!(gateway.get("/profiles").status(), 404, "on the public port");
 }
+
+/// `conf/minimal.yaml` on a laptop served the buckets of the user's own account.
+#[test]
+fn a_file_without_a_default_profile_serves_no_urls_without_a_profile() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    for cache in ["0", "32MiB"] {
+        let setup = Setup::bare()
+            .env("S3PROXY_CACHE_MEMORY", cache)
+            .ini(&section("hips", ACCESS_KEY, SECRET_KEY))
+            .ini(&section("default", ACCESS_KEY, SECRET_KEY))
+            .profile_settings("hips", &json!({"endpoint": origin.url()}));
+        let gateway = setup.start();
+        assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+        for url in ["sky/a.png", "default@sky/a.png"] {
+            let answer = gateway.object(url);
+            assert_eq!(answer.status(), 404, "{url}");
+            assert_eq!(answer.json()["cause"], "profile_unknown", "{url}");
+        }
+        let message = gateway.object("sky/a.png").json()["message"].to_string();
+        assert!(message.contains("no default profile"), "{message}");
+        let log = gateway.log_text();
+        let line = format!("profile hips: {}, access key ...MPLE", origin.url());
+        assert!(log.contains(&line), "{log}");
+        assert!(log.contains("no default profile: URLs without profile@ are refused"), "{log}");
+    }
+}
+
+#[test]
+fn listening_on_every_network_is_logged_at_start() {
+    let port = free_port();
+    let gateway = Setup::bare().env("S3PROXY_LISTEN", &format!("0.0.0.0:{port}"));
+    let gateway = gateway.listen(&format!("127.0.0.1:{port}")).tolerate("no profile has").start();
+    let log = gateway.log_text();
+    assert!(log.contains("listening on 0.0.0.0, every network of this machine"), "{log}");
+}

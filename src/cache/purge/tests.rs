@@ -27,7 +27,7 @@ fn config() -> Config {
 }
 
 fn key(config: &Config, key: &str) -> CacheKey {
-    CacheKey::new(&config.profiles.default, "sky", key)
+    CacheKey::new(config.profiles.default.as_ref().expect("a default profile"), "sky", key)
 }
 
 /// Stores an object as a fetch does. Returns the bytes that it takes of the budget.

@@ -78,6 +78,11 @@ fn named<'a>(loaded: &'a Loaded, name: &str) -> &'a Profile {
     loaded.config.profiles.get(Some(name)).expect("a profile of this name")
 }
 
+#[track_caller]
+fn default(loaded: &Loaded) -> &Profile {
+    loaded.config.profiles.default.as_ref().expect("a default profile")
+}
+
 /// Key id and secret.
 #[track_caller]
 fn keys(profile: &Profile) -> (&str, &str) {
@@ -152,7 +157,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
         config.admin_listen.map(|address| address.to_string()),
         Some("127.0.0.1:9090".into())
     );
-    let default = &config.profiles.default;
+    let default = config.profiles.default.as_ref().expect("a default profile");
     assert_eq!(default.endpoint.to_string(), "https://s3.us-east-1.amazonaws.com");
     assert_eq!(default.addressing, Addressing::Virtual);
     assert!(matches!(default.credentials, Credentials::Missing(_)));

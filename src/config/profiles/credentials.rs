@@ -7,7 +7,6 @@ use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::ProfileReader;
 use crate::config::settings::gateway::gateway;
-use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::variable;
 use crate::s3::credentials::{CredentialSource, Credentials, Keys};
 use crate::s3::secret::Secret;
@@ -48,6 +47,8 @@ pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, 
 /// What was written of one profile's credentials.
 pub(super) struct CredentialSettings<'n> {
     pub(super) prefix: String,
+    /// The same, in its parts.
+    pub(super) path: &'n [&'n str],
     pub(super) name: Option<&'n str>,
     /// The section that was named.
     pub(super) section: Option<String>,
@@ -63,11 +64,7 @@ impl CredentialSettings<'_> {
 
     /// The path of a key under `credentials`.
     fn path(&self, setting: &'static str) -> Vec<&str> {
-        let of_profile = match self.name {
-            Some(name) => vec![PROFILES, name],
-            None => vec![DEFAULT_PROFILE],
-        };
-        of_profile.into_iter().chain(["credentials", setting]).collect()
+        self.path.iter().copied().chain(["credentials", setting]).collect()
     }
 }
 

@@ -34,7 +34,7 @@ fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
         blocks: BlocksConfig { size: 1 << 20, share: 25, read_ahead: 8 << 20 },
     };
     assert_eq!(config.cache, tiers);
-    let rules = &config.profiles.default.cache;
+    let rules = &config.profiles.default.as_ref().expect("a default profile").cache;
     assert_eq!(rules.base, documented());
     assert!(rules.patterns.is_empty());
 }
@@ -60,7 +60,7 @@ fn every_setting_has_a_variable_and_a_key() {
     let file = "cache:\n  memory: 512MiB\n  disk: {path: /cache, size: 1GiB}\n  \
                 background_refreshes: 8\n  blocks: {size: 2MiB, share: 40, read_ahead: 4MiB}\n  store: false\n  ttl: 1\n  negative_ttl: 2s\n  \
                 stale_while_revalidate: 3s\n  stale_if_error: 4s\n  max_object: 5\n  \
-                client_no_cache: true\n";
+                client_no_cache: true\ndefault_profile: {}\n";
     let seconds = Duration::from_secs;
     for case in [env(&variables), yaml(file)] {
         let config = case.good().config;
@@ -80,7 +80,7 @@ fn every_setting_has_a_variable_and_a_key() {
             max_object: 5,
             client_no_cache: true,
         };
-        assert_eq!(config.profiles.default.cache.base, rule);
+        assert_eq!(config.profiles.default.as_ref().expect("a default profile").cache.base, rule);
     }
 }
 
@@ -124,7 +124,7 @@ fn a_pattern_of_the_profile_counts_before_one_for_all_before_the_profile_before_
     ] {
         assert_eq!(rule(&loaded, profile, key), &expected, "{profile} {key}");
     }
-    let default = &loaded.config.profiles.default.cache;
+    let default = &default(&loaded).cache;
     assert_eq!(default.of("x").ttl, 30 * MINUTE);
     assert_eq!(default.of("x.json").ttl, Duration::from_secs(1));
 }
@@ -315,7 +315,8 @@ fn limits_that_may_be_odd_but_are_meant_raise_no_warning() {
         "cache: {blocks: {size: 16MiB, share: 1, read_ahead: 256MiB}}",
         "admin: {listen: off}",
     ] {
-        let case = Case { ini: INI, ..yaml(text) };
+        let text = format!("{text}\ndefault_profile: {{}}");
+        let case = Case { ini: INI, ..yaml(&text) };
         let warnings = case.good().warnings;
         assert!(warnings.iter().all(|warning| warning.contains("[hips]")), "{text} {warnings:?}");
     }

@@ -36,7 +36,7 @@ fn a_named_profile_takes_keys_from_its_url_or_its_section_and_never_from_the_env
     assert_eq!(why, "there is no section [none] in c.ini");
     assert_eq!(loaded.warnings, ["none@ will be refused: there is no section [none] in c.ini"]);
 
-    assert_eq!(keys(&loaded.config.profiles.default), ("ENVKEY", "hush-env"));
+    assert_eq!(keys(default(&loaded)), ("ENVKEY", "hush-env"));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_default_profile_looks_in_its_url_then_the_environment_then_its_section() 
         (&[], "DEFAULTKEY0001"),
     ] {
         let loaded = Case { env, ini: INI, ..Case::default() }.good();
-        assert_eq!(keys(&loaded.config.profiles.default).0, key);
+        assert_eq!(keys(default(&loaded)).0, key);
     }
 }
 
@@ -89,7 +89,7 @@ fn the_default_endpoint_has_two_variables_and_the_first_wins() {
         (&[none], "", "https://s3.us-east-1.amazonaws.com"),
     ] {
         let loaded = Case { env, yaml, ..Case::default() }.good();
-        assert_eq!(loaded.config.profiles.default.endpoint.to_string(), endpoint);
+        assert_eq!(default(&loaded).endpoint.to_string(), endpoint);
     }
 }
 
@@ -118,6 +118,7 @@ fn a_section_without_an_endpoint_is_a_profile_on_the_default_one_with_a_warning(
         ]
     );
     assert_eq!(keys(named(&loaded, "default")).0, "DEFAULTKEY0001");
+    assert!(!loaded.config.profiles.named.contains_key("default"), "it is the default profile");
 }
 
 #[test]
@@ -148,8 +149,8 @@ fn yaml_names_sections_and_anonymous_access() {
         ..Case::default()
     };
     let loaded = case.good();
-    assert_eq!(keys(&loaded.config.profiles.default).0, "HIPSKEY0002");
-    assert_eq!(loaded.config.profiles.default.region, "eu-west-1");
+    assert_eq!(keys(default(&loaded)).0, "HIPSKEY0002");
+    assert_eq!(default(&loaded).region, "eu-west-1");
     assert_eq!(keys(named(&loaded, "a")).0, "HIPSKEY0002");
     assert_eq!(named(&loaded, "a").region, "mars-1");
     let public = named(&loaded, "p");
@@ -224,11 +225,72 @@ fn regions_come_from_profile_section_or_the_global_setting() {
 #[test]
 fn the_credentials_file_in_the_home_directory_is_optional() {
     let loaded = env(&[("HOME", "/home/x")]).good();
-    assert_eq!(keys(&loaded.config.profiles.default).0, "DEFAULTKEY0001");
+    assert_eq!(keys(default(&loaded)).0, "DEFAULTKEY0001");
     assert_eq!(loaded.credentials_file, Some("/home/x/.aws/credentials".into()));
     let without = env(&[("HOME", "/home/y")]).good();
     assert_eq!(without.credentials_file, None);
     assert!(without.warnings.iter().all(|warning| !warning.contains("/home/y")));
     let tilde = [("HOME", "/home/u"), ("AWS_SHARED_CREDENTIALS_FILE", "~/c.ini")];
     assert_eq!(env(&tilde).good().credentials_file, Some("/home/u/c.ini".into()));
+}
+
+/// A file that names one store made a gateway that also signed requests with `[default]`, and with every
+/// other section, of `~/.aws/credentials`.
+#[test]
+fn a_file_that_names_other_stores_does_not_publish_the_account_of_the_user() {
+    let yaml = "profiles: {hips: {endpoint: https://hips.example}}";
+    let loaded = Case {
+        yaml,
+        ini: &format!("{INI}\n[work]\naws_access_key_id=A\naws_secret_access_key=B"),
+        ..Case::default()
+    }
+    .good();
+    assert_eq!(loaded.config.profiles.default, None);
+    assert_eq!(loaded.config.profiles.named.keys().collect::<Vec<_>>(), ["hips"]);
+    assert!(loaded.config.profiles.get(Some("default")).is_none());
+    assert_eq!(loaded.orphan_sections, ["work"]);
+    assert!(loaded.warnings[0].contains("there is no default profile"), "{:?}", loaded.warnings);
+    for (env, yaml, endpoint) in [
+        (&[][..], "default_profile: {}", "https://s3.us-east-1.amazonaws.com"),
+        (&[("S3_ENDPOINT_URL", "https://env.example")], yaml, "https://env.example"),
+        (
+            &[("LSST_RESOURCES_S3_PROFILE_default", "https://own.example")],
+            yaml,
+            "https://own.example",
+        ),
+        (&[], "profiles: {default: {endpoint: https://alias.example}}", "https://alias.example"),
+    ] {
+        let loaded = Case { env, yaml, ini: INI, ..Case::default() }.good();
+        assert_eq!(default(&loaded).endpoint.to_string(), endpoint);
+        assert_eq!(keys(default(&loaded)).0, "DEFAULTKEY0001");
+        assert!(!loaded.config.profiles.named.contains_key("default"));
+    }
+}
+
+#[test]
+fn access_keys_for_a_default_profile_that_is_not_there_are_a_warning() {
+    let access = [("AWS_ACCESS_KEY_ID", "ENVKEY"), ("AWS_SECRET_ACCESS_KEY", "hush-env")];
+    let yaml = "profiles: {hips: {endpoint: https://hips.example}}";
+    let loaded = Case { env: &access, yaml, ini: INI, ..Case::default() }.good();
+    assert_eq!(loaded.config.profiles.default, None);
+    assert!(
+        loaded.warnings[0].starts_with("AWS_ACCESS_KEY_ID is not used"),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn the_default_profile_is_defined_once() {
+    let yaml = "default_profile: {}\nprofiles: {default: {}}";
+    let problems = Case { yaml, ini: INI, ..Case::default() }.bad();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("c.yaml:2: profiles.default: is the default profile"),
+        "{problems:?}"
+    );
+    let urls =
+        [("S3_ENDPOINT_URL", "https://a"), ("LSST_RESOURCES_S3_PROFILE_default", "https://b")];
+    let problems = Case { env: &urls, ini: INI, ..Case::default() }.bad();
+    assert!(problems[0].starts_with("LSST_RESOURCES_S3_PROFILE_default"), "{problems:?}");
 }
