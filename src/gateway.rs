@@ -267,7 +267,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<bool> {
         let selection = ctx.object.as_ref().map(|object| &object.selection);
-        Ok(matches!(selection, Some(Selection::NotModified | Selection::PreconditionFailed)))
+        Ok(matches!(selection, Some(Selection::NotModified)))
     }
 
     fn range_header_filter(
@@ -279,13 +279,6 @@ impl ProxyHttp for Gateway {
         // Called for every hit, including 304: the head of the response is made here.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
-        ctx.refusal = storage::refused(&object.selection, source.length());
-        if let Some(refusal) = &ctx.refusal {
-            if let Ok(refused) = storage::refused_head(refusal, &ctx.request_id) {
-                *head = refused;
-            }
-            return RangeType::Invalid;
-        }
         *head = source.head().clone();
         if object.selection == Selection::NotModified {
             to_304(head);

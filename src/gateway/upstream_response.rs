@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -13,6 +13,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::gateway::attempts::attempt_failed;
 use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState};
 use crate::gateway::failure::{give_up, try_again};
+use crate::gateway::respond::cache_control_of_404;
 use crate::gateway::{Gateway, exchange};
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
@@ -99,7 +100,13 @@ impl Gateway {
             }
             (AnswerDecision::NotModified, Ok(content_type)) => {
                 let tag = object.conditions.if_none_match.as_ref();
-                *head = rules.not_modified_head(&head.headers, profile, &content_type, tag)?;
+                *head = rules.not_modified_head(
+                    &head.headers,
+                    profile,
+                    &content_type,
+                    tag,
+                    head.status,
+                )?;
                 object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
                 return Ok(());
             }
@@ -119,9 +126,13 @@ impl Gateway {
         // An error document of the store never reaches the client. It is read and replaced, so that
         // the connection to the store can be reused.
         let object_name = ctx.address.as_deref().map(ObjectAddress::name);
-        let response = refusal.response(object_name.as_deref(), self.allow(), &ctx.request_id);
-        // These refusals are common for range readers: a reusable connection is worth more than
-        // their body.
+        let mut response = refusal.response(object_name.as_deref(), self.allow(), &ctx.request_id);
+        if refusal == Refusal::ObjectNotFound {
+            let value = cache_control_of_404(object);
+            response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
+        }
+        // Readers of ranges meet these often. If the store sent no body that could be replaced, a
+        // reusable connection is worth more than the body of the refusal.
         let terse =
             matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
         ctx.refusal = Some(refusal);

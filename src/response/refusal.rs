@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use http::HeaderValue;
+use serde_json::{Value, json};
 
 use crate::protocol::request_check::BadRequest;
 use crate::response::gateway_response::GatewayResponse;
@@ -156,15 +157,19 @@ impl Refusal {
     ) -> GatewayResponse {
         let object = object.unwrap_or_default();
         let body = match self {
-            Self::RouteUnknown => br#"{"detail":"Not Found"}"#.to_vec(),
-            Self::MethodNotAllowed => br#"{"detail":"Method Not Allowed"}"#.to_vec(),
-            Self::UserMissing => USER_MISSING.as_bytes().to_vec(),
-            Self::ObjectNotFound => message_body(&format!("Not found: {object}")),
+            // s3proxy 2.0.1 had these fields; cause and request_id follow them.
+            Self::RouteUnknown => self.body("detail", &json!("Not Found"), request_id),
+            Self::MethodNotAllowed => self.body("detail", &json!("Method Not Allowed"), request_id),
+            Self::UserMissing => self.body("detail", &user_missing(), request_id),
+            Self::ObjectNotFound => {
+                self.body("message", &json!(format!("Not found: {object}")), request_id)
+            }
             Self::MediaTypeDenied(media_type) => {
                 let media_type = media_type.as_deref().unwrap_or("None");
-                message_body(&format!("Media type {media_type} is not browsable: {object}"))
+                let message = format!("Media type {media_type} is not browsable: {object}");
+                self.body("message", &json!(message), request_id)
             }
-            _ => self.json_body(object, request_id),
+            _ => self.body("message", &json!(self.sentence(object)), request_id),
         };
         GatewayResponse {
             status: self.status(),
@@ -194,17 +199,16 @@ impl Refusal {
         }
     }
 
-    /// The body `{"message":…,"cause":…,"request_id":…}`.
-    fn json_body(&self, object: &str, request_id: &str) -> Vec<u8> {
-        let message = self.message();
-        let message =
-            if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) };
-        let body = serde_json::json!({
-            "message": message,
-            "cause": self.cause(),
-            "request_id": request_id,
-        });
+    /// The body `{"message":…,"cause":…,"request_id":…}`; some have `detail` in place of `message`.
+    fn body(&self, field: &str, value: &Value, request_id: &str) -> Vec<u8> {
+        let body = json!({ field: value, "cause": self.cause(), "request_id": request_id });
         body.to_string().into_bytes()
+    }
+
+    /// The message with the name of the object.
+    fn sentence(&self, object: &str) -> Cow<'static, str> {
+        let message = self.message();
+        if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) }
     }
 
     /// The sentence for the client: what failed, who has to act, and how.
@@ -271,10 +275,13 @@ impl Refusal {
     }
 }
 
-const USER_MISSING: &str = r#"{"detail":[{"type":"missing","loc":["header","x-auth-request-user"],"msg":"Field required","input":null}]}"#;
-
-fn message_body(message: &str) -> Vec<u8> {
-    serde_json::json!({ "message": message }).to_string().into_bytes()
+fn user_missing() -> Value {
+    json!([{
+        "type": "missing",
+        "loc": ["header", "x-auth-request-user"],
+        "msg": "Field required",
+        "input": null,
+    }])
 }
 
 #[cfg(test)]
@@ -287,26 +294,37 @@ mod tests {
     }
 
     #[test]
-    fn the_bodies_of_s3proxy_2_0_1_are_unchanged() {
+    fn the_fields_of_s3proxy_2_0_1_are_unchanged_and_cause_and_id_follow() {
         for (refusal, status, expected) in [
-            (Refusal::RouteUnknown, 404, r#"{"detail":"Not Found"}"#),
-            (Refusal::MethodNotAllowed, 405, r#"{"detail":"Method Not Allowed"}"#),
-            (Refusal::ObjectNotFound, 404, r#"{"message":"Not found: s3://hips@bk/é\u0000\"x"}"#),
+            (
+                Refusal::RouteUnknown,
+                404,
+                r#"{"detail":"Not Found","cause":"route_unknown","request_id":"id-1"}"#,
+            ),
+            (
+                Refusal::MethodNotAllowed,
+                405,
+                r#"{"detail":"Method Not Allowed","cause":"method_not_allowed","request_id":"id-1"}"#,
+            ),
+            (
+                Refusal::ObjectNotFound,
+                404,
+                r#"{"message":"Not found: s3://hips@bk/é\u0000\"x","cause":"object_not_found","request_id":"id-1"}"#,
+            ),
             (
                 Refusal::MediaTypeDenied(None),
                 415,
-                r#"{"message":"Media type None is not browsable: s3://hips@bk/é\u0000\"x"}"#,
+                r#"{"message":"Media type None is not browsable: s3://hips@bk/é\u0000\"x","cause":"media_type_denied","request_id":"id-1"}"#,
             ),
             (
-                Refusal::MediaTypeDenied(Some("application/zip".to_owned())),
-                415,
-                r#"{"message":"Media type application/zip is not browsable: s3://hips@bk/é\u0000\"x"}"#,
+                Refusal::UserMissing,
+                422,
+                r#"{"detail":[{"type":"missing","loc":["header","x-auth-request-user"],"msg":"Field required","input":null}],"cause":"user_missing","request_id":"id-1"}"#,
             ),
         ] {
             assert_eq!(refusal.status(), status);
             assert_eq!(body(&refusal, "s3://hips@bk/é\0\"x"), expected);
         }
-        assert_eq!(body(&Refusal::UserMissing, "").len(), 106);
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Ask {
             client.contains_key(IF_MODIFIED_SINCE)
         };
         match parse_range(client) {
-            RangeRequest::Single(ByteRange::Suffix(0)) => Self::Length,
+            RangeRequest::Single(range) if range.is_beyond_any_object() => Self::Length,
             _ if left_to_compare => Self::Validators,
             _ => Self::AsClient,
         }

@@ -52,6 +52,8 @@ mod headers;
 mod conditionals;
 // Ranges as a table, in every state of the cache.
 mod ranges;
+// Headers of answers, on each road.
+mod answer_headers;
 // Pages of other origins.
 mod cors;
 // Raw requests that no well-behaved client sends.
