@@ -43,7 +43,12 @@ async fn a_healthy_profile_is_well_and_says_where_its_key_is_from() {
 #[tokio::test]
 async fn a_store_that_refuses_the_key_is_explained() {
     for (status, code, detail, fix) in [
-        ("403 Forbidden", "SignatureDoesNotMatch", "the secret is wrong", "section [hips]"),
+        (
+            "403 Forbidden",
+            "SignatureDoesNotMatch",
+            "the secret access key is wrong",
+            "section [hips]",
+        ),
         (
             "403 Forbidden",
             "InvalidAccessKeyId",
@@ -104,7 +109,12 @@ async fn an_answer_that_stops_in_its_document_is_judged_by_what_came() {
     })
     .await;
     let report = all(&config(vec![hips(&store.url())])).await;
-    assert_step(step(&report, "hips", "request"), StepState::Failed, "secret is wrong", "");
+    assert_step(
+        step(&report, "hips", "request"),
+        StepState::Failed,
+        "secret access key is wrong",
+        "",
+    );
 }
 
 #[tokio::test]
