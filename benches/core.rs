@@ -1,5 +1,5 @@
-//! The cost of the pure parts of one request: parsing the address, deciding the type, signing, deciding on
-//! the answer, counting, the log line. Run `cargo bench --bench core`.
+//! What the pure parts of one request cost: reading the address, deciding the type, signing, deciding
+//! on the answer. Run `cargo bench --bench core`.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has to stop")]
 

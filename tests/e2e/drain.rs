@@ -110,7 +110,7 @@ impl Run {
     }
 }
 
-/// Ends a gateway under load; returns the number of answers and the time of the shutdown.
+/// Ends a gateway under load; how many answers there were, and how long the end took.
 fn terminate(origin: &Origin, setup: Setup, lame_duck: Duration) -> (usize, Duration) {
     let mut gateway = setup
         .profile("kept", &origin.url())
