@@ -82,7 +82,7 @@ pub struct BlocksRecord {
 }
 
 impl From<BlockCounts> for BlocksRecord {
-    fn from(BlockCounts { memory, disk, store }: BlockCounts) -> Self {
+    fn from(BlockCounts { memory, disk, store, .. }: BlockCounts) -> Self {
         Self { blocks_memory: memory, blocks_disk: disk, blocks_store: store }
     }
 }
