@@ -171,7 +171,7 @@ fn json_event(record: &Record<'_>, now: SystemTime) -> String {
 }
 
 fn dropped_line(format: LogFormat, dropped: u64, now: SystemTime) -> String {
-    let event = format!("the reader of the log is too slow: {dropped} lines were dropped");
+    let event = format!("standard output is read too slowly: {dropped} lines were dropped");
     match format {
         LogFormat::Development => format!("{} WARN  {event}\n", rfc3339(now)),
         LogFormat::Production => {

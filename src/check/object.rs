@@ -343,7 +343,7 @@ fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
     }
     if was_cut {
         return Finding::warning(
-            format!("{detail}; the key ends at the ? or #"),
+            format!("{detail}; the part from ? or # on is ignored"),
             "write ? as %3F and # as %23 if they are part of the key",
         );
     }
