@@ -1,4 +1,4 @@
-//! What is read of a store's answer besides the object: its id of the request, and the code of its
+//! The parts of a store's answer besides the object: its id of the request, and the code of its
 //! error document, such as `NoSuchKey`. Both are for the log and for operators, never for clients.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};

@@ -191,7 +191,7 @@ impl ProfileReader<'_, '_> {
         }
         let report = &mut self.layers.report;
         let written = report.source(&format!("{}.endpoint", found.prefix));
-        // Whoever uses named profiles alone needs no word about the default one.
+        // With named profiles only, a warning about the default profile would be noise.
         if found.name.is_some() || found.section.is_some() || written != ValueSource::Default {
             let urls = match found.name {
                 Some(name) => format!("{name}@"),

@@ -1,4 +1,4 @@
-//! What becomes of the answers of stores, well-behaved and not.
+//! The meaning of the answers of stores, well-behaved and not.
 
 use super::*;
 use crate::protocol::forwarded_conditions::upstream_conditions;
