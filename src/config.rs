@@ -1,7 +1,7 @@
 //! The resolved configuration: every value checked and ready to use.
 //!
 //! The modules below read environment, YAML, INI and options; nothing else in the gateway reads the
-//! environment or a configuration file. [`settings`] declares every setting.
+//! environment or a configuration file. `config/settings.rs` declares every setting.
 
 mod cache;
 mod endpoint_url;
