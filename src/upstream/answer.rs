@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::protocol::conditional::{PreconditionOutcome, Validators, evaluate, if_range_holds};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::protocol::http_date;
 use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
+use crate::protocol::{http_date, single};
 use crate::response::refusal::Refusal;
 
 /// `Retry-After` where a busy store names none, seconds.
@@ -112,6 +112,8 @@ pub fn decide(
 ) -> AnswerDecision {
     let refuse = AnswerDecision::Refuse;
     match status.as_u16() {
+        // RFC 9110, section 8.6: what frames a body is one number, or nothing that can be relied on.
+        200 | 206 if !has_valid_length(store) => refuse(Refusal::UpstreamProtocol),
         200 | 206 => decide_object(request, status, store),
         304 if request.conditions.revalidate() => AnswerDecision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
@@ -266,10 +268,16 @@ fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     ContentRange::parse(headers.get(CONTENT_RANGE)?)
 }
 
-/// The value of `Content-Length`.
+/// The value of `Content-Length`, where there is one of digits alone.
 #[must_use]
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    let text = single(headers, &CONTENT_LENGTH)?.to_str().ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Whether there is one usable `Content-Length`, or none at all.
+fn has_valid_length(headers: &HeaderMap) -> bool {
+    !headers.contains_key(CONTENT_LENGTH) || content_length(headers).is_some()
 }
 
 /// The store's own number of seconds, within reason.

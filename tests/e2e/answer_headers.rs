@@ -215,3 +215,19 @@ fn range_numbers_beyond_64_bits_are_clamped_and_never_the_whole_object() {
         }
     }
 }
+
+#[test]
+fn a_length_that_is_not_one_number_never_reaches_the_client() {
+    for length in ["4, 4", "4,5", "+4", "4 4", "0x4", "99999999999999999999"] {
+        let store = Faulty::scripted(move |_, _| {
+            let headers = [&faulty::OBJECT_HEADERS[..], &[("Content-Length", length)]].concat();
+            vec![faulty::head(200, &headers), Step::Send(b"tile".to_vec()), Step::Close]
+        });
+        let gateways = both(&store, |setup| setup.tolerate("s3://sky/"));
+        for answer in three(&gateways, "sky/a.png", &[]) {
+            assert_eq!(answer.status(), 502, "{length}: {answer:?}");
+            assert!(answer.refused("upstream_protocol", "message").is_string(), "{length}");
+            assert_eq!(answer.head.all("content-length").len(), 1, "{length}: {answer:?}");
+        }
+    }
+}
