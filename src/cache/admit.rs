@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::body::StoredBody;
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fill::{FILL_TIME, FillBuffer, Truncated};
 use crate::cache::freshness::{Freshness, hit_for_pass_lifetime};
@@ -17,7 +18,7 @@ use crate::cache::object::{Object, ObjectBody, StreamingObject};
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::{append_lifetime, for_disk, lifetime_headers, own_copy};
-use crate::cache::tiers::{DiskChange, Tiers, now};
+use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
 use crate::response::object_head::ObjectHeads;
 use crate::upstream::answer::content_length;

@@ -31,6 +31,7 @@ use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Write, plain_write};
 use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
+use crate::cache::disk::record::Damage;
 use crate::cache::disk::shared::{DiskShared, READ_PERMITS, Removal, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
@@ -328,6 +329,8 @@ impl DiskShared {
                 self.lock().breaker.worked(Access::Read);
                 return Some(record);
             }
+            // An earlier release wrote it.
+            Ok(FileRead::Damaged(Damage::Version)) => self.forget(name),
             Ok(FileRead::Damaged(damage)) => {
                 debug!("disk cache: {}: {damage}", name.path().display());
                 self.statistics.disk_damaged.inc();

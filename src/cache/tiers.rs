@@ -6,8 +6,7 @@
 //! - Memory and disk change together, under the lock of the fetch that brings the change:
 //!   [`Tiers::store`], [`Tiers::remove`].
 //! - Reserved room is free again when its [`Reservation`] is dropped.
-//! - A record on disk from the future is not served: the clock was set back, so its age is unknown,
-//!   and whether a purge covers it.
+//! - A record on disk from the future is stale, and every purge covers it (`clock.rs`).
 //!
 //! A further tier, such as one that replicas share, is a field here beside `disk`: it is read where
 //! [`Tiers::lookup_on_disk`] finds nothing, written in [`Tiers::store`], and swept in
@@ -17,8 +16,7 @@ mod remove;
 pub(super) mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -150,24 +148,15 @@ impl Tiers {
 
     /// The record on disk. Must be called within a Tokio runtime; the disk is given two seconds.
     pub async fn lookup_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
-        let disk = self.disk.as_ref()?;
-        let record = disk.get(key).await?;
-        if self.is_purged(key, record.requested_at) {
-            return None;
-        }
-        if record.requested_at > now() {
-            disk.remove(key);
-            return None;
-        }
-        Some(record)
+        let record = self.disk.as_ref()?.get(key).await?;
+        (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
     /// The record on disk without its body. This does not count as use. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
     pub async fn peek_on_disk(&self, key: &CacheKey) -> Option<Peeked> {
         let peeked = self.disk.as_ref()?.peek(key).await?;
-        let requested_at = peeked.requested_at;
-        (!self.is_purged(key, requested_at) && requested_at <= now()).then_some(peeked)
+        (!self.is_purged(key, peeked.requested_at)).then_some(peeked)
     }
 
     /// The block in memory.
@@ -318,16 +307,4 @@ impl Tiers {
             disk.remove(key);
         }
     }
-}
-
-/// The time, read in one place of the cache. It never goes back while the process runs, so that a
-/// purge is later than every request sent before it, whatever happens to the clock.
-#[must_use]
-pub(super) fn now() -> SystemTime {
-    static LATEST: AtomicU64 = AtomicU64::new(0);
-    #[expect(clippy::disallowed_methods, reason = "freshness is a matter of the time of day")]
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let micros = u64::try_from(clock.as_micros()).unwrap_or(u64::MAX);
-    let latest = LATEST.fetch_max(micros, Ordering::Relaxed).max(micros);
-    UNIX_EPOCH + Duration::from_micros(latest)
 }

@@ -111,6 +111,8 @@ mod purge;
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
+// The time of day is set.
+mod clock;
 // Purges of the disk tier.
 mod disk_purges;
 // Damaged cache files.

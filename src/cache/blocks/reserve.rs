@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use crate::cache::blocks::arrival::{Arrival, BlockFetch};
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::object::{Block, Blocks};
+use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
 use crate::cache::inflight::{Leader, Role};
 use crate::cache::key::CacheKey;
 use crate::cache::memory::reservation::Reservation;
 use crate::cache::request::CacheRequest;
-use crate::cache::tiers::now;
 
 /// Where a block comes from.
 pub(super) enum BlockLookup {

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cache::clock::process_start;
 use crate::cache::disk::folder::Folder;
 
 const CAPACITY: u64 = 1 << 30;
@@ -573,7 +574,7 @@ async fn a_process_that_died_while_writing_leaves_old_new_or_nothing() {
     tier.close();
     // The state when it dies: a part of a new version, not yet renamed.
     let next = DiskRecord { headers: HeaderMap::new(), ..record(1) };
-    let head = record::head_bytes(&next).unwrap();
+    let head = record::head_bytes(&next, process_start()).unwrap();
     fs::write(bench.path().join("writing"), &head[..head.len() / 2]).unwrap();
     let tier = bench.open(CAPACITY);
     assert_eq!(tier.get(&key(1)).await, Some(record(1)));

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::cache::blocks::object::Blocks;
+use crate::cache::clock::now;
 use crate::cache::disk::DiskState;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::{Purge, PurgeScope};
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 
 /// Blocks of a version that are looked for on disk by their names; for more blocks than these, all
 /// files of blocks are looked through.
