@@ -41,7 +41,8 @@ impl StoreResponse<'_> {
     /// An entry for the object.
     pub(super) fn entry(&self, freshness: Freshness, content: EntryContent) -> Arc<Entry> {
         let (key, requested_at) = (self.request.key.clone(), self.requested_at);
-        Arc::new(Entry { key, requested_at, freshness, content })
+        let settings = Some(self.request.settings);
+        Arc::new(Entry { key, requested_at, settings, freshness, content })
     }
 
     /// Publishes that each request for the object goes to the store.

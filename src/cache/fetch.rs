@@ -103,9 +103,9 @@ impl Fetches {
         request.extent != Extent::Whole && !self.tiers.blocks().are_cached()
     }
 
-    /// A fetch is usable for a request unless a purge came after its beginning.
+    /// A fetch is usable for a request with the same settings, unless a purge came after its beginning.
     fn is_usable(&self, request: &CacheRequest, fetch: &Fetch<FetchOutcome>) -> bool {
-        !self.tiers.is_purged(&request.key, fetch.began)
+        fetch.settings == Some(request.settings) && !self.tiers.is_purged(&request.key, fetch.began)
     }
 
     /// Follows the fetch of an object, or begins one. `old` is the entry in memory, which is not
@@ -126,7 +126,7 @@ impl Fetches {
             let is_new = old.is_none_or(|old| !Arc::ptr_eq(old, &entry));
             (is_new && entry.is_fresh(now())).then_some(entry)
         };
-        match self.in_flight.join(&request.key, now(), usable, newer) {
+        match self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer) {
             Err(entry) => Join::Cached(entry),
             Ok(Role::Follow(fetch)) => Join::Fetch { fetch, follows: true },
             Ok(Role::Lead(leader)) => {
@@ -146,7 +146,7 @@ impl Fetches {
             let newer = self.tiers.lookup(request)?;
             (!Arc::ptr_eq(entry, &newer)).then_some(())
         };
-        let role = self.in_flight.join(&request.key, now(), usable, newer);
+        let role = self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer);
         if let Ok(Role::Lead(leader)) = role {
             self.begin(Arc::clone(request), Some(Arc::clone(entry)), leader, Some(permit));
         }
@@ -355,7 +355,7 @@ impl Fetches {
     /// The entry for an object on disk, with room for it.
     async fn read_from_disk(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
         let tiers = &self.tiers;
-        let record = tiers.lookup_on_disk(&request.key).await.filter(|_| request.rule.store)?;
+        let record = tiers.lookup_on_disk(request).await.filter(|_| request.rule.store)?;
         let profile = &request.store.profile;
         let headers = &record.headers;
         let head = self.heads.cached_head(headers, profile, request.content_type.as_ref()).ok()?;
@@ -374,7 +374,8 @@ impl Fetches {
             }
         };
         let (key, requested_at, freshness) = (record.key, record.requested_at, record.freshness);
-        let entry = Arc::new(Entry { key, requested_at, freshness, content });
+        let settings = Some(request.settings);
+        let entry = Arc::new(Entry { key, requested_at, settings, freshness, content });
         tiers.is_entry_usable_for(request, &entry).then_some(entry)
     }
 }

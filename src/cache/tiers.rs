@@ -6,6 +6,8 @@
 //! - Memory and disk change together, under the lock of the fetch that brings the change:
 //!   [`Tiers::store`], [`Tiers::remove`].
 //! - Reserved room is free again when its [`Reservation`] is dropped.
+//! - An entry or a record that other settings have shaped is not served: requests that began before a
+//!   reload may store one after the reload's purge, and records outlive the process.
 //! - A record on disk from the future is stale, and every purge covers it (`clock.rs`).
 //!
 //! A further tier, such as one that replicas share, is a field here beside `disk`: it is read where
@@ -146,8 +148,19 @@ impl Tiers {
         (!self.is_purged(key, entry.requested_at)).then_some(entry)
     }
 
-    /// The record on disk. Must be called within a Tokio runtime; the disk is given two seconds.
-    pub async fn lookup_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
+    /// The record on disk of the object, if it was made by the settings of this request. Must be called
+    /// within a Tokio runtime; the disk is given two seconds.
+    pub async fn lookup_on_disk(&self, request: &CacheRequest) -> Option<DiskRecord> {
+        let record = self.read_record(&request.key).await?;
+        (record.settings == request.settings.profile).then_some(record)
+    }
+
+    /// The record on disk of a block, as [`Tiers::lookup_on_disk`].
+    pub async fn lookup_block_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
+        self.read_record(key).await
+    }
+
+    async fn read_record(&self, key: &CacheKey) -> Option<DiskRecord> {
         let record = self.disk.as_ref()?.get(key).await?;
         (!self.is_purged(key, record.requested_at)).then_some(record)
     }
@@ -205,10 +218,13 @@ impl Tiers {
             || source.length() > self.max_object(&request.rule)
     }
 
-    /// The same for an entry. One without an object is usable for every request.
+    /// The same for an entry. An entry that other settings have shaped is not usable: a request that
+    /// began before a reload may have stored it after the reload's purge. An entry without an object is
+    /// usable for every other request.
     #[must_use]
     pub fn is_entry_usable_for(&self, request: &CacheRequest, entry: &Entry) -> bool {
-        entry.source().is_none_or(|source| self.is_usable_for(request, &source))
+        let same_settings = entry.settings.is_none_or(|made_by| made_by == request.settings);
+        same_settings && entry.source().is_none_or(|source| self.is_usable_for(request, &source))
     }
 }
 
@@ -272,6 +288,7 @@ impl Tiers {
         leader.if_current(|| {
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
+            let settings = entry.settings.map_or(0, |settings| settings.profile);
             match entry.content {
                 EntryContent::Block(_) => self.blocks.memory().insert(entry),
                 _ => self.memory.insert(entry),
@@ -280,7 +297,7 @@ impl Tiers {
             match change {
                 DiskChange::None => {}
                 DiskChange::Write { headers, body } => {
-                    disk.put(DiskRecord { key, requested_at, freshness, headers, body });
+                    disk.put(DiskRecord { key, requested_at, settings, freshness, headers, body });
                 }
                 DiskChange::Freshen => disk.freshen(&key, freshness),
                 DiskChange::Remove => disk.remove(&key),

@@ -111,6 +111,8 @@ mod purge;
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
+// Answers that earlier settings have shaped.
+mod old_settings;
 // The time of day is set.
 mod clock;
 // Purges of the disk tier.

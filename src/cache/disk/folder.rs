@@ -194,8 +194,15 @@ impl Folder {
         if !head.fits(0, &body) {
             return Ok(FileRead::Damaged(Damage::Checksum));
         }
-        let RecordHead { key, requested_at, freshness, headers, .. } = head;
-        Ok(FileRead::Whole(DiskRecord { key, requested_at, freshness, headers, body: body.into() }))
+        let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
+        Ok(FileRead::Whole(DiskRecord {
+            key,
+            requested_at,
+            settings,
+            freshness,
+            headers,
+            body: body.into(),
+        }))
     }
 
     /// Reads the head of the record with this name.

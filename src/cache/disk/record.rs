@@ -12,10 +12,11 @@
 //! | 24 | 8 | length of the body, `b` |
 //! | 32 | 8 | when the request was sent to the store |
 //! | 40 | 8 | the process that wrote the record: the start of its clock |
-//! | 48 | 4 | checksum of the head: of bytes 0 to 47, and of 96 to the body |
-//! | 52 | 40 | freshness: the process that wrote it, generated at, fresh until, stale-while-revalidate, stale-if-error |
-//! | 92 | 4 | checksum of the freshness, continued from that of the head |
-//! | 96 | k | key |
+//! | 48 | 8 | the settings that have shaped it: `Profile::fingerprint`; zero for a block |
+//! | 56 | 4 | checksum of the head: of bytes 0 to 55, and of 104 to the body |
+//! | 60 | 40 | freshness: the process that wrote it, generated at, fresh until, stale-while-revalidate, stale-if-error |
+//! | 100 | 4 | checksum of the freshness, continued from that of the head |
+//! | 104 | k | key |
 //! | | h | headers: lengths of name (2) and value (4), name, value; one after the other |
 //! | | 4 each | checksum of every piece of the body |
 //! | | b | body |
@@ -34,18 +35,18 @@ use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
 /// Bytes before the key; enough to know the length of the head.
-pub(in crate::cache) const PREFIX: usize = 96;
+pub(in crate::cache) const PREFIX: usize = 104;
 /// Where the freshness lies, with its checksum.
-pub(in crate::cache) const FRESHNESS_AT: u64 = 52;
+pub(in crate::cache) const FRESHNESS_AT: u64 = 60;
 /// Bytes of a piece of the body.
 pub(in crate::cache) const PIECE: usize = 64 * 1024;
 
 const MAGIC: [u8; 8] = *b"s3pcache";
 const VERSION: u32 = 2;
-const HEAD_SUM_AT: usize = 48;
+const HEAD_SUM_AT: usize = 56;
 const SUM: usize = 4;
 /// Bytes of the freshness with its checksum.
-const FRESHNESS: usize = PREFIX - 52;
+const FRESHNESS: usize = PREFIX - 60;
 
 /// Longer keys, headers and bodies are not written, and such lengths not accepted.
 const MAX_KEY: usize = 16 * 1024;
@@ -86,6 +87,10 @@ pub struct DiskRecord {
     /// When the request was sent to the store; rounded down to microseconds on disk, like the
     /// freshness.
     pub requested_at: SystemTime,
+    /// The settings that have shaped it ([`Profile::fingerprint`]); zero for a block.
+    ///
+    /// [`Profile::fingerprint`]: crate::profile::Profile::fingerprint
+    pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -96,6 +101,10 @@ pub struct DiskRecord {
 pub(in crate::cache) struct RecordHead {
     pub key: CacheKey,
     pub requested_at: SystemTime,
+    /// The settings that have shaped it ([`Profile::fingerprint`]); zero for a block.
+    ///
+    /// [`Profile::fingerprint`]: crate::profile::Profile::fingerprint
+    pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body.
@@ -135,6 +144,7 @@ pub(in crate::cache) fn head_bytes(record: &DiskRecord, process: SystemTime) -> 
     bytes.extend_from_slice(&body.to_le_bytes());
     bytes.extend_from_slice(&micros(record.requested_at).to_le_bytes());
     bytes.extend_from_slice(&micros(process).to_le_bytes());
+    bytes.extend_from_slice(&record.settings.to_le_bytes());
     let mut tail = Vec::with_capacity(bytes.capacity() - PREFIX);
     tail.extend_from_slice(key);
     tail.extend_from_slice(&headers);
@@ -246,6 +256,7 @@ impl RecordHead {
         let written_by = cursor.time()?;
         let is_from_the_future = written_by != process && requested_at > process;
         let requested_at = if is_from_the_future { SystemTime::UNIX_EPOCH } else { requested_at };
+        let settings = cursor.u64()?;
         let sum = cursor.u32()?;
         let freshness = cursor.take(FRESHNESS)?;
         let length = lengths.head();
@@ -263,7 +274,16 @@ impl RecordHead {
         let key = CacheKey::from_bytes(cursor.take(lengths.key)?);
         let headers = parse_headers(cursor.take(lengths.headers)?)?;
         let pieces = (0..lengths.pieces).map(|_| cursor.u32()).collect::<Result<_, _>>()?;
-        Ok(Self { key, requested_at, freshness, headers, body: lengths.body, sum, pieces })
+        Ok(Self {
+            key,
+            requested_at,
+            settings,
+            freshness,
+            headers,
+            body: lengths.body,
+            sum,
+            pieces,
+        })
     }
 
     /// Whether these bytes of the body, from the start of this piece on, are right: whole pieces,

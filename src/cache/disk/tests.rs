@@ -42,6 +42,7 @@ fn record_of(number: usize, size: usize) -> DiskRecord {
     DiskRecord {
         key: key(number),
         requested_at: time(number as u64),
+        settings: 0,
         freshness: freshness(2000),
         headers,
         body: body.into(),

@@ -104,7 +104,13 @@ impl Tiers {
         let freshness = Freshness::for_a_while(requested_at, lifetime);
         let (key, content) = (key.clone(), EntryContent::HitForPass(room.into_held()));
         if self.memory.peek(key.as_bytes()).is_none() {
-            self.memory.insert(Arc::new(Entry { key, requested_at, freshness, content }));
+            self.memory.insert(Arc::new(Entry {
+                key,
+                requested_at,
+                settings: None,
+                freshness,
+                content,
+            }));
         }
     }
 

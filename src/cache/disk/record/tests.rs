@@ -17,6 +17,7 @@ fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> DiskRecord {
     DiskRecord {
         key: CacheKey::from_bytes(key),
         requested_at: at(1_700_000_000_123_456),
+        settings: 77,
         freshness: Freshness {
             generated_at: at(1_700_000_000_000_001),
             fresh_until: at(1_700_000_600_000_002),
@@ -66,8 +67,8 @@ fn read(bytes: &[u8], key: &CacheKey) -> Result<DiskRecord, Damage> {
     if !head.fits(0, body) {
         return Err(Damage::Checksum);
     }
-    let RecordHead { key, requested_at, freshness, headers, .. } = head;
-    Ok(DiskRecord { key, requested_at, freshness, headers, body: body.to_vec().into() })
+    let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
+    Ok(DiskRecord { key, requested_at, settings, freshness, headers, body: body.to_vec().into() })
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn the_layout_is_the_documented_one() {
     assert_eq!(&bytes[..8], b"s3pcache");
     assert_eq!(bytes[8..24], [2, 0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 1, 0]);
     assert_eq!((number(24), number(32)), (4, 1_700_000_000_123_456));
-    assert_eq!(number(40), 1_600_000_000_000_000);
+    assert_eq!((number(40), number(48)), (1_600_000_000_000_000, 77));
     let at = usize::try_from(FRESHNESS_AT).unwrap();
     assert_eq!(number(at), 1_600_000_000_000_000);
     assert_eq!((number(at + 8), number(at + 16)), (1_700_000_000_000_001, 1_700_000_600_000_002));
