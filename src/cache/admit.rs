@@ -116,7 +116,9 @@ impl StoreResponse<'_> {
         let profile = &request.store.profile;
         let headers = &own_copy(headers);
         let freshness = Freshness::of_object(headers, &request.rule, now());
-        let length = content_length(headers).filter(|it| *it <= tiers.max_object(&request.rule));
+        let is_stored =
+            |length: &u64| *length <= tiers.max_whole(&request.rule) && tiers.takes_object(*length);
+        let length = content_length(headers).filter(is_stored);
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.hit_for_pass();
             return self.bypass();

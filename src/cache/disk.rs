@@ -179,8 +179,8 @@ impl DiskTier {
     }
 
     /// Stores a record, in place of any other of its key. It is written in the background. If the
-    /// queue is full, neither it nor the older one is stored.
-    pub fn put(&self, record: DiskRecord) {
+    /// queue is full, neither it nor the older one is stored. Returns whether it is queued.
+    pub fn put(&self, record: DiskRecord) -> bool {
         let name = FileName::of(&record.key);
         let mut inner = self.shared.lock();
         if inner.off.is_none()
@@ -190,9 +190,11 @@ impl DiskTier {
             inner.hidden.remove(&name);
             drop(inner);
             self.shared.wake.notify_one();
+            true
         } else {
             self.shared.statistics.disk_dropped.inc();
             self.shared.remove_record(&mut inner, name);
+            false
         }
     }
 

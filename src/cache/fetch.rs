@@ -25,6 +25,7 @@ use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
 use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
+use crate::profile::cache_rules::Rule;
 use crate::protocol::entity_tag::EntityTag;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -282,7 +283,7 @@ impl Fetches {
                 response.bypass();
             }
             (StatusCode::OK, _) => self.admit_object(response, headers, body).await,
-            _ if is_range && self.is_small_without_version(headers, max_object) => {
+            _ if is_range && self.is_small_without_version(headers, &response.request.rule) => {
                 // It can only be stored whole.
                 drop(body);
                 self.fetch_whole(response).await;
@@ -332,9 +333,9 @@ impl Fetches {
         }
     }
 
-    fn is_small_without_version(&self, headers: &HeaderMap, max_object: u64) -> bool {
-        Version::of(headers, 0).is_none()
-            && whole_length(headers).is_some_and(|it| it <= max_object)
+    fn is_small_without_version(&self, headers: &HeaderMap, rule: &Rule) -> bool {
+        let max_whole = self.tiers.max_whole(rule);
+        Version::of(headers, 0).is_none() && whole_length(headers).is_some_and(|it| it <= max_whole)
     }
 
     /// The request to the store for an object of which nothing is cached.
@@ -362,6 +363,11 @@ impl Fetches {
         let length = record.body.len() as u64;
         // The record of an object in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);
+        // With more memory it was stored whole. To read all of it for each range would cost too much.
+        let too_large = in_blocks.is_none() && length > tiers.max_object(&request.rule);
+        if too_large && tiers.blocks().are_cached() && Version::of(headers, length).is_some() {
+            return None;
+        }
         let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
         let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
         let content = match in_blocks {

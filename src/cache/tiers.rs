@@ -230,21 +230,40 @@ impl Tiers {
 
 // Room.
 impl Tiers {
-    /// The largest object that is stored whole, bytes.
+    /// The largest object that is stored whole although it could be stored in blocks, bytes: memory
+    /// holds it.
     #[must_use]
     pub fn max_object(&self, rule: &Rule) -> u64 {
-        if self.disk.is_some() {
-            return rule.max_object;
-        }
-        // An entry weighs more than its body.
-        rule.max_object.min(self.memory.largest().saturating_sub(MAX_WITHOUT_BODY))
+        let blocks = self.blocks().are_cached() && self.memory_holds_block(self.blocks().size());
+        if blocks { rule.max_object.min(self.max_in_memory()) } else { self.max_whole(rule) }
+    }
+
+    /// The largest object that is stored whole if it cannot be stored in blocks, bytes.
+    #[must_use]
+    pub fn max_whole(&self, rule: &Rule) -> u64 {
+        let disk = self.disk.is_some();
+        if disk { rule.max_object } else { rule.max_object.min(self.max_in_memory()) }
+    }
+
+    /// The largest body that the memory tier takes, bytes: an entry weighs more than its body.
+    fn max_in_memory(&self) -> u64 {
+        self.memory.largest().saturating_sub(MAX_WITHOUT_BODY)
+    }
+
+    /// Whether a tier would take an object of this many bytes now.
+    #[must_use]
+    pub fn takes_object(&self, bytes: u64) -> bool {
+        bytes <= self.max_in_memory() || self.disk_takes(bytes)
     }
 
     /// Whether a block of this many bytes would be stored in any tier.
     #[must_use]
     pub fn stores_block(&self, bytes: u64) -> bool {
-        self.blocks().are_cached()
-            && (self.disk.is_some() || bytes < self.blocks.memory().largest())
+        self.blocks().are_cached() && (self.disk.is_some() || self.memory_holds_block(bytes))
+    }
+
+    fn memory_holds_block(&self, bytes: u64) -> bool {
+        bytes < self.blocks.memory().largest()
     }
 
     /// Whether the disk would take a record with a body of this many bytes.
@@ -277,7 +296,7 @@ impl Tiers {
 // Changes.
 impl Tiers {
     /// Stores the entry that a fetch has brought in memory, and changes the disk with it, unless
-    /// another fetch has replaced this one after a purge. Returns whether it was stored. Both happen
+    /// another fetch has replaced this one after a purge. Returns whether a tier took it. Both happen
     /// under the lock of the fetch, so that no purge comes in between.
     pub fn store<T: Clone>(
         &self,
@@ -285,24 +304,37 @@ impl Tiers {
         entry: Arc<Entry>,
         change: DiskChange,
     ) -> bool {
+        let mut stored = false;
         leader.if_current(|| {
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
             let settings = entry.settings.map_or(0, |settings| settings.profile);
-            match entry.content {
+            stored = match entry.content {
                 EntryContent::Block(_) => self.blocks.memory().insert(entry),
                 _ => self.memory.insert(entry),
-            }
+            };
             let Some((disk, key)) = on_disk else { return };
             match change {
-                DiskChange::None => {}
+                // It came from the disk.
+                DiskChange::None => stored = true,
                 DiskChange::Write { headers, body } => {
-                    disk.put(DiskRecord { key, requested_at, settings, freshness, headers, body });
+                    stored |= disk.put(DiskRecord {
+                        key,
+                        requested_at,
+                        settings,
+                        freshness,
+                        headers,
+                        body,
+                    });
                 }
-                DiskChange::Freshen => disk.freshen(&key, freshness),
+                DiskChange::Freshen => {
+                    disk.freshen(&key, freshness);
+                    stored |= disk.has(&key);
+                }
                 DiskChange::Remove => disk.remove(&key),
             }
-        })
+        });
+        stored
     }
 
     /// Removes an object, unless another fetch has replaced this one after a purge.

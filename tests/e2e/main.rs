@@ -113,6 +113,8 @@ mod cache_status;
 mod disk;
 // Answers that earlier settings have shaped.
 mod old_settings;
+// What is stored whole, in blocks, or not, with a disk tier.
+mod disk_sizes;
 // The time of day is set.
 mod clock;
 // Purges of the disk tier.

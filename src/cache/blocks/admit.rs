@@ -77,7 +77,7 @@ impl StoreResponse<'_> {
         };
         let version = Version::of(headers, length).filter(|_| tiers.blocks().are_cached());
         let Some(version) = version else {
-            if length > tiers.max_object(&request.rule) {
+            if length > tiers.max_whole(&request.rule) {
                 self.hit_for_pass();
             }
             return self.bypass();

@@ -43,6 +43,8 @@ pub(in crate::cache) const PIECE: usize = 64 * 1024;
 
 const MAGIC: [u8; 8] = *b"s3pcache";
 const VERSION: u32 = 2;
+/// Its records are removed when they are found.
+const EARLIER_VERSION: u32 = 1;
 const HEAD_SUM_AT: usize = 56;
 const SUM: usize = 4;
 /// Bytes of the freshness with its checksum.
@@ -58,7 +60,7 @@ const MAX_BODY: u64 = 1024 * 1024 * 1024;
 pub(in crate::cache) enum Damage {
     /// Not a regular file, not a file of this cache, or not the record of this key.
     Foreign,
-    /// Written in another version of the format.
+    /// Written by an earlier release, in the version of the format that it had.
     Version,
     /// Longer or shorter than its head says, or than is possible.
     Length,
@@ -225,8 +227,10 @@ impl Lengths {
         if cursor.take(MAGIC.len())? != MAGIC {
             return Err(Damage::Foreign);
         }
-        if cursor.u32()? != VERSION {
-            return Err(Damage::Version);
+        match cursor.u32()? {
+            VERSION => {}
+            EARLIER_VERSION => return Err(Damage::Version),
+            _ => return Err(Damage::Content),
         }
         let (key, headers, piece, body) =
             (cursor.length()?, cursor.length()?, cursor.length()?, cursor.u64()?);
