@@ -25,6 +25,7 @@
 mod admit;
 mod blocks;
 mod body;
+mod clock;
 pub mod disk;
 pub mod entry;
 mod fetch;
@@ -63,12 +64,13 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fetch::{Fetches, Join};
 use crate::cache::freshness::FreshnessState;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;

@@ -57,6 +57,8 @@ pub mod retry;
 pub struct Store {
     pub profile: Arc<Profile>,
     pub signer: Signer,
+    /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
+    pub fingerprint: u64,
     pub addresses: Arc<EndpointAddresses>,
     /// Its last success and its last failure.
     pub last_outcome: LastOutcome,
@@ -76,10 +78,11 @@ impl Store {
         addresses: Arc<EndpointAddresses>,
         admission: Arc<Admission>,
     ) -> Self {
-        let signer = profile.signer();
+        let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
         Self {
             profile,
             signer,
+            fingerprint,
             addresses,
             last_outcome: LastOutcome::default(),
             metrics: Arc::default(),

@@ -31,6 +31,7 @@ use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Write, plain_write};
 use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
+use crate::cache::disk::record::Damage;
 use crate::cache::disk::shared::{DiskShared, READ_PERMITS, Removal, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
@@ -178,8 +179,8 @@ impl DiskTier {
     }
 
     /// Stores a record, in place of any other of its key. It is written in the background. If the
-    /// queue is full, neither it nor the older one is stored.
-    pub fn put(&self, record: DiskRecord) {
+    /// queue is full, neither it nor the older one is stored. Returns whether it is queued.
+    pub fn put(&self, record: DiskRecord) -> bool {
         let name = FileName::of(&record.key);
         let mut inner = self.shared.lock();
         if inner.off.is_none()
@@ -189,9 +190,11 @@ impl DiskTier {
             inner.hidden.remove(&name);
             drop(inner);
             self.shared.wake.notify_one();
+            true
         } else {
             self.shared.statistics.disk_dropped.inc();
             self.shared.remove_record(&mut inner, name);
+            false
         }
     }
 
@@ -328,6 +331,8 @@ impl DiskShared {
                 self.lock().breaker.worked(Access::Read);
                 return Some(record);
             }
+            // An earlier release wrote it.
+            Ok(FileRead::Damaged(Damage::Version)) => self.forget(name),
             Ok(FileRead::Damaged(damage)) => {
                 debug!("disk cache: {}: {damage}", name.path().display());
                 self.statistics.disk_damaged.inc();

@@ -95,6 +95,18 @@ impl Freshness {
         }
     }
 
+    /// The freshness of a response of unknown age: stale since this time, so that the store is asked
+    /// before it is served, unless the store fails.
+    #[must_use]
+    pub fn stale_at(&self, since: SystemTime) -> Self {
+        Self {
+            generated_at: since,
+            fresh_until: since,
+            stale_while_revalidate: Duration::ZERO,
+            ..*self
+        }
+    }
+
     /// What the response is served for at this time.
     #[must_use]
     pub fn at(&self, now: SystemTime) -> FreshnessState {

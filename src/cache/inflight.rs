@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::cache::key::CacheKey;
+use crate::profile::fingerprint::Fingerprint;
 
 /// Maps that share the keys, so that requests seldom wait for each other.
 const SHARDS: usize = 16;
@@ -28,6 +29,8 @@ type FetchMap<T> = HashMap<CacheKey, Arc<Fetch<T>>>;
 pub struct Fetch<T> {
     /// When it began. A later purge covers its outcome.
     pub began: SystemTime,
+    /// The settings that shape its outcome, if any do.
+    pub settings: Option<Fingerprint>,
     outcome: watch::Sender<Progress<T>>,
 }
 
@@ -90,6 +93,7 @@ impl<T: Clone> InFlightFetches<T> {
         self: &Arc<Self>,
         key: &CacheKey,
         now: SystemTime,
+        settings: Option<Fingerprint>,
         usable: impl Fn(&Fetch<T>) -> bool,
         cached: impl FnOnce() -> Option<K>,
     ) -> Result<Role<T>, K> {
@@ -103,7 +107,7 @@ impl<T: Clone> InFlightFetches<T> {
                     return Err(cached);
                 }
                 let outcome = watch::Sender::new(Progress::Pending);
-                let fetch = Arc::new(Fetch { began: now, outcome });
+                let fetch = Arc::new(Fetch { began: now, settings, outcome });
                 slot.insert_entry(Arc::clone(&fetch));
                 Ok(Role::Lead(Leader { in_flight: Arc::clone(self), key: key.clone(), fetch }))
             }

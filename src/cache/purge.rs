@@ -6,9 +6,10 @@ pub(super) mod pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::cache::clock::now;
 use crate::cache::key::CacheKey;
 use crate::cache::purge::pending::{Purge, PurgeScope};
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 
 /// The pause before it is checked again whether older fetches have ended.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);

@@ -113,6 +113,12 @@ mod purge;
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
+// Answers that earlier settings have shaped.
+mod old_settings;
+// What is stored whole, in blocks, or not, with a disk tier.
+mod disk_sizes;
+// The time of day is set.
+mod clock;
 // Purges of the disk tier.
 mod disk_purges;
 // Damaged cache files.

@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
+use crate::cache::clock::process_start;
 use crate::cache::disk::name::{FileName, folder_name};
 use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::{self, Damage, RecordHead};
@@ -193,8 +194,15 @@ impl Folder {
         if !head.fits(0, &body) {
             return Ok(FileRead::Damaged(Damage::Checksum));
         }
-        let RecordHead { key, requested_at, freshness, headers, .. } = head;
-        Ok(FileRead::Whole(DiskRecord { key, requested_at, freshness, headers, body: body.into() }))
+        let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
+        Ok(FileRead::Whole(DiskRecord {
+            key,
+            requested_at,
+            settings,
+            freshness,
+            headers,
+            body: body.into(),
+        }))
     }
 
     /// Reads the head of the record with this name.
@@ -227,7 +235,7 @@ impl Folder {
         if head.key != *key {
             return Ok(FileRead::Damaged(Damage::Foreign));
         }
-        (self.write)(&file, &head.other_freshness(to), record::FRESHNESS_AT)?;
+        (self.write)(&file, &head.other_freshness(to, process_start()), record::FRESHNESS_AT)?;
         Ok(FileRead::Whole(()))
     }
 
@@ -277,7 +285,7 @@ impl Folder {
         };
         let missing = length.saturating_sub(start.len());
         (&mut file).take(missing as u64).read_to_end(&mut start)?;
-        let head = match RecordHead::parse(&start) {
+        let head = match RecordHead::parse(&start, process_start()) {
             Ok(head) => head,
             Err(damage) => return Ok(FileRead::Damaged(damage)),
         };

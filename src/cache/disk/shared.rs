@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use tokio::sync::Semaphore;
 
+use crate::cache::clock;
 use crate::cache::disk::breaker::{Access, Breaker};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
@@ -110,9 +111,8 @@ impl fmt::Debug for DiskShared {
 }
 
 /// The time of a use, as the index has it.
-#[expect(clippy::disallowed_methods, reason = "a use is compared with times of files")]
 pub(super) fn now() -> u64 {
-    micros(SystemTime::now())
+    micros(clock::now())
 }
 
 /// Waits for a signal, at most this long.

@@ -10,7 +10,7 @@ use log::{debug, info};
 use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Folder};
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{DiskShared, Removal, wait_for};
+use crate::cache::disk::shared::{DiskShared, Removal, now, wait_for};
 use crate::cache::key::CacheKey;
 
 /// A wait that a signal ends.
@@ -57,7 +57,10 @@ fn run(shared: &DiskShared) {
 /// Finds the records in the folder.
 fn scan(shared: &DiskShared, folder: &Folder) {
     for number in 0..=u8::MAX {
-        let found = folder.list(number, |name, size, used| shared.index.discover(name, size, used));
+        let found = folder.list(number, |name, size, used| {
+            // A file from the future would be the last to be evicted.
+            shared.index.discover(name, size, used.min(now()));
+        });
         if let Err(error) = found {
             debug!("disk cache: looking for files: {error}");
             shared.failed(Access::Read, &error);

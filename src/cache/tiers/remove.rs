@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::cache::blocks::object::Blocks;
+use crate::cache::clock::now;
 use crate::cache::disk::DiskState;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::{Purge, PurgeScope};
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 
 /// Blocks of a version that are looked for on disk by their names; for more blocks than these, all
 /// files of blocks are looked through.
@@ -103,7 +104,13 @@ impl Tiers {
         let freshness = Freshness::for_a_while(requested_at, lifetime);
         let (key, content) = (key.clone(), EntryContent::HitForPass(room.into_held()));
         if self.memory.peek(key.as_bytes()).is_none() {
-            self.memory.insert(Arc::new(Entry { key, requested_at, freshness, content }));
+            self.memory.insert(Arc::new(Entry {
+                key,
+                requested_at,
+                settings: None,
+                freshness,
+                content,
+            }));
         }
     }
 
