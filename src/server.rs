@@ -20,7 +20,7 @@ use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::cache::memory::limit::{auto_budget, cgroup_limit};
 use crate::config::{CacheMemory, Config};
-use crate::downstream::app::GuardedProxy;
+use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
@@ -41,6 +41,9 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Write buffer of a connection, bytes: writes are combined before they reach it
 /// (`downstream/write_buffer.rs`).
 const WRITE_BUFFER_BYTES: usize = 512;
+
+/// Limit of connections to the admin listener: probes, scrapers and operators need a few.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// Serves until a signal ends the process. Returns when all requests have ended, or the grace period is
 /// over. `upgrade` takes over the sockets of a running process that receives SIGQUIT.
@@ -97,17 +100,29 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     proxy.server_options = Some(options);
     let mut service = Service::new(
         "gateway".to_owned(),
-        GuardedProxy::new(proxy, config, Arc::clone(&shared.limits), Arc::clone(&shared.metrics)),
+        Guarded::new(
+            proxy,
+            "downstream.max_connections",
+            config,
+            Arc::clone(&shared.limits),
+            Arc::clone(&shared.metrics),
+        ),
     );
     let listener = ListenerConfig::tcp(config.gateway.listen.to_string())
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
     if let Some(address) = config.admin_listen {
-        let admin = Admin::new(&shared, config.gateway.bucket_validation);
+        let limits = Arc::new(ClientLimits::new(MAX_ADMIN_CONNECTIONS, 0));
+        // The metrics of requests count the public listener alone.
+        let uncounted = Arc::default();
+        let name = "of the admin listener";
+        let admin = Guarded::new(Admin::new(&shared, config), name, config, limits, uncounted);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
-        service.add_tcp(&address.to_string());
+        let listener = ListenerConfig::tcp(address.to_string())
+            .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
+        service.add_listener(listener);
         server.add_service(service);
     }
     let reloader = Reloader::new(start, stores, cache.clone(), reloads);

@@ -122,6 +122,7 @@ const PATH_PREFIX: &str = "^(/[A-Za-z0-9._~-]+)*$";
 const REGION: &str = "^[A-Za-z0-9._-]{1,63}$";
 const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
+const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
 const HEADERS: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~?-]+$";
 const HEADER_VALUE: &str = "^[!-~]([ -~]*[!-~])?$";
@@ -254,6 +255,10 @@ pub(super) const fn optional_media_map() -> Kind<Option<Vec<(String, String)>>> 
 
 pub(super) const fn origins() -> Kind<Vec<String>> {
     list_kind(rules::origins, "origins, or `\"*\"`", ORIGIN)
+}
+
+pub(super) const fn host_names() -> Kind<Vec<String>> {
+    list_kind(rules::host_names, "host names", HOST_NAME)
 }
 
 pub(super) const fn buckets() -> Kind<Option<Vec<WildMatch>>> {

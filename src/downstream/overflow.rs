@@ -23,8 +23,10 @@ const MAX_REFUSALS: usize = 256;
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Refuses connections beyond the limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overflow {
+    /// The name of the limit in the log.
+    limit: &'static str,
     in_progress: AtomicUsize,
     log: Mutex<RefusalLog>,
 }
@@ -36,6 +38,10 @@ struct RefusalLog {
 }
 
 impl Overflow {
+    pub(super) fn new(limit: &'static str) -> Self {
+        Self { limit, in_progress: AtomicUsize::new(0), log: Mutex::default() }
+    }
+
     /// Sends a 503 and closes the connection.
     pub(super) async fn refuse(&self, stream: Stream, limits: &ClientLimits, metrics: &Metrics) {
         let refusal = Refusal::ConnectionsFull;
@@ -55,8 +61,9 @@ impl Overflow {
         log.unlogged += 1;
         if log.last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
             warn!(
-                "connections_full: the limit of client connections (downstream.max_connections) is \
-                 reached, {} are open; connections refused since the last such line: {}",
+                "connections_full: the limit of connections ({}) is reached, {} are open; \
+                 connections refused since the last such line: {}",
+                self.limit,
                 limits.connections(),
                 log.unlogged
             );

@@ -112,6 +112,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },
         },
         admin_listen: None,
+        admin_hosts: Vec::new(),
     }
 }
 

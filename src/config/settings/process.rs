@@ -70,13 +70,19 @@ settings! {
 
 settings! {
     /// The listener for operators.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub(in crate::config) struct AdminConfig, admin at "admin." {
         listen: Option<SocketAddr> {
             kind: kind::optional_address(),
             variable: "S3PROXY_ADMIN_LISTEN",
             default: "127.0.0.1:9090",
             text: "The address and port for operators: metrics, status and purges. `off` for none.",
+        }
+        hosts: Vec<String> {
+            kind: kind::host_names(),
+            variable: "S3PROXY_ADMIN_HOSTS",
+            default: "[]",
+            text: "Names by which clients may address the admin listener, such as `[s3proxy-admin.s3proxy.svc]`, without a port. IP addresses and `localhost` always may be used. A request with another `Host` is answered 403.",
         }
     }
 }
