@@ -20,6 +20,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
+use crate::downstream::linger::Linger;
 use crate::downstream::timer::Timer;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
@@ -32,6 +33,7 @@ pub mod app;
 pub mod drain;
 mod exchange;
 pub mod limits;
+mod linger;
 mod overflow;
 mod timer;
 pub mod write_buffer;
@@ -65,6 +67,7 @@ pub struct ClientConnection {
     read_timer: Timer,
     write_timer: Timer,
     flush_timer: Timer,
+    linger: Linger,
     exchange: Exchange,
 }
 
@@ -92,6 +95,7 @@ impl ClientConnection {
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
+            linger: Linger::default(),
             exchange: Exchange::new(),
         }
     }
@@ -260,10 +264,14 @@ impl AsyncRead for ClientConnection {
         if let Some(error) = this.bad_head.take() {
             this.refuse(context, error);
         }
-        if this.ended {
-            return Poll::Ready(Ok(()));
+        if !this.ended {
+            ready!(this.poll_head(context, buffer))?;
         }
-        this.poll_head(context, buffer)
+        if this.ended {
+            // At the end of the stream Pingora closes the connection at once.
+            ready!(this.linger.poll(&mut this.stream, context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -338,7 +346,8 @@ impl AsyncWrite for ClientConnection {
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
         ready!(this.write_buffer.poll_flush(&mut this.stream, context))?;
-        Pin::new(&mut this.stream).poll_shutdown(context)
+        ready!(this.linger.poll(&mut this.stream, context));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -359,6 +368,7 @@ impl Shutdown for ClientConnection {
             Poll::Ready(())
         })
         .await;
+        poll_fn(|context| self.linger.poll(&mut self.stream, context)).await;
         self.stream.shutdown().await;
     }
 }

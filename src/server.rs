@@ -34,6 +34,7 @@ use crate::upstream::client::StoreClient;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
 mod shutdown;
+mod upgrade;
 
 /// Read buffer of a connection, bytes: request heads are small, and every idle client would hold
 /// Pingora's 64 KiB.
@@ -53,12 +54,19 @@ const MAX_ADMIN_CONNECTIONS: usize = 64;
 pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let config = &start.loaded.config;
     Trusted::read(&config.upstream).map_err(StartError::Certificates)?;
+    match &config.server.upgrade_sock {
+        Some(socket) => upgrade::check(socket).map_err(StartError::UpgradeSock)?,
+        None if upgrade => {
+            return Err(StartError::UpgradeSock("is not set, and --upgrade needs it".to_owned()));
+        }
+        None => {}
+    }
     let lifecycle = Arc::new(Lifecycle::default());
     let (finished, finish) = sync_channel(2);
     let reloads = Arc::new(Reloads::default());
     let signals = ShutdownSignals::new(
         Arc::clone(&lifecycle),
-        config.server.lame_duck,
+        &config.server,
         finished.clone(),
         Arc::clone(&reloads),
     );
@@ -188,6 +196,8 @@ pub enum StartError {
     Signals(std::io::Error),
     /// The certificates to trust cannot be read.
     Certificates(CertificatesError),
+    /// The socket of an upgrade is missing, or other users can reach it.
+    UpgradeSock(String),
 }
 
 impl std::fmt::Display for StartError {
@@ -197,6 +207,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {error}; set another address with {setting}")
             }
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::UpgradeSock(problem) => write!(f, "server.upgrade_sock: {problem}"),
             Self::Certificates(error) => write!(
                 f,
                 "{error}; set S3PROXY_UPSTREAM_CA_FILE, or SSL_CERT_FILE and SSL_CERT_DIR"
@@ -242,13 +253,15 @@ fn run_until_finished(
 
 /// Pingora's own settings.
 fn pingora_conf(config: &Config) -> ServerConf {
+    let upgrade_sock = config.server.upgrade_sock.as_deref();
+    let upgrade_sock = upgrade_sock.map(|path| path.to_string_lossy().into_owned());
     ServerConf {
         threads: config.server.threads,
         upstream_keepalive_pool_size: config.upstream.keepalive_pool_size,
         max_retries: MAX_ATTEMPTS,
         grace_period_seconds: Some(config.server.grace_period.as_secs()),
         graceful_shutdown_timeout_seconds: Some(0),
-        upgrade_sock: config.server.upgrade_sock.to_string_lossy().into_owned(),
+        upgrade_sock: upgrade_sock.unwrap_or_default(),
         ca_file: config.upstream.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
         ..ServerConf::default()
     }

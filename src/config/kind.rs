@@ -141,10 +141,6 @@ pub(super) const fn text() -> Kind<String> {
     text_kind(value::text, "text", "")
 }
 
-pub(super) const fn path() -> Kind<PathBuf> {
-    text_kind(value::path, "path", NOT_EMPTY)
-}
-
 pub(super) const fn optional_path() -> Kind<Option<PathBuf>> {
     text_kind(value::optional_path, "path", NOT_EMPTY)
 }

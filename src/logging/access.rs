@@ -14,6 +14,9 @@ use crate::protocol::timestamp::{push_decimal, rfc3339};
 /// Lines with this target need no formatting; the logger writes them unchanged.
 pub const TARGET: &str = "s3proxy::access";
 
+/// The most bytes of a method, user or user agent in a line.
+const MAX_CLIENT_TEXT: usize = 256;
+
 /// The fields of the line of a request.
 #[derive(Debug, Clone)]
 pub struct AccessRecord<'a> {
@@ -64,14 +67,14 @@ pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> St
     line.text("logger", "s3proxy");
     line.text("event", record.event);
     line.begin_object("httpRequest");
-    line.text("requestMethod", record.method.as_str());
+    line.text("requestMethod", capped(record.method.as_str()));
     line.text("requestUrl", &record.url);
     line.maybe_text("status", record.status.as_ref().map(StatusCode::as_str));
     line.maybe_text("remoteIp", record.remote_ip.map(ip_text).as_deref());
-    line.maybe_text("userAgent", record.user_agent);
+    line.maybe_text("userAgent", record.user_agent.map(capped));
     line.end_object();
     line.text("request_id", record.request_id);
-    line.maybe_text("user", record.user);
+    line.maybe_text("user", record.user.map(capped));
     line.maybe_text("path", record.path.as_deref());
     line.maybe_text("profile", record.profile);
     line.maybe_number("status", record.status.map(|status| status.as_u16()));
@@ -99,6 +102,57 @@ pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> St
         line.maybe_text("upstream_request_id", upstream.request_id);
     }
     line.finish()
+}
+
+/// The first [`MAX_CLIENT_TEXT`] bytes of a value that a client sends.
+fn capped(value: &str) -> &str {
+    value.get(..value.floor_char_boundary(MAX_CLIENT_TEXT)).unwrap_or_default()
+}
+
+/// Whether a character moves the cursor of a terminal, breaks a line or changes the direction of text: C0
+/// and C1 controls, line and paragraph separators, and the controls of bidirectional text.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
+
+/// The text as a JSON string, in quotes, with unsafe characters escaped.
+pub(super) fn json_text(value: &str) -> String {
+    // Text has a JSON form, always.
+    let json = serde_json::to_string(value).unwrap_or_else(|_| "\"\"".to_owned());
+    if !json.chars().any(is_unsafe) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_unsafe(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// The text with unsafe characters other than line breaks escaped, for a terminal.
+pub(super) fn terminal_text(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) && character != '\n' {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
 }
 
 /// A JSON object in the making: the line of every request is written once, without a tree.
@@ -132,8 +186,7 @@ impl JsonObject {
             self.out.extend_from_slice(value.as_bytes());
             self.out.push(b'"');
         } else {
-            // Writing text to a Vec has no way to fail.
-            let _written = serde_json::to_writer(&mut self.out, value);
+            self.out.extend_from_slice(json_text(value).as_bytes());
         }
     }
 
@@ -201,7 +254,7 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
     let subject = record.path.as_deref().unwrap_or(&record.url);
     let mut line = format!(
         "{} {status} {:>9.3} ms {:>10} B  {subject}",
-        record.method,
+        capped(record.method.as_str()),
         millis(record.duration),
         record.bytes_sent,
     );
@@ -222,15 +275,7 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
         line.push_str(detail);
     }
     // A key may contain line breaks and escape sequences of a terminal.
-    let mut safe = String::with_capacity(line.len());
-    for character in line.chars() {
-        if character.is_control() {
-            safe.extend(character.escape_default());
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
+    terminal_text(&line).replace('\n', "\\n")
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -325,6 +370,30 @@ mod tests {
                 r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
             )
         );
+    }
+
+    #[test]
+    fn values_of_a_client_are_capped_and_cannot_disturb_the_reader_of_the_log() {
+        let long = "x".repeat(10_000);
+        let mut record = record();
+        record.user = Some(&long);
+        record.user_agent = Some(&long);
+        let now = SystemTime::UNIX_EPOCH;
+        assert!(json_line(&record, Level::Info, now).len() < 2 * MAX_CLIENT_TEXT + 600);
+
+        let key =
+            "s3://bk/\u{85}\u{9b}31m\u{2028}\u{2029}\u{202e}gnp.\u{2066}\u{200f}\u{61c}\u{7f}é.png";
+        record.path = Some(key.to_owned());
+        let line = json_line(&record, Level::Info, now);
+        assert!(!line.chars().any(is_unsafe), "{line}");
+        assert!(
+            line.contains(r"\u2028") && line.contains(r"\u202e") && line.contains('é'),
+            "{line}"
+        );
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["path"], key, "readers of JSON see the same text");
+        let line = text_line(&record);
+        assert!(!line.chars().any(is_unsafe), "{line}");
     }
 
     #[test]

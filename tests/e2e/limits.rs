@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::admin::Admin;
+use crate::cached::with_cache;
 use crate::client::{Client, Ending, Fate, PATIENCE};
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Gateway, Setup};
@@ -291,4 +292,28 @@ fn the_admin_listener_limits_the_heads_and_connections_of_its_clients() {
     let began = Instant::now();
     assert_ne!(idle[0].fate(PATIENCE), Fate::Open);
     assert!(began.elapsed() < DEADLINE * 3, "{:?}", began.elapsed());
+}
+
+#[test]
+fn bytes_behind_a_request_that_closes_do_not_cost_the_answer() {
+    let spy = Faulty::spy();
+    for setup in [hasty_setup(&spy.url()), with_cache(&spy.url()).tolerate("\"status\":4")] {
+        let gateway = setup.start();
+        let path = "/s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: a.test\r\n";
+        for (head, status) in [
+            (format!("GET {path}Connection: close\r\n\r\n"), 200),
+            (format!("GET {path}Content-Length: 300000\r\n\r\n"), 400),
+            (format!("GET {path}X Y: z\r\n\r\n"), 400),
+            (format!("GET {path}X: {}", "v".repeat(40_000)), 431),
+        ] {
+            for _ in 0..15 {
+                let _trial = trial(GREEDY);
+                let mut client = gateway.connect();
+                client.send([head.as_bytes(), &[b'x'; 300_000]].concat());
+                let answer = client.answer("GET").expect("an answer");
+                assert_eq!((answer.status(), answer.ending), (status, Ending::Whole), "{head:.60}");
+                assert_eq!(client.fate(PATIENCE), Fate::Closed, "{head:.60}");
+            }
+        }
+    }
 }

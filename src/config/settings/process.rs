@@ -59,11 +59,11 @@ settings! {
             default: "2s",
             text: "How often the YAML file and the credentials file are checked for changes. A change is applied when the files have been unchanged for this time. `0`: only on SIGHUP, and when a store rejects an access key as unknown.",
         }
-        upgrade_sock: PathBuf {
-            kind: kind::path(),
+        upgrade_sock: Option<PathBuf> {
+            kind: kind::optional_path(),
             variable: "S3PROXY_SERVER_UPGRADE_SOCK",
-            default: "/tmp/s3proxy-upgrade.sock",
-            text: "The socket through which a new process takes over the listening sockets of the old one (`--upgrade`, SIGQUIT).",
+            default: "null",
+            text: "The socket through which a new process takes over the listening sockets of the old one (`--upgrade`, SIGQUIT), in a folder that belongs to the user of both and has mode 700.",
         }
     }
 }
