@@ -57,7 +57,7 @@ where
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let Some(_permit) = self.limits.try_connect() else {
-            self.overflow.refuse(stream, &self.limits, &self.metrics).await;
+            self.overflow.refuse(stream, &self.limits, &self.metrics, self.log_format).await;
             return None;
         };
         let metrics = Arc::clone(&self.metrics);

@@ -284,6 +284,12 @@ fn millis(duration: Duration) -> f64 {
 
 /// Logs an invalid request head, which was refused before it became a request.
 pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
+    refused(format, client, (error.status(), error.cause()), id);
+}
+
+/// Logs a refusal that was sent without reading a request: its status and cause, and the id that the
+/// client has.
+pub fn refused(format: LogFormat, client: Option<IpAddr>, (status, cause): (u16, &str), id: &str) {
     #[expect(clippy::disallowed_methods, reason = "log lines carry the time")]
     let now = SystemTime::now();
     let client = client.map(|ip| ip.to_string());
@@ -295,18 +301,18 @@ pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest
             line.text("logger", "s3proxy");
             line.text("event", "refused request");
             line.begin_object("httpRequest");
-            line.text("status", &error.status().to_string());
+            line.text("status", &status.to_string());
             line.maybe_text("remoteIp", client.as_deref());
             line.end_object();
             line.text("request_id", id);
-            line.maybe_number("status", Some(error.status()));
+            line.maybe_number("status", Some(status));
             line.text("cache", "none");
-            line.text("cause", error.cause());
+            line.text("cause", cause);
             log::info!(target: TARGET, "{}", line.finish());
         }
         LogFormat::Development => {
             let client = client.as_deref().unwrap_or("unknown");
-            log::info!(target: TARGET, "{} {} from {client}", error.status(), error.cause());
+            log::info!(target: TARGET, "{status} {cause} from {client}  {id}");
         }
     }
 }
