@@ -58,6 +58,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The listener for operators, if there is one.
     pub admin_listen: Option<SocketAddr>,
+    /// Names by which its clients may address it, in lower case.
+    pub admin_hosts: Vec<String>,
 }
 
 /// The two formats of the log.

@@ -20,6 +20,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
+use crate::downstream::linger::Linger;
 use crate::downstream::timer::Timer;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
@@ -32,6 +33,7 @@ pub mod app;
 pub mod drain;
 mod exchange;
 pub mod limits;
+mod linger;
 mod overflow;
 mod timer;
 pub mod write_buffer;
@@ -65,6 +67,7 @@ pub struct ClientConnection {
     read_timer: Timer,
     write_timer: Timer,
     flush_timer: Timer,
+    linger: Linger,
     exchange: Exchange,
 }
 
@@ -92,6 +95,7 @@ impl ClientConnection {
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
+            linger: Linger::default(),
             exchange: Exchange::new(),
         }
     }
@@ -171,42 +175,57 @@ impl ClientConnection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
+        loop {
+            ready!(self.poll_head_bytes(context, buffer))?;
+            if self.ended || buffer.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            let arrived = buffer.filled_mut().get_mut(before..).unwrap_or_default();
+            match self.heads.feed(arrived) {
+                Scan::Fine { length } => buffer.set_filled(before + length),
+                Scan::Bad { start: 0, error } => {
+                    buffer.set_filled(before);
+                    self.refuse(context, error);
+                    return Poll::Ready(Ok(()));
+                }
+                Scan::Bad { start, error } => {
+                    buffer.set_filled(before + start);
+                    self.bad_head = Some(error);
+                }
+            }
+            if !self.heads.in_head() {
+                self.head_started = None;
+            } else if self.head_started.is_none() {
+                self.head_started = Some(Instant::now());
+            }
+            // A read of empty lines alone is not passed on: no bytes would be the end of the stream.
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Reads bytes into the buffer, none at the end of the stream; refuses a head that is too slow.
+    fn poll_head_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         if !self.pipelined.is_empty() {
             let fits = self.pipelined.len().min(buffer.remaining());
             buffer.put_slice(self.pipelined.get(..fits).unwrap_or_default());
             self.pipelined.drain(..fits);
-        } else {
-            match Pin::new(&mut self.stream).poll_read(context, buffer) {
-                Poll::Ready(read) => read?,
-                Poll::Pending => {
-                    if !self.heads.in_head() {
-                        return Poll::Pending;
-                    }
-                    let started = *self.head_started.get_or_insert_with(Instant::now);
-                    ready!(self.read_timer.poll(context, started + self.header_timeout));
-                    self.refuse(context, BadRequest::HeadersTooSlow);
-                    return Poll::Ready(Ok(()));
-                }
-            }
+            return Poll::Ready(Ok(()));
         }
-        let arrived = buffer.filled().get(before..).unwrap_or_default();
-        match self.heads.feed(arrived) {
-            Scan::Fine => {}
-            Scan::Bad { start: 0, error } => {
-                buffer.set_filled(before);
-                self.refuse(context, error);
-                return Poll::Ready(Ok(()));
-            }
-            Scan::Bad { start, error } => {
-                buffer.set_filled(before + start);
-                self.bad_head = Some(error);
-            }
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            return Poll::Ready(read);
         }
         if !self.heads.in_head() {
-            self.head_started = None;
-        } else if self.head_started.is_none() {
-            self.head_started = Some(Instant::now());
+            return Poll::Pending;
         }
+        let started = *self.head_started.get_or_insert_with(Instant::now);
+        ready!(self.read_timer.poll(context, started + self.header_timeout));
+        self.refuse(context, BadRequest::HeadersTooSlow);
         Poll::Ready(Ok(()))
     }
 
@@ -245,10 +264,14 @@ impl AsyncRead for ClientConnection {
         if let Some(error) = this.bad_head.take() {
             this.refuse(context, error);
         }
-        if this.ended {
-            return Poll::Ready(Ok(()));
+        if !this.ended {
+            ready!(this.poll_head(context, buffer))?;
         }
-        this.poll_head(context, buffer)
+        if this.ended {
+            // At the end of the stream Pingora closes the connection at once.
+            ready!(this.linger.poll(&mut this.stream, context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -323,7 +346,8 @@ impl AsyncWrite for ClientConnection {
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
         ready!(this.write_buffer.poll_flush(&mut this.stream, context))?;
-        Pin::new(&mut this.stream).poll_shutdown(context)
+        ready!(this.linger.poll(&mut this.stream, context));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -344,6 +368,7 @@ impl Shutdown for ClientConnection {
             Poll::Ready(())
         })
         .await;
+        poll_fn(|context| self.linger.poll(&mut self.stream, context)).await;
         self.stream.shutdown().await;
     }
 }

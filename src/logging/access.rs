@@ -18,6 +18,9 @@ use crate::protocol::timestamp::rfc3339;
 /// Lines with this target need no formatting; the logger writes them unchanged.
 pub const TARGET: &str = "s3proxy::access";
 
+/// The most bytes of a method, user or user agent in a line.
+const MAX_CLIENT_TEXT: usize = 256;
+
 /// The fields of the line of a request, in their order.
 #[derive(Debug, Clone, Serialize)]
 pub struct AccessRecord<'a> {
@@ -25,7 +28,7 @@ pub struct AccessRecord<'a> {
     #[serde(rename = "httpRequest")]
     pub http_request: HttpRequestRecord<'a>,
     pub request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "maybe_capped", skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
     /// The `s3://` name of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,8 @@ pub struct HttpRequestRecord<'a> {
     pub status: Option<StatusCode>,
     #[serde(rename = "remoteIp", skip_serializing_if = "Option::is_none")]
     pub remote_ip: Option<IpAddr>,
-    #[serde(rename = "userAgent", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "userAgent", serialize_with = "maybe_capped")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<&'a str>,
 }
 
@@ -119,17 +123,88 @@ pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> St
     let (timestamp, severity) = (rfc3339(now), severity(level));
     let line = JsonLine { timestamp, severity, logger: "s3proxy", record };
     let mut out = Vec::with_capacity(512);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Millis);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, LogJson);
     // Writing to a Vec does not fail, and no field has an invalid form.
     let _never_fails = line.serialize(&mut serializer);
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// Compact JSON that writes a `u128` of microseconds as milliseconds with three decimals: the durations
-/// are the only numbers of this type.
-struct Millis;
+/// The first [`MAX_CLIENT_TEXT`] bytes of a value that a client sends.
+fn capped(value: &str) -> &str {
+    value.get(..value.floor_char_boundary(MAX_CLIENT_TEXT)).unwrap_or_default()
+}
 
-impl Formatter for Millis {
+/// Whether a character moves the cursor of a terminal, breaks a line or changes the direction of text: C0
+/// and C1 controls, line and paragraph separators, and the controls of bidirectional text.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
+
+/// The text as a JSON string, in quotes, with unsafe characters escaped.
+pub(super) fn json_text(value: &str) -> String {
+    // Text has a JSON form, always.
+    let json = serde_json::to_string(value).unwrap_or_else(|_| "\"\"".to_owned());
+    if !json.chars().any(is_unsafe) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_unsafe(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// The text with unsafe characters other than line breaks escaped, for a terminal.
+pub(super) fn terminal_text(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) && character != '\n' {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// Compact JSON with two rules of the log: unsafe characters in a text are escaped, and a `u128` of
+/// microseconds is written as milliseconds with three decimals (durations are the only such numbers).
+struct LogJson;
+
+impl Formatter for LogJson {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        // Without an early end, so that the compiler can look at many bytes at once.
+        let is_plain = fragment.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte));
+        if is_plain {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for character in fragment.chars() {
+            if is_unsafe(character) {
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            } else {
+                write!(writer, "{character}")?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_u128<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
@@ -148,7 +223,11 @@ fn maybe_micros<S: Serializer>(value: &Option<Duration>, serializer: S) -> Resul
 }
 
 fn method_text<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(method.as_str())
+    serializer.serialize_str(capped(method.as_str()))
+}
+
+fn maybe_capped<S: Serializer>(value: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(capped(value.unwrap_or_default()))
 }
 
 fn status_text<S: Serializer>(
@@ -176,7 +255,7 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
     let subject = record.path.as_deref().unwrap_or(&request.url);
     let mut line = format!(
         "{} {status} {:>9.3} ms {:>10} B  {subject}",
-        request.method,
+        capped(request.method.as_str()),
         millis(record.duration),
         record.bytes_sent,
     );
@@ -197,15 +276,7 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
         line.push_str(detail);
     }
     // A key may contain line breaks and escape sequences of a terminal.
-    let mut safe = String::with_capacity(line.len());
-    for character in line.chars() {
-        if character.is_control() {
-            safe.extend(character.escape_default());
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
+    terminal_text(&line).replace('\n', "\\n")
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -214,12 +285,18 @@ fn millis(duration: Duration) -> f64 {
 
 /// Logs an invalid request head, which was refused before it became a request.
 pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
+    refused(format, client, (error.status(), error.cause()), id);
+}
+
+/// Logs a refusal that was sent without reading a request: its status and cause, and the id that the
+/// client has.
+pub fn refused(format: LogFormat, client: Option<IpAddr>, (status, cause): (u16, &str), id: &str) {
     #[expect(clippy::disallowed_methods, reason = "log lines carry the time")]
     let now = SystemTime::now();
     let client = client.map(|ip| ip.to_string());
     match format {
         LogFormat::Production => {
-            let mut request = json!({ "status": error.status().to_string() });
+            let mut request = json!({ "status": status.to_string() });
             if let (Some(client), Some(fields)) = (client, request.as_object_mut()) {
                 fields.insert("remoteIp".to_owned(), client.into());
             }
@@ -230,15 +307,15 @@ pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest
                 "event": "refused request",
                 "httpRequest": request,
                 "request_id": id,
-                "status": error.status(),
+                "status": status,
                 "cache": "none",
-                "cause": error.cause(),
+                "cause": cause,
             });
             log::info!(target: TARGET, "{line}");
         }
         LogFormat::Development => {
             let client = client.as_deref().unwrap_or("unknown");
-            log::info!(target: TARGET, "{} {} from {client}", error.status(), error.cause());
+            log::info!(target: TARGET, "{status} {cause} from {client}  {id}");
         }
     }
 }
@@ -305,6 +382,30 @@ mod tests {
                 r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
             )
         );
+    }
+
+    #[test]
+    fn values_of_a_client_are_capped_and_cannot_disturb_the_reader_of_the_log() {
+        let long = "x".repeat(10_000);
+        let mut record = record();
+        record.user = Some(&long);
+        record.http_request.user_agent = Some(&long);
+        let now = SystemTime::UNIX_EPOCH;
+        assert!(json_line(&record, Level::Info, now).len() < 2 * MAX_CLIENT_TEXT + 600);
+
+        let key =
+            "s3://bk/\u{85}\u{9b}31m\u{2028}\u{2029}\u{202e}gnp.\u{2066}\u{200f}\u{61c}\u{7f}é.png";
+        record.path = Some(key.to_owned());
+        let line = json_line(&record, Level::Info, now);
+        assert!(!line.chars().any(is_unsafe), "{line}");
+        assert!(
+            line.contains(r"\u2028") && line.contains(r"\u202e") && line.contains('é'),
+            "{line}"
+        );
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["path"], key, "readers of JSON see the same text");
+        let line = text_line(&record);
+        assert!(!line.chars().any(is_unsafe), "{line}");
     }
 
     #[test]

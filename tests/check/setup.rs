@@ -103,7 +103,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             lame_duck: Duration::ZERO,
             grace_period: Duration::ZERO,
             reload_interval: Duration::ZERO,
-            upgrade_sock: "/nonexistent/s3proxy.sock".into(),
+            upgrade_sock: None,
         },
         cache: CacheConfig {
             memory: CacheMemory::Bytes(0),
@@ -112,6 +112,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },
         },
         admin_listen: None,
+        admin_hosts: Vec::new(),
     }
 }
 

@@ -248,3 +248,33 @@ fn connections_over_the_limit_are_refused_and_others_are_served() {
             || line["event"].as_str().is_some_and(|text| text.contains("connections_full"))
     });
 }
+
+#[test]
+fn each_refused_connection_is_answered_and_its_id_is_in_the_log() {
+    const MOST: usize = 16;
+    const REFUSED: usize = 400;
+    let store = Faulty::spy();
+    let setup = Setup::new(&store.url())
+        .env("S3PROXY_DOWNSTREAM_MAX_CONNECTIONS", "16")
+        .tolerate("connections_full");
+    let watched = Watched::start(setup);
+    let gateway = &watched.gateway;
+    await_that("no connection is left of the start", || watched.metric("s3proxy_connections") == 0);
+    let mut open = connect(gateway, MOST);
+    for client in &mut open {
+        client.send("GET / HTTP/1.1\r\nHost: gateway.test\r\n");
+    }
+    await_that("all are taken in", || watched.metric("s3proxy_connections") == MOST as u64);
+    let mut refused = connect(gateway, REFUSED);
+    let mut ids = Vec::new();
+    for client in &mut refused {
+        let answer = client.answer("GET").expect("an answer, not a cut connection");
+        assert_refused(&answer, 503, "connections_full");
+        ids.push(answer.request_id().to_owned());
+    }
+    for id in &ids {
+        let line = gateway.line_of_id(id);
+        assert_eq!((&line["status"], &line["cause"]), (&503.into(), &"connections_full".into()));
+        assert_eq!(line["httpRequest"]["remoteIp"], "127.0.0.1");
+    }
+}

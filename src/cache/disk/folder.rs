@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use crate::cache::clock::process_start;
+use log::warn;
+
 use crate::cache::disk::name::{FileName, folder_name};
 use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::{self, Damage, RecordHead};
@@ -68,6 +70,19 @@ pub(in crate::cache) fn size_on_disk(length: u64) -> u64 {
     length.next_multiple_of(BLOCK)
 }
 
+/// Logs a warning if another user may write to the folder: cached objects could then be replaced. The
+/// group is allowed to, because Kubernetes gives volumes to a group (`fsGroup`).
+fn warn_if_shared(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.mode() & 0o002 != 0 {
+        warn!(
+            "cache.disk.path: other users can write to {}: run chmod o-w on it, or name a folder \
+             below it, which the gateway makes for itself alone",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 impl Folder {
     /// Opens the folder, which is made with all its contents for this user alone, and locks it. The
     /// unfinished file of a process that died is removed.
@@ -76,6 +91,7 @@ impl Folder {
     /// The folder cannot be made or written to, or another process uses it.
     pub(in crate::cache) fn open(path: &Path, write: Write) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        warn_if_shared(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another process uses it"),

@@ -145,7 +145,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             lame_duck: secs(5),
             grace_period: secs(15),
             reload_interval: secs(2),
-            upgrade_sock: "/tmp/s3proxy-upgrade.sock".into(),
+            upgrade_sock: None,
         }
     );
     assert_eq!(
