@@ -321,7 +321,7 @@ impl Tiers {
 }
 
 /// The time, read in one place of the cache. It never goes back while the process runs, so that a
-/// purge is later than every request sent before it, whatever happens to the clock.
+/// purge is later than every request sent before it, even if the clock is set back.
 #[must_use]
 pub(super) fn now() -> SystemTime {
     static LATEST: AtomicU64 = AtomicU64::new(0);

@@ -19,7 +19,7 @@ use crate::cache::disk::record::micros;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 
-/// Bytes of bodies that may be queued for writing. Records that come when it is full are not stored.
+/// Bytes of bodies that may be queued for writing. While it is full, further records are not stored.
 pub const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 /// Reads in progress hold at most this many pieces of bodies together, 64 MiB.
 pub(super) const READ_PERMITS: u32 = 1024;
@@ -109,7 +109,7 @@ impl fmt::Debug for DiskShared {
     }
 }
 
-/// The time of a use, as the index has it.
+/// The current time in the unit of the index: microseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "a use is compared with times of files")]
 pub(super) fn now() -> u64 {
     micros(SystemTime::now())
