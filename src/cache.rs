@@ -90,7 +90,7 @@ pub struct Cache {
 /// Whether an entry is served.
 enum Evaluation {
     Serve(Lookup),
-    /// The store has to be asked first; it may confirm the `old` entry.
+    /// A request to the store is needed first; the store may confirm the `old` entry.
     AskStore {
         old: Option<Arc<Entry>>,
         why: ForwardReason,

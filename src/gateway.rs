@@ -1,5 +1,6 @@
-//! The gateway as a Pingora proxy: the hooks of [`ProxyHttp`] in the order in which Pingora calls them
-//! for one request. The decisions are pure functions of lower rooms; the hooks apply them.
+//! The gateway as a Pingora proxy: the hooks of [`ProxyHttp`], from the head of a request to its log
+//! line. `ARCHITECTURE.md` lists them in the order in which Pingora calls them. The decisions are made by
+//! pure functions of lower rooms; the hooks apply them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,14 +1,14 @@
-//! Asking stores: for each profile its signer, its addresses and its limit of requests in progress.
+//! Requests to stores: for each profile its signer, its addresses and its limit of requests in progress.
 //!
-//! Three roads lead to a store, and share the rules of this room:
+//! Requests reach a store in three ways, which share the rules of this room:
 //!
-//! | road | where | its own part |
+//! | way | files | its own part |
 //! |---|---|---|
 //! | a request that passes through the proxy | `gateway/attempts.rs`, `upstream_request.rs`, `upstream_response.rs` | Pingora connects, pools and repeats; the hooks ask the rules |
 //! | a fetch of the cache | [`client`] | a pool of our own |
 //! | `s3proxy check` for one object | `check/object.rs`, `check/request.rs` | new connections alone; asks for the first byte |
 //!
-//! | rule | where it stands |
+//! | rule | module |
 //! |---|---|
 //! | whether another attempt follows, after which pause, on which connection | [`retry`] |
 //! | at which address, and which address is passed over | [`resolve`], [`retry::AttemptFailure::penalises_address`] |
@@ -66,7 +66,7 @@ pub struct Store {
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
     pub admission: Arc<Admission>,
-    /// Its successor, when nothing but the access key was replaced.
+    /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
 }
 
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// The same store with the current access key: a request with several attempts may outlive the
-    /// access key it began with. Itself where more than the access key has changed.
+    /// access key it began with. Itself if more than the access key has changed.
     #[must_use]
     pub fn newest(self: &Arc<Self>) -> Arc<Self> {
         let mut store = self;
@@ -213,7 +213,7 @@ impl Stores {
         }
     }
 
-    /// The addresses to keep fresh: those of stores that can be asked.
+    /// The addresses to refresh at intervals: those of stores that accept requests.
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
         &self.endpoints
@@ -254,8 +254,8 @@ impl CurrentStores {
     }
 }
 
-/// The pause before another attempt, where [`retry::Attempts`] says that one is due: 20 to 200 ms.
-/// Full jitter, so that requests that failed together do not return together.
+/// The pause before another attempt, if [`retry::Attempts`] requires one: 20 to 200 ms, at random, so
+/// that requests that failed together do not return together.
 #[must_use]
 pub fn retry_pause() -> Duration {
     Duration::from_millis(fastrand::u64(20..=200))
@@ -288,8 +288,8 @@ pub fn peer(
     peer
 }
 
-/// As [`peer`], for Pingora's own pool: no connection of the pool is used, nor is this one kept
-/// after its answer. Pingora pools by a hash of the peer, and no other peer has this group.
+/// As [`peer`], for Pingora's own pool: the attempt uses no connection of the pool, and its connection
+/// does not return to the pool. Pingora pools by a hash of the peer, and no other peer has this group.
 #[must_use]
 pub fn peer_of_new_connection(mut peer: HttpPeer) -> HttpPeer {
     peer.group_key = fastrand::u64(1..);

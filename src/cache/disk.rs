@@ -90,7 +90,7 @@ impl DiskTier {
         Self { shared }
     }
 
-    /// The record of this key, if there is one and every byte of it is right. Must be called within a
+    /// The record of this key, if there is one and its checksums match. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
     pub async fn get(&self, key: &CacheKey) -> Option<DiskRecord> {
         let shared = &self.shared;

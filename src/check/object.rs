@@ -27,7 +27,7 @@ use crate::upstream::retry_pause;
 /// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
-    /// `None` asks no store.
+    /// `None` sends no request to a store.
     connector: Option<&'a TransportConnector>,
     steps: Vec<CheckStep>,
     asked: Option<CheckExchange>,
@@ -36,11 +36,11 @@ pub(super) struct ObjectCheck<'a> {
 /// The result of the check of one object.
 pub(crate) struct Checked {
     pub section: CheckSection,
-    /// What the argument names; else the status of what the gateway answers to it.
+    /// The object that the argument names; else the status of the gateway's response to it.
     pub named: Result<ObjectName, u16>,
-    /// Why a client would get no object of the store; `None` also where no store was asked.
+    /// Why a client would get no object of the store; `None` also if no request was sent.
     pub refusal: Option<Refusal>,
-    /// How the store was asked, if it was.
+    /// The request to the store and its answer, if one was sent.
     pub asked: Option<CheckExchange>,
 }
 
@@ -188,7 +188,7 @@ impl<'a> ObjectCheck<'a> {
         decided
     }
 
-    /// Asks as often as the gateway would. The last attempt counts.
+    /// Makes the attempts that the gateway would make. The last one counts.
     async fn attempt<'b>(
         &mut self,
         asker: Asker<'b>,

@@ -156,7 +156,7 @@ impl Gateway {
         })
     }
 
-    /// 307 to the same path with or without a trailing slash; the query is kept.
+    /// 307 to the same path with or without a trailing slash; the query is unchanged.
     fn redirect(
         &self,
         session: &Session,

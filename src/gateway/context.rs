@@ -91,11 +91,11 @@ pub enum BodyPlan {
     Pass,
     /// Forward it; a range of the object with this many bytes left, without `Content-Length`.
     PassExactly(u64),
-    /// It is an error document: read for its code, up to a limit. `answer` takes its place.
+    /// It is an error document: read for its code, up to a limit. `answer` is sent in its place.
     Replace { answer: Bytes, document: ErrorDocument },
-    /// The error document broke off or took too long: `answer` is given without the rest of it.
+    /// The error document was truncated or took too long: `answer` is sent without waiting for the rest.
     Unfinished { answer: Bytes },
-    /// `answer` takes its place at once and the rest is left unread.
+    /// `answer` is sent in its place at once; the store's body is not read.
     Cut { answer: Bytes },
 }
 
@@ -186,7 +186,7 @@ impl ObjectRequest {
         }
     }
 
-    /// Decides how the store is asked for this request alone.
+    /// Prepares the request to the store for a client request that bypasses the cache.
     pub fn prepare_upstream(&mut self, client: &ClientRequest<'_>) {
         // The wait for the cache and for the permit takes nothing of the time for the store.
         self.upstream.attempts.restart(Instant::now());

@@ -1,5 +1,5 @@
 //! The cache as a Pingora `Storage`: its lookup returns a cached object or fetches it, and a hit is
-//! read while its bytes arrive. Pingora serves HEAD, conditional and range requests from it.
+//! read while its bytes arrive. The hooks select the status and the ranges; Pingora sends them.
 
 use std::any::Any;
 use std::ops::Range;

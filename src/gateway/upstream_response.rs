@@ -41,7 +41,7 @@ impl Gateway {
         let decision = answer::decide(&context, head.status, &head.headers);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
         match decision {
-            // Without a length an old client could not tell a whole body from a cut one.
+            // Without a length an old client could not distinguish a whole body from a truncated one.
             AnswerDecision::Deliver(_)
                 if unframed
                     && client.version < http::Version::HTTP_11

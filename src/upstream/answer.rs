@@ -1,5 +1,5 @@
-//! The meaning of the head of a store's answer: deliver it, answer for the store, refuse, or ask the
-//! store again in another way. Stores such as Ceph RGW ignore `If-Range`, understand a single entity
+//! The meaning of the head of a store's answer: deliver it, answer for the store, refuse, or send the
+//! store another kind of request. Stores such as Ceph RGW ignore `If-Range`, understand a single entity
 //! tag only and leave `ETag` and `Content-Range` off; the answer to the client follows RFC 9110
 //! nevertheless.
 
@@ -15,10 +15,10 @@ use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range}
 use crate::protocol::{http_date, single};
 use crate::response::refusal::Refusal;
 
-/// `Retry-After` where a busy store names none, seconds.
+/// `Retry-After` if a busy store sends none, seconds.
 const DEFAULT_RETRY_AFTER: u32 = 5;
 
-/// How a store is asked for an object.
+/// The kind of request that a store gets for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ask {
     /// With the client's method, and those of its conditions that stores evaluate correctly.
@@ -34,7 +34,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// How a store is asked first; `sent` are the client's conditions that can be sent to it.
+    /// The first kind of request; `sent` are the client's conditions that can be sent to it.
     ///
     /// `bytes=-0` names no byte of any object. Stores answer it differently, so the request is for the
     /// length only.

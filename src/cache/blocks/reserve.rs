@@ -1,4 +1,4 @@
-//! Looking a block up: it is cached, or in flight, or to be fetched by the caller.
+//! Looks a block up: it is cached, in flight, or to be fetched by the caller.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use crate::cache::request::CacheRequest;
 /// Where a block comes from.
 pub(super) enum BlockLookup {
     Cached(Arc<Block>),
-    /// Another reader has it fetched.
+    /// Another reader has begun its fetch.
     InFlight(Arc<BlockFetch>),
     /// The caller has to fetch it.
     Reserved(BlockReservation),

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cache::key::CacheKey;
 
 /// The first 127 bits of the key's SHA-256, and whether it is the key of a block. If two keys should
-/// ever share a name, the whole key in the file tells them apart.
+/// ever share a name, the whole key in the file distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::cache) struct FileName([u8; Self::BYTES]);
 

@@ -20,7 +20,7 @@ use crate::cache::disk::record::micros;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 
-/// Bytes of bodies that may be queued for writing. Records that come when it is full are not stored.
+/// Bytes of bodies that may be queued for writing. While it is full, further records are not stored.
 pub const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 /// Reads in progress hold at most this many pieces of bodies together, 64 MiB.
 pub(super) const READ_PERMITS: u32 = 1024;

@@ -125,8 +125,8 @@ impl ProfileReader<'_, '_> {
         self.in_section(&found)
     }
 
-    /// `anonymous: true` beside other credentials: in the file that is a contradiction, while keys
-    /// in the environment may be meant for another program.
+    /// `anonymous: true` beside other credentials: in the file that is a contradiction, while an
+    /// access key in the environment may be meant for another program.
     fn check_anonymous(
         &mut self,
         found: &CredentialSettings<'_>,
@@ -152,7 +152,7 @@ impl ProfileReader<'_, '_> {
         Ok(())
     }
 
-    /// The keys of an INI section.
+    /// The access key of an INI section.
     fn in_section(
         &mut self,
         found: &CredentialSettings<'_>,
@@ -218,7 +218,7 @@ impl ProfileReader<'_, '_> {
     }
 }
 
-/// The last four characters of a key id, and no more than half of it.
+/// The last four characters of an access key id, and no more than half of it.
 fn key_shown(access_key_id: &str) -> String {
     match access_key_id.len().checked_sub(4).filter(|hidden| *hidden >= 4) {
         Some(hidden) => {

@@ -30,7 +30,7 @@ pub(super) struct StoreFetch<'a> {
     target: &'a Target,
     method: Method,
     conditions: UpstreamConditions,
-    /// The headers of a client that wants the same.
+    /// The headers that a client would send for the same request.
     headers: HeaderMap,
     deadlines: Deadlines,
     attempts: Attempts,
@@ -41,7 +41,7 @@ pub(super) struct StoreFetch<'a> {
 enum Attempt {
     Answered(Box<FetchResponse>),
     Refused(Refusal),
-    /// Another is due.
+    /// Another attempt follows.
     Failed,
 }
 
@@ -77,12 +77,12 @@ impl<'a> StoreFetch<'a> {
         }
     }
 
-    /// What is known of the attempts.
+    /// The report of the attempts.
     pub(super) fn report(self) -> FetchReport {
         FetchReport { attempts: self.attempts.made(), ..self.report }
     }
 
-    /// Asks until there is an answer to use, or no other attempt to make.
+    /// Makes attempts until one has a usable answer, or none is left.
     ///
     /// # Errors
     /// The refusal of the last attempt.
@@ -129,7 +129,7 @@ impl<'a> StoreFetch<'a> {
         self.report.detail = Some(format!("{error}{place}"));
     }
 
-    /// A connection to an address of the store, another one than before where there is one.
+    /// A connection to an address of the store, to another one than before if there is one.
     async fn connect(&mut self) -> Result<StoreConnection, Attempt> {
         let pause = self.attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {
@@ -224,8 +224,8 @@ impl<'a> StoreFetch<'a> {
         }
     }
 
-    /// Reads the error document for its code, and so that the connection can be used again. `left`
-    /// where another attempt follows.
+    /// Reads the error document for its code, and so that the connection can be used again. `left`:
+    /// the rest of the time for all attempts, if another attempt follows.
     async fn read_document(
         &mut self,
         mut connection: StoreConnection,
