@@ -87,6 +87,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             keepalive_pool_size: 4,
             dns_refresh: Duration::from_secs(30),
             max_in_flight: 16,
+            client_share: 50,
             queue_timeout: Duration::from_secs(1),
             ca_file: None,
         },
