@@ -96,6 +96,8 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             header_max_bytes: 16 * 1024,
             keepalive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+            min_rate: 8192,
+            tcp_user_timeout: Duration::from_secs(20),
             max_connections: 100,
             max_requests_per_user: 0,
         },
