@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
 use crate::downstream::linger::Linger;
+use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
@@ -35,6 +36,7 @@ mod exchange;
 pub mod limits;
 mod linger;
 mod overflow;
+mod pace;
 mod timer;
 pub mod write_buffer;
 
@@ -49,6 +51,9 @@ pub struct ClientConnection {
     heads: HeadScan,
     header_timeout: Duration,
     write_timeout: Duration,
+    /// Bytes per second.
+    min_rate: u64,
+    pace: Pace,
     log_format: LogFormat,
     metrics: Arc<Metrics>,
     /// When the first byte of the current request head arrived.
@@ -83,6 +88,8 @@ impl ClientConnection {
             heads: HeadScan::new(limits.header_max_bytes),
             header_timeout: limits.header_timeout,
             write_timeout: limits.write_timeout,
+            min_rate: limits.min_rate,
+            pace: Pace::default(),
             log_format,
             metrics,
             head_started: None,
@@ -235,15 +242,24 @@ impl ClientConnection {
         !self.exchange.is_responding()
     }
 
-    /// Fails a write that has been pending for longer than the write timeout.
+    /// Fails a write that has been pending for longer than the write timeout, or of a client that reads
+    /// too slowly while its answer holds a permit.
     fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<std::io::Result<T>>,
     ) -> Poll<std::io::Result<T>> {
+        let is_paced = self.exchange.holds_permit();
         if written.is_ready() {
-            self.write_timer.started = None;
+            if self.write_timer.started.take().is_some() && is_paced {
+                self.pace.resume(Instant::now());
+            }
             return written;
+        }
+        if !is_paced {
+            self.pace.reset();
+        } else if self.pace.is_too_slow(self.min_rate, Instant::now()) {
+            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
         let started = *self.write_timer.started.get_or_insert_with(Instant::now);
         ready!(self.write_timer.poll(context, started + self.write_timeout));
@@ -319,6 +335,9 @@ impl AsyncWrite for ClientConnection {
         }
         let written = this.write_buffer.poll_write(&mut this.stream, context, bytes);
         this.needs_flush |= written.is_ready();
+        if let Poll::Ready(Ok(length)) = &written {
+            this.pace.wrote(*length);
+        }
         if written.is_ready()
             && this.exchange.flushes_immediately()
             && this.write_buffer.poll_flush(&mut this.stream, context).is_ready()

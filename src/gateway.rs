@@ -21,6 +21,7 @@ use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::{ClientConnection, Exchange};
+use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
 use crate::gateway::context::{BodyPlan, ClientRequest, Context};
 use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
@@ -226,8 +227,15 @@ impl ProxyHttp for Gateway {
                 let head = session.req_header();
                 let is_part = head.headers.contains_key(RANGE);
                 let priority = if is_part { Priority::Bulk } else { Priority::Whole };
-                let permit =
-                    object.wanted.store.admission.acquire(priority, QueueTimeout::Short).await;
+                let store = &object.wanted.store;
+                let client = client_of(session);
+                object.upstream.share =
+                    store.shares.acquire(&client, self.upstream.queue_timeout).await;
+                if object.upstream.share.is_none() {
+                    self.refuse(session, ctx, Refusal::UserSaturated).await?;
+                    return Ok(false);
+                }
+                let permit = store.admission.acquire(priority, QueueTimeout::Short).await;
                 if permit.is_none() {
                     let refusal = Refusal::UpstreamSaturated;
                     object.wanted.store.metrics.errors.count(refusal.cause());
@@ -235,6 +243,9 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 object.upstream.permit = permit;
+                if let Some(exchange) = exchange(session) {
+                    exchange.hold_permit();
+                }
                 object.prepare_upstream(&ClientRequest::of(head));
                 Ok(true)
             }

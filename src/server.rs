@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use log::{info, warn};
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, RunArgs, Server};
@@ -117,6 +118,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         ),
     );
     let listener = ListenerConfig::tcp(config.gateway.listen.to_string())
+        .tcp_socket_options(socket_options(config))
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
@@ -129,6 +131,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         let listener = ListenerConfig::tcp(address.to_string())
+            .tcp_socket_options(socket_options(config))
             .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
         service.add_listener(listener);
         server.add_service(service);
@@ -148,6 +151,20 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     }
     info!("s3proxy stopped");
     Ok(())
+}
+
+/// A client that vanished is noticed after `downstream.tcp_user_timeout`, also while nothing is sent.
+fn socket_options(config: &Config) -> TcpSocketOptions {
+    let timeout = config.downstream.tcp_user_timeout;
+    let mut options = TcpSocketOptions::default();
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: timeout,
+        interval: (timeout / 4).max(Duration::from_secs(1)),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: timeout,
+    });
+    options
 }
 
 /// Limit of client connections: as configured, unless the open-file limit is too low for it.

@@ -39,6 +39,7 @@ use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
 use crate::upstream::resolve::EndpointAddresses;
+use crate::upstream::share::ClientShares;
 
 pub mod admission;
 pub mod answer;
@@ -51,6 +52,7 @@ pub mod last_outcome;
 pub mod request;
 pub mod resolve;
 pub mod retry;
+pub mod share;
 
 /// The store of one profile.
 #[derive(Debug)]
@@ -66,8 +68,17 @@ pub struct Store {
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
     pub admission: Arc<Admission>,
+    /// The shares of clients in it, which stay likewise.
+    pub shares: Arc<ClientShares>,
     /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
+}
+
+/// The limits of requests in progress to one store: of all clients, and of each.
+#[must_use]
+pub fn limits_of(config: &UpstreamConfig) -> (Arc<Admission>, Arc<ClientShares>) {
+    let shares = ClientShares::new(config.max_in_flight, config.client_share);
+    (Arc::new(Admission::of(config)), Arc::new(shares))
 }
 
 impl Store {
@@ -76,7 +87,7 @@ impl Store {
     pub fn new(
         profile: Arc<Profile>,
         addresses: Arc<EndpointAddresses>,
-        admission: Arc<Admission>,
+        (admission, shares): (Arc<Admission>, Arc<ClientShares>),
     ) -> Self {
         let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
         Self {
@@ -87,6 +98,7 @@ impl Store {
             last_outcome: LastOutcome::default(),
             metrics: Arc::default(),
             admission,
+            shares,
             newer: OnceLock::new(),
         }
     }
@@ -169,11 +181,11 @@ impl Stores {
                     addresses
                 }
             };
-            let admission = match same {
-                Some(same) => Arc::clone(&same.admission),
-                None => Arc::new(Admission::of(config)),
+            let limits = match same {
+                Some(same) => (Arc::clone(&same.admission), Arc::clone(&same.shares)),
+                None => limits_of(config),
             };
-            let mut store = Store::new(Arc::clone(profile), addresses, admission);
+            let mut store = Store::new(Arc::clone(profile), addresses, limits);
             if let Some(same) = same {
                 store.metrics = Arc::clone(&same.metrics);
             }

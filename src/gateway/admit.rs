@@ -206,6 +206,17 @@ pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
     address.parse().ok().or_else(socket)
 }
 
+/// The client, for its share of permits: the user, else the address in `X-Forwarded-For`, else that of the
+/// connection.
+pub(super) fn client_of(session: &Session) -> Vec<u8> {
+    if let Some(user) = session.get_header(X_AUTH_REQUEST_USER) {
+        return [b"user ", user.as_bytes()].concat();
+    }
+    let peer = session.client_addr().and_then(|address| address.as_inet());
+    let address = forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip));
+    address.map(|address| address.to_string()).unwrap_or_default().into_bytes()
+}
+
 fn json(body: &str) -> Admitted {
     page("application/json", body)
 }

@@ -21,6 +21,7 @@ use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 use crate::upstream::error_document::ErrorDocument;
 use crate::upstream::retry::Attempts;
+use crate::upstream::share::SharePermit;
 
 /// The state of one request.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub struct UpstreamState {
     pub request_id: Option<String>,
     /// The permit of this request among those to the store.
     pub permit: Option<Permit>,
+    /// The client's share of the permits that this request takes.
+    pub share: Option<SharePermit>,
     pub body: BodyPlan,
 }
 
@@ -171,6 +174,7 @@ impl ObjectRequest {
             code: None,
             request_id: None,
             permit: None,
+            share: None,
             body: BodyPlan::Pass,
         };
         Self {

@@ -114,5 +114,7 @@ fn parts_of(selection: &Selection, method: &Method, length: u64) -> Vec<Range<u6
 fn flush_immediately(session: &Session) {
     if let Some(exchange) = exchange(session) {
         exchange.flush_immediately();
+        // A body that is still arriving may wait for the client, with the permit of its fetch.
+        exchange.hold_permit();
     }
 }

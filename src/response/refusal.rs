@@ -259,7 +259,7 @@ impl Refusal {
                 "The gateway has reached its limit of concurrent requests to this store; try again later"
             }
             Self::UserSaturated => {
-                "The gateway has reached its limit of concurrent requests of one user; try again when \
+                "The gateway has reached its limit of concurrent requests of one user or client; try again when \
                  your earlier requests have finished"
             }
             Self::ConnectionsFull => {

@@ -317,3 +317,21 @@ fn bytes_behind_a_request_that_closes_do_not_cost_the_answer() {
         }
     }
 }
+
+#[test]
+fn a_client_that_vanishes_gives_up_its_place_before_the_write_timeout() {
+    let body = vec![b'x'; 32 << 20];
+    let store = Faulty::always(faulty::object(&body));
+    let gateway = Setup::new(&store.url())
+        .yaml(json!({"downstream": {"tcp_user_timeout": "1s", "write_timeout": "60s"}}))
+        .tolerate("client_gone")
+        .start();
+    let _trial = trial(GREEDY);
+    let mut client = Client::narrow(gateway.address);
+    let began = Instant::now();
+    client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", "vanished")]);
+    // It reads nothing, as a client that is gone.
+    let line = gateway.line_of_id("vanished");
+    assert_eq!(line["cause"], "client_gone");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}

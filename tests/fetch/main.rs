@@ -31,7 +31,6 @@ use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
-use s3proxy::upstream::admission::Admission;
 use s3proxy::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreClient};
 use s3proxy::upstream::resolve::EndpointAddresses;
 use store::{Manners, Object, Serving, Store};
@@ -54,6 +53,7 @@ fn config(ca_file: Option<PathBuf>) -> UpstreamConfig {
         keepalive_pool_size: 4,
         dns_refresh: PATIENCE,
         max_in_flight: 16,
+        client_share: 50,
         queue_timeout: Duration::from_secs(1),
         ca_file,
     }
@@ -70,7 +70,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
-    Upstream::new(Arc::new(profile), addresses, Arc::new(Admission::of(&config(None))))
+    Upstream::new(Arc::new(profile), addresses, s3proxy::upstream::limits_of(&config(None)))
 }
 
 /// A running store with the objects of the bucket `sky`.
