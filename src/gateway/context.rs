@@ -81,6 +81,8 @@ pub struct UpstreamState {
     /// The permit of this request among those to the store.
     pub permit: Option<Permit>,
     pub body: BodyPlan,
+    /// The refusal unless the code of the store's error document says otherwise, which is not read yet.
+    pub unread_error: Option<Refusal>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -172,6 +174,7 @@ impl ObjectRequest {
             request_id: None,
             permit: None,
             body: BodyPlan::Pass,
+            unread_error: None,
         };
         Self {
             wanted: Arc::new(wanted),
