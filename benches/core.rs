@@ -120,7 +120,6 @@ fn answer(c: &mut Criterion) {
         ask: Ask::AsClient,
         conditional: false,
         conditions: &conditions,
-        missing_on_403: false,
     };
     c.bench_function("answer/200", |b| {
         b.iter(|| decide(black_box(&request), StatusCode::OK, &store));

@@ -132,7 +132,10 @@ impl Cache {
                 Evaluation::Serve(lookup) => return lookup,
                 Evaluation::AskStore { old, why } => (old, why),
             };
-            let (fetch, follows) = match self.fetches.join(request, old.as_ref()) {
+            let joined = self.fetches.join(request, old.as_ref());
+            // A purge that came before the fetch began; a later one detaches the fetch.
+            let old = old.filter(|old| !self.tiers.is_purged(&request.key, old.requested_at));
+            let (fetch, follows) = match joined {
                 Join::Fetch { fetch, follows } => (fetch, follows),
                 Join::Cached(newer) => {
                     no_cache = false;
@@ -142,6 +145,10 @@ impl Cache {
                 Join::Bypass => return self.bypass(why),
             };
             let outcome = fetch.outcome().await;
+            // A purge that came while the store was asked covers what was cached before.
+            let old = old.filter(|old| {
+                !fetch.is_purged() && !self.tiers.is_purged(&request.key, old.requested_at)
+            });
             match self.resolve(request, outcome, old.as_deref(), why, follows) {
                 Resolution::Serve(lookup) => return lookup,
                 Resolution::LookAgain(None) if self.fetches.is_not_worth_a_fetch(request) => {
@@ -171,8 +178,7 @@ impl Cache {
     /// Purges one object, or every object whose key begins with this one. When this returns, they
     /// are no longer served; their memory is freed in the background.
     pub fn purge(&self, key: &CacheKey, scope: PurgeScope) {
-        let fetches = Arc::clone(&self.fetches);
-        purge::begin(&self.tiers, key, scope, move || fetches.oldest());
+        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge));
     }
 
     /// What the tiers hold of an object. Must be called within a Tokio runtime.
@@ -281,7 +287,10 @@ impl Cache {
                 let what = LookupResult::Refused(Refusal::Internal);
                 Lookup { what, ..Lookup::bypass(why) }
             }
-            Some(FetchOutcome::FromDisk(entry)) => return Resolution::LookAgain(Some(entry)),
+            Some(FetchOutcome::FromDisk(entry)) => {
+                let is_purged = self.tiers.is_purged(&request.key, entry.requested_at);
+                return Resolution::LookAgain(Some(entry).filter(|_| !is_purged));
+            }
             Some(FetchOutcome::NotCached) => return Resolution::LookAgain(None),
             Some(FetchOutcome::Bypass { report }) => {
                 Lookup { report: own(report), ..self.bypass(why) }

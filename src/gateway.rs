@@ -39,6 +39,7 @@ use crate::response::refusal::Refusal;
 use crate::upstream::CurrentStores;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::answer::is_interim;
+use crate::upstream::client::StoreClient;
 use crate::upstream::deadline::Deadlines;
 
 mod admit;
@@ -66,6 +67,8 @@ pub struct Gateway {
     cache: Option<&'static ReadThrough>,
     stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
+    /// Reads the codes of errors, see [`Gateway::refusal_by_code`].
+    client: StoreClient,
     deadlines: Deadlines,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
@@ -108,6 +111,7 @@ impl Gateway {
             cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
+            client: StoreClient::new(&config.upstream),
             deadlines: Deadlines::of(&config.upstream),
             downstream: config.downstream,
             lifecycle,
@@ -407,7 +411,8 @@ impl ProxyHttp for Gateway {
             }
             return gone;
         }
-        let refusal = match (ctx.refusal.take(), failure(error)) {
+        let by_code = self.refusal_by_code(ctx).await;
+        let refusal = match (by_code.or_else(|| ctx.refusal.take()), failure(error)) {
             (Some(refusal), _) | (None, ProxyFailure::Refuse(refusal)) => refusal,
             (None, ProxyFailure::ClientGone) => {
                 ctx.failure = Some("client_gone");

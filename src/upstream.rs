@@ -16,6 +16,7 @@
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
 //! | what an error of a connection means | [`error`] |
+//! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
 
@@ -48,6 +49,7 @@ pub mod client;
 pub mod deadline;
 pub mod error;
 pub mod error_document;
+pub mod error_verdict;
 pub mod last_outcome;
 pub mod request;
 pub mod resolve;

@@ -2,7 +2,6 @@
 //! the store.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
@@ -21,6 +20,7 @@ use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
 use crate::cache::key::CacheKey;
 use crate::cache::object::{Object, ObjectBody};
 use crate::cache::outcome::FetchOutcome;
+use crate::cache::purge::pending::Purge;
 use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
 use crate::cache::tiers::{DiskChange, Tiers};
@@ -85,10 +85,10 @@ impl Fetches {
         self.in_flight.count() as u64
     }
 
-    /// When the oldest fetch in flight began, of an object or of a block.
-    #[must_use]
-    pub(super) fn oldest(&self) -> Option<SystemTime> {
-        self.in_flight.oldest().into_iter().chain(self.blocks.oldest()).min()
+    /// Detaches the fetches of objects and blocks that a purge covers: they store nothing more.
+    pub(super) fn purge(&self, purge: &Purge) {
+        self.in_flight.purge(|key, began| purge.covers(key.object(), began));
+        self.blocks.purge(purge);
     }
 
     /// Whether the object with this key is being fetched.

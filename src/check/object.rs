@@ -21,6 +21,7 @@ use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Target;
 use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
+use crate::upstream::error_verdict;
 use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
 use crate::upstream::retry_pause;
 
@@ -251,7 +252,9 @@ impl<'a> ObjectCheck<'a> {
             AnswerDecision::Refuse(refusal) | AnswerDecision::RefuseUnlessRetried(refusal) => {
                 return Err(refusal);
             }
-            AnswerDecision::NotModified | AnswerDecision::AskAgain(_) => {
+            AnswerDecision::NotModified
+            | AnswerDecision::AskAgain(_)
+            | AnswerDecision::ReadCode => {
                 return Err(Refusal::UpstreamProtocol);
             }
         }
@@ -303,9 +306,16 @@ fn decide(profile: &Profile, answer: &ProbeAnswer) -> AnswerDecision {
         ask: Ask::AsClient,
         conditions: &upstream_conditions(&Method::GET, &headers),
         conditional: false,
-        missing_on_403: profile.missing_on_403,
     };
-    answer::decide(&context, status, &answer.headers)
+    match answer::decide(&context, status, &answer.headers) {
+        AnswerDecision::ReadCode => AnswerDecision::Refuse(error_verdict::of_document(
+            answer.reply.status,
+            &answer.headers,
+            answer.reply.code.as_deref(),
+            profile.missing_on_403,
+        )),
+        decision => decision,
+    }
 }
 
 /// Only the check asks for a range: a plain GET of an empty object is 200.

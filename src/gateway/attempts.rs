@@ -24,6 +24,26 @@ impl Gateway {
         Attempts::start(RetryPolicy::of(&self.upstream), Instant::now())
     }
 
+    /// The refusal that the code of the store's error decides. Pingora hands on the head of an answer
+    /// before its document, so the document is read by a request of its own: `None` where the head
+    /// was enough.
+    pub(super) async fn refusal_by_code(&self, ctx: &mut Context) -> Option<Refusal> {
+        let object = ctx.object.as_mut()?;
+        let by_head = object.upstream.unread_error.take()?;
+        let wanted = &object.wanted;
+        let (report, outcome) = self.client.read_error(&wanted.store, wanted.target()).await;
+        for _ in 0..report.attempts {
+            if let Some(address) = object.upstream.attempts.address() {
+                object.upstream.attempts.begin(address);
+            }
+        }
+        object.upstream.attempts.end(Instant::now());
+        object.upstream.status = report.status.or(object.upstream.status);
+        object.upstream.code = report.code;
+        object.upstream.request_id = report.request_id.or(object.upstream.request_id.take());
+        Some(outcome.err().unwrap_or(by_head))
+    }
+
     /// The peer of the next attempt, after the pause that precedes it.
     pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };

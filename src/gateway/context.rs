@@ -84,6 +84,8 @@ pub struct UpstreamState {
     /// The client's share of the permits that this request takes.
     pub share: Option<SharePermit>,
     pub body: BodyPlan,
+    /// The refusal unless the code of the store's error document says otherwise, which is not read yet.
+    pub unread_error: Option<Refusal>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -176,6 +178,7 @@ impl ObjectRequest {
             permit: None,
             share: None,
             body: BodyPlan::Pass,
+            unread_error: None,
         };
         Self {
             wanted: Arc::new(wanted),

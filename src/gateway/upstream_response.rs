@@ -19,6 +19,7 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
 use crate::upstream::error_document::{self, ErrorDocument};
+use crate::upstream::error_verdict;
 use crate::upstream::retry::{AttemptFailure, NextAttempt};
 
 impl Gateway {
@@ -36,7 +37,6 @@ impl Gateway {
             ask: object.upstream.ask,
             conditional: object.conditional,
             conditions: &object.conditions,
-            missing_on_403: object.wanted.store.profile.missing_on_403,
         };
         let decision = answer::decide(&context, head.status, &head.headers);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
@@ -53,6 +53,23 @@ impl Gateway {
                 match attempt_failed(object, &AttemptFailure::Answer(refusal.clone())) {
                     NextAttempt::Again => AnswerDecision::RefuseUnlessRetried(refusal),
                     NextAttempt::Refuse(refusal) => AnswerDecision::Refuse(refusal),
+                }
+            }
+            AnswerDecision::ReadCode => {
+                let lenient = object.wanted.store.profile.missing_on_403;
+                let status = head.status.as_u16();
+                match error_verdict::of_document(status, &head.headers, None, lenient) {
+                    Refusal::UpstreamError if error_verdict::promises_document(&head.headers) => {
+                        AnswerDecision::Refuse(Refusal::ObjectNotFound)
+                    }
+                    // The client gets the same 401 or 403 for each code.
+                    refusal if refusal != Refusal::UpstreamError && !lenient => {
+                        AnswerDecision::Refuse(refusal)
+                    }
+                    refusal => {
+                        object.upstream.unread_error = Some(refusal);
+                        AnswerDecision::ReadCode
+                    }
                 }
             }
             AnswerDecision::AskAgain(_) if !object.upstream.attempts.ask_in_another_way() => {
@@ -117,6 +134,9 @@ impl Gateway {
             (AnswerDecision::AskAgain(ask), _) => {
                 object.upstream.ask = ask;
                 return Err(try_again("the store has to be asked in another way"));
+            }
+            (AnswerDecision::ReadCode, _) => {
+                return Err(give_up("the code of the store's error decides"));
             }
             (AnswerDecision::RefuseUnlessRetried(_), _) => {
                 return Err(try_again("the store failed"));

@@ -34,8 +34,11 @@ pub enum Refusal {
     CredentialsMissing,
     /// A configured header value or access key is not valid in HTTP.
     CredentialsInvalid,
-    /// The store answered 401 or 403.
+    /// The store denies access to this object: `AccessDenied`.
     UpstreamForbidden,
+    /// The store answered 401 or 403 for a reason that is not the object: the access key, the
+    /// signature, the clock, or none that it names. The cause is that of `UpstreamForbidden`.
+    UpstreamRejected,
     /// The store answered 429 or 503. The value of `Retry-After`, seconds.
     UpstreamBusy(u32),
     /// The store answered 301, 302, 303, 307 or 308; redirects are never followed.
@@ -80,7 +83,7 @@ impl Refusal {
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
             Self::CredentialsMissing => "credentials_missing",
             Self::CredentialsInvalid => "credentials_invalid",
-            Self::UpstreamForbidden => "upstream_forbidden",
+            Self::UpstreamForbidden | Self::UpstreamRejected => "upstream_forbidden",
             Self::UpstreamBusy(_) => "upstream_busy",
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamError => "upstream_error",
@@ -102,7 +105,7 @@ impl Refusal {
         match self {
             Self::BadRequest(bad) => bad.status(),
             Self::Address(_) => 400,
-            Self::BucketNotAllowed | Self::UpstreamForbidden => 403,
+            Self::BucketNotAllowed | Self::UpstreamForbidden | Self::UpstreamRejected => 403,
             Self::RouteUnknown | Self::ProfileUnknown | Self::ObjectNotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::PreconditionFailed => 412,
@@ -127,15 +130,18 @@ impl Refusal {
     /// Whether the gateway, the store or the configuration is at fault, and an operator should act.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        self.status() >= 500 || matches!(self, Self::UpstreamForbidden)
+        self.status() >= 500 || matches!(self, Self::UpstreamForbidden | Self::UpstreamRejected)
     }
 
-    /// Whether the store is unavailable, so that a stale object may be served (stale-if-error).
+    /// Whether the answer says nothing about the object, so that a stale object may be served
+    /// (stale-if-error) and stays cached.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(
             self,
             Self::UpstreamBusy(_)
+                | Self::UpstreamRejected
+                | Self::UpstreamRedirect
                 | Self::UpstreamError
                 | Self::UpstreamProtocol
                 | Self::UpstreamUnresolved
@@ -233,7 +239,7 @@ impl Refusal {
                 "The credentials or headers configured for this profile are not valid in HTTP; \
                  the operator must correct them"
             }
-            Self::UpstreamForbidden => {
+            Self::UpstreamForbidden | Self::UpstreamRejected => {
                 "The store denied access to the gateway; the operator must check the access key of \
                  the profile and its permissions"
             }

@@ -14,6 +14,7 @@ use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
 use crate::protocol::{http_date, single};
 use crate::response::refusal::Refusal;
+use crate::upstream::error_verdict;
 
 /// `Retry-After` if a busy store sends none, seconds.
 const DEFAULT_RETRY_AFTER: u32 = 5;
@@ -76,8 +77,6 @@ pub struct AnswerContext<'a> {
     pub conditional: bool,
     /// The conditions that were sent to the store.
     pub conditions: &'a UpstreamConditions,
-    /// Whether the store's 403 means that the object is missing.
-    pub missing_on_403: bool,
 }
 
 /// Whether a client's headers hold a condition (RFC 9110, section 13.1).
@@ -98,6 +97,9 @@ pub enum AnswerDecision {
     /// 200 with no body: a suffix of an empty object.
     Empty,
     AskAgain(Ask),
+    /// 401, 403, 404: the code of the error document decides ([`error_verdict::of_document`]). The
+    /// answer to a HEAD has no code.
+    ReadCode,
     Refuse(Refusal),
     /// As `Refuse`, if no other attempt is left.
     RefuseUnlessRetried(Refusal),
@@ -118,9 +120,8 @@ pub fn decide(
         304 if request.conditions.revalidate() => AnswerDecision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
         416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
-        404 => refuse(Refusal::ObjectNotFound),
-        403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
-        401 | 403 => refuse(Refusal::UpstreamForbidden),
+        404 if error_verdict::has_store_mark(store) => refuse(Refusal::ObjectNotFound),
+        401 | 403 | 404 => AnswerDecision::ReadCode,
         429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
         // A store that names a time is not asked again before.
         503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),

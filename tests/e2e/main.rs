@@ -107,6 +107,8 @@ mod freshness;
 mod revalidation;
 // Objects that are served stale.
 mod stale;
+// Errors of a store that say nothing about an object.
+mod store_errors;
 // Objects removed by request.
 mod purge;
 // What the cache reports.

@@ -14,7 +14,7 @@ use crate::cache::clock;
 use crate::cache::disk::breaker::{Access, Breaker};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
-use crate::cache::disk::name::FileName;
+use crate::cache::disk::name::{FileName, ObjectMark};
 use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
 use crate::cache::key::CacheKey;
@@ -47,8 +47,8 @@ impl From<u64> for Capacity {
 
 /// A sweep: which records it removes.
 pub(super) struct Removal {
-    /// Only blocks of objects.
-    pub(super) only_blocks: bool,
+    /// Only the blocks of this object.
+    pub(super) only_blocks_of: Option<ObjectMark>,
     /// By key and request time.
     pub(super) holds: Box<Holds>,
 }
@@ -56,8 +56,14 @@ pub(super) struct Removal {
 type Holds = dyn Fn(&[u8], SystemTime) -> bool + Send;
 
 impl Removal {
+    /// Whether it may cover the record of this name: only then its file is read.
+    pub(super) fn concerns(&self, name: FileName) -> bool {
+        self.only_blocks_of.is_none_or(|object| name.is_block_of(object))
+    }
+
     pub(super) fn covers(&self, key: &CacheKey, requested_at: SystemTime) -> bool {
-        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), requested_at)
+        (self.only_blocks_of.is_none() || key.is_block())
+            && (self.holds)(key.as_bytes(), requested_at)
     }
 }
 

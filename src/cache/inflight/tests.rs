@@ -154,3 +154,24 @@ async fn there_are_never_two_fetches_of_one_key() {
     assert!(shared.fetches.load(Ordering::SeqCst) >= KEYS as u64, "fetches were made");
     assert_eq!(shared.in_flight.count(), 0, "and none is left behind");
 }
+
+#[test]
+fn a_purge_detaches_what_it_covers_and_waits_for_no_fetch() {
+    let fetches: Arc<InFlightFetches<()>> = Arc::default();
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let lead = |key: &[u8], began| {
+        let key = CacheKey::from_bytes(key);
+        let Ok(Role::Lead(leader)) = fetches.join(&key, began, None, |_| true, || None::<()>)
+        else {
+            panic!("no other fetch is in flight")
+        };
+        leader
+    };
+    let (covered, later, other) = (lead(b"a", at(1)), lead(b"ab", at(9)), lead(b"b", at(1)));
+    fetches.purge(|key, began| key.as_bytes().starts_with(b"a") && began <= at(5));
+    for (leader, is_purged) in [(&covered, true), (&later, false), (&other, false)] {
+        assert_eq!(leader.fetch().is_purged(), is_purged);
+        assert_eq!(leader.if_current(|| ()), !is_purged, "a purged fetch stores nothing");
+    }
+    assert_eq!(fetches.count(), 2);
+}

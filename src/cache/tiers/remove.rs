@@ -38,13 +38,13 @@ impl Tiers {
         let sweeping = disk.map(|disk| {
             let (sweeping, swept) = oneshot::channel::<()>();
             let purge = purge.clone();
-            let scope = purge.scope;
+            let (scope, object) = (purge.scope, purge.key.clone());
             let covered = move |key: &[u8], requested_at| {
                 let _dropped_after_the_sweep = &sweeping;
                 purge.covers(CacheKey::object_of(key), requested_at)
             };
             match scope {
-                PurgeScope::Object => disk.remove_blocks_where(covered),
+                PurgeScope::Object => disk.remove_blocks_where(&object, covered),
                 PurgeScope::Prefix => disk.remove_where(covered),
             }
             swept
@@ -130,7 +130,8 @@ impl Tiers {
             tiers.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()));
             let Some(disk) = &tiers.disk else { return };
             if layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {
-                return disk.remove_blocks_where(move |key, _requested_at| is_of(key));
+                let covered = move |key: &[u8], _requested_at| is_of(key);
+                return disk.remove_blocks_where(object.as_bytes(), covered);
             }
             for index in 0..layout.count() {
                 let key = object.block(&mark, layout.size, index);
