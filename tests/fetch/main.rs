@@ -175,7 +175,9 @@ async fn a_wrong_secret_is_refused_by_its_name() {
     let fetcher = StoreClient::new(&config(None));
     let upstream = upstream(&serving.endpoint(), "another secret");
     let fetched = ask(&fetcher, &upstream, "a.png", &FetchRequest::default()).await;
-    assert_eq!(fetched.outcome.expect_err("refused"), Refusal::UpstreamForbidden);
+    let refusal = fetched.outcome.expect_err("refused");
+    assert_eq!(refusal, Refusal::UpstreamRejected);
+    assert!(refusal.is_outage() && refusal.cause() == "upstream_forbidden", "{refusal:?}");
     assert_eq!(fetched.report.code.as_deref(), Some("SignatureDoesNotMatch"));
     assert_eq!(fetched.report.status, Some(403));
 }
