@@ -30,6 +30,7 @@ fn record(number: usize, size: usize) -> DiskRecord {
     DiskRecord {
         key: key(number, size),
         requested_at: at,
+        settings: 0,
         freshness: Freshness {
             generated_at: at,
             fresh_until: at,

@@ -5,20 +5,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use log::info;
-use pingora::apps::http_app::ServeHttp;
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
 
 use crate::admin::metrics::MetricSources;
 use crate::cache::{Cache, CacheKey, PurgeScope};
+use crate::config::Config;
+use crate::downstream::ClientConnection;
 use crate::downstream::drain::Lifecycle;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
 
 mod cached;
+mod guard;
 mod profiles;
 pub mod purge;
 pub mod request;
@@ -30,6 +35,10 @@ pub struct Admin {
     lifecycle: Arc<Lifecycle>,
     metrics: MetricSources,
     bucket_validation: bool,
+    /// Names that `Host` may have besides `localhost`.
+    hosts: Vec<String>,
+    /// How long a connection may stay without a request, seconds.
+    idle_seconds: u64,
 }
 
 /// A status and a JSON document.
@@ -40,7 +49,7 @@ const JSON: &str = "application/json";
 impl Admin {
     /// The admin listener of this gateway.
     #[must_use]
-    pub fn new(shared: &GatewayDependencies, bucket_validation: bool) -> Self {
+    pub fn new(shared: &GatewayDependencies, config: &Config) -> Self {
         let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, .. } =
             shared.clone();
         Self {
@@ -48,7 +57,21 @@ impl Admin {
             stores: Arc::clone(&stores),
             lifecycle: Arc::clone(&lifecycle),
             metrics: MetricSources { metrics, stores, cache, reloads, lifecycle, limits },
-            bucket_validation,
+            bucket_validation: config.gateway.bucket_validation,
+            hosts: config.admin_hosts.clone(),
+            idle_seconds: config.downstream.header_timeout.as_secs().max(1),
+        }
+    }
+
+    /// Status, media type and body for a request, if its headers are allowed.
+    async fn respond(&self, request: &RequestHeader) -> (StatusCode, &'static str, Vec<u8>) {
+        let (method, target) = (&request.method, request.raw_path());
+        if let Err(refusal) = guard::check(request, &self.hosts) {
+            return json_page(error_page(refusal.status, refusal.message));
+        }
+        match cached::target(method, target) {
+            Some(target) => json_page(self.inspect(target).await),
+            None => self.page(method, target),
         }
     }
 
@@ -144,30 +167,54 @@ fn error_page(status: StatusCode, message: &str) -> JsonPage {
 }
 
 #[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let request = session.req_header();
-        let (status, content_type, mut body) =
-            match cached::target(&request.method, request.raw_path()) {
-                Some(target) => json_page(self.inspect(target).await),
-                None => self.page(&request.method, request.raw_path()),
-            };
-        let length = HeaderValue::from(body.len());
-        if request.method == Method::HEAD {
-            body.clear();
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        session.set_keepalive(Some(self.idle_seconds));
+        match session.read_request().await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(_) => {
+                // The connection writes its own response to a malformed head.
+                let _gone_or_sent = session.respond_error(400).await;
+                return None;
+            }
         }
+        let connection = session.stream().map(|stream| stream.as_any());
+        if let Some(connection) = connection.and_then(|any| any.downcast_ref::<ClientConnection>())
+        {
+            connection.exchange().start_response();
+        }
+        let request = session.req_header();
+        let is_head = request.method == Method::HEAD;
+        let (status, content_type, body) = self.respond(request).await;
         // A request body is not read, so the connection cannot be reused.
         session.set_keepalive(None);
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CONTENT_LENGTH, length);
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, PURGE"));
+        let header = response_header(status, content_type, body.len()).ok()?;
+        session.write_response_header(Box::new(header)).await.ok()?;
+        if !is_head {
+            session.write_response_body(body.into(), true).await.ok()?;
         }
-        response
+        let _closed = session.finish().await;
+        None
     }
+}
+
+fn response_header(
+    status: StatusCode,
+    content_type: &'static str,
+    length: usize,
+) -> pingora::Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    header.insert_header(CONTENT_TYPE, HeaderValue::from_static(content_type))?;
+    header.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        header.insert_header(ALLOW, HeaderValue::from_static("GET, HEAD, PURGE"))?;
+    }
+    Ok(header)
 }
 
 pub mod metrics;

@@ -25,6 +25,7 @@
 mod admit;
 mod blocks;
 mod body;
+mod clock;
 pub mod disk;
 pub mod entry;
 mod fetch;
@@ -63,12 +64,13 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fetch::{Fetches, Join};
 use crate::cache::freshness::FreshnessState;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
@@ -88,7 +90,7 @@ pub struct Cache {
 /// Whether an entry is served.
 enum Evaluation {
     Serve(Lookup),
-    /// The store has to be asked first; it may confirm the `old` entry.
+    /// A request to the store is needed first; the store may confirm the `old` entry.
     AskStore {
         old: Option<Arc<Entry>>,
         why: ForwardReason,
@@ -130,7 +132,10 @@ impl Cache {
                 Evaluation::Serve(lookup) => return lookup,
                 Evaluation::AskStore { old, why } => (old, why),
             };
-            let (fetch, follows) = match self.fetches.join(request, old.as_ref()) {
+            let joined = self.fetches.join(request, old.as_ref());
+            // A purge that came before the fetch began; a later one detaches the fetch.
+            let old = old.filter(|old| !self.tiers.is_purged(&request.key, old.requested_at));
+            let (fetch, follows) = match joined {
                 Join::Fetch { fetch, follows } => (fetch, follows),
                 Join::Cached(newer) => {
                     no_cache = false;
@@ -140,6 +145,10 @@ impl Cache {
                 Join::Bypass => return self.bypass(why),
             };
             let outcome = fetch.outcome().await;
+            // A purge that came while the store was asked covers what was cached before.
+            let old = old.filter(|old| {
+                !fetch.is_purged() && !self.tiers.is_purged(&request.key, old.requested_at)
+            });
             match self.resolve(request, outcome, old.as_deref(), why, follows) {
                 Resolution::Serve(lookup) => return lookup,
                 Resolution::LookAgain(None) if self.fetches.is_not_worth_a_fetch(request) => {
@@ -169,8 +178,7 @@ impl Cache {
     /// Purges one object, or every object whose key begins with this one. When this returns, they
     /// are no longer served; their memory is freed in the background.
     pub fn purge(&self, key: &CacheKey, scope: PurgeScope) {
-        let fetches = Arc::clone(&self.fetches);
-        purge::begin(&self.tiers, key, scope, move || fetches.oldest());
+        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge));
     }
 
     /// What the tiers hold of an object. Must be called within a Tokio runtime.
@@ -279,7 +287,10 @@ impl Cache {
                 let what = LookupResult::Refused(Refusal::Internal);
                 Lookup { what, ..Lookup::bypass(why) }
             }
-            Some(FetchOutcome::FromDisk(entry)) => return Resolution::LookAgain(Some(entry)),
+            Some(FetchOutcome::FromDisk(entry)) => {
+                let is_purged = self.tiers.is_purged(&request.key, entry.requested_at);
+                return Resolution::LookAgain(Some(entry).filter(|_| !is_purged));
+            }
             Some(FetchOutcome::NotCached) => return Resolution::LookAgain(None),
             Some(FetchOutcome::Bypass { report }) => {
                 Lookup { report: own(report), ..self.bypass(why) }

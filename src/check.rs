@@ -1,5 +1,5 @@
-//! `s3proxy check`: does it work, and if not, why? Sends the requests of the gateway to the stores, and
-//! explains the results to an operator.
+//! `s3proxy check`: tests every profile, or one object. Sends the requests of the gateway to the stores,
+//! and explains each result and its likely fix to an operator.
 //!
 //! - [`check_all`] tests every profile: its settings, the DNS name, port, certificate and clock of its
 //!   store, and whether the store knows the access key.

@@ -1,7 +1,7 @@
 //! The resolved configuration: every value checked and ready to use.
 //!
 //! The modules below read environment, YAML, INI and options; nothing else in the gateway reads the
-//! environment or a configuration file. [`settings`] declares every setting.
+//! environment or a configuration file. `config/settings.rs` declares every setting.
 
 mod cache;
 mod endpoint_url;
@@ -58,6 +58,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The listener for operators, if there is one.
     pub admin_listen: Option<SocketAddr>,
+    /// Names by which its clients may address it, in lower case.
+    pub admin_hosts: Vec<String>,
 }
 
 /// The two formats of the log.

@@ -20,6 +20,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
+use crate::downstream::linger::Linger;
+use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
@@ -32,7 +34,9 @@ pub mod app;
 pub mod drain;
 mod exchange;
 pub mod limits;
+mod linger;
 mod overflow;
+mod pace;
 mod timer;
 pub mod write_buffer;
 
@@ -47,6 +51,9 @@ pub struct ClientConnection {
     heads: HeadScan,
     header_timeout: Duration,
     write_timeout: Duration,
+    /// Bytes per second.
+    min_rate: u64,
+    pace: Pace,
     log_format: LogFormat,
     metrics: Arc<Metrics>,
     /// When the first byte of the current request head arrived.
@@ -65,6 +72,7 @@ pub struct ClientConnection {
     read_timer: Timer,
     write_timer: Timer,
     flush_timer: Timer,
+    linger: Linger,
     exchange: Exchange,
 }
 
@@ -80,6 +88,8 @@ impl ClientConnection {
             heads: HeadScan::new(limits.header_max_bytes),
             header_timeout: limits.header_timeout,
             write_timeout: limits.write_timeout,
+            min_rate: limits.min_rate,
+            pace: Pace::default(),
             log_format,
             metrics,
             head_started: None,
@@ -92,6 +102,7 @@ impl ClientConnection {
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
+            linger: Linger::default(),
             exchange: Exchange::new(),
         }
     }
@@ -171,42 +182,57 @@ impl ClientConnection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
+        loop {
+            ready!(self.poll_head_bytes(context, buffer))?;
+            if self.ended || buffer.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            let arrived = buffer.filled_mut().get_mut(before..).unwrap_or_default();
+            match self.heads.feed(arrived) {
+                Scan::Fine { length } => buffer.set_filled(before + length),
+                Scan::Bad { start: 0, error } => {
+                    buffer.set_filled(before);
+                    self.refuse(context, error);
+                    return Poll::Ready(Ok(()));
+                }
+                Scan::Bad { start, error } => {
+                    buffer.set_filled(before + start);
+                    self.bad_head = Some(error);
+                }
+            }
+            if !self.heads.in_head() {
+                self.head_started = None;
+            } else if self.head_started.is_none() {
+                self.head_started = Some(Instant::now());
+            }
+            // A read of empty lines alone is not passed on: no bytes would be the end of the stream.
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Reads bytes into the buffer, none at the end of the stream; refuses a head that is too slow.
+    fn poll_head_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         if !self.pipelined.is_empty() {
             let fits = self.pipelined.len().min(buffer.remaining());
             buffer.put_slice(self.pipelined.get(..fits).unwrap_or_default());
             self.pipelined.drain(..fits);
-        } else {
-            match Pin::new(&mut self.stream).poll_read(context, buffer) {
-                Poll::Ready(read) => read?,
-                Poll::Pending => {
-                    if !self.heads.in_head() {
-                        return Poll::Pending;
-                    }
-                    let started = *self.head_started.get_or_insert_with(Instant::now);
-                    ready!(self.read_timer.poll(context, started + self.header_timeout));
-                    self.refuse(context, BadRequest::HeadersTooSlow);
-                    return Poll::Ready(Ok(()));
-                }
-            }
+            return Poll::Ready(Ok(()));
         }
-        let arrived = buffer.filled().get(before..).unwrap_or_default();
-        match self.heads.feed(arrived) {
-            Scan::Fine => {}
-            Scan::Bad { start: 0, error } => {
-                buffer.set_filled(before);
-                self.refuse(context, error);
-                return Poll::Ready(Ok(()));
-            }
-            Scan::Bad { start, error } => {
-                buffer.set_filled(before + start);
-                self.bad_head = Some(error);
-            }
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            return Poll::Ready(read);
         }
         if !self.heads.in_head() {
-            self.head_started = None;
-        } else if self.head_started.is_none() {
-            self.head_started = Some(Instant::now());
+            return Poll::Pending;
         }
+        let started = *self.head_started.get_or_insert_with(Instant::now);
+        ready!(self.read_timer.poll(context, started + self.header_timeout));
+        self.refuse(context, BadRequest::HeadersTooSlow);
         Poll::Ready(Ok(()))
     }
 
@@ -216,15 +242,24 @@ impl ClientConnection {
         !self.exchange.is_responding()
     }
 
-    /// Fails a write that has been pending for longer than the write timeout.
+    /// Fails a write that has been pending for longer than the write timeout, or of a client that reads
+    /// too slowly while its answer holds a permit.
     fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<std::io::Result<T>>,
     ) -> Poll<std::io::Result<T>> {
+        let is_paced = self.exchange.holds_permit();
         if written.is_ready() {
-            self.write_timer.started = None;
+            if self.write_timer.started.take().is_some() && is_paced {
+                self.pace.resume(Instant::now());
+            }
             return written;
+        }
+        if !is_paced {
+            self.pace.reset();
+        } else if self.pace.is_too_slow(self.min_rate, Instant::now()) {
+            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
         let started = *self.write_timer.started.get_or_insert_with(Instant::now);
         ready!(self.write_timer.poll(context, started + self.write_timeout));
@@ -245,10 +280,14 @@ impl AsyncRead for ClientConnection {
         if let Some(error) = this.bad_head.take() {
             this.refuse(context, error);
         }
-        if this.ended {
-            return Poll::Ready(Ok(()));
+        if !this.ended {
+            ready!(this.poll_head(context, buffer))?;
         }
-        this.poll_head(context, buffer)
+        if this.ended {
+            // At the end of the stream Pingora closes the connection at once.
+            ready!(this.linger.poll(&mut this.stream, context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -296,6 +335,9 @@ impl AsyncWrite for ClientConnection {
         }
         let written = this.write_buffer.poll_write(&mut this.stream, context, bytes);
         this.needs_flush |= written.is_ready();
+        if let Poll::Ready(Ok(length)) = &written {
+            this.pace.wrote(*length);
+        }
         if written.is_ready()
             && this.exchange.flushes_immediately()
             && this.write_buffer.poll_flush(&mut this.stream, context).is_ready()
@@ -323,7 +365,8 @@ impl AsyncWrite for ClientConnection {
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
         ready!(this.write_buffer.poll_flush(&mut this.stream, context))?;
-        Pin::new(&mut this.stream).poll_shutdown(context)
+        ready!(this.linger.poll(&mut this.stream, context));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -344,6 +387,7 @@ impl Shutdown for ClientConnection {
             Poll::Ready(())
         })
         .await;
+        poll_fn(|context| self.linger.poll(&mut self.stream, context)).await;
         self.stream.shutdown().await;
     }
 }

@@ -1,5 +1,6 @@
-//! The gateway as a Pingora proxy: the hooks of [`ProxyHttp`] in the order in which Pingora calls them
-//! for one request. The decisions are pure functions of lower rooms; the hooks apply them.
+//! The gateway as a Pingora proxy: the hooks of [`ProxyHttp`], from the head of a request to its log
+//! line. `ARCHITECTURE.md` lists them in the order in which Pingora calls them. The decisions are made by
+//! pure functions of lower rooms; the hooks apply them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::{ClientConnection, Exchange};
+use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
 use crate::gateway::context::{BodyPlan, ClientRequest, Context};
 use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
@@ -37,6 +39,7 @@ use crate::response::refusal::Refusal;
 use crate::upstream::CurrentStores;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::answer::is_interim;
+use crate::upstream::client::StoreClient;
 use crate::upstream::deadline::Deadlines;
 
 mod admit;
@@ -64,6 +67,8 @@ pub struct Gateway {
     cache: Option<&'static ReadThrough>,
     stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
+    /// Reads the codes of errors, see [`Gateway::refusal_by_code`].
+    client: StoreClient,
     deadlines: Deadlines,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
@@ -106,6 +111,7 @@ impl Gateway {
             cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
+            client: StoreClient::new(&config.upstream),
             deadlines: Deadlines::of(&config.upstream),
             downstream: config.downstream,
             lifecycle,
@@ -225,8 +231,15 @@ impl ProxyHttp for Gateway {
                 let head = session.req_header();
                 let is_part = head.headers.contains_key(RANGE);
                 let priority = if is_part { Priority::Bulk } else { Priority::Whole };
-                let permit =
-                    object.wanted.store.admission.acquire(priority, QueueTimeout::Short).await;
+                let store = &object.wanted.store;
+                let client = client_of(session);
+                object.upstream.share =
+                    store.shares.acquire(&client, self.upstream.queue_timeout).await;
+                if object.upstream.share.is_none() {
+                    self.refuse(session, ctx, Refusal::UserSaturated).await?;
+                    return Ok(false);
+                }
+                let permit = store.admission.acquire(priority, QueueTimeout::Short).await;
                 if permit.is_none() {
                     let refusal = Refusal::UpstreamSaturated;
                     object.wanted.store.metrics.errors.count(refusal.cause());
@@ -234,6 +247,9 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 object.upstream.permit = permit;
+                if let Some(exchange) = exchange(session) {
+                    exchange.hold_permit();
+                }
                 object.prepare_upstream(&ClientRequest::of(head));
                 Ok(true)
             }
@@ -267,7 +283,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<bool> {
         let selection = ctx.object.as_ref().map(|object| &object.selection);
-        Ok(matches!(selection, Some(Selection::NotModified | Selection::PreconditionFailed)))
+        Ok(matches!(selection, Some(Selection::NotModified)))
     }
 
     fn range_header_filter(
@@ -279,13 +295,6 @@ impl ProxyHttp for Gateway {
         // Called for every hit, including 304: the head of the response is made here.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
-        ctx.refusal = storage::refused(&object.selection, source.length());
-        if let Some(refusal) = &ctx.refusal {
-            if let Ok(refused) = storage::refused_head(refusal, &ctx.request_id) {
-                *head = refused;
-            }
-            return RangeType::Invalid;
-        }
         *head = source.head().clone();
         if object.selection == Selection::NotModified {
             to_304(head);
@@ -402,7 +411,8 @@ impl ProxyHttp for Gateway {
             }
             return gone;
         }
-        let refusal = match (ctx.refusal.take(), failure(error)) {
+        let by_code = self.refusal_by_code(ctx).await;
+        let refusal = match (by_code.or_else(|| ctx.refusal.take()), failure(error)) {
             (Some(refusal), _) | (None, ProxyFailure::Refuse(refusal)) => refusal,
             (None, ProxyFailure::ClientGone) => {
                 ctx.failure = Some("client_gone");

@@ -1,19 +1,19 @@
 //! A read gateway from plain HTTP to private S3 buckets.
 //!
-//! The rooms of the house, from the ground up; each imports its own room and rooms of lower floors
-//! (`tests/tidy` holds them to it). The path of a request is in `ARCHITECTURE.md`.
+//! The rooms of the crate, from the lowest floor up. A file imports its own room and rooms on lower
+//! floors; `tests/tidy/rooms.rs` enforces this. `ARCHITECTURE.md` describes the path of a request.
 //!
 //! | floor | rooms |
 //! |---|---|
 //! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what |
 //! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
 //! | 3 | [`profile`]: one store with its credentials and rules |
-//! | 4 | [`config`]: everything above from defaults, a file, the environment and options |
+//! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
 //! | 5 | [`response`]: the head of an object, or a refusal; [`logging`]: the access log and its writer |
 //! | 6 | [`upstream`]: asking a store; [`downstream`]: a client's connection |
 //! | 7 | [`cache`]: memory, disk, and one fetch per object |
 //! | 8 | [`reload`]: a changed configuration takes effect |
-//! | 9 | [`gateway`]: the `ProxyHttp` hooks, where a reader begins |
+//! | 9 | [`gateway`]: the `ProxyHttp` hooks; start reading here |
 //! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check` |
 //! | 11 | [`explain`]: `s3proxy explain`; [`server`]: the process |
 //! | 12 | [`cli`]: the command line |

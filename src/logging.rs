@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{LevelFilter, Record};
 
 use crate::config::{LogConfig, LogFormat};
-use crate::logging::access::severity;
+use crate::logging::access::{json_text, severity, terminal_text};
 use crate::protocol::timestamp::rfc3339;
 
 /// Limit of the log buffer, bytes; lines beyond it are dropped and counted.
@@ -146,7 +146,7 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         LogFormat::Development => builder.format(|buffer, record| {
             let time = rfc3339(now());
             let time = time.get(11..23).unwrap_or(&time);
-            let text = record.args().to_string();
+            let text = terminal_text(&record.args().to_string());
             writeln!(buffer, "{time} {:<5} {}", record.level(), text.replace('\n', "\n    "))
         }),
     };
@@ -161,17 +161,17 @@ fn now() -> SystemTime {
 }
 
 fn json_event(record: &Record<'_>, now: SystemTime) -> String {
-    serde_json::json!({
-        "timestamp": rfc3339(now),
-        "severity": severity(record.level()),
-        "logger": record.target(),
-        "event": record.args().to_string(),
-    })
-    .to_string()
+    format!(
+        r#"{{"timestamp":"{}","severity":"{}","logger":{},"event":{}}}"#,
+        rfc3339(now),
+        severity(record.level()),
+        json_text(record.target()),
+        json_text(&record.args().to_string()),
+    )
 }
 
 fn dropped_line(format: LogFormat, dropped: u64, now: SystemTime) -> String {
-    let event = format!("the reader of the log is too slow: {dropped} lines were dropped");
+    let event = format!("standard output is read too slowly: {dropped} lines were dropped");
     match format {
         LogFormat::Development => format!("{} WARN  {event}\n", rfc3339(now)),
         LogFormat::Production => {

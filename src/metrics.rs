@@ -9,7 +9,7 @@ pub mod causes;
 pub mod requests;
 pub mod store;
 
-/// Every cause of a refused or failed request, in the order of docs/logs.md.
+/// Every cause of a refused or failed request; `docs/http.md` and `docs/logs.md` describe them.
 const CAUSES: &[&str] = &[
     "route_unknown",
     "method_not_allowed",

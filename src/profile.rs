@@ -1,6 +1,7 @@
 //! A profile: one S3 store with its endpoint, the credentials for it, and the rules for its objects.
 
 pub mod cache_rules;
+pub mod fingerprint;
 
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;

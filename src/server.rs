@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use log::{info, warn};
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, RunArgs, Server};
@@ -20,7 +21,7 @@ use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::cache::memory::limit::{auto_budget, cgroup_limit};
 use crate::config::{CacheMemory, Config};
-use crate::downstream::app::GuardedProxy;
+use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
@@ -34,6 +35,7 @@ use crate::upstream::client::StoreClient;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
 mod shutdown;
+mod upgrade;
 
 /// Read buffer of a connection, bytes: request heads are small, and every idle client would hold
 /// Pingora's 64 KiB.
@@ -41,6 +43,9 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Write buffer of a connection, bytes: writes are combined before they reach it
 /// (`downstream/write_buffer.rs`).
 const WRITE_BUFFER_BYTES: usize = 512;
+
+/// Limit of connections to the admin listener: probes, scrapers and operators need a few.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// Serves until a signal ends the process. Returns when all requests have ended, or the grace period is
 /// over. `upgrade` takes over the sockets of a running process that receives SIGQUIT.
@@ -50,12 +55,19 @@ const WRITE_BUFFER_BYTES: usize = 512;
 pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let config = &start.loaded.config;
     Trusted::read(&config.upstream).map_err(StartError::Certificates)?;
+    match &config.server.upgrade_sock {
+        Some(socket) => upgrade::check(socket).map_err(StartError::UpgradeSock)?,
+        None if upgrade => {
+            return Err(StartError::UpgradeSock("is not set, and --upgrade needs it".to_owned()));
+        }
+        None => {}
+    }
     let lifecycle = Arc::new(Lifecycle::default());
     let (finished, finish) = sync_channel(2);
     let reloads = Arc::new(Reloads::default());
     let signals = ShutdownSignals::new(
         Arc::clone(&lifecycle),
-        config.server.lame_duck,
+        &config.server,
         finished.clone(),
         Arc::clone(&reloads),
     );
@@ -97,17 +109,31 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     proxy.server_options = Some(options);
     let mut service = Service::new(
         "gateway".to_owned(),
-        GuardedProxy::new(proxy, config, Arc::clone(&shared.limits), Arc::clone(&shared.metrics)),
+        Guarded::new(
+            proxy,
+            "downstream.max_connections",
+            config,
+            Arc::clone(&shared.limits),
+            Arc::clone(&shared.metrics),
+        ),
     );
     let listener = ListenerConfig::tcp(config.gateway.listen.to_string())
+        .tcp_socket_options(socket_options(config))
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
     if let Some(address) = config.admin_listen {
-        let admin = Admin::new(&shared, config.gateway.bucket_validation);
+        let limits = Arc::new(ClientLimits::new(MAX_ADMIN_CONNECTIONS, 0));
+        // The metrics of requests count the public listener alone.
+        let uncounted = Arc::default();
+        let name = "of the admin listener";
+        let admin = Guarded::new(Admin::new(&shared, config), name, config, limits, uncounted);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
-        service.add_tcp(&address.to_string());
+        let listener = ListenerConfig::tcp(address.to_string())
+            .tcp_socket_options(socket_options(config))
+            .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
+        service.add_listener(listener);
         server.add_service(service);
     }
     let reloader = Reloader::new(start, stores, cache.clone(), reloads);
@@ -150,6 +176,20 @@ fn log_profiles(start: &Start) {
             listen.port()
         );
     }
+}
+
+/// A client that vanished is noticed after `downstream.tcp_user_timeout`, also while nothing is sent.
+fn socket_options(config: &Config) -> TcpSocketOptions {
+    let timeout = config.downstream.tcp_user_timeout;
+    let mut options = TcpSocketOptions::default();
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: timeout,
+        interval: (timeout / 4).max(Duration::from_secs(1)),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: timeout,
+    });
+    options
 }
 
 /// Limit of client connections: as configured, unless the open-file limit is too low for it.
@@ -198,6 +238,8 @@ pub enum StartError {
     Signals(std::io::Error),
     /// The certificates to trust cannot be read.
     Certificates(CertificatesError),
+    /// The socket of an upgrade is missing, or other users can reach it.
+    UpgradeSock(String),
 }
 
 impl std::fmt::Display for StartError {
@@ -207,6 +249,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {error}; set another address with {setting}")
             }
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::UpgradeSock(problem) => write!(f, "server.upgrade_sock: {problem}"),
             Self::Certificates(error) => write!(
                 f,
                 "{error}; set S3PROXY_UPSTREAM_CA_FILE, or SSL_CERT_FILE and SSL_CERT_DIR"
@@ -252,13 +295,15 @@ fn run_until_finished(
 
 /// Pingora's own settings.
 fn pingora_conf(config: &Config) -> ServerConf {
+    let upgrade_sock = config.server.upgrade_sock.as_deref();
+    let upgrade_sock = upgrade_sock.map(|path| path.to_string_lossy().into_owned());
     ServerConf {
         threads: config.server.threads,
         upstream_keepalive_pool_size: config.upstream.keepalive_pool_size,
         max_retries: MAX_ATTEMPTS,
         grace_period_seconds: Some(config.server.grace_period.as_secs()),
         graceful_shutdown_timeout_seconds: Some(0),
-        upgrade_sock: config.server.upgrade_sock.to_string_lossy().into_owned(),
+        upgrade_sock: upgrade_sock.unwrap_or_default(),
         ca_file: config.upstream.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
         ..ServerConf::default()
     }

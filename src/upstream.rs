@@ -1,14 +1,14 @@
-//! Asking stores: for each profile its signer, its addresses and its limit of requests in progress.
+//! Requests to stores: for each profile its signer, its addresses and its limit of requests in progress.
 //!
-//! Three roads lead to a store, and share the rules of this room:
+//! Requests reach a store in three ways, which share the rules of this room:
 //!
-//! | road | where | its own part |
+//! | way | files | its own part |
 //! |---|---|---|
 //! | a request that passes through the proxy | `gateway/attempts.rs`, `upstream_request.rs`, `upstream_response.rs` | Pingora connects, pools and repeats; the hooks ask the rules |
 //! | a fetch of the cache | [`client`] | a pool of our own |
 //! | `s3proxy check` for one object | `check/object.rs`, `check/request.rs` | new connections alone; asks for the first byte |
 //!
-//! | rule | where it stands |
+//! | rule | module |
 //! |---|---|
 //! | whether another attempt follows, after which pause, on which connection | [`retry`] |
 //! | at which address, and which address is passed over | [`resolve`], [`retry::AttemptFailure::penalises_address`] |
@@ -16,6 +16,7 @@
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
 //! | what an error of a connection means | [`error`] |
+//! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
 
@@ -39,6 +40,7 @@ use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
 use crate::upstream::resolve::EndpointAddresses;
+use crate::upstream::share::ClientShares;
 
 pub mod admission;
 pub mod answer;
@@ -47,16 +49,20 @@ pub mod client;
 pub mod deadline;
 pub mod error;
 pub mod error_document;
+pub mod error_verdict;
 pub mod last_outcome;
 pub mod request;
 pub mod resolve;
 pub mod retry;
+pub mod share;
 
 /// The store of one profile.
 #[derive(Debug)]
 pub struct Store {
     pub profile: Arc<Profile>,
     pub signer: Signer,
+    /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
+    pub fingerprint: u64,
     pub addresses: Arc<EndpointAddresses>,
     /// Its last success and its last failure.
     pub last_outcome: LastOutcome,
@@ -64,8 +70,17 @@ pub struct Store {
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
     pub admission: Arc<Admission>,
-    /// Its successor, when nothing but the access key was replaced.
+    /// The shares of clients in it, which stay likewise.
+    pub shares: Arc<ClientShares>,
+    /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
+}
+
+/// The limits of requests in progress to one store: of all clients, and of each.
+#[must_use]
+pub fn limits_of(config: &UpstreamConfig) -> (Arc<Admission>, Arc<ClientShares>) {
+    let shares = ClientShares::new(config.max_in_flight, config.client_share);
+    (Arc::new(Admission::of(config)), Arc::new(shares))
 }
 
 impl Store {
@@ -74,22 +89,24 @@ impl Store {
     pub fn new(
         profile: Arc<Profile>,
         addresses: Arc<EndpointAddresses>,
-        admission: Arc<Admission>,
+        (admission, shares): (Arc<Admission>, Arc<ClientShares>),
     ) -> Self {
-        let signer = profile.signer();
+        let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
         Self {
             profile,
             signer,
+            fingerprint,
             addresses,
             last_outcome: LastOutcome::default(),
             metrics: Arc::default(),
             admission,
+            shares,
             newer: OnceLock::new(),
         }
     }
 
     /// The same store with the current access key: a request with several attempts may outlive the
-    /// access key it began with. Itself where more than the access key has changed.
+    /// access key it began with. Itself if more than the access key has changed.
     #[must_use]
     pub fn newest(self: &Arc<Self>) -> Arc<Self> {
         let mut store = self;
@@ -166,11 +183,11 @@ impl Stores {
                     addresses
                 }
             };
-            let admission = match same {
-                Some(same) => Arc::clone(&same.admission),
-                None => Arc::new(Admission::of(config)),
+            let limits = match same {
+                Some(same) => (Arc::clone(&same.admission), Arc::clone(&same.shares)),
+                None => limits_of(config),
             };
-            let mut store = Store::new(Arc::clone(profile), addresses, admission);
+            let mut store = Store::new(Arc::clone(profile), addresses, limits);
             if let Some(same) = same {
                 store.metrics = Arc::clone(&same.metrics);
             }
@@ -213,7 +230,7 @@ impl Stores {
         }
     }
 
-    /// The addresses to keep fresh: those of stores that can be asked.
+    /// The addresses to refresh at intervals: those of stores that accept requests.
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
         &self.endpoints
@@ -254,8 +271,8 @@ impl CurrentStores {
     }
 }
 
-/// The pause before another attempt, where [`retry::Attempts`] says that one is due: 20 to 200 ms.
-/// Full jitter, so that requests that failed together do not return together.
+/// The pause before another attempt, if [`retry::Attempts`] requires one: 20 to 200 ms, at random, so
+/// that requests that failed together do not return together.
 #[must_use]
 pub fn retry_pause() -> Duration {
     Duration::from_millis(fastrand::u64(20..=200))
@@ -288,8 +305,8 @@ pub fn peer(
     peer
 }
 
-/// As [`peer`], for Pingora's own pool: no connection of the pool is used, nor is this one kept
-/// after its answer. Pingora pools by a hash of the peer, and no other peer has this group.
+/// As [`peer`], for Pingora's own pool: the attempt uses no connection of the pool, and its connection
+/// does not return to the pool. Pingora pools by a hash of the peer, and no other peer has this group.
 #[must_use]
 pub fn peer_of_new_connection(mut peer: HttpPeer) -> HttpPeer {
     peer.group_key = fastrand::u64(1..);

@@ -368,8 +368,8 @@ fn single(
     metric.encode(page.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
-/// Writes a metric for each set of labels. A `Family` of prometheus-client would look labels up for each
-/// request, and keep those of removed profiles (docs/dependencies.md has the numbers).
+/// Writes a metric for each set of labels. A `Family` of prometheus-client would keep the series of
+/// removed profiles, and two families cannot write to one name (docs/dependencies.md has the numbers).
 fn family<'a, M: EncodeMetric + TypedMetric, const N: usize>(
     page: &mut DescriptorEncoder<'_>,
     name: &str,

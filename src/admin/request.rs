@@ -15,7 +15,7 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 /// not encoded. Returns the status and the body. Blocks.
 ///
 /// # Errors
-/// No connection, or no answer in time.
+/// No connection, or no answer before the timeout.
 pub fn send(
     admin: SocketAddr,
     method: &str,

@@ -25,7 +25,7 @@ fn admin() -> Admin {
         metrics: Arc::default(),
         limits: Arc::new(ClientLimits::new(16, 0)),
     };
-    Admin::new(&shared, true)
+    Admin::new(&shared, config)
 }
 
 #[test]

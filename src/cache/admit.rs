@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::body::StoredBody;
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fill::{FILL_TIME, FillBuffer, Truncated};
 use crate::cache::freshness::{Freshness, hit_for_pass_lifetime};
@@ -17,7 +18,7 @@ use crate::cache::object::{Object, ObjectBody, StreamingObject};
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::{append_lifetime, for_disk, lifetime_headers, own_copy};
-use crate::cache::tiers::{DiskChange, Tiers, now};
+use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
 use crate::response::object_head::ObjectHeads;
 use crate::upstream::answer::content_length;
@@ -40,7 +41,8 @@ impl StoreResponse<'_> {
     /// An entry for the object.
     pub(super) fn entry(&self, freshness: Freshness, content: EntryContent) -> Arc<Entry> {
         let (key, requested_at) = (self.request.key.clone(), self.requested_at);
-        Arc::new(Entry { key, requested_at, freshness, content })
+        let settings = Some(self.request.settings);
+        Arc::new(Entry { key, requested_at, settings, freshness, content })
     }
 
     /// Publishes that each request for the object goes to the store.
@@ -114,7 +116,9 @@ impl StoreResponse<'_> {
         let profile = &request.store.profile;
         let headers = &own_copy(headers);
         let freshness = Freshness::of_object(headers, &request.rule, now());
-        let length = content_length(headers).filter(|it| *it <= tiers.max_object(&request.rule));
+        let is_stored =
+            |length: &u64| *length <= tiers.max_whole(&request.rule) && tiers.takes_object(*length);
+        let length = content_length(headers).filter(is_stored);
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.hit_for_pass();
             return self.bypass();

@@ -29,8 +29,9 @@ use log::debug;
 
 use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Write, plain_write};
-use crate::cache::disk::name::FileName;
+use crate::cache::disk::name::{FileName, ObjectMark};
 use crate::cache::disk::queue::Job;
+use crate::cache::disk::record::Damage;
 use crate::cache::disk::shared::{DiskShared, READ_PERMITS, Removal, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
@@ -89,7 +90,7 @@ impl DiskTier {
         Self { shared }
     }
 
-    /// The record of this key, if there is one and every byte of it is right. Must be called within a
+    /// The record of this key, if there is one and its checksums match. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
     pub async fn get(&self, key: &CacheKey) -> Option<DiskRecord> {
         let shared = &self.shared;
@@ -178,8 +179,8 @@ impl DiskTier {
     }
 
     /// Stores a record, in place of any other of its key. It is written in the background. If the
-    /// queue is full, neither it nor the older one is stored.
-    pub fn put(&self, record: DiskRecord) {
+    /// queue is full, neither it nor the older one is stored. Returns whether it is queued.
+    pub fn put(&self, record: DiskRecord) -> bool {
         let name = FileName::of(&record.key);
         let mut inner = self.shared.lock();
         if inner.off.is_none()
@@ -189,9 +190,11 @@ impl DiskTier {
             inner.hidden.remove(&name);
             drop(inner);
             self.shared.wake.notify_one();
+            true
         } else {
             self.shared.statistics.disk_dropped.inc();
             self.shared.remove_record(&mut inner, name);
+            false
         }
     }
 
@@ -221,25 +224,28 @@ impl DiskTier {
     /// in the background, so a record may still be found until then: compare its request time.
     /// `covered` is dropped at the end.
     pub fn remove_where(&self, covered: impl Fn(&[u8], SystemTime) -> bool + Send + 'static) {
-        self.sweep(Removal { only_blocks: false, holds: Box::new(covered) });
+        self.sweep(Removal { only_blocks_of: None, holds: Box::new(covered) });
     }
 
-    /// Like [`DiskTier::remove_where`], for the blocks of objects alone: no other file is looked at.
+    /// Like [`DiskTier::remove_where`], for the blocks of one object, whose key has these bytes: no
+    /// other file is read.
     pub fn remove_blocks_where(
         &self,
+        object: &[u8],
         covered: impl Fn(&[u8], SystemTime) -> bool + Send + 'static,
     ) {
-        self.sweep(Removal { only_blocks: true, holds: Box::new(covered) });
+        let only_blocks_of = Some(ObjectMark::of(object));
+        self.sweep(Removal { only_blocks_of, holds: Box::new(covered) });
     }
 
     fn sweep(&self, removal: Removal) {
         let mut inner = self.shared.lock();
         inner.queue.remove_where(|record| removal.covers(&record.key, record.requested_at));
         let no_block = inner.queue.is_empty() && self.shared.index.block_bytes() == 0;
-        if removal.only_blocks && inner.scanned && no_block {
+        if removal.only_blocks_of.is_some() && inner.scanned && no_block {
             return;
         }
-        if self.shared.folder.get().is_none() && !removal.only_blocks {
+        if self.shared.folder.get().is_none() && removal.only_blocks_of.is_none() {
             // No file can be looked through, so no file is used any more if the folder can be opened.
             inner.orphans = true;
             return;
@@ -328,6 +334,8 @@ impl DiskShared {
                 self.lock().breaker.worked(Access::Read);
                 return Some(record);
             }
+            // An earlier release wrote it.
+            Ok(FileRead::Damaged(Damage::Version)) => self.forget(name),
             Ok(FileRead::Damaged(damage)) => {
                 debug!("disk cache: {}: {damage}", name.path().display());
                 self.statistics.disk_damaged.inc();

@@ -9,6 +9,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Held;
 use crate::cache::object::{Object, ObjectBody};
 use crate::cache::weight::{entry_weight, head_weight};
+use crate::profile::fingerprint::Fingerprint;
 
 /// One response of a store.
 #[derive(Debug)]
@@ -16,6 +17,9 @@ pub struct Entry {
     pub key: CacheKey,
     /// When the request was sent to the store; a later purge removes the entry.
     pub requested_at: SystemTime,
+    /// The settings that have shaped it: it is served to requests with the same settings. `None` for
+    /// the bytes of a block, which no setting shapes.
+    pub settings: Option<Fingerprint>,
     pub freshness: Freshness,
     pub content: EntryContent,
 }

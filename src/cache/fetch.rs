@@ -2,7 +2,6 @@
 //! the store.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
@@ -15,15 +14,18 @@ use crate::cache::blocks::layout::widened;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
 use crate::cache::key::CacheKey;
 use crate::cache::object::{Object, ObjectBody};
 use crate::cache::outcome::FetchOutcome;
+use crate::cache::purge::pending::Purge;
 use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
-use crate::cache::tiers::{DiskChange, Tiers, now};
+use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
+use crate::profile::cache_rules::Rule;
 use crate::protocol::entity_tag::EntityTag;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -83,10 +85,10 @@ impl Fetches {
         self.in_flight.count() as u64
     }
 
-    /// When the oldest fetch in flight began, of an object or of a block.
-    #[must_use]
-    pub(super) fn oldest(&self) -> Option<SystemTime> {
-        self.in_flight.oldest().into_iter().chain(self.blocks.oldest()).min()
+    /// Detaches the fetches of objects and blocks that a purge covers: they store nothing more.
+    pub(super) fn purge(&self, purge: &Purge) {
+        self.in_flight.purge(|key, began| purge.covers(key.object(), began));
+        self.blocks.purge(purge);
     }
 
     /// Whether the object with this key is being fetched.
@@ -102,9 +104,9 @@ impl Fetches {
         request.extent != Extent::Whole && !self.tiers.blocks().are_cached()
     }
 
-    /// A fetch is usable for a request unless a purge came after its beginning.
+    /// A fetch is usable for a request with the same settings, unless a purge came after its beginning.
     fn is_usable(&self, request: &CacheRequest, fetch: &Fetch<FetchOutcome>) -> bool {
-        !self.tiers.is_purged(&request.key, fetch.began)
+        fetch.settings == Some(request.settings) && !self.tiers.is_purged(&request.key, fetch.began)
     }
 
     /// Follows the fetch of an object, or begins one. `old` is the entry in memory, which is not
@@ -125,7 +127,7 @@ impl Fetches {
             let is_new = old.is_none_or(|old| !Arc::ptr_eq(old, &entry));
             (is_new && entry.is_fresh(now())).then_some(entry)
         };
-        match self.in_flight.join(&request.key, now(), usable, newer) {
+        match self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer) {
             Err(entry) => Join::Cached(entry),
             Ok(Role::Follow(fetch)) => Join::Fetch { fetch, follows: true },
             Ok(Role::Lead(leader)) => {
@@ -145,7 +147,7 @@ impl Fetches {
             let newer = self.tiers.lookup(request)?;
             (!Arc::ptr_eq(entry, &newer)).then_some(())
         };
-        let role = self.in_flight.join(&request.key, now(), usable, newer);
+        let role = self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer);
         if let Ok(Role::Lead(leader)) = role {
             self.begin(Arc::clone(request), Some(Arc::clone(entry)), leader, Some(permit));
         }
@@ -281,7 +283,7 @@ impl Fetches {
                 response.bypass();
             }
             (StatusCode::OK, _) => self.admit_object(response, headers, body).await,
-            _ if is_range && self.is_small_without_version(headers, max_object) => {
+            _ if is_range && self.is_small_without_version(headers, &response.request.rule) => {
                 // It can only be stored whole.
                 drop(body);
                 self.fetch_whole(response).await;
@@ -331,9 +333,9 @@ impl Fetches {
         }
     }
 
-    fn is_small_without_version(&self, headers: &HeaderMap, max_object: u64) -> bool {
-        Version::of(headers, 0).is_none()
-            && whole_length(headers).is_some_and(|it| it <= max_object)
+    fn is_small_without_version(&self, headers: &HeaderMap, rule: &Rule) -> bool {
+        let max_whole = self.tiers.max_whole(rule);
+        Version::of(headers, 0).is_none() && whole_length(headers).is_some_and(|it| it <= max_whole)
     }
 
     /// The request to the store for an object of which nothing is cached.
@@ -354,13 +356,18 @@ impl Fetches {
     /// The entry for an object on disk, with room for it.
     async fn read_from_disk(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
         let tiers = &self.tiers;
-        let record = tiers.lookup_on_disk(&request.key).await.filter(|_| request.rule.store)?;
+        let record = tiers.lookup_on_disk(request).await.filter(|_| request.rule.store)?;
         let profile = &request.store.profile;
         let headers = &record.headers;
         let head = self.heads.cached_head(headers, profile, request.content_type.as_ref()).ok()?;
         let length = record.body.len() as u64;
         // The record of an object in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);
+        // With more memory it was stored whole. To read all of it for each range would cost too much.
+        let too_large = in_blocks.is_none() && length > tiers.max_object(&request.rule);
+        if too_large && tiers.blocks().are_cached() && Version::of(headers, length).is_some() {
+            return None;
+        }
         let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
         let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
         let content = match in_blocks {
@@ -373,7 +380,8 @@ impl Fetches {
             }
         };
         let (key, requested_at, freshness) = (record.key, record.requested_at, record.freshness);
-        let entry = Arc::new(Entry { key, requested_at, freshness, content });
+        let settings = Some(request.settings);
+        let entry = Arc::new(Entry { key, requested_at, settings, freshness, content });
         tiers.is_entry_usable_for(request, &entry).then_some(entry)
     }
 }

@@ -10,7 +10,7 @@ use crate::cache::body::{PIECE, StoredBody, stretch};
 use crate::cache::memory::budget::Held;
 
 /// How long the body of an object may take to arrive. A fetch does not end when its clients leave, so a
-/// store that sends a byte now and then must not hold its readers, and room for the body, for ever.
+/// store that sends a byte now and then must not hold its readers, and room for the body, without limit.
 pub(super) const FILL_TIME: Duration = Duration::from_secs(600);
 
 /// The bytes of an arriving body of known length.
@@ -116,7 +116,7 @@ impl FillBuffer {
     /// Bytes from `position` on, not beyond `end`, as soon as there are any; `None` at the end.
     ///
     /// # Errors
-    /// When they will never come.
+    /// When the body fails before these bytes have arrived.
     pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Truncated> {
         let end = end.min(self.length);
         if position >= end {

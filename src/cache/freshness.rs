@@ -4,11 +4,11 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
+use http::header::CACHE_CONTROL;
 use pingora::cache::cache_control::{CacheControl, Cacheable, InterpretCacheControl};
 
 use crate::profile::cache_rules::Rule;
-use crate::protocol::{http_date, single};
+use crate::protocol::http_date;
 
 /// The shortest lifetime of a hit-for-pass entry.
 const MIN_HIT_FOR_PASS: Duration = Duration::from_secs(60);
@@ -47,11 +47,11 @@ impl Freshness {
         if control.as_ref().is_some_and(|control| control.is_cacheable() == Cacheable::No) {
             return None;
         }
-        let age = age_in_header(headers);
+        let age = Duration::from_secs(http_date::age(headers).unwrap_or_default());
         let control = control.as_ref();
         // A lifetime in its headers began when it was generated, a lifetime of the rule begins here.
         let named = control.and_then(InterpretCacheControl::fresh_duration);
-        let named = named.or_else(|| expires_after(headers, now));
+        let named = named.or_else(|| http_date::lifetime(headers, Some(now)));
         let lifetime = named.map_or(rule.ttl, |named| named.saturating_sub(age));
         // With `no-cache` only the store may allow it to be served again (section 4.2.4).
         let never_stale = control.is_some_and(CacheControl::no_cache);
@@ -91,6 +91,18 @@ impl Freshness {
             fresh_until: self.generated_at,
             stale_while_revalidate: never,
             stale_if_error: never,
+            ..*self
+        }
+    }
+
+    /// The freshness of a response of unknown age: stale since this time, so that the store is asked
+    /// before it is served, unless the store fails.
+    #[must_use]
+    pub fn stale_at(&self, since: SystemTime) -> Self {
+        Self {
+            generated_at: since,
+            fresh_until: since,
+            stale_while_revalidate: Duration::ZERO,
             ..*self
         }
     }
@@ -137,21 +149,6 @@ impl Freshness {
 #[must_use]
 pub fn hit_for_pass_lifetime(rule: &Rule) -> Duration {
     rule.ttl.max(MIN_HIT_FOR_PASS)
-}
-
-/// `Expires` minus `Date`. A value that is not a date, such as `0`, is in the past (section 5.3).
-fn expires_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    if !headers.contains_key(EXPIRES) {
-        return None;
-    }
-    let expires = http_date::of(headers, &EXPIRES);
-    let sent = http_date::of(headers, &DATE).unwrap_or(now);
-    Some(expires.and_then(|expires| expires.duration_since(sent).ok()).unwrap_or_default())
-}
-
-fn age_in_header(headers: &HeaderMap) -> Duration {
-    let seconds = single(headers, &AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
-    Duration::from_secs(seconds.unwrap_or_default())
 }
 
 /// The time after this span. Spans beyond a century count as a century.

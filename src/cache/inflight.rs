@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry as MapEntry, RandomState};
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 
 use crate::cache::key::CacheKey;
+use crate::profile::fingerprint::Fingerprint;
 
 /// Maps that share the keys, so that requests seldom wait for each other.
 const SHARDS: usize = 16;
@@ -28,6 +30,10 @@ type FetchMap<T> = HashMap<CacheKey, Arc<Fetch<T>>>;
 pub struct Fetch<T> {
     /// When it began. A later purge covers its outcome.
     pub began: SystemTime,
+    /// The settings that shape its outcome, if any do.
+    pub settings: Option<Fingerprint>,
+    /// Whether a purge has detached it: nothing that it brings is stored.
+    purged: AtomicBool,
     outcome: watch::Sender<Progress<T>>,
 }
 
@@ -49,6 +55,12 @@ pub(super) enum Role<T: Clone> {
 }
 
 impl<T: Clone> Fetch<T> {
+    /// Whether a purge covers its outcome, and what was cached before it.
+    #[must_use]
+    pub fn is_purged(&self) -> bool {
+        self.purged.load(Ordering::Acquire)
+    }
+
     /// Whether [`Fetch::outcome`] returns at once.
     #[must_use]
     pub fn is_published(&self) -> bool {
@@ -90,6 +102,7 @@ impl<T: Clone> InFlightFetches<T> {
         self: &Arc<Self>,
         key: &CacheKey,
         now: SystemTime,
+        settings: Option<Fingerprint>,
         usable: impl Fn(&Fetch<T>) -> bool,
         cached: impl FnOnce() -> Option<K>,
     ) -> Result<Role<T>, K> {
@@ -103,7 +116,8 @@ impl<T: Clone> InFlightFetches<T> {
                     return Err(cached);
                 }
                 let outcome = watch::Sender::new(Progress::Pending);
-                let fetch = Arc::new(Fetch { began: now, outcome });
+                let purged = AtomicBool::new(false);
+                let fetch = Arc::new(Fetch { began: now, settings, purged, outcome });
                 slot.insert_entry(Arc::clone(&fetch));
                 Ok(Role::Lead(Leader { in_flight: Arc::clone(self), key: key.clone(), fetch }))
             }
@@ -116,15 +130,19 @@ impl<T: Clone> InFlightFetches<T> {
         self.shard(key).get(key).cloned()
     }
 
-    /// When the oldest fetch in flight began.
-    #[must_use]
-    pub(super) fn oldest(&self) -> Option<SystemTime> {
-        let shards = self.shards.iter();
-        let oldest = shards.filter_map(|shard| {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.values().map(|fetch| fetch.began).min()
-        });
-        oldest.min()
+    /// Detaches the fetches for which `covers` holds: they end for their followers and store nothing.
+    /// Afterwards no fetch that began before can store an entry that a purge covers.
+    pub(super) fn purge(&self, covers: impl Fn(&CacheKey, SystemTime) -> bool) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|key, fetch| {
+                let is_covered = covers(key, fetch.began);
+                if is_covered {
+                    fetch.purged.store(true, Ordering::Release);
+                }
+                !is_covered
+            });
+        }
     }
 
     /// The number of fetches in flight.

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::version::Version;
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 use crate::upstream::answer::content_length;
 
 /// At most this many blocks of an object are looked up, from the first on.

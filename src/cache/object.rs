@@ -96,7 +96,8 @@ impl ObjectBody {
     /// the end.
     ///
     /// # Errors
-    /// When they will never come. The bytes of an object in blocks do not come from here.
+    /// When the body fails before these bytes have arrived. The bytes of an object in blocks are not
+    /// read here.
     pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Truncated> {
         match self {
             Self::Stored(object) => Ok(object.body.read(position, end)),

@@ -4,46 +4,44 @@
 pub(super) mod pending;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::cache::clock::now;
 use crate::cache::key::CacheKey;
 use crate::cache::purge::pending::{Purge, PurgeScope};
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 
-/// The pause before it is checked again whether older fetches have ended.
-const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+/// How long a purge is pending after its sweep. A request that looked an entry up before the purge
+/// compares it with the purge once more when the entry is at hand: at once in memory, at most two
+/// seconds later where it is read from disk.
+const PENDING_AFTER_SWEEP: Duration = Duration::from_secs(3);
+/// The same without a disk tier.
+const PENDING_IN_MEMORY: Duration = Duration::from_millis(100);
 
 /// Purges one object, or every object whose key begins with this one. When this returns, they are no
-/// longer served. They are removed in a task of its own; `oldest` is when the oldest fetch in flight
-/// began.
+/// longer served. They are removed in a task of its own. `detach` detaches the fetches in flight that
+/// the purge covers, so that none of them stores an entry after the sweep.
 pub(super) fn begin(
     tiers: &Arc<Tiers>,
     key: &CacheKey,
     scope: PurgeScope,
-    oldest: impl Fn() -> Option<SystemTime> + Send + Sync + 'static,
+    detach: impl FnOnce(&Purge),
 ) {
     tiers.statistics().purges.inc();
     let purge = Purge { key: key.as_bytes().to_vec(), scope, at: now() };
+    // In this order: a request either finds the purge, or its fetch is detached.
     tiers.add_purge(purge.clone());
+    detach(&purge);
     let tiers = Arc::clone(tiers);
-    let _runs_on = tokio::spawn(async move { finish(&tiers, &purge, oldest).await });
+    let _runs_on = tokio::spawn(async move { finish(&tiers, &purge).await });
 }
 
-/// Removes all entries that a purge covers, then ends it.
-async fn finish(tiers: &Tiers, purge: &Purge, oldest: impl Fn() -> Option<SystemTime>) {
-    let is_any_older_than = |time| oldest().is_some_and(|began| began <= time);
-    let may_store_more = is_any_older_than(purge.at);
+/// Removes all entries that a purge covers, then ends it. This takes as long as the sweep: it waits for
+/// no store.
+async fn finish(tiers: &Tiers, purge: &Purge) {
     tiers.sweep(purge).await;
-    // A request that looked up an entry during the sweep still has to be checked against the purge.
-    let swept = now();
-    tokio::time::sleep(SWEEP_PAUSE).await;
-    while is_any_older_than(swept) {
-        tokio::time::sleep(SWEEP_PAUSE).await;
-    }
-    if may_store_more {
-        // Fetches that began before the purge may have stored more entries that it covers.
-        tiers.sweep(purge).await;
-    }
+    let rest = if tiers.has_disk() { PENDING_AFTER_SWEEP } else { PENDING_IN_MEMORY };
+    tokio::time::sleep(rest).await;
     tiers.end_purge(purge);
 }
 

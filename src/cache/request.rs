@@ -8,6 +8,7 @@ use pingora::cache::cache_control::CacheControl;
 
 use crate::cache::key::CacheKey;
 use crate::profile::cache_rules::Rule;
+use crate::profile::fingerprint::Fingerprint;
 use crate::protocol::range::{ByteRange, RangeRequest, parse_range};
 use crate::protocol::selection::MAX_RANGES;
 use crate::s3::address::ObjectAddress;
@@ -29,6 +30,8 @@ pub struct CacheRequest {
     /// The media type by the key; `None` if the object's own type is used.
     pub content_type: Option<HeaderValue>,
     pub rule: Rule,
+    /// The settings that shape the answer.
+    pub settings: Fingerprint,
     pub extent: Extent,
     /// The client wants the object revalidated, and the rule allows it (`no-cache`).
     pub no_cache: bool,
@@ -100,6 +103,7 @@ impl CacheRequest {
             target: OnceLock::new(),
             content_type,
             rule,
+            settings: Fingerprint { profile: store.fingerprint, rule },
             extent: Extent::of(method, headers),
             no_cache: rule.client_no_cache && has_no_cache(headers),
             store,

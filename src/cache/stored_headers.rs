@@ -1,7 +1,7 @@
 //! The headers of the store that the cache needs again: to make the head of a response, to freshen an
-//! object, to tell its length.
+//! object, to find its length.
 
-use http::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, EXPIRES};
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::profile::Profile;
@@ -16,7 +16,7 @@ pub(super) fn own_copy(headers: &HeaderMap) -> HeaderMap {
     copies.collect()
 }
 
-/// `Cache-Control` and `Expires`: they hold on if a 304 comes without them.
+/// `Cache-Control` and `Expires`: they stay in force if a 304 comes without them.
 #[must_use]
 pub(super) fn lifetime_headers(headers: &HeaderMap) -> HeaderMap {
     let mut lifetime = HeaderMap::new();
@@ -42,6 +42,7 @@ pub(super) fn for_disk(headers: &HeaderMap, profile: &Profile) -> HeaderMap {
     let is_stored = |name: &HeaderName| {
         is_object_header(name)
             || [CACHE_CONTROL, EXPIRES, CONTENT_TYPE].contains(name)
+            || *name == DATE && headers.contains_key(EXPIRES)
             || is_listed(name, profile)
     };
     let stored = headers.iter().filter(|(name, _)| is_stored(name));

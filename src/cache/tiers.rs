@@ -6,8 +6,9 @@
 //! - Memory and disk change together, under the lock of the fetch that brings the change:
 //!   [`Tiers::store`], [`Tiers::remove`].
 //! - Reserved room is free again when its [`Reservation`] is dropped.
-//! - A record on disk from the future is not served: the clock was set back, so its age is unknown,
-//!   and whether a purge covers it.
+//! - An entry or a record that other settings have shaped is not served: requests that began before a
+//!   reload may store one after the reload's purge, and records outlive the process.
+//! - A record on disk from the future is stale, and every purge covers it (`clock.rs`).
 //!
 //! A further tier, such as one that replicas share, is a field here beside `disk`: it is read where
 //! [`Tiers::lookup_on_disk`] finds nothing, written in [`Tiers::store`], and swept in
@@ -17,8 +18,7 @@ mod remove;
 pub(super) mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -148,26 +148,28 @@ impl Tiers {
         (!self.is_purged(key, entry.requested_at)).then_some(entry)
     }
 
-    /// The record on disk. Must be called within a Tokio runtime; the disk is given two seconds.
-    pub async fn lookup_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
-        let disk = self.disk.as_ref()?;
-        let record = disk.get(key).await?;
-        if self.is_purged(key, record.requested_at) {
-            return None;
-        }
-        if record.requested_at > now() {
-            disk.remove(key);
-            return None;
-        }
-        Some(record)
+    /// The record on disk of the object, if it was made by the settings of this request. Must be called
+    /// within a Tokio runtime; the disk is given two seconds.
+    pub async fn lookup_on_disk(&self, request: &CacheRequest) -> Option<DiskRecord> {
+        let record = self.read_record(&request.key).await?;
+        (record.settings == request.settings.profile).then_some(record)
+    }
+
+    /// The record on disk of a block, as [`Tiers::lookup_on_disk`].
+    pub async fn lookup_block_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
+        self.read_record(key).await
+    }
+
+    async fn read_record(&self, key: &CacheKey) -> Option<DiskRecord> {
+        let record = self.disk.as_ref()?.get(key).await?;
+        (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
     /// The record on disk without its body. This does not count as use. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
     pub async fn peek_on_disk(&self, key: &CacheKey) -> Option<Peeked> {
         let peeked = self.disk.as_ref()?.peek(key).await?;
-        let requested_at = peeked.requested_at;
-        (!self.is_purged(key, requested_at) && requested_at <= now()).then_some(peeked)
+        (!self.is_purged(key, peeked.requested_at)).then_some(peeked)
     }
 
     /// The block in memory.
@@ -216,30 +218,52 @@ impl Tiers {
             || source.length() > self.max_object(&request.rule)
     }
 
-    /// The same for an entry. One without an object is usable for every request.
+    /// The same for an entry. An entry that other settings have shaped is not usable: a request that
+    /// began before a reload may have stored it after the reload's purge. An entry without an object is
+    /// usable for every other request.
     #[must_use]
     pub fn is_entry_usable_for(&self, request: &CacheRequest, entry: &Entry) -> bool {
-        entry.source().is_none_or(|source| self.is_usable_for(request, &source))
+        let same_settings = entry.settings.is_none_or(|made_by| made_by == request.settings);
+        same_settings && entry.source().is_none_or(|source| self.is_usable_for(request, &source))
     }
 }
 
 // Room.
 impl Tiers {
-    /// The largest object that is stored whole, bytes.
+    /// The largest object that is stored whole although it could be stored in blocks, bytes: memory
+    /// holds it.
     #[must_use]
     pub fn max_object(&self, rule: &Rule) -> u64 {
-        if self.disk.is_some() {
-            return rule.max_object;
-        }
-        // An entry weighs more than its body.
-        rule.max_object.min(self.memory.largest().saturating_sub(MAX_WITHOUT_BODY))
+        let blocks = self.blocks().are_cached() && self.memory_holds_block(self.blocks().size());
+        if blocks { rule.max_object.min(self.max_in_memory()) } else { self.max_whole(rule) }
+    }
+
+    /// The largest object that is stored whole if it cannot be stored in blocks, bytes.
+    #[must_use]
+    pub fn max_whole(&self, rule: &Rule) -> u64 {
+        let disk = self.disk.is_some();
+        if disk { rule.max_object } else { rule.max_object.min(self.max_in_memory()) }
+    }
+
+    /// The largest body that the memory tier takes, bytes: an entry weighs more than its body.
+    fn max_in_memory(&self) -> u64 {
+        self.memory.largest().saturating_sub(MAX_WITHOUT_BODY)
+    }
+
+    /// Whether a tier would take an object of this many bytes now.
+    #[must_use]
+    pub fn takes_object(&self, bytes: u64) -> bool {
+        bytes <= self.max_in_memory() || self.disk_takes(bytes)
     }
 
     /// Whether a block of this many bytes would be stored in any tier.
     #[must_use]
     pub fn stores_block(&self, bytes: u64) -> bool {
-        self.blocks().are_cached()
-            && (self.disk.is_some() || bytes < self.blocks.memory().largest())
+        self.blocks().are_cached() && (self.disk.is_some() || self.memory_holds_block(bytes))
+    }
+
+    fn memory_holds_block(&self, bytes: u64) -> bool {
+        bytes < self.blocks.memory().largest()
     }
 
     /// Whether the disk would take a record with a body of this many bytes.
@@ -272,7 +296,7 @@ impl Tiers {
 // Changes.
 impl Tiers {
     /// Stores the entry that a fetch has brought in memory, and changes the disk with it, unless
-    /// another fetch has replaced this one after a purge. Returns whether it was stored. Both happen
+    /// another fetch has replaced this one after a purge. Returns whether a tier took it. Both happen
     /// under the lock of the fetch, so that no purge comes in between.
     pub fn store<T: Clone>(
         &self,
@@ -280,23 +304,37 @@ impl Tiers {
         entry: Arc<Entry>,
         change: DiskChange,
     ) -> bool {
+        let mut stored = false;
         leader.if_current(|| {
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
-            match entry.content {
+            let settings = entry.settings.map_or(0, |settings| settings.profile);
+            stored = match entry.content {
                 EntryContent::Block(_) => self.blocks.memory().insert(entry),
                 _ => self.memory.insert(entry),
-            }
+            };
             let Some((disk, key)) = on_disk else { return };
             match change {
-                DiskChange::None => {}
+                // It came from the disk.
+                DiskChange::None => stored = true,
                 DiskChange::Write { headers, body } => {
-                    disk.put(DiskRecord { key, requested_at, freshness, headers, body });
+                    stored |= disk.put(DiskRecord {
+                        key,
+                        requested_at,
+                        settings,
+                        freshness,
+                        headers,
+                        body,
+                    });
                 }
-                DiskChange::Freshen => disk.freshen(&key, freshness),
+                DiskChange::Freshen => {
+                    disk.freshen(&key, freshness);
+                    stored |= disk.has(&key);
+                }
                 DiskChange::Remove => disk.remove(&key),
             }
-        })
+        });
+        stored
     }
 
     /// Removes an object, unless another fetch has replaced this one after a purge.
@@ -318,16 +356,4 @@ impl Tiers {
             disk.remove(key);
         }
     }
-}
-
-/// The time, read in one place of the cache. It never goes back while the process runs, so that a
-/// purge is later than every request sent before it, whatever happens to the clock.
-#[must_use]
-pub(super) fn now() -> SystemTime {
-    static LATEST: AtomicU64 = AtomicU64::new(0);
-    #[expect(clippy::disallowed_methods, reason = "freshness is a matter of the time of day")]
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let micros = u64::try_from(clock.as_micros()).unwrap_or(u64::MAX);
-    let latest = LATEST.fetch_max(micros, Ordering::Relaxed).max(micros);
-    UNIX_EPOCH + Duration::from_micros(latest)
 }

@@ -23,13 +23,14 @@ use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Target;
 use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
+use crate::upstream::error_verdict;
 use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
 use crate::upstream::retry_pause;
 
 /// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
-    /// `None` asks no store.
+    /// `None` sends no request to a store.
     connector: Option<&'a TransportConnector>,
     steps: Vec<CheckStep>,
     asked: Option<CheckExchange>,
@@ -38,11 +39,11 @@ pub(super) struct ObjectCheck<'a> {
 /// The result of the check of one object.
 pub(crate) struct Checked {
     pub section: CheckSection,
-    /// What the argument names; else the status of what the gateway answers to it.
+    /// The object that the argument names; else the status of the gateway's response to it.
     pub named: Result<ObjectName, u16>,
-    /// Why a client would get no object of the store; `None` also where no store was asked.
+    /// Why a client would get no object of the store; `None` also if no request was sent.
     pub refusal: Option<Refusal>,
-    /// How the store was asked, if it was.
+    /// The request to the store and its answer, if one was sent.
     pub asked: Option<CheckExchange>,
 }
 
@@ -190,7 +191,7 @@ impl<'a> ObjectCheck<'a> {
         decided
     }
 
-    /// Asks as often as the gateway would. The last attempt counts.
+    /// Makes the attempts that the gateway would make. The last one counts.
     async fn attempt<'b>(
         &mut self,
         asker: Asker<'b>,
@@ -253,7 +254,9 @@ impl<'a> ObjectCheck<'a> {
             AnswerDecision::Refuse(refusal) | AnswerDecision::RefuseUnlessRetried(refusal) => {
                 return Err(refusal);
             }
-            AnswerDecision::NotModified | AnswerDecision::AskAgain(_) => {
+            AnswerDecision::NotModified
+            | AnswerDecision::AskAgain(_)
+            | AnswerDecision::ReadCode => {
                 return Err(Refusal::UpstreamProtocol);
             }
         }
@@ -305,9 +308,16 @@ fn decide(profile: &Profile, answer: &ProbeAnswer) -> AnswerDecision {
         ask: Ask::AsClient,
         conditions: &upstream_conditions(&Method::GET, &headers),
         conditional: false,
-        missing_on_403: profile.missing_on_403,
     };
-    answer::decide(&context, status, &answer.headers)
+    match answer::decide(&context, status, &answer.headers) {
+        AnswerDecision::ReadCode => AnswerDecision::Refuse(error_verdict::of_document(
+            answer.reply.status,
+            &answer.headers,
+            answer.reply.code.as_deref(),
+            profile.missing_on_403,
+        )),
+        decision => decision,
+    }
 }
 
 /// Only the check asks for a range: a plain GET of an empty object is 200.
@@ -345,7 +355,7 @@ fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
     }
     if was_cut {
         return Finding::warning(
-            format!("{detail}; the key ends at the ? or #"),
+            format!("{detail}; the part from ? or # on is ignored"),
             "write ? as %3F and # as %23 if they are part of the key",
         );
     }

@@ -20,7 +20,7 @@ use crate::s3::endpoint::{Endpoint, Target};
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// The steps to a store, and the address to ask it at, or the refusal that requests end in.
+/// The steps to a store, and the address for requests, or the refusal that requests get.
 pub(super) struct Reached {
     pub steps: Vec<CheckStep>,
     pub socket: Result<SocketAddr, Refusal>,

@@ -1,7 +1,7 @@
 //! One request to a store and its answer. The head, the deadlines, the meaning of errors and the
 //! reading of error documents are those of [`crate::upstream`], over Pingora's own connector, so that
-//! certificates are those of the gateway. No redirect is followed. Whether there is another attempt,
-//! the caller decides.
+//! certificates are those of the gateway. No redirect is followed. The caller
+//! decides whether another attempt follows.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -292,7 +292,8 @@ impl Asker<'_> {
         }
     }
 
-    /// Reads as much of the document as comes in time: one that breaks off may hold its code.
+    /// Reads the part of the document that arrives within the time limit: a truncated document may
+    /// contain its code.
     async fn read(&self, session: &mut HttpSession, document: &mut ErrorDocument, limit: Duration) {
         let read = async {
             while !document.is_full()

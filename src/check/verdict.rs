@@ -189,10 +189,10 @@ fn by_code(question: Probe, profile: &Profile, reply: &StoreReply) -> Option<Fin
     let source = key_source(profile);
     Some(match reply.code() {
         "SignatureDoesNotMatch" => reply.failed(
-            "the store knows the access key id, but the secret is wrong",
+            "the store knows the access key id, but the secret access key is wrong",
             format!(
                 "correct the secret access key in {source}; if it is right, a proxy in front of the \
-                 store changes the Host header or the path"
+                 store changes the Host or the path"
             ),
         ),
         "InvalidAccessKeyId" => reply.failed(

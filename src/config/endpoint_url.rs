@@ -7,7 +7,7 @@ use crate::s3::encode::decode;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::secret::Secret;
 
-/// A store's address, and the keys its URL held.
+/// A store's address, and the access key in its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EndpointUrl {
     /// `None` is Amazon's endpoint of the profile's region.

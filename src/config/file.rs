@@ -33,7 +33,7 @@ impl File {
         Ok(Self { path: path.to_owned(), root, positions: Positions::of(text) })
     }
 
-    /// The value at a path; `None` for `null` as well. Items of lists are named as by [`item`].
+    /// The value at a path; `None` for `null` as well. Items of lists are named by [`crate::config::settings::paths::item`].
     pub(super) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
         let value = path.iter().try_fold(&self.root, |node, key| child(node, key.as_ref()))?;
         (!value.is_null()).then_some(value)

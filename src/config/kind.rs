@@ -122,6 +122,7 @@ const PATH_PREFIX: &str = "^(/[A-Za-z0-9._~-]+)*$";
 const REGION: &str = "^[A-Za-z0-9._-]{1,63}$";
 const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
+const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
 const HEADERS: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~?-]+$";
 const HEADER_VALUE: &str = "^[!-~]([ -~]*[!-~])?$";
@@ -138,10 +139,6 @@ pub(super) const fn bucket_validation() -> Kind<bool> {
 
 pub(super) const fn text() -> Kind<String> {
     text_kind(value::text, "text", "")
-}
-
-pub(super) const fn path() -> Kind<PathBuf> {
-    text_kind(value::path, "path", NOT_EMPTY)
 }
 
 pub(super) const fn optional_path() -> Kind<Option<PathBuf>> {
@@ -254,6 +251,10 @@ pub(super) const fn optional_media_map() -> Kind<Option<Vec<(String, String)>>> 
 
 pub(super) const fn origins() -> Kind<Vec<String>> {
     list_kind(rules::origins, "origins, or `\"*\"`", ORIGIN)
+}
+
+pub(super) const fn host_names() -> Kind<Vec<String>> {
+    list_kind(rules::host_names, "host names", HOST_NAME)
 }
 
 pub(super) const fn buckets() -> Kind<Option<Vec<WildMatch>>> {

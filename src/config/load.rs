@@ -17,7 +17,7 @@ use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles;
 use crate::config::settings::connections::upstream;
 use crate::config::settings::gateway::{WrittenCors, WrittenMime, cors, gateway, mime};
-use crate::config::settings::process::{AdminConfig, admin, server};
+use crate::config::settings::process::{self, AdminConfig, server};
 use crate::config::settings::variable;
 use crate::config::shape;
 use crate::config::value::{Written, size};
@@ -159,7 +159,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let upstream = upstream(layers, inputs)?;
     let downstream = DownstreamConfig::read(layers, &file)?;
     let server = server(layers, inputs.processors)?;
-    let admin_listen = admin_listen(layers, gateway.listen)?;
+    let AdminConfig { listen: admin_listen, hosts: admin_hosts } = admin(layers, gateway.listen)?;
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers)?;
     let rules = cache::shared(layers, &cache)?;
@@ -176,26 +176,24 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         server,
         cache,
         admin_listen,
+        admin_hosts,
     };
     Ok(ResolvedConfig { config, orphan_sections, credentials_file: credentials.path })
 }
 
-fn admin_listen(
-    layers: &mut Layers<'_>,
-    listen: SocketAddr,
-) -> Result<Option<SocketAddr>, Reported> {
-    let AdminConfig { listen: admin } = AdminConfig::read(layers, &Location::default())?;
-    if let Some(admin) = admin {
+fn admin(layers: &mut Layers<'_>, listen: SocketAddr) -> Result<AdminConfig, Reported> {
+    let config = AdminConfig::read(layers, &Location::default())?;
+    if let Some(admin) = config.listen {
         let is_any = admin.ip().is_unspecified() || listen.ip().is_unspecified();
         let is_same_host = is_any || admin.ip() == listen.ip();
         if is_same_host && admin.port() == listen.port() && listen.port() != 0 {
             let message =
                 format!("listen ({listen}) and admin.listen ({admin}) need different ports");
-            let (first, second) = (gateway::listen().row, admin::listen().row);
+            let (first, second) = (gateway::listen().row, process::admin::listen().row);
             layers.report.contradiction(&first, &second, &message);
         }
     }
-    Ok(admin)
+    Ok(config)
 }
 
 /// Reads the named credentials file, which must be readable, or the one in the home directory where

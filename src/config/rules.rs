@@ -187,6 +187,19 @@ fn not_an_origin(origin: &str) -> String {
     format!("must contain origins such as https://a.example, not {origin:?}")
 }
 
+/// Host names without a port, in lower case and without a dot at the end.
+pub(super) fn host_names(written: Written<'_>) -> Result<Vec<String>, String> {
+    let is_valid = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    let names = list(written)?;
+    if let Some(wrong) = names.iter().find(|name| !is_valid(name)) {
+        return Err(format!("must contain host names without a port, not {wrong:?}"));
+    }
+    Ok(names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect())
+}
+
 /// Patterns of bucket names, or nothing for every bucket.
 pub(super) fn buckets(written: Written<'_>) -> Result<Option<Vec<WildMatch>>, String> {
     let Some(patterns) = optional(written, list)? else { return Ok(None) };

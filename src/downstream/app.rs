@@ -1,12 +1,11 @@
-//! The Pingora application behind the client listener: enforces the connection limit and passes each
-//! accepted connection to the proxy.
+//! The Pingora applications behind the two listeners: the connection limit is enforced, and each accepted
+//! connection has the limits of [`ClientConnection`].
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
-use pingora::proxy::{HttpProxy, ProxyHttp};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
@@ -15,9 +14,9 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::overflow::Overflow;
 use crate::metrics::Metrics;
 
-/// A proxy whose client connections are limited in number, size of head and time.
-pub struct GuardedProxy<P> {
-    proxy: Arc<HttpProxy<P>>,
+/// An application whose client connections are limited in number, size of head and time.
+pub struct Guarded<A> {
+    app: Arc<A>,
     config: DownstreamConfig,
     log_format: LogFormat,
     limits: Arc<ClientLimits>,
@@ -25,31 +24,32 @@ pub struct GuardedProxy<P> {
     overflow: Overflow,
 }
 
-impl<P> GuardedProxy<P> {
-    /// Wraps the proxy with the limits of this configuration.
+impl<A> Guarded<A> {
+    /// Wraps the application with the limits of this configuration. `limit` names the limit of
+    /// connections in the log.
     #[must_use]
     pub fn new(
-        proxy: HttpProxy<P>,
+        app: A,
+        limit: &'static str,
         config: &Config,
         limits: Arc<ClientLimits>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            proxy: Arc::new(proxy),
+            app: Arc::new(app),
             config: config.downstream,
             log_format: config.log.format,
             limits,
             metrics,
-            overflow: Overflow::default(),
+            overflow: Overflow::new(limit),
         }
     }
 }
 
 #[async_trait]
-impl<P> ServerApp for GuardedProxy<P>
+impl<A> ServerApp for Guarded<A>
 where
-    P: ProxyHttp + Send + Sync + 'static,
-    P::CTX: Send + Sync,
+    A: ServerApp + Send + Sync + 'static,
 {
     async fn process_new(
         self: &Arc<Self>,
@@ -57,15 +57,15 @@ where
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let Some(_permit) = self.limits.try_connect() else {
-            self.overflow.refuse(stream, &self.limits, &self.metrics).await;
+            self.overflow.refuse(stream, &self.limits, &self.metrics, self.log_format).await;
             return None;
         };
         let metrics = Arc::clone(&self.metrics);
         let connection = ClientConnection::new(stream, &self.config, self.log_format, metrics);
-        self.proxy.process_new(Box::new(connection), shutdown).await
+        self.app.process_new(Box::new(connection), shutdown).await
     }
 
     async fn cleanup(&self) {
-        self.proxy.cleanup().await;
+        self.app.cleanup().await;
     }
 }

@@ -17,6 +17,7 @@ pub struct Exchange {
     deadline: AtomicU64,
     expired: AtomicBool,
     immediate: AtomicBool,
+    permit: AtomicBool,
 }
 
 impl Exchange {
@@ -27,6 +28,7 @@ impl Exchange {
             deadline: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             immediate: AtomicBool::new(false),
+            permit: AtomicBool::new(false),
         }
     }
 
@@ -34,6 +36,7 @@ impl Exchange {
     pub fn start_response(&self) {
         self.expired.store(false, Ordering::Relaxed);
         self.immediate.store(false, Ordering::Relaxed);
+        self.permit.store(false, Ordering::Relaxed);
         self.responding.store(true, Ordering::Relaxed);
     }
 
@@ -75,6 +78,15 @@ impl Exchange {
 
     pub(super) fn flushes_immediately(&self) -> bool {
         self.immediate.load(Ordering::Relaxed)
+    }
+
+    /// The answer may hold a permit of a store: the client must read at the minimum rate.
+    pub fn hold_permit(&self) {
+        self.permit.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn holds_permit(&self) -> bool {
+        self.permit.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_responding(&self) -> bool {

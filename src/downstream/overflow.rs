@@ -9,23 +9,29 @@ use log::warn;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
+use crate::config::LogFormat;
 use crate::downstream::final_response;
 use crate::downstream::limits::ClientLimits;
+use crate::logging::access;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::request_id::new_request_id;
 use crate::response::refusal::Refusal;
 
-/// The time a client has for reading the refusal.
-const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// The most refusals in progress at once; connections beyond that are closed without a response.
-const MAX_REFUSALS: usize = 256;
+/// The time a client has for reading the refusal and closing the connection.
+const LINGER: Duration = Duration::from_millis(500);
+/// The same while [`MAX_LINGERING`] connections linger.
+const SHORT_LINGER: Duration = Duration::from_millis(20);
+/// The most refused connections that stay open for [`LINGER`].
+const MAX_LINGERING: usize = 256;
 /// The least time between two log lines about refusals.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Refuses connections beyond the limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overflow {
-    in_progress: AtomicUsize,
+    /// The name of the limit in the log.
+    limit: &'static str,
+    lingering: AtomicUsize,
     log: Mutex<RefusalLog>,
 }
 
@@ -36,17 +42,31 @@ struct RefusalLog {
 }
 
 impl Overflow {
-    /// Sends a 503 and closes the connection.
-    pub(super) async fn refuse(&self, stream: Stream, limits: &ClientLimits, metrics: &Metrics) {
+    pub(super) fn new(limit: &'static str) -> Self {
+        Self { limit, lingering: AtomicUsize::new(0), log: Mutex::default() }
+    }
+
+    /// Sends a 503, logs it with the request id and the address of the client, and closes the connection.
+    pub(super) async fn refuse(
+        &self,
+        stream: Stream,
+        limits: &ClientLimits,
+        metrics: &Metrics,
+        log_format: LogFormat,
+    ) {
         let refusal = Refusal::ConnectionsFull;
         metrics.page(Page::Other, Some(refusal.status()));
         metrics.cause(refusal.cause());
         self.log_refusal(limits);
-        if self.in_progress.fetch_add(1, Ordering::Relaxed) < MAX_REFUSALS {
-            let _gone_or_late =
-                tokio::time::timeout(REFUSAL_TIMEOUT, send_refusal(stream, &refusal)).await;
-        }
-        self.in_progress.fetch_sub(1, Ordering::Relaxed);
+        let id = new_request_id();
+        let digest = stream.get_socket_digest();
+        let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
+        let client = client.map(std::net::SocketAddr::ip);
+        access::refused(log_format, client, (refusal.status(), refusal.cause()), &id);
+        let lingering = self.lingering.fetch_add(1, Ordering::Relaxed);
+        let linger = if lingering < MAX_LINGERING { LINGER } else { SHORT_LINGER };
+        let _gone_or_late = tokio::time::timeout(linger, send_refusal(stream, &refusal, &id)).await;
+        self.lingering.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Logs refusals, at most one line per [`LOG_INTERVAL`].
@@ -55,8 +75,9 @@ impl Overflow {
         log.unlogged += 1;
         if log.last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
             warn!(
-                "connections_full: the limit of client connections (downstream.max_connections) is \
-                 reached, {} are open; connections refused since the last such line: {}",
+                "connections_full: the limit of connections ({}) is reached, {} are open; \
+                 connections refused since the last such line: {}",
+                self.limit,
                 limits.connections(),
                 log.unlogged
             );
@@ -67,12 +88,11 @@ impl Overflow {
 
 /// Sends the refusal, then reads until the client closes: TCP resets a connection that is closed with
 /// unread bytes, and the client would lose the response.
-async fn send_refusal(mut stream: Stream, refusal: &Refusal) -> std::io::Result<()> {
-    let id = new_request_id();
-    let refused = refusal.response(None, "", &id);
+async fn send_refusal(mut stream: Stream, refusal: &Refusal, id: &str) -> std::io::Result<()> {
+    let refused = refusal.response(None, "", id);
     let body = String::from_utf8_lossy(&refused.body);
     let more = "Retry-After: 1\r\n";
-    let response = final_response(refused.status, "Service Unavailable", more, &id, &body);
+    let response = final_response(refused.status, "Service Unavailable", more, id, &body);
     stream.write_all(&response).await?;
     stream.flush().await?;
     AsyncWriteExt::shutdown(&mut stream).await?;

@@ -156,7 +156,7 @@ impl Gateway {
         })
     }
 
-    /// 307 to the same path with or without a trailing slash; the query is kept.
+    /// 307 to the same path with or without a trailing slash; the query is unchanged.
     fn redirect(
         &self,
         session: &Session,
@@ -204,6 +204,17 @@ pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
     let address = last.rsplit(',').next()?.trim();
     let socket = || address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
     address.parse().ok().or_else(socket)
+}
+
+/// The client, for its share of permits: the user, else the address in `X-Forwarded-For`, else that of the
+/// connection.
+pub(super) fn client_of(session: &Session) -> Vec<u8> {
+    if let Some(user) = session.get_header(X_AUTH_REQUEST_USER) {
+        return [b"user ", user.as_bytes()].concat();
+    }
+    let peer = session.client_addr().and_then(|address| address.as_inet());
+    let address = forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip));
+    address.map(|address| address.to_string()).unwrap_or_default().into_bytes()
 }
 
 fn json(body: &str) -> Admitted {

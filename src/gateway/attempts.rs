@@ -15,7 +15,7 @@ use crate::upstream;
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
 
-/// For the log, where the rest of an error document is not waited for.
+/// The `detail` of the log line when the gateway stops waiting for the rest of an error document.
 const UNFINISHED: &str = "the store's error document did not end";
 
 impl Gateway {
@@ -24,7 +24,27 @@ impl Gateway {
         Attempts::start(RetryPolicy::of(&self.upstream), Instant::now())
     }
 
-    /// Where the next attempt connects to, after the pause that is due.
+    /// The refusal that the code of the store's error decides. Pingora hands on the head of an answer
+    /// before its document, so the document is read by a request of its own: `None` where the head
+    /// was enough.
+    pub(super) async fn refusal_by_code(&self, ctx: &mut Context) -> Option<Refusal> {
+        let object = ctx.object.as_mut()?;
+        let by_head = object.upstream.unread_error.take()?;
+        let wanted = &object.wanted;
+        let (report, outcome) = self.client.read_error(&wanted.store, wanted.target()).await;
+        for _ in 0..report.attempts {
+            if let Some(address) = object.upstream.attempts.address() {
+                object.upstream.attempts.begin(address);
+            }
+        }
+        object.upstream.attempts.end(Instant::now());
+        object.upstream.status = report.status.or(object.upstream.status);
+        object.upstream.code = report.code;
+        object.upstream.request_id = report.request_id.or(object.upstream.request_id.take());
+        Some(outcome.err().unwrap_or(by_head))
+    }
+
+    /// The peer of the next attempt, after the pause that precedes it.
     pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         let attempts = &mut object.upstream.attempts;
@@ -68,7 +88,7 @@ pub(super) fn attempt_failed(object: &mut ObjectRequest, failure: &AttemptFailur
     attempts.failed(failure, addresses.is_single(), now)
 }
 
-/// An attempt has come to no connection.
+/// Handles an attempt that got no connection. Returns the error that ends or repeats it in Pingora.
 pub(super) fn no_connection(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     if let Some(object) = ctx.object.as_mut() {
         let next = attempt_failed(object, &of_connect(&error));
@@ -77,8 +97,8 @@ pub(super) fn no_connection(ctx: &mut Context, mut error: Box<Error>) -> Box<Err
     error
 }
 
-/// A connection has failed, before the head of an answer or after it. `late`: the time for the head
-/// or for the error document was over.
+/// Handles a connection that failed, before the head of the response or after it. `late`: the time
+/// limit of the head or of the error document has passed.
 pub(super) fn exchange_failed(
     session: &Session,
     ctx: &mut Context,
@@ -119,7 +139,7 @@ pub(super) fn exchange_failed(
 }
 
 /// Writes the body of a refusal whose head was written before the store's error document ended.
-/// False where the answer was another.
+/// False if the response was not such a refusal.
 pub(super) async fn finish_refusal(session: &mut Session, ctx: &mut Context) -> bool {
     let Some(object) = ctx.object.as_mut() else { return false };
     let BodyPlan::Unfinished { answer } = &mut object.upstream.body else { return false };

@@ -21,6 +21,7 @@ use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 use crate::upstream::error_document::ErrorDocument;
 use crate::upstream::retry::Attempts;
+use crate::upstream::share::SharePermit;
 
 /// The state of one request.
 #[derive(Debug)]
@@ -80,7 +81,11 @@ pub struct UpstreamState {
     pub request_id: Option<String>,
     /// The permit of this request among those to the store.
     pub permit: Option<Permit>,
+    /// The client's share of the permits that this request takes.
+    pub share: Option<SharePermit>,
     pub body: BodyPlan,
+    /// The refusal unless the code of the store's error document says otherwise, which is not read yet.
+    pub unread_error: Option<Refusal>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -91,11 +96,11 @@ pub enum BodyPlan {
     Pass,
     /// Forward it; a range of the object with this many bytes left, without `Content-Length`.
     PassExactly(u64),
-    /// It is an error document: read for its code, up to a limit. `answer` takes its place.
+    /// It is an error document: read for its code, up to a limit. `answer` is sent in its place.
     Replace { answer: Bytes, document: ErrorDocument },
-    /// The error document broke off or took too long: `answer` is given without the rest of it.
+    /// The error document was truncated or took too long: `answer` is sent without waiting for the rest.
     Unfinished { answer: Bytes },
-    /// `answer` takes its place at once and the rest is left unread.
+    /// `answer` is sent in its place at once; the store's body is not read.
     Cut { answer: Bytes },
 }
 
@@ -171,7 +176,9 @@ impl ObjectRequest {
             code: None,
             request_id: None,
             permit: None,
+            share: None,
             body: BodyPlan::Pass,
+            unread_error: None,
         };
         Self {
             wanted: Arc::new(wanted),
@@ -186,7 +193,7 @@ impl ObjectRequest {
         }
     }
 
-    /// Decides how the store is asked for this request alone.
+    /// Prepares the request to the store for a client request that bypasses the cache.
     pub fn prepare_upstream(&mut self, client: &ClientRequest<'_>) {
         // The wait for the cache and for the permit takes nothing of the time for the store.
         self.upstream.attempts.restart(Instant::now());

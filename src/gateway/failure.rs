@@ -8,7 +8,7 @@ use crate::upstream::error::refusal;
 /// The meaning of an error of Pingora.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProxyFailure {
-    /// The client can be told.
+    /// The client gets this refusal.
     Refuse(Refusal),
     /// The client disconnected, or did not read.
     ClientGone,

@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 use crate::cache::{BlockError, Cache, Lookup, LookupResult, ObjectBody, OpenError};
 use crate::gateway::context::ObjectRequest;
 use crate::gateway::exchange;
-use crate::gateway::storage::HitReader;
+use crate::gateway::storage::{HitReader, refused};
 use crate::protocol::cache_status::{CacheStatus, ForwardReason};
 use crate::protocol::selection::{Selection, select};
 
@@ -40,6 +40,11 @@ pub(super) async fn open_hit(
             source.length(),
             freshness.generated_at,
         );
+        // The response has a body, as where the store is asked.
+        if let Some(refusal) = refused(&object.selection, source.length()) {
+            lookup.what = LookupResult::Refused(refusal);
+            return false;
+        }
         let ObjectBody::Blocks(blocks) = source else {
             if source.is_arriving() {
                 flush_immediately(session);
@@ -109,5 +114,7 @@ fn parts_of(selection: &Selection, method: &Method, length: u64) -> Vec<Range<u6
 fn flush_immediately(session: &Session) {
     if let Some(exchange) = exchange(session) {
         exchange.flush_immediately();
+        // A body that is still arriving may wait for the client, with the permit of its fetch.
+        exchange.hold_permit();
     }
 }

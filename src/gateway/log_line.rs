@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
-use crate::logging::access::{self, AccessRecord, UpstreamRecord};
+use crate::logging::access::{self, AccessRecord, HttpRequestRecord, UpstreamRecord};
 use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
@@ -55,17 +55,23 @@ impl Gateway {
         let peer = session.client_addr().and_then(|address| address.as_inet());
         let record = AccessRecord {
             event: ctx.event,
-            method: &client.method,
-            url: request_url(session),
-            remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
-            user_agent: text(USER_AGENT),
+            http_request: HttpRequestRecord {
+                method: &client.method,
+                url: request_url(session),
+                status,
+                remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
+                user_agent: text(USER_AGENT),
+            },
             user: text(X_AUTH_REQUEST_USER),
             request_id: &ctx.request_id,
             path: ctx.address.as_deref().map(ObjectAddress::name),
             profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
-            status,
+            status: status.map(|status| status.as_u16()),
             cache: ctx.object.as_ref().map(|object| object.cache_status()),
-            blocks: ctx.object.as_ref().and_then(|object| Some(object.blocks.as_ref()?.so_far())),
+            blocks: ctx
+                .object
+                .as_ref()
+                .and_then(|object| Some(object.blocks.as_ref()?.so_far().into())),
             duration,
             ttfb: ctx.ttfb,
             bytes_sent,

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -13,6 +13,7 @@ use crate::cache::LookupResult;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
+use crate::protocol::cache_status::CacheStatus;
 use crate::protocol::cors;
 use crate::protocol::request_id::X_REQUEST_ID;
 use crate::protocol::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
@@ -110,10 +111,36 @@ impl Gateway {
             session.set_keepalive(None);
         }
         let object = ctx.address.as_deref().map(ObjectAddress::name);
-        let response = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
+        let mut response = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
+        if refusal == Refusal::ObjectNotFound {
+            let value = ctx.object.as_deref().and_then(cache_control_of_404);
+            response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
+        }
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &response).await
     }
+}
+
+/// `Cache-Control` of a 404: a browser need not ask again for as long as the cache holds the negative
+/// entry, unless the profile forbids browsers to store anything.
+pub(super) fn cache_control_of_404(object: &ObjectRequest) -> Option<HeaderValue> {
+    let profile = object.wanted.store.profile.cache_control.as_ref();
+    if let Some(profile) = profile.filter(|value| forbids_storing(value)) {
+        return Some(profile.clone());
+    }
+    let seconds = match object.cache_status() {
+        CacheStatus::Hit { ttl, .. } => u64::try_from(ttl).unwrap_or_default(),
+        CacheStatus::Forwarded { .. } | CacheStatus::Bypass => {
+            object.wanted.rule.negative_ttl.as_secs()
+        }
+    };
+    let is_due = object.wanted.rule.store && seconds > 0;
+    is_due.then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten()
+}
+
+fn forbids_storing(cache_control: &HeaderValue) -> bool {
+    let text = cache_control.to_str().unwrap_or_default().to_ascii_lowercase();
+    ["no-store", "no-cache", "private"].iter().any(|directive| text.contains(directive))
 }
 
 /// The value of `Server-Timing` for a response whose head is written now.

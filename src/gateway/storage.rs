@@ -1,5 +1,5 @@
 //! The cache as a Pingora `Storage`: its lookup returns a cached object or fetches it, and a hit is
-//! read while its bytes arrive. Pingora serves HEAD, conditional and range requests from it.
+//! read while its bytes arrive. The hooks select the status and the ranges; Pingora sends them.
 
 use std::any::Any;
 use std::ops::Range;
@@ -268,18 +268,11 @@ pub(super) fn refused(selection: &Selection, length: u64) -> Option<Refusal> {
     }
 }
 
-/// The head of a refusal without a body, which replaces the head of a cached object.
-pub(super) fn refused_head(refusal: &Refusal, request_id: &str) -> Result<ResponseHeader> {
-    let mut response = refusal.response(None, "", request_id);
-    response.body.clear();
-    let mut head = response.head()?;
-    head.remove_header(&CONTENT_TYPE);
-    Ok(head)
-}
-
-/// Sets `Age` on a hit (RFC 9111, section 5.1); a response that was just fetched has none.
+/// Sets `Age` (RFC 9111, section 5.1) on a hit, and on a response that was just fetched if the store
+/// sent an age itself.
 pub(super) fn set_age(head: &mut ResponseHeader, lookup: &Lookup, age: u64) -> Result<()> {
-    if lookup.status.is_hit() { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
+    let is_due = lookup.status.is_hit() || age > 0;
+    if is_due { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
 }
 
 /// The value of `Cache-Status` (RFC 9211): the name of this cache and its parameters.

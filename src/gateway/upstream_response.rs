@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -13,11 +13,13 @@ use pingora::{Error, ErrorType, Result};
 use crate::gateway::attempts::attempt_failed;
 use crate::gateway::context::{BodyPlan, Context, ObjectRequest, UpstreamState};
 use crate::gateway::failure::{give_up, try_again};
+use crate::gateway::respond::cache_control_of_404;
 use crate::gateway::{Gateway, exchange};
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
 use crate::upstream::error_document::{self, ErrorDocument};
+use crate::upstream::error_verdict;
 use crate::upstream::retry::{AttemptFailure, NextAttempt};
 
 impl Gateway {
@@ -35,12 +37,11 @@ impl Gateway {
             ask: object.upstream.ask,
             conditional: object.conditional,
             conditions: &object.conditions,
-            missing_on_403: object.wanted.store.profile.missing_on_403,
         };
         let decision = answer::decide(&context, head.status, &head.headers);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
         match decision {
-            // Without a length an old client could not tell a whole body from a cut one.
+            // Without a length an old client could not distinguish a whole body from a truncated one.
             AnswerDecision::Deliver(_)
                 if unframed
                     && client.version < http::Version::HTTP_11
@@ -52,6 +53,23 @@ impl Gateway {
                 match attempt_failed(object, &AttemptFailure::Answer(refusal.clone())) {
                     NextAttempt::Again => AnswerDecision::RefuseUnlessRetried(refusal),
                     NextAttempt::Refuse(refusal) => AnswerDecision::Refuse(refusal),
+                }
+            }
+            AnswerDecision::ReadCode => {
+                let lenient = object.wanted.store.profile.missing_on_403;
+                let status = head.status.as_u16();
+                match error_verdict::of_document(status, &head.headers, None, lenient) {
+                    Refusal::UpstreamError if error_verdict::promises_document(&head.headers) => {
+                        AnswerDecision::Refuse(Refusal::ObjectNotFound)
+                    }
+                    // The client gets the same 401 or 403 for each code.
+                    refusal if refusal != Refusal::UpstreamError && !lenient => {
+                        AnswerDecision::Refuse(refusal)
+                    }
+                    refusal => {
+                        object.upstream.unread_error = Some(refusal);
+                        AnswerDecision::ReadCode
+                    }
                 }
             }
             AnswerDecision::AskAgain(_) if !object.upstream.attempts.ask_in_another_way() => {
@@ -99,7 +117,13 @@ impl Gateway {
             }
             (AnswerDecision::NotModified, Ok(content_type)) => {
                 let tag = object.conditions.if_none_match.as_ref();
-                *head = rules.not_modified_head(&head.headers, profile, &content_type, tag)?;
+                *head = rules.not_modified_head(
+                    &head.headers,
+                    profile,
+                    &content_type,
+                    tag,
+                    head.status,
+                )?;
                 object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
                 return Ok(());
             }
@@ -111,6 +135,9 @@ impl Gateway {
                 object.upstream.ask = ask;
                 return Err(try_again("the store has to be asked in another way"));
             }
+            (AnswerDecision::ReadCode, _) => {
+                return Err(give_up("the code of the store's error decides"));
+            }
             (AnswerDecision::RefuseUnlessRetried(_), _) => {
                 return Err(try_again("the store failed"));
             }
@@ -119,9 +146,13 @@ impl Gateway {
         // An error document of the store never reaches the client. It is read and replaced, so that
         // the connection to the store can be reused.
         let object_name = ctx.address.as_deref().map(ObjectAddress::name);
-        let response = refusal.response(object_name.as_deref(), self.allow(), &ctx.request_id);
-        // These refusals are common for range readers: a reusable connection is worth more than
-        // their body.
+        let mut response = refusal.response(object_name.as_deref(), self.allow(), &ctx.request_id);
+        if refusal == Refusal::ObjectNotFound {
+            let value = cache_control_of_404(object);
+            response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
+        }
+        // Readers of ranges meet these often. If the store sent no body that could be replaced, a
+        // reusable connection is worth more than the body of the refusal.
         let terse =
             matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
         ctx.refusal = Some(refusal);

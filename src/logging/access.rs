@@ -1,207 +1,261 @@
 //! The access log: one line for every request, with the field names of s3proxy 2 and further ones.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use log::Level;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+use serde_json::ser::Formatter;
 
 use crate::config::LogFormat;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::request_check::BadRequest;
-use crate::protocol::timestamp::{push_decimal, rfc3339};
+use crate::protocol::timestamp::rfc3339;
 
 /// Lines with this target need no formatting; the logger writes them unchanged.
 pub const TARGET: &str = "s3proxy::access";
 
-/// The fields of the line of a request.
-#[derive(Debug, Clone)]
+/// The most bytes of a method, user or user agent in a line.
+const MAX_CLIENT_TEXT: usize = 256;
+
+/// The fields of the line of a request, in their order.
+#[derive(Debug, Clone, Serialize)]
 pub struct AccessRecord<'a> {
     pub event: &'static str,
-    pub method: &'a Method,
-    /// Scheme, host and raw path; never the query, which may hold a token.
-    pub url: String,
-    pub remote_ip: Option<IpAddr>,
-    pub user_agent: Option<&'a str>,
-    pub user: Option<&'a str>,
+    #[serde(rename = "httpRequest")]
+    pub http_request: HttpRequestRecord<'a>,
     pub request_id: &'a str,
+    #[serde(serialize_with = "maybe_capped", skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
     /// The `s3://` name of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<&'a str>,
     /// `None` if the client left before the response began.
-    pub status: Option<StatusCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// How the cache handled the request; `None` if it is not for an object.
+    #[serde(serialize_with = "cache_text")]
     pub cache: Option<CacheStatus>,
     /// The sources of its blocks, for an object in blocks.
-    pub blocks: Option<BlockCounts>,
+    #[serde(flatten)]
+    pub blocks: Option<BlocksRecord>,
+    #[serde(rename = "duration_ms", serialize_with = "micros")]
     pub duration: Duration,
+    #[serde(rename = "ttfb_ms", serialize_with = "maybe_micros")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ttfb: Option<Duration>,
     pub bytes_sent: u64,
     /// The cause of the refusal or failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'a str>,
     /// Details of a failure, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'a str>,
+    #[serde(flatten)]
     pub upstream: Option<UpstreamRecord<'a>>,
 }
 
+/// The fields of the client's request.
+#[derive(Debug, Clone, Serialize)]
+pub struct HttpRequestRecord<'a> {
+    #[serde(rename = "requestMethod", serialize_with = "method_text")]
+    pub method: &'a Method,
+    /// Scheme, host and raw path; never the query, which may contain a token.
+    #[serde(rename = "requestUrl")]
+    pub url: String,
+    #[serde(serialize_with = "status_text", skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusCode>,
+    #[serde(rename = "remoteIp", skip_serializing_if = "Option::is_none")]
+    pub remote_ip: Option<IpAddr>,
+    #[serde(rename = "userAgent", serialize_with = "maybe_capped")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<&'a str>,
+}
+
+/// The sources of the blocks of a response.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct BlocksRecord {
+    blocks_memory: u64,
+    blocks_disk: u64,
+    blocks_store: u64,
+}
+
+impl From<BlockCounts> for BlocksRecord {
+    fn from(BlockCounts { memory, disk, store, .. }: BlockCounts) -> Self {
+        Self { blocks_memory: memory, blocks_disk: disk, blocks_store: store }
+    }
+}
+
 /// The fields of the request to the store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct UpstreamRecord<'a> {
     /// From the first attempt to the head of the last answer, or its failure.
+    #[serde(rename = "upstream_ms", serialize_with = "micros")]
     pub duration: Duration,
+    #[serde(rename = "upstream_attempts")]
     pub attempts: u8,
+    #[serde(rename = "upstream_status", skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    #[serde(rename = "upstream_code", skip_serializing_if = "Option::is_none")]
     pub code: Option<&'a str>,
+    #[serde(rename = "upstream_request_id", skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,
+}
+
+/// The record with the fields that all lines of the log have.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    timestamp: String,
+    severity: &'static str,
+    logger: &'static str,
+    #[serde(flatten)]
+    record: &'a AccessRecord<'a>,
 }
 
 /// The line as one JSON object.
 #[must_use]
 pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> String {
-    let mut line = JsonObject::new(512);
-    line.text("timestamp", &rfc3339(now));
-    line.text("severity", severity(level));
-    line.text("logger", "s3proxy");
-    line.text("event", record.event);
-    line.begin_object("httpRequest");
-    line.text("requestMethod", record.method.as_str());
-    line.text("requestUrl", &record.url);
-    line.maybe_text("status", record.status.as_ref().map(StatusCode::as_str));
-    line.maybe_text("remoteIp", record.remote_ip.map(ip_text).as_deref());
-    line.maybe_text("userAgent", record.user_agent);
-    line.end_object();
-    line.text("request_id", record.request_id);
-    line.maybe_text("user", record.user);
-    line.maybe_text("path", record.path.as_deref());
-    line.maybe_text("profile", record.profile);
-    line.maybe_number("status", record.status.map(|status| status.as_u16()));
-    let mut did = String::with_capacity(64);
-    match record.cache {
-        Some(status) => status.push_to(&mut did, BlockCounts::default()),
-        None => did.push_str("none"),
-    }
-    line.text("cache", &did);
-    if let Some(blocks) = &record.blocks {
-        line.maybe_number("blocks_memory", Some(blocks.memory));
-        line.maybe_number("blocks_disk", Some(blocks.disk));
-        line.maybe_number("blocks_store", Some(blocks.store));
-    }
-    line.maybe_millis("duration_ms", Some(record.duration));
-    line.maybe_millis("ttfb_ms", record.ttfb);
-    line.maybe_number("bytes_sent", Some(record.bytes_sent));
-    line.maybe_text("cause", record.cause);
-    line.maybe_text("detail", record.detail);
-    if let Some(upstream) = &record.upstream {
-        line.maybe_millis("upstream_ms", Some(upstream.duration));
-        line.maybe_number("upstream_attempts", Some(upstream.attempts));
-        line.maybe_number("upstream_status", upstream.status);
-        line.maybe_text("upstream_code", upstream.code);
-        line.maybe_text("upstream_request_id", upstream.request_id);
-    }
-    line.finish()
+    let (timestamp, severity) = (rfc3339(now), severity(level));
+    let line = JsonLine { timestamp, severity, logger: "s3proxy", record };
+    let mut out = Vec::with_capacity(512);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, LogJson);
+    // Writing to a Vec does not fail, and no field has an invalid form.
+    let _never_fails = line.serialize(&mut serializer);
+    String::from_utf8(out).unwrap_or_default()
 }
 
-/// A JSON object in the making: the line of every request is written once, without a tree.
-struct JsonObject {
-    out: Vec<u8>,
-    first: bool,
+/// The first [`MAX_CLIENT_TEXT`] bytes of a value that a client sends.
+fn capped(value: &str) -> &str {
+    value.get(..value.floor_char_boundary(MAX_CLIENT_TEXT)).unwrap_or_default()
 }
 
-impl JsonObject {
-    fn new(capacity: usize) -> Self {
-        let mut out = Vec::with_capacity(capacity);
-        out.push(b'{');
-        Self { out, first: true }
-    }
+/// Whether a character moves the cursor of a terminal, breaks a line or changes the direction of text: C0
+/// and C1 controls, line and paragraph separators, and the controls of bidirectional text.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
 
-    fn key(&mut self, name: &str) {
-        if !std::mem::take(&mut self.first) {
-            self.out.push(b',');
-        }
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+/// The text as a JSON string, in quotes, with unsafe characters escaped.
+pub(super) fn json_text(value: &str) -> String {
+    // Text has a JSON form, always.
+    let json = serde_json::to_string(value).unwrap_or_else(|_| "\"\"".to_owned());
+    if !json.chars().any(is_unsafe) {
+        return json;
     }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.key(name);
-        // Without an early end, which lets the compiler look at many bytes at once.
-        let special = |byte| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\';
-        if !value.bytes().fold(false, |any, byte| any | special(byte)) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(value.as_bytes());
-            self.out.push(b'"');
+    let mut safe = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_unsafe(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
-            // Writing text to a Vec has no way to fail.
-            let _written = serde_json::to_writer(&mut self.out, value);
+            safe.push(character);
         }
     }
+    safe
+}
 
-    fn maybe_text(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.text(name, value);
+/// The text with unsafe characters other than line breaks escaped, for a terminal.
+pub(super) fn terminal_text(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) && character != '\n' {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
         }
     }
+    safe
+}
 
-    fn maybe_number(&mut self, name: &str, value: Option<impl Into<u64>>) {
-        if let Some(value) = value {
-            self.key(name);
-            let _written = serde_json::to_writer(&mut self.out, &value.into());
+/// Compact JSON with two rules of the log: unsafe characters in a text are escaped, and a `u128` of
+/// microseconds is written as milliseconds with three decimals (durations are the only such numbers).
+struct LogJson;
+
+impl Formatter for LogJson {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        // Without an early end, so that the compiler can look at many bytes at once.
+        let is_plain = fragment.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte));
+        if is_plain {
+            return writer.write_all(fragment.as_bytes());
         }
-    }
-
-    /// Milliseconds with three decimals.
-    fn maybe_millis(&mut self, name: &str, value: Option<Duration>) {
-        if let Some(value) = value {
-            self.key(name);
-            let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-            let _written = serde_json::to_writer(&mut self.out, &(micros / 1000));
-            self.out.push(b'.');
-            for place in [100, 10, 1] {
-                self.out.extend(u8::try_from(micros / place % 10).map(|digit| b'0' + digit));
+        for character in fragment.chars() {
+            if is_unsafe(character) {
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            } else {
+                write!(writer, "{character}")?;
             }
         }
+        Ok(())
     }
 
-    fn begin_object(&mut self, name: &str) {
-        self.key(name);
-        self.out.push(b'{');
-        self.first = true;
-    }
-
-    fn end_object(&mut self) {
-        self.out.push(b'}');
-        self.first = false;
-    }
-
-    fn finish(mut self) -> String {
-        self.out.push(b'}');
-        String::from_utf8(self.out).unwrap_or_default()
+    fn write_u128<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        micros: u128,
+    ) -> io::Result<()> {
+        write!(writer, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
 
-/// The text of an address.
-fn ip_text(ip: IpAddr) -> String {
-    let IpAddr::V4(ip) = ip else { return ip.to_string() };
-    let mut text = String::with_capacity(15);
-    for octet in ip.octets() {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        push_decimal(&mut text, octet.into());
-    }
-    text
+fn micros<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(duration.as_micros())
+}
+
+fn maybe_micros<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    micros(&value.unwrap_or_default(), serializer)
+}
+
+fn method_text<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(capped(method.as_str()))
+}
+
+fn maybe_capped<S: Serializer>(value: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(capped(value.unwrap_or_default()))
+}
+
+fn status_text<S: Serializer>(
+    status: &Option<StatusCode>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(status.as_ref().map_or("", StatusCode::as_str))
+}
+
+fn cache_text<S: Serializer>(
+    status: &Option<CacheStatus>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let Some(status) = status else { return serializer.serialize_str("none") };
+    let mut text = String::with_capacity(64);
+    status.push_to(&mut text, BlockCounts::default());
+    serializer.serialize_str(&text)
 }
 
 /// The line for a terminal.
 #[must_use]
 pub fn text_line(record: &AccessRecord<'_>) -> String {
-    let status =
-        record.status.map_or_else(|| "---".to_owned(), |status| status.as_u16().to_string());
-    let subject = record.path.as_deref().unwrap_or(&record.url);
+    let status = record.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
+    let request = &record.http_request;
+    let subject = record.path.as_deref().unwrap_or(&request.url);
     let mut line = format!(
         "{} {status} {:>9.3} ms {:>10} B  {subject}",
-        record.method,
+        capped(request.method.as_str()),
         millis(record.duration),
         record.bytes_sent,
     );
@@ -222,15 +276,7 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
         line.push_str(detail);
     }
     // A key may contain line breaks and escape sequences of a terminal.
-    let mut safe = String::with_capacity(line.len());
-    for character in line.chars() {
-        if character.is_control() {
-            safe.extend(character.escape_default());
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
+    terminal_text(&line).replace('\n', "\\n")
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -239,29 +285,37 @@ fn millis(duration: Duration) -> f64 {
 
 /// Logs an invalid request head, which was refused before it became a request.
 pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
+    refused(format, client, (error.status(), error.cause()), id);
+}
+
+/// Logs a refusal that was sent without reading a request: its status and cause, and the id that the
+/// client has.
+pub fn refused(format: LogFormat, client: Option<IpAddr>, (status, cause): (u16, &str), id: &str) {
     #[expect(clippy::disallowed_methods, reason = "log lines carry the time")]
     let now = SystemTime::now();
     let client = client.map(|ip| ip.to_string());
     match format {
         LogFormat::Production => {
-            let mut line = JsonObject::new(256);
-            line.text("timestamp", &rfc3339(now));
-            line.text("severity", severity(Level::Info));
-            line.text("logger", "s3proxy");
-            line.text("event", "refused request");
-            line.begin_object("httpRequest");
-            line.text("status", &error.status().to_string());
-            line.maybe_text("remoteIp", client.as_deref());
-            line.end_object();
-            line.text("request_id", id);
-            line.maybe_number("status", Some(error.status()));
-            line.text("cache", "none");
-            line.text("cause", error.cause());
-            log::info!(target: TARGET, "{}", line.finish());
+            let mut request = json!({ "status": status.to_string() });
+            if let (Some(client), Some(fields)) = (client, request.as_object_mut()) {
+                fields.insert("remoteIp".to_owned(), client.into());
+            }
+            let line = json!({
+                "timestamp": rfc3339(now),
+                "severity": severity(Level::Info),
+                "logger": "s3proxy",
+                "event": "refused request",
+                "httpRequest": request,
+                "request_id": id,
+                "status": status,
+                "cache": "none",
+                "cause": cause,
+            });
+            log::info!(target: TARGET, "{line}");
         }
         LogFormat::Development => {
             let client = client.as_deref().unwrap_or("unknown");
-            log::info!(target: TARGET, "{} {} from {client}", error.status(), error.cause());
+            log::info!(target: TARGET, "{status} {cause} from {client}  {id}");
         }
     }
 }
@@ -284,15 +338,18 @@ mod tests {
     fn record() -> AccessRecord<'static> {
         AccessRecord {
             event: "s3 response",
-            method: &Method::GET,
-            url: "http://h/s3proxy/s3/hips@bk/k.png".to_owned(),
-            remote_ip: Some(IpAddr::from([1, 2, 3, 4])),
-            user_agent: Some("a\"b"),
+            http_request: HttpRequestRecord {
+                method: &Method::GET,
+                url: "http://h/s3proxy/s3/hips@bk/k.png".to_owned(),
+                status: Some(StatusCode::OK),
+                remote_ip: Some(IpAddr::from([1, 2, 3, 4])),
+                user_agent: Some("a\"b"),
+            },
             user: Some("u1"),
             request_id: "id",
             path: Some("s3://hips@bk/k.png".to_owned()),
             profile: Some("hips"),
-            status: Some(StatusCode::OK),
+            status: Some(200),
             cache: Some(CacheStatus::Bypass),
             blocks: None,
             duration: Duration::from_micros(8123),
@@ -325,6 +382,30 @@ mod tests {
                 r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
             )
         );
+    }
+
+    #[test]
+    fn values_of_a_client_are_capped_and_cannot_disturb_the_reader_of_the_log() {
+        let long = "x".repeat(10_000);
+        let mut record = record();
+        record.user = Some(&long);
+        record.http_request.user_agent = Some(&long);
+        let now = SystemTime::UNIX_EPOCH;
+        assert!(json_line(&record, Level::Info, now).len() < 2 * MAX_CLIENT_TEXT + 600);
+
+        let key =
+            "s3://bk/\u{85}\u{9b}31m\u{2028}\u{2029}\u{202e}gnp.\u{2066}\u{200f}\u{61c}\u{7f}é.png";
+        record.path = Some(key.to_owned());
+        let line = json_line(&record, Level::Info, now);
+        assert!(!line.chars().any(is_unsafe), "{line}");
+        assert!(
+            line.contains(r"\u2028") && line.contains(r"\u202e") && line.contains('é'),
+            "{line}"
+        );
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["path"], key, "readers of JSON see the same text");
+        let line = text_line(&record);
+        assert!(!line.chars().any(is_unsafe), "{line}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct BlockCounts {
     pub memory: u64,
     pub disk: u64,
     pub store: u64,
-    /// Blocks that were not looked up, because the response has so many.
+    /// Blocks that were not looked up, because the response has more than are counted.
     pub uncounted: u64,
 }
 

@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// Response headers that a script may read in addition to the CORS-safelisted ones.
-const EXPOSED: &str = "ETag, Content-Range, Accept-Ranges, Content-Length, Cache-Status";
+const EXPOSED: &str =
+    "ETag, Content-Range, Accept-Ranges, Content-Length, Cache-Status, X-Request-ID";
 
 /// Request headers that a script may set: ranges, conditions, and the CORS-safelisted ones.
 const REQUESTABLE: [&str; 10] = [
@@ -72,7 +73,7 @@ fn preflight(cors: &Cors, request: &HeaderMap) -> Headers {
     if allow_origin(cors, request, &mut headers) {
         let methods = HeaderValue::from_static("GET, HEAD, OPTIONS");
         headers.push((ACCESS_CONTROL_ALLOW_METHODS, methods));
-        if let Some(names) = allowed_headers(request) {
+        if let Some(names) = allowed_headers(cors, request) {
             headers.push((ACCESS_CONTROL_ALLOW_HEADERS, names));
         }
         headers.push((ACCESS_CONTROL_MAX_AGE, HeaderValue::from(cors.max_age.as_secs())));
@@ -105,12 +106,16 @@ fn allow_origin(cors: &Cors, request: &HeaderMap, headers: &mut Headers) -> bool
 }
 
 /// The requested header names that the gateway supports.
-fn allowed_headers(request: &HeaderMap) -> Option<HeaderValue> {
+fn allowed_headers(cors: &Cors, request: &HeaderMap) -> Option<HeaderValue> {
     let lines = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let asked = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
     let asked: Vec<_> = asked.map(str::trim).collect();
+    // A listed page may send a token to an authenticating proxy in front of the gateway; the gateway
+    // neither reads nor forwards it.
+    let token = (!any_origin(cors)).then_some(&"authorization");
     let names = REQUESTABLE
         .iter()
+        .chain(token)
         .filter(|name| asked.iter().any(|asked| asked.eq_ignore_ascii_case(name)));
     let names: Vec<_> = names.copied().collect();
     if names.is_empty() { None } else { HeaderValue::try_from(names.join(", ")).ok() }
@@ -125,7 +130,7 @@ mod tests {
     use super::*;
 
     const EXPOSE: &str = "access-control-expose-headers: ETag, Content-Range, Accept-Ranges, \
-                          Content-Length, Cache-Status";
+                          Content-Length, Cache-Status, X-Request-ID";
     const METHODS: &str = "access-control-allow-methods: GET, HEAD, OPTIONS";
     const MAX_AGE: &str = "access-control-max-age: 600";
     const VARY_ORIGIN: &str = "vary: Origin";
@@ -217,8 +222,11 @@ mod tests {
                 Some("if-range, if-match, if-none-match, if-modified-since, if-unmodified-since"),
             ),
             (vec!["accept,content-type"], Some("accept, content-type")),
-            (vec!["authorization, range, x-amz-acl, x-forwarded-for"], Some("range")),
-            (vec!["authorization"], None),
+            (
+                vec!["authorization, range, x-amz-acl, x-forwarded-for"],
+                Some("range, authorization"),
+            ),
+            (vec!["Authorization"], Some("authorization")),
             (vec!["*"], None),
             (vec!["range; x"], None),
             (vec![""], None),
@@ -232,6 +240,13 @@ mod tests {
             expected.push(MAX_AGE);
             assert_eq!(lines(&listed, &Method::OPTIONS, &request), expected, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn a_preflight_allows_a_token_to_listed_origins_only() {
+        let request = [("origin", A), ("access-control-request-headers", "authorization, range")];
+        let any = lines(&cors(&["*"], false), &Method::OPTIONS, &request);
+        assert!(any.contains(&"access-control-allow-headers: range".to_owned()), "{any:?}");
     }
 
     #[test]

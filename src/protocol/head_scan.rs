@@ -4,11 +4,11 @@
 
 use crate::protocol::request_check::BadRequest;
 
-/// The result of scanning the bytes of one read.
+/// The result of scanning the bytes of one read, without the empty lines before a request line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
-    /// No error so far.
-    Fine,
+    /// No error so far. The first `length` bytes belong to request heads.
+    Fine { length: usize },
     /// The head that begins at `start` in this read (0 if it began earlier) is malformed.
     Bad { start: usize, error: BadRequest },
 }
@@ -17,6 +17,8 @@ pub enum Scan {
 #[derive(Debug)]
 pub struct HeadScan {
     max_bytes: usize,
+    /// Bytes of the empty lines before the current head.
+    empty: usize,
     /// Bytes of the current head, including the request line; 0 between requests.
     length: usize,
     /// Bytes of the current line, without the line break.
@@ -28,11 +30,13 @@ pub struct HeadScan {
 }
 
 impl HeadScan {
-    /// A scan that allows `max_bytes` per head, request line and fields together.
+    /// A scan that allows `max_bytes` per head: request line, fields, and the empty lines before
+    /// them together.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
+            empty: 0,
             length: 0,
             line_length: 0,
             in_request_line: true,
@@ -41,38 +45,59 @@ impl HeadScan {
         }
     }
 
-    /// Whether a head has begun and not ended.
+    /// Whether a head, or an empty line before it, has begun and the head has not ended.
     #[must_use]
     pub fn in_head(&self) -> bool {
-        self.length > 0
+        self.length > 0 || self.empty > 0
     }
 
-    /// Scans the next bytes. After `Bad` no more bytes may be passed.
-    pub fn feed(&mut self, bytes: &[u8]) -> Scan {
+    /// Scans the next bytes, and removes the empty lines before a request line (RFC 9112, section
+    /// 2.2): a parser that gets them would keep them and parse them again at each read. After `Bad`
+    /// no more bytes may be passed.
+    pub fn feed(&mut self, bytes: &mut [u8]) -> Scan {
         let mut start = 0;
         let mut next = 0;
-        while let Some(&byte) = bytes.get(next) {
+        // The bytes before `next` that are left out.
+        let mut removed = 0;
+        while let Some(byte) = bytes.get(next).copied() {
             let plain = self.plain_bytes(bytes.get(next..).unwrap_or_default());
             if plain > 0 {
                 self.length += plain;
                 self.line_length += plain;
-                if self.length > self.max_bytes {
+                if self.is_too_long() {
                     return Scan::Bad { start, error: BadRequest::HeadersTooLarge };
+                }
+                if removed > 0 {
+                    bytes.copy_within(next..next + plain, next - removed);
                 }
                 next += plain;
                 continue;
             }
-            let offset = next;
+            let offset = next - removed;
             next += 1;
             if self.length == 0 {
-                // Empty lines before a request line are skipped (RFC 9112, section 2.2).
+                start = offset;
                 if matches!(byte, b'\r' | b'\n') {
+                    self.empty += 1;
+                    removed += 1;
+                    let return_alone =
+                        std::mem::replace(&mut self.after_return, byte == b'\r') && byte == b'\r';
+                    if self.is_too_long() {
+                        return Scan::Bad { start, error: BadRequest::HeadersTooLarge };
+                    }
+                    if return_alone {
+                        return Scan::Bad { start, error: BadRequest::RequestLine };
+                    }
                     continue;
                 }
-                start = offset;
+            }
+            if removed > 0
+                && let Some(place) = bytes.get_mut(offset)
+            {
+                *place = byte;
             }
             self.length += 1;
-            if self.length > self.max_bytes {
+            if self.is_too_long() {
                 return Scan::Bad { start, error: BadRequest::HeadersTooLarge };
             }
             if std::mem::replace(&mut self.after_return, byte == b'\r') && byte != b'\n' {
@@ -97,7 +122,11 @@ impl HeadScan {
                 }
             }
         }
-        Scan::Fine
+        Scan::Fine { length: next - removed }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.empty + self.length > self.max_bytes
     }
 
     /// The number of bytes before the end of the current field line. They need no check of their own
@@ -125,7 +154,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn scan(text: &str) -> Scan {
-        HeadScan::new(100).feed(text.as_bytes())
+        feed(&mut HeadScan::new(100), text.as_bytes())
+    }
+
+    fn feed(heads: &mut HeadScan, bytes: &[u8]) -> Scan {
+        heads.feed(&mut bytes.to_vec())
+    }
+
+    fn is_fine(scan: Scan) -> bool {
+        matches!(scan, Scan::Fine { .. })
     }
 
     #[test]
@@ -137,11 +174,41 @@ mod tests {
             "\r\n\r\nGET / HTTP/1.0\r\n\r\n",
             "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nX: # a b c\r\n\r\n",
         ] {
-            assert_eq!(heads.feed(text.as_bytes()), Scan::Fine, "{text}");
+            assert!(is_fine(feed(&mut heads, text.as_bytes())), "{text}");
             assert!(!heads.in_head(), "{text}");
         }
-        assert_eq!(heads.feed(b"GET / HTTP/1.1\r\nHo"), Scan::Fine);
+        assert!(is_fine(feed(&mut heads, b"GET / HTTP/1.1\r\nHo")));
         assert!(heads.in_head());
+    }
+
+    #[test]
+    fn empty_lines_before_a_request_are_counted_and_removed() {
+        let mut bytes = b"\r\n\nGET /1 H\r\nX: a\r\n\r\n\r\nGET /2 H\r\nY: b\r\n\r\n\r\n".to_vec();
+        let mut heads = HeadScan::new(100);
+        let Scan::Fine { length } = heads.feed(&mut bytes) else { panic!("a valid read") };
+        let kept = b"GET /1 H\r\nX: a\r\n\r\nGET /2 H\r\nY: b\r\n\r\n";
+        assert_eq!(bytes[..length].escape_ascii().to_string(), kept.escape_ascii().to_string());
+        assert!(
+            heads.in_head(),
+            "the deadline starts at the first byte, which may be a line break"
+        );
+
+        let mut heads = HeadScan::new(100);
+        let trickled = std::iter::repeat_with(|| feed(&mut heads, b"\r\n")).take(51);
+        let trickled: Vec<Scan> = trickled.collect();
+        assert!(trickled[..50].iter().all(|scan| *scan == Scan::Fine { length: 0 }));
+        assert_eq!(trickled[50], Scan::Bad { start: 0, error: BadRequest::HeadersTooLarge });
+    }
+
+    #[test]
+    fn a_carriage_return_before_a_request_needs_a_line_feed() {
+        for text in ["\rGET / HTTP/1.1\r\n\r\n", "\r\r\nGET / HTTP/1.1\r\n\r\n"] {
+            assert_eq!(
+                scan(text),
+                Scan::Bad { start: 0, error: BadRequest::RequestLine },
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -166,8 +233,8 @@ mod tests {
         let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(100));
         assert!(matches!(scan(&head), Scan::Bad { error: BadRequest::HeadersTooLarge, .. }));
         let mut heads = HeadScan::new(100);
-        let trickled: Vec<Scan> = head.bytes().map(|byte| heads.feed(&[byte])).collect();
-        assert_eq!(trickled.iter().filter(|scan| **scan == Scan::Fine).count(), 100);
+        let trickled: Vec<Scan> = head.bytes().map(|byte| feed(&mut heads, &[byte])).collect();
+        assert_eq!(trickled.iter().filter(|scan| is_fine(**scan)).count(), 100);
     }
 
     #[test]
@@ -184,12 +251,25 @@ mod tests {
             cut in 0usize..300,
         ) {
             let cut = cut.min(bytes.len());
-            let whole = HeadScan::new(64).feed(&bytes);
+            let (mut before, mut after) = (bytes[..cut].to_vec(), bytes[cut..].to_vec());
+            let mut bytes = bytes;
+            let whole = HeadScan::new(64).feed(&mut bytes);
             let mut split = HeadScan::new(64);
-            let first = split.feed(&bytes[..cut]);
-            let verdict = if first == Scan::Fine { split.feed(&bytes[cut..]) } else { first };
-            let kind = |scan| match scan { Scan::Fine => None, Scan::Bad { error, .. } => Some(error) };
+            let first = split.feed(&mut before);
+            let verdict = if is_fine(first) { split.feed(&mut after) } else { first };
+            let kind = |scan| match scan {
+                Scan::Fine { .. } => None,
+                Scan::Bad { error, .. } => Some(error),
+            };
             prop_assert_eq!(kind(whole), kind(verdict));
+            if let (
+                Scan::Fine { length },
+                Scan::Fine { length: first },
+                Scan::Fine { length: second },
+            ) = (whole, first, verdict) {
+                let kept = [&before[..first], &after[..second]].concat();
+                prop_assert_eq!(&bytes[..length], &kept[..]);
+            }
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A date with the wrong day of the week, a leap second or a year before 1970 is invalid.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::header::{AGE, DATE, EXPIRES};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Parses one value.
@@ -18,6 +19,25 @@ pub fn of(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     super::single(headers, name).and_then(parse)
 }
 
+/// The lifetime by `Expires`: `Expires` minus `Date` (RFC 9111, section 5.3), or minus `received`
+/// without a `Date`. A value that is not a date, such as `0`, is in the past. `None` without `Expires`.
+#[must_use]
+pub fn lifetime(headers: &HeaderMap, received: Option<SystemTime>) -> Option<Duration> {
+    if !headers.contains_key(EXPIRES) {
+        return None;
+    }
+    let sent = of(headers, &DATE).or(received);
+    let lifetime = of(headers, &EXPIRES).zip(sent);
+    let lifetime = lifetime.and_then(|(expires, sent)| expires.duration_since(sent).ok());
+    Some(lifetime.unwrap_or_default())
+}
+
+/// `Age`, seconds: the first value, if several caches in a row have left theirs (RFC 9111, section 5.1).
+#[must_use]
+pub fn age(headers: &HeaderMap) -> Option<u64> {
+    headers.get(AGE)?.to_str().ok()?.split(',').next()?.trim().parse().ok()
+}
+
 /// Whole seconds since 1970, the resolution of HTTP-date; 0 for earlier times.
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -25,8 +45,6 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::header::LAST_MODIFIED;
     use proptest::prelude::*;
 

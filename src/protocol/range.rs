@@ -8,6 +8,9 @@ use http::{HeaderMap, HeaderValue};
 
 use super::single;
 
+/// The last position that every store can name.
+const MAX_POSITION: u64 = i64::MAX as u64;
+
 /// One requested byte range (section 14.1.2). `Display` is the value of a `Range` header, such as
 /// `bytes=0-99`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +46,27 @@ impl ByteRange {
         matches!(self, Self::Suffix(count) if count > 0)
     }
 
-    /// The range as the value of a `Range` header.
+    /// The range as a `Range` header. Stores read positions as signed numbers of 64 bits: an end or a
+    /// count beyond that is left open, which names the same bytes of any object.
     #[must_use]
     pub fn to_header(self) -> Option<HeaderValue> {
-        HeaderValue::try_from(self.to_string()).ok()
+        let range = match self {
+            Self::FromTo { first, last: Some(last) } if last > MAX_POSITION => {
+                Self::FromTo { first, last: None }
+            }
+            Self::Suffix(count) if count > MAX_POSITION => Self::Suffix(MAX_POSITION),
+            range => range,
+        };
+        HeaderValue::try_from(range.to_string()).ok()
+    }
+
+    /// Whether no object has a byte of this range, so that a store need only be asked for the length.
+    #[must_use]
+    pub fn is_beyond_any_object(self) -> bool {
+        match self {
+            Self::FromTo { first, .. } => first > MAX_POSITION,
+            Self::Suffix(count) => count == 0,
+        }
     }
 
     /// Accepts spaces where Apache and Go accept them.
@@ -54,10 +74,10 @@ impl ByteRange {
         let (first, last) = text.split_once('-')?;
         let (first, last) = (first.trim_matches(OWS), last.trim_matches(OWS));
         if first.is_empty() {
-            return number(last).map(Self::Suffix);
+            return clamped(last).map(Self::Suffix);
         }
-        let first = number(first)?;
-        let last = if last.is_empty() { None } else { Some(number(last)?) };
+        let first = clamped(first)?;
+        let last = if last.is_empty() { None } else { Some(clamped(last)?) };
         last.is_none_or(|last| first <= last).then_some(Self::FromTo { first, last })
     }
 }
@@ -144,6 +164,12 @@ const OWS: [char; 2] = [' ', '\t'];
 fn after_unit(text: &str, separator: char) -> Option<&str> {
     let (unit, rest) = text.trim_matches(OWS).split_once(separator)?;
     unit.eq_ignore_ascii_case("bytes").then_some(rest)
+}
+
+/// Like [`number`]; a number that does not fit is the largest one.
+fn clamped(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// Digits only: `str::parse` would accept a sign.

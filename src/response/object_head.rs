@@ -2,9 +2,9 @@
 //! by the gateway. The head of a cached object is made once.
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES,
+    LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora::Result;
@@ -13,6 +13,8 @@ use pingora::http::ResponseHeader;
 use crate::config::Config;
 use crate::mime::{MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
+use crate::protocol::entity_tag::EntityTag;
+use crate::protocol::http_date;
 use crate::response::gateway_response::NOSNIFF;
 use crate::response::refusal::Refusal;
 
@@ -81,19 +83,25 @@ impl ObjectHeads {
     ) -> Result<ResponseHeader> {
         let mut head = ResponseHeader::build_no_case(status, Some(16))?;
         let not_modified = status == StatusCode::NOT_MODIFIED;
+        let hop_by_hop = connection_options(store);
         for (name, value) in store {
             let passes = is_object_header(name) || is_listed(name, profile);
             let of_a_body = *name == CONTENT_LENGTH || *name == CONTENT_ENCODING;
             let of_a_part = *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT;
             // A repeated header of the object would contradict itself: only the first is forwarded.
             let repeated = is_object_header(name) && head.headers.contains_key(name);
-            if !passes || not_modified && of_a_body || of_a_part || repeated {
+            let of_the_hop = hop_by_hop.iter().any(|option| name.as_str() == option);
+            if !passes || not_modified && of_a_body || of_a_part || repeated || of_the_hop {
                 continue;
             }
             if *name == CONTENT_ENCODING {
                 if let Some(encoding) = real_encoding(value) {
                     head.append_header(CONTENT_ENCODING, encoding)?;
                 }
+                continue;
+            }
+            if *name == ETAG {
+                head.append_header(ETAG, quoted(value))?;
                 continue;
             }
             head.append_header(name.clone(), value.clone())?;
@@ -106,11 +114,42 @@ impl ObjectHeads {
         if self.content_security_policy && is_scriptable(content_type) {
             head.insert_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))?;
         }
-        let global = self.image_cache_control.as_ref().filter(|_| is_image(content_type));
-        if let Some(cache_control) = profile.cache_control.as_ref().or(global) {
-            head.insert_header(CACHE_CONTROL, cache_control.clone())?;
+        if let Some(age) = http_date::age(store) {
+            head.insert_header(AGE, HeaderValue::from(age))?;
         }
+        self.set_cache_control(&mut head, store, profile, content_type, !not_modified)?;
         Ok(head)
+    }
+
+    /// `Cache-Control` is the profile's, or else the store's, or else the default for images, which never
+    /// weakens the store's. `Expires` is sent as `max-age`: `Date` is the time of sending, so `Expires`
+    /// minus `Date` would count the age a second time beside `Age`. Without `is_complete` the headers are
+    /// those of a 304, from which a store may leave off a stricter one: there is no default then.
+    fn set_cache_control(
+        &self,
+        head: &mut ResponseHeader,
+        store: &HeaderMap,
+        profile: &Profile,
+        content_type: &HeaderValue,
+        is_complete: bool,
+    ) -> Result<()> {
+        head.remove_header(&CACHE_CONTROL);
+        head.remove_header(&EXPIRES);
+        if let Some(cache_control) = &profile.cache_control {
+            head.insert_header(CACHE_CONTROL, cache_control.clone())?;
+        } else if store.contains_key(CACHE_CONTROL) {
+            for value in store.get_all(CACHE_CONTROL) {
+                head.append_header(CACHE_CONTROL, value.clone())?;
+            }
+        } else if let Some(lifetime) = http_date::lifetime(store, None) {
+            head.insert_header(CACHE_CONTROL, format!("max-age={}", lifetime.as_secs()))?;
+        } else if let Some(default) = &self.image_cache_control
+            && is_image(content_type)
+            && is_complete
+        {
+            head.insert_header(CACHE_CONTROL, default.clone())?;
+        }
+        Ok(())
     }
 
     /// The head of a cached object, as for 200. `content_type` is the type by the key; `None` when the
@@ -129,7 +168,10 @@ impl ObjectHeads {
             None => self.stored_type(StatusCode::OK, store)?,
         };
         let head = self.object_head(StatusCode::OK, store, profile, &content_type);
-        head.map_err(|_| Refusal::UpstreamProtocol)
+        let mut head = head.map_err(|_| Refusal::UpstreamProtocol)?;
+        // The cache counts the age itself, beginning with the store's.
+        head.remove_header(&AGE);
+        Ok(head)
     }
 
     /// The head of a 304. Stores such as Ceph RGW omit the `ETag` that RFC 9110, section 15.4.5,
@@ -143,8 +185,12 @@ impl ObjectHeads {
         profile: &Profile,
         content_type: &HeaderValue,
         asked_tag: Option<&HeaderValue>,
+        store_status: StatusCode,
     ) -> Result<ResponseHeader> {
         let mut head = self.object_head(StatusCode::NOT_MODIFIED, store, profile, content_type)?;
+        if store_status != StatusCode::NOT_MODIFIED {
+            self.set_cache_control(&mut head, store, profile, content_type, true)?;
+        }
         if let (None, Some(tag)) = (store.get(ETAG), asked_tag) {
             head.insert_header(ETAG, tag.clone())?;
         }
@@ -159,20 +205,36 @@ pub fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
     profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
 }
 
-/// `Content-Encoding` without `aws-chunked`, which some uploads store with an object although its
-/// body does not have this encoding.
+/// The names in the store's `Connection`: these headers belong to its connection with the gateway and
+/// are not forwarded (RFC 9110, section 7.6.1).
+fn connection_options(store: &HeaderMap) -> Vec<String> {
+    let values = store.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let options = values.flat_map(|value| value.split(','));
+    options.map(|option| option.trim().to_ascii_lowercase()).collect()
+}
+
+/// An entity tag in the quotes that RFC 9110, section 8.8.3, requires: without them a client's
+/// `If-Range` and `If-Match` cannot name it.
+fn quoted(tag: &HeaderValue) -> HeaderValue {
+    if EntityTag::parse(tag.as_bytes()).is_some() {
+        return tag.clone();
+    }
+    let bare = EntityTag::parse_lenient(tag.as_bytes());
+    bare.and_then(|bare| bare.strong_header()).unwrap_or_else(|| tag.clone())
+}
+
+/// `Content-Encoding` without empty elements and without `aws-chunked`, which some uploads leave on an
+/// object although its body is not encoded so.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>
 fn real_encoding(value: &HeaderValue) -> Option<HeaderValue> {
     let Ok(text) = value.to_str() else { return Some(value.clone()) };
-    if !text.contains("aws-chunked") {
+    let elements = || text.split(',').map(str::trim);
+    let is_real = |coding: &&str| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked");
+    if elements().all(|coding| is_real(&coding)) {
         return Some(value.clone());
     }
-    let codings: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    if codings.is_empty() { None } else { HeaderValue::from_str(&codings.join(", ")).ok() }
+    let real: Vec<&str> = elements().filter(is_real).collect();
+    if real.is_empty() { None } else { HeaderValue::from_str(&real.join(", ")).ok() }
 }
 
 #[cfg(test)]
@@ -185,7 +247,12 @@ mod tests {
             ("gzip", Some("gzip")),
             ("aws-chunked", None),
             ("aws-chunked,gzip", Some("gzip")),
-            ("gzip, AWS-chunked", Some("gzip, AWS-chunked")),
+            ("gzip, AWS-Chunked", Some("gzip")),
+            ("AWS-CHUNKED", None),
+            ("", None),
+            (" , ", None),
+            ("gzip,", Some("gzip")),
+            ("gzip, br", Some("gzip, br")),
             ("gzip, aws-chunked", Some("gzip")),
         ] {
             let passed = passed.map(HeaderValue::from_static);

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use http::HeaderValue;
+use serde_json::{Value, json};
 
 use crate::protocol::request_check::BadRequest;
 use crate::response::gateway_response::GatewayResponse;
@@ -35,8 +36,11 @@ pub enum Refusal {
     CredentialsMissing,
     /// A configured header value or access key is not valid in HTTP.
     CredentialsInvalid,
-    /// The store answered 401 or 403.
+    /// The store denies access to this object: `AccessDenied`.
     UpstreamForbidden,
+    /// The store answered 401 or 403 for a reason that is not the object: the access key, the
+    /// signature, the clock, or none that it names. The cause is that of `UpstreamForbidden`.
+    UpstreamRejected,
     /// The store answered 429 or 503. The value of `Retry-After`, seconds.
     UpstreamBusy(u32),
     /// The store answered 301, 302, 303, 307 or 308; redirects are never followed.
@@ -87,7 +91,7 @@ impl Refusal {
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
             Self::CredentialsMissing => "credentials_missing",
             Self::CredentialsInvalid => "credentials_invalid",
-            Self::UpstreamForbidden => "upstream_forbidden",
+            Self::UpstreamForbidden | Self::UpstreamRejected => "upstream_forbidden",
             Self::UpstreamBusy(_) => "upstream_busy",
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamError => "upstream_error",
@@ -109,7 +113,7 @@ impl Refusal {
         match self {
             Self::BadRequest(bad) => bad.status(),
             Self::Address(_) => 400,
-            Self::BucketNotAllowed | Self::UpstreamForbidden => 403,
+            Self::BucketNotAllowed | Self::UpstreamForbidden | Self::UpstreamRejected => 403,
             Self::RouteUnknown
             | Self::ProfileUnknown
             | Self::NoDefaultProfile
@@ -137,15 +141,18 @@ impl Refusal {
     /// Whether the gateway, the store or the configuration is at fault, and an operator should act.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        self.status() >= 500 || matches!(self, Self::UpstreamForbidden)
+        self.status() >= 500 || matches!(self, Self::UpstreamForbidden | Self::UpstreamRejected)
     }
 
-    /// Whether the store is unavailable, so that a stale object may be served (stale-if-error).
+    /// Whether the answer says nothing about the object, so that a stale object may be served
+    /// (stale-if-error) and stays cached.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(
             self,
             Self::UpstreamBusy(_)
+                | Self::UpstreamRejected
+                | Self::UpstreamRedirect
                 | Self::UpstreamError
                 | Self::UpstreamProtocol
                 | Self::UpstreamUnresolved
@@ -167,15 +174,19 @@ impl Refusal {
     ) -> GatewayResponse {
         let object = object.unwrap_or_default();
         let body = match self {
-            Self::RouteUnknown => br#"{"detail":"Not Found"}"#.to_vec(),
-            Self::MethodNotAllowed => br#"{"detail":"Method Not Allowed"}"#.to_vec(),
-            Self::UserMissing => USER_MISSING.as_bytes().to_vec(),
-            Self::ObjectNotFound => message_body(&format!("Not found: {object}")),
+            // s3proxy 2.0.1 had these fields; cause and request_id follow them.
+            Self::RouteUnknown => self.body("detail", &json!("Not Found"), request_id),
+            Self::MethodNotAllowed => self.body("detail", &json!("Method Not Allowed"), request_id),
+            Self::UserMissing => self.body("detail", &user_missing(), request_id),
+            Self::ObjectNotFound => {
+                self.body("message", &json!(format!("Not found: {object}")), request_id)
+            }
             Self::MediaTypeDenied(media_type) => {
                 let media_type = media_type.as_deref().unwrap_or("None");
-                message_body(&format!("Media type {media_type} is not browsable: {object}"))
+                let message = format!("Media type {media_type} is not browsable: {object}");
+                self.body("message", &json!(message), request_id)
             }
-            _ => self.json_body(object, request_id),
+            _ => self.body("message", &json!(self.sentence(object)), request_id),
         };
         GatewayResponse {
             status: self.status(),
@@ -205,17 +216,16 @@ impl Refusal {
         }
     }
 
-    /// The body `{"message":…,"cause":…,"request_id":…}`.
-    fn json_body(&self, object: &str, request_id: &str) -> Vec<u8> {
-        let message = self.message();
-        let message =
-            if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) };
-        let body = serde_json::json!({
-            "message": message,
-            "cause": self.cause(),
-            "request_id": request_id,
-        });
+    /// The body `{"message":…,"cause":…,"request_id":…}`; some have `detail` in place of `message`.
+    fn body(&self, field: &str, value: &Value, request_id: &str) -> Vec<u8> {
+        let body = json!({ field: value, "cause": self.cause(), "request_id": request_id });
         body.to_string().into_bytes()
+    }
+
+    /// The message with the name of the object.
+    fn sentence(&self, object: &str) -> Cow<'static, str> {
+        let message = self.message();
+        if object.is_empty() { message } else { Cow::Owned(format!("{message} ({object})")) }
     }
 
     /// The sentence for the client: what failed, who has to act, and how.
@@ -244,7 +254,7 @@ impl Refusal {
                 "The credentials or headers configured for this profile are not valid in HTTP; \
                  the operator must correct them"
             }
-            Self::UpstreamForbidden => {
+            Self::UpstreamForbidden | Self::UpstreamRejected => {
                 "The store denied access to the gateway; the operator must check the access key of \
                  the profile and its permissions"
             }
@@ -270,7 +280,7 @@ impl Refusal {
                 "The gateway has reached its limit of concurrent requests to this store; try again later"
             }
             Self::UserSaturated => {
-                "The gateway has reached its limit of concurrent requests of one user; try again when \
+                "The gateway has reached its limit of concurrent requests of one user or client; try again when \
                  your earlier requests have finished"
             }
             Self::ConnectionsFull => {
@@ -286,10 +296,13 @@ impl Refusal {
     }
 }
 
-const USER_MISSING: &str = r#"{"detail":[{"type":"missing","loc":["header","x-auth-request-user"],"msg":"Field required","input":null}]}"#;
-
-fn message_body(message: &str) -> Vec<u8> {
-    serde_json::json!({ "message": message }).to_string().into_bytes()
+fn user_missing() -> Value {
+    json!([{
+        "type": "missing",
+        "loc": ["header", "x-auth-request-user"],
+        "msg": "Field required",
+        "input": null,
+    }])
 }
 
 #[cfg(test)]
@@ -302,26 +315,37 @@ mod tests {
     }
 
     #[test]
-    fn the_bodies_of_s3proxy_2_0_1_are_unchanged() {
+    fn the_fields_of_s3proxy_2_0_1_are_unchanged_and_cause_and_id_follow() {
         for (refusal, status, expected) in [
-            (Refusal::RouteUnknown, 404, r#"{"detail":"Not Found"}"#),
-            (Refusal::MethodNotAllowed, 405, r#"{"detail":"Method Not Allowed"}"#),
-            (Refusal::ObjectNotFound, 404, r#"{"message":"Not found: s3://hips@bk/é\u0000\"x"}"#),
+            (
+                Refusal::RouteUnknown,
+                404,
+                r#"{"detail":"Not Found","cause":"route_unknown","request_id":"id-1"}"#,
+            ),
+            (
+                Refusal::MethodNotAllowed,
+                405,
+                r#"{"detail":"Method Not Allowed","cause":"method_not_allowed","request_id":"id-1"}"#,
+            ),
+            (
+                Refusal::ObjectNotFound,
+                404,
+                r#"{"message":"Not found: s3://hips@bk/é\u0000\"x","cause":"object_not_found","request_id":"id-1"}"#,
+            ),
             (
                 Refusal::MediaTypeDenied(None),
                 415,
-                r#"{"message":"Media type None is not browsable: s3://hips@bk/é\u0000\"x"}"#,
+                r#"{"message":"Media type None is not browsable: s3://hips@bk/é\u0000\"x","cause":"media_type_denied","request_id":"id-1"}"#,
             ),
             (
-                Refusal::MediaTypeDenied(Some("application/zip".to_owned())),
-                415,
-                r#"{"message":"Media type application/zip is not browsable: s3://hips@bk/é\u0000\"x"}"#,
+                Refusal::UserMissing,
+                422,
+                r#"{"detail":[{"type":"missing","loc":["header","x-auth-request-user"],"msg":"Field required","input":null}],"cause":"user_missing","request_id":"id-1"}"#,
             ),
         ] {
             assert_eq!(refusal.status(), status);
             assert_eq!(body(&refusal, "s3://hips@bk/é\0\"x"), expected);
         }
-        assert_eq!(body(&Refusal::UserMissing, "").len(), 106);
     }
 
     #[test]

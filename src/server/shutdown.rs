@@ -1,19 +1,22 @@
 //! The signals that end the process or reload its configuration, and the lame-duck time, in which it
 //! still accepts requests while load balancers stop sending them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use log::info;
+use log::{error, info};
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::config::ServerConfig;
 use crate::downstream::drain::Lifecycle;
 use crate::reload::Reloads;
+use crate::server::upgrade;
 
 /// A signal that ends the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,7 @@ enum EndSignal {
 pub(super) struct ShutdownSignals {
     lifecycle: Arc<Lifecycle>,
     lame_duck: Duration,
+    upgrade_sock: Option<PathBuf>,
     signals: Mutex<UnboundedReceiver<EndSignal>>,
 }
 
@@ -40,7 +44,7 @@ impl ShutdownSignals {
     /// wait for signals any more.
     pub(super) fn new(
         lifecycle: Arc<Lifecycle>,
-        lame_duck: Duration,
+        config: &ServerConfig,
         finished: SyncSender<()>,
         reloads: Arc<Reloads>,
     ) -> std::io::Result<Self> {
@@ -62,12 +66,17 @@ impl ShutdownSignals {
             };
         })?;
         answer.recv().unwrap_or_else(|_| Err(std::io::Error::other("no answer")))?;
-        Ok(Self { lifecycle, lame_duck, signals: Mutex::new(receiver) })
+        Ok(Self {
+            lifecycle,
+            lame_duck: config.lame_duck,
+            upgrade_sock: config.upgrade_sock.clone(),
+            signals: Mutex::new(receiver),
+        })
     }
 
     /// Accepts requests for the lame-duck time.
-    async fn drain(&self) -> ShutdownSignal {
-        info!("SIGTERM: accepting requests for another {:?}, then draining", self.lame_duck);
+    async fn drain(&self, signal: &str) -> ShutdownSignal {
+        info!("{signal}: accepting requests for another {:?}, then draining", self.lame_duck);
         self.lifecycle.start_draining();
         tokio::time::sleep(self.lame_duck).await;
         ShutdownSignal::GracefulTerminate
@@ -77,16 +86,25 @@ impl ShutdownSignals {
 #[async_trait]
 impl ShutdownSignalWatch for ShutdownSignals {
     async fn recv(&self) -> ShutdownSignal {
-        match self.signals.lock().await.recv().await {
-            Some(EndSignal::Terminate) => self.drain().await,
-            Some(EndSignal::Quit) => {
-                info!("SIGQUIT: handing the sockets over to a new process");
-                self.lifecycle.start_draining();
-                ShutdownSignal::GracefulUpgrade
-            }
-            Some(EndSignal::Interrupt) | None => {
-                info!("SIGINT: stopping immediately");
-                ShutdownSignal::FastShutdown
+        loop {
+            match self.signals.lock().await.recv().await {
+                Some(EndSignal::Terminate) => return self.drain("SIGTERM").await,
+                Some(EndSignal::Quit) => {
+                    let Some(socket) = &self.upgrade_sock else {
+                        return self.drain("SIGQUIT without server.upgrade_sock").await;
+                    };
+                    if let Err(problem) = upgrade::check(socket) {
+                        error!("SIGQUIT is ignored: server.upgrade_sock: {problem}");
+                        continue;
+                    }
+                    info!("SIGQUIT: handing the sockets over to a new process");
+                    self.lifecycle.start_draining();
+                    return ShutdownSignal::GracefulUpgrade;
+                }
+                Some(EndSignal::Interrupt) | None => {
+                    info!("SIGINT: stopping immediately");
+                    return ShutdownSignal::FastShutdown;
+                }
             }
         }
     }
@@ -98,6 +116,8 @@ struct ProcessSignals {
     quit: Signal,
     /// Reloads the configuration.
     hangup: Signal,
+    /// Without effect: by default they would end the process.
+    user: [Signal; 2],
 }
 
 impl ProcessSignals {
@@ -107,6 +127,7 @@ impl ProcessSignals {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 
@@ -116,6 +137,7 @@ impl ProcessSignals {
         finished: &SyncSender<()>,
         reloads: &Reloads,
     ) {
+        let [mut user1, mut user2] = self.user;
         let mut ending = false;
         loop {
             let signal = tokio::select! {
@@ -124,6 +146,14 @@ impl ProcessSignals {
                 _ = self.quit.recv() => EndSignal::Quit,
                 _ = self.hangup.recv() => {
                     reloads.request_now();
+                    continue;
+                }
+                _ = user1.recv() => {
+                    info!("SIGUSR1 has no effect");
+                    continue;
+                }
+                _ = user2.recv() => {
+                    info!("SIGUSR2 has no effect");
                     continue;
                 }
             };

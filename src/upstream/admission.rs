@@ -13,17 +13,17 @@ use crate::config::UpstreamConfig;
 pub enum Priority {
     /// A whole object, as tiles are, or a head.
     Whole,
-    /// A range of an object, which small objects are not asked for.
+    /// A range of an object. Small objects are not requested in ranges.
     Bulk,
 }
 
-/// How long a request waits for a permit: longer where a refusal is not possible any more.
+/// How long a request waits for a permit: longer once the response to the client has begun.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum QueueTimeout {
-    /// No answer has begun.
+    /// The response has not begun; a refusal can be sent.
     #[default]
     Short,
-    /// An answer has begun, and a refusal would cut it.
+    /// The response has begun; without a permit it would be truncated.
     Long,
 }
 
@@ -45,7 +45,7 @@ pub struct Permit {
 }
 
 impl Admission {
-    /// `limit` permits. Further requests wait for `queue_timeout`, or for `long` where their answer has
+    /// `limit` permits. Further requests wait for `queue_timeout`, or for `long` if their response has
     /// begun.
     #[must_use]
     pub fn new(limit: usize, queue_timeout: Duration, long: Duration) -> Self {
@@ -66,7 +66,7 @@ impl Admission {
         Self::new(config.max_in_flight, config.queue_timeout, config.total_timeout)
     }
 
-    /// Waits for a permit; `None` when none is free in time.
+    /// Waits for a permit; `None` when the timeout passes first.
     pub async fn acquire(&self, priority: Priority, timeout: QueueTimeout) -> Option<Permit> {
         let wait = async {
             let of_bulk = match priority {
@@ -89,7 +89,7 @@ impl Admission {
         self.limit.saturating_sub(self.all.available_permits())
     }
 
-    /// The most requests in progress.
+    /// The maximum number of requests in progress.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit

@@ -1,5 +1,5 @@
-//! The meaning of the head of a store's answer: deliver it, answer for the store, refuse, or ask the
-//! store again in another way. Stores such as Ceph RGW ignore `If-Range`, understand a single entity
+//! The meaning of the head of a store's answer: deliver it, answer for the store, refuse, or send the
+//! store another kind of request. Stores such as Ceph RGW ignore `If-Range`, understand a single entity
 //! tag only and leave `ETag` and `Content-Range` off; the answer to the client follows RFC 9110
 //! nevertheless.
 
@@ -11,14 +11,15 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::protocol::conditional::{PreconditionOutcome, Validators, evaluate, if_range_holds};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::protocol::http_date;
 use crate::protocol::range::{ByteRange, ContentRange, RangeRequest, parse_range};
+use crate::protocol::{http_date, single};
 use crate::response::refusal::Refusal;
+use crate::upstream::error_verdict;
 
-/// `Retry-After` where a busy store names none, seconds.
+/// `Retry-After` if a busy store sends none, seconds.
 const DEFAULT_RETRY_AFTER: u32 = 5;
 
-/// How a store is asked for an object.
+/// The kind of request that a store gets for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ask {
     /// With the client's method, and those of its conditions that stores evaluate correctly.
@@ -34,7 +35,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// How a store is asked first; `sent` are the client's conditions that can be sent to it.
+    /// The first kind of request; `sent` are the client's conditions that can be sent to it.
     ///
     /// `bytes=-0` names no byte of any object. Stores answer it differently, so the request is for the
     /// length only.
@@ -49,7 +50,7 @@ impl Ask {
             client.contains_key(IF_MODIFIED_SINCE)
         };
         match parse_range(client) {
-            RangeRequest::Single(ByteRange::Suffix(0)) => Self::Length,
+            RangeRequest::Single(range) if range.is_beyond_any_object() => Self::Length,
             _ if left_to_compare => Self::Validators,
             _ => Self::AsClient,
         }
@@ -76,8 +77,6 @@ pub struct AnswerContext<'a> {
     pub conditional: bool,
     /// The conditions that were sent to the store.
     pub conditions: &'a UpstreamConditions,
-    /// Whether the store's 403 means that the object is missing.
-    pub missing_on_403: bool,
 }
 
 /// Whether a client's headers hold a condition (RFC 9110, section 13.1).
@@ -98,6 +97,9 @@ pub enum AnswerDecision {
     /// 200 with no body: a suffix of an empty object.
     Empty,
     AskAgain(Ask),
+    /// 401, 403, 404: the code of the error document decides ([`error_verdict::of_document`]). The
+    /// answer to a HEAD has no code.
+    ReadCode,
     Refuse(Refusal),
     /// As `Refuse`, if no other attempt is left.
     RefuseUnlessRetried(Refusal),
@@ -112,13 +114,14 @@ pub fn decide(
 ) -> AnswerDecision {
     let refuse = AnswerDecision::Refuse;
     match status.as_u16() {
+        // RFC 9110, section 8.6: what frames a body is one number, or nothing that can be relied on.
+        200 | 206 if !has_valid_length(store) => refuse(Refusal::UpstreamProtocol),
         200 | 206 => decide_object(request, status, store),
         304 if request.conditions.revalidate() => AnswerDecision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
         416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
-        404 => refuse(Refusal::ObjectNotFound),
-        403 if request.missing_on_403 => refuse(Refusal::ObjectNotFound),
-        401 | 403 => refuse(Refusal::UpstreamForbidden),
+        404 if error_verdict::has_store_mark(store) => refuse(Refusal::ObjectNotFound),
+        401 | 403 | 404 => AnswerDecision::ReadCode,
         429 => refuse(Refusal::UpstreamBusy(retry_after(store))),
         // A store that names a time is not asked again before.
         503 if store.contains_key(RETRY_AFTER) => refuse(Refusal::UpstreamBusy(retry_after(store))),
@@ -266,10 +269,16 @@ fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     ContentRange::parse(headers.get(CONTENT_RANGE)?)
 }
 
-/// The value of `Content-Length`.
+/// The value of `Content-Length`, where there is one of digits alone.
 #[must_use]
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    let text = single(headers, &CONTENT_LENGTH)?.to_str().ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Whether there is one usable `Content-Length`, or none at all.
+fn has_valid_length(headers: &HeaderMap) -> bool {
+    !headers.contains_key(CONTENT_LENGTH) || content_length(headers).is_some()
 }
 
 /// The store's own number of seconds, within reason.

@@ -129,6 +129,29 @@ impl StoreClient {
     }
 }
 
+impl StoreClient {
+    /// What the store's error for this object says, by the code of its document: for a request that
+    /// passes through the proxy and has received the head of an error. It takes no permit, since that
+    /// request holds one, and is not counted, since that request is.
+    ///
+    /// # Errors
+    /// The refusal for the client. `Ok` where the store now answers with the object.
+    pub async fn read_error(
+        &self,
+        store: &Store,
+        target: &Target,
+    ) -> (FetchReport, Result<(), Refusal>) {
+        let range = Some(ByteRange::FromTo { first: 0, last: Some(0) });
+        let request = FetchRequest { range, ..FetchRequest::default() };
+        let mut fetch = StoreFetch::new(self, store, target, &request);
+        let outcome = match fetch.until_answered().await {
+            Ok(_) | Err(Refusal::RangeNotSatisfiable(_)) => Ok(()),
+            Err(refusal) => Err(refusal),
+        };
+        (fetch.report(), outcome)
+    }
+}
+
 impl std::fmt::Debug for StoreClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoreClient").field("config", &self.config).finish_non_exhaustive()

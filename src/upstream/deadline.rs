@@ -55,8 +55,8 @@ impl Deadlines {
         self.first_byte.min(left)
     }
 
-    /// For all of an error document. `left` where another attempt follows, which must not wait for
-    /// a document that does not come.
+    /// For all of an error document. `left`: the rest of the time for all attempts, if another
+    /// attempt follows, which must not wait for a document that does not arrive.
     #[must_use]
     pub fn document(&self, left: Option<Duration>) -> Duration {
         let document = self.read.min(DOCUMENT_TIMEOUT);

@@ -1,19 +1,19 @@
-//! From Pingora's errors on the way to a store to a cause, and to what the failure means for another
-//! attempt.
+//! Maps Pingora's errors of requests to stores to a refusal and its cause, and to the kind of failure
+//! that decides on another attempt.
 
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::response::refusal::Refusal;
 use crate::upstream::retry::AttemptFailure;
 
-/// What it means that there is no connection.
+/// The failure of an attempt that got no connection.
 #[must_use]
 pub fn of_connect(error: &Error) -> AttemptFailure {
     AttemptFailure::NoConnection(refusal(error))
 }
 
-/// What it means that a connection has brought no head. `reused` says that another request was
-/// answered on it before.
+/// The failure of a connection that brought no head. `reused`: another request was answered on it
+/// before.
 #[must_use]
 pub fn of_exchange(error: &Error, reused: bool) -> AttemptFailure {
     match refusal(error) {
@@ -23,7 +23,7 @@ pub fn of_exchange(error: &Error, reused: bool) -> AttemptFailure {
     }
 }
 
-/// Names the cause of an error before or while a store was asked.
+/// The refusal for an error before or during a request to a store.
 #[must_use]
 pub fn refusal(error: &Error) -> Refusal {
     use ErrorType::{
@@ -46,7 +46,7 @@ pub fn refusal(error: &Error) -> Refusal {
     }
 }
 
-/// Whether TLS has failed: the handshake, or the certificate.
+/// Whether TLS failed: the handshake, or the certificate.
 #[must_use]
 pub fn is_of_tls(error: &Error) -> bool {
     use ErrorType::{HandshakeError, InvalidCert, TLSHandshakeFailure, TLSWantX509Lookup};

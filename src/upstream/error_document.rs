@@ -1,4 +1,4 @@
-//! What is read of a store's answer besides the object: its id of the request, and the code of its
+//! The parts of a store's answer besides the object: its id of the request, and the code of its
 //! error document, such as `NoSuchKey`. Both are for the log and for operators, never for clients.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -26,12 +26,12 @@ pub fn has_body(status: StatusCode, store: &HeaderMap, asked_for_head: bool) -> 
     framed && !asked_for_head && !matches!(status.as_u16(), 204 | 304)
 }
 
-/// An error document as it comes in, up to [`ERROR_DOCUMENT_BYTES`].
+/// The arriving bytes of an error document, up to [`ERROR_DOCUMENT_BYTES`].
 #[derive(Debug, Clone, Default)]
 pub struct ErrorDocument(Vec<u8>);
 
 impl ErrorDocument {
-    /// Adds a piece; what is over the limit is dropped.
+    /// Adds a piece; bytes over the limit are dropped.
     pub fn push(&mut self, piece: &[u8]) {
         let room = ERROR_DOCUMENT_BYTES.saturating_sub(self.0.len());
         self.0.extend_from_slice(piece.get(..room).unwrap_or(piece));
@@ -43,7 +43,7 @@ impl ErrorDocument {
         self.0.len() >= ERROR_DOCUMENT_BYTES
     }
 
-    /// The code. A document that breaks off may hold it all the same.
+    /// The code. A truncated document may contain it too.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         error_code(&self.0)

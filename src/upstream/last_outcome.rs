@@ -23,13 +23,13 @@ pub struct StoreFailure {
 }
 
 impl LastOutcome {
-    /// The store has answered; 404 is an answer as well.
+    /// Records that the store answered; 404 is an answer too.
     pub fn succeeded(&self, at: SystemTime) {
         let micros = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         self.success.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The store has failed.
+    /// Records a failure of the store.
     pub fn failed(&self, failure: StoreFailure) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }

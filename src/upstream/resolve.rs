@@ -1,5 +1,5 @@
-//! Names of endpoints to addresses: looked up in the background and refreshed. A failed look-up keeps
-//! the last good answer, so that requests wait for DNS only before the first one.
+//! Resolves the host names of endpoints in the background, at intervals. When a lookup fails, the last
+//! successful result stays in use, so that requests wait for DNS only before the first result.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl EndpointAddresses {
         u64::try_from((self.started.elapsed() + plus).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Looks the name up at this interval, for ever. Returns at once for literal addresses.
+    /// Looks the name up at this interval until it is dropped. Returns at once for literal addresses.
     pub async fn keep_fresh(&self, every: Duration) {
         if self.host.parse::<IpAddr>().is_ok() {
             return;

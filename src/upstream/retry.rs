@@ -1,20 +1,19 @@
-//! Whether a store is asked once more after an attempt has failed, and how. Requests that pass
-//! through the proxy, fetches of the cache and `s3proxy check` follow these rules and have none of
-//! their own.
+//! Whether another attempt follows one that failed, and how it is made. Requests that pass through the
+//! proxy, fetches of the cache and `s3proxy check` follow these rules and have none of their own.
 //!
 //! | an attempt ends with | another attempt | before it | counts as a retry | the address is penalised |
 //! |---|---|---|---|---|
-//! | no connection: refused, no route, out of time, TLS failed | if a retry is left | a pause, where the name has one address | yes | yes |
+//! | no connection: refused, no route, timeout, TLS failed | if a retry is left | a pause, if the name has one address | yes | yes |
 //! | the end of a reused connection before a head | always | nothing | no | no |
 //! | the end of a new connection before a head | if a retry is left | a pause | yes | no |
 //! | 500, 502, 504, or 503 without `Retry-After` | if a retry is left | a pause | yes | no |
-//! | no head in its time | no | | | yes |
+//! | no head within its time limit | no | | | yes |
 //! | anything else: no HTTP, a redirect, 4xx, 503 with `Retry-After`, a name that does not resolve | no | | | no |
 //!
 //! - No attempt begins after `total_timeout`. A pause is cut at that time.
-//! - Each attempt goes to another address than the one before, where the name has another.
-//! - After a reused connection has ended, the next attempt is made on a new connection: others that
-//!   wait in the pool may have ended as well.
+//! - Each attempt goes to another address than the one before, if the name has another.
+//! - After a reused connection has ended, the next attempt is made on a new connection: other idle
+//!   connections of the pool may have ended too.
 //! - Asking in another way (`answer::Ask`) is no retry. It happens at most [`MAX_ASKS`] times.
 //! - An attempt is repeated only while no byte of an answer has reached the client.
 
@@ -24,17 +23,18 @@ use std::time::{Duration, Instant};
 use crate::config::UpstreamConfig;
 use crate::response::refusal::Refusal;
 
-/// How often one request may be asked in another way: for the validators, the length, the whole.
+/// How often one request may ask the store in another way: for the validators, the length, the whole
+/// object.
 pub const MAX_ASKS: u8 = 3;
 
 /// The most attempts of one request: the first, its retry, one in place of a reused connection that
 /// has ended, and those that ask in another way.
 pub const MAX_ATTEMPTS: usize = 3 + MAX_ASKS as usize;
 
-/// For the log, where no head came in its time.
+/// The `detail` of the log line when no head arrived within its time limit.
 pub const LATE: &str = "timed out: the store's answer did not begin in its time";
 
-/// How often and how long a store may be asked for one request.
+/// How many attempts one request may make, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts after a failure, 0 or 1.
@@ -59,11 +59,11 @@ pub enum AttemptFailure {
     /// The connection ended before the head of an answer. `reused`: another request was answered on
     /// it before, and the store may have closed it meanwhile.
     Reset { reused: bool },
-    /// No head came in its time.
+    /// No head arrived within its time limit.
     Late,
-    /// The store says that it has failed, and names no time to come again.
+    /// The store answered 500, 502 or 504, or 503 without `Retry-After`.
     Answer(Refusal),
-    /// A failure that another attempt would meet as well.
+    /// A failure that another attempt would not avoid.
     Final(Refusal),
 }
 
@@ -96,7 +96,7 @@ pub enum NextAttempt {
     Refuse(Refusal),
 }
 
-/// The attempts of one request so far, and what is due before the next.
+/// The attempts of one request so far, and the conditions of the next one.
 #[derive(Debug, Clone)]
 pub struct Attempts {
     policy: RetryPolicy,
@@ -144,7 +144,7 @@ impl Attempts {
         self.address
     }
 
-    /// Whether connections that wait in a pool are not to be used.
+    /// Whether the next attempt must not use an idle connection of a pool.
     #[must_use]
     pub fn needs_new_connection(&self) -> bool {
         self.new_connection
@@ -156,7 +156,7 @@ impl Attempts {
         self.policy.total.saturating_sub(now.saturating_duration_since(self.started))
     }
 
-    /// The pause that is due before the next attempt: `jitter`, the rest of the time, or none.
+    /// The pause before the next attempt: `jitter`, the rest of the time, or none.
     pub fn pause(&mut self, jitter: Duration, now: Instant) -> Duration {
         if std::mem::take(&mut self.pause) {
             jitter.min(self.time_left(now))
@@ -176,7 +176,7 @@ impl Attempts {
         self.ended = Some(now);
     }
 
-    /// From the first attempt to the end of the last; `now` where none has ended.
+    /// From the first attempt to the end of the last; up to `now` if none has ended.
     #[must_use]
     pub fn duration(&self, now: Instant) -> Duration {
         self.ended.unwrap_or(now).saturating_duration_since(self.started)
@@ -214,7 +214,7 @@ impl Attempts {
         NextAttempt::Again
     }
 
-    /// Counts that the store is asked in another way; false where it was asked often enough.
+    /// Counts a request in another way; false if [`MAX_ASKS`] is reached.
     pub fn ask_in_another_way(&mut self) -> bool {
         let may = self.asks < MAX_ASKS;
         self.asks = self.asks.saturating_add(u8::from(may));

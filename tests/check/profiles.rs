@@ -43,7 +43,12 @@ async fn a_healthy_profile_is_ok_and_reports_the_source_of_its_access_key() {
 #[tokio::test]
 async fn a_store_that_refuses_the_access_key_is_explained() {
     for (status, code, detail, fix) in [
-        ("403 Forbidden", "SignatureDoesNotMatch", "the secret is wrong", "section [hips]"),
+        (
+            "403 Forbidden",
+            "SignatureDoesNotMatch",
+            "the secret access key is wrong",
+            "section [hips]",
+        ),
         (
             "403 Forbidden",
             "InvalidAccessKeyId",
@@ -104,7 +109,12 @@ async fn a_cut_error_document_is_judged_by_the_part_that_arrived() {
     })
     .await;
     let report = all(&config(vec![hips(&store.url())])).await;
-    assert_step(step(&report, "hips", "request"), StepState::Failed, "secret is wrong", "");
+    assert_step(
+        step(&report, "hips", "request"),
+        StepState::Failed,
+        "secret access key is wrong",
+        "",
+    );
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             keepalive_pool_size: 4,
             dns_refresh: Duration::from_secs(30),
             max_in_flight: 16,
+            client_share: 50,
             queue_timeout: Duration::from_secs(1),
             ca_file: None,
         },
@@ -95,6 +96,8 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             header_max_bytes: 16 * 1024,
             keepalive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+            min_rate: 8192,
+            tcp_user_timeout: Duration::from_secs(20),
             max_connections: 100,
             max_requests_per_user: 0,
         },
@@ -103,7 +106,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             lame_duck: Duration::ZERO,
             grace_period: Duration::ZERO,
             reload_interval: Duration::ZERO,
-            upgrade_sock: "/nonexistent/s3proxy.sock".into(),
+            upgrade_sock: None,
         },
         cache: CacheConfig {
             memory: CacheMemory::Bytes(0),
@@ -112,6 +115,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },
         },
         admin_listen: None,
+        admin_hosts: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cached::with_cache;
-use crate::client::{self, Answer, PATIENCE};
+use crate::client::{self, Answer, Client, PATIENCE};
 use crate::faulty::Faulty;
 use crate::gateway::{Setup, free_port};
 
@@ -25,12 +25,16 @@ impl Admin {
 
     /// One request on a connection of its own.
     pub(crate) fn send(&self, method: &str, path: &str) -> Answer {
-        // The admin listener starts beside the public one, and may be ready a moment later.
+        self.await_listening();
+        client::send(self.address, method, path, &[])
+    }
+
+    /// The admin listener starts beside the public one, and may be ready a moment later.
+    pub(crate) fn await_listening(&self) {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
-        client::send(self.address, method, path, &[])
     }
 
     /// Purges a target, written as in a URL, and returns what the gateway says.
@@ -121,6 +125,37 @@ fn either_port_has_its_own_routes_and_no_others() {
     }
     assert_eq!(spy.count(), 0);
     assert_eq!(admin.number("purges"), 0);
+}
+
+#[test]
+fn no_page_in_the_browser_of_an_operator_purges_the_cache() {
+    let spy = Faulty::spy();
+    let (setup, admin) = Admin::of(with_cache(&spy.url()));
+    let gateway = setup.start();
+    gateway.object("sky/a.png");
+    admin.await_listening();
+    let send = |method: &str, path: &str, headers: &str| {
+        let mut client = Client::connect(admin.address);
+        client.send(format!("{method} {path} HTTP/1.1\r\n{headers}\r\n"));
+        client.answer(method).expect("an answer").status()
+    };
+    for (headers, status) in [
+        ("Host: rebind.example:9090\r\n", 403),
+        ("Host: 127.0.0.1.example\r\n", 403),
+        ("Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n", 403),
+        ("Host: 127.0.0.1\r\nOrigin: null\r\n", 403),
+        ("Host: localhost:9090\r\nSec-Fetch-Site: cross-site\r\n", 403),
+        ("Host: 127.0.0.1\r\nHost: rebind.example\r\n", 400),
+        ("", 400),
+    ] {
+        for (method, path) in [("PURGE", "/sky/"), ("GET", "/cache"), ("GET", "/cache/sky/a.png")] {
+            assert_eq!(send(method, path, headers), status, "{method} {path} {headers}");
+        }
+    }
+    assert_eq!(admin.number("purges"), 0);
+    for host in ["10.1.2.3:9090", "[::1]:9090", "localhost", "gateway.test:9090"] {
+        assert_eq!(send("GET", "/metrics", &format!("Host: {host}\r\n")), 200, "{host}");
+    }
 }
 
 #[test]

@@ -334,11 +334,11 @@ fn answers_that_concern_no_object_do_not_mention_the_cache() {
 }
 
 #[test]
-fn age_counts_from_the_stores_answer_on_hits_alone() {
+fn age_counts_from_the_stores_own_age_on_misses_and_hits() {
     let scene = Scene::start(tile("a", &[("Age", "100")]));
     let gateway = with_cache(&scene.url()).start();
     let first = gateway.object("sky/a.png");
-    assert_eq!(first.header("age"), None, "it has just come: {first:?}");
+    assert_eq!(first.header("age"), Some("100"), "the store's own: {first:?}");
     let age = |headers: &[(&str, &str)]| {
         let answer = gateway.object_with("sky/a.png", headers);
         assert!(Said::by(&answer).is("hit"), "{answer:?}");

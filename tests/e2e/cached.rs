@@ -67,7 +67,11 @@ fn an_object_in_memory_answers_heads_conditions_and_ranges() {
     ] {
         let answer = gateway.send(method, path, headers);
         assert_eq!(answer.status(), expected, "{method} {headers:?}");
-        assert_eq!(answer.text(), body, "{method} {headers:?}");
+        if matches!(expected, 412 | 416) && method == "GET" {
+            assert!(answer.json()["message"].is_string(), "{method} {headers:?}: {answer:?}");
+        } else {
+            assert_eq!(answer.text(), body, "{method} {headers:?}");
+        }
         assert_eq!(answer.ending, Ending::Whole, "{method} {headers:?}");
         assert!(status(&answer).starts_with("s3proxy; hit"), "{}", status(&answer));
         if expected == 206 || expected == 416 {
@@ -94,7 +98,8 @@ fn a_missing_tile_is_asked_for_once() {
     assert_eq!(first.status(), 404);
     assert_eq!(status(&first), "s3proxy; fwd=miss; fwd-status=404; ttl=60; stored");
     let again = gateway.object("sky/no.png");
-    assert_eq!((again.status(), again.text()), (404, first.text()));
+    let message = again.refused("object_not_found", "message");
+    assert_eq!((again.status(), message), (404, first.json()["message"].clone()));
     assert!(status(&again).starts_with("s3proxy; hit; ttl="), "{}", status(&again));
     assert_eq!(gateway.send("HEAD", "/s3proxy/s3/sky/no.png", &[]).status(), 404);
     assert_eq!(origin.count(), 1, "{:?}", origin.requests());

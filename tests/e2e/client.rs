@@ -95,6 +95,15 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.text()))
     }
 
+    /// The value of a field in the body of a refusal with this cause and the id of this request.
+    #[track_caller]
+    pub(crate) fn refused(&self, cause: &str, field: &str) -> serde_json::Value {
+        let body = self.json();
+        assert_eq!(body["cause"], cause, "{body}");
+        assert_eq!(body["request_id"], self.request_id(), "{body}");
+        body[field].clone()
+    }
+
     /// The request id assigned by the gateway.
     pub(crate) fn request_id(&self) -> &str {
         self.header("x-request-id").expect("an answer with X-Request-ID")

@@ -383,3 +383,24 @@ fn a_second_gateway_on_the_same_folder_serves_without_it() {
     assert!(is_hit(&first.object("sky/a.png")));
     assert_eq!(origin.count(), 2, "each asked once: {:?}", origin.requests());
 }
+
+#[test]
+fn a_folder_that_other_users_can_write_to_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let bench = Bench::new();
+    let shared = bench.dir.path().join("shared");
+    std::fs::create_dir(&shared).expect("a folder");
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).expect("a mode");
+    let gateway = bench.setup_at(&origin.url(), &shared).start();
+    gateway.expect_log("a warning", |line| {
+        let event = line["event"].as_str().unwrap_or_default();
+        event.contains("other users can write to") && line["severity"] == "warning"
+    });
+    assert_eq!(gateway.object("sky/a.png").text(), "tile");
+    drop(gateway);
+    // A folder that the gateway makes is for its user alone.
+    let gateway = bench.setup_at(&origin.url(), &shared.join("own")).start();
+    assert_eq!(gateway.object("sky/a.png").text(), "tile");
+}

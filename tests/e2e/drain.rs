@@ -179,7 +179,7 @@ fn ten_terminations_under_load_cut_and_refuse_nothing() {
     let (answered, with_defaults) =
         terminate(&origin, with_cache(&origin.url()), Duration::from_secs(5));
     eprintln!(
-        "10 terminations: {} answers, 0 cut, 0 refused while a lame duck; the end took at most \
+        "10 terminations: {} answers, 0 cut, 0 refused while a lame duck; shutdown took at most \
          {longest:?}, with the defaults {with_defaults:?}",
         all + answered
     );

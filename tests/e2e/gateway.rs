@@ -240,6 +240,10 @@ impl Setup {
                 command.env(name, value);
             }
         }
+        if self.env.contains_key("S3PROXY_ADMIN_LISTEN") {
+            // The `Host` of this suite's client.
+            command.env("S3PROXY_ADMIN_HOSTS", r#"["gateway.test"]"#);
+        }
         command.envs(&self.env);
         command
     }

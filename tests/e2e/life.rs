@@ -181,10 +181,16 @@ fn sigint_ends_a_drain_at_once() {
     gate.open();
 }
 
+/// A folder that no other user can enter.
+fn private_folder() -> tempfile::TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().permissions(mode).tempdir().expect("a folder")
+}
+
 #[test]
 fn an_upgrade_loses_no_request() {
     let spy = Faulty::spy();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = private_folder();
     let socket = folder.path().join("upgrade.sock");
     let setup = Setup::new(&spy.url()).yaml(json!({"server": {
         "upgrade_sock": socket.to_str().expect("UTF-8"),
@@ -212,6 +218,50 @@ fn an_upgrade_loses_no_request() {
     let status = old.await_end(2 * PATIENCE);
     assert_eq!(status.code(), Some(0), "{status}");
     assert_eq!(new.object("sky/a.png").text(), "tile");
+}
+
+#[test]
+fn signals_without_a_meaning_do_not_end_the_process() {
+    let spy = Faulty::spy();
+    let mut gateway = Setup::new(&spy.url()).start();
+    for signal in ["USR1", "USR2"] {
+        gateway.signal(signal);
+        let effect = format!("SIG{signal} has no effect");
+        gateway.expect_log(&effect, |line| line["event"] == effect.as_str());
+        assert!(gateway.is_running());
+        assert_eq!(gateway.object("sky/a.png").text(), "tile");
+    }
+}
+
+#[test]
+fn the_sockets_are_not_handed_over_where_other_users_could_take_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let spy = Faulty::spy();
+    let folder = private_folder();
+    let set_mode = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path(), mode).expect("a mode");
+    };
+    let socket = folder.path().join("upgrade.sock");
+    let socket = socket.to_str().expect("UTF-8");
+    let setup = Setup::new(&spy.url()).yaml(json!({"server": {"upgrade_sock": socket}}));
+    let mut gateway = setup.clone().start();
+    set_mode(0o755);
+    gateway.signal("QUIT");
+    gateway.expect_log("a refused upgrade", |line| {
+        line["event"].as_str().is_some_and(|event| event.starts_with("SIGQUIT is ignored"))
+    });
+    assert!(gateway.is_running());
+    assert_eq!(gateway.object("sky/a.png").text(), "tile");
+    let refused = setup.run();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let output = [refused.stdout, refused.stderr].concat();
+    assert!(output.contains("chmod 700"), "{output}");
+    // There is no default: a folder like /tmp is open to every user.
+    let unset = Setup::new(&spy.url()).args(&["serve", "--upgrade"]).run();
+    assert_eq!(unset.status.code(), Some(1), "{unset:?}");
+    let output = [unset.stdout, unset.stderr].concat();
+    assert!(output.contains("server.upgrade_sock: is not set"), "{output}");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::admin::Admin;
+use crate::cached::with_cache;
 use crate::client::{Client, Ending, Fate, PATIENCE};
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Gateway, Setup};
@@ -14,11 +16,14 @@ const GREEDY: &str = "greedy clients";
 const DEADLINE: Duration = Duration::from_secs(1);
 
 fn hasty(store: &str) -> Gateway {
+    hasty_setup(store).start()
+}
+
+fn hasty_setup(store: &str) -> Setup {
     Setup::new(store)
         .yaml(json!({"downstream": {"header_timeout": "1s", "header_max_bytes": 8192}}))
         .tolerate("\"status\":4")
         .tolerate("\"status\": 4")
-        .start()
 }
 
 /// Sends a header byte by byte; returns the time after which the gateway ended it.
@@ -223,4 +228,110 @@ fn a_control_byte_during_a_download_is_refused_after_it() {
     let refusal = client.answer("GET").expect("a word on the byte");
     assert_eq!(refusal.status(), 400, "{refusal:?}");
     assert_ne!(client.fate(PATIENCE), Fate::Open);
+}
+
+#[test]
+fn empty_lines_before_a_request_have_the_limits_of_its_head() {
+    let spy = Faulty::spy();
+    let (setup, admin) = Admin::of(hasty_setup(&spy.url()));
+    let gateway = setup.start();
+    admin.await_listening();
+    for address in [gateway.address, admin.address] {
+        // Their number: they are counted, not stored.
+        let mut client = Client::connect(address);
+        let mut sent = 0;
+        while client.fate(Duration::from_millis(5)) == Fate::Open && client.leftover().is_empty() {
+            assert!(sent < 1024 * 1024, "{sent} bytes of empty lines were taken");
+            client.try_send(&b"\r\n".repeat(2048));
+            sent += 4096;
+        }
+        // Their time: it starts at the first byte, whatever that is.
+        let mut client = Client::connect(address);
+        let began = Instant::now();
+        while client.fate(Duration::from_millis(100)) == Fate::Open && client.leftover().is_empty()
+        {
+            assert!(began.elapsed() < DEADLINE * 3, "empty lines keep the connection");
+            client.try_send(b"\r\n");
+        }
+        assert!(began.elapsed() >= DEADLINE.mul_f32(0.8), "{:?}", began.elapsed());
+        // A few of them are allowed (RFC 9112, section 2.2).
+        let mut client = Client::connect(address);
+        client.send("\r\n\r\n\nGET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n\r\n");
+        let answer = client.answer("GET").expect("an answer");
+        assert!(matches!(answer.status(), 200 | 404), "{answer:?}");
+    }
+    assert_eq!(spy.count(), 0);
+}
+
+#[test]
+fn the_admin_listener_limits_the_heads_and_connections_of_its_clients() {
+    let spy = Faulty::spy();
+    let (setup, admin) = Admin::of(hasty_setup(&spy.url()));
+    let _gateway = setup.tolerate("connections_full").start();
+    admin.await_listening();
+    let took = trickle(&mut Client::connect(admin.address));
+    assert!(took >= DEADLINE.mul_f32(0.8) && took < DEADLINE * 3, "{took:?}");
+    for (request, status) in [
+        (
+            format!("GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n", "v".repeat(20_000)),
+            431,
+        ),
+        ("GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX Y: z\r\n\r\n".to_owned(), 400),
+        ("GET /li vez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), 400),
+        ("GET /livez HTTP/1.1\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut client = Client::connect(admin.address);
+        client.send(&request);
+        assert_eq!(client.answer("GET").expect("an answer").status(), status, "{request:.60}");
+    }
+    let mut idle: Vec<Client> = (0..80).map(|_| Client::connect(admin.address)).collect();
+    let refused = idle.iter_mut().map(|client| client.wait_for_bytes(DEADLINE / 20));
+    let refused = refused.filter(|refused| *refused).count();
+    assert!((10..=40).contains(&refused), "{refused} of 80 connections were refused");
+    // A connection without a request is closed after the time for a head.
+    let began = Instant::now();
+    assert_ne!(idle[0].fate(PATIENCE), Fate::Open);
+    assert!(began.elapsed() < DEADLINE * 3, "{:?}", began.elapsed());
+}
+
+#[test]
+fn bytes_behind_a_request_that_closes_do_not_cost_the_answer() {
+    let spy = Faulty::spy();
+    for setup in [hasty_setup(&spy.url()), with_cache(&spy.url()).tolerate("\"status\":4")] {
+        let gateway = setup.start();
+        let path = "/s3proxy/s3/sky/a.png HTTP/1.1\r\nHost: a.test\r\n";
+        for (head, status) in [
+            (format!("GET {path}Connection: close\r\n\r\n"), 200),
+            (format!("GET {path}Content-Length: 300000\r\n\r\n"), 400),
+            (format!("GET {path}X Y: z\r\n\r\n"), 400),
+            (format!("GET {path}X: {}", "v".repeat(40_000)), 431),
+        ] {
+            for _ in 0..15 {
+                let _trial = trial(GREEDY);
+                let mut client = gateway.connect();
+                client.send([head.as_bytes(), &[b'x'; 300_000]].concat());
+                let answer = client.answer("GET").expect("an answer");
+                assert_eq!((answer.status(), answer.ending), (status, Ending::Whole), "{head:.60}");
+                assert_eq!(client.fate(PATIENCE), Fate::Closed, "{head:.60}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_gives_up_its_place_before_the_write_timeout() {
+    let body = vec![b'x'; 32 << 20];
+    let store = Faulty::always(faulty::object(&body));
+    let gateway = Setup::new(&store.url())
+        .yaml(json!({"downstream": {"tcp_user_timeout": "1s", "write_timeout": "60s"}}))
+        .tolerate("client_gone")
+        .start();
+    let _trial = trial(GREEDY);
+    let mut client = Client::narrow(gateway.address);
+    let began = Instant::now();
+    client.request("GET", "/s3proxy/s3/sky/a.png", &[("X-Request-ID", "vanished")]);
+    // It reads nothing, as a client that is gone.
+    let line = gateway.line_of_id("vanished");
+    assert_eq!(line["cause"], "client_gone");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -52,6 +52,8 @@ mod headers;
 mod conditionals;
 // Ranges as a table, in every state of the cache.
 mod ranges;
+// Headers of answers, on each road.
+mod answer_headers;
 // Pages of other origins.
 mod cors;
 // Raw requests that no well-behaved client sends.
@@ -105,12 +107,20 @@ mod freshness;
 mod revalidation;
 // Objects that are served stale.
 mod stale;
+// Errors of a store that say nothing about an object.
+mod store_errors;
 // Objects removed by request.
 mod purge;
 // What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
+// Answers that earlier settings have shaped.
+mod old_settings;
+// What is stored whole, in blocks, or not, with a disk tier.
+mod disk_sizes;
+// The time of day is set.
+mod clock;
 // Purges of the disk tier.
 mod disk_purges;
 // Damaged cache files.

@@ -41,6 +41,7 @@ fn slow_behind(gate: &Gate) -> Faulty {
 fn narrow(store: &str, caching: bool) -> Setup {
     Setup::new(store)
         .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "8")
+        .env("S3PROXY_UPSTREAM_CLIENT_SHARE", "100")
         .env("S3PROXY_UPSTREAM_QUEUE_TIMEOUT", "100ms")
         .env("S3PROXY_CACHE_MEMORY", if caching { "64MiB" } else { "0" })
         .tolerate("\"cause\":\"upstream_saturated\"")
@@ -92,6 +93,29 @@ fn store_requests_are_limited_and_hits_are_still_served() {
         assert_eq!(store.count(), 9, "caching {caching}");
         // Its permits are free again.
         assert_eq!(gateway.object("sky/other.png").status(), 200, "caching {caching}");
+    }
+}
+
+#[test]
+fn one_client_does_not_take_an_uncached_profile_from_the_others() {
+    for greedy in [&[("X-Auth-Request-User", "greedy")], &[("X-Forwarded-For", "192.0.2.7")]] {
+        let gate = Gate::new();
+        let store = slow_behind(&gate);
+        let half = narrow(&store.url(), false).env("S3PROXY_UPSTREAM_CLIENT_SHARE", "50");
+        let gateway = half.start();
+        let mut clients = connect(&gateway, 4);
+        ask(&mut clients, |nth| format!("slow{nth}.png"), greedy);
+        store.await_requests(4);
+        let refused = gateway.object_with("sky/other.png", greedy);
+        assert_refused(&refused, 429, "user_saturated");
+        let modest = [("X-Auth-Request-User", "modest")];
+        assert_eq!(gateway.object_with("sky/other.png", &modest).status(), 200);
+        assert_eq!(gateway.object("sky/other.png").status(), 200, "another address");
+        gate.open();
+        for client in &mut clients {
+            assert_eq!(client.answer("GET").expect("an answer").status(), 200);
+        }
+        assert_eq!(gateway.object_with("sky/other.png", greedy).status(), 200);
     }
 }
 
@@ -247,4 +271,39 @@ fn connections_over_the_limit_are_refused_and_others_are_served() {
         line["message"].as_str().is_some_and(|text| text.contains("connections_full"))
             || line["event"].as_str().is_some_and(|text| text.contains("connections_full"))
     });
+}
+
+#[test]
+fn each_refused_connection_is_answered_and_its_id_is_in_the_log() {
+    const MOST: usize = 16;
+    const REFUSED: usize = 400;
+    let store = Faulty::spy();
+    let setup = Setup::new(&store.url())
+        .env("S3PROXY_DOWNSTREAM_MAX_CONNECTIONS", "16")
+        .tolerate("connections_full");
+    let watched = Watched::start(setup);
+    let gateway = &watched.gateway;
+    await_that("no connection is left of the start", || watched.metric("s3proxy_connections") == 0);
+    let mut open = connect(gateway, MOST);
+    for client in &mut open {
+        client.send("GET / HTTP/1.1\r\nHost: gateway.test\r\n");
+    }
+    await_that("all are taken in", || watched.metric("s3proxy_connections") == MOST as u64);
+    let mut refused = connect(gateway, REFUSED);
+    let mut ids = Vec::new();
+    for client in &mut refused {
+        let answer = client.answer("GET").expect("an answer, not a cut connection");
+        assert_refused(&answer, 503, "connections_full");
+        ids.push(answer.request_id().to_owned());
+    }
+    // Reading the log takes a connection.
+    drop((open, refused));
+    await_that("there is room", || gateway.get("/").status() == 200);
+    let logged = || {
+        let log = gateway.log_text();
+        let lines = log.lines().filter(|line| line.contains(r#""cause":"connections_full""#));
+        let lines: Vec<&str> = lines.filter(|line| line.contains("127.0.0.1")).collect();
+        ids.iter().filter(|id| lines.iter().any(|line| line.contains(id.as_str()))).count()
+    };
+    await_that("each id is in the log, with the address", || logged() == REFUSED);
 }

@@ -244,6 +244,42 @@ fn readers_of_a_fetch_in_flight_are_served_and_the_next_request_fetches_again() 
 }
 
 #[test]
+fn a_purged_copy_is_not_served_as_stale_if_error_to_clients_that_asked_before_the_purge() {
+    for target in ["sky/a.png", "sky/"] {
+        let gate = Gate::new();
+        let scene = Scene::start(tile("old", &[("ETag", "\"a\"")]));
+        let rules = json!({"ttl": 0, "stale_while_revalidate": 0, "stale_if_error": "1d"});
+        let setup = with_cache(&scene.url())
+            .yaml(json!({"cache": rules, "upstream": {"retries": 0}}))
+            .tolerate("upstream_busy");
+        let (setup, admin) = Admin::of(setup);
+        let gateway = setup.start();
+        assert_eq!(gateway.object("sky/a.png").text(), "old");
+        scene.now([vec![Step::Wait(gate.clone())], faulty::s3_error(503, "SlowDown")].concat());
+        let mut clients = [gateway.connect(), gateway.connect()];
+        for client in &mut clients {
+            client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while scene.count() < 2 {
+            assert!(Instant::now() < deadline, "{target}: the store is not asked");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // The second client follows the fetch of the first.
+        std::thread::sleep(Duration::from_millis(50));
+        admin.purge(target);
+        // Longer than a purge is pending: the clients still wait for a fetch that is older than it.
+        std::thread::sleep(Duration::from_millis(400));
+        gate.open();
+        for client in &mut clients {
+            let answer = client.answer("GET").expect("an answer");
+            assert_eq!(answer.status(), 503, "{target}: {answer:?}");
+            gateway.line_of(&answer);
+        }
+    }
+}
+
+#[test]
 fn the_result_of_a_purged_fetch_is_stored_neither_in_memory_nor_on_disk() {
     for target in ["sky/a.png", "sky/"] {
         for disk in [false, true] {

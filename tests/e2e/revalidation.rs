@@ -151,7 +151,7 @@ fn an_object_that_may_no_longer_be_read_is_not_served() {
     let scene = Scene::start(tile("tile", &[("ETag", "\"a\"")]));
     let gateway = stale_at_once(&scene.url()).start();
     gateway.object("sky/a.png");
-    for (status, code) in [(403, "AccessDenied"), (401, "Unauthorized")] {
+    for (status, code) in [(403, "AccessDenied"), (401, "AccessDenied")] {
         scene.now(faulty::s3_error(status, code));
         let answer = gateway.object("sky/a.png");
         assert_eq!(answer.status(), 403);
@@ -202,7 +202,12 @@ fn heads_ranges_and_conditions_of_a_stale_object_revalidate_it_first() {
     .enumerate()
     {
         let answer = gateway.send(method, "/s3proxy/s3/sky/a.png", headers);
-        assert_eq!((answer.status(), answer.text()), (status, body), "{method} {headers:?}");
+        assert_eq!(answer.status(), status, "{method} {headers:?}");
+        if status == 412 {
+            assert!(answer.refused("precondition_failed", "message").is_string(), "{answer:?}");
+        } else {
+            assert_eq!(answer.text(), body, "{method} {headers:?}");
+        }
         let said = Said::by(&answer);
         assert_eq!(said.integer("fwd-status"), Some(304), "{method} {headers:?}: {said:?}");
         let request = scene.last();

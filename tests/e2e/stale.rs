@@ -322,7 +322,7 @@ fn a_stale_object_is_served_if_the_store_is_unreachable() {
 fn a_refusal_by_the_store_is_final() {
     let scene = Scene::start(Vec::new());
     for (status, code, expected) in
-        [(403, "AccessDenied", 403), (401, "Unauthorized", 403), (404, "NoSuchKey", 404)]
+        [(403, "AccessDenied", 403), (401, "AccessDenied", 403), (404, "NoSuchKey", 404)]
     {
         let (answer, line) = stands_in(&scene, faulty::s3_error(status, code));
         assert_eq!(answer.status(), expected, "{code}");

@@ -31,7 +31,6 @@ use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
-use s3proxy::upstream::admission::Admission;
 use s3proxy::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreClient};
 use s3proxy::upstream::resolve::EndpointAddresses;
 use store::{Manners, Object, Serving, Store};
@@ -54,6 +53,7 @@ fn config(ca_file: Option<PathBuf>) -> UpstreamConfig {
         keepalive_pool_size: 4,
         dns_refresh: PATIENCE,
         max_in_flight: 16,
+        client_share: 50,
         queue_timeout: Duration::from_secs(1),
         ca_file,
     }
@@ -70,7 +70,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
     let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
-    Upstream::new(Arc::new(profile), addresses, Arc::new(Admission::of(&config(None))))
+    Upstream::new(Arc::new(profile), addresses, s3proxy::upstream::limits_of(&config(None)))
 }
 
 /// A running store with the objects of the bucket `sky`.
@@ -175,7 +175,9 @@ async fn a_wrong_secret_is_refused_by_its_name() {
     let fetcher = StoreClient::new(&config(None));
     let upstream = upstream(&serving.endpoint(), "another secret");
     let fetched = ask(&fetcher, &upstream, "a.png", &FetchRequest::default()).await;
-    assert_eq!(fetched.outcome.expect_err("refused"), Refusal::UpstreamForbidden);
+    let refusal = fetched.outcome.expect_err("refused");
+    assert_eq!(refusal, Refusal::UpstreamRejected);
+    assert!(refusal.is_outage() && refusal.cause() == "upstream_forbidden", "{refusal:?}");
     assert_eq!(fetched.report.code.as_deref(), Some("SignatureDoesNotMatch"));
     assert_eq!(fetched.report.status, Some(403));
 }

@@ -47,10 +47,9 @@ fn missing_objects_are_404_and_forbidden_ones_403() {
     rgw.put("o.png", b"an object");
     let missing = gateway.ask("GET", &gateway.path("a missing.png"), &[]);
     let named = format!("Not found: s3://rgw@{}/a missing.png", rgw.bucket);
-    assert_eq!(
-        (missing.status, missing.text()),
-        (404, serde_json::json!({ "message": named }).to_string())
-    );
+    let body: serde_json::Value = serde_json::from_str(&missing.text()).expect("JSON");
+    assert_eq!((missing.status, &body["message"]), (404, &serde_json::json!(named)));
+    assert_eq!(body["cause"], "object_not_found");
     assert_eq!(missing.header("content-type"), Some("application/json"));
     for (what, path, expected) in [
         ("a missing bucket", "/s3proxy/s3/rgw@s3proxy-test-no-such-bucket/o.png".to_owned(), 404),

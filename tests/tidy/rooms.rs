@@ -291,3 +291,45 @@ fn only_the_tiers_read_a_tier_and_know_the_pending_purges() {
     }
     assert_none("a tier or the pending purges are used beside tiers.rs", &found);
 }
+
+/// The name of the type that a line defines.
+fn defined_type(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let rest =
+        ["struct ", "enum ", "trait ", "type "].iter().find_map(|it| line.strip_prefix(it))?;
+    let name = rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
+    name.starts_with(|c: char| c.is_ascii_uppercase()).then_some(name)
+}
+
+#[test]
+fn definitions_of_types_are_found() {
+    assert_eq!(defined_type("pub(in crate::cache) struct Entry<'a> {"), Some("Entry"));
+    assert_eq!(defined_type("enum Role {"), Some("Role"));
+    assert_eq!(defined_type("    let structure = 1;"), None);
+}
+
+/// One noun for one thing: a type name that occurs twice makes a reader ask which one is meant.
+/// Associated types, such as `CTX`, belong to the traits of others.
+#[test]
+fn no_type_name_is_used_twice() {
+    let mut places = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for source in sources() {
+        for (number, line) in source.product_lines() {
+            if let Some(name) = defined_type(line).filter(|_| !line.starts_with("    type ")) {
+                places
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(format!("{}:{number}", source.path));
+            }
+        }
+    }
+    assert!(places.len() > 100, "types were found: {}", places.len());
+    let twice = places.iter().filter(|(_, places)| places.len() > 1);
+    let twice: Vec<String> = twice.map(|(name, at)| format!("{name}: {}", at.join(", "))).collect();
+    assert_none("a type name is used more than once", &twice);
+}

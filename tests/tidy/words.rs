@@ -10,7 +10,6 @@ const STUMBLES: &[(&str, &str)] = &[
     ("under way", "in flight, in progress"),
     ("whoever", "name the subject"),
     ("so many", "the number"),
-    ("another key", "another access key, or another object"),
     ("what is kept", "cached objects, entries"),
     ("what was kept", "cached objects, entries"),
     ("what is asked", "the request"),

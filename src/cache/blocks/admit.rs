@@ -15,12 +15,13 @@ use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::range_fetch::RangeFetch;
 use crate::cache::blocks::reserve::{BlockLookup, BlockRange, BlockReservation};
 use crate::cache::blocks::version::Version;
+use crate::cache::clock::now;
 use crate::cache::entry::EntryContent;
 use crate::cache::freshness::Freshness;
 use crate::cache::object::ObjectBody;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::stored_headers::{for_disk, lifetime_headers, own_copy, whole_length};
-use crate::cache::tiers::{DiskChange, now};
+use crate::cache::tiers::DiskChange;
 use crate::cache::weight::head_weight;
 use crate::protocol::range::ContentRange;
 use crate::upstream::admission::QueueTimeout;
@@ -76,7 +77,7 @@ impl StoreResponse<'_> {
         };
         let version = Version::of(headers, length).filter(|_| tiers.blocks().are_cached());
         let Some(version) = version else {
-            if length > tiers.max_object(&request.rule) {
+            if length > tiers.max_whole(&request.rule) {
                 self.hit_for_pass();
             }
             return self.bypass();

@@ -1,12 +1,12 @@
 //! The fetches of blocks: which blocks are in flight, and the store they come from.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::cache::blocks::arrival::{Arrival, BlockError};
 use crate::cache::blocks::object::Blocks;
 use crate::cache::freshness::hit_for_pass_lifetime;
 use crate::cache::inflight::InFlightFetches;
+use crate::cache::purge::pending::Purge;
 use crate::cache::request::CacheRequest;
 use crate::cache::tiers::Tiers;
 use crate::upstream::client::StoreClient;
@@ -33,10 +33,9 @@ impl BlockFetches {
         self.in_flight.count() as u64
     }
 
-    /// When the oldest fetch in flight began.
-    #[must_use]
-    pub fn oldest(&self) -> Option<SystemTime> {
-        self.in_flight.oldest()
+    /// Detaches the fetches of blocks that a purge covers: they store nothing more.
+    pub fn purge(&self, purge: &Purge) {
+        self.in_flight.purge(|key, began| purge.covers(key.object(), began));
     }
 
     /// Changes what later requests find, after the store has failed to give blocks of a version.

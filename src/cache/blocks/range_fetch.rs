@@ -15,12 +15,13 @@ use crate::cache::blocks::object::{Block, Blocks};
 use crate::cache::blocks::reserve::BlockReservation;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
+use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fill::{FILL_TIME, FillBuffer, Truncated};
 use crate::cache::freshness::Freshness;
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::whole_length;
-use crate::cache::tiers::{DiskChange, now};
+use crate::cache::tiers::DiskChange;
 use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::QueueTimeout;
@@ -128,7 +129,7 @@ impl RangeFetch {
         let block = Arc::new(Block::new(reservation.from, body, held));
         let freshness = Freshness::for_a_while(requested_at, Duration::ZERO);
         let (key, content) = (reservation.key.clone(), EntryContent::Block(block));
-        let entry = Arc::new(Entry { key, requested_at, freshness, content });
+        let entry = Arc::new(Entry { key, requested_at, settings: None, freshness, content });
         reservation.room.free_room();
         tiers.store(&reservation.leader, entry, change);
     }
@@ -138,7 +139,7 @@ impl RangeFetch {
         &self,
         reservation: &BlockReservation,
     ) -> Option<(Arc<Entry>, Arc<Block>)> {
-        let record = self.fetches.tiers.lookup_on_disk(&reservation.key).await?;
+        let record = self.fetches.tiers.lookup_block_on_disk(&reservation.key).await?;
         let bytes = self.blocks.layout.bytes(reservation.index);
         if record.body.len() as u64 != bytes.end - bytes.start {
             return None;
@@ -147,7 +148,10 @@ impl RangeFetch {
         let block = Arc::new(Block::new(0, StoredBody::from_bytes(record.body), held));
         let (requested_at, freshness) = (record.requested_at, record.freshness);
         let content = EntryContent::Block(Arc::clone(&block));
-        Some((Arc::new(Entry { key: record.key, requested_at, freshness, content }), block))
+        Some((
+            Arc::new(Entry { key: record.key, requested_at, settings: None, freshness, content }),
+            block,
+        ))
     }
 
     fn store_from_disk(

@@ -190,7 +190,7 @@ impl BlockReader {
     /// Bytes from `position` on, not beyond `end`, as soon as there are any; `None` at the end.
     ///
     /// # Errors
-    /// Why they will never come.
+    /// The reason why the rest does not arrive.
     pub async fn read(&mut self, position: u64, end: u64) -> Result<Option<Bytes>, BlockError> {
         if position >= end {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Looking a block up: it is cached, or in flight, or to be fetched by the caller.
+//! Looks a block up: it is cached, in flight, or to be fetched by the caller.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,17 +6,17 @@ use std::time::SystemTime;
 use crate::cache::blocks::arrival::{Arrival, BlockFetch};
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::object::{Block, Blocks};
+use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
 use crate::cache::inflight::{Leader, Role};
 use crate::cache::key::CacheKey;
 use crate::cache::memory::reservation::Reservation;
 use crate::cache::request::CacheRequest;
-use crate::cache::tiers::now;
 
 /// Where a block comes from.
 pub(super) enum BlockLookup {
     Cached(Arc<Block>),
-    /// Another reader has it fetched.
+    /// Another reader has begun its fetch.
     InFlight(Arc<BlockFetch>),
     /// The caller has to fetch it.
     Reserved(BlockReservation),
@@ -91,7 +91,7 @@ impl BlockFetches {
             return BlockLookup::Cached(block);
         }
         let usable = |fetch: &BlockFetch| !tiers.is_purged(&key, fetch.began);
-        let leader = match self.in_flight.join(&key, range.requested_at, usable, cached) {
+        let leader = match self.in_flight.join(&key, range.requested_at, None, usable, cached) {
             Err(block) => return BlockLookup::Cached(block),
             Ok(Role::Follow(fetch)) => return BlockLookup::InFlight(fetch),
             Ok(Role::Lead(leader)) => leader,

@@ -12,6 +12,9 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
+use crate::cache::clock::process_start;
+use log::warn;
+
 use crate::cache::disk::name::{FileName, folder_name};
 use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::{self, Damage, RecordHead};
@@ -67,6 +70,19 @@ pub(in crate::cache) fn size_on_disk(length: u64) -> u64 {
     length.next_multiple_of(BLOCK)
 }
 
+/// Logs a warning if another user may write to the folder: cached objects could then be replaced. The
+/// group is allowed to, because Kubernetes gives volumes to a group (`fsGroup`).
+fn warn_if_shared(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.mode() & 0o002 != 0 {
+        warn!(
+            "cache.disk.path: other users can write to {}: run chmod o-w on it, or name a folder \
+             below it, which the gateway makes for itself alone",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 impl Folder {
     /// Opens the folder, which is made with all its contents for this user alone, and locks it. The
     /// unfinished file of a process that died is removed.
@@ -75,6 +91,7 @@ impl Folder {
     /// The folder cannot be made or written to, or another process uses it.
     pub(in crate::cache) fn open(path: &Path, write: Write) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        warn_if_shared(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another process uses it"),
@@ -193,8 +210,15 @@ impl Folder {
         if !head.fits(0, &body) {
             return Ok(FileRead::Damaged(Damage::Checksum));
         }
-        let RecordHead { key, requested_at, freshness, headers, .. } = head;
-        Ok(FileRead::Whole(DiskRecord { key, requested_at, freshness, headers, body: body.into() }))
+        let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
+        Ok(FileRead::Whole(DiskRecord {
+            key,
+            requested_at,
+            settings,
+            freshness,
+            headers,
+            body: body.into(),
+        }))
     }
 
     /// Reads the head of the record with this name.
@@ -227,7 +251,7 @@ impl Folder {
         if head.key != *key {
             return Ok(FileRead::Damaged(Damage::Foreign));
         }
-        (self.write)(&file, &head.other_freshness(to), record::FRESHNESS_AT)?;
+        (self.write)(&file, &head.other_freshness(to, process_start()), record::FRESHNESS_AT)?;
         Ok(FileRead::Whole(()))
     }
 
@@ -277,7 +301,7 @@ impl Folder {
         };
         let missing = length.saturating_sub(start.len());
         (&mut file).take(missing as u64).read_to_end(&mut start)?;
-        let head = match RecordHead::parse(&start) {
+        let head = match RecordHead::parse(&start, process_start()) {
             Ok(head) => head,
             Err(damage) => return Ok(FileRead::Damaged(damage)),
         };

@@ -155,8 +155,18 @@ impl Index {
     /// The names in a folder.
     #[must_use]
     pub(in crate::cache) fn names(&self, folder: u8) -> Vec<FileName> {
-        let shard = self.shard(folder);
-        shard.map_or_else(Vec::new, |shard| shard.iter().map(|slot| slot.name).collect())
+        self.names_where(folder, |_| true)
+    }
+
+    /// The names in a folder for which this holds.
+    #[must_use]
+    pub(in crate::cache) fn names_where(
+        &self,
+        folder: u8,
+        holds: impl Fn(FileName) -> bool,
+    ) -> Vec<FileName> {
+        let Some(shard) = self.shard(folder) else { return Vec::new() };
+        shard.iter().map(|slot| slot.name).filter(|name| holds(*name)).collect()
     }
 
     /// The entry that was used longest ago of a few, either blocks or others, from a random position
@@ -274,5 +284,25 @@ mod tests {
         assert_eq!(kept, 100, "none of the last hundred went");
         let old = (0..500).filter(|number| index.size(name(*number)).is_some()).count();
         assert!(old < 25, "{old} of the oldest 500 stayed");
+    }
+
+    #[test]
+    fn the_blocks_of_an_object_are_found_by_name_among_those_of_others() {
+        use crate::cache::disk::name::ObjectMark;
+        let index = Index::default();
+        let block = |object: u32, number| {
+            FileName::of(&CacheKey::from_bytes(&object.to_le_bytes()).block(&[0; 16], 1, number))
+        };
+        for number in 0..3000 {
+            index.insert(block(1, number), 10, 1);
+        }
+        (0..5).for_each(|number| index.insert(block(2, number), 10, 1));
+        index.insert(name(2), 10, 1);
+        let of = |object: u32| {
+            let mark = ObjectMark::of(&object.to_le_bytes());
+            let found = |folder| index.names_where(folder, |name| name.is_block_of(mark)).len();
+            (0..=u8::MAX).map(found).sum::<usize>()
+        };
+        assert_eq!((of(1), of(2), of(3)), (3000, 5, 0), "a purge reads no other file");
     }
 }

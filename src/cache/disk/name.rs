@@ -7,10 +7,30 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::key::CacheKey;
 
-/// The first 127 bits of the key's SHA-256, and whether it is the key of a block. If two keys should
-/// ever share a name, the whole key in the file tells them apart.
+/// The first 127 bits of the key's SHA-256, and whether it is the key of a block. The name of a block
+/// holds 48 bits of the hash of its object's key as well, so that the blocks of one object are found
+/// among the names, without a read of the disk. If two keys should ever share a name, the whole key in
+/// the file tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::cache) struct FileName([u8; Self::BYTES]);
+
+/// What the names of all blocks of an object have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cache) struct ObjectMark([u8; Self::BYTES]);
+
+impl ObjectMark {
+    const BYTES: usize = 6;
+
+    /// The mark of the object with these bytes of a cache key.
+    #[must_use]
+    pub(in crate::cache) fn of(object: &[u8]) -> Self {
+        let mut mark = [0; Self::BYTES];
+        for (to, from) in mark.iter_mut().zip(Sha256::digest(object)) {
+            *to = from;
+        }
+        Self(mark)
+    }
+}
 
 impl FileName {
     const BYTES: usize = 16;
@@ -21,6 +41,11 @@ impl FileName {
         let mut name = [0; Self::BYTES];
         for (to, from) in name.iter_mut().zip(Sha256::digest(key.as_bytes())) {
             *to = from;
+        }
+        if key.is_block() {
+            for (to, from) in name.iter_mut().skip(1).zip(ObjectMark::of(key.object()).0) {
+                *to = from;
+            }
         }
         if let Some(last) = name.last_mut() {
             *last = *last & !1 | u8::from(key.is_block());
@@ -33,6 +58,13 @@ impl FileName {
     pub(in crate::cache) fn is_block(self) -> bool {
         let [.., last] = self.0;
         last & 1 == 1
+    }
+
+    /// Whether it may be the file of a block of this object.
+    #[must_use]
+    pub(in crate::cache) fn is_block_of(self, object: ObjectMark) -> bool {
+        let [_folder, marks @ ..] = self.0;
+        self.is_block() && marks.starts_with(&object.0)
     }
 
     /// The name of a file that was found in one of the 256 folders.

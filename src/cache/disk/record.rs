@@ -11,10 +11,12 @@
 //! | 20 | 4 | length of a piece of the body; the last one may be shorter |
 //! | 24 | 8 | length of the body, `b` |
 //! | 32 | 8 | when the request was sent to the store |
-//! | 40 | 4 | checksum of the head: of bytes 0 to 39, and of 80 to the body |
-//! | 44 | 32 | freshness: generated at, fresh until, stale-while-revalidate, stale-if-error |
-//! | 76 | 4 | checksum of the freshness, continued from that of the head |
-//! | 80 | k | key |
+//! | 40 | 8 | the process that wrote the record: the start of its clock |
+//! | 48 | 8 | the settings that have shaped it: `Profile::fingerprint`; zero for a block |
+//! | 56 | 4 | checksum of the head: of bytes 0 to 55, and of 104 to the body |
+//! | 60 | 40 | freshness: the process that wrote it, generated at, fresh until, stale-while-revalidate, stale-if-error |
+//! | 100 | 4 | checksum of the freshness, continued from that of the head |
+//! | 104 | k | key |
 //! | | h | headers: lengths of name (2) and value (4), name, value; one after the other |
 //! | | 4 each | checksum of every piece of the body |
 //! | | b | body |
@@ -33,18 +35,20 @@ use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 
 /// Bytes before the key; enough to know the length of the head.
-pub(in crate::cache) const PREFIX: usize = 80;
+pub(in crate::cache) const PREFIX: usize = 104;
 /// Where the freshness lies, with its checksum.
-pub(in crate::cache) const FRESHNESS_AT: u64 = 44;
+pub(in crate::cache) const FRESHNESS_AT: u64 = 60;
 /// Bytes of a piece of the body.
 pub(in crate::cache) const PIECE: usize = 64 * 1024;
 
 const MAGIC: [u8; 8] = *b"s3pcache";
-const VERSION: u32 = 1;
-const HEAD_SUM_AT: usize = 40;
+const VERSION: u32 = 2;
+/// Its records are removed when they are found.
+const EARLIER_VERSION: u32 = 1;
+const HEAD_SUM_AT: usize = 56;
 const SUM: usize = 4;
 /// Bytes of the freshness with its checksum.
-const FRESHNESS: usize = PREFIX - 44;
+const FRESHNESS: usize = PREFIX - 60;
 
 /// Longer keys, headers and bodies are not written, and such lengths not accepted.
 const MAX_KEY: usize = 16 * 1024;
@@ -56,7 +60,7 @@ const MAX_BODY: u64 = 1024 * 1024 * 1024;
 pub(in crate::cache) enum Damage {
     /// Not a regular file, not a file of this cache, or not the record of this key.
     Foreign,
-    /// Written in another version of the format.
+    /// Written by an earlier release, in the version of the format that it had.
     Version,
     /// Longer or shorter than its head says, or than is possible.
     Length,
@@ -85,6 +89,10 @@ pub struct DiskRecord {
     /// When the request was sent to the store; rounded down to microseconds on disk, like the
     /// freshness.
     pub requested_at: SystemTime,
+    /// The settings that have shaped it ([`Profile::fingerprint`]); zero for a block.
+    ///
+    /// [`Profile::fingerprint`]: crate::profile::Profile::fingerprint
+    pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -95,6 +103,10 @@ pub struct DiskRecord {
 pub(in crate::cache) struct RecordHead {
     pub key: CacheKey,
     pub requested_at: SystemTime,
+    /// The settings that have shaped it ([`Profile::fingerprint`]); zero for a block.
+    ///
+    /// [`Profile::fingerprint`]: crate::profile::Profile::fingerprint
+    pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body.
@@ -117,7 +129,7 @@ fn duration_micros(duration: Duration) -> u64 {
 
 /// The bytes of a record before its body, and the lengths of both; `None` if it is too large.
 #[must_use]
-pub(in crate::cache) fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
+pub(in crate::cache) fn head_bytes(record: &DiskRecord, process: SystemTime) -> Option<Vec<u8>> {
     let key = record.key.as_bytes();
     let headers = header_bytes(&record.headers)?;
     let body = u64::try_from(record.body.len()).ok()?;
@@ -133,6 +145,8 @@ pub(in crate::cache) fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
     }
     bytes.extend_from_slice(&body.to_le_bytes());
     bytes.extend_from_slice(&micros(record.requested_at).to_le_bytes());
+    bytes.extend_from_slice(&micros(process).to_le_bytes());
+    bytes.extend_from_slice(&record.settings.to_le_bytes());
     let mut tail = Vec::with_capacity(bytes.capacity() - PREFIX);
     tail.extend_from_slice(key);
     tail.extend_from_slice(&headers);
@@ -141,7 +155,7 @@ pub(in crate::cache) fn head_bytes(record: &DiskRecord) -> Option<Vec<u8>> {
     }
     let sum = sum_of(&[&bytes, &tail]);
     bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes.extend_from_slice(&freshness_bytes(&record.freshness, sum));
+    bytes.extend_from_slice(&freshness_bytes(&record.freshness, process, sum));
     bytes.extend_from_slice(&tail);
     Some(bytes)
 }
@@ -167,9 +181,10 @@ fn header_bytes(headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 /// The block of the freshness, with the checksum that belongs to a head with this sum.
-fn freshness_bytes(freshness: &Freshness, head_sum: u32) -> [u8; FRESHNESS] {
+fn freshness_bytes(freshness: &Freshness, process: SystemTime, head_sum: u32) -> [u8; FRESHNESS] {
     let mut block = [0; FRESHNESS];
     let numbers = [
+        micros(process),
         micros(freshness.generated_at),
         micros(freshness.fresh_until),
         duration_micros(freshness.stale_while_revalidate),
@@ -212,8 +227,10 @@ impl Lengths {
         if cursor.take(MAGIC.len())? != MAGIC {
             return Err(Damage::Foreign);
         }
-        if cursor.u32()? != VERSION {
-            return Err(Damage::Version);
+        match cursor.u32()? {
+            VERSION => {}
+            EARLIER_VERSION => return Err(Damage::Version),
+            _ => return Err(Damage::Content),
         }
         let (key, headers, piece, body) =
             (cursor.length()?, cursor.length()?, cursor.length()?, cursor.u64()?);
@@ -230,14 +247,20 @@ impl Lengths {
 }
 
 impl RecordHead {
-    /// Reads the head of a record; `bytes` may hold more than that.
+    /// Reads the head of a record; `bytes` may hold more than that. `process` is the start of the clock
+    /// of the process that reads it. A record that another process made later than that is from the
+    /// future: it counts as requested in 1970, so every purge covers it, and as stale.
     ///
     /// # Errors
     /// Any byte of it is not as it was written.
-    pub(in crate::cache) fn parse(bytes: &[u8]) -> Result<Self, Damage> {
+    pub(in crate::cache) fn parse(bytes: &[u8], process: SystemTime) -> Result<Self, Damage> {
         let mut cursor = Cursor(bytes);
         let lengths = Lengths::read(&mut cursor)?;
         let requested_at = cursor.time()?;
+        let written_by = cursor.time()?;
+        let is_from_the_future = written_by != process && requested_at > process;
+        let requested_at = if is_from_the_future { SystemTime::UNIX_EPOCH } else { requested_at };
+        let settings = cursor.u64()?;
         let sum = cursor.u32()?;
         let freshness = cursor.take(FRESHNESS)?;
         let length = lengths.head();
@@ -246,11 +269,25 @@ impl RecordHead {
         if sum_of(&[start, tail]) != sum {
             return Err(Damage::Checksum);
         }
-        let freshness = parse_freshness(freshness, sum)?;
+        let (confirmed_by, freshness) = parse_freshness(freshness, sum)?;
+        // It came with the record, or a later process confirmed it.
+        let is_of_the_record = is_from_the_future && confirmed_by == written_by;
+        let is_later = confirmed_by != process && freshness.generated_at > process;
+        let freshness =
+            if is_of_the_record || is_later { freshness.stale_at(process) } else { freshness };
         let key = CacheKey::from_bytes(cursor.take(lengths.key)?);
         let headers = parse_headers(cursor.take(lengths.headers)?)?;
         let pieces = (0..lengths.pieces).map(|_| cursor.u32()).collect::<Result<_, _>>()?;
-        Ok(Self { key, requested_at, freshness, headers, body: lengths.body, sum, pieces })
+        Ok(Self {
+            key,
+            requested_at,
+            settings,
+            freshness,
+            headers,
+            body: lengths.body,
+            sum,
+            pieces,
+        })
     }
 
     /// Whether these bytes of the body, from the start of this piece on, are right: whole pieces,
@@ -265,14 +302,20 @@ impl RecordHead {
 
     /// The bytes to write at [`FRESHNESS_AT`] to give this record another freshness.
     #[must_use]
-    pub(in crate::cache) fn other_freshness(&self, freshness: &Freshness) -> [u8; FRESHNESS] {
-        freshness_bytes(freshness, self.sum)
+    pub(in crate::cache) fn other_freshness(
+        &self,
+        freshness: &Freshness,
+        process: SystemTime,
+    ) -> [u8; FRESHNESS] {
+        freshness_bytes(freshness, process, self.sum)
     }
 }
 
-fn parse_freshness(block: &[u8], head_sum: u32) -> Result<Freshness, Damage> {
+/// The freshness, and the process that wrote it.
+fn parse_freshness(block: &[u8], head_sum: u32) -> Result<(SystemTime, Freshness), Damage> {
     let content = block.get(..FRESHNESS - SUM).ok_or(Damage::Length)?;
     let mut cursor = Cursor(block);
+    let process = cursor.time()?;
     let freshness = Freshness {
         generated_at: cursor.time()?,
         fresh_until: cursor.time()?,
@@ -280,7 +323,7 @@ fn parse_freshness(block: &[u8], head_sum: u32) -> Result<Freshness, Damage> {
         stale_if_error: Duration::from_micros(cursor.u64()?),
     };
     let fits = cursor.u32()? == freshness_sum(content, head_sum);
-    if fits { Ok(freshness) } else { Err(Damage::Checksum) }
+    if fits { Ok((process, freshness)) } else { Err(Damage::Checksum) }
 }
 
 fn parse_headers(bytes: &[u8]) -> Result<HeaderMap, Damage> {

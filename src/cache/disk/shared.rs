@@ -10,16 +10,17 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use tokio::sync::Semaphore;
 
+use crate::cache::clock;
 use crate::cache::disk::breaker::{Access, Breaker};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
-use crate::cache::disk::name::FileName;
+use crate::cache::disk::name::{FileName, ObjectMark};
 use crate::cache::disk::queue::{Job, Queue};
 use crate::cache::disk::record::micros;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
 
-/// Bytes of bodies that may be queued for writing. Records that come when it is full are not stored.
+/// Bytes of bodies that may be queued for writing. While it is full, further records are not stored.
 pub const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 /// Reads in progress hold at most this many pieces of bodies together, 64 MiB.
 pub(super) const READ_PERMITS: u32 = 1024;
@@ -46,8 +47,8 @@ impl From<u64> for Capacity {
 
 /// A sweep: which records it removes.
 pub(super) struct Removal {
-    /// Only blocks of objects.
-    pub(super) only_blocks: bool,
+    /// Only the blocks of this object.
+    pub(super) only_blocks_of: Option<ObjectMark>,
     /// By key and request time.
     pub(super) holds: Box<Holds>,
 }
@@ -55,8 +56,14 @@ pub(super) struct Removal {
 type Holds = dyn Fn(&[u8], SystemTime) -> bool + Send;
 
 impl Removal {
+    /// Whether it may cover the record of this name: only then its file is read.
+    pub(super) fn concerns(&self, name: FileName) -> bool {
+        self.only_blocks_of.is_none_or(|object| name.is_block_of(object))
+    }
+
     pub(super) fn covers(&self, key: &CacheKey, requested_at: SystemTime) -> bool {
-        (!self.only_blocks || key.is_block()) && (self.holds)(key.as_bytes(), requested_at)
+        (self.only_blocks_of.is_none() || key.is_block())
+            && (self.holds)(key.as_bytes(), requested_at)
     }
 }
 
@@ -110,9 +117,8 @@ impl fmt::Debug for DiskShared {
 }
 
 /// The time of a use, as the index has it.
-#[expect(clippy::disallowed_methods, reason = "a use is compared with times of files")]
 pub(super) fn now() -> u64 {
-    micros(SystemTime::now())
+    micros(clock::now())
 }
 
 /// Waits for a signal, at most this long.

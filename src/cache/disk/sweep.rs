@@ -9,8 +9,9 @@ use log::{debug, info};
 
 use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Folder};
+use crate::cache::disk::name::FileName;
 use crate::cache::disk::queue::Job;
-use crate::cache::disk::shared::{DiskShared, Removal, wait_for};
+use crate::cache::disk::shared::{DiskShared, Removal, now, wait_for};
 use crate::cache::key::CacheKey;
 
 /// A wait that a signal ends.
@@ -57,7 +58,10 @@ fn run(shared: &DiskShared) {
 /// Finds the records in the folder.
 fn scan(shared: &DiskShared, folder: &Folder) {
     for number in 0..=u8::MAX {
-        let found = folder.list(number, |name, size, used| shared.index.discover(name, size, used));
+        let found = folder.list(number, |name, size, used| {
+            // A file from the future would be the last to be evicted.
+            shared.index.discover(name, size, used.min(now()));
+        });
         if let Err(error) = found {
             debug!("disk cache: looking for files: {error}");
             shared.failed(Access::Read, &error);
@@ -106,11 +110,8 @@ fn remove_orphans(shared: &DiskShared, folder: &Folder, number: u8) {
 
 /// Removes records for which any of these holds.
 fn remove_covered(shared: &DiskShared, folder: &Folder, number: u8, removals: &[Removal]) {
-    let only_blocks = removals.iter().all(|removal| removal.only_blocks);
-    for name in shared.index.names(number) {
-        if only_blocks && !name.is_block() {
-            continue;
-        }
+    let concerned = |name: FileName| removals.iter().any(|removal| removal.concerns(name));
+    for name in shared.index.names_where(number, concerned) {
         wait_for_room(shared);
         // A file that cannot be read may be one of them.
         let is_covered = match folder.head(name) {

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cache::clock::process_start;
 use crate::cache::disk::folder::Folder;
 
 const CAPACITY: u64 = 1 << 30;
@@ -41,6 +42,7 @@ fn record_of(number: usize, size: usize) -> DiskRecord {
     DiskRecord {
         key: key(number),
         requested_at: time(number as u64),
+        settings: 0,
         freshness: freshness(2000),
         headers,
         body: body.into(),
@@ -165,7 +167,9 @@ async fn what_is_removed_is_gone_at_once_and_after_a_restart() {
 async fn a_sweep_removes_what_is_covered_and_says_when_it_is_over() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
-    (0..100).for_each(|number| tier.put(record(number)));
+    (0..100).for_each(|number| {
+        tier.put(record(number));
+    });
     let (guard, over) = mpsc::channel::<()>();
     tier.remove_where(move |key, requested_at| {
         let _ = &guard;
@@ -186,7 +190,9 @@ async fn a_sweep_removes_what_is_covered_and_says_when_it_is_over() {
 async fn a_sweep_is_finished_before_the_tier_closes() {
     let bench = Bench::new();
     let tier = scanned(bench.open(CAPACITY));
-    (0..1500).for_each(|number| tier.put(record(number)));
+    (0..1500).for_each(|number| {
+        tier.put(record(number));
+    });
     is_written(&tier);
     tier.remove_where(|key, _| key.ends_with(b"7.png"));
     tier.close();
@@ -200,7 +206,9 @@ async fn a_sweep_is_finished_before_the_tier_closes() {
 async fn a_sweep_takes_what_it_cannot_read() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
-    (0..3).for_each(|number| tier.put(record(number)));
+    (0..3).for_each(|number| {
+        tier.put(record(number));
+    });
     is_written(&tier);
     fs::write(bench.file(0), "no record").unwrap();
     fs::remove_file(bench.file(1)).unwrap();
@@ -263,7 +271,9 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
     tier.put(record(2));
     on_start.recv().unwrap();
     let body = Bytes::from(vec![1; 16 << 20]);
-    (10..20).for_each(|number| tier.put(DiskRecord { body: body.clone(), ..record(number) }));
+    (10..20).for_each(|number| {
+        tier.put(DiskRecord { body: body.clone(), ..record(number) });
+    });
     assert_eq!(bench.statistics.disk_dropped.get(), 7, "3 of 16 MiB fit");
     tier.put(DiskRecord { body, ..record(1) });
     assert_eq!(tier.get(&key(1)).await, None, "not the older one");
@@ -278,7 +288,9 @@ async fn a_thousand_mutated_files_are_misses_or_right() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
     let wanted: Vec<DiskRecord> = (0..1000).map(|number| record_of(number, 20 * number)).collect();
-    wanted.iter().for_each(|record| tier.put(record.clone()));
+    wanted.iter().for_each(|record| {
+        tier.put(record.clone());
+    });
     tier.close();
     let mut random = fastrand::Rng::with_seed(3);
     let mut untouched = 0;
@@ -329,7 +341,9 @@ async fn a_thousand_mutated_files_are_misses_or_right() {
 async fn what_is_no_file_is_neither_followed_nor_waited_for() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
-    (0..4).for_each(|number| tier.put(record(number)));
+    (0..4).for_each(|number| {
+        tier.put(record(number));
+    });
     tier.close();
     let outside = bench.folder.path().join("outside");
     fs::rename(bench.file(0), &outside).unwrap();
@@ -397,7 +411,9 @@ async fn one_process_at_a_time_uses_a_folder() {
 async fn a_folder_that_opens_late_keeps_what_was_not_replaced_meanwhile() {
     let bench = Bench::new();
     let first = bench.open(CAPACITY);
-    (0..4).for_each(|number| first.put(record(number)));
+    (0..4).for_each(|number| {
+        first.put(record(number));
+    });
     is_written(&first);
     let second = bench.open(CAPACITY);
     assert!(matches!(second.state(), DiskState::Off(_)), "the folder is in use");
@@ -456,7 +472,9 @@ async fn a_failing_disk_turns_the_tier_off_and_a_working_one_on_again() {
         let statistics = Arc::clone(&bench.statistics);
         let write = failing(&code);
         let tier = scanned(DiskTier::open_with(&bench.path(), CAPACITY, statistics, write));
-        (0..4).for_each(|number| tier.put(record(number)));
+        (0..4).for_each(|number| {
+            tier.put(record(number));
+        });
         is_written(&tier);
         code.store(error, Ordering::SeqCst);
         // Newer versions, which are not written: the older ones must not come back.
@@ -573,7 +591,7 @@ async fn a_process_that_died_while_writing_leaves_old_new_or_nothing() {
     tier.close();
     // The state when it dies: a part of a new version, not yet renamed.
     let next = DiskRecord { headers: HeaderMap::new(), ..record(1) };
-    let head = record::head_bytes(&next).unwrap();
+    let head = record::head_bytes(&next, process_start()).unwrap();
     fs::write(bench.path().join("writing"), &head[..head.len() / 2]).unwrap();
     let tier = bench.open(CAPACITY);
     assert_eq!(tier.get(&key(1)).await, Some(record(1)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cache::clock::process_start;
 use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Folder, Write, is_full, size_on_disk};
 use crate::cache::disk::index::MAX_ENTRIES;
@@ -162,7 +163,7 @@ fn write(
     record: &DiskRecord,
 ) -> io::Result<()> {
     let index = &shared.index;
-    let head = head_bytes(record);
+    let head = head_bytes(record, process_start());
     let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
     let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity.all)) else {
         shared.statistics.disk_dropped.inc();

@@ -135,10 +135,10 @@ impl MemoryTier {
 
     /// Inserts an entry, in place of the one with its key. An entry heavier than
     /// [`MemoryTier::largest`] is not inserted, and the one it replaces is removed all the same,
-    /// because it is out of date.
-    pub fn insert(&self, entry: Arc<Entry>) {
+    /// because it is out of date. Returns whether it was inserted.
+    pub fn insert(&self, entry: Arc<Entry>) -> bool {
         let (key, weight) = (entry.key.clone(), entry.weight());
-        self.place(&key, Weighed { entry: Some(entry), weight });
+        self.place(&key, Weighed { entry: Some(entry), weight })
     }
 
     /// Reserves room for an entry of `bytes` that is arriving: a place without an entry, which
@@ -149,16 +149,17 @@ impl MemoryTier {
         self.place(key, Weighed { entry: None, weight });
     }
 
-    fn place(&self, key: &CacheKey, weighed: Weighed) {
+    fn place(&self, key: &CacheKey, weighed: Weighed) -> bool {
         if weighed.weight > self.largest {
             self.remove(key.as_bytes());
-            return;
+            return false;
         }
         let mut gone = Vec::new();
         self.cache.insert_with_lifecycle(key.clone(), weighed, &mut gone);
         // A replaced entry comes first, and is no eviction.
         let replaced = gone.first().is_some_and(|(first, _)| first == key);
         (self.evictions)(&self.statistics).inc_by((gone.len() - usize::from(replaced)) as u64);
+        true
     }
 
     /// Removes the entry of a key; false if there is none.

@@ -34,7 +34,7 @@ fn key(config: &Config, key: &str) -> CacheKey {
 fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
     let before = memory_bytes(tiers);
     let fetches: Arc<InFlightFetches<()>> = Arc::default();
-    let role = fetches.join(&key, now(), |_| true, || None::<()>);
+    let role = fetches.join(&key, now(), None, |_| true, || None::<()>);
     let Ok(Role::Lead(leader)) = role else { panic!("no other fetch is in flight") };
     let held = tiers.reserve(&key, BODY.len() as u64).expect("room for all").into_held();
     let head = ResponseHeader::build(StatusCode::OK, None).expect("a head");
@@ -42,7 +42,7 @@ fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
     let body = crate::cache::body::StoredBody::from_bytes(Bytes::from_static(BODY));
     let object = Object { head, lifetime: http::HeaderMap::new(), body, held };
     let content = EntryContent::Object(Arc::new(object));
-    let entry = Entry { key, requested_at: now(), freshness, content };
+    let entry = Entry { key, requested_at: now(), settings: None, freshness, content };
     assert!(tiers.store(&leader, Arc::new(entry), DiskChange::None));
     memory_bytes(tiers) - before
 }
@@ -63,7 +63,7 @@ async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
     assert!(all > (ENTRIES as u64 + 1) * BODY.len() as u64);
 
     let started = Instant::now();
-    begin(&tiers, &key(&config, "many/"), PurgeScope::Prefix, || None);
+    begin(&tiers, &key(&config, "many/"), PurgeScope::Prefix, |_| ());
     let took = started.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     // The sweep cannot have run yet: this test has one thread, and has not let go of it.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::cache::blocks::object::Blocks;
+use crate::cache::clock::now;
 use crate::cache::disk::DiskState;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::{Purge, PurgeScope};
-use crate::cache::tiers::{Tiers, now};
+use crate::cache::tiers::Tiers;
 
 /// Blocks of a version that are looked for on disk by their names; for more blocks than these, all
 /// files of blocks are looked through.
@@ -37,13 +38,13 @@ impl Tiers {
         let sweeping = disk.map(|disk| {
             let (sweeping, swept) = oneshot::channel::<()>();
             let purge = purge.clone();
-            let scope = purge.scope;
+            let (scope, object) = (purge.scope, purge.key.clone());
             let covered = move |key: &[u8], requested_at| {
                 let _dropped_after_the_sweep = &sweeping;
                 purge.covers(CacheKey::object_of(key), requested_at)
             };
             match scope {
-                PurgeScope::Object => disk.remove_blocks_where(covered),
+                PurgeScope::Object => disk.remove_blocks_where(&object, covered),
                 PurgeScope::Prefix => disk.remove_where(covered),
             }
             swept
@@ -103,7 +104,13 @@ impl Tiers {
         let freshness = Freshness::for_a_while(requested_at, lifetime);
         let (key, content) = (key.clone(), EntryContent::HitForPass(room.into_held()));
         if self.memory.peek(key.as_bytes()).is_none() {
-            self.memory.insert(Arc::new(Entry { key, requested_at, freshness, content }));
+            self.memory.insert(Arc::new(Entry {
+                key,
+                requested_at,
+                settings: None,
+                freshness,
+                content,
+            }));
         }
     }
 
@@ -123,7 +130,8 @@ impl Tiers {
             tiers.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()));
             let Some(disk) = &tiers.disk else { return };
             if layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {
-                return disk.remove_blocks_where(move |key, _requested_at| is_of(key));
+                let covered = move |key: &[u8], _requested_at| is_of(key);
+                return disk.remove_blocks_where(object.as_bytes(), covered);
             }
             for index in 0..layout.count() {
                 let key = object.block(&mark, layout.size, index);

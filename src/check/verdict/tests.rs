@@ -52,7 +52,12 @@ fn assert_finding(finding: &Finding, state: StepState, detail: &str, fix: &str) 
 #[test]
 fn codes_have_the_same_meaning_for_every_request() {
     for (status, code, detail, fix) in [
-        (403, "SignatureDoesNotMatch", "the secret is wrong", "section [hips] of /secrets/aws-"),
+        (
+            403,
+            "SignatureDoesNotMatch",
+            "the secret access key is wrong",
+            "section [hips] of /secrets/aws-",
+        ),
         (403, "InvalidAccessKeyId", "does not know the access key id", "section [hips]"),
         (403, "RequestTimeTooSkewed", "clocks", "NTP"),
         (403, "RequestExpired", "clocks", "NTP"),

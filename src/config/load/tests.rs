@@ -128,6 +128,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             keepalive_pool_size: 512,
             dns_refresh: secs(30),
             max_in_flight: 256,
+            client_share: 50,
             queue_timeout: secs(1),
             ca_file: None,
         }
@@ -139,6 +140,8 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             header_max_bytes: 32 << 10,
             keepalive_timeout: secs(75),
             write_timeout: secs(60),
+            min_rate: 8 << 10,
+            tcp_user_timeout: secs(20),
             max_connections: 4096,
             max_requests_per_user: 0,
         }
@@ -150,7 +153,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             lame_duck: secs(5),
             grace_period: secs(15),
             reload_interval: secs(2),
-            upgrade_sock: "/tmp/s3proxy-upgrade.sock".into(),
+            upgrade_sock: None,
         }
     );
     assert_eq!(

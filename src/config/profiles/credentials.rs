@@ -122,8 +122,8 @@ impl ProfileReader<'_, '_> {
         self.in_section(&found)
     }
 
-    /// `anonymous: true` beside other credentials: in the file that is a contradiction, while keys
-    /// in the environment may be meant for another program.
+    /// `anonymous: true` beside other credentials: in the file that is a contradiction, while an
+    /// access key in the environment may be meant for another program.
     fn check_anonymous(
         &mut self,
         found: &CredentialSettings<'_>,
@@ -149,7 +149,7 @@ impl ProfileReader<'_, '_> {
         Ok(())
     }
 
-    /// The keys of an INI section.
+    /// The access key of an INI section.
     fn in_section(
         &mut self,
         found: &CredentialSettings<'_>,
@@ -188,7 +188,7 @@ impl ProfileReader<'_, '_> {
         }
         let report = &mut self.layers.report;
         let written = report.source(&format!("{}.endpoint", found.prefix));
-        // Whoever uses named profiles alone needs no word about the default one.
+        // With named profiles only, a warning about the default profile would be noise.
         if found.name.is_some() || found.section.is_some() || written != ValueSource::Default {
             let urls = match found.name {
                 Some(name) => format!("{name}@"),
@@ -215,7 +215,7 @@ impl ProfileReader<'_, '_> {
     }
 }
 
-/// The last four characters of a key id, and no more than half of it.
+/// The last four characters of an access key id, and no more than half of it.
 fn key_shown(access_key_id: &str) -> String {
     match access_key_id.len().checked_sub(4).filter(|hidden| *hidden >= 4) {
         Some(hidden) => {

@@ -66,6 +66,12 @@ settings! {
             default: "256",
             text: "Maximum number of concurrent requests to the store of one profile. Range requests get at most three quarters of them, which leaves room for tiles.",
         }
+        client_share: u8 {
+            kind: kind::percent::<100>(),
+            variable: "S3PROXY_UPSTREAM_CLIENT_SHARE",
+            default: "50",
+            text: "The percentage of `upstream.max_in_flight` that one client may hold with requests that bypass the cache: one `X-Auth-Request-User`, else one address. Further requests of the client wait for `upstream.queue_timeout`, then are answered 429. `100` is no limit.",
+        }
         queue_timeout: Duration {
             kind: kind::time::<0, HOUR>(),
             variable: "S3PROXY_UPSTREAM_QUEUE_TIMEOUT",
@@ -108,6 +114,18 @@ settings! {
             variable: "S3PROXY_DOWNSTREAM_WRITE_TIMEOUT",
             default: "60s",
             text: "Maximum time of one write to a client.",
+        }
+        min_rate: u64 {
+            kind: kind::size::<u64, 0, { 1 << 20 }>(),
+            variable: "S3PROXY_DOWNSTREAM_MIN_RATE",
+            default: "8KiB",
+            text: "The least bytes per second at which a client reads an answer that holds a permit of a store, averaged over at least 30 s in which the gateway waited for the client. A slower client is disconnected. `0` is no limit.",
+        }
+        tcp_user_timeout: Duration {
+            kind: kind::time::<1000, HOUR>(),
+            variable: "S3PROXY_DOWNSTREAM_TCP_USER_TIMEOUT",
+            default: "20s",
+            text: "How long sent bytes may stay unacknowledged, or the client may accept none, before the connection is closed (`TCP_USER_TIMEOUT` of Linux): the time for which a client that vanished holds its place.",
         }
         max_connections: usize {
             kind: kind::count::<usize, 16, 1_000_000>(),

@@ -59,24 +59,30 @@ settings! {
             default: "2s",
             text: "How often the YAML file and the credentials file are checked for changes. A change is applied when the files have been unchanged for this time. `0`: only on SIGHUP, and when a store rejects an access key as unknown.",
         }
-        upgrade_sock: PathBuf {
-            kind: kind::path(),
+        upgrade_sock: Option<PathBuf> {
+            kind: kind::optional_path(),
             variable: "S3PROXY_SERVER_UPGRADE_SOCK",
-            default: "/tmp/s3proxy-upgrade.sock",
-            text: "The socket through which a new process takes over the listening sockets of the old one (`--upgrade`, SIGQUIT).",
+            default: "null",
+            text: "The socket through which a new process takes over the listening sockets of the old one (`--upgrade`, SIGQUIT), in a folder that belongs to the user of both and has mode 700.",
         }
     }
 }
 
 settings! {
     /// The listener for operators.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub(in crate::config) struct AdminConfig, admin at "admin." {
         listen: Option<SocketAddr> {
             kind: kind::optional_address(),
             variable: "S3PROXY_ADMIN_LISTEN",
             default: "127.0.0.1:9090",
             text: "The address and port for operators: metrics, status and purges. `off` for none.",
+        }
+        hosts: Vec<String> {
+            kind: kind::host_names(),
+            variable: "S3PROXY_ADMIN_HOSTS",
+            default: "[]",
+            text: "Names by which clients may address the admin listener, such as `[s3proxy-admin.s3proxy.svc]`, without a port. IP addresses and `localhost` always may be used. A request with another `Host` is answered 403.",
         }
     }
 }

@@ -45,7 +45,7 @@ settings! {
             kind: kind::boolean(),
             default: "false",
             reload: "true",
-            text: "Answer 404 when the store answers 403. Without permission to list a bucket, stores answer 403 for missing objects.",
+            text: "Answer 404 when the store answers 403 with the code `AccessDenied`. Without permission to list a bucket, stores answer so for missing objects. Where the cache does not ask the store, a 403 costs a second request, for the code.",
         }
         content_type: ContentTypeFrom {
             kind: kind::content_type(),

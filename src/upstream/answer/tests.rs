@@ -1,4 +1,4 @@
-//! What becomes of the answers of stores, well-behaved and not.
+//! The meaning of the answers of stores, well-behaved and not.
 
 use super::*;
 use crate::protocol::forwarded_conditions::upstream_conditions;
@@ -30,7 +30,6 @@ fn decided(client: Pairs, ask: Ask, status: u16, store: &HeaderMap) -> AnswerDec
         ask,
         conditional: is_conditional(&headers),
         conditions: &conditions,
-        missing_on_403: false,
     };
     decide(&request, StatusCode::from_u16(status).unwrap(), store)
 }
@@ -42,8 +41,7 @@ fn plain(status: u16) -> AnswerDecision {
 #[test]
 fn every_status_of_a_store_has_its_answer() {
     use Refusal::{
-        ObjectNotFound, UpstreamBusy, UpstreamError, UpstreamForbidden, UpstreamProtocol,
-        UpstreamRedirect,
+        ObjectNotFound, UpstreamBusy, UpstreamError, UpstreamProtocol, UpstreamRedirect,
     };
     assert_eq!(plain(200), AnswerDecision::Deliver(StatusCode::OK));
     for (status, refusal) in [
@@ -57,9 +55,6 @@ fn every_status_of_a_store_has_its_answer() {
         (308, UpstreamRedirect),
         (304, UpstreamProtocol),
         (400, UpstreamError),
-        (401, UpstreamForbidden),
-        (403, UpstreamForbidden),
-        (404, ObjectNotFound),
         (405, UpstreamError),
         (412, UpstreamProtocol),
         (416, UpstreamProtocol),
@@ -67,6 +62,13 @@ fn every_status_of_a_store_has_its_answer() {
         (501, UpstreamError),
     ] {
         assert_eq!(plain(status), AnswerDecision::Refuse(refusal), "{status}");
+    }
+    for status in [401, 403, 404] {
+        assert_eq!(plain(status), AnswerDecision::ReadCode, "{status}");
+    }
+    for mark in ["x-amz-request-id", "x-amz-id-2"] {
+        let missing = decided(&[], Ask::AsClient, 404, &map(&[(mark, "tx1")]));
+        assert_eq!(missing, AnswerDecision::Refuse(ObjectNotFound), "{mark}");
     }
     for (status, refusal) in [
         (500, UpstreamError),

@@ -10,6 +10,7 @@ use pingora::Error;
 use pingora::http::ResponseHeader;
 
 use crate::protocol::forwarded_conditions::UpstreamConditions;
+use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
@@ -19,6 +20,7 @@ use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreCli
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::error_document::{self, ErrorDocument};
+use crate::upstream::error_verdict;
 use crate::upstream::request::{signed_request, signing_time};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
 use crate::upstream::{self, Store};
@@ -30,18 +32,20 @@ pub(super) struct StoreFetch<'a> {
     target: &'a Target,
     method: Method,
     conditions: UpstreamConditions,
-    /// The headers of a client that wants the same.
+    /// The headers that a client would send for the same request.
     headers: HeaderMap,
     deadlines: Deadlines,
     attempts: Attempts,
     report: FetchReport,
+    /// What a HEAD was refused with, while a GET asks for the code of the error document.
+    head_refused: Option<Refusal>,
 }
 
 /// How an attempt ended.
 enum Attempt {
     Answered(Box<FetchResponse>),
     Refused(Refusal),
-    /// Another is due.
+    /// Another attempt follows.
     Failed,
 }
 
@@ -74,15 +78,16 @@ impl<'a> StoreFetch<'a> {
             deadlines: Deadlines::of(&client.config),
             attempts: Attempts::start(RetryPolicy::of(&client.config), Instant::now()),
             report: FetchReport::default(),
+            head_refused: None,
         }
     }
 
-    /// What is known of the attempts.
+    /// The report of the attempts.
     pub(super) fn report(self) -> FetchReport {
         FetchReport { attempts: self.attempts.made(), ..self.report }
     }
 
-    /// Asks until there is an answer to use, or no other attempt to make.
+    /// Makes attempts until one has a usable answer, or none is left.
     ///
     /// # Errors
     /// The refusal of the last attempt.
@@ -129,7 +134,7 @@ impl<'a> StoreFetch<'a> {
         self.report.detail = Some(format!("{error}{place}"));
     }
 
-    /// A connection to an address of the store, another one than before where there is one.
+    /// A connection to an address of the store, to another one than before if there is one.
     async fn connect(&mut self) -> Result<StoreConnection, Attempt> {
         let pause = self.attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {
@@ -193,9 +198,13 @@ impl<'a> StoreFetch<'a> {
             ask: Ask::AsClient,
             conditional: false,
             conditions: &self.conditions,
-            missing_on_403: self.store.profile.missing_on_403,
         };
-        match answer::decide(&context, head.status, &head.headers) {
+        let decision = answer::decide(&context, head.status, &head.headers);
+        if let Some(refusal) = self.head_refused.take_if(|_| is_object(&decision)) {
+            // The GET is allowed: the refusal of the HEAD says nothing about the object.
+            return Attempt::Refused(refusal);
+        }
+        match decision {
             AnswerDecision::Deliver(status) => {
                 let length = answer::body_length(status, &head.headers);
                 let body = StoreBody::new(connection, length);
@@ -216,6 +225,18 @@ impl<'a> StoreFetch<'a> {
                 self.read_document(connection, &head, None).await;
                 Attempt::Refused(refusal)
             }
+            AnswerDecision::ReadCode => {
+                self.read_document(connection, &head, None).await;
+                let (status, code) = (head.status.as_u16(), self.report.code.as_deref());
+                let missing_on_403 = self.store.profile.missing_on_403;
+                let refusal =
+                    error_verdict::of_document(status, &head.headers, code, missing_on_403);
+                if self.method == Method::HEAD && self.attempts.ask_in_another_way() {
+                    self.ask_for_code(refusal);
+                    return Attempt::Failed;
+                }
+                Attempt::Refused(refusal)
+            }
             // A 416 without the length. The other reasons to ask again are conditions of clients.
             AnswerDecision::AskAgain(_) | AnswerDecision::Empty => {
                 self.read_document(connection, &head, None).await;
@@ -224,8 +245,17 @@ impl<'a> StoreFetch<'a> {
         }
     }
 
-    /// Reads the error document for its code, and so that the connection can be used again. `left`
-    /// where another attempt follows.
+    /// Turns a HEAD into a GET of one byte, whose error document has a code.
+    fn ask_for_code(&mut self, refusal: Refusal) {
+        let range = ByteRange::FromTo { first: 0, last: Some(0) }.to_header();
+        self.method = Method::GET;
+        self.headers = range.iter().map(|range| (RANGE, range.clone())).collect();
+        self.conditions = UpstreamConditions { range, ..UpstreamConditions::default() };
+        self.head_refused = Some(refusal);
+    }
+
+    /// Reads the error document for its code, and so that the connection can be used again. `left`:
+    /// the rest of the time for all attempts, if another attempt follows.
     async fn read_document(
         &mut self,
         mut connection: StoreConnection,
@@ -252,4 +282,14 @@ impl<'a> StoreFetch<'a> {
             connection.release();
         }
     }
+}
+
+/// Whether the store has answered with the object, or with a range that it does not have.
+fn is_object(decision: &AnswerDecision) -> bool {
+    !matches!(
+        decision,
+        AnswerDecision::ReadCode
+            | AnswerDecision::Refuse(_)
+            | AnswerDecision::RefuseUnlessRetried(_)
+    )
 }

@@ -47,8 +47,8 @@ impl StoreBody {
     /// byte: the next call goes on.
     ///
     /// # Errors
-    /// `UpstreamReset` when the body ends before its time or is longer than its head says,
-    /// `UpstreamTimeout` when no byte comes for `read_timeout`, `UpstreamProtocol` when its chunks
+    /// `UpstreamReset` when the body is shorter or longer than its head states,
+    /// `UpstreamTimeout` when no byte arrives for `read_timeout`, `UpstreamProtocol` when its chunks
     /// are not well-formed. Every later call fails likewise.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let connection = match &mut self.state {

@@ -57,12 +57,12 @@ impl StoreConnection {
         exchange(&mut self.session, request).await
     }
 
-    /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A call that is
-    /// given up loses nothing.
+    /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A future
+    /// that is dropped loses no byte.
     ///
     /// # Errors
-    /// When the connection ends before the body, the body is not well-formed, or nothing comes for
-    /// the time of a read.
+    /// When the connection ends before the body, the body is not well-formed, or no byte arrives for
+    /// `read_timeout`.
     pub(super) async fn read(&mut self) -> Result<Option<Bytes>> {
         while !self.session.is_body_done() {
             match self.session.read_body_bytes().await.map_err(Error::into_up)? {

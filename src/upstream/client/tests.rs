@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::profile::Profile;
 use crate::s3::endpoint::{Addressing, Endpoint};
-use crate::upstream::admission::Admission;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
@@ -24,6 +23,7 @@ fn config() -> UpstreamConfig {
         keepalive_pool_size: 4,
         dns_refresh: PATIENCE,
         max_in_flight: 16,
+        client_share: 50,
         queue_timeout: Duration::from_secs(1),
         ca_file: None,
     }
@@ -39,7 +39,7 @@ fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
     Store::new(
         Arc::new(profile),
         Arc::new(EndpointAddresses::known(sockets)),
-        Arc::new(Admission::of(&config())),
+        crate::upstream::limits_of(&config()),
     )
 }
 

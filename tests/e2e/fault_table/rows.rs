@@ -90,11 +90,14 @@ fn answer(status: u16, headers: &[(&str, &str)]) -> Vec<Step> {
 
 /// The head of an error with a document of 1000 bytes, and the beginning of it.
 fn unfinished(status: u16) -> Vec<Step> {
-    vec![head(status, &[("Content-Length", "1000")]), bytes("<Error><Code>NoSuchKey</Code>")]
+    let headers = [("Content-Length", "1000"), ("x-amz-request-id", "tx1")];
+    vec![head(status, &headers), bytes("<Error><Code>NoSuchKey</Code>")]
 }
 
 const ASKS_A_BYTE: &str = "check asks for the first byte, which fits this answer";
 const ASKS_THE_BUCKET: &str = "the bucket is asked whether it may be listed";
+const READS_CODE_AGAIN: &str =
+    "the head is handed on before the document, which is asked for again";
 const READS_NO_BODY: &str = "check reads nothing of an object";
 const NEVER_REUSES: &str = "check never uses a connection twice";
 
@@ -157,6 +160,8 @@ fn statuses() -> Vec<Row> {
         rows.push(row("a redirect", always(steps), 502, "upstream_redirect", 1));
     }
     let denied = always(faulty::s3_error(403, "AccessDenied"));
+    let plain = [("Content-Type", "text/plain; charset=utf-8")];
+    let no_store = always(faulty::answer(404, &plain, b"default backend - 404"));
     let later = always(answer(503, &[("Retry-After", "7")]));
     let part = [("Content-Range", "bytes 0-0/4")];
     rows.extend([
@@ -170,10 +175,17 @@ fn statuses() -> Vec<Row> {
         row("403 without a body", always(answer(403, &[])), 403, "upstream_forbidden", 1),
         row(
             "404 without a length",
-            always(vec![head(404, &[]), Step::Close]),
+            always(vec![head(404, &[("x-amz-request-id", "tx1")]), Step::Close]),
             404,
             "object_not_found",
             1,
+        ),
+        row("404 that the store did not write", no_store, 502, "upstream_error", 1).but(
+            Road::Uncached,
+            502,
+            "upstream_error",
+            2,
+            READS_CODE_AGAIN,
         ),
         row("503 with Retry-After", later, 503, "upstream_busy", 1),
         row("204", always(vec![head(204, &[])]), 502, "upstream_error", 1),
@@ -210,7 +222,8 @@ fn heads_and_documents() -> Vec<Row> {
         steps.push(last);
         steps
     };
-    let silent = vec![head(404, &[("Content-Length", "1000")]), Step::Stall];
+    let marked = [("Content-Length", "1000"), ("x-amz-id-2", "x")];
+    let silent = vec![head(404, &marked), Step::Stall];
     vec![
         row(
             "no HTTP",

@@ -25,7 +25,7 @@ impl PassThrough {
         self.position == position
     }
 
-    /// Bytes, not beyond `end`; `None` if there are no more, for whatever reason.
+    /// Bytes, not beyond `end`; `None` if there are no more: at the end, or because the store failed.
     pub(super) async fn read(&mut self, end: u64) -> Option<Bytes> {
         loop {
             let left = self.end.min(end).saturating_sub(self.position);

@@ -9,6 +9,7 @@ fn record(key: &str, size: usize) -> DiskRecord {
     DiskRecord {
         key: CacheKey::from_bytes(key.as_bytes()),
         requested_at: epoch,
+        settings: 0,
         freshness: freshness(0),
         headers: http::HeaderMap::new(),
         body: vec![1; size].into(),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cache::freshness::FreshnessState;
 
 fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> DiskRecord {
     let at = |micros| SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
@@ -16,6 +17,7 @@ fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> DiskRecord {
     DiskRecord {
         key: CacheKey::from_bytes(key),
         requested_at: at(1_700_000_000_123_456),
+        settings: 77,
         freshness: Freshness {
             generated_at: at(1_700_000_000_000_001),
             fresh_until: at(1_700_000_600_000_002),
@@ -39,8 +41,13 @@ fn tile() -> DiskRecord {
     record(b"a profile, a bucket, a key", headers, body)
 }
 
+/// The process that writes and reads.
+fn process() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)
+}
+
 fn file(record: &DiskRecord) -> Vec<u8> {
-    let mut bytes = head_bytes(record).unwrap();
+    let mut bytes = head_bytes(record, process()).unwrap();
     bytes.extend_from_slice(&record.body);
     bytes
 }
@@ -49,7 +56,7 @@ fn file(record: &DiskRecord) -> Vec<u8> {
 fn read(bytes: &[u8], key: &CacheKey) -> Result<DiskRecord, Damage> {
     let start = bytes.get(..PREFIX).unwrap_or(bytes);
     let length = head_length(start)?;
-    let head = RecordHead::parse(bytes.get(..length).ok_or(Damage::Length)?)?;
+    let head = RecordHead::parse(bytes.get(..length).ok_or(Damage::Length)?, process())?;
     if head.key != *key {
         return Err(Damage::Foreign);
     }
@@ -60,8 +67,8 @@ fn read(bytes: &[u8], key: &CacheKey) -> Result<DiskRecord, Damage> {
     if !head.fits(0, body) {
         return Err(Damage::Checksum);
     }
-    let RecordHead { key, requested_at, freshness, headers, .. } = head;
-    Ok(DiskRecord { key, requested_at, freshness, headers, body: body.to_vec().into() })
+    let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
+    Ok(DiskRecord { key, requested_at, settings, freshness, headers, body: body.to_vec().into() })
 }
 
 #[test]
@@ -70,11 +77,13 @@ fn the_layout_is_the_documented_one() {
     let bytes = file(&record);
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     assert_eq!(&bytes[..8], b"s3pcache");
-    assert_eq!(bytes[8..24], [1, 0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 1, 0]);
+    assert_eq!(bytes[8..24], [2, 0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 1, 0]);
     assert_eq!((number(24), number(32)), (4, 1_700_000_000_123_456));
+    assert_eq!((number(40), number(48)), (1_600_000_000_000_000, 77));
     let at = usize::try_from(FRESHNESS_AT).unwrap();
-    assert_eq!((number(at), number(at + 8)), (1_700_000_000_000_001, 1_700_000_600_000_002));
-    assert_eq!((number(at + 16), number(at + 24)), (60_000_000, 86_400_000_000));
+    assert_eq!(number(at), 1_600_000_000_000_000);
+    assert_eq!((number(at + 8), number(at + 16)), (1_700_000_000_000_001, 1_700_000_600_000_002));
+    assert_eq!((number(at + 24), number(at + 32)), (60_000_000, 86_400_000_000));
     assert_eq!(&bytes[PREFIX..PREFIX + 12], b"key\x01\x00\x02\x00\x00\x00abc");
     assert_eq!(bytes[PREFIX + 12..PREFIX + 16], crc32fast::hash(b"body").to_le_bytes());
     assert_eq!(&bytes[PREFIX + 16..], b"body");
@@ -90,10 +99,10 @@ fn sizes_at_the_edges_of_pieces_round_trip() {
 
 #[test]
 fn what_is_too_large_is_not_written() {
-    assert!(head_bytes(&record(&[0; MAX_KEY], &[], vec![])).is_some());
-    assert!(head_bytes(&record(&[0; MAX_KEY + 1], &[], vec![])).is_none());
+    assert!(head_bytes(&record(&[0; MAX_KEY], &[], vec![]), process()).is_some());
+    assert!(head_bytes(&record(&[0; MAX_KEY + 1], &[], vec![]), process()).is_none());
     let value = vec![b'v'; MAX_HEADERS];
-    assert!(head_bytes(&record(b"k", &[("name", &value)], vec![])).is_none());
+    assert!(head_bytes(&record(b"k", &[("name", &value)], vec![]), process()).is_none());
 }
 
 #[test]
@@ -140,11 +149,12 @@ fn parts_of_another_record_do_not_fit() {
     let head = head_length(&first).unwrap();
     assert_eq!(head_length(&second).unwrap(), head);
     let at = usize::try_from(FRESHNESS_AT).unwrap();
-    for part in [0..40, 40..44, at..PREFIX, 0..head, head - 4..head, head..head + PIECE] {
+    let (sum, end) = (HEAD_SUM_AT, HEAD_SUM_AT + SUM);
+    for part in [0..sum, sum..end, at..PREFIX, 0..head, head - 4..head, head..head + PIECE] {
         let mut mixed = first.clone();
         mixed[part.clone()].copy_from_slice(&second[part.clone()]);
-        // Bytes 0 to 39 are the same in both.
-        let expected = if part == (0..40) { Ok(one.clone()) } else { Err(Damage::Checksum) };
+        // The bytes before the checksum are the same in both.
+        let expected = if part == (0..sum) { Ok(one.clone()) } else { Err(Damage::Checksum) };
         assert_eq!(read(&mixed, &one.key), expected, "{part:?}");
     }
     // Two pieces of one body in each other's place.
@@ -160,18 +170,42 @@ fn parts_of_another_record_do_not_fit() {
 fn another_version_is_not_read() {
     let record = tile();
     let mut bytes = file(&record);
-    bytes[8] = 2;
+    bytes[8] = 1;
     assert_eq!(read(&bytes, &record.key), Err(Damage::Version));
+}
+
+#[test]
+fn a_record_from_the_future_is_stale_and_every_purge_covers_it() {
+    let record = record(b"k", &[], b"body".to_vec());
+    let (bytes, made_at) = (file(&record), record.requested_at);
+    let second = Duration::from_secs(1);
+    let read_by = |bytes: &[u8], process| RecordHead::parse(bytes, process).unwrap();
+    // The clock was set back between the two processes, or forward.
+    let behind = read_by(&bytes, made_at - second);
+    assert_eq!(behind.requested_at, SystemTime::UNIX_EPOCH);
+    assert_eq!(behind.freshness, record.freshness.stale_at(made_at - second));
+    assert_eq!(behind.freshness.at(made_at - second), FreshnessState::StaleIfError);
+    let ahead = read_by(&bytes, made_at + second);
+    assert_eq!((ahead.requested_at, ahead.freshness), (made_at, record.freshness));
+    // The process that the clock runs behind confirms it, then another one reads it.
+    let (process, confirmed) = (made_at - second, record.freshness.stale_at(made_at));
+    let mut bytes = bytes;
+    let at = usize::try_from(FRESHNESS_AT).unwrap();
+    bytes[at..PREFIX].copy_from_slice(&behind.other_freshness(&confirmed, process));
+    let again = read_by(&bytes, process);
+    assert_eq!((again.requested_at, again.freshness), (SystemTime::UNIX_EPOCH, confirmed));
+    let set_back_again = made_at - 2 * second;
+    assert_eq!(read_by(&bytes, set_back_again).freshness, confirmed.stale_at(set_back_again));
 }
 
 #[test]
 fn another_freshness_fits_its_own_head_alone() {
     let mut record = tile();
     let mut bytes = file(&record);
-    let head = RecordHead::parse(&bytes).unwrap();
+    let head = RecordHead::parse(&bytes, process()).unwrap();
     record.freshness.fresh_until += Duration::from_secs(600);
     record.freshness.stale_if_error = Duration::MAX;
-    let block = head.other_freshness(&record.freshness);
+    let block = head.other_freshness(&record.freshness, process());
     let at = usize::try_from(FRESHNESS_AT).unwrap();
     let old = bytes[at..PREFIX].to_vec();
     bytes[at..PREFIX].copy_from_slice(&block);
@@ -191,7 +225,7 @@ fn another_freshness_fits_its_own_head_alone() {
 #[test]
 fn a_piece_is_checked_alone() {
     let record = tile();
-    let head = RecordHead::parse(&file(&record)).unwrap();
+    let head = RecordHead::parse(&file(&record), process()).unwrap();
     let body = &record.body;
     assert!(head.fits(1, &body[PIECE..2 * PIECE]));
     assert!(head.fits(2, &body[2 * PIECE..]));
@@ -230,7 +264,7 @@ proptest! {
             bytes.splice(0..0, *b"s3pcache\x01\0\0\0");
         }
         let _ = head_length(&bytes);
-        prop_assert!(RecordHead::parse(&bytes).is_err());
+        prop_assert!(RecordHead::parse(&bytes, process()).is_err());
     }
 
     #[test]

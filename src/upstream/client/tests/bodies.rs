@@ -1,4 +1,4 @@
-//! Bodies: whole, cut, too long, stalled, left; and what becomes of their connections.
+//! Bodies: whole, cut, too long, stalled, abandoned; and whether their connections are reused.
 
 use super::*;
 

@@ -61,7 +61,7 @@ impl Script {
         self.seen.borrow().clone()
     }
 
-    /// Waits until the other side has ended so many connections.
+    /// Waits until the other side has closed this number of connections.
     pub(super) async fn await_hung_up(&self, number: usize) {
         let mut watcher = self.seen.subscribe();
         let ended = watcher.wait_for(|seen| seen.hung_up >= number);
