@@ -8,6 +8,7 @@ mod endpoint_url;
 mod env;
 mod file;
 mod headers;
+mod ignored;
 mod ini;
 mod kind;
 mod layers;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::cache;
 use crate::config::env::Environment;
 use crate::config::file::File;
+use crate::config::ignored;
 use crate::config::ini::{self, CredentialsFile};
 use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, Reported};
 use crate::config::misspelt;
@@ -75,6 +76,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
     };
     let config_file = read_config_file(&mut layers, inputs);
     layers.report.warnings.extend(misspelt::warnings(layers.env));
+    layers.report.warnings.extend(ignored::warnings(layers.env));
     check_stream_chunk_size(&mut layers);
     let resolved = resolve(&mut layers, inputs);
     let LoadReport { mut problems, settings, warnings } = layers.report;
@@ -221,6 +223,7 @@ fn read_credentials_file(
         Ok(text) => {
             let (file, problems) = ini::parse(&path, &text);
             layers.report.problems.extend(problems);
+            layers.report.warnings.extend(file.warnings.iter().cloned());
             layers.report.show(key, path.display().to_string());
             file
         }
@@ -294,7 +297,15 @@ fn cors(layers: &mut Layers<'_>) -> Result<Option<Cors>, Reported> {
 }
 
 fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConfig, Reported> {
-    let config = UpstreamConfig::read(layers, &Location::default())?;
+    let mut config = UpstreamConfig::read(layers, &Location::default())?;
+    let key = upstream::ca_file().row.path;
+    if config.ca_file.is_none()
+        && !layers.report.is_wrong(key)
+        && let Some((name, path)) = layers.env.get(variable::CA_BUNDLE)
+    {
+        config.ca_file = Some(path.into());
+        layers.report.show_from(key, path.to_owned(), ValueSource::Variable(name.to_owned()));
+    }
     if let Some(path) = &config.ca_file {
         check_ca_file(layers, inputs, path);
     }

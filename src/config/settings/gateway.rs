@@ -129,18 +129,21 @@ settings! {
             kind: kind::origins(),
             variable: "S3PROXY_CORS_ORIGINS",
             default: "[]",
-            text: "The origins whose pages may read responses, such as `[https://data.example.org]`, or `[\"*\"]` for all. `[]` sends no CORS headers.",
+            reload: "true",
+            text: "The origins whose pages may read responses, such as `[https://data.example.org]`, or `[\"*\"]` for all. The variable also takes one origin, or several with commas between them. `[]` sends no CORS headers.",
         }
         credentials: bool {
             kind: kind::boolean(),
             variable: "S3PROXY_CORS_CREDENTIALS",
             default: "false",
+            reload: "true",
             text: "Allow these pages to send cookies. Not allowed together with `\"*\"`.",
         }
         max_age: Duration {
             kind: kind::time::<0, DAY>(),
             variable: "S3PROXY_CORS_MAX_AGE",
             default: "1h",
+            reload: "true",
             text: "How long a browser may cache the response to a preflight request.",
         }
     }
