@@ -249,16 +249,18 @@ fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
         also_allow: written.also_allow,
         disallow: written.disallow,
         extensionless: written.extensionless.unwrap_or(built_in.extensionless),
+        also_extensionless: written.also_extensionless.unwrap_or_default(),
         suffixes: written.suffixes.unwrap_or(built_in.suffixes),
+        also_suffixes: written.also_suffixes.unwrap_or_default(),
         default: written.default,
     };
     let report = &mut layers.report;
     report.show(mime::accept().row.path, json(&mime.accept));
     report.show(mime::extensionless().row.path, json_object(&mime.extensionless));
     report.show(mime::suffixes().row.path, json_object(&mime.suffixes));
-    if let Some(default) = &mime.default
-        && (!mime.accept.iter().chain(&mime.also_allow).any(|kind| kind == default)
-            || mime.disallow.contains(default))
+    let policy = MimePolicy::new(&mime);
+    if let (Some(default), Ok(policy)) = (&mime.default, &policy)
+        && !policy.allows(default)
     {
         let (key, also) = (mime::default().row.path, mime::also_allow().row.path);
         report.warnings.push(format!(
@@ -266,7 +268,7 @@ fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
              answered 415 unless {also} contains it"
         ));
     }
-    MimePolicy::new(&mime).map_err(|kind| {
+    policy.map_err(|kind| {
         let key = mime::accept().row.path;
         let message = format!("{kind:?} cannot be used as a media type");
         report.problem(Problem::new(report.source(key), message).key("mime"))

@@ -92,7 +92,7 @@ settings! {
             kind: kind::media_types(),
             variable: "S3PROXY_ALSO_ALLOW_MIMETYPES",
             default: "[]",
-            text: "Media types to add to `mime.accept`, such as `[text/tab-separated-values]`.",
+            text: "Media types to add to `mime.accept`, such as `[text/tab-separated-values]`. This and the other two lists take ranges: `application/*`, and `*/*` for every type.",
         }
         disallow: Vec<String> {
             kind: kind::media_types(),
@@ -106,11 +106,23 @@ settings! {
             default: "null",
             text: "Media types by the last segment of the object key, such as `{properties: text/plain}`, for keys that match no other rule. Unset: the built-in table.",
         }
+        also_extensionless: Option<Vec<(String, String)>> {
+            kind: kind::optional_media_map(),
+            variable: "S3PROXY_ALSO_EXTENSIONLESS_MIMETYPES",
+            default: "null",
+            text: "Media types to add to `mime.extensionless`, such as `{README: text/plain}`.",
+        }
         suffixes: Option<Vec<(String, String)>> {
             kind: kind::optional_media_map(),
             variable: "S3PROXY_SUFFIX_MIMETYPES",
             default: "null",
             text: "Media types by the end of the object key, such as `{\".fits.fz\": image/fits}`, for extensions without a built-in type. The longest match wins; case matters. Unset: the built-in table.",
+        }
+        also_suffixes: Option<Vec<(String, String)>> {
+            kind: kind::optional_media_map(),
+            variable: "S3PROXY_ALSO_SUFFIX_MIMETYPES",
+            default: "null",
+            text: "Media types to add to `mime.suffixes`, such as `{\".parquet\": application/octet-stream}`.",
         }
         default: Option<String> {
             kind: kind::optional_media_type(),
