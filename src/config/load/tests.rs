@@ -477,3 +477,27 @@ fn what_is_shown_is_aligned_and_says_where_each_value_came_from() {
     assert_eq!(json["settings"][0]["key"], "listen");
     assert_eq!(json["settings"].as_array().map(Vec::len), Some(loaded.settings.len()));
 }
+
+/// `bucket_validation` showed the text of its variable, which has the opposite meaning.
+#[test]
+fn settings_are_shown_as_they_are_in_force() {
+    let loaded = env(&[
+        ("LSST_DISABLE_BUCKET_VALIDATION", "1"),
+        ("S3PROXY_REQUIRE_USER", "yes"),
+        ("S3PROXY_LISTEN", "localhost:8080"),
+        ("S3PROXY_ADMIN_LISTEN", ""),
+        ("S3PROXY_LOG_LEVEL", "warn"),
+        ("S3PROXY_CORS_ORIGINS", "*"),
+    ])
+    .good();
+    for (key, value) in [
+        ("bucket_validation", "false"),
+        ("require_user", "true"),
+        ("listen", "127.0.0.1:8080"),
+        ("admin.listen", "off"),
+        ("log.level", "WARNING"),
+        ("cors.origins", "[\"*\"]"),
+    ] {
+        assert_eq!(setting(&loaded, key).value, value, "{key}");
+    }
+}
