@@ -112,7 +112,7 @@ impl Admin {
     /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash.
     fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
-        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let target = purge::without_page(path.strip_prefix(b"/").unwrap_or(path));
         let (address, key) = match self.object(target, purge::TARGET) {
             Ok(object) => object,
             Err(page) => return page,

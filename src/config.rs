@@ -94,6 +94,16 @@ impl Profiles {
         }
     }
 
+    /// This profile alone; `None` if there is none of this name.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<Self> {
+        let profile = Arc::clone(self.get(Some(name))?);
+        Some(match profile.name.clone() {
+            Some(name) => Self { default: None, named: BTreeMap::from([(name, profile)]) },
+            None => Self { default: Some(profile), named: BTreeMap::new() },
+        })
+    }
+
     /// Every profile, the default first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.default.iter().chain(self.named.values())
