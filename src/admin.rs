@@ -14,6 +14,7 @@ use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
 
 use crate::admin::metrics::MetricSources;
+use crate::admin::scrape_format::ScrapeFormat;
 use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::Config;
 use crate::downstream::ClientConnection;
@@ -27,6 +28,7 @@ mod guard;
 mod profiles;
 pub mod purge;
 pub mod request;
+mod scrape_format;
 
 /// Answers requests of operators.
 pub struct Admin {
@@ -71,18 +73,13 @@ impl Admin {
         }
         match cached::target(method, target) {
             Some(target) => json_page(self.inspect(target).await),
-            None => self.page(method, target),
+            None if is_scrape(method, target) => {
+                let text = self.metrics.scrape().unwrap_or_default();
+                let format = ScrapeFormat::of(&request.headers);
+                (StatusCode::OK, format.content_type(), format.text(text).into_bytes())
+            }
+            None => json_page(self.answer(method, path_of(target))),
         }
-    }
-
-    /// Status, media type and body for a request.
-    fn page(&self, method: &Method, target: &[u8]) -> (StatusCode, &'static str, Vec<u8>) {
-        let path = path_of(target);
-        if path == b"/metrics" && matches!(*method, Method::GET | Method::HEAD) {
-            let text = self.metrics.scrape().unwrap_or_default();
-            return (StatusCode::OK, metrics::CONTENT_TYPE, text.into_bytes());
-        }
-        json_page(self.answer(method, path))
     }
 
     fn answer(&self, method: &Method, path: &[u8]) -> JsonPage {
@@ -115,7 +112,7 @@ impl Admin {
     /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash.
     fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
-        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let target = purge::without_page(path.strip_prefix(b"/").unwrap_or(path));
         let (address, key) = match self.object(target, purge::TARGET) {
             Ok(object) => object,
             Err(page) => return page,
@@ -146,6 +143,10 @@ impl Admin {
         let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
         Ok((address, key))
     }
+}
+
+fn is_scrape(method: &Method, target: &[u8]) -> bool {
+    path_of(target) == b"/metrics" && matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn json_page((status, document): JsonPage) -> (StatusCode, &'static str, Vec<u8>) {

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use crate::admin;
 use crate::check;
-use crate::config::{self, Flags, Loaded, Problem};
+use crate::config::{self, Config, Flags, Loaded, Problem};
 use crate::explain::{Options, explain};
 use crate::logging;
 use crate::reload::{Sources, Start};
@@ -74,9 +74,9 @@ enum Command {
         #[arg(long, conflicts_with = "json")]
         schema: bool,
     },
-    /// Test every profile or one object, with the requests of the gateway; exit code 0 if no test fails
+    /// Test every profile, one profile or one object, with the requests of the gateway; exit code 0 if no test fails
     Check {
-        /// PROFILE@BUCKET/KEY or the URL of an object; without it every profile is tested
+        /// PROFILE@BUCKET/KEY or the URL of an object, or PROFILE; without it every profile is tested
         #[arg(value_name = "OBJECT")]
         object: Option<String>,
         /// Print one JSON object
@@ -109,6 +109,7 @@ enum Command {
         admin: Option<SocketAddr>,
     },
     /// Print the completion script of a shell
+    #[command(alias = "completion")]
     Completions {
         #[arg(value_enum)]
         shell: Shell,
@@ -241,8 +242,15 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
 
 fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
     block_on(async {
+        let profile = object.and_then(|object| loaded.config.profiles.only(object));
         let report = match object {
-            Some(object) => check::check_object(&loaded.config, object).await,
+            Some(object) => match profile {
+                Some(profiles) => {
+                    let config = Config { profiles, ..loaded.config.clone() };
+                    check::check_all(&config, &loaded.warnings).await
+                }
+                None => check::check_object(&loaded.config, object).await,
+            },
             None => check::check_all(&loaded.config, &loaded.warnings).await,
         };
         print(&if json { report.to_json() } else { report.to_text() });
@@ -282,12 +290,13 @@ fn block_on(work: impl Future<Output = u8>) -> u8 {
 }
 
 fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
+    let targets: Vec<String> = targets.iter().map(|it| admin::purge::target_of(it)).collect();
     if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
         print_error(&format!("s3proxy: {target}: {}\n", admin::purge::TARGET));
         return BAD_CONFIGURATION;
     }
     let mut code = SUCCESS;
-    for target in targets {
+    for target in &targets {
         match admin::purge::purge(admin, target) {
             Ok(answer) => print(&format!("{answer}\n")),
             Err(error) => {

@@ -8,6 +8,7 @@ mod endpoint_url;
 mod env;
 mod file;
 mod headers;
+mod ignored;
 mod ini;
 mod kind;
 mod layers;
@@ -91,6 +92,16 @@ impl Profiles {
                 self.named.get(name).or_else(default)
             }
         }
+    }
+
+    /// This profile alone; `None` if there is none of this name.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<Self> {
+        let profile = Arc::clone(self.get(Some(name))?);
+        Some(match profile.name.clone() {
+            Some(name) => Self { default: None, named: BTreeMap::from([(name, profile)]) },
+            None => Self { default: Some(profile), named: BTreeMap::new() },
+        })
     }
 
     /// Every profile, the default first.

@@ -30,7 +30,6 @@ use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::{Metrics, Page};
-use crate::protocol::cors::Cors;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
 use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
@@ -61,7 +60,6 @@ pub struct Gateway {
     pages: Pages,
     require_user: bool,
     bucket_validation: bool,
-    cors: Option<Cors>,
     server_timing: bool,
     heads: Arc<ObjectHeads>,
     cache: Option<&'static ReadThrough>,
@@ -96,6 +94,7 @@ impl Gateway {
     pub fn new(config: &Config, shared: GatewayDependencies) -> Self {
         let GatewayDependencies { stores, cache, heads, lifecycle, reloads, metrics, limits } =
             shared;
+        reloads.cors.store(config.cors.clone().map(Arc::new));
         Self {
             prefix: config.gateway.path_prefix.clone(),
             pages: Pages::new(
@@ -106,7 +105,6 @@ impl Gateway {
             require_user: config.gateway.require_user,
             bucket_validation: config.gateway.bucket_validation,
             server_timing: config.gateway.server_timing,
-            cors: config.cors.clone(),
             heads,
             cache: cache.map(ReadThrough::leak),
             stores,

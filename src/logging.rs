@@ -127,14 +127,14 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
     })?;
     let mut builder = env_logger::Builder::new();
     builder
-        .filter_level(config.level.min(LevelFilter::Warn))
-        .filter_module("s3proxy", config.level)
+        .filter_level(LevelFilter::Warn)
+        .filter_module("s3proxy", LevelFilter::Debug)
         // Pingora logs faults of clients and stores a second time, without our request id.
         .filter_module("pingora_proxy", LevelFilter::Off)
         // Errors about pooled connections that could not be reused; they are replaced.
         .filter_module("pingora_core::connectors", LevelFilter::Off)
         // It warns when a store closes a connection just as it returns to the pool, which is no fault.
-        .filter_module("pingora_pool", config.level.min(LevelFilter::Error))
+        .filter_module("pingora_pool", LevelFilter::Error)
         .target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match config.format {
         LogFormat::Production => builder.format(|buffer, record| {
@@ -151,6 +151,8 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         }),
     };
     builder.try_init().map_err(std::io::Error::other)?;
+    // A reload sets another one.
+    log::set_max_level(config.level);
     let _first = INSTALLED.set(writer.clone());
     Ok(writer)
 }

@@ -16,7 +16,7 @@ use self::media_type::MediaType;
 /// has a type for `.wav` that its table does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MimeSettings {
-    /// Allowed types.
+    /// Allowed types. This and the next two lists may contain ranges: `image/*`, and `*/*` for all.
     pub accept: Vec<String>,
     /// Types to add to `accept`.
     pub also_allow: Vec<String>,
@@ -24,8 +24,12 @@ pub struct MimeSettings {
     pub disallow: Vec<String>,
     /// Type by basename, for keys that match no other rule.
     pub extensionless: Vec<(String, String)>,
+    /// More of these, in addition to the built-in ones; they win over one of the same name.
+    pub also_extensionless: Vec<(String, String)>,
     /// Type by suffix (longest match), for keys whose extension is not in the table.
     pub suffixes: Vec<(String, String)>,
+    /// More of these, likewise.
+    pub also_suffixes: Vec<(String, String)>,
     /// Type of keys that match no rule; without it they are refused.
     pub default: Option<String>,
 }
@@ -63,6 +67,8 @@ impl Default for MimeSettings {
             also_allow: Vec::new(),
             disallow: Vec::new(),
             extensionless: vec![("properties".to_owned(), "text/plain".to_owned())],
+            also_extensionless: Vec::new(),
+            also_suffixes: Vec::new(),
             suffixes: vec![
                 (".fits.fz".to_owned(), "image/fits".to_owned()),
                 (".vot".to_owned(), "application/xml".to_owned()),
@@ -75,7 +81,7 @@ impl Default for MimeSettings {
 /// The rules, indexed for the hot path: a decision compares few bytes and allocates nothing.
 #[derive(Debug, Clone)]
 pub struct MimePolicy {
-    allowed: HashSet<String>,
+    allowed: AllowedTypes,
     /// One decision for each row of [`table::EXTENSIONS`].
     by_extension: Vec<TypeDecision>,
     /// Longest suffix first; case-sensitive.
@@ -105,9 +111,9 @@ pub enum KeyVerdict<'a> {
 pub enum TypeRule<'a> {
     /// The table of extensions. The extension, without a content coding such as `.gz`.
     Extension(&'a str),
-    /// `mime.suffixes`. The longest suffix of the key.
+    /// `mime.suffixes` and `mime.also_suffixes`. The longest suffix of the key.
     Suffix(&'a str),
-    /// `mime.extensionless`. The last segment of the key.
+    /// `mime.extensionless` and `mime.also_extensionless`. The last segment of the key.
     Basename(&'a str),
     /// `mime.default`.
     Default,
@@ -124,28 +130,29 @@ pub enum StoredVerdict {
 
 impl MimePolicy {
     /// Indexes the rules. Types that are not valid header values are errors; in the three lists also
-    /// parameters and `*`, which would match nothing. The last of two rules for one name applies.
+    /// parameters, and a `*` that is not a whole half of a type, which would match nothing. The last of two rules for one name applies.
     ///
     /// # Errors
     /// The invalid type.
     pub fn new(settings: &MimeSettings) -> Result<Self, String> {
-        let mut allowed = HashSet::new();
-        for text in settings.accept.iter().chain(&settings.also_allow) {
-            allowed.insert(bare_type(text)?);
-        }
-        for text in &settings.disallow {
-            allowed.remove(&bare_type(text)?);
-        }
+        let accepted = settings.accept.iter().chain(&settings.also_allow);
+        let allowed = AllowedTypes {
+            accepted: TypeList::new(accepted)?,
+            disallowed: TypeList::new(settings.disallow.iter())?,
+        };
 
         let decide = |text: &str| TypeDecision::new(text, &allowed);
-        let rules = |rules: &[(String, String)]| -> Result<HashMap<String, TypeDecision>, String> {
-            rules.iter().map(|(name, text)| Ok((name.clone(), decide(text)?))).collect()
+        let rules = |rules: &[(String, String)], also: &[(String, String)]| {
+            let rules = rules.iter().chain(also);
+            let rules = rules.map(|(name, text)| Ok((name.clone(), decide(text)?)));
+            rules.collect::<Result<HashMap<String, TypeDecision>, String>>()
         };
         let by_extension =
             table::EXTENSIONS.iter().map(|(_, text)| decide(text)).collect::<Result<_, _>>()?;
-        let mut by_suffix: Vec<_> = rules(&settings.suffixes)?.into_iter().collect();
+        let mut by_suffix: Vec<_> =
+            rules(&settings.suffixes, &settings.also_suffixes)?.into_iter().collect();
         by_suffix.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
-        let by_basename = rules(&settings.extensionless)?;
+        let by_basename = rules(&settings.extensionless, &settings.also_extensionless)?;
         let default = settings.default.as_deref().map(decide).transpose()?;
         Ok(Self { allowed, by_extension, by_suffix, by_basename, default })
     }
@@ -155,6 +162,12 @@ impl MimePolicy {
     #[must_use]
     pub fn verdict(&self, key: &str) -> KeyVerdict<'_> {
         self.matching(key).map_or(KeyVerdict::Denied(None), |(_, decision)| decision.verdict())
+    }
+
+    /// Whether objects of this type may be served.
+    #[must_use]
+    pub fn allows(&self, media_type: &str) -> bool {
+        MediaType::parse(media_type).is_some_and(|it| self.allowed.allows(&it.essence))
     }
 
     /// The rule that [`MimePolicy::verdict`] applies; `None` when no rule matches the key.
@@ -201,7 +214,7 @@ impl MimePolicy {
         let Some(media_type) = value.to_str().ok().and_then(MediaType::parse) else {
             return StoredVerdict::Denied(None);
         };
-        if !self.allowed.contains(&media_type.essence) {
+        if !self.allowed.allows(&media_type.essence) {
             return StoredVerdict::Denied(Some(media_type.essence));
         }
         match HeaderValue::try_from(media_type.to_text()) {
@@ -212,9 +225,9 @@ impl MimePolicy {
 }
 
 impl TypeDecision {
-    fn new(text: &str, allowed: &HashSet<String>) -> Result<Self, String> {
+    fn new(text: &str, allowed: &AllowedTypes) -> Result<Self, String> {
         let media_type = MediaType::parse(text).ok_or_else(|| text.to_owned())?;
-        if !allowed.contains(&media_type.essence) {
+        if !allowed.allows(&media_type.essence) {
             return Ok(Self::Deny(media_type.essence));
         }
         HeaderValue::try_from(media_type.to_text()).map(Self::Allow).map_err(|_| text.to_owned())
@@ -228,13 +241,50 @@ impl TypeDecision {
     }
 }
 
-/// An entry of the allow and deny lists: a type without parameters.
-fn bare_type(text: &str) -> Result<String, String> {
-    match MediaType::parse(text) {
-        Some(media_type) if media_type.parameters.is_empty() && !text.contains('*') => {
-            Ok(media_type.essence)
+/// The types that may be served.
+#[derive(Debug, Clone)]
+struct AllowedTypes {
+    accepted: TypeList,
+    disallowed: TypeList,
+}
+
+impl AllowedTypes {
+    fn allows(&self, essence: &str) -> bool {
+        // A store may send a range as a type, which no client understands.
+        !essence.contains('*')
+            && self.accepted.contains(essence)
+            && !self.disallowed.contains(essence)
+    }
+}
+
+/// Types and ranges of types.
+#[derive(Debug, Clone)]
+struct TypeList {
+    types: HashSet<String>,
+    /// The starts of types, such as `image/`; empty for `*/*`.
+    ranges: Vec<String>,
+}
+
+impl TypeList {
+    fn new<'t>(texts: impl Iterator<Item = &'t String>) -> Result<Self, String> {
+        let mut list = Self { types: HashSet::new(), ranges: Vec::new() };
+        for text in texts {
+            let media_type = MediaType::parse(text).filter(|it| it.parameters.is_empty());
+            let essence = media_type.ok_or_else(|| text.clone())?.essence;
+            match essence.split_once('/') {
+                Some(("*", "*")) => list.ranges.push(String::new()),
+                Some((kind, "*")) if !kind.contains('*') => list.ranges.push(format!("{kind}/")),
+                _ if essence.contains('*') => return Err(text.clone()),
+                _ => {
+                    list.types.insert(essence);
+                }
+            }
         }
-        _ => Err(text.to_owned()),
+        Ok(list)
+    }
+
+    fn contains(&self, essence: &str) -> bool {
+        self.types.contains(essence) || self.ranges.iter().any(|start| essence.starts_with(start))
     }
 }
 

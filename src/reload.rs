@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use log::{error, info, warn};
 use pingora::server::ShutdownWatch;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, tim
 
 use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
+use crate::protocol::cors::Cors;
 use crate::reload::changes::changes;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
@@ -66,6 +68,8 @@ pub struct Reloads {
     pub last_success: AtomicU64,
     pub last_failure: AtomicU64,
     failing: AtomicBool,
+    /// The CORS settings in force; `None`: no CORS headers.
+    pub cors: ArcSwapOption<Cors>,
 }
 
 impl Reloads {
@@ -330,6 +334,8 @@ impl Reloader {
         let profiles = loaded.config.profiles;
         let changes = changes(&applied.profiles, &profiles);
         self.stores.replace(&profiles);
+        self.reloads.cors.store(loaded.config.cors.map(Arc::new));
+        log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
                 cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);

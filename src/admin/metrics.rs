@@ -24,9 +24,6 @@ use crate::reload::Reloads;
 use crate::upstream::admission::Admission;
 use crate::upstream::{CurrentStores, Store, Stores};
 
-/// The media type of a scrape.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// The parts of the gateway that have metrics.
 #[derive(Debug, Clone)]
 pub struct MetricSources {

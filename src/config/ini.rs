@@ -24,6 +24,8 @@ pub(super) struct CredentialsFile {
     /// `None` if there is no credentials file.
     pub(super) path: Option<PathBuf>,
     pub(super) sections: BTreeMap<String, IniSection>,
+    /// Settings that other programs heed and s3proxy does not.
+    pub(super) warnings: Vec<String>,
 }
 
 /// The settings of one section.
@@ -45,6 +47,7 @@ pub(super) fn parse(path: &Path, text: &str) -> (CredentialsFile, Vec<Problem>) 
             let reader = SectionReader { path, name, written, problems: &mut problems };
             let section = reader.read();
             file.sections.insert(name.clone(), section);
+            file.warnings.extend(not_supported(path, name, written));
         }
     }
     (file, problems)
@@ -89,9 +92,7 @@ fn read_line(line: &str) -> Result<IniLine, &'static str> {
     } else {
         "must be [section], a comment or key = value"
     };
-    if is_section && line.find(']') != line.len().checked_sub(1) {
-        return Err(refusal);
-    }
+    let line = if is_section { section_of(line).ok_or(refusal)? } else { line };
     let ini = Ini::load_from_str_opt(line, options).map_err(|_| refusal)?;
     let sections: Vec<&str> = ini.sections().flatten().collect();
     let pairs: Vec<(&str, &str)> =
@@ -102,6 +103,22 @@ fn read_line(line: &str) -> Result<IniLine, &'static str> {
         ([], [(key, value)]) => Ok(IniLine::Pair((*key).to_owned(), (*value).to_owned())),
         _ => Err(refusal),
     }
+}
+
+/// `[name]`, without a comment after it; `None` if anything else follows.
+fn section_of(line: &str) -> Option<&str> {
+    let (section, rest) = line.split_at(line.find(']')? + 1);
+    let rest = rest.trim_start();
+    (rest.is_empty() || rest.starts_with(['#', ';'])).then_some(section)
+}
+
+/// The value without a comment after it: white space, then `#` or `;`. None of the values that are read
+/// contains white space.
+fn without_comment(value: &str) -> &str {
+    let comment = value.match_indices(char::is_whitespace).find(|(at, _)| {
+        value.get(*at..).is_some_and(|rest| rest.trim_start().starts_with(['#', ';']))
+    });
+    comment.and_then(|(at, _)| value.get(..at)).unwrap_or(value)
 }
 
 fn sections(path: &Path, text: &str) -> (BTreeMap<String, WrittenSection>, Vec<Problem>) {
@@ -155,7 +172,32 @@ const ID: &str = "aws_access_key_id";
 const SECRET: &str = "aws_secret_access_key";
 const TOKEN: &str = "aws_session_token";
 const REGION: &str = "region";
-const OURS: [&str; 4] = [ID, SECRET, TOKEN, REGION];
+/// The old name of [`TOKEN`], which boto and its tools still write.
+const OLD_TOKEN: &str = "aws_security_token";
+const OURS: [&str; 5] = [ID, SECRET, TOKEN, OLD_TOKEN, REGION];
+/// Other ways to credentials, which s3proxy does not know.
+const NOT_SUPPORTED: [&str; 6] = [
+    "role_arn",
+    "credential_process",
+    "credential_source",
+    "source_profile",
+    "web_identity_token_file",
+    "sso_session",
+];
+
+/// A warning for each way to credentials in a section that s3proxy does not know.
+fn not_supported(path: &Path, name: &str, written: &WrittenSection) -> Vec<String> {
+    let found = written.pairs.iter().filter(|pair| NOT_SUPPORTED.contains(&pair.key.as_str()));
+    found
+        .map(|Pair { key, line, .. }| {
+            format!(
+                "{}: [{name}] {key} is not supported and not used: s3proxy signs with \
+                 {ID} and {SECRET} only",
+                at(path, *line)
+            )
+        })
+        .collect()
+}
 
 /// Reads one section.
 struct SectionReader<'a> {
@@ -168,7 +210,11 @@ struct SectionReader<'a> {
 impl<'a> SectionReader<'a> {
     fn read(mut self) -> IniSection {
         let keys = match (self.get(ID), self.get(SECRET)) {
-            (Some(id), Some(secret)) => self.keys(id, secret, self.get(TOKEN)),
+            (Some(id), Some(secret)) => {
+                let token = self.get(TOKEN).map(|token| (TOKEN, token));
+                let token = token.or_else(|| Some((OLD_TOKEN, self.get(OLD_TOKEN)?)));
+                self.keys(id, secret, token)
+            }
             (None, None) => None,
             (Some(_), None) => self.half(ID, SECRET),
             (None, Some(_)) => self.half(SECRET, ID),
@@ -184,19 +230,19 @@ impl<'a> SectionReader<'a> {
     /// The value of a key; an empty one is no value.
     fn get(&self, key: &str) -> Option<&'a str> {
         let pair = self.written.pairs.iter().find(|pair| pair.key == key);
-        pair.map(|pair| pair.value.as_str()).filter(|value| !value.is_empty())
+        pair.map(|pair| without_comment(&pair.value)).filter(|value| !value.is_empty())
     }
 
-    fn keys(&mut self, id: &str, secret: &str, token: Option<&str>) -> Option<Keys> {
-        for (key, value) in [(ID, Some(id)), (SECRET, Some(secret)), (TOKEN, token)] {
-            if value.is_some_and(|value| !is_credential(value)) {
+    fn keys(&mut self, id: &str, secret: &str, token: Option<(&str, &str)>) -> Option<Keys> {
+        for (key, value) in [(ID, id), (SECRET, secret)].into_iter().chain(token) {
+            if !is_credential(value) {
                 return self.refuse(key, NOT_A_CREDENTIAL);
             }
         }
         Some(Keys {
             access_key_id: id.to_owned(),
             secret_access_key: Secret::new(secret.to_owned()),
-            session_token: token.map(|token| Secret::new(token.to_owned())),
+            session_token: token.map(|(_, token)| Secret::new(token.to_owned())),
         })
     }
 
@@ -281,6 +327,7 @@ mod tests {
             ("[a]\n[b]\n[a]", "c.ini:3: [a] is there twice, first in line 1"),
             ("[a]\nregion = x\nregion = y", "c.ini:3: [a] has region twice, first in line 2"),
             ("[a\nx = hush", "c.ini:1: is not a section: it must be [name] and nothing else"),
+            ("[a] hush # x", "c.ini:1: is not a section: it must be [name] and nothing else"),
             ("[a] hush", "c.ini:1: is not a section: it must be [name] and nothing else"),
             ("[a]\nhush\nb = c", "c.ini:2: must be [section], a comment or key = value"),
             ("b = hush", "c.ini:1: is before the first [section]"),
@@ -293,6 +340,35 @@ mod tests {
         ] {
             assert_eq!(read(text).1, [expected], "{text}");
         }
+    }
+
+    /// `[hips] # comment` was refused, and the old name of the token ignored.
+    #[test]
+    fn comments_after_a_section_and_the_old_name_of_the_token_are_understood() {
+        let (file, problems) = read(
+            "[hips] # of the survey\naws_access_key_id = AK1 ; rotated in May\n\
+             aws_secret_access_key = a#b;c\naws_security_token = old\nregion = eu-1\t# near\n\
+             [both];x\naws_access_key_id = AK2\naws_secret_access_key = s\n\
+             aws_session_token = new\naws_security_token = old\n",
+        );
+        assert_eq!(problems, [""; 0]);
+        let keys = |name: &str| file.sections[name].keys.as_ref().expect("keys");
+        assert_eq!(keys("hips").access_key_id, "AK1");
+        assert_eq!(keys("hips").secret_access_key.expose(), "a#b;c");
+        assert_eq!(keys("hips").session_token.as_ref().map(Secret::expose), Some("old"));
+        assert_eq!(file.sections["hips"].region, Some(("eu-1".to_owned(), 5)));
+        assert_eq!(keys("both").session_token.as_ref().map(Secret::expose), Some("new"));
+    }
+
+    #[test]
+    fn ways_to_credentials_that_are_not_supported_are_named() {
+        let (file, problems) =
+            read("[a]\nrole_arn = arn:aws:iam::1:role/x\n[b]\ncredential_process = /bin/hush");
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(file.warnings.len(), 2, "{:?}", file.warnings);
+        assert!(file.warnings[0].starts_with("c.ini:2: [a] role_arn is not supported"));
+        assert!(file.warnings[1].starts_with("c.ini:4: [b] credential_process is not supported"));
+        assert!(!file.warnings[1].contains("hush"));
     }
 
     #[test]
@@ -353,7 +429,11 @@ mod tests {
                 return Ok(());
             }
             let lines: Vec<&str> = text.trim_start_matches('\u{feff}').lines().collect();
-            let whole: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            let whole: Vec<&str> = lines
+                .iter()
+                .map(|line| line.trim())
+                .map(|line| section_of(line).filter(|_| line.starts_with('[')).unwrap_or(line))
+                .collect();
             let options = ParseOption {
                 enabled_quote: false,
                 enabled_escape: false,

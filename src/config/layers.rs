@@ -1,12 +1,17 @@
 //! The four places where a value may be written. The last of them wins: defaults, file, environment,
 //! options.
 
+use std::any::Any;
+use std::net::SocketAddr;
+
+use log::LevelFilter;
 use serde_yaml::Value;
 
 use crate::config::endpoint_url::redacted;
 use crate::config::env::Environment;
 use crate::config::file::File;
 use crate::config::problem::{Problem, ValueSource};
+use crate::config::rules::LOG_LEVELS;
 use crate::config::settings::paths;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::Written;
@@ -139,7 +144,7 @@ impl Layers<'_> {
     ///
     /// # Errors
     /// Only a default that cannot be read.
-    pub(super) fn read<T>(
+    pub(super) fn read<T: 'static>(
         &mut self,
         place: &Location<'_>,
         setting: &Setting<T>,
@@ -154,7 +159,7 @@ impl Layers<'_> {
     }
 
     /// Reads a setting where it overrides another one: `None` if it is not written in this mapping.
-    pub(super) fn read_override<T>(
+    pub(super) fn read_override<T: 'static>(
         &mut self,
         place: &Location<'_>,
         setting: &Setting<T>,
@@ -165,7 +170,7 @@ impl Layers<'_> {
 
     /// Reads every place where the setting is written, so that a mistake is reported even where
     /// another place overrides it, and takes the last.
-    fn written<T>(
+    fn written<T: 'static>(
         &mut self,
         place: &Location<'_>,
         setting: &Setting<T>,
@@ -196,7 +201,8 @@ impl Layers<'_> {
         }
         let how = if place.is_shown_elsewhere { Shown::Elsewhere } else { setting.shown };
         let (source, written) = effective;
-        if let Some(value) = shown(how, written) {
+        let in_force = result.as_ref().filter(|_| how == Shown::Whole).and_then(in_force);
+        if let Some(value) = in_force.or_else(|| shown(how, written)) {
             self.report.settings.push(Effective { key, value, source });
         }
         result
@@ -220,6 +226,25 @@ impl Layers<'_> {
                 None => problem,
             })
         })
+    }
+}
+
+/// A value as it is in force, of the kinds whose text in a variable may differ: `yes` is `true`, a
+/// variable may have the opposite meaning of its setting, and `localhost` is an address.
+fn in_force<T: 'static>(value: &T) -> Option<String> {
+    let value: &dyn Any = value;
+    if let Some(flag) = value.downcast_ref::<bool>() {
+        Some(flag.to_string())
+    } else if let Some(address) = value.downcast_ref::<SocketAddr>() {
+        Some(address.to_string())
+    } else if let Some(address) = value.downcast_ref::<Option<SocketAddr>>() {
+        Some(address.map_or_else(|| "off".to_owned(), |address| address.to_string()))
+    } else if let Some(level) = value.downcast_ref::<LevelFilter>() {
+        let mut names = LOG_LEVELS.iter().filter(|(_, known)| known == level);
+        names.next().map(|(name, _)| (*name).to_owned())
+    } else {
+        let list = value.downcast_ref::<Vec<String>>()?;
+        serde_json::to_string(list).ok()
     }
 }
 

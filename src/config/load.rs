@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::cache;
 use crate::config::env::Environment;
 use crate::config::file::File;
+use crate::config::ignored;
 use crate::config::ini::{self, CredentialsFile};
 use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, Reported};
 use crate::config::misspelt;
@@ -75,6 +76,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
     };
     let config_file = read_config_file(&mut layers, inputs);
     layers.report.warnings.extend(misspelt::warnings(layers.env));
+    layers.report.warnings.extend(ignored::warnings(layers.env));
     check_stream_chunk_size(&mut layers);
     let resolved = resolve(&mut layers, inputs);
     let LoadReport { mut problems, settings, warnings } = layers.report;
@@ -221,6 +223,7 @@ fn read_credentials_file(
         Ok(text) => {
             let (file, problems) = ini::parse(&path, &text);
             layers.report.problems.extend(problems);
+            layers.report.warnings.extend(file.warnings.iter().cloned());
             layers.report.show(key, path.display().to_string());
             file
         }
@@ -246,16 +249,18 @@ fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
         also_allow: written.also_allow,
         disallow: written.disallow,
         extensionless: written.extensionless.unwrap_or(built_in.extensionless),
+        also_extensionless: written.also_extensionless.unwrap_or_default(),
         suffixes: written.suffixes.unwrap_or(built_in.suffixes),
+        also_suffixes: written.also_suffixes.unwrap_or_default(),
         default: written.default,
     };
     let report = &mut layers.report;
     report.show(mime::accept().row.path, json(&mime.accept));
     report.show(mime::extensionless().row.path, json_object(&mime.extensionless));
     report.show(mime::suffixes().row.path, json_object(&mime.suffixes));
-    if let Some(default) = &mime.default
-        && (!mime.accept.iter().chain(&mime.also_allow).any(|kind| kind == default)
-            || mime.disallow.contains(default))
+    let policy = MimePolicy::new(&mime);
+    if let (Some(default), Ok(policy)) = (&mime.default, &policy)
+        && !policy.allows(default)
     {
         let (key, also) = (mime::default().row.path, mime::also_allow().row.path);
         report.warnings.push(format!(
@@ -263,7 +268,7 @@ fn mime(layers: &mut Layers<'_>) -> Result<MimePolicy, Reported> {
              answered 415 unless {also} contains it"
         ));
     }
-    MimePolicy::new(&mime).map_err(|kind| {
+    policy.map_err(|kind| {
         let key = mime::accept().row.path;
         let message = format!("{kind:?} cannot be used as a media type");
         report.problem(Problem::new(report.source(key), message).key("mime"))
@@ -294,7 +299,15 @@ fn cors(layers: &mut Layers<'_>) -> Result<Option<Cors>, Reported> {
 }
 
 fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConfig, Reported> {
-    let config = UpstreamConfig::read(layers, &Location::default())?;
+    let mut config = UpstreamConfig::read(layers, &Location::default())?;
+    let key = upstream::ca_file().row.path;
+    if config.ca_file.is_none()
+        && !layers.report.is_wrong(key)
+        && let Some((name, path)) = layers.env.get(variable::CA_BUNDLE)
+    {
+        config.ca_file = Some(path.into());
+        layers.report.show_from(key, path.to_owned(), ValueSource::Variable(name.to_owned()));
+    }
     if let Some(path) = &config.ca_file {
         check_ca_file(layers, inputs, path);
     }

@@ -1,6 +1,7 @@
 //! Variables that are not read, but whose names are close to those that are.
 
 use crate::config::env::{Environment, OWN};
+use crate::config::ignored;
 use crate::config::nearest::nearest;
 use crate::config::settings::{self, variable};
 
@@ -36,13 +37,30 @@ fn meant(name: &str) -> Option<String> {
     if upper.starts_with("LSST_RESOURCES_S3_PROF") {
         return Some(format!("{}<name>", variable::PROFILE_ENDPOINT));
     }
-    // Names of others are near each other by nature (AWS_PROFILE, AWS_PROFILES): only the case
-    // of those is looked at.
-    if upper.starts_with("S3PROXY") || upper.starts_with("S3_PROXY") {
-        nearest(&upper, settings::variables()).map(str::to_owned)
-    } else {
-        settings::variables().find(|known| *known == upper).map(str::to_owned)
+    if !FAMILIES.iter().any(|start| upper.starts_with(start)) || is_of_others(&upper) {
+        return None;
     }
+    if let Some(profile) = misspelt_profile(name, &upper) {
+        return Some(format!("{}{profile}", variable::PROFILE_ENDPOINT));
+    }
+    nearest(&upper, settings::variables()).map(str::to_owned)
+}
+
+/// The starts of the names that are read, and of their misspellings.
+const FAMILIES: [&str; 4] = ["S3PROXY", "S3_", "AWS_", "LSST_"];
+
+/// Whether other programs read this variable, though its name is near to one of ours.
+fn is_of_others(upper: &str) -> bool {
+    ignored::NAMES.iter().any(|(name, _)| *name == upper)
+        || (upper.starts_with("AWS_ENDPOINT_URL_") && !upper.starts_with("AWS_ENDPOINT_URL_S3"))
+}
+
+/// The name of the profile after a misspelt [`variable::PROFILE_ENDPOINT`], such as `hips` of
+/// `LSST_RESOURCE_S3_PROFILE_hips`.
+fn misspelt_profile<'n>(name: &'n str, upper: &str) -> Option<&'n str> {
+    let end = upper.find("PROFILE_")? + "PROFILE_".len();
+    let (start, profile) = (upper.get(..end)?, name.get(end..)?);
+    nearest(start, [variable::PROFILE_ENDPOINT]).map(|_| profile).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -59,6 +77,13 @@ mod tests {
             ("S3_PROXY_NAME", Some("S3PROXY_NAME")),
             ("LSST_RESOURCES_S3_PROFILE_", Some("LSST_RESOURCES_S3_PROFILE_<name>")),
             ("lsst_resources_s3_profile_x", Some("LSST_RESOURCES_S3_PROFILE_<name>")),
+            ("LSST_RESOURCE_S3_PROFILE_x", Some("LSST_RESOURCES_S3_PROFILE_x")),
+            ("LSST_DISABLE_BUCKET_VALIDATON", Some("LSST_DISABLE_BUCKET_VALIDATION")),
+            ("AWS_ACESS_KEY_ID", Some("AWS_ACCESS_KEY_ID")),
+            ("AWS_SHARED_CREDENTIAL_FILE", Some("AWS_SHARED_CREDENTIALS_FILE")),
+            ("S3_ENDPOINT_URI", Some("S3_ENDPOINT_URL")),
+            ("AWS_ENDPOINT_URL_STS", None),
+            ("AWS_MAX_ATTEMPTS", None),
             ("LSST_RESOURCES_S3_PROFILES_x", Some("LSST_RESOURCES_S3_PROFILE_<name>")),
             ("s3_endpoint_url", Some("S3_ENDPOINT_URL")),
             ("AWS_REGION", Some("AWS_DEFAULT_REGION")),
@@ -67,7 +92,7 @@ mod tests {
             ("S3PROXY_PORT_8080_TCP_ADDR", None),
             ("s3proxy_name", None),
             ("S3PROXY_SOMETHING_ELSE", None),
-            ("AWS_PROFILES", None),
+            ("AWS_PROFILES", Some("AWS_PROFILE")),
             ("AWS_ROLE_ARN", None),
             ("LSST_RESOURCES_NUM_WORKERS", None),
             ("PATH", None),

@@ -124,7 +124,8 @@ fn default_location(layers: &mut Layers<'_>) -> Option<Vec<&'static str>> {
 }
 
 /// The variables of the endpoint of the default profile; the first that is set counts.
-const DEFAULT_ENDPOINTS: [&str; 2] = [variable::DEFAULT_ENDPOINT, variable::AWS_ENDPOINT];
+const DEFAULT_ENDPOINTS: [&str; 3] =
+    [variable::DEFAULT_ENDPOINT, variable::AWS_ENDPOINT, variable::AWS_ENDPOINT_OF_ALL];
 
 /// The names of profiles that the file or a variable defines, without that of the default profile.
 fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {

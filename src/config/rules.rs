@@ -29,13 +29,15 @@ pub(super) fn words<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
 pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("development", LogFormat::Development), ("production", LogFormat::Production)];
 
-/// Python's names of the log levels. `CRITICAL` logs errors.
+/// Python's names of the log levels, with its short ones. `CRITICAL` logs errors.
 pub(super) const LOG_LEVELS: &[(&str, LevelFilter)] = &[
     ("DEBUG", LevelFilter::Debug),
     ("INFO", LevelFilter::Info),
     ("WARNING", LevelFilter::Warn),
     ("ERROR", LevelFilter::Error),
     ("CRITICAL", LevelFilter::Error),
+    ("WARN", LevelFilter::Warn),
+    ("FATAL", LevelFilter::Error),
 ];
 
 pub(super) const ADDRESSINGS: &[(&str, Addressing)] =
@@ -164,9 +166,15 @@ fn is_media_type(kind: &str) -> bool {
     visible && kind.trim() == kind && parts.is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
 }
 
-/// Origins as browsers send them, or a single `*`.
+/// Origins as browsers send them, or a single `*`. A variable may also name them without the form of a
+/// JSON list, with commas between them: no origin contains one.
 pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
-    let origins = list(written)?;
+    let origins = match written {
+        Written::Text(text) if is_bare(text) => {
+            text.split(',').map(|origin| origin.trim().to_owned()).collect()
+        }
+        _ => list(written)?,
+    };
     if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
         return Err("must be either \"*\" alone or a list of origins".to_owned());
     }
@@ -181,6 +189,11 @@ pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
         }
     }
     Ok(origins)
+}
+
+/// Whether the text is neither JSON nor empty.
+fn is_bare(text: &str) -> bool {
+    text.trim() == "*" || text.trim_start().starts_with("http")
 }
 
 fn not_an_origin(origin: &str) -> String {
@@ -310,7 +323,9 @@ mod tests {
         assert_eq!(log_level(Written::Text("info")), Ok(LevelFilter::Info));
         assert_eq!(log_level(Written::Text("Warning")), Ok(LevelFilter::Warn));
         assert_eq!(log_level(Written::Text("CRITICAL")), Ok(LevelFilter::Error));
-        for level in ["warn", "", "TRACE", "off"] {
+        assert_eq!(log_level(Written::Text("warn")), Ok(LevelFilter::Warn));
+        assert_eq!(log_level(Written::Text("Fatal")), Ok(LevelFilter::Error));
+        for level in ["", "TRACE", "off"] {
             assert!(log_level(Written::Text(level)).is_err(), "{level}");
         }
     }
@@ -348,6 +363,21 @@ mod tests {
             &["https://*.example"],
         ] {
             assert!(origins(Written::Text(&json_list(bad))).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_variable_may_name_an_origin_without_a_json_list() {
+        for (text, expected) in [
+            ("*", &["*"][..]),
+            ("https://a.example", &["https://a.example"]),
+            ("https://a.example, http://b:8080", &["https://a.example", "http://b:8080"]),
+        ] {
+            let expected = expected.iter().map(|&origin| origin.to_owned()).collect();
+            assert_eq!(origins(Written::Text(text)), Ok(expected), "{text}");
+        }
+        for text in ["", "a.example", "https://a.example/", "*,https://a.example", "null"] {
+            assert!(origins(Written::Text(text)).is_err(), "{text}");
         }
     }
 
@@ -422,7 +452,8 @@ mod tests {
         let yaml: Value = serde_yaml::from_str("off").expect("valid YAML");
         assert_eq!(optional_address(Written::Yaml(&yaml)), Ok(None));
         assert!(optional_address(Written::Text("[::1]:9090")).is_ok_and(|found| found.is_some()));
-        for text in ["9090", "localhost:9090", "no"] {
+        assert!(optional_address(Written::Text("localhost:9090")).is_ok_and(|it| it.is_some()));
+        for text in ["9090", "localhost", "host:9090", "no"] {
             assert!(optional_address(Written::Text(text)).is_err(), "{text}");
         }
     }

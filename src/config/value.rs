@@ -136,17 +136,17 @@ pub(super) fn size<N: TryFrom<u64>, const MIN: u64, const MAX: u64>(
 }
 
 /// The units of sizes with all their spellings, in bytes. Kubernetes' spelling (`Mi`) counts as `MiB`;
-/// `MB` is the decimal million.
+/// `MB` is the decimal million, and so is `M`, as in Kubernetes.
 pub(super) const SIZE_UNITS: &[(&[&str], u64)] = &[
     (&["", "B"], 1),
     (&["KiB", "Ki"], 1 << 10),
     (&["MiB", "Mi"], 1 << 20),
     (&["GiB", "Gi"], 1 << 30),
     (&["TiB", "Ti"], 1 << 40),
-    (&["KB", "kB"], 1_000),
-    (&["MB"], 1_000_000),
-    (&["GB"], 1_000_000_000),
-    (&["TB"], 1_000_000_000_000),
+    (&["KB", "kB", "K", "k"], 1_000),
+    (&["MB", "M"], 1_000_000),
+    (&["GB", "G"], 1_000_000_000),
+    (&["TB", "T"], 1_000_000_000_000),
 ];
 
 fn parse_size(text: &str) -> Option<u64> {
@@ -248,10 +248,15 @@ fn decimal(text: &str) -> Option<Duration> {
     Some(Duration::new(whole.parse().ok()?, format!("{fraction:0<9}").parse().ok()?))
 }
 
-/// `host:port` with an IP address, as a listener needs it.
+/// `host:port` with an IP address, as a listener needs it, or `localhost`, which is 127.0.0.1.
 pub(super) fn address(written: Written<'_>) -> Result<SocketAddr, String> {
-    written.scalar().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        "must be an IP address and a port, such as 0.0.0.0:8080 or [::]:8080".to_owned()
+    let parse = |text: String| match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+        None => text.parse().ok(),
+    };
+    written.scalar().and_then(parse).ok_or_else(|| {
+        "must be an IP address or localhost, and a port, such as 0.0.0.0:8080 or [::]:8080"
+            .to_owned()
     })
 }
 
@@ -362,6 +367,8 @@ mod tests {
             ("4KB", 4000),
             ("4kB", 4000),
             ("3GB", 3_000_000_000),
+            ("512M", 512_000_000),
+            ("1k", 1000),
         ] {
             assert_eq!(size::<u64, 0, { 1 << 50 }>(Written::Text(text)), Ok(bytes), "{text}");
             assert_eq!(
@@ -370,7 +377,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "KiB", "-1", "1kb", "1K", "1mib", "1.5MiB", "99999999999999GiB"] {
+        for text in ["", "KiB", "-1", "1kb", "1m", "1mib", "1.5MiB", "99999999999999GiB"] {
             assert!(size::<u64, 0, { 1 << 40 }>(Written::Text(text)).is_err(), "{text}");
         }
     }

@@ -13,8 +13,12 @@ pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
         Some(TypeRule::Extension(ending)) => {
             format!("by the built-in table of extensions: .{}", ending.to_ascii_lowercase())
         }
-        Some(TypeRule::Suffix(suffix)) => format!("by mime.suffixes: {suffix}"),
-        Some(TypeRule::Basename(name)) => format!("by mime.extensionless: {name}"),
+        Some(TypeRule::Suffix(suffix)) => {
+            format!("by mime.suffixes or mime.also_suffixes: {suffix}")
+        }
+        Some(TypeRule::Basename(name)) => {
+            format!("by mime.extensionless or mime.also_extensionless: {name}")
+        }
         Some(TypeRule::Default) => "by mime.default: no other rule matches the key".to_owned(),
         None => "no rule matches the extension or the name, and mime.default is not set".to_owned(),
     }
@@ -89,8 +93,8 @@ mod tests {
         for (key, words) in [
             ("a/Npix1.PNG", "table of extensions: .png"),
             ("a.fits.gz", "table of extensions: .fits"),
-            ("a.fits.fz", "mime.suffixes: .fits.fz"),
-            ("sky/properties", "mime.extensionless: properties"),
+            ("a.fits.fz", "mime.also_suffixes: .fits.fz"),
+            ("sky/properties", "mime.also_extensionless: properties"),
             ("sky/MOC", "no rule matches"),
         ] {
             let text = media_type_rule(&shipped, key);

@@ -147,7 +147,7 @@ impl Gateway {
         if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return None;
         }
-        self.cors.as_ref()?;
+        self.reloads.cors.load().as_ref()?;
         Some(GatewayResponse {
             status: 204,
             content_type: "",

@@ -24,7 +24,7 @@ use crate::s3::address::ObjectAddress;
 impl Gateway {
     /// The value of `Allow`.
     pub(super) fn allow(&self) -> &'static str {
-        if self.cors.is_some() { "GET, HEAD, OPTIONS" } else { "GET, HEAD" }
+        if self.reloads.cors.load().is_some() { "GET, HEAD, OPTIONS" } else { "GET, HEAD" }
     }
 
     /// Sets the `Age` of a cached object (RFC 9111, section 5.1).
@@ -51,7 +51,7 @@ impl Gateway {
         {
             head.insert_header(CACHE_STATUS, value)?;
         }
-        if let Some(cors) = &self.cors {
+        if let Some(cors) = self.reloads.cors.load().as_ref() {
             let client = session.req_header();
             let headers = cors::headers(cors, &client.method, &client.headers);
             if self.server_timing

@@ -266,6 +266,50 @@ fn configured_rules_apply_in_order() {
     }
 }
 
+/// To serve `.parquet`, `mime.suffixes` replaced the built-in table, and `.fits.fz` was 415.
+#[test]
+fn added_rules_leave_the_built_in_ones_in_place() {
+    let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let policy = policy_with(|s| {
+        s.also_suffixes = vec![pair(".parquet", "image/x-p"), pair(".vot", "text/plain")];
+        s.also_extensionless = vec![pair("README", "text/plain")];
+        s.also_allow = vec!["image/*".to_owned()];
+    });
+    for (key, expected) in [
+        ("a.parquet", "+ image/x-p"),
+        ("a.vot", "+ text/plain; charset=utf-8"),
+        ("a.fits.fz", "+ image/fits"),
+        ("properties", "+ text/plain; charset=utf-8"),
+        ("README", "+ text/plain; charset=utf-8"),
+    ] {
+        assert_eq!(said(&policy, key), expected, "{key}");
+    }
+}
+
+#[test]
+fn ranges_of_types_are_allowed_and_disallowed() {
+    let all = policy_with(|s| {
+        s.also_allow = vec!["*/*".to_owned()];
+        s.disallow = vec!["TEXT/*".to_owned(), "application/x-httpd-php".to_owned()];
+        s.default = Some("application/octet-stream".to_owned());
+    });
+    for (key, expected) in [
+        ("a.h5", "+ application/x-hdf5"),
+        ("a.zip", "+ application/zip"),
+        ("a.mov", "+ video/quicktime"),
+        ("chunk/0.0", "+ application/octet-stream"),
+        ("a.md", "- text/markdown"),
+        ("a.html", "- text/html"),
+        ("a.php", "- application/x-httpd-php"),
+    ] {
+        assert_eq!(said(&all, key), expected, "{key}");
+    }
+    assert_eq!(stored(&all, &["image/*"]), "- image/*");
+    let some = policy_with(|s| s.also_allow = vec!["application/*".to_owned()]);
+    assert_eq!(said(&some, "a.zip"), "+ application/zip");
+    assert_eq!(said(&some, "a.md"), "- text/markdown");
+}
+
 #[test]
 fn the_default_type_is_for_unknown_keys_and_subject_to_the_list() {
     let unlisted = policy_with(|s| s.default = Some("application/octet-stream".to_owned()));
@@ -306,7 +350,7 @@ fn an_invalid_type_is_reported() {
         }
     }
     for (_, change) in places.into_iter().take(3) {
-        for text in ["image/*", "*/*", "text/plain; charset=utf-8"] {
+        for text in ["image/x*", "*/png", "*/x*", "text/plain; charset=utf-8"] {
             let mut settings = MimeSettings::default();
             change(&mut settings, text.to_owned());
             assert_eq!(MimePolicy::new(&settings).err().as_deref(), Some(text));

@@ -63,7 +63,7 @@ async fn requests_that_the_gateway_refuses_never_reach_the_store() {
     let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("data-*")]);
     let config = config(vec![Profile { buckets, ..hips(&store.url()) }]);
     for (key, name, detail, fix, answer) in [
-        ("hips@bkt/a.xyz", "type", "no rule gives", "mime.suffixes", "415 media_type_denied"),
+        ("hips@bkt/a.xyz", "type", "no rule gives", "mime.also_suffixes", "415 media_type_denied"),
         ("hips@bkt/a.zip", "type", "application/zip", "also_allow", "415 media_type_denied"),
         (
             "hisp@bkt/a.png",

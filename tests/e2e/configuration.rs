@@ -23,7 +23,7 @@ fn every_mistake_in_the_environment_is_named_in_one_run() {
             .env("S3PROXY_LISTEN", "localhost")
             .env("S3PROXY_PATH_PREFIX", "no-slash/")
             .env("S3PROXY_PROFILE", "Production")
-            .env("S3PROXY_LOG_LEVEL", "warn")
+            .env("S3PROXY_LOG_LEVEL", "loud")
             .env("S3PROXY_CACHE_MAX_AGE", "a day")
             .env("S3PROXY_ACCEPT_MIMETYPES", "")
             .env("S3PROXY_SUFFIX_MIMETYPES", "[1]")

@@ -3,13 +3,12 @@
 //! A warning or error in the log that a test did not ask for with [`Gateway::expect_log`] fails
 //! the test when the gateway is dropped.
 
-use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,6 +17,8 @@ use tempfile::TempDir;
 use crate::canary;
 use crate::client::{self, Answer, Client, PATIENCE};
 use crate::log::{Line, Log};
+pub(crate) use crate::ports::free_port;
+use crate::scrape;
 
 pub(crate) const ACCESS_KEY: &str = "AKIDE2EXAMPLE";
 /// This secret must never leave the gateway; [`canary`] checks that.
@@ -159,6 +160,11 @@ impl Setup {
         let mut setup = self.clone();
         // A test of the flag sets another address here.
         setup.env.entry("S3PROXY_LISTEN".to_owned()).or_insert_with(|| address.to_string());
+        if self.yaml.get("admin").is_none() && !self.takes_over {
+            // For the check of its metrics at its end.
+            setup.env.entry("S3PROXY_ADMIN_LISTEN".to_owned()).or_insert_with(|| own().to_string());
+        }
+        let admin = setup.env.get("S3PROXY_ADMIN_LISTEN").and_then(|text| text.parse().ok());
         let name = if self.unnamed {
             "s3proxy".to_owned()
         } else {
@@ -176,6 +182,7 @@ impl Setup {
         let mut gateway = Gateway {
             child,
             address,
+            admin,
             log,
             tolerated: self.tolerated.clone(),
             folder: dir,
@@ -272,6 +279,8 @@ enum NotServing {
 pub(crate) struct Gateway {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Its admin listener, if the environment names it.
+    admin: Option<SocketAddr>,
     log: Log,
     tolerated: Vec<&'static str>,
     #[expect(dead_code, reason = "held for its Drop")]
@@ -434,7 +443,12 @@ impl Drop for Gateway {
         let clean = if std::thread::panicking() {
             Ok(())
         } else {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.assert_log_clean()))
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                if let Some(admin) = self.admin.filter(|_| self.ended.is_none()) {
+                    scrape::check(admin);
+                }
+                self.assert_log_clean();
+            }))
         };
         if self.ended.is_none() {
             let _ = self.child.kill();
@@ -467,24 +481,6 @@ fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// A port outside the range from which the kernel assigns ports, so that no other process takes it
-/// between the check and the gateway's bind.
-pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    const FIRST: u32 = 12_000;
-    const SPAN: u32 = 20_000;
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let given = given.get_or_insert_default();
-    let start = std::process::id().wrapping_mul(7919);
-    for step in 0..SPAN {
-        let port = u16::try_from(FIRST + start.wrapping_add(step) % SPAN).expect("below 32000");
-        if given.insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port")
-}
-
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
@@ -493,13 +489,5 @@ fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
-    }
-}
-
-/// Reads lines of a stream to its end.
-pub(crate) fn each_line(stream: impl Read, mut take: impl FnMut(String)) {
-    for line in BufReader::new(stream).split(b'\n') {
-        let Ok(line) = line else { return };
-        take(String::from_utf8_lossy(&line).into_owned());
     }
 }

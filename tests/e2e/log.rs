@@ -1,5 +1,6 @@
 //! The gateway's output: read by threads, awaited without sleeping, checked at the end.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -8,7 +9,6 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::client::PATIENCE;
-use crate::gateway::each_line;
 
 /// One line of output.
 #[derive(Debug, Clone)]
@@ -116,5 +116,13 @@ impl Log {
                 && !tolerated.iter().any(|text| line.text.contains(text))
         };
         lines.iter().filter(unexpected).map(|line| line.text.clone()).collect()
+    }
+}
+
+/// Reads lines of a stream to its end.
+fn each_line(stream: impl Read, mut take: impl FnMut(String)) {
+    for line in BufReader::new(stream).split(b'\n') {
+        let Ok(line) = line else { return };
+        take(String::from_utf8_lossy(&line).into_owned());
     }
 }

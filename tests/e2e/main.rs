@@ -85,6 +85,7 @@ mod reload;
 mod reload_broken;
 mod rotation;
 // State for operators and probes.
+mod ports;
 mod profiles;
 // Stores behind TLS.
 mod tls;
@@ -132,4 +133,5 @@ mod admin_kept;
 // `s3proxy explain`.
 mod explain;
 // `Server-Timing`.
+mod scrape;
 mod server_timing;

@@ -1,9 +1,6 @@
 //! `/metrics`: the counters, as a program reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use openmetrics_parser::OpenMetricsValue;
-use openmetrics_parser::openmetrics::parse_openmetrics;
+use std::collections::BTreeSet;
 
 use crate::cached::with_cache;
 use crate::client::Client;
@@ -11,37 +8,26 @@ use crate::crowd::{Watched, await_that, numbered};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::{ACCESS_KEY, SECRET_KEY};
 use crate::origin::Origin;
+pub(crate) use crate::scrape::{Numbers, parse};
 
-/// Numbers by name and sorted labels, such as `a_total{b="c"}`.
-pub(crate) type Numbers = BTreeMap<String, f64>;
-
-/// Parses a scrape with a parser that is as strict as Prometheus.
-pub(crate) fn parse(scraped: &str) -> Numbers {
-    let parsed = parse_openmetrics(scraped).unwrap_or_else(|error| panic!("{error}\n{scraped}"));
-    let mut numbers = Numbers::new();
-    for (name, family) in &parsed.families {
-        for sample in family.iter_samples() {
-            let labels = sample.get_labelset().expect("labels");
-            let labels: BTreeSet<_> =
-                labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-            let labels = labels.into_iter().collect::<Vec<_>>().join(",");
-            let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
-            let (suffix, number) = match &sample.value {
-                OpenMetricsValue::Counter(counter) => ("_total", counter.value.as_f64()),
-                OpenMetricsValue::Gauge(value) => ("", value.as_f64()),
-                OpenMetricsValue::Info => ("_info", 1.0),
-                OpenMetricsValue::Histogram(histogram) => {
-                    let count = histogram.count.expect("a count") as f64;
-                    let last = histogram.buckets.last().expect("buckets");
-                    assert_eq!(last.count.as_f64(), count, "{name}{labels}");
-                    ("_count", count)
-                }
-                other => panic!("{name}: {other:?}"),
-            };
-            numbers.insert(format!("{name}{suffix}{labels}"), number);
-        }
-    }
-    numbers
+/// `S3_ENDPOINT_URL` beside `[default]` made two profiles of one label, and every series twice.
+#[test]
+fn the_default_profile_and_its_section_are_one_profile() {
+    let origin = Origin::start();
+    origin.put("a.png", "a tile");
+    let section = format!(
+        "[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}"
+    );
+    let watched = Watched::start(with_cache(&origin.url()).ini(&section));
+    let cache = |answer: &crate::client::Answer| {
+        answer.header("cache-status").unwrap_or_default().to_owned()
+    };
+    assert_eq!(watched.gateway.object("sky/a.png").status(), 200);
+    let again = watched.gateway.object("default@sky/a.png");
+    assert!(cache(&again).contains("; hit"), "one cache entry: {}", cache(&again));
+    let series = |text: &str| text.matches("s3proxy_upstream_in_flight{").count();
+    assert_eq!(series(&watched.scrape()), 1);
+    parse(&watched.scrape());
 }
 
 /// The request counters of a scrape, by all their labels.

@@ -10,6 +10,7 @@ use crate::cached::with_cache;
 use crate::client::{Answer, Ending, PATIENCE};
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Finished, Gateway, Setup};
+use crate::origin::Origin;
 use crate::scene::{Scene, tile};
 
 fn is_kept(gateway: &Gateway, object: &str) -> bool {
@@ -408,4 +409,23 @@ fn a_purge_of_many_answers_at_once_and_frees_their_memory_soon() {
     assert_eq!(spy.count(), 4, "none was answered from the cache");
     admin.await_number("memory_bytes", |held| held < 10 * each);
     assert!(is_kept(&gateway, "sky/other.png"));
+}
+
+/// This answered 200 and purged nothing.
+#[test]
+fn a_purge_with_the_path_of_another_page_before_it_purges() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let (setup, admin) = Admin::of(with_cache(&origin.url()).profile("hips", &origin.url()));
+    let gateway = setup.start();
+    for target in ["cache/hips@sky/", "s3proxy/s3/hips@sky/a.png"] {
+        let hit = || {
+            let answer = gateway.object("hips@sky/a.png");
+            answer.header("cache-status").is_some_and(|it| it.contains("; hit"))
+        };
+        assert!((0..100).any(|_| hit()), "{target}");
+        let purged = admin.purge(target);
+        assert!(purged["purged"].as_str().is_some_and(|it| it.starts_with("s3://hips@sky/")));
+        assert!(!hit(), "{target}");
+    }
 }

@@ -320,3 +320,33 @@ fn a_store_that_always_refuses_an_access_key_does_not_delay_reloads() {
     }
     await_reload(&gateway, "profile hips added");
 }
+
+#[test]
+fn the_log_level_and_cors_change_on_reload() {
+    let origin = origin();
+    let profiles = yaml(&[("hips", &origin.url())]);
+    let files = Files::new(Way::Rename, &ini(&["hips"]), &profiles);
+    let gateway = files.setup(Setup::new(&origin.url()), "50ms").start();
+    let debug = |gateway: &Gateway| gateway.log_text().matches("\"debug\"").count();
+    let allowed = || {
+        let answer = gateway.object_with("hips@sky/a.png", &[("Origin", "https://a.example")]);
+        answer.header("access-control-allow-origin").map(str::to_owned)
+    };
+    assert_eq!((allowed(), debug(&gateway)), (None, 0));
+    let changed = "cors: {origins: [\"https://a.example\"]}\nlog: {level: debug}\n";
+    files.write_one(YAML, &format!("{changed}{profiles}"));
+    await_reload(&gateway, "profiles unchanged");
+    assert_eq!(allowed().as_deref(), Some("https://a.example"));
+    // Probes are logged at DEBUG.
+    assert_eq!(gateway.get("/").status(), 200);
+    assert!(debug(&gateway) > 0, "{}", gateway.log_text());
+    let answer = gateway.send("OPTIONS", "/s3proxy/s3/hips@sky/a.png", &[]);
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+    files.write_one(YAML, &profiles);
+    await_reload(&gateway, "profiles unchanged");
+    assert_eq!(allowed(), None);
+    let before = debug(&gateway);
+    assert_eq!(gateway.get("/").status(), 200);
+    assert_eq!(debug(&gateway), before);
+    assert_eq!(count(&gateway, "restart required"), 0);
+}

@@ -34,6 +34,10 @@ mod judge;
 mod log;
 #[path = "../stress/multipart.rs"]
 mod multipart;
+#[path = "../e2e/ports.rs"]
+mod ports;
+#[path = "../e2e/scrape.rs"]
+mod scrape;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;

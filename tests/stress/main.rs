@@ -22,6 +22,10 @@ mod client;
 mod gateway;
 #[path = "../e2e/log.rs"]
 mod log;
+#[path = "../e2e/ports.rs"]
+mod ports;
+#[path = "../e2e/scrape.rs"]
+mod scrape;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;

@@ -267,7 +267,7 @@ fn variables_have_todays_meanings() {
         ("S3PROXY_PROFILE", "production", true),
         ("S3PROXY_PROFILE", "Production", false),
         ("S3PROXY_LOG_LEVEL", "critical", true),
-        ("S3PROXY_LOG_LEVEL", "warn", false),
+        ("S3PROXY_LOG_LEVEL", "warn", true),
         ("S3PROXY_CACHE_MAX_AGE", "86400", true),
         ("S3PROXY_CACHE_MAX_AGE", "1.0", true),
         ("S3PROXY_CACHE_MAX_AGE", "\"86400\"", false),
@@ -298,6 +298,10 @@ fn variables_have_todays_meanings() {
         ("S3PROXY_CACHE_MEMORY", "256Mi", true),
         ("S3PROXY_CACHE_MEMORY", "256", false),
         ("S3PROXY_CACHE_DISK_PATH", "", true),
+        ("S3PROXY_CACHE_MEMORY", "512M", true),
+        ("S3PROXY_LISTEN", "localhost:8080", true),
+        ("S3PROXY_CORS_ORIGINS", "*", true),
+        ("S3PROXY_CORS_ORIGINS", "https://data.example.org", true),
         ("S3PROXY_CACHE_DISK_SIZE", "63MiB", false),
         ("S3PROXY_CACHE_DISK_SIZE", "64MiB", true),
         ("S3PROXY_CACHE_TTL", "300", true),
@@ -472,4 +476,28 @@ fn what_is_shown_is_aligned_and_says_where_each_value_came_from() {
     let json: serde_json::Value = serde_json::from_str(&show_json(&loaded)).expect("valid JSON");
     assert_eq!(json["settings"][0]["key"], "listen");
     assert_eq!(json["settings"].as_array().map(Vec::len), Some(loaded.settings.len()));
+}
+
+/// `bucket_validation` showed the text of its variable, which has the opposite meaning.
+#[test]
+fn settings_are_shown_as_they_are_in_force() {
+    let loaded = env(&[
+        ("LSST_DISABLE_BUCKET_VALIDATION", "1"),
+        ("S3PROXY_REQUIRE_USER", "yes"),
+        ("S3PROXY_LISTEN", "localhost:8080"),
+        ("S3PROXY_ADMIN_LISTEN", ""),
+        ("S3PROXY_LOG_LEVEL", "warn"),
+        ("S3PROXY_CORS_ORIGINS", "*"),
+    ])
+    .good();
+    for (key, value) in [
+        ("bucket_validation", "false"),
+        ("require_user", "true"),
+        ("listen", "127.0.0.1:8080"),
+        ("admin.listen", "off"),
+        ("log.level", "WARNING"),
+        ("cors.origins", "[\"*\"]"),
+    ] {
+        assert_eq!(setting(&loaded, key).value, value, "{key}");
+    }
 }

@@ -16,7 +16,10 @@ pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, 
     let env = layers.env;
     let report = &mut layers.report;
     let mut wrong = false;
-    for name in [variable::ACCESS_KEY_ID, variable::SECRET_ACCESS_KEY, variable::SESSION_TOKEN] {
+    let token = [variable::SESSION_TOKEN, variable::OLD_SESSION_TOKEN];
+    let token = token.into_iter().find(|name| env.get(name).is_some());
+    let token = token.unwrap_or(variable::SESSION_TOKEN);
+    for name in [variable::ACCESS_KEY_ID, variable::SECRET_ACCESS_KEY, token] {
         if env.get(name).is_some_and(|(_, text)| !is_credential(text)) {
             report.problem(Problem::new(ValueSource::Variable(name.to_owned()), NOT_A_CREDENTIAL));
             wrong = true;
@@ -32,7 +35,7 @@ pub(super) fn environment_keys(layers: &mut Layers<'_>) -> Result<Option<Keys>, 
         (Some(access_key_id), Some(secret)) => Ok(Some(Keys {
             access_key_id,
             secret_access_key: Secret::new(secret),
-            session_token: text(variable::SESSION_TOKEN).map(Secret::new),
+            session_token: text(token).map(Secret::new),
         })),
         (None, None) => Ok(None),
         (Some(_), None) => {

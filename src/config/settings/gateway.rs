@@ -92,7 +92,7 @@ settings! {
             kind: kind::media_types(),
             variable: "S3PROXY_ALSO_ALLOW_MIMETYPES",
             default: "[]",
-            text: "Media types to add to `mime.accept`, such as `[text/tab-separated-values]`.",
+            text: "Media types to add to `mime.accept`, such as `[text/tab-separated-values]`. This and the other two lists take ranges: `application/*`, and `*/*` for every type.",
         }
         disallow: Vec<String> {
             kind: kind::media_types(),
@@ -106,11 +106,23 @@ settings! {
             default: "null",
             text: "Media types by the last segment of the object key, such as `{properties: text/plain}`, for keys that match no other rule. Unset: the built-in table.",
         }
+        also_extensionless: Option<Vec<(String, String)>> {
+            kind: kind::optional_media_map(),
+            variable: "S3PROXY_ALSO_EXTENSIONLESS_MIMETYPES",
+            default: "null",
+            text: "Media types to add to `mime.extensionless`, such as `{README: text/plain}`.",
+        }
         suffixes: Option<Vec<(String, String)>> {
             kind: kind::optional_media_map(),
             variable: "S3PROXY_SUFFIX_MIMETYPES",
             default: "null",
             text: "Media types by the end of the object key, such as `{\".fits.fz\": image/fits}`, for extensions without a built-in type. The longest match wins; case matters. Unset: the built-in table.",
+        }
+        also_suffixes: Option<Vec<(String, String)>> {
+            kind: kind::optional_media_map(),
+            variable: "S3PROXY_ALSO_SUFFIX_MIMETYPES",
+            default: "null",
+            text: "Media types to add to `mime.suffixes`, such as `{\".parquet\": application/octet-stream}`.",
         }
         default: Option<String> {
             kind: kind::optional_media_type(),
@@ -129,18 +141,21 @@ settings! {
             kind: kind::origins(),
             variable: "S3PROXY_CORS_ORIGINS",
             default: "[]",
-            text: "The origins whose pages may read responses, such as `[https://data.example.org]`, or `[\"*\"]` for all. `[]` sends no CORS headers.",
+            reload: "true",
+            text: "The origins whose pages may read responses, such as `[https://data.example.org]`, or `[\"*\"]` for all. The variable also takes one origin, or several with commas between them. `[]` sends no CORS headers.",
         }
         credentials: bool {
             kind: kind::boolean(),
             variable: "S3PROXY_CORS_CREDENTIALS",
             default: "false",
+            reload: "true",
             text: "Allow these pages to send cookies. Not allowed together with `\"*\"`.",
         }
         max_age: Duration {
             kind: kind::time::<0, DAY>(),
             variable: "S3PROXY_CORS_MAX_AGE",
             default: "1h",
+            reload: "true",
             text: "How long a browser may cache the response to a preflight request.",
         }
     }

@@ -26,6 +26,7 @@ settings! {
             kind: kind::log_level(),
             variable: "S3PROXY_LOG_LEVEL",
             default: "INFO",
+            reload: "true",
             text: "The log level: messages below it are not logged.",
         }
     }

@@ -8,11 +8,17 @@ pub(in crate::config) const STREAM_CHUNK_SIZE: &str = "S3PROXY_STREAM_CHUNK_SIZE
 pub(in crate::config) const DEFAULT_ENDPOINT: &str = "S3_ENDPOINT_URL";
 /// The same, if [`DEFAULT_ENDPOINT`] is unset or empty.
 pub(in crate::config) const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
+/// The same, if both are unset or empty.
+pub(in crate::config) const AWS_ENDPOINT_OF_ALL: &str = "AWS_ENDPOINT_URL";
+/// `upstream.ca_file`, if that is not set.
+pub(in crate::config) const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// The INI section of the default profile.
 pub(in crate::config) const DEFAULT_SECTION: &str = "AWS_PROFILE";
 pub(in crate::config) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 pub(in crate::config) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 pub(in crate::config) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+/// The old name of [`SESSION_TOKEN`].
+pub(in crate::config) const OLD_SESSION_TOKEN: &str = "AWS_SECURITY_TOKEN";
 /// The endpoint of a named profile: the rest of the variable's name is the name of the profile.
 pub(in crate::config) const PROFILE_ENDPOINT: &str = "LSST_RESOURCES_S3_PROFILE_";
 
@@ -22,9 +28,12 @@ pub(in crate::config) const FURTHER: &[&str] = &[
     STREAM_CHUNK_SIZE,
     DEFAULT_ENDPOINT,
     AWS_ENDPOINT,
+    AWS_ENDPOINT_OF_ALL,
+    CA_BUNDLE,
     DEFAULT_SECTION,
     ACCESS_KEY_ID,
     SECRET_ACCESS_KEY,
     SESSION_TOKEN,
+    OLD_SESSION_TOKEN,
     PROFILE_ENDPOINT,
 ];

@@ -154,7 +154,7 @@ fn the_examples_in_the_documentation_load() {
 fn the_mistakes_in_the_documentation_are_reported_in_these_words() {
     let case = Case {
         yaml: "upstream:\n  retries: 3\n  conect_timeout: 1s\n",
-        ..env(&[("S3PROXY_LOG_LEVEL", "warn"), ("AWS_ACCESS_KEY_ID", "AK")])
+        ..env(&[("S3PROXY_LOG_LEVEL", "trace"), ("AWS_ACCESS_KEY_ID", "AK")])
     };
     let reported = case.bad().join("\n").replace("c.yaml", "conf/s3proxy.yaml");
     assert_eq!(blocks("text")[0].trim_end(), reported);

@@ -77,14 +77,17 @@ fn keys_with_a_line_break_at_the_end_are_refused() {
 }
 
 #[test]
-fn the_default_endpoint_has_two_variables_and_the_first_wins() {
+fn the_default_endpoint_has_three_variables_and_the_first_wins() {
     let one = ("S3_ENDPOINT_URL", "https://one.example");
     let two = ("AWS_ENDPOINT_URL_S3", "https://two.example");
+    let three = ("AWS_ENDPOINT_URL", "https://three.example");
     let none = ("S3_ENDPOINT_URL", "");
     let file = "default_profile: {endpoint: https://file.example}";
     for (env, yaml, endpoint) in [
         (&[one, two][..], file, "https://one.example"),
         (&[none, two], file, "https://two.example"),
+        (&[none, two, three], file, "https://two.example"),
+        (&[none, three], file, "https://three.example"),
         (&[none], file, "https://file.example"),
         (&[none], "", "https://s3.us-east-1.amazonaws.com"),
     ] {
@@ -293,4 +296,22 @@ fn the_default_profile_is_defined_once() {
         [("S3_ENDPOINT_URL", "https://a"), ("LSST_RESOURCES_S3_PROFILE_default", "https://b")];
     let problems = Case { env: &urls, ini: INI, ..Case::default() }.bad();
     assert!(problems[0].starts_with("LSST_RESOURCES_S3_PROFILE_default"), "{problems:?}");
+}
+
+/// 2.0.1 heeded these; requests were signed without the token, and for Amazon.
+#[test]
+fn variables_of_awss_tools_that_2_0_1_heeded_are_read() {
+    let all = [
+        ("AWS_ACCESS_KEY_ID", "ENVKEY"),
+        ("AWS_SECRET_ACCESS_KEY", "hush"),
+        ("AWS_SECURITY_TOKEN", "old"),
+        ("AWS_CA_BUNDLE", "ca.pem"),
+    ];
+    let loaded = env(&all).good();
+    let Credentials::Keys { keys, .. } = &default(&loaded).credentials else { panic!("no keys") };
+    assert_eq!(keys.session_token.as_ref().map(|token| token.expose()), Some("old"));
+    assert_eq!(loaded.config.upstream.ca_file, Some("ca.pem".into()));
+    assert_eq!(setting(&loaded, "upstream.ca_file").source.to_string(), "AWS_CA_BUNDLE");
+    let own = [("AWS_CA_BUNDLE", "none.pem"), ("S3PROXY_UPSTREAM_CA_FILE", "ca.pem")];
+    assert_eq!(env(&own).good().config.upstream.ca_file, Some("ca.pem".into()));
 }
