@@ -160,6 +160,37 @@ impl Cache {
         self.bypass(ForwardReason::Miss)
     }
 
+    /// Finds what memory can answer at once: a whole object that is fresh or within its
+    /// stale-while-revalidate window, or a fresh negative entry. `None` leaves no trace; the request is
+    /// then answered by [`Cache::find`].
+    #[must_use]
+    pub fn find_in_memory(&self, request: &Arc<CacheRequest>) -> Option<Lookup> {
+        if request.no_cache {
+            return None;
+        }
+        let now = now();
+        let entry = self.tiers.lookup(request)?;
+        let state = entry.freshness.at(now);
+        let is_fresh = matches!(state, FreshnessState::Fresh);
+        let is_servable = match &entry.content {
+            EntryContent::Object(_) => {
+                is_fresh || matches!(state, FreshnessState::StaleWhileRevalidate)
+            }
+            EntryContent::Negative(_) => is_fresh,
+            _ => false,
+        };
+        if !is_servable {
+            return None;
+        }
+        match self.evaluate(request, Some(entry), false, now) {
+            Evaluation::Serve(lookup) => {
+                self.statistics().memory_hits.inc_by(u64::from(is_fresh));
+                Some(lookup)
+            }
+            Evaluation::AskStore { .. } => None,
+        }
+    }
+
     /// Opens these byte ranges of an object in blocks for reading, in ascending order and without
     /// overlap. Returns when the first byte is in memory or arriving.
     ///

@@ -33,14 +33,18 @@ use crate::protocol::request_id::new_request_id;
 pub mod app;
 pub mod drain;
 mod exchange;
+mod heads;
 pub mod limits;
 mod linger;
 mod overflow;
 mod pace;
+mod request_head;
 mod timer;
 pub mod write_buffer;
 
 pub use exchange::Exchange;
+pub use heads::Received;
+pub use request_head::RequestHead;
 
 /// How long written bytes stay in the buffer at most before they are sent.
 const FLUSH_DELAY: Duration = Duration::from_millis(10);
@@ -58,6 +62,10 @@ pub struct ClientConnection {
     metrics: Arc<Metrics>,
     /// When the first byte of the current request head arrived.
     head_started: Option<Instant>,
+    /// Bytes that `heads` has scanned and nobody has taken: of the next head, and of heads after it.
+    ahead: Vec<u8>,
+    /// How many of them Pingora may read: those of the head that it gets.
+    handed_over: usize,
     /// Bytes of pipelined requests that arrived during a response, at most `max_pipelined`.
     pipelined: Vec<u8>,
     max_pipelined: usize,
@@ -70,6 +78,7 @@ pub struct ClientConnection {
     /// Written bytes may still be in `write_buffer` or in the stream.
     needs_flush: bool,
     read_timer: Timer,
+    idle_timer: Timer,
     write_timer: Timer,
     flush_timer: Timer,
     linger: Linger,
@@ -93,6 +102,8 @@ impl ClientConnection {
             log_format,
             metrics,
             head_started: None,
+            ahead: Vec::new(),
+            handed_over: 0,
             pipelined: Vec::new(),
             max_pipelined: limits.header_max_bytes,
             bad_head: None,
@@ -100,6 +111,7 @@ impl ClientConnection {
             write_buffer: WriteBuffer::default(),
             needs_flush: false,
             read_timer: Timer::default(),
+            idle_timer: Timer::default(),
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
             linger: Linger::default(),
@@ -276,6 +288,10 @@ impl AsyncRead for ClientConnection {
         let this = &mut *self;
         if this.exchange.is_responding() {
             return this.poll_client_disconnect(context);
+        }
+        if this.handed_over > 0 {
+            this.give_ahead(buffer);
+            return Poll::Ready(Ok(()));
         }
         if let Some(error) = this.bad_head.take() {
             this.refuse(context, error);

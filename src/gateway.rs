@@ -3,7 +3,7 @@
 //! pure functions of lower rooms; the hooks apply them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,10 +26,11 @@ use crate::gateway::attempts::finish_refusal;
 use crate::gateway::context::{BodyPlan, ClientRequest, Context};
 use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
 use crate::gateway::hit::open_hit;
+use crate::gateway::log_line::Sent;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
 use crate::gateway::upstream_response::receive_body;
-use crate::metrics::{Metrics, Page};
+use crate::metrics::Metrics;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
 use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
@@ -44,7 +45,9 @@ use crate::upstream::deadline::Deadlines;
 mod admit;
 mod attempts;
 pub mod context;
+mod direct;
 mod failure;
+pub mod front;
 mod hit;
 mod log_line;
 pub mod pages;
@@ -54,19 +57,21 @@ pub mod storage;
 mod upstream_request;
 mod upstream_response;
 
-/// The proxy that serves client requests.
+/// The proxy that serves client requests. Clones share all state.
+#[derive(Clone)]
 pub struct Gateway {
     prefix: String,
     pages: Pages,
     require_user: bool,
     bucket_validation: bool,
     server_timing: bool,
+    direct_hits: bool,
     heads: Arc<ObjectHeads>,
     cache: Option<&'static ReadThrough>,
     stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
     /// Reads the codes of errors, see [`Gateway::refusal_by_code`].
-    client: StoreClient,
+    client: Arc<StoreClient>,
     deadlines: Deadlines,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
@@ -105,11 +110,12 @@ impl Gateway {
             require_user: config.gateway.require_user,
             bucket_validation: config.gateway.bucket_validation,
             server_timing: config.gateway.server_timing,
+            direct_hits: config.server.direct_hits,
             heads,
             cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
-            client: StoreClient::new(&config.upstream),
+            client: Arc::new(StoreClient::new(&config.upstream)),
             deadlines: Deadlines::of(&config.upstream),
             downstream: config.downstream,
             lifecycle,
@@ -119,6 +125,12 @@ impl Gateway {
             log_format: config.log.format,
         }
     }
+}
+
+/// The client's request id, or a new one.
+fn request_id(client: &RequestHeader) -> String {
+    let id = sane_request_id(client.headers.get(X_REQUEST_ID)).map(str::to_owned);
+    id.unwrap_or_else(new_request_id)
 }
 
 /// The state shared with the connection; `None` for sessions that Pingora creates itself.
@@ -132,21 +144,7 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context {
-            started: Instant::now(),
-            in_flight: self.lifecycle.start_request(),
-            request_id: String::new(),
-            event: "request",
-            page: Page::Other,
-            user_permit: None,
-            is_probe: false,
-            address: None,
-            object: None,
-            refusal: None,
-            failure: None,
-            detail: None,
-            ttfb: None,
-        }
+        Context::new(self.lifecycle.start_request())
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
@@ -156,13 +154,17 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         if let Some(exchange) = exchange(session) {
             exchange.start_response();
+            if let Some(admitted) = exchange.take_admitted::<Context>() {
+                *ctx = *admitted;
+            }
         }
         // Pingora has evaluated the Connection header of the request.
         let keep_alive = session.as_downstream().get_keepalive().is_some();
         let keepalive = (keep_alive && !self.lifecycle.is_draining() && !self.limits.is_crowded())
             .then_some(self.downstream.keepalive_timeout.as_secs());
-        let id = sane_request_id(session.get_header(X_REQUEST_ID)).map(str::to_owned);
-        ctx.request_id = id.unwrap_or_else(new_request_id);
+        if ctx.request_id.is_empty() {
+            ctx.request_id = request_id(session.req_header());
+        }
         let downstream = session.as_downstream_mut();
         downstream.set_keepalive(keepalive);
         downstream.set_write_timeout(Some(self.downstream.write_timeout));
@@ -173,7 +175,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match self.admit(session, ctx) {
+        if ctx.object.is_some() {
+            // Admitted before Pingora read the head (gateway/direct.rs).
+            return Ok(false);
+        }
+        match self.admit(session.req_header(), ctx) {
             Ok(admit::Admitted::Object(object)) => {
                 ctx.object = Some(object);
                 Ok(false)
@@ -374,7 +380,7 @@ impl ProxyHttp for Gateway {
         }
         ctx.ttfb = Some(ctx.started.elapsed());
         self.add_age(head, ctx)?;
-        self.add_request_headers(session, head, ctx)
+        self.add_request_headers(session.req_header(), head, ctx)
     }
 
     fn error_while_proxy(
@@ -447,7 +453,7 @@ impl ProxyHttp for Gateway {
             ctx.failure = Some(failure_after_head(error));
             ctx.detail = Some(error.to_string());
         }
-        self.log_request(session, error, ctx);
+        self.log_request(&Sent::of(session, error), ctx);
         if let Some(exchange) = exchange(session) {
             exchange.finish_response();
         }

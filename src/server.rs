@@ -24,6 +24,7 @@ use crate::config::{CacheMemory, Config};
 use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
+use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
 use crate::reload::{Reloader, Reloads, Start, profile_lines};
@@ -102,7 +103,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let opt = Opt { upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(opt, server_conf);
     server.bootstrap();
-    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut proxy = http_proxy(&server.configuration, gateway.clone());
     let mut options = HttpServerOptions::default();
     // The gateway refuses CONNECT like any other method, with its own headers.
     options.allow_connect_method_proxying = true;
@@ -110,7 +111,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let mut service = Service::new(
         "gateway".to_owned(),
         Guarded::new(
-            proxy,
+            Front::new(gateway, proxy, config.downstream.keepalive_timeout),
             "downstream.max_connections",
             config,
             Arc::clone(&shared.limits),

@@ -155,7 +155,7 @@ impl StoreResponse<'_> {
             DiskChange::Remove
         };
         let (head, lifetime) = (streaming.head.clone(), streaming.lifetime.clone());
-        let object = Arc::new(Object { head, lifetime, body, held });
+        let object = Arc::new(Object::of(head, lifetime, body, held));
         tiers.store(self.leader, self.entry(freshness, EntryContent::Object(object)), change);
     }
 }

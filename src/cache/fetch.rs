@@ -371,7 +371,7 @@ impl Fetches {
         let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
         let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
         let content = match in_blocks {
-            None => EntryContent::Object(Arc::new(Object { head, lifetime, body, held })),
+            None => EntryContent::Object(Arc::new(Object::of(head, lifetime, body, held))),
             Some(length) => {
                 let limits = tiers.blocks();
                 let version = Version::of(headers, length).filter(|_| limits.are_cached())?;

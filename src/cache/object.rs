@@ -1,9 +1,10 @@
 //! An object: whole in memory, arriving, or in blocks.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::AGE;
 use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::object::Blocks;
@@ -21,6 +22,8 @@ pub struct Object {
     pub body: StoredBody,
     /// Its share of the budget, until its last reader has left.
     pub held: Arc<Held>,
+    /// The lines of the head as they are sent, but for `Age`: made for the first hit.
+    lines: OnceLock<Box<[u8]>>,
 }
 
 impl Object {
@@ -28,7 +31,30 @@ impl Object {
     #[must_use]
     pub fn new(head: ResponseHeader, body: Bytes, held: Held) -> Self {
         let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(body));
-        Self { head, lifetime, body, held: Arc::new(held) }
+        Self::of(head, lifetime, body, Arc::new(held))
+    }
+
+    /// A whole object.
+    #[must_use]
+    pub fn of(
+        head: ResponseHeader,
+        lifetime: HeaderMap,
+        body: StoredBody,
+        held: Arc<Held>,
+    ) -> Self {
+        Self { head, lifetime, body, held, lines: OnceLock::new() }
+    }
+
+    /// The lines of the head as HTTP/1.1 sends them, without the status line and `Age`.
+    #[must_use]
+    pub fn head_lines(&self) -> &[u8] {
+        self.lines.get_or_init(|| {
+            let mut head = self.head.clone();
+            head.remove_header(&AGE);
+            let mut lines = Vec::with_capacity(512);
+            head.header_to_h1_wire(&mut lines);
+            lines.into()
+        })
     }
 }
 

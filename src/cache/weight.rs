@@ -18,10 +18,11 @@ pub(super) fn entry_weight(key: &CacheKey) -> u64 {
     OVERHEAD + key.as_bytes().len() as u64
 }
 
-/// The memory that a head takes, bytes.
+/// The memory that a head takes, with its lines as they are sent, bytes.
 #[must_use]
 pub(super) fn head_weight(head: &ResponseHeader) -> u64 {
     let headers = head.headers.iter();
-    let held = headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD);
+    let held =
+        headers.map(|(name, value)| 2 * (name.as_str().len() + value.len()) + HEADER_OVERHEAD);
     held.sum::<usize>() as u64
 }

@@ -1,7 +1,9 @@
 //! State that a request shares with its connection. Pingora gives the hooks of a request no access to
 //! the reads and writes of its connection, nor the other way round.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// State of the current request, set by the gateway's hooks and read by the connection: whether a
@@ -18,6 +20,8 @@ pub struct Exchange {
     expired: AtomicBool,
     immediate: AtomicBool,
     permit: AtomicBool,
+    /// What was decided about the request before Pingora read it.
+    admitted: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Exchange {
@@ -29,6 +33,7 @@ impl Exchange {
             expired: AtomicBool::new(false),
             immediate: AtomicBool::new(false),
             permit: AtomicBool::new(false),
+            admitted: Mutex::default(),
         }
     }
 
@@ -83,6 +88,19 @@ impl Exchange {
     /// The answer may hold a permit of a store: the client must read at the minimum rate.
     pub fn hold_permit(&self) {
         self.permit.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves what was decided about the next request for the hooks of that request.
+    pub fn hand_over<T: Any + Send>(&self, admitted: T) {
+        let mut slot = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(Box::new(admitted));
+    }
+
+    /// Takes what [`Exchange::hand_over`] has left.
+    #[must_use]
+    pub fn take_admitted<T: Any + Send>(&self) -> Option<Box<T>> {
+        let mut slot = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()?.downcast().ok()
     }
 
     pub(super) fn holds_permit(&self) -> bool {

@@ -24,4 +24,21 @@ impl Timer {
         }
         sleep.as_mut().poll(context)
     }
+
+    /// As [`Timer::poll`], for a deadline that moves on with each request: the timer is set again only
+    /// when it has fired too early.
+    pub(super) fn poll_lazily(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(context).is_ready() {
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::CacheRequest;
@@ -34,8 +35,11 @@ pub(super) enum Admitted {
 
 impl Gateway {
     /// Admits or refuses a request by its head.
-    pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Admitted, Refusal> {
-        let client = session.req_header();
+    pub(super) fn admit(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<Admitted, Refusal> {
         let target = client.raw_path();
         let readable = matches!(client.method, Method::GET | Method::HEAD);
         match inspect(&client.method, client.version, target, &client.headers) {
@@ -56,18 +60,18 @@ impl Gateway {
                 ctx.event = "s3 response";
                 ctx.page = Page::Object;
                 if client.method == Method::OPTIONS
-                    && let Some(response) = self.preflight(session)
+                    && let Some(response) = self.preflight(client)
                 {
                     return Ok(Admitted::Response(response));
                 }
                 if !readable {
                     return Err(Refusal::MethodNotAllowed);
                 }
-                self.require_user(session)?;
-                let user = session.get_header(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
+                self.require_user(client)?;
+                let user = client.headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
                 ctx.user_permit =
                     self.limits.start_request(user).map_err(|_| Refusal::UserSaturated)?;
-                self.admit_object(session, ctx, bucket, key).map(Admitted::Object)
+                self.admit_object(client, ctx, bucket, key).map(Admitted::Object)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
             Route::Index => {
@@ -78,7 +82,7 @@ impl Gateway {
             Route::Metadata => {
                 ctx.event = "Request for application metadata";
                 ctx.page = Page::Metadata;
-                self.require_user(session)?;
+                self.require_user(client)?;
                 Ok(json(&self.pages.metadata))
             }
             Route::OpenApi => {
@@ -89,19 +93,18 @@ impl Gateway {
                 ctx.page = Page::Docs;
                 Ok(page("text/html; charset=utf-8", &self.pages.docs))
             }
-            Route::Redirect { add_slash } => self.redirect(session, path, query, add_slash),
+            Route::Redirect { add_slash } => self.redirect(client, path, query, add_slash),
             Route::Unknown => Err(Refusal::RouteUnknown),
         }
     }
 
     fn admit_object(
         &self,
-        session: &Session,
+        client: &RequestHeader,
         ctx: &mut Context,
         bucket: &[u8],
         key: &[u8],
     ) -> Result<Box<ObjectRequest>, Refusal> {
-        let client = session.req_header();
         let address =
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
         let address = Arc::clone(ctx.address.insert(Arc::new(address)));
@@ -133,8 +136,8 @@ impl Gateway {
         Ok(Box::new(object))
     }
 
-    fn require_user(&self, session: &Session) -> Result<(), Refusal> {
-        if self.require_user && session.get_header(X_AUTH_REQUEST_USER).is_none() {
+    fn require_user(&self, client: &RequestHeader) -> Result<(), Refusal> {
+        if self.require_user && !client.headers.contains_key(X_AUTH_REQUEST_USER) {
             return Err(Refusal::UserMissing);
         }
         Ok(())
@@ -142,8 +145,8 @@ impl Gateway {
 
     /// The response to a CORS preflight request; `None` for other requests, or without CORS. Its
     /// headers are added to every response later.
-    fn preflight(&self, session: &Session) -> Option<GatewayResponse> {
-        let headers = &session.req_header().headers;
+    fn preflight(&self, client: &RequestHeader) -> Option<GatewayResponse> {
+        let headers = &client.headers;
         if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return None;
         }
@@ -159,14 +162,14 @@ impl Gateway {
     /// 307 to the same path with or without a trailing slash; the query is unchanged.
     fn redirect(
         &self,
-        session: &Session,
+        client: &RequestHeader,
         path: &[u8],
         query: &[u8],
         add_slash: bool,
     ) -> Result<Admitted, Refusal> {
-        let headers = &session.req_header().headers;
+        let headers = &client.headers;
         let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        let scheme = forwarded_scheme(session).unwrap_or("http");
+        let scheme = forwarded_scheme(headers).unwrap_or("http");
         let mut location = Vec::new();
         if !host.is_empty() {
             location.extend_from_slice(format!("{scheme}://").as_bytes());
@@ -191,15 +194,15 @@ impl Gateway {
 }
 
 /// `X-Forwarded-Proto`, trusted only when `X-Forwarded-For` contains an address, as in s3proxy 2.0.1.
-pub(super) fn forwarded_scheme(session: &Session) -> Option<&'static str> {
-    forwarded_for(session)?;
-    let scheme = session.get_header(X_FORWARDED_PROTO)?.as_bytes();
+pub(super) fn forwarded_scheme(headers: &HeaderMap) -> Option<&'static str> {
+    forwarded_for(headers)?;
+    let scheme = headers.get(X_FORWARDED_PROTO)?.as_bytes();
     ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The last address of `X-Forwarded-For`: the one that the nearest proxy has added.
-pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
-    let lines = session.req_header().headers.get_all(X_FORWARDED_FOR);
+pub(super) fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
+    let lines = headers.get_all(X_FORWARDED_FOR);
     let last = lines.iter().next_back()?.to_str().ok()?;
     let address = last.rsplit(',').next()?.trim();
     let socket = || address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
@@ -213,7 +216,8 @@ pub(super) fn client_of(session: &Session) -> Vec<u8> {
         return [b"user ", user.as_bytes()].concat();
     }
     let peer = session.client_addr().and_then(|address| address.as_inet());
-    let address = forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip));
+    let address =
+        forwarded_for(&session.req_header().headers).or_else(|| peer.map(std::net::SocketAddr::ip));
     address.map(|address| address.to_string()).unwrap_or_default().into_bytes()
 }
 

@@ -119,6 +119,26 @@ impl<'a> ClientRequest<'a> {
 }
 
 impl Context {
+    /// The state of a request that begins now.
+    #[must_use]
+    pub fn new(in_flight: RunningRequest) -> Self {
+        Self {
+            started: Instant::now(),
+            in_flight,
+            request_id: String::new(),
+            event: "request",
+            page: Page::Other,
+            user_permit: None,
+            is_probe: false,
+            address: None,
+            object: None,
+            refusal: None,
+            failure: None,
+            detail: None,
+            ttfb: None,
+        }
+    }
+
     /// The result of the cache lookup; `None` when the cache is bypassed.
     #[must_use]
     pub fn lookup(&self) -> Option<&Lookup> {

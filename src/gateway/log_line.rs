@@ -1,11 +1,13 @@
 //! The access log line and the metrics of a request.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, StatusCode};
 use log::Level;
 use pingora::Error;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::config::LogFormat;
@@ -20,10 +22,35 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::UpstreamOutcome;
 
+/// A request that has ended, and what the client got.
+pub(super) struct Sent<'a> {
+    pub(super) client: &'a RequestHeader,
+    /// The address of the connection.
+    pub(super) peer: Option<IpAddr>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) body_bytes: u64,
+    /// It ended with an error.
+    pub(super) failed: bool,
+}
+
+impl<'a> Sent<'a> {
+    /// A request that Pingora has answered.
+    pub(super) fn of(session: &'a Session, error: Option<&Error>) -> Self {
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        Self {
+            client: session.req_header(),
+            peer: peer.map(SocketAddr::ip),
+            status: session.response_written().map(|head| head.status),
+            body_bytes: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
+            failed: error.is_some(),
+        }
+    }
+}
+
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also when a stale object was
     /// served in their place; probes at debug level; other requests at info level.
-    pub(super) fn log_request(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+    pub(super) fn log_request(&self, sent: &Sent<'_>, ctx: &Context) {
         let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
             || matches!(ctx.failure, Some("upstream_cut" | "internal"));
         let stale_because = ctx.lookup().and_then(|lookup| lookup.fault.as_ref());
@@ -35,11 +62,8 @@ impl Gateway {
             Level::Info
         };
         let upstream = ctx.object.as_deref().and_then(upstream_record);
-        let status = session
-            .response_written()
-            .map(|head| head.status)
-            .or_else(|| ctx.refusal.as_ref().and_then(status_of));
-        let bytes_sent = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
+        let status = sent.status.or_else(|| ctx.refusal.as_ref().and_then(status_of));
+        let bytes_sent = sent.body_bytes;
         let duration = ctx.started.elapsed();
         let cause = ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause));
         self.record_metrics(ctx, status, cause, duration, bytes_sent);
@@ -49,17 +73,16 @@ impl Gateway {
         if !log::log_enabled!(target: access::TARGET, level) {
             return;
         }
-        let client = session.req_header();
+        let client = sent.client;
         let text =
-            |name: HeaderName| session.get_header(name).and_then(|value| value.to_str().ok());
-        let peer = session.client_addr().and_then(|address| address.as_inet());
+            |name: HeaderName| client.headers.get(name).and_then(|value| value.to_str().ok());
         let record = AccessRecord {
             event: ctx.event,
             http_request: HttpRequestRecord {
                 method: &client.method,
-                url: request_url(session),
+                url: request_url(client),
                 status,
-                remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
+                remote_ip: forwarded_for(&client.headers).or(sent.peer),
                 user_agent: text(USER_AGENT),
             },
             user: text(X_AUTH_REQUEST_USER),
@@ -79,7 +102,7 @@ impl Gateway {
             detail: ctx.detail.as_deref().or_else(|| fetch_error_detail(ctx)),
             upstream,
         };
-        debug_assert!(error.is_none() || record.cause.is_some(), "an error without a cause");
+        debug_assert!(!sent.failed || record.cause.is_some(), "an error without a cause");
         match self.log_format {
             LogFormat::Production => {
                 #[expect(clippy::disallowed_methods, reason = "the timestamp of the line")]
@@ -144,9 +167,8 @@ fn status_of(refusal: &Refusal) -> Option<StatusCode> {
 
 /// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may contain a
 /// token.
-fn request_url(session: &Session) -> String {
-    let client = session.req_header();
-    let scheme = forwarded_scheme(session).unwrap_or("http");
+fn request_url(client: &RequestHeader) -> String {
+    let scheme = forwarded_scheme(&client.headers).unwrap_or("http");
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = crate::protocol::request_check::target_path(client.raw_path());
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::Result;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
 use crate::cache::LookupResult;
@@ -36,39 +36,69 @@ impl Gateway {
         set_age(head, lookup, freshness.age(now))
     }
 
-    /// Adds the headers of this request: `X-Request-ID`, `Cache-Status`, CORS, `Server-Timing`.
+    /// Adds the headers of this request to a head.
     pub(super) fn add_request_headers(
         &self,
-        session: &Session,
+        client: &RequestHeader,
         head: &mut ResponseHeader,
         ctx: &Context,
     ) -> Result<()> {
-        if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
-            head.insert_header(X_REQUEST_ID, id)?;
-        }
-        if let Some(object) = &ctx.object
-            && let Some(value) = cache_status(object.cache_status(), object.expected)
-        {
-            head.insert_header(CACHE_STATUS, value)?;
+        let mut added = Ok(());
+        self.request_headers(client, ctx, |name, value| {
+            if let Ok(value) = HeaderValue::from_bytes(value)
+                && let Err(error) = head.append_header(name.clone(), value)
+            {
+                added = Err(error);
+            }
+        });
+        added
+    }
+
+    /// The headers of this request: `X-Request-ID`, `Cache-Status`, CORS, `Server-Timing`. No stored head
+    /// has them.
+    pub(super) fn request_headers(
+        &self,
+        client: &RequestHeader,
+        ctx: &Context,
+        mut add: impl FnMut(&HeaderName, &[u8]),
+    ) {
+        add(&X_REQUEST_ID, ctx.request_id.as_bytes());
+        if let Some(object) = &ctx.object {
+            let value = cache_status(object.cache_status(), object.expected);
+            add(&CACHE_STATUS, value.as_bytes());
         }
         if let Some(cors) = self.reloads.cors.load().as_ref() {
-            let client = session.req_header();
             let headers = cors::headers(cors, &client.method, &client.headers);
             if self.server_timing
                 && let Some(origin) = allowed_origin(&client.method, &headers)
             {
-                head.insert_header(TIMING_ALLOW_ORIGIN, origin)?;
+                add(&TIMING_ALLOW_ORIGIN, origin.as_bytes());
             }
-            for (name, value) in headers {
-                head.append_header(name, value)?;
+            for (name, value) in &headers {
+                add(name, value.as_bytes());
             }
         }
-        if self.server_timing
-            && let Some(value) = timing(ctx)
-        {
-            head.insert_header(SERVER_TIMING, value)?;
+        if self.server_timing {
+            add(&SERVER_TIMING, timing(ctx).as_bytes());
         }
-        Ok(())
+    }
+
+    /// The head of a response of the gateway itself, for this request.
+    pub(super) fn response_head(
+        &self,
+        client: &RequestHeader,
+        response: &GatewayResponse,
+        ctx: &Context,
+    ) -> Result<ResponseHeader> {
+        let mut head = response.head()?;
+        if response.content_type.is_empty() {
+            head.remove_header(&CONTENT_TYPE);
+        }
+        if response.status == 204 {
+            head.remove_header(&CONTENT_LENGTH);
+        }
+        self.add_request_headers(client, &mut head, ctx)?;
+        Ok(head)
     }
 
     /// Writes a complete response. The body is left out for HEAD, 204 and 304.
@@ -78,14 +108,7 @@ impl Gateway {
         ctx: &mut Context,
         response: &GatewayResponse,
     ) -> Result<()> {
-        let mut head = response.head()?;
-        if response.content_type.is_empty() {
-            head.remove_header(&CONTENT_TYPE);
-        }
-        if response.status == 204 {
-            head.remove_header(&CONTENT_LENGTH);
-        }
-        self.add_request_headers(session, &mut head, ctx)?;
+        let head = self.response_head(session.req_header(), response, ctx)?;
         let no_body = session.req_header().method == Method::HEAD || response.body.is_empty();
         ctx.ttfb = Some(ctx.started.elapsed());
         // Pingora does not set the source of a failed write: it is the client.
@@ -107,9 +130,15 @@ impl Gateway {
         ctx: &mut Context,
         refusal: Refusal,
     ) -> Result<()> {
-        if matches!(refusal, Refusal::BadRequest(_) | Refusal::MethodNotAllowed) {
+        if may_have_a_body(&refusal) {
             session.set_keepalive(None);
         }
+        let response = self.refusal_response(ctx, refusal);
+        self.respond(session, ctx, &response).await
+    }
+
+    /// The response of a refusal, which is stored for the log.
+    pub(super) fn refusal_response(&self, ctx: &mut Context, refusal: Refusal) -> GatewayResponse {
         let object = ctx.address.as_deref().map(ObjectAddress::name);
         let mut response = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
         if refusal == Refusal::ObjectNotFound {
@@ -117,8 +146,13 @@ impl Gateway {
             response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
         }
         ctx.refusal = Some(refusal);
-        self.respond(session, ctx, &response).await
+        response
     }
+}
+
+/// Whether a request that is refused for this reason may have a body, which is not read.
+pub(super) fn may_have_a_body(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::BadRequest(_) | Refusal::MethodNotAllowed)
 }
 
 /// `Cache-Control` of a 404: a browser need not ask again for as long as the cache holds the negative
@@ -144,7 +178,7 @@ fn forbids_storing(cache_control: &HeaderValue) -> bool {
 }
 
 /// The value of `Server-Timing` for a response whose head is written now.
-fn timing(ctx: &Context) -> Option<HeaderValue> {
+fn timing(ctx: &Context) -> String {
     let object = ctx.object.as_deref();
     let cache = object.map(ObjectRequest::cache_status);
     let store = object.and_then(ObjectRequest::store_time);

@@ -102,6 +102,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             max_requests_per_user: 0,
         },
         server: ServerConfig {
+            direct_hits: true,
             threads: 1,
             lame_duck: Duration::ZERO,
             grace_period: Duration::ZERO,

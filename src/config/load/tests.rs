@@ -154,6 +154,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             grace_period: secs(15),
             reload_interval: secs(2),
             upgrade_sock: None,
+            direct_hits: true,
         }
     );
     assert_eq!(

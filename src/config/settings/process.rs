@@ -60,6 +60,12 @@ settings! {
             default: "2s",
             text: "How often the YAML file and the credentials file are checked for changes. A change is applied when the files have been unchanged for this time. `0`: only on SIGHUP, and when a store rejects an access key as unknown.",
         }
+        direct_hits: bool {
+            kind: kind::boolean(),
+            variable: "S3PROXY_SERVER_DIRECT_HITS",
+            default: "true",
+            text: "Whether cached objects, pages and refusals that need no store are answered in front of the framework, at less than half the CPU. `false` sends every request through the framework.",
+        }
         upgrade_sock: Option<PathBuf> {
             kind: kind::optional_path(),
             variable: "S3PROXY_SERVER_UPGRADE_SOCK",

@@ -1,0 +1,271 @@
+//! Answers without Pingora: objects and negative entries in memory, pages, and refusals that need no
+//! store. A request that is admitted here and needs a store goes on to Pingora with its admission.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{AGE, CONNECTION, CONTENT_LENGTH, EXPECT, RANGE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::conditional_filter::to_304;
+
+use crate::cache::object::Object;
+use crate::cache::{LookupResult, ObjectBody};
+use crate::downstream::{ClientConnection, Exchange};
+use crate::gateway::admit::Admitted;
+use crate::gateway::context::Context;
+use crate::gateway::log_line::Sent;
+use crate::gateway::respond::may_have_a_body;
+use crate::gateway::storage::{part_of, refused};
+use crate::gateway::{Gateway, request_id};
+use crate::protocol::selection::{Selection, select};
+use crate::response::gateway_response::GatewayResponse;
+use crate::response::refusal::Refusal;
+
+/// Room for the head of a response, bytes. A longer head makes the buffer grow.
+const HEAD: usize = 1024;
+
+/// A complete response.
+pub(super) struct DirectAnswer {
+    ctx: Context,
+    status: StatusCode,
+    head: Vec<u8>,
+    body: Body,
+    keeps_alive: bool,
+}
+
+/// The body of a response.
+enum Body {
+    None,
+    /// All of the object.
+    Whole(std::sync::Arc<Object>),
+    Bytes(Vec<Bytes>),
+}
+
+/// A response without the headers that depend on the connection.
+struct Made {
+    status: StatusCode,
+    head: Vec<u8>,
+    body: Body,
+}
+
+/// What memory has for a request.
+enum InMemory {
+    Object(Made),
+    Refused(Refusal),
+}
+
+impl Gateway {
+    /// The response to a request that needs no store; `None` if Pingora has to answer it. The admission
+    /// is then left for the hooks.
+    pub(super) fn answer(
+        &self,
+        client: &RequestHeader,
+        exchange: &Exchange,
+    ) -> Option<Box<DirectAnswer>> {
+        let keeps_alive = keeps_alive(client).filter(|_| self.direct_hits)?;
+        let mut ctx = Context::new(self.lifecycle.start_request());
+        ctx.request_id = request_id(client);
+        let mut closes = false;
+        let made = match self.admit(client, &mut ctx) {
+            Ok(Admitted::Response(response)) => self.own(client, &mut ctx, response),
+            Ok(Admitted::Object(object)) => {
+                ctx.object = Some(object);
+                match self.in_memory(client, &mut ctx) {
+                    Some(InMemory::Object(made)) => Some(made),
+                    Some(InMemory::Refused(refusal)) => {
+                        let response = self.refusal_response(&mut ctx, refusal);
+                        self.own(client, &mut ctx, response)
+                    }
+                    None => None,
+                }
+            }
+            Err(refusal) => {
+                closes = may_have_a_body(&refusal);
+                let response = self.refusal_response(&mut ctx, refusal);
+                self.own(client, &mut ctx, response)
+            }
+        };
+        let Some(Made { status, mut head, body }) = made else {
+            exchange.hand_over(ctx);
+            return None;
+        };
+        let keeps_alive =
+            keeps_alive && !closes && !self.lifecycle.is_draining() && !self.limits.is_crowded();
+        end_head(&mut head, keeps_alive);
+        Some(Box::new(DirectAnswer { ctx, status, head, body, keeps_alive }))
+    }
+
+    /// Sends a response and logs the request. Returns whether the connection stays open.
+    pub(super) async fn send(
+        &self,
+        connection: &mut ClientConnection,
+        client: &RequestHeader,
+        peer: Option<IpAddr>,
+        answer: DirectAnswer,
+    ) -> bool {
+        let DirectAnswer { mut ctx, status, head, body, keeps_alive } = answer;
+        let parts = match &body {
+            Body::None => &[],
+            Body::Whole(object) => object.body.pieces(),
+            Body::Bytes(parts) => &parts[..],
+        };
+        let mut body_bytes = 0;
+        let sent = connection.write_response(&head, parts, &mut body_bytes).await;
+        if let Err(error) = &sent {
+            ctx.failure = Some("client_gone");
+            ctx.detail = Some(error.to_string());
+        }
+        let failed = sent.is_err();
+        self.log_request(&Sent { client, peer, status: Some(status), body_bytes, failed }, &ctx);
+        keeps_alive && !failed
+    }
+
+    /// A response of the gateway itself. The body is left out for HEAD.
+    fn own(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        response: GatewayResponse,
+    ) -> Option<Made> {
+        ctx.ttfb = Some(ctx.started.elapsed());
+        let written = self.response_head(client, &response, ctx).ok()?;
+        let mut head = status_line(written.status);
+        written.header_to_h1_wire(&mut head);
+        let body = if client.method == Method::HEAD || response.body.is_empty() {
+            Body::None
+        } else {
+            Body::Bytes(vec![response.body.into()])
+        };
+        Some(Made { status: written.status, head, body })
+    }
+
+    /// What memory has, if it has the whole of what the client gets.
+    fn in_memory(&self, client: &RequestHeader, ctx: &mut Context) -> Option<InMemory> {
+        let object = ctx.object.as_mut()?;
+        let cache = self.cache.filter(|_| object.wanted.rule.store)?;
+        if has_several_ranges(&client.headers) {
+            return None;
+        }
+        let mut lookup = cache.cache().find_in_memory(&object.wanted)?;
+        let (stored, freshness) = match &lookup.what {
+            LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
+                (std::sync::Arc::clone(stored), *freshness)
+            }
+            LookupResult::Refused(refusal) => {
+                let refusal = refusal.clone();
+                object.lookup = Some(lookup);
+                return Some(InMemory::Refused(refusal));
+            }
+            _ => return None,
+        };
+        let length = stored.body.len();
+        object.selection = select(
+            &client.method,
+            &client.headers,
+            object.conditional,
+            &stored.head.headers,
+            length,
+            freshness.generated_at,
+        );
+        if let Some(refusal) = refused(&object.selection, length) {
+            lookup.what = LookupResult::Refused(refusal.clone());
+            object.lookup = Some(lookup);
+            return Some(InMemory::Refused(refusal));
+        }
+        object.lookup = Some(lookup);
+        let selection = object.selection.clone();
+        let (status, mut head) = object_head(&stored, &selection);
+        ctx.ttfb = Some(ctx.started.elapsed());
+        #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
+        let age = freshness.age(SystemTime::now());
+        let _never_fails = write!(head, "Age: {age}\r\n");
+        self.request_headers(client, ctx, |name, value| {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value);
+            head.extend_from_slice(b"\r\n");
+        });
+        let body = match selection {
+            _ if client.method == Method::HEAD => Body::None,
+            Selection::Whole => Body::Whole(stored),
+            Selection::Part(part) => Body::Bytes(bytes_of(&stored, part.start, part.end)),
+            _ => Body::None,
+        };
+        Some(InMemory::Object(Made { status, head, body }))
+    }
+}
+
+/// Status line and lines of the head of a cached object, without `Age`.
+fn object_head(stored: &Object, selection: &Selection) -> (StatusCode, Vec<u8>) {
+    if *selection == Selection::Whole {
+        let mut head = status_line(StatusCode::OK);
+        head.extend_from_slice(stored.head_lines());
+        return (StatusCode::OK, head);
+    }
+    let mut changed: ResponseHeader = stored.head.clone();
+    changed.remove_header(&AGE);
+    if *selection == Selection::NotModified {
+        to_304(&mut changed);
+    }
+    let _sent_by_offset = part_of(selection, stored.body.len(), &mut changed);
+    let mut head = status_line(changed.status);
+    changed.header_to_h1_wire(&mut head);
+    (changed.status, head)
+}
+
+fn bytes_of(stored: &Object, start: u64, end: u64) -> Vec<Bytes> {
+    let mut parts = Vec::new();
+    let mut position = start;
+    while let Some(bytes) = stored.body.read(position, end) {
+        position += bytes.len() as u64;
+        parts.push(bytes);
+    }
+    parts
+}
+
+fn status_line(status: StatusCode) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD);
+    head.extend_from_slice(b"HTTP/1.1 ");
+    head.extend_from_slice(status.as_str().as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Adds the headers of the connection, and ends the head.
+fn end_head(head: &mut Vec<u8>, keeps_alive: bool) {
+    #[expect(clippy::disallowed_methods, reason = "the Date of the response")]
+    let date = httpdate::HttpDate::from(SystemTime::now());
+    let connection = if keeps_alive { "keep-alive" } else { "close" };
+    let _never_fails = write!(head, "Date: {date}\r\nConnection: {connection}\r\n\r\n");
+}
+
+/// Whether the connection stays open after a request without a body; `None` for requests that only
+/// Pingora understands (RFC 9112, section 9.3).
+fn keeps_alive(client: &RequestHeader) -> Option<bool> {
+    let headers = &client.headers;
+    let is_readable = matches!(client.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let other = [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE];
+    if !is_readable || other.iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
+    let mut options = headers.get_all(CONNECTION).iter();
+    let by_default = client.version == Version::HTTP_11;
+    match (options.next(), options.next()) {
+        (None, _) => Some(by_default),
+        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"keep-alive") => Some(true),
+        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"close") => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether `Range` lists more than one range, or there is more than one `Range`.
+fn has_several_ranges(headers: &HeaderMap) -> bool {
+    let mut ranges = headers.get_all(RANGE).iter();
+    let first = ranges.next();
+    ranges.next().is_some() || first.is_some_and(|range| range.as_bytes().contains(&b','))
+}

@@ -1,0 +1,100 @@
+//! The application of the public listener: it reads each request head, answers at once what needs no
+//! store (`direct.rs`), and lets Pingora's proxy answer the rest. Both answer on the same connection.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{GetSocketDigest as _, Shutdown as _, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+
+use crate::downstream::{ClientConnection, Received};
+use crate::gateway::Gateway;
+use crate::gateway::context::Context;
+
+/// The time a new connection has for the first byte of its first request. It is Pingora's.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+
+/// Answers the requests of a connection.
+pub struct Front {
+    gateway: Gateway,
+    proxy: Arc<HttpProxy<Gateway>>,
+    keepalive_timeout: Duration,
+}
+
+impl Front {
+    /// An application that answers by this gateway, and by the proxy whose hooks are the same gateway.
+    #[must_use]
+    pub fn new(gateway: Gateway, proxy: HttpProxy<Gateway>, keepalive_timeout: Duration) -> Self {
+        Self { gateway, proxy: Arc::new(proxy), keepalive_timeout }
+    }
+
+    /// Answers requests until one needs Pingora; `None` at the end of the connection. `idle` is the time
+    /// that the first request may take to begin.
+    async fn answer_directly(
+        &self,
+        connection: &mut ClientConnection,
+        shutdown: &ShutdownWatch,
+        mut idle: Duration,
+    ) -> Option<()> {
+        let mut shutdown = shutdown.clone();
+        let mut stopped = pin!(async move {
+            let _stopped_or_gone = shutdown.wait_for(|stopped| *stopped).await;
+        });
+        let digest = connection.get_socket_digest();
+        let peer = digest.as_ref().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
+        loop {
+            let head = match connection.receive(idle, stopped.as_mut()).await {
+                Received::End => return None,
+                Received::Other(length) => {
+                    connection.hand_over(length);
+                    return Some(());
+                }
+                Received::Head(head) => head,
+            };
+            let Some(answer) = self.gateway.answer(&head.header, connection.exchange()) else {
+                connection.hand_over(head.length);
+                return Some(());
+            };
+            connection.consume(head.length);
+            if !self.gateway.send(connection, &head.header, peer, *answer).await {
+                return None;
+            }
+            idle = self.keepalive_timeout;
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let mut connection = stream.into_any().downcast::<ClientConnection>().ok()?;
+        let mut idle = FIRST_BYTE;
+        loop {
+            if self.answer_directly(&mut connection, shutdown, idle).await.is_none() {
+                connection.shutdown().await;
+                return None;
+            }
+            let mut session = ServerSession::new_http1(connection);
+            // 0 is no limit: the head has arrived already.
+            session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+            let reused = self.proxy.process_new_http(session, shutdown).await?;
+            connection = reused.consume().0.into_any().downcast().ok()?;
+            // Left where Pingora refused the request before its first hook.
+            drop(connection.exchange().take_admitted::<Context>());
+            idle = self.keepalive_timeout;
+        }
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
