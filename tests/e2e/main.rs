@@ -115,6 +115,7 @@ mod purge;
 // What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.
+mod direct_hits;
 mod disk;
 // Answers that earlier settings have shaped.
 mod old_settings;
