@@ -38,6 +38,7 @@ mod lookup;
 pub mod memory;
 pub mod object;
 mod outcome;
+mod passing;
 mod purge;
 mod request;
 pub mod statistics;
@@ -45,7 +46,8 @@ mod stored_headers;
 mod tiers;
 mod weight;
 
-pub use self::blocks::arrival::{Arrivals, BlockError};
+pub use self::blocks::arrival::BlockError;
+pub use self::blocks::arriving_body::BodySlot;
 pub use self::blocks::object::Blocks;
 pub use self::blocks::reader::counter::BlockCounter;
 pub use self::blocks::reader::{BlockReader, OpenError};
@@ -54,6 +56,7 @@ pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, St
 pub use self::key::CacheKey;
 pub use self::lookup::{Lookup, LookupResult};
 pub use self::object::ObjectBody;
+pub use self::passing::PassingObject;
 pub use self::purge::pending::PurgeScope;
 pub use self::request::{CacheRequest, Extent};
 pub use self::tiers::report::Tier;
@@ -170,7 +173,7 @@ impl Cache {
         request: &'a Arc<CacheRequest>,
         blocks: &'a Arc<Blocks>,
         ranges: &'a [Range<u64>],
-        arriving: Option<Arrivals>,
+        arriving: Option<BodySlot>,
     ) -> impl Future<Output = Result<BlockReader, OpenError>> + Send + 'a {
         BlockReader::open(self.fetches.blocks(), request, blocks, ranges, arriving)
     }
@@ -292,8 +295,13 @@ impl Cache {
                 return Resolution::LookAgain(Some(entry).filter(|_| !is_purged));
             }
             Some(FetchOutcome::NotCached) => return Resolution::LookAgain(None),
-            Some(FetchOutcome::Bypass { report }) => {
-                Lookup { report: own(report), ..self.bypass(why) }
+            Some(FetchOutcome::Bypass { answer, report }) => {
+                let answer = answer.filter(|_| !collapsed).and_then(|answer| answer.take());
+                let passed = Lookup { report: own(report), ..self.bypass(why) };
+                match answer {
+                    Some(answer) => passed.with_answer(answer, now),
+                    None => passed,
+                }
             }
             Some(FetchOutcome::Object { source, .. })
                 if !self.tiers.is_usable_for(request, &source) =>

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::RANGE;
+use http::header::{RANGE, TRANSFER_ENCODING};
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -294,8 +294,13 @@ impl ProxyHttp for Gateway {
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
         *head = source.head().clone();
-        if object.selection == Selection::NotModified {
-            to_304(head);
+        match object.selection {
+            Selection::NotModified => to_304(head),
+            _ if source.has_length() => {}
+            _ => {
+                // A static name and value.
+                let _inserted = head.insert_header(TRANSFER_ENCODING, "chunked");
+            }
         }
         storage::part_of(&object.selection, source.length(), head)
     }

@@ -16,6 +16,7 @@ use crate::cache::inflight::Leader;
 use crate::cache::memory::budget::Held;
 use crate::cache::object::{Object, ObjectBody, StreamingObject};
 use crate::cache::outcome::FetchOutcome;
+use crate::cache::passing::{AnswerSlot, PassingObject};
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::{append_lifetime, for_disk, lifetime_headers, own_copy};
 use crate::cache::tiers::{DiskChange, Tiers};
@@ -45,9 +46,28 @@ impl StoreResponse<'_> {
         Arc::new(Entry { key, requested_at, settings, freshness, content })
     }
 
-    /// Publishes that each request for the object goes to the store.
-    pub(super) fn bypass(&self) {
-        self.leader.publish(FetchOutcome::Bypass { report: Arc::clone(&self.report) });
+    /// Publishes that each request for the object goes to the store, and gives the request that led the
+    /// fetch the store's answer: the headers of the whole object, of which `body` brings the bytes from
+    /// a position on, up to `end` if it does not bring all.
+    pub(super) fn pass_on(
+        &self,
+        headers: &HeaderMap,
+        body: Option<(u64, StoreBody)>,
+        end: Option<u64>,
+    ) {
+        let report = Arc::clone(&self.report);
+        let (profile, content_type) = (&self.request.store.profile, &self.request.content_type);
+        match self.heads.cached_head(headers, profile, content_type.as_ref()) {
+            Ok(head) => {
+                let length = content_length(headers);
+                let answer = PassingObject::new(head, headers, length, body);
+                let answer = AnswerSlot::new(answer.up_to(end.unwrap_or(u64::MAX)));
+                self.leader.publish(FetchOutcome::Bypass { answer: Some(answer), report });
+            }
+            Err(refusal) => {
+                self.leader.publish(FetchOutcome::Refused { refusal, stored_for: None, report });
+            }
+        }
     }
 
     /// Stores an entry without a body in memory if there is room for it, and removes the record on
@@ -121,7 +141,7 @@ impl StoreResponse<'_> {
         let length = content_length(headers).filter(is_stored);
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.hit_for_pass();
-            return self.bypass();
+            return self.pass_on(headers, Some((0, body)), None);
         };
         let report = Arc::clone(&self.report);
         let head = match self.heads.cached_head(headers, profile, request.content_type.as_ref()) {
@@ -133,7 +153,7 @@ impl StoreResponse<'_> {
         };
         let Some(room) = tiers.reserve(&request.key, head_weight(&head) + length) else {
             tiers.statistics().no_room.inc();
-            return self.bypass();
+            return self.pass_on(headers, Some((0, body)), None);
         };
         let fill = FillBuffer::new(length, Arc::clone(room.held()));
         let lifetime = lifetime_headers(headers);

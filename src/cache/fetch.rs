@@ -280,7 +280,7 @@ impl Fetches {
             (StatusCode::OK, length) if is_range && length.is_none_or(|it| it > max_object) => {
                 // A store that does not support ranges has no blocks.
                 response.hit_for_pass();
-                response.bypass();
+                response.pass_on(headers, Some((0, body)), None);
             }
             (StatusCode::OK, _) => self.admit_object(response, headers, body).await,
             _ if is_range && self.is_small_without_version(headers, &response.request.rule) => {
@@ -306,7 +306,7 @@ impl Fetches {
             }
             Ok(_) => {
                 let StoreResponse { leader, report, .. } = response;
-                leader.finish(FetchOutcome::Bypass { report });
+                leader.finish(FetchOutcome::Bypass { answer: None, report });
             }
             Err(refusal) => refuse(response, refusal, None),
         }
@@ -345,8 +345,7 @@ impl Fetches {
                 let limits = self.tiers.blocks();
                 // No more than the range if its blocks could not be stored.
                 let size = if self.tiers.stores_block(limits.size()) { limits.size() } else { 1 };
-                let range = widened(range, size, limits.max_request(), limits.first_request());
-                FetchRequest { range: Some(range), ..FetchRequest::default() }
+                FetchRequest { range: Some(widened(range, size)), ..FetchRequest::default() }
             }
             Extent::Whole => FetchRequest::default(),
             Extent::Head => FetchRequest { head_only: true, ..FetchRequest::default() },

@@ -10,6 +10,7 @@ use crate::cache::blocks::object::Blocks;
 use crate::cache::body::StoredBody;
 use crate::cache::fill::{FillBuffer, Truncated};
 use crate::cache::memory::budget::Held;
+use crate::cache::passing::PassingObject;
 
 /// An object with its whole body.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub enum ObjectBody {
     Streaming(Arc<StreamingObject>),
     /// Its blocks are read by a [`crate::cache::BlockReader`].
     Blocks(Arc<Blocks>),
+    /// It is not cached: the store's answer to this one request.
+    Passing(Arc<PassingObject>),
 }
 
 impl ObjectBody {
@@ -59,16 +62,18 @@ impl ObjectBody {
             Self::Stored(object) => &object.head,
             Self::Streaming(object) => &object.head,
             Self::Blocks(blocks) => &blocks.head,
+            Self::Passing(object) => &object.head,
         }
     }
 
-    /// The length of the body, bytes.
+    /// The length of the body, bytes; `u64::MAX` if it is not known.
     #[must_use]
     pub fn length(&self) -> u64 {
         match self {
             Self::Stored(object) => object.body.len(),
             Self::Streaming(object) => object.fill.length(),
             Self::Blocks(blocks) => blocks.layout.length,
+            Self::Passing(object) => object.length.unwrap_or(u64::MAX),
         }
     }
 
@@ -79,7 +84,14 @@ impl ObjectBody {
             Self::Stored(object) => &object.lifetime,
             Self::Streaming(object) => &object.lifetime,
             Self::Blocks(blocks) => &blocks.lifetime,
+            Self::Passing(object) => &object.lifetime,
         }
+    }
+
+    /// Whether the length of the body is known.
+    #[must_use]
+    pub fn has_length(&self) -> bool {
+        !matches!(self, Self::Passing(object) if object.length.is_none())
     }
 
     /// Whether more of the body may have to come from the store.
@@ -88,7 +100,7 @@ impl ObjectBody {
         match self {
             Self::Stored(_) => false,
             Self::Streaming(object) => object.fill.is_filling(),
-            Self::Blocks(_) => true,
+            Self::Blocks(_) | Self::Passing(_) => true,
         }
     }
 
@@ -102,6 +114,7 @@ impl ObjectBody {
         match self {
             Self::Stored(object) => Ok(object.body.read(position, end)),
             Self::Streaming(object) => object.fill.read(position, end).await,
+            Self::Passing(object) => object.read(position, end).await,
             Self::Blocks(_) => {
                 if position < end {
                     Err(Truncated)

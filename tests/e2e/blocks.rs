@@ -8,6 +8,8 @@ mod cold;
 mod concurrent;
 mod counts;
 mod disk;
+mod grain;
+mod one_answer;
 mod outages;
 mod passing;
 mod purges;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::cache::blocks::layout::grain;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::clock::now;
 use crate::cache::disk::DiskState;
@@ -78,7 +79,7 @@ impl Tiers {
     pub fn replaced_version(&self, key: &CacheKey) -> Option<Arc<Blocks>> {
         match self.memory.peek(key.as_bytes())?.source()? {
             ObjectBody::Blocks(blocks) => Some(blocks),
-            ObjectBody::Stored(_) | ObjectBody::Streaming(_) => None,
+            ObjectBody::Stored(_) | ObjectBody::Streaming(_) | ObjectBody::Passing(_) => None,
         }
     }
 
@@ -129,7 +130,8 @@ impl Tiers {
             let is_of = move |key: &[u8]| key.starts_with(version.as_bytes());
             tiers.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()));
             let Some(disk) = &tiers.disk else { return };
-            if layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {
+            let has_parts = grain(layout.size, 0) < layout.size;
+            if has_parts || layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {
                 let covered = move |key: &[u8], _requested_at| is_of(key);
                 return disk.remove_blocks_where(object.as_bytes(), covered);
             }

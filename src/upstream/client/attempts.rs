@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::RANGE;
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::protocol::range::ByteRange;
+use crate::protocol::range::{ByteRange, ContentRange};
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
@@ -201,8 +201,14 @@ impl<'a> StoreFetch<'a> {
         };
         let decision = answer::decide(&context, head.status, &head.headers);
         if let Some(refusal) = self.head_refused.take_if(|_| is_object(&decision)) {
-            // The GET is allowed: the refusal of the HEAD says nothing about the object.
-            return Attempt::Refused(refusal);
+            // The GET is allowed: its head is the answer that the HEAD would have.
+            return match of_whole(&head.headers) {
+                Some(headers) if matches!(decision, AnswerDecision::Deliver(_)) => {
+                    let (status, body) = (StatusCode::OK, StoreBody::new(connection, None));
+                    Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
+                }
+                _ => Attempt::Refused(refusal),
+            };
         }
         match decision {
             AnswerDecision::Deliver(status) => {
@@ -223,6 +229,13 @@ impl<'a> StoreFetch<'a> {
             }
             AnswerDecision::Refuse(refusal) => {
                 self.read_document(connection, &head, None).await;
+                // 405 and 501 say that the method is not allowed (RFC 9110, sections 15.5.6, 15.6.2).
+                let refuses_head = matches!(head.status.as_u16(), 400 | 405 | 501);
+                if refuses_head && self.method == Method::HEAD && self.attempts.ask_in_another_way()
+                {
+                    self.ask_for_code(refusal);
+                    return Attempt::Failed;
+                }
                 Attempt::Refused(refusal)
             }
             AnswerDecision::ReadCode => {
@@ -282,6 +295,21 @@ impl<'a> StoreFetch<'a> {
             connection.release();
         }
     }
+}
+
+/// The headers of the whole object, by those of its first byte.
+fn of_whole(part: &HeaderMap) -> Option<HeaderMap> {
+    let place = part.get(CONTENT_RANGE).and_then(ContentRange::parse);
+    let mut headers = part.clone();
+    match place {
+        None => {}
+        Some(ContentRange::Part { len: Some(length), .. }) => {
+            headers.remove(CONTENT_RANGE);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) => return None,
+    }
+    Some(headers)
 }
 
 /// Whether the store has answered with the object, or with a range that it does not have.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::metrics::store::StoreMetrics;
 use crate::response::refusal::Refusal;
-use crate::upstream::admission::Permit;
+use crate::upstream::admission::{Admission, Permit};
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::error::refusal;
 
@@ -40,6 +40,13 @@ impl StoreBody {
     pub(super) fn occupy(&mut self, permit: Permit, metrics: Arc<StoreMetrics>) {
         if matches!(self.state, BodyState::Arriving(_)) {
             self.occupied = Some((permit, metrics));
+        }
+    }
+
+    /// Counts it among the large transfers of its store, if there is room among them.
+    pub fn count_as_bulk(&mut self, admission: &Admission) {
+        if let Some((permit, _)) = &mut self.occupied {
+            permit.count_as_bulk(admission);
         }
     }
 
