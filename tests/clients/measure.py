@@ -168,7 +168,8 @@ def main():
         folder = pathlib.Path(stack.enter_context(folder))
         libraries, wanted = measure(options, folder, stack)
     options.results.write_text(json.dumps(libraries + wanted, indent=1) + "\n")
-    print("\n".join(["", *page.program_table(wanted)]) if wanted else "no program is of that name")
+    if wanted:
+        print("\n".join(["", *page.program_table(wanted, all_rows=False)]))
     print(f"every request: {options.results}")
     if any(result["problems"] for result in libraries + wanted):
         sys.exit("tests/clients/run: some results are wrong, see WRONG above")

@@ -76,16 +76,20 @@ def ratio(result):
     return result["cold"]["bytes"] / max(result["nginx"]["bytes"], 1)
 
 
-def program_table(results):
+def program_table(results, all_rows=True):
+    """Rows of these results, and of the programs that are not among them."""
     yield "| client | reads | nginx sends | the store sends: cold | of nginx's bytes | warm |"
     yield "|---|---|---|---|---|---|"
     found = {result["case"]: result for result in results}
     for program in programs.PROGRAMS:
+        reads, cells = f"{program.reads}; `{program.key}`", ["not measured"] * 4
         if result := found.get(program.client):
             nginx, cold, warm = (cost(result[name]) for name in ("nginx", "cold", "warm"))
-            reads = f"{program.reads}; `{program.key}`, {amount(result['size'])}"
-            cells = [program.client, reads, nginx, cold, f"{ratio(result):.2f}", warm]
-            yield f"| {' | '.join(cells)} |"
+            reads += f", {amount(result['size'])}"
+            cells = [nginx, cold, f"{ratio(result):.2f}", warm]
+        elif not all_rows:
+            continue
+        yield f"| {' | '.join([program.client, reads, *cells])} |"
 
 
 def first_line(*command):
@@ -135,11 +139,11 @@ def unrecorded(text):
 
 
 def with_examples(text):
-    def filled(match):
+    def example_of(match):
         name, language, _ = match.groups()
         return f"<!-- tests/clients/{name} -->\n```{language}\n{example(name)}```\n"
 
-    return EXAMPLE.sub(filled, text)
+    return EXAMPLE.sub(example_of, text)
 
 
 def filled(text, begin, lines):
@@ -166,7 +170,10 @@ if __name__ == "__main__":
     # for its table.
     page = PAGE.read_text()
     if "--write" in sys.argv:
-        PAGE.write_text(page := with_examples(page))
+        page = with_examples(page)
+        if BESIDE + "\n|" not in page:
+            page = filled(page, BESIDE, "\n".join(program_table([])))
+        PAGE.write_text(page)
     problems = list(outdated(page))
     if not {"--write", "--examples"} & set(sys.argv):
         problems += unrecorded(page)
