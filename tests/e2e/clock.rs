@@ -16,7 +16,7 @@ fn library() -> Option<PathBuf> {
     let mut found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     let found = found.find(|path| path.exists());
     if found.is_none() {
-        eprintln!("not tested: libfaketime is not installed");
+        eprintln!("SKIPPED: the clock is not set, because libfaketime is not installed");
     }
     found
 }
