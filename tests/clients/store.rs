@@ -23,7 +23,7 @@ use store::{Object, Request, Store};
 
 /// Stores every file of this folder; its key is its path below the bucket's folder.
 fn fill(store: &Store, bucket: &str, folder: &Path, prefix: &str) -> Result<(), Box<dyn Error>> {
-    for entry in std::fs::read_dir(&folder)? {
+    for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name of UTF-8")?;
         if path.is_dir() {
