@@ -9,6 +9,7 @@ mod concurrent;
 mod counts;
 mod disk;
 mod outages;
+mod overwritten;
 mod passing;
 mod purges;
 mod room;

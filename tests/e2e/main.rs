@@ -112,6 +112,8 @@ mod stale;
 mod store_errors;
 // Objects removed by request.
 mod purge;
+// Clients that hold the permits of an uncached profile.
+mod slow_readers;
 // What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.
