@@ -161,7 +161,7 @@ impl Cli {
             }
             Command::Status(options) => match options.replicas() {
                 Some(replicas) => status(replicas, &options, paint),
-                None => with_admin(environment, flags, |admin| {
+                None => with_admin(environment, flags, "its URL", |admin| {
                     status(Ok(vec![admin.into()]), &options, paint)
                 }),
             },
@@ -202,10 +202,11 @@ fn paint(environment: &BTreeMap<String, String>) -> Paint {
     Paint::of(std::io::stdout().is_terminal(), variable("NO_COLOR"), variable("TERM"))
 }
 
-/// Runs `then` with the admin address of the configuration.
+/// Runs `then` with the admin address of the configuration. `option` is the way to name another one.
 fn with_admin(
     environment: BTreeMap<String, String>,
     flags: Flags,
+    option: &str,
     then: impl FnOnce(SocketAddr) -> u8,
 ) -> u8 {
     with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {

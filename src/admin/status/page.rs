@@ -90,11 +90,13 @@ mod tests {
         for (method, path, _) in ROUTES {
             assert!(page.contains(&format!("{method} {path}</code>")), "{method} {path}");
         }
-        let loaded = page.split("src=\"").skip(1).chain(page.split("<link ").skip(1));
-        let loaded: Vec<&str> = loaded
-            .map(|rest| rest.split_once("href=\"").map_or(rest, |(_, link)| link))
-            .filter_map(|rest| rest.split('"').next())
-            .collect();
+        let tags =
+            page.split('<').filter(|tag| tag.starts_with("script ") || tag.starts_with("link "));
+        let attribute = |tag: &'_ str| {
+            let (_, rest) = tag.split_once("src=\"").or_else(|| tag.split_once("href=\""))?;
+            Some(rest.split('"').next()?.to_owned())
+        };
+        let loaded: Vec<String> = tags.filter_map(attribute).collect();
         assert_eq!(loaded.len(), 3, "{loaded:?}");
         for name in loaded {
             assert!(file(format!("/{name}").as_bytes()).is_some(), "{name}");
