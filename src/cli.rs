@@ -159,18 +159,14 @@ impl Cli {
                     explain_urls(loaded, &urls, json, Options { admin, offline }, paint)
                 })
             }
-            Command::Status(options) => match options.replicas() {
-                Some(replicas) => status(replicas, &options, paint),
-                None => with_admin(environment, flags, "its URL", |admin| {
-                    status(Ok(vec![admin.into()]), &options, paint)
-                }),
-            },
-            Command::Purge(options) => match options.replicas() {
-                Some(replicas) => purge(replicas, &options),
-                None => {
-                    with_admin(environment, flags, |admin| purge(Ok(vec![admin.into()]), &options))
-                }
-            },
+            Command::Status(options) if options.names_replicas() => status(&options, None, paint),
+            Command::Status(options) => with_admin(environment, flags, "its URL", |admin| {
+                status(&options, Some(admin), paint)
+            }),
+            Command::Purge(options) if options.names_replicas() => purge(&options, None),
+            Command::Purge(options) => {
+                with_admin(environment, flags, "--admin", |admin| purge(&options, Some(admin)))
+            }
         };
         ExitCode::from(code)
     }
@@ -212,9 +208,9 @@ fn with_admin(
     with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
         Some(admin) => then(admin),
         None => {
-            print_error(
-                "s3proxy: admin.listen is off; name a running s3proxy on the command line\n",
-            );
+            print_error(&format!(
+                "s3proxy: admin.listen is off; name a running s3proxy with {option}\n"
+            ));
             BAD_CONFIGURATION
         }
     })

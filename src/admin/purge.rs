@@ -73,7 +73,7 @@ pub fn removed(answer: &str) -> String {
     match (number("disk"), answer.pointer("/removed/complete").and_then(Value::as_bool)) {
         (Some(disk), _) => text.push_str(&format!(", {disk} from disk")),
         (None, Some(false)) => {
-            text.push_str("; the rest is being removed, and not served any more")
+            text.push_str("; the rest is being removed, and not served any more");
         }
         (None, _) => {}
     }

@@ -1,5 +1,6 @@
 //! `s3proxy status` and `s3proxy purge`: commands for running processes, through their admin listeners.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::admin::purge as admin_purge;
@@ -15,18 +16,21 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Clears a terminal and moves the cursor to its first line (ECMA-48).
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 
-/// Shows the status of each process. The exit code says whether every one answered.
-pub(super) fn status(
-    replicas: Result<Vec<Replica>, String>,
-    options: &StatusOptions,
-    paint: Paint,
-) -> u8 {
+/// Shows the status of each process; `own` is that of the configuration, if the command line names none.
+/// The exit code says whether every one answered. With `--watch` names are resolved each time: replicas
+/// come and go.
+pub(super) fn status(options: &StatusOptions, own: Option<SocketAddr>, paint: Paint) -> u8 {
     loop {
-        let replicas = match &replicas {
+        let replicas = match options.replicas(own) {
             Ok(replicas) => replicas,
-            Err(error) => return unresolved(error),
+            Err(error) if options.watch => {
+                unresolved(&error);
+                std::thread::sleep(WATCH_INTERVAL);
+                continue;
+            }
+            Err(error) => return unresolved(&error),
         };
-        let answers = for_each(replicas, |replica| ReplicaStatus {
+        let answers = for_each(&replicas, |replica| ReplicaStatus {
             label: replica.label.clone(),
             status: ask(replica),
         });
@@ -58,14 +62,14 @@ fn ask(replica: &Replica) -> Result<serde_json::Value, String> {
 }
 
 /// Purges each target in each process, and says of each what was removed.
-pub(super) fn purge(replicas: Result<Vec<Replica>, String>, options: &PurgeOptions) -> u8 {
+pub(super) fn purge(options: &PurgeOptions, own: Option<SocketAddr>) -> u8 {
     let targets: Vec<String> =
         options.targets.iter().map(|it| admin_purge::target_of(it)).collect();
     if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
         print_error(&format!("s3proxy: {target}: {}\n", admin_purge::TARGET));
         return BAD_CONFIGURATION;
     }
-    let replicas = match replicas {
+    let replicas = match options.replicas(own) {
         Ok(replicas) => replicas,
         Err(error) => return unresolved(&error),
     };

@@ -133,12 +133,23 @@ impl StatusOptions {
         !self.urls.is_empty() || !self.replicas.is_empty()
     }
 
-    /// The processes that the command line names; `None` if it names none.
-    pub(super) fn replicas(&self) -> Option<Result<Vec<Replica>, String>> {
+    /// The processes that the command line names, or else `own`. Resolves names.
+    ///
+    /// # Errors
+    /// A name that cannot be resolved, or a URL of another form.
+    pub(super) fn replicas(&self, own: Option<SocketAddr>) -> Result<Vec<Replica>, String> {
         if !self.urls.is_empty() {
-            return Some(self.urls.iter().map(|url| url.parse()).collect());
+            return self.urls.iter().map(|url| url.parse()).collect();
         }
-        (!self.replicas.is_empty()).then(|| replicas::find(&self.replicas))
+        found(&self.replicas, own)
+    }
+}
+
+/// These replicas, or else `own`.
+fn found(places: &[Replicas], own: Option<SocketAddr>) -> Result<Vec<Replica>, String> {
+    match own {
+        Some(own) if places.is_empty() => Ok(vec![own.into()]),
+        _ => replicas::find(places),
     }
 }
 
@@ -166,11 +177,11 @@ impl PurgeOptions {
         !self.replicas.is_empty()
     }
 
-    /// The processes that the command line names; `None` if it names none.
-    pub(super) fn replicas(&self) -> Option<Result<Vec<Replica>, String>> {
-        if let Some(admin) = self.admin {
-            return Some(Ok(vec![admin.into()]));
-        }
-        (!self.replicas.is_empty()).then(|| replicas::find(&self.replicas))
+    /// The processes that the command line names, or else `own`. Resolves names.
+    ///
+    /// # Errors
+    /// A name that cannot be resolved.
+    pub(super) fn replicas(&self, own: Option<SocketAddr>) -> Result<Vec<Replica>, String> {
+        found(&self.replicas, self.admin.or(own))
     }
 }

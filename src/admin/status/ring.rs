@@ -197,9 +197,9 @@ mod tests {
     #[test]
     fn the_ring_is_bounded() {
         let mut ring = Ring::default();
-        for second in 0..(3 * SAMPLES as u64) {
-            let gauges = Gauges { connections: second as usize, ..Gauges::default() };
-            ring.add(at(second), totals(second, 0, 0), gauges);
+        for second in 0..3 * SAMPLES {
+            let gauges = Gauges { connections: second, ..Gauges::default() };
+            ring.add(at(second as u64), totals(second as u64, 0, 0), gauges);
         }
         assert_eq!(ring.samples().len(), SAMPLES);
         let newest = ring.samples().last().map(|sample| sample.gauges.connections);

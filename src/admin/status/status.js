@@ -63,6 +63,10 @@
     return text;
   };
 
+  // A process that has just started is shown on two minutes, not squeezed into a corner.
+  const span = (history) => Math.max(60, history.connections.length);
+  const minutes = (history) => number((span(history) * history.interval_seconds) / 60);
+
   const chart = (card, history, lists) => {
     const known = lists.flatMap((list) => history[list].filter((value) => value !== null));
     const highest = known.length ? Math.max(...known) : 0;
@@ -73,13 +77,12 @@
       for (const kind of kinds) {
         const line = document.createElementNS(SVG, "path");
         line.setAttribute("class", kind);
-        line.setAttribute("d", path(history[list], scale, history.limit, kind === "area"));
+        line.setAttribute("d", path(history[list], scale, span(history), kind === "area"));
         card.svg.append(line);
       }
     });
-    const minutes = number((history.limit * history.interval_seconds) / 60);
     card.svg.setAttribute("aria-label",
-      `${card.title}, last ${minutes} minutes: now ${card.value.textContent}, highest ${card.show(highest)}`);
+      `${card.title}, last ${minutes(history)} minutes: now ${card.value.textContent}, highest ${card.show(highest)}`);
   };
 
   // The cards: title, value and remark of a status, and the lists of its chart.
@@ -172,6 +175,7 @@
     byId("version").textContent = status.version;
     byId("uptime").textContent = `up ${duration(status.uptime_seconds)}`;
     setState(status.state, status.state);
+    byId("now-title").textContent = `The last ${minutes(status.history)} minutes`;
     for (const card of CARDS) {
       const [value, remark] = card.of(status);
       card.value.textContent = value;

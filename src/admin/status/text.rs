@@ -400,7 +400,7 @@ mod tests {
     fn an_answer_of_another_form_is_no_panic() {
         for status in [json!(null), json!([]), json!({ "profiles": 1, "requests": [], "now": 5 })] {
             let replica = ReplicaStatus { label: "a:1".to_owned(), status: Ok(status) };
-            assert!(!text(&[replica.clone()], Paint::Colour).is_empty());
+            assert!(!text(std::slice::from_ref(&replica), Paint::Colour).is_empty());
             assert!(!text(&[replica.clone(), replica], Paint::Plain).is_empty());
         }
     }
