@@ -175,6 +175,14 @@ impl Cli {
     /// command are its own.
     fn useless_option(&self) -> Option<&'static str> {
         let Self { command, config, serve } = self;
+        let names_store = match command {
+            Some(Command::Serve(options)) => options.names_store() || serve.names_store(),
+            _ => serve.names_store(),
+        };
+        // clap does not see this conflict if they stand on two sides of the command.
+        if names_store && config.is_some() {
+            return Some("--config");
+        }
         let command = command.as_ref()?;
         let of_serve = match command {
             Command::Serve(_) => None,
@@ -412,6 +420,7 @@ mod tests {
             (&["--endpoint", "http://h", "status"], "--endpoint"),
             (&["--log-format", "production", "completions", "bash"], "--log-format"),
             (&["--config", "x", "completions", "bash"], "--config"),
+            (&["--config", "x", "serve", "--endpoint", "http://h"], "--config"),
             (&["config", "--schema", "--config", "x"], "--config"),
             (&["purge", "--admin", "127.0.0.1:1", "--config", "x", "b/k"], "--config"),
             (&["status", "127.0.0.1:1", "--config", "x"], "--config"),

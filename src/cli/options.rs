@@ -93,6 +93,11 @@ impl ServeOptions {
         }
     }
 
+    /// Whether one store is to be served, without a configuration file.
+    pub(super) fn names_store(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
     /// The first that is given.
     pub(super) fn given(&self) -> Option<&'static str> {
         self.overrides.given().or_else(|| self.beside_overrides())

@@ -8,7 +8,7 @@ use crate::metrics::histogram::{BUCKETS, quantile};
 
 /// The time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
-/// Samples in the ring: ten minutes, about 100 KiB.
+/// Samples in the ring: ten minutes, less than 200 KiB.
 pub(super) const SAMPLES: usize = 300;
 /// Samples that the current rates are taken from: one minute.
 pub(super) const WINDOW: usize = 30;
@@ -204,6 +204,9 @@ mod tests {
         assert_eq!(ring.samples().len(), SAMPLES);
         let newest = ring.samples().last().map(|sample| sample.gauges.connections);
         assert_eq!(newest, Some(3 * SAMPLES - 1));
+        // There are less than fifty causes.
+        let bytes = SAMPLES * (size_of::<Sample>() + 50 * size_of::<u64>());
+        assert!(bytes < 200 << 10, "{bytes}");
     }
 
     #[test]
