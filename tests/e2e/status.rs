@@ -98,7 +98,7 @@ fn the_status_page_is_html_for_browsers_and_runs_nothing_but_its_own_script() {
         ("/favicon.svg", "image/svg+xml"),
         ("/status", "application/json"),
     ] {
-        assert!(page.text().contains(&path[1..]), "{path} is named in the page");
+        assert!(page.text().contains(path.trim_start_matches('/')), "{path} is named in the page");
         let answer = browser(path, "same-origin");
         assert_eq!(answer.status(), 200, "{path}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some(content_type), "{path}");
