@@ -54,7 +54,7 @@ pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, St
 pub use self::key::CacheKey;
 pub use self::lookup::{Lookup, LookupResult};
 pub use self::object::ObjectBody;
-pub use self::purge::pending::PurgeScope;
+pub use self::purge::pending::{PurgeScope, Removed};
 pub use self::request::{CacheRequest, Extent};
 pub use self::tiers::report::Tier;
 
@@ -63,6 +63,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
@@ -176,9 +177,9 @@ impl Cache {
     }
 
     /// Purges one object, or every object whose key begins with this one. When this returns, they
-    /// are no longer served; their memory is freed in the background.
-    pub fn purge(&self, key: &CacheKey, scope: PurgeScope) {
-        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge));
+    /// are no longer served; their memory is freed in the background. Returns how far that is.
+    pub fn purge(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
+        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge))
     }
 
     /// What the tiers hold of an object. Must be called within a Tokio runtime.

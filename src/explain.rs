@@ -133,7 +133,7 @@ async fn inspect_gateway(admin: Option<SocketAddr>, address: &ObjectAddress) -> 
     let Some(admin) = admin else { return GatewayReport::NoAdminAddress };
     let name = address.name();
     let target = name.strip_prefix("s3://").unwrap_or(&name).to_owned();
-    let request = move || crate::admin::request::send(admin, "GET", "/cache/", &target);
+    let request = move || crate::admin::request::send(&[admin], "GET", "/cache/", &target);
     match tokio::task::spawn_blocking(request).await {
         Ok(Ok((status, document))) => cached::read(admin, &status, &document),
         Ok(Err(error)) => GatewayReport::Unreachable { admin, why: error.to_string() },

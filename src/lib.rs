@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what |
+//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`terminal`]: colours and tables |
 //! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
 //! | 3 | [`profile`]: one store with its credentials and rules |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
@@ -35,4 +35,5 @@ pub mod reload;
 pub mod response;
 pub mod s3;
 pub mod server;
+pub mod terminal;
 pub mod upstream;

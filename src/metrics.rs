@@ -6,6 +6,7 @@ use crate::metrics::causes::CauseCounters;
 use crate::metrics::requests::StatusCounters;
 
 pub mod causes;
+pub mod histogram;
 pub mod requests;
 pub mod store;
 

@@ -338,7 +338,8 @@ impl Reloader {
         log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
-                cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
+                let _goes_on = cache
+                    .purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
             }
         }
         for warning in loaded.warnings.iter().filter(|new| !applied.warnings.contains(new)) {

@@ -127,7 +127,11 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         // The metrics of requests count the public listener alone.
         let uncounted = Arc::default();
         let name = "of the admin listener";
-        let admin = Guarded::new(Admin::new(&shared, config), name, config, limits, uncounted);
+        let admin = Admin::new(&shared, config);
+        let mut sampler = background_service("status", admin.sampler());
+        sampler.threads = Some(1);
+        server.add_service(sampler);
+        let admin = Guarded::new(admin, name, config, limits, uncounted);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         let listener = ListenerConfig::tcp(address.to_string())
@@ -142,6 +146,11 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     server.add_service(reloader);
 
     log_profiles(start);
+    log_tiers(config, cache.as_deref());
+    match config.admin_listen {
+        Some(admin) => info!("admin listener on http://{admin}/, with the status page"),
+        None => info!("no admin listener: admin.listen is off"),
+    }
     info!(
         "s3proxy {VERSION} listening on http://{}{}/",
         config.gateway.listen, config.gateway.path_prefix
@@ -176,6 +185,17 @@ fn log_profiles(start: &Start) {
             listen.port()
         );
     }
+}
+
+/// Logs the sizes of the cache.
+fn log_tiers(config: &Config, cache: Option<&Cache>) {
+    let Some(cache) = cache else { return info!("no cache: cache.memory is 0") };
+    let memory: u64 = cache.tiers().iter().filter(|it| it.name != "disk").map(|it| it.limit).sum();
+    let disk = match &config.cache.disk {
+        Some(disk) => format!("{} bytes on disk in {}", disk.size, disk.path.display()),
+        None => "nothing on disk".to_owned(),
+    };
+    info!("cache: at most {memory} bytes in memory, {disk}");
 }
 
 /// A client that vanished is noticed after `downstream.tcp_user_timeout`, also while nothing is sent.
@@ -217,7 +237,6 @@ fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
         CacheMemory::Auto => auto_budget(cgroup_limit()),
     };
     let client = StoreClient::new(&config.upstream);
-    info!("memory cache limit: {memory} bytes");
     Some(Cache::new(memory, &config.cache, client, Arc::clone(heads)))
 }
 

@@ -12,6 +12,16 @@ pub(super) fn report(stores: &Stores) -> Value {
     stores.iter().map(|store| of(store)).collect()
 }
 
+/// A profile as in `/profiles`, and its requests in flight, for `/status`.
+pub(super) fn with_state(store: &Store) -> Value {
+    let mut profile = of(store);
+    if let Some(fields) = profile.as_object_mut() {
+        fields.insert("in_flight".to_owned(), store.admission.in_flight().into());
+        fields.insert("in_flight_limit".to_owned(), store.admission.limit().into());
+    }
+    profile
+}
+
 fn of(store: &Store) -> Value {
     let profile = &store.profile;
     let (credentials, key) = match &profile.credentials {

@@ -1,9 +1,11 @@
 //! `s3proxy purge`: purges objects of a running gateway through its admin listener.
 
-use std::net::SocketAddr;
+use serde_json::Value;
 
+use crate::admin::replicas::Replica;
 use crate::admin::request::send;
 use crate::s3::encode::decode;
+use crate::terminal::escaped;
 
 /// The message for a target of another form.
 pub const TARGET: &str =
@@ -40,15 +42,42 @@ pub(super) fn without_page(target: &[u8]) -> &[u8] {
     pages.into_iter().flatten().find(|rest| names_profile(rest)).unwrap_or(target)
 }
 
-/// Purges a target of the gateway with this admin address. Returns its answer.
+/// Purges a target of one process. Returns its answer.
 ///
 /// # Errors
-/// The gateway cannot be reached or refuses.
-pub fn purge(admin: SocketAddr, target: &str) -> Result<String, String> {
-    let answer = send(admin, "PURGE", "/", target);
+/// The process cannot be reached or refuses.
+pub fn purge(replica: &Replica, target: &str) -> Result<String, String> {
+    let answer = send(&replica.addresses, "PURGE", "/", target);
     let (status, body) =
-        answer.map_err(|error| format!("{target}: no answer from {admin}: {error}"))?;
+        answer.map_err(|error| format!("{target}: no answer from {}: {error}", replica.label))?;
     if status == "200" { Ok(body) } else { Err(format!("{target}: {status} {body}")) }
+}
+
+/// What an answer says, in words: the object, and what was removed of it.
+#[must_use]
+pub fn removed(answer: &str) -> String {
+    let answer: Value = serde_json::from_str(answer).unwrap_or_default();
+    let purged = answer.get("purged").and_then(Value::as_str).unwrap_or("an unknown object");
+    let number = |name: &str| answer.pointer(&format!("/removed/{name}")).and_then(Value::as_u64);
+    let below = answer.get("below").and_then(Value::as_bool).unwrap_or_default();
+    let mut text = escaped(purged);
+    if below {
+        text.push_str(" and all objects below it");
+    }
+    // An older gateway says nothing about it.
+    let Some(memory) = number("memory") else { return text };
+    text.push_str(&format!(": removed {memory} from memory"));
+    if let Some(blocks) = number("blocks").filter(|blocks| *blocks > 0) {
+        text.push_str(&format!(" and {blocks} blocks"));
+    }
+    match (number("disk"), answer.pointer("/removed/complete").and_then(Value::as_bool)) {
+        (Some(disk), _) => text.push_str(&format!(", {disk} from disk")),
+        (None, Some(false)) => {
+            text.push_str("; the rest is being removed, and not served any more");
+        }
+        (None, _) => {}
+    }
+    text
 }
 
 #[cfg(test)]
@@ -76,6 +105,28 @@ mod tests {
             ("sky/a@b.png", "sky/a@b.png"),
         ] {
             assert_eq!(without_page(path.as_bytes()), target.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_what_was_removed() {
+        for (answer, text) in [
+            (
+                r#"{"purged":"s3://a@b/c","below":false,"removed":{"memory":1,"blocks":0,"disk":null,"complete":true}}"#,
+                "s3://a@b/c: removed 1 from memory",
+            ),
+            (
+                r#"{"purged":"s3://b/c/","below":true,"removed":{"memory":7,"blocks":3,"disk":12,"complete":true}}"#,
+                "s3://b/c/ and all objects below it: removed 7 from memory and 3 blocks, 12 from disk",
+            ),
+            (
+                r#"{"purged":"s3://b/c","below":false,"removed":{"memory":0,"blocks":0,"disk":null,"complete":false}}"#,
+                "s3://b/c: removed 0 from memory; the rest is being removed, and not served any more",
+            ),
+            (r#"{"purged":"s3://b/\u001b[2J","below":false}"#, "s3://b/\\u{1b}[2J"),
+            ("?", "an unknown object"),
+        ] {
+            assert_eq!(removed(answer), text, "{answer}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
-use crate::config::layers::{Effective, Layers, Location, Reported};
+use crate::config::layers::{ENDPOINT_FLAG, Effective, Layers, Location, NOT_USED, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
@@ -39,8 +39,13 @@ pub(super) fn resolve(
     region: &str,
     cache: &cache::SharedRules,
 ) -> Result<ResolvedProfiles, Reported> {
-    let environment_keys = environment_keys(layers);
-    let declared = declared(layers);
+    let is_alone = layers.flags.endpoint.is_some();
+    let environment_keys = match layers.flags.access_key_file {
+        // An option overrides the environment.
+        Some(_) => Ok(None),
+        None => environment_keys(layers),
+    };
+    let declared = if is_alone { none_declared(layers) } else { declared(layers) };
     let default_at = default_location(layers);
     let mut stores =
         ProfileReader { layers, file, region, cache, base: None, taken: BTreeSet::new() };
@@ -58,7 +63,7 @@ pub(super) fn resolve(
         named.push(stores.named(name));
     }
     let mut orphan_sections = Vec::new();
-    for (name, section) in &file.sections {
+    for (name, section) in file.sections.iter().filter(|_| !is_alone) {
         if name == DEFAULT_LABEL || declared.contains(name) || stores.taken.contains(name) {
             continue;
         }
@@ -151,6 +156,14 @@ fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
     names
 }
 
+/// No named profile beside the store of `--endpoint`; warns of those that variables define.
+fn none_declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
+    for (variable, _) in layers.env.profiles() {
+        layers.report.warnings.push(format!("{variable} {NOT_USED}"));
+    }
+    BTreeSet::new()
+}
+
 /// What is needed to put one profile together.
 struct ProfileReader<'l, 'a> {
     layers: &'l mut Layers<'a>,
@@ -216,6 +229,7 @@ impl<'a> ProfileReader<'_, 'a> {
             section.map(|section| (profile::credentials::section().row.path, section));
         let WrittenCredentials { section, anonymous } =
             WrittenCredentials::read(layers, &place(section_variable))?;
+        let section = section.or_else(|| only_section(layers, self.file));
         let key = |setting: &str| format!("{}.{setting}", prefix.join("."));
         let forbidden = if let Some(value) = &written.cache_control
             && let Some(reason) = headers::forbids_storing(value)
@@ -240,6 +254,14 @@ impl<'a> ProfileReader<'_, 'a> {
             Some(EndpointUrl { endpoint, keys }) => (endpoint, keys),
             None => (self.base.clone(), None),
         };
+        if url_keys.is_some()
+            && self.layers.report.source(&key("endpoint")) == ValueSource::Flag(ENDPOINT_FLAG)
+        {
+            let message = "has an access key, which every user of this machine sees in the list of \
+                           processes: use --access-key-file";
+            let problem = Problem::new(ValueSource::Flag(ENDPOINT_FLAG), message);
+            return Err(self.layers.report.problem(problem));
+        }
         if name.is_none() {
             self.base.clone_from(&explicit);
         }
@@ -345,6 +367,13 @@ impl<'a> ProfileReader<'_, 'a> {
         self.layers.report.warnings.push(warning);
         true
     }
+}
+
+/// The section of a file that `--access-key-file` names, if it is the only one and not `[default]`.
+fn only_section(layers: &Layers<'_>, file: &CredentialsFile) -> Option<String> {
+    layers.flags.access_key_file.as_ref()?;
+    let mut names = file.sections.keys();
+    names.next().filter(|_| names.next().is_none()).cloned()
 }
 
 /// The word for an addressing style in the file.

@@ -108,6 +108,7 @@ class Refusals(unittest.TestCase):
             ("the public port for operators", {"admin": {"port": 8080}}, "/admin/port"),
             ("an ingress without a host", {"ingress": {"kind": "ingress"}}, "ingress.host"),
             ("metrics without a permitted scraper", {"metrics": {"annotations": True}}, "networkPolicy.adminFrom"),
+            ("a Service of a loopback", {"admin": {"expose": False, "replicasService": True}}, "admin.expose"),
             ("keys in the default URL", {"config": {"s3EndpointUrl": url}}, "into the Secret"),
             ("keys in a profile", {"config": {"profiles": [{"name": "a", "url": url}]}}, "into the Secret"),
             ("keys with a slash", {"config": {"s3EndpointUrl": f"https://a:/{canary}@b"}}, "into the Secret"),

@@ -100,7 +100,7 @@ fn either_port_has_its_own_routes_and_no_others() {
     let (setup, admin) = Admin::of(with_cache(&spy.url()));
     let gateway = setup.start();
     for (method, path, status) in [
-        ("GET", "/", 404),
+        ("GET", "/status/", 404),
         ("GET", "/s3proxy/", 404),
         ("GET", "/s3proxy/s3/sky/a.png", 404),
         ("HEAD", "/sky/a.png", 404),

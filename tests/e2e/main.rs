@@ -87,6 +87,11 @@ mod rotation;
 // State for operators and probes.
 mod ports;
 mod profiles;
+// The status page, and commands for running processes.
+mod replicas;
+mod status;
+// One store without a configuration file.
+mod one_store;
 // Stores behind TLS.
 mod tls;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
