@@ -1,0 +1,211 @@
+"""The faults between gateway and store, each with its target. A scenario is a function `(lab, report)`:
+
+    @scenario("name", "what happens and what must hold")
+    def _(lab, report): ...
+
+`report.row(who, **figures)` adds a line to the table, `report.must(held, text)` states a target. The lab is
+healed before each scenario.
+"""
+
+import contextlib
+import itertools
+import time
+
+import lab as network
+
+SCENARIOS = {}
+ROADS = {"uncached": False, "cached": True}
+
+
+def scenario(name, title):
+    def add(function):
+        SCENARIOS[name] = (title, function)
+        return function
+    return add
+
+
+def figures(answers):
+    """What a table says of answers."""
+    times = sorted(answer.took for answer in answers)
+    return {
+        "requests": len(answers),
+        "failed": sum(answer.failed for answer in answers),
+        "over 1 s": sum(took > 1 for took in times),
+        "median ms": round(1000 * times[len(times) // 2], 1),
+        "slowest s": round(times[-1], 2),
+    }
+
+
+def must_not_fail(report, who, answers):
+    failed = [answer for answer in answers if answer.failed]
+    report.must(not failed, f"{who}: no request fails; failed: {failed[:3]}")
+
+
+def shares(lab):
+    return [store.do("counts")["requests"] for store in lab.stores]
+
+
+FIRST_BYTE, CONNECT = 5, 2
+TIMEOUTS = {"first_byte_timeout": f"{FIRST_BYTE}s", "total_timeout": "20s",
+            "connect_timeout": f"{CONNECT}s"}
+
+
+@scenario("hung-node", "One of three nodes accepts connections and never answers; 55 requests/s")
+def _(lab, report):
+    rate, seconds = 55, 45
+    with contextlib.ExitStack() as stack:
+        servers = {road: stack.enter_context(lab.gateway(cached, TIMEOUTS))
+                   for road, cached in ROADS.items()}
+        if report.has_nginx:
+            servers["nginx"] = stack.enter_context(lab.nginx(timeouts=(CONNECT, FIRST_BYTE)))
+        for who, server in servers.items():
+            must_not_fail(report, who, server.get(60, rate))
+            shares(lab)
+            lab.stores[0].mode("hang")
+            answers = server.get(rate * seconds, rate)
+            hung, one, other = shares(lab)
+            lab.stores[0].mode("ok")
+            # What is sent before the first time-out meets a node of which nothing is known.
+            later = [answer for answer in answers if answer.began > FIRST_BYTE + 1]
+            slow = sum(answer.took > 1 for answer in later)
+            even = max(one, other) / min(one, other)
+            report.row(who, **figures(answers), **{
+                "at the hung node": hung, "at the others": f"{one}, {other}",
+                "over 1 s after the first time-out": slow,
+            })
+            if who == "nginx":
+                continue
+            must_not_fail(report, who, answers)
+            report.must(even < 1.1, f"{who}: the others get the same within 10 %: {one}, {other}")
+            probes = seconds // 10
+            report.must(slow <= probes, f"{who}: one slow request per probe at most: {slow}")
+
+
+@scenario("refused", "Two of three addresses refuse connections, from the start of the gateway on")
+def _(lab, report):
+    for store in lab.stores[:2]:
+        store.do("listen", on=False)
+    for who, cached in ROADS.items():
+        answers = []
+        for _start in range(4):
+            with lab.gateway(cached) as server:
+                answers += server.get(12, 20)
+        report.row(who, **figures(answers))
+        must_not_fail(report, who, answers)
+        report.must(max(answer.took for answer in answers) < 1, f"{who}: no answer over 1 s")
+    if report.has_nginx:
+        with lab.nginx() as nginx:
+            report.row("nginx", **figures(nginx.get(48, 20)))
+
+
+@scenario("lost-packets", "One of three addresses loses every packet; new connections all the time")
+def _(lab, report):
+    # Each request meets a pool without connections: an idle one is closed after a moment.
+    settings = {**TIMEOUTS, "idle_timeout": "10ms"}
+    lab.stores[0].silence(network.GATEWAY)
+    for who, cached in ROADS.items():
+        with lab.gateway(cached, settings) as server:
+            answers = server.get(400, 10)
+        report.row(who, **figures(answers))
+        must_not_fail(report, who, answers)
+        slow = [answer for answer in answers if answer.took > 0.2]
+        # One at the start, then one per probe after 10 s and 20 s.
+        report.must(len(slow) <= 4 and max(answer.took for answer in answers) < 1,
+                    f"{who}: at most one request per probe waits, and less than 1 s: {slow}")
+    if report.has_nginx:
+        with lab.nginx(timeouts=(CONNECT, FIRST_BYTE)) as nginx:
+            report.row("nginx", **figures(nginx.get(400, 10)))
+
+
+@scenario("ipv6-lost", "All packets of IPv6 are lost; IPv4 works")
+def _(lab, report):
+    lab.resolve(*network.V6, *network.V4)
+    for store in lab.stores:
+        store.silence(network.GATEWAY6)
+    for who, cached in ROADS.items():
+        with lab.gateway(cached, {"idle_timeout": "10ms"}) as server:
+            first = server.get(1)
+            answers = server.get(80, 10)
+        report.row(who, **{**figures(first + answers), "first s": first[0].took})
+        must_not_fail(report, who, first + answers)
+        report.must(first[0].took < 1, f"{who}: the first answer within 1 s: {first}")
+        slow = [answer for answer in answers if answer.took > 0.2]
+        report.must(not slow, f"{who}: the family that works is remembered: {slow}")
+
+
+@scenario("cold-start", "Two of three addresses lose every packet when the gateway starts")
+def _(lab, report):
+    for store in lab.stores[:2]:
+        store.silence(network.GATEWAY)
+    for who, cached in ROADS.items():
+        first = []
+        for _start in range(4):
+            with lab.gateway(cached) as server:
+                first += server.get(1)
+        report.row(who, **figures(first))
+        must_not_fail(report, who, first)
+        report.must(max(answer.took for answer in first) < 1, f"{who}: answers within 1 s: {first}")
+
+
+@scenario("reset-when-idle", "Idle connections are dead: the next request on each is reset; a burst of 20")
+def _(lab, report):
+    for who, cached in ROADS.items():
+        answers, doomed = [], 0
+        for connections in (2, 2, 2, 40):
+            with lab.gateway(cached) as server:
+                for store in lab.stores:
+                    store.mode("slow", delay=0.3)
+                must_not_fail(report, f"{who}, before", server.get(connections))
+                for store in lab.stores:
+                    store.mode("ok")
+                    doomed += store.do("doom")["doomed"]
+                answers += server.get(20)
+        report.row(who, **{**figures(answers), "dead connections": doomed})
+        report.must(doomed >= 46, f"{who}: there were connections to reset: {doomed}")
+        must_not_fail(report, who, answers)
+
+
+@scenario("dead-pool", "200 idle connections die without a word; 2 requests/s")
+def _(lab, report):
+    for who, cached in ROADS.items():
+        lab.heal()
+        with lab.gateway(cached) as server:
+            for store in lab.stores:
+                store.mode("slow", delay=2)
+            must_not_fail(report, f"{who}, before", server.get(200))
+            for store in lab.stores:
+                store.mode("ok")
+            held = sum(store.do("counts")["open"] for store in lab.stores)
+            time.sleep(2)
+            lab.forget_connections()
+            answers = server.get(40, 2)
+            burst = server.get(60)
+        report.row(who, **{**figures(answers), "idle connections": held,
+                           "failed in a burst of 60": sum(answer.failed for answer in burst)})
+        report.must(held >= 190, f"{who}: there were connections to lose: {held}")
+        must_not_fail(report, who, answers + burst)
+        slow = [answer for answer in answers + burst if answer.took > 1]
+        report.must(len(slow) <= len(lab.stores), f"{who}: one slow request per address: {slow}")
+        slowest = max(answer.took for answer in answers + burst)
+        report.must(slowest < 6, f"{who}: none over 6 s: {slowest}")
+
+
+@scenario("moved-name", "The only address of the name fails, and the name moves to another one")
+def _(lab, report):
+    ways = {"refuses": lambda store: store.do("listen", on=False),
+            "is silent": lambda store: store.silence(network.GATEWAY),
+            "hangs": lambda store: store.mode("hang")}
+    for (who, cached), (way, fail) in itertools.product(ROADS.items(), ways.items()):
+        lab.heal()
+        lab.resolve(network.V4[0])
+        with lab.gateway(cached, TIMEOUTS) as server:
+            must_not_fail(report, f"{who}, before", server.get(10, 5))
+            fail(lab.stores[0])
+            lab.resolve(network.V4[1])
+            answers = server.get(100, 10)
+        good = [answer.began + answer.took for answer in answers if not answer.failed]
+        first = round(min(good, default=999), 2)
+        report.row(f"{who}, the old one {way}", **{**figures(answers), "first 200 after s": first})
+        # A process that hangs is noticed at the end of the time for the first byte.
+        limit = 3 if way != "hangs" else FIRST_BYTE + 3
+        report.must(first < limit, f"{who}: the first 200 within {limit} s: {first}")
