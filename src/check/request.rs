@@ -29,7 +29,6 @@ use crate::upstream::client::exchange;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::error::{is_of_tls, of_connect, of_exchange};
 use crate::upstream::error_document::ErrorDocument;
-use crate::upstream::pool_trust::ConnectionGroup;
 use crate::upstream::request::{signed_request, unsigned_request};
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::turns::Chosen;
@@ -266,7 +265,7 @@ impl Asker<'_> {
         left: Duration,
     ) -> Result<Stream, AskError> {
         let limit = Deadlines::of(self.upstream).connect(self.deadline.at_most(left));
-        let chosen = Chosen { address: self.socket, group: ConnectionGroup::default() };
+        let chosen = Chosen::unknown(self.socket);
         let peer = upstream::peer(chosen, tls, target, self.upstream, limit);
         let connected = Box::pin(self.connector.new_stream(&peer));
         match tokio::time::timeout(limit, connected).await {

@@ -79,6 +79,9 @@ pub enum HealthState {
 }
 
 impl HealthState {
+    /// All names of states.
+    pub const NAMES: [&'static str; 4] = ["healthy", "silent", "passed_over", "probed"];
+
     /// In metrics and in `/profiles`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -6,10 +6,12 @@
 //! connections behind.
 //!
 //! - While answers come, requests use the connections of the current group.
-//! - After [`QUIET`] without an answer, one request tries an idle connection. Until it is answered, the
-//!   others use the next group: new connections, or those that such requests have left.
-//! - If a reused connection dies before a byte of an answer, the next group becomes the current one. So
-//!   it does if a request of the next group is answered and the trial is not, for [`QUIET`].
+//! - After [`QUIET`] without an answer, one request tries an idle connection: the trial. Until it is
+//!   answered, the others use the next group: new connections, or those that such requests have left.
+//!   So they do while another address of the name is on trial.
+//! - If a reused connection dies before a byte of an answer, the next group becomes the current one,
+//!   at other quiet addresses of the name, too. So it does if a request of the next group is answered
+//!   and there is no trial, or none that was answered for [`QUIET`].
 
 use std::time::{Duration, Instant};
 
@@ -43,19 +45,28 @@ pub struct PoolTrust {
 }
 
 impl PoolTrust {
-    /// The group for a request that is sent now.
-    pub fn group(&mut self, now: Instant) -> ConnectionGroup {
-        let Some(heard) = self.heard else { return self.current };
-        if now.saturating_duration_since(heard) < QUIET {
+    /// Whether answers came lately, or there is no idle connection yet.
+    #[must_use]
+    pub fn is_trusted(&self, now: Instant) -> bool {
+        self.heard.is_none_or(|heard| now.saturating_duration_since(heard) < QUIET)
+    }
+
+    /// Whether a request tries an idle connection, and has no answer yet.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// The group for a request that is sent now. `may_try`: no other address of the name is on trial.
+    pub fn group(&mut self, may_try: bool, now: Instant) -> ConnectionGroup {
+        if self.is_trusted(now) {
             return self.current;
         }
-        match self.trial {
-            Some(_) => self.current.next(),
-            None => {
-                self.trial = Some(now);
-                self.current
-            }
+        if self.is_on_trial() || !may_try {
+            return self.current.next();
         }
+        self.trial = Some(now);
+        self.current
     }
 
     /// An answer came on a connection of this group.
@@ -64,7 +75,7 @@ impl PoolTrust {
             self.heard = Some(now);
             self.trial = None;
         } else if group == self.current.next()
-            && self.trial.is_some_and(|trial| now.saturating_duration_since(trial) >= QUIET)
+            && self.trial.is_none_or(|trial| now.saturating_duration_since(trial) >= QUIET)
         {
             *self = Self { current: group, heard: Some(now), trial: None };
         }
@@ -73,8 +84,13 @@ impl PoolTrust {
     /// A reused connection of this group brought no answer.
     pub fn died(&mut self, group: ConnectionGroup) {
         if group == self.current {
-            *self = Self { current: group.next(), ..Self::default() };
+            self.leave();
         }
+    }
+
+    /// Leaves the idle connections behind.
+    pub fn leave(&mut self) {
+        *self = Self { current: self.current.next(), ..Self::default() };
     }
 }
 
@@ -86,45 +102,59 @@ mod tests {
     fn one_request_tries_a_quiet_pool_and_the_others_do_not_wait_for_it() {
         let mut now = Instant::now();
         let mut trust = PoolTrust::default();
-        let first = trust.group(now);
-        assert_eq!(trust.group(now), first, "an empty pool needs no trial");
+        let first = trust.group(true, now);
+        assert_eq!(trust.group(true, now), first, "an empty pool needs no trial");
         trust.heard(first, now);
         now += QUIET / 2;
-        assert_eq!((trust.group(now), trust.group(now)), (first, first));
+        assert_eq!((trust.group(true, now), trust.group(true, now)), (first, first));
         now += QUIET;
-        let (trial, bystander) = (trust.group(now), trust.group(now));
+        let (trial, bystander) = (trust.group(true, now), trust.group(true, now));
         assert_eq!((trial, bystander), (first, first.next()));
         trust.heard(bystander, now);
-        assert_eq!(trust.group(now), bystander, "a bystander proves nothing of the pool");
+        assert_eq!(trust.group(true, now), bystander, "a bystander proves nothing of the pool");
         trust.heard(trial, now);
-        assert_eq!(trust.group(now), first);
+        assert_eq!(trust.group(true, now), first);
     }
 
     #[test]
     fn a_death_on_a_reused_connection_leaves_all_older_ones_behind() {
         let now = Instant::now();
         let mut trust = PoolTrust::default();
-        let first = trust.group(now);
+        let first = trust.group(true, now);
         trust.heard(first, now);
         trust.died(first);
         trust.died(first);
-        assert_eq!(trust.group(now), first.next(), "together they are one death");
+        assert_eq!(trust.group(true, now), first.next(), "together they are one death");
         trust.heard(first, now);
-        assert_eq!(trust.group(now), first.next(), "an old answer brings no group back");
+        assert_eq!(trust.group(true, now), first.next(), "an old answer brings no group back");
     }
 
     #[test]
     fn a_trial_that_hangs_while_others_are_answered_ends_the_group() {
         let mut now = Instant::now();
         let mut trust = PoolTrust::default();
-        let first = trust.group(now);
+        let first = trust.group(true, now);
         trust.heard(first, now);
         now += QUIET;
-        let (_trial, bystander) = (trust.group(now), trust.group(now));
+        let (_trial, bystander) = (trust.group(true, now), trust.group(true, now));
         now += QUIET;
         trust.heard(bystander, now);
-        assert_eq!(trust.group(now), bystander);
-        assert_eq!(trust.group(now + QUIET), bystander, "its own trial");
-        assert_eq!(trust.group(now + QUIET), bystander.next());
+        assert_eq!(trust.group(true, now), bystander);
+        assert_eq!(trust.group(true, now + QUIET), bystander, "its own trial");
+        assert_eq!(trust.group(true, now + QUIET), bystander.next());
+    }
+
+    #[test]
+    fn while_another_address_is_on_trial_new_connections_are_made() {
+        let mut now = Instant::now();
+        let mut trust = PoolTrust::default();
+        let first = trust.group(true, now);
+        trust.heard(first, now);
+        assert_eq!(trust.group(false, now), first, "a pool that is trusted needs no trial");
+        now += QUIET;
+        assert_eq!(trust.group(false, now), first.next());
+        assert!(!trust.is_on_trial());
+        trust.heard(first.next(), now);
+        assert_eq!(trust.group(false, now), first.next(), "these connections are known to work");
     }
 }

@@ -88,7 +88,11 @@ impl EndpointAddresses {
                 return None;
             }
         }
-        self.turns().choose(tried, Instant::now())
+        let chosen = self.turns().choose(tried, Instant::now());
+        if chosen.is_some_and(|chosen| !chosen.is_usable) {
+            self.ask_for_look_up();
+        }
+        chosen
     }
 
     /// An address that was not tried, if there is one.
@@ -100,7 +104,7 @@ impl EndpointAddresses {
     #[must_use]
     pub fn begin(&self, address: SocketAddr) -> Chosen {
         let chosen = self.turns().begin(address, Instant::now());
-        chosen.unwrap_or_else(|| Chosen { address, group: Default::default() })
+        chosen.unwrap_or_else(|| Chosen::unknown(address))
     }
 
     /// Whether the name has an address besides these.
@@ -150,7 +154,7 @@ impl EndpointAddresses {
         sent: Instant,
     ) {
         if failure.discredits_pool(reused) {
-            self.turns().connection_died(at);
+            self.turns().connection_died(at, Instant::now());
             self.ask_for_look_up();
         }
         if let Some(fault) = failure.fault() {

@@ -34,6 +34,16 @@ pub struct Chosen {
     pub address: SocketAddr,
     /// Of the idle connections that may be used.
     pub group: ConnectionGroup,
+    /// Whether it was healthy when it was chosen.
+    pub is_usable: bool,
+}
+
+impl Chosen {
+    /// An address of which nothing is known.
+    #[must_use]
+    pub fn unknown(address: SocketAddr) -> Self {
+        Self { address, group: ConnectionGroup::default(), is_usable: true }
+    }
 }
 
 /// What an operator sees of an address.
@@ -143,9 +153,11 @@ impl Turns {
 
     /// A request goes to this address; `None` if the name no longer has it.
     pub fn begin(&mut self, address: SocketAddr, now: Instant) -> Option<Chosen> {
+        let may_try = !self.addresses.iter().any(|address| address.pool.is_on_trial());
         let found = self.find(address)?;
+        let is_usable = found.health.is_usable(now);
         found.health.asked(now);
-        Some(Chosen { address, group: found.pool.group(now) })
+        Some(Chosen { address, group: found.pool.group(may_try, now), is_usable })
     }
 
     fn find(&mut self, socket: SocketAddr) -> Option<&mut Address> {
@@ -193,10 +205,15 @@ impl Turns {
         Some(AddressChange { address: socket, change })
     }
 
-    /// A reused connection brought no answer.
-    pub fn connection_died(&mut self, on: Chosen) {
-        if let Some(address) = self.find(on.address) {
-            address.pool.died(on.group);
+    /// A reused connection brought no answer. What has ended it may have ended those to other addresses
+    /// of which nothing was heard lately.
+    pub fn connection_died(&mut self, on: Chosen, now: Instant) {
+        for address in &mut self.addresses {
+            if address.socket == on.address {
+                address.pool.died(on.group);
+            } else if !address.pool.is_trusted(now) {
+                address.pool.leave();
+            }
         }
     }
 
@@ -217,6 +234,7 @@ mod tests {
 
     use super::*;
     use crate::upstream::health::{FIRST_PENALTY, SILENCE};
+    use crate::upstream::pool_trust::QUIET;
 
     fn socket(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -342,5 +360,22 @@ mod tests {
         assert!(turns.replace(&[socket(THREE[0]), socket("10.0.0.9:1")]));
         let states: Vec<_> = turns.report(now).iter().map(|it| it.state.as_str()).collect();
         assert_eq!(states, ["passed_over", "healthy"]);
+    }
+
+    #[test]
+    fn one_request_alone_meets_the_dead_connections_of_all_addresses() {
+        let start = Instant::now();
+        let mut turns = turns(&THREE);
+        shares(&mut turns, start);
+        let now = start + QUIET;
+        let chosen: Vec<_> = (0..6).map(|_| turns.choose(&[], now).unwrap()).collect();
+        let on_idle: Vec<_> =
+            chosen.iter().filter(|chosen| chosen.group == ConnectionGroup::default()).collect();
+        assert_eq!(on_idle.len(), 1, "{chosen:?}");
+        turns.connection_died(*on_idle[0], now);
+        for _ in 0..6 {
+            let chosen = turns.choose(&[], now).unwrap();
+            assert_ne!(chosen.group, ConnectionGroup::default());
+        }
     }
 }

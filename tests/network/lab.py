@@ -180,7 +180,7 @@ class Lab:
         configuration = self.folder / f"gateway-{port}.yaml"
         configuration.write_text(
             f"listen: 0.0.0.0:{port}\nadmin: {{ listen: 127.0.0.1:{admin} }}\n"
-            f"log: {{ level: INFO }}\n"
+            f"log: {{ level: INFO }}\nserver: {{ lame_duck: 0s, grace_period: 1s }}\n"
             f"cache: {{ memory: {'256MiB' if cached else 0} }}\n"
             f"upstream:\n  client_share: 100\n{upstream}"
             f"default_profile: {{ endpoint: 'http://{NAME}:{PORT}' }}\n"
