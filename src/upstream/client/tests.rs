@@ -9,6 +9,7 @@ use crate::upstream::resolve::EndpointAddresses;
 use super::*;
 use script::{PATIENCE, Script, Step, answer, error, send, whole};
 
+mod addresses;
 mod bodies;
 mod script;
 
