@@ -247,7 +247,12 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
             ([("profile", store.profile.label()), ("state", *state)], ConstGauge::new(number))
         })
     });
-    family(page, "s3proxy_upstream_addresses", "Addresses of the store, by their health.", addresses)
+    family(
+        page,
+        "s3proxy_upstream_addresses",
+        "Addresses of the store, by their health.",
+        addresses,
+    )
 }
 
 fn cache_tiers(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Error> {

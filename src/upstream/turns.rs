@@ -5,7 +5,7 @@
 //! 2. Healthy addresses that this request has not tried, in turn; after a failure the other family
 //!    first, since often a whole family has no route.
 //! 3. Addresses it has not tried that owe an answer; then those that are passed over.
-//! 4. If it has tried all: another one than the last, the healthy ones first.
+//! 4. If it has tried all: a healthy one, another than the last if there is one; else any other.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -118,6 +118,7 @@ impl Turns {
             let is_other = |address: &Address| Some(address.socket) != last;
             let found = self
                 .in_turn(|address| is_other(address) && address.health.is_usable(now))
+                .or_else(|| self.in_turn(|address| address.health.is_usable(now)))
                 .or_else(|| self.in_turn(is_other))
                 .or_else(|| self.in_turn(|_| true))?;
             self.begin(found, now)
@@ -136,9 +137,7 @@ impl Turns {
             .in_turn(|address| is_first && address.health.is_due(now))
             .or_else(|| self.in_turn(|address| is_usable(address) && is_other_family(address)))
             .or_else(|| self.in_turn(is_usable))
-            .or_else(|| {
-                self.in_turn(|address| is_new(address) && !address.health.is_passed_over())
-            })
+            .or_else(|| self.in_turn(|address| is_new(address) && !address.health.is_passed_over()))
             .or_else(|| self.in_turn(is_new))?;
         self.begin(found, now)
     }
@@ -186,7 +185,12 @@ impl Turns {
     }
 
     /// The head of an answer came from this address. `is_error`: 500, 502, 503 or 504.
-    pub fn answered(&mut self, from: Chosen, is_error: bool, now: Instant) -> Option<AddressChange> {
+    pub fn answered(
+        &mut self,
+        from: Chosen,
+        is_error: bool,
+        now: Instant,
+    ) -> Option<AddressChange> {
         let found = self.find(from.address)?;
         found.pool.heard(from.group, now);
         let change = found.health.answered(is_error, now)?;
@@ -271,7 +275,11 @@ mod tests {
         assert_eq!(shares(&mut turns, now), without);
         let probe = turns.choose(&[], now + FIRST_PENALTY).unwrap();
         assert_eq!(probe.address, socket(THREE[1]));
-        assert_eq!(shares(&mut turns, now + FIRST_PENALTY), without, "while the probe is under way");
+        assert_eq!(
+            shares(&mut turns, now + FIRST_PENALTY),
+            without,
+            "while the probe is under way"
+        );
         turns.answered(probe, false, now + FIRST_PENALTY);
         assert_eq!(shares(&mut turns, now + FIRST_PENALTY), even);
     }
@@ -292,6 +300,19 @@ mod tests {
         assert_ne!(turns.choose(&tried, now).unwrap().address, tried[2]);
         let mut single = self::turns(&["10.0.0.1:1"]);
         assert_eq!(single.choose(&[socket("10.0.0.1:1")], now).unwrap().address, tried_one());
+    }
+
+    #[test]
+    fn the_only_healthy_address_is_asked_again_before_one_that_does_not_work() {
+        let now = Instant::now();
+        let mut turns = turns(&THREE);
+        for text in &THREE[1..] {
+            turns.failed(socket(text), Fault::Connection, now, now);
+        }
+        let tried: Vec<_> = THREE.iter().rev().map(|text| socket(text)).collect();
+        for _ in 0..3 {
+            assert_eq!(turns.choose(&tried, now).unwrap().address, socket(THREE[0]));
+        }
     }
 
     fn tried_one() -> SocketAddr {

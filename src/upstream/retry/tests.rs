@@ -18,12 +18,7 @@ fn attempts(retries: u8, now: Instant) -> Attempts {
 /// The pause before another attempt, and whether it needs a new connection; or the refusal.
 type Row = Result<(Duration, bool), Refusal>;
 
-fn next(
-    attempts: &mut Attempts,
-    failure: &AttemptFailure,
-    has_untried: bool,
-    now: Instant,
-) -> Row {
+fn next(attempts: &mut Attempts, failure: &AttemptFailure, has_untried: bool, now: Instant) -> Row {
     match attempts.failed(failure, has_untried, now) {
         NextAttempt::Again => Ok((attempts.pause(JITTER, now), attempts.needs_new_connection())),
         NextAttempt::Refuse(refusal) => Err(refusal),

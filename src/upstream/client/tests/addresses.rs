@@ -43,8 +43,7 @@ async fn silent_address() -> (SocketAddr, impl Drop) {
 async fn a_late_first_byte_moves_on_to_another_address() {
     let hung = Script::always(vec![Step::Stall]).await;
     let well = Script::always(vec![whole(200, "tile")]).await;
-    let fetcher =
-        StoreClient::new(&UpstreamConfig { first_byte_timeout: SHORT * 3, ..config() });
+    let fetcher = StoreClient::new(&UpstreamConfig { first_byte_timeout: SHORT * 3, ..config() });
     let store = store_at(&[hung.address, well.address]);
     let attempts: Vec<u8> = [
         fetched(&fetcher, &store).await.1,
