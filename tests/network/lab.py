@@ -21,6 +21,8 @@ GATEWAY, OTHER_SOURCE = "10.77.0.10", "10.77.0.11"
 GATEWAY6 = "fd77::10"
 NAME = "store.test"
 PORT = 9000
+ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "network",
+               "AWS_SECRET_ACCESS_KEY": "network"}
 PATIENCE = 15  # seconds until a process must serve, or end
 V4 = ["10.77.0.21", "10.77.0.22", "10.77.0.23"]
 V6 = ["fd77::21", "fd77::22", "fd77::23"]
@@ -175,8 +177,30 @@ class Lab:
     def gateway(self, cached, settings=None, environment=None):
         """The gateway on a port of its own; `cached` or not decides on the road to the store."""
         port, admin = next(self.ports), next(self.ports)
-        upstream = "".join(f"  {name}: {value}\n" for name, value in (settings or {}).items())
         log = self.folder / f"gateway-{port}.log"
+        configuration = self.configuration(port, admin, cached, settings)
+        with log.open("w") as out:
+            gateway = Process(
+                self.gateway_host, self.binary, "--config", configuration,
+                env={**ENVIRONMENT, **(environment or {})}, stdout=out, stderr=out,
+            )
+        try:
+            self.wait_until_serving(port, log)
+            yield Server(port, "/s3proxy/s3/sky/", log, admin, self)
+        finally:
+            gateway.end()
+
+    def check(self, settings=None):
+        """What `s3proxy check` says of an object: the detail of each step, by its name."""
+        configuration = self.configuration(next(self.ports), next(self.ports), False, settings)
+        words = ("check", "--json", "--config", configuration, f"sky/tile-{next(Server.names)}-100.png")
+        done = subprocess.run(self.gateway_host.command(self.binary, *words), env=ENVIRONMENT,
+                              capture_output=True, text=True)
+        steps = json.loads(done.stdout)["sections"][0]["steps"]
+        return {step["name"]: step["detail"] for step in steps}
+
+    def configuration(self, port, admin, cached, settings):
+        upstream = "".join(f"  {name}: {value}\n" for name, value in (settings or {}).items())
         configuration = self.folder / f"gateway-{port}.yaml"
         configuration.write_text(
             f"listen: 0.0.0.0:{port}\nadmin: {{ listen: 127.0.0.1:{admin} }}\n"
@@ -185,18 +209,7 @@ class Lab:
             f"upstream:\n  client_share: 100\n{upstream}"
             f"default_profile: {{ endpoint: 'http://{NAME}:{PORT}' }}\n"
         )
-        keys = {"AWS_ACCESS_KEY_ID": "network", "AWS_SECRET_ACCESS_KEY": "network"}
-        with log.open("w") as out:
-            gateway = Process(
-                self.gateway_host, self.binary, "--config", configuration,
-                env={"PATH": os.environ["PATH"], **keys, **(environment or {})},
-                stdout=out, stderr=out,
-            )
-        try:
-            self.wait_until_serving(port, log)
-            yield Server(port, "/s3proxy/s3/sky/", log, admin, self)
-        finally:
-            gateway.end()
+        return configuration
 
     @contextlib.contextmanager
     def nginx(self, addresses=V4, timeouts=(2, 5)):

@@ -86,6 +86,23 @@ def _(lab, report):
             report.must(slow <= seconds // 10, f"{who}: one slow request per probe at most: {slow}")
 
 
+@scenario("broken-node", "One of three nodes resets each connection, or answers 500 to all; 20 requests/s")
+def _(lab, report):
+    for way, mode in {"resets": "reset", "answers 500": "error"}.items():
+        lab.heal()
+        lab.stores[0].mode(mode)
+        for who, cached in ROADS.items():
+            with lab.gateway(cached) as server:
+                answers = server.get(160, 20)
+            broken, one, other = shares(lab)
+            report.row(f"{who}, it {way}", **figures(answers), **{
+                "at the broken node": broken, "at the others": f"{one}, {other}"})
+            must_not_fail(report, f"{who}, {way}", answers)
+            report.must(max(one, other) < 1.1 * min(one, other),
+                        f"{who}, {way}: the others get the same within 10 %: {one}, {other}")
+            report.must(broken <= 6, f"{who}, {way}: passed over after 3 in a row: {broken}")
+
+
 @scenario("refused", "Two of three addresses refuse connections, from the start of the gateway on")
 def _(lab, report):
     for store in lab.stores[:2]:
@@ -220,3 +237,21 @@ def _(lab, report):
             report.row(f"{who}, the old one {way}", **{**figures(answers), "first 200 after s": first})
             report.must(first < 3, f"{who}, {way}: the first 200 within 3 s: {first}")
             must_not_fail(report, f"{who}, {way}", answers)
+
+
+@scenario("check", "The same faults at the first of three addresses, met by `s3proxy check`")
+def _(lab, report):
+    faults = {"none": lambda store: None,
+              "it refuses": lambda store: store.do("listen", on=False),
+              "it loses every packet": lambda store: store.silence(network.GATEWAY),
+              "it hangs": lambda store: store.mode("hang"),
+              "it resets": lambda store: store.mode("reset")}
+    for fault, fail in faults.items():
+        lab.heal()
+        fail(lab.stores[0])
+        began = time.monotonic()
+        steps = lab.check(TIMEOUTS)
+        took = round(time.monotonic() - began, 1)
+        report.row(fault, answer=steps["answer"], request=steps["request"], **{"took s": took})
+        report.must(steps["answer"].startswith("200"), f"{fault}: {steps}")
+        report.must(took < 15, f"{fault}: in time: {took}")

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::upstream::dial::HEAD_START;
@@ -20,23 +20,17 @@ async fn fetched(fetcher: &StoreClient, store: &Store) -> (Duration, u8) {
     (began.elapsed(), fetched.report.attempts)
 }
 
-/// An address that answers no SYN: the queue of its socket is full.
-async fn silent_address() -> (SocketAddr, impl Drop) {
-    struct Held(Vec<TcpStream>, tokio::net::TcpListener);
-    impl Drop for Held {
-        fn drop(&mut self) {
-            self.0.clear();
-        }
-    }
+/// An address that answers no SYN while the sockets are held: the queue of its socket is full.
+async fn silent_address() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut held = Held(Vec::new(), listener);
+    let mut queue = Vec::new();
     while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
-        held.0.push(stream);
+        queue.push(stream);
     }
-    (address, held)
+    (address, (listener, queue))
 }
 
 #[tokio::test]
