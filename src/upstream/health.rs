@@ -11,7 +11,7 @@
 //! | a head with any other status | healthy, and all counts start again |
 //!
 //! - A candidate is passed over for [`FIRST_PENALTY`], twice as long each time a probe fails, at most
-//!   [`LONGEST_PENALTY`]. Faults of requests that were under way meanwhile add nothing.
+//!   [`LONGEST_PENALTY`]. Faults of other requests in flight add nothing.
 //! - After that time one request, the probe, goes to the candidate; all others still pass it over. The
 //!   head of an answer ends the penalty. A fault of any kind begins the next one.
 //! - Passed over does not mean never used: where no candidate is healthy, all take turns.

@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             shares(&mut turns, now + FIRST_PENALTY),
             without,
-            "while the probe is under way"
+            "while the probe is in flight"
         );
         turns.answered(probe, false, now + FIRST_PENALTY);
         assert_eq!(shares(&mut turns, now + FIRST_PENALTY), even);
