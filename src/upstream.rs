@@ -11,7 +11,11 @@
 //! | rule | module |
 //! |---|---|
 //! | whether another attempt follows, after which pause, on which connection | [`retry`] |
-//! | at which address, and which address is passed over | [`resolve`], [`retry::AttemptFailure::penalises_address`] |
+//! | the addresses of a name, and when it is looked up | [`resolve`] |
+//! | which of them gets a request | [`turns`] |
+//! | which is passed over, how long, what ends that | [`health`] |
+//! | whether idle connections to it can be used | [`pool_trust`] |
+//! | which is connected to, if one does not answer | [`dial`] |
 //! | how long each step may take | [`deadline`] |
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
@@ -21,7 +25,6 @@
 //! | how many requests are in progress | [`admission`] (not for the check) |
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -41,20 +44,25 @@ use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::share::ClientShares;
+use crate::upstream::turns::Chosen;
 
 pub mod admission;
 pub mod answer;
 pub mod certificates;
 pub mod client;
 pub mod deadline;
+pub mod dial;
 pub mod error;
 pub mod error_document;
 pub mod error_verdict;
+pub mod health;
 pub mod last_outcome;
+pub mod pool_trust;
 pub mod request;
 pub mod resolve;
 pub mod retry;
 pub mod share;
+pub mod turns;
 
 /// The store of one profile.
 #[derive(Debug)]
@@ -278,20 +286,28 @@ pub fn retry_pause() -> Duration {
     Duration::from_millis(fastrand::u64(20..=200))
 }
 
+/// How long a byte sent to a store may stay unacknowledged before the connection counts as dead. A store
+/// that is slow to answer has acknowledged the request, and is not affected.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+
+/// How much later Pingora gives up on a connection than [`dial`], which knows more of the reason.
+const AFTER_DIAL: Duration = Duration::from_millis(50);
+
 /// The peer for one attempt. `left` is the rest of the time for all attempts.
 #[must_use]
 pub fn peer(
-    socket: SocketAddr,
+    chosen: Chosen,
     tls: bool,
     target: &Target,
     config: &UpstreamConfig,
     left: Duration,
 ) -> HttpPeer {
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
-    let mut peer = HttpPeer::new(socket, tls, target.server_name.clone());
+    let mut peer = HttpPeer::new(chosen.address, tls, target.server_name.clone());
     let connect = Deadlines::of(config).connect(left);
+    peer.group_key = chosen.group.key();
     peer.options.connection_timeout = Some(connect);
-    peer.options.total_connection_timeout = Some(connect);
+    peer.options.total_connection_timeout = Some(connect + AFTER_DIAL);
     peer.options.read_timeout = Some(config.read_timeout);
     peer.options.write_timeout = Some(config.read_timeout);
     peer.options.idle_timeout = Some(config.idle_timeout);
@@ -300,7 +316,7 @@ pub fn peer(
         interval: Duration::from_secs(10),
         count: 3,
         #[cfg(target_os = "linux")]
-        user_timeout: Duration::ZERO,
+        user_timeout: UNACKNOWLEDGED,
     });
     peer
 }
@@ -309,7 +325,8 @@ pub fn peer(
 /// does not return to the pool. Pingora pools by a hash of the peer, and no other peer has this group.
 #[must_use]
 pub fn peer_of_new_connection(mut peer: HttpPeer) -> HttpPeer {
-    peer.group_key = fastrand::u64(1..);
+    // Groups of the pool count from 0.
+    peer.group_key = fastrand::u64(u64::MAX / 2..);
     peer.options.idle_timeout = Some(Duration::ZERO);
     peer
 }

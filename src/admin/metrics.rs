@@ -22,6 +22,7 @@ use crate::metrics::store::StoreMetrics;
 use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
 use crate::upstream::admission::Admission;
+use crate::upstream::health::HealthState;
 use crate::upstream::{CurrentStores, Store, Stores};
 
 /// The parts of the gateway that have metrics.
@@ -239,7 +240,19 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
     ] {
         by_profile(page, stores, name, help, |store| ConstGauge::new(number(&store.admission)))?;
     }
-    Ok(())
+    let addresses = stores.iter().flat_map(|store| {
+        let reports = store.addresses.report();
+        HealthState::NAMES.iter().map(move |state| {
+            let number = reports.iter().filter(|report| report.state.as_str() == *state).count();
+            ([("profile", store.profile.label()), ("state", *state)], ConstGauge::new(number))
+        })
+    });
+    family(
+        page,
+        "s3proxy_upstream_addresses",
+        "Addresses of the store, by their health.",
+        addresses,
+    )
 }
 
 fn cache_tiers(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Error> {

@@ -1,10 +1,13 @@
-//! `/profiles`: each profile and the last success and error of its store, without secrets.
+//! `/profiles`: each profile, the last success and error of its store, and the health of its addresses,
+//! without secrets.
 
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
 use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
+use crate::upstream::health::Fault;
+use crate::upstream::turns::AddressReport;
 use crate::upstream::{Store, Stores};
 
 /// Every profile, the default first.
@@ -40,6 +43,16 @@ fn of(store: &Store) -> Value {
         "key_id": key,
         "last_success": store.last_outcome.last_success().map(rfc3339),
         "last_error": failure,
+        "addresses": store.addresses.report().iter().map(address).collect::<Value>(),
+    })
+}
+
+/// An address of the endpoint, and why it is passed over.
+fn address(report: &AddressReport) -> Value {
+    json!({
+        "address": report.address.to_string(),
+        "state": report.state.as_str(),
+        "fault": report.state.fault().map(Fault::as_str),
     })
 }
 

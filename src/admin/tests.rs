@@ -71,6 +71,7 @@ fn profiles_are_listed_without_secrets() {
         "key_id": "...",
         "last_success": null,
         "last_error": null,
+        "addresses": [{ "address": "127.0.0.1:1", "state": "healthy", "fault": null }],
     }]);
     assert_eq!(document, expected);
 }

@@ -206,16 +206,21 @@ impl<'a> ObjectCheck<'a> {
             if !pause.is_zero() {
                 tokio::time::sleep(asker.deadline.at_most(pause)).await;
             }
-            let socket = reached.next_address(attempts.address())?;
+            let socket = reached.next_address(attempts.tried())?;
             let asker = Asker { socket, ..asker };
-            attempts.begin(socket);
+            attempts.begin(socket, Instant::now());
+            let has_untried = reached.has_untried(attempts.tried());
             let at = clock();
             let answer = match ProbeRequest::new(Probe::Object, profile, target.clone(), at) {
                 Ok(request) => {
                     if attempts.made() == 1 {
                         self.note("sent", Finding::ok(request.describe(asker.tls)));
                     }
-                    asker.ask(request, attempts.time_left(Instant::now())).await
+                    let left = attempts.time_left(Instant::now());
+                    // The time for all steps is shorter than that of a request: an address that does
+                    // not answer leaves half of it to the next one.
+                    let limit = if has_untried { asker.deadline.half() } else { left };
+                    asker.ask(request, left.min(limit)).await
                 }
                 Err(error) => Err(error),
             };
@@ -228,10 +233,9 @@ impl<'a> ObjectCheck<'a> {
                     _ => None,
                 },
             };
-            let is_single = reached.accepting.len() < 2;
             match failure {
                 Some((failure, said))
-                    if attempts.failed(&failure, is_single, Instant::now())
+                    if attempts.failed(&failure, has_untried, Instant::now())
                         == NextAttempt::Again =>
                 {
                     failed = Some(said);

@@ -1,6 +1,7 @@
 //! The attempts to ask a store for a request that passes through the proxy: the rules of
 //! [`crate::upstream::retry`], applied to Pingora's hooks. Pingora connects, pools and repeats.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use pingora::proxy::Session;
@@ -12,6 +13,7 @@ use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
 use crate::gateway::failure::give_up;
 use crate::response::refusal::Refusal;
 use crate::upstream;
+use crate::upstream::dial::{Dialer, ReadyConnection};
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
 
@@ -34,7 +36,7 @@ impl Gateway {
         let (report, outcome) = self.client.read_error(&wanted.store, wanted.target()).await;
         for _ in 0..report.attempts {
             if let Some(address) = object.upstream.attempts.address() {
-                object.upstream.attempts.begin(address);
+                object.upstream.attempts.begin(address, Instant::now());
             }
         }
         object.upstream.attempts.end(Instant::now());
@@ -58,42 +60,72 @@ impl Gateway {
             return Err(give_up("no time is left for another attempt"));
         }
         let store = &object.wanted.store;
-        let picked = store.addresses.pick(attempts.address(), self.deadlines.lookup(left)).await;
-        let Some(address) = picked else {
-            ctx.refusal = Some(Refusal::UpstreamUnresolved);
-            return Err(give_up("the endpoint's name does not resolve"));
+        let addresses = &store.addresses;
+        let other = object.upstream.dialer.take().and_then(|dialer| dialer.take_other());
+        // The attempt goes on at the address that has connected first.
+        let (chosen, ready) = if let Some((address, stream)) = other {
+            (addresses.begin(address), Some(ReadyConnection::new(stream)))
+        } else {
+            let picked = addresses.pick(attempts.tried(), self.deadlines.lookup(left)).await;
+            let Some(chosen) = picked else {
+                ctx.refusal = Some(Refusal::UpstreamUnresolved);
+                return Err(give_up("the endpoint's name does not resolve"));
+            };
+            attempts.begin(chosen.address, Instant::now());
+            (chosen, None)
         };
-        attempts.begin(address);
+        object.upstream.chosen = Some(chosen);
         // The first look-up of the name has taken some of the time.
         let left = attempts.time_left(Instant::now());
         let (tls, target) = (store.profile.endpoint.tls, object.wanted.target());
-        let peer = upstream::peer(address, tls, target, &self.upstream, left);
-        Ok(if attempts.needs_new_connection() {
-            upstream::peer_of_new_connection(peer)
+        let mut peer = upstream::peer(chosen, tls, target, &self.upstream, left);
+        if attempts.needs_new_connection() {
+            peer = upstream::peer_of_new_connection(peer);
+        }
+        if let Some(ready) = ready {
+            peer.options.custom_l4 = Some(ready);
         } else {
-            peer
-        })
+            let limit = self.deadlines.connect(left);
+            let dialer = Dialer::new(Arc::clone(addresses), attempts.tried().to_vec(), limit);
+            peer.options.custom_l4 = Some(Arc::<Dialer>::clone(&dialer));
+            object.upstream.dialer = Some(dialer);
+        }
+        Ok(peer)
     }
 }
 
-/// Decides what follows an attempt that failed.
-pub(super) fn attempt_failed(object: &mut ObjectRequest, failure: &AttemptFailure) -> NextAttempt {
+/// Decides what follows an attempt that failed. `reused`: on a connection that was idle before.
+pub(super) fn attempt_failed(
+    object: &mut ObjectRequest,
+    failure: &AttemptFailure,
+    reused: bool,
+) -> NextAttempt {
     let addresses = &object.wanted.store.addresses;
     let attempts = &mut object.upstream.attempts;
     let now = Instant::now();
     attempts.end(now);
-    if let Some(address) = attempts.address().filter(|_| failure.penalises_address()) {
-        addresses.penalise(address);
+    if let Some(chosen) = object.upstream.chosen {
+        addresses.attempt_failed(chosen, failure, reused, attempts.began());
     }
-    attempts.failed(failure, addresses.is_single(), now)
+    attempts.failed(failure, addresses.has_other(attempts.tried()), now)
 }
 
-/// Handles an attempt that got no connection. Returns the error that ends or repeats it in Pingora.
+/// Handles an attempt that got no connection, or one to another address than that of the peer.
+/// Returns the error that ends or repeats it in Pingora.
 pub(super) fn no_connection(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
-    if let Some(object) = ctx.object.as_mut() {
-        let next = attempt_failed(object, &of_connect(&error));
-        error.set_retry(next == NextAttempt::Again);
+    let Some(object) = ctx.object.as_mut() else { return error };
+    if let Some(dialer) = &object.upstream.dialer {
+        for address in dialer.tried() {
+            object.upstream.attempts.went_to(address);
+        }
+        if let Some(address) = dialer.other() {
+            object.upstream.attempts.went_to(address);
+            error.set_retry(true);
+            return error;
+        }
     }
+    let next = attempt_failed(object, &of_connect(&error), false);
+    error.set_retry(next == NextAttempt::Again);
     error
 }
 
@@ -127,7 +159,7 @@ pub(super) fn exchange_failed(
         return error;
     }
     let failure = if late { AttemptFailure::Late } else { of_exchange(&error, reused) };
-    match attempt_failed(object, &failure) {
+    match attempt_failed(object, &failure, reused) {
         NextAttempt::Again => error.set_retry(true),
         NextAttempt::Refuse(refusal) if late => {
             ctx.refusal = Some(refusal);

@@ -19,9 +19,11 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
+use crate::upstream::dial::Dialer;
 use crate::upstream::error_document::ErrorDocument;
 use crate::upstream::retry::Attempts;
 use crate::upstream::share::SharePermit;
+use crate::upstream::turns::Chosen;
 
 /// The state of one request.
 #[derive(Debug)]
@@ -76,6 +78,10 @@ pub struct ObjectRequest {
 pub struct UpstreamState {
     pub ask: Ask,
     pub attempts: Attempts,
+    /// Where the last attempt went.
+    pub chosen: Option<Chosen>,
+    /// Makes its connection, if the pool has none.
+    pub dialer: Option<Arc<Dialer>>,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
@@ -172,6 +178,8 @@ impl ObjectRequest {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
             attempts,
+            chosen: None,
+            dialer: None,
             status: None,
             code: None,
             request_id: None,

@@ -50,7 +50,8 @@ impl Gateway {
                 AnswerDecision::Refuse(Refusal::UpstreamProtocol)
             }
             AnswerDecision::RefuseUnlessRetried(refusal) => {
-                match attempt_failed(object, &AttemptFailure::Answer(refusal.clone())) {
+                let failure = AttemptFailure::Answer(refusal.clone());
+                match attempt_failed(object, &failure, false) {
                     NextAttempt::Again => AnswerDecision::RefuseUnlessRetried(refusal),
                     NextAttempt::Refuse(refusal) => AnswerDecision::Refuse(refusal),
                 }
@@ -91,6 +92,10 @@ impl Gateway {
         }
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.attempts.end(Instant::now());
+        if let Some(chosen) = object.upstream.chosen {
+            let is_error = answer::is_error_of_address(head.status);
+            object.wanted.store.addresses.answered(chosen, is_error);
+        }
         object.upstream.status = Some(head.status.as_u16());
         object.upstream.request_id = error_document::request_id(&head.headers).map(str::to_owned);
         let decision = self.decide(session, object, head);

@@ -3,8 +3,8 @@
 //!
 //! | what | limit | what follows |
 //! |---|---|---|
-//! | a connection, TLS included | `connect_timeout` | another attempt, if one is left |
-//! | the head of an answer, after the request | `first_byte_timeout` | 504; the address is penalised |
+//! | a connection, TLS included | `connect_timeout` | another address, or another attempt, if one is left |
+//! | the head of an answer, after the request | `first_byte_timeout` | another address, if a retry is left; the address is passed over |
 //! | the pause between two pieces of a body | `read_timeout` | the body is cut |
 //! | an error document, all of it | `read_timeout`, at most 2 s | the answer is given without its code |
 //! | all attempts, up to the head of the answer | `total_timeout` | 504 |

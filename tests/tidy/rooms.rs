@@ -52,7 +52,10 @@ const PURE_FILES: &[&str] = &[
     "src/upstream/answer.rs",
     "src/upstream/deadline.rs",
     "src/upstream/error_document.rs",
+    "src/upstream/health.rs",
+    "src/upstream/pool_trust.rs",
     "src/upstream/retry.rs",
+    "src/upstream/turns.rs",
 ];
 
 /// What pure code does not name.

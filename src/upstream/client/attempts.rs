@@ -8,21 +8,24 @@ use http::header::RANGE;
 use http::{HeaderMap, Method};
 use pingora::Error;
 use pingora::http::ResponseHeader;
+use pingora::upstreams::peer::HttpPeer;
 
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
-use crate::upstream::answer::{self, AnswerDecision, Ask};
+use crate::upstream::answer::{self, AnswerDecision, Ask, is_error_of_address};
 use crate::upstream::client::body::StoreBody;
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
 use crate::upstream::deadline::Deadlines;
+use crate::upstream::dial::{ReadyConnection, dial};
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
 use crate::upstream::request::{signed_request, signing_time};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
+use crate::upstream::turns::Chosen;
 use crate::upstream::{self, Store};
 
 /// A fetch in progress.
@@ -36,6 +39,8 @@ pub(super) struct StoreFetch<'a> {
     headers: HeaderMap,
     deadlines: Deadlines,
     attempts: Attempts,
+    /// Where the last attempt went.
+    chosen: Option<Chosen>,
     report: FetchReport,
     /// What a HEAD was refused with, while a GET asks for the code of the error document.
     head_refused: Option<Refusal>,
@@ -77,6 +82,7 @@ impl<'a> StoreFetch<'a> {
             headers,
             deadlines: Deadlines::of(&client.config),
             attempts: Attempts::start(RetryPolicy::of(&client.config), Instant::now()),
+            chosen: None,
             report: FetchReport::default(),
             head_refused: None,
         }
@@ -109,13 +115,14 @@ impl<'a> StoreFetch<'a> {
         self.attempts.time_left(Instant::now())
     }
 
-    /// Ends an attempt that failed.
-    fn failed(&mut self, failure: &AttemptFailure) -> Attempt {
+    /// Ends an attempt that failed. `reused`: on a connection that was idle before.
+    fn failed(&mut self, failure: &AttemptFailure, reused: bool) -> Attempt {
         let addresses = &self.store.addresses;
-        if let Some(address) = self.attempts.address().filter(|_| failure.penalises_address()) {
-            addresses.penalise(address);
+        if let Some(chosen) = self.chosen {
+            addresses.attempt_failed(chosen, failure, reused, self.attempts.began());
         }
-        match self.attempts.failed(failure, addresses.is_single(), Instant::now()) {
+        let has_untried = addresses.has_other(self.attempts.tried());
+        match self.attempts.failed(failure, has_untried, Instant::now()) {
             NextAttempt::Again => Attempt::Failed,
             NextAttempt::Refuse(refusal) => Attempt::Refused(refusal),
         }
@@ -134,7 +141,7 @@ impl<'a> StoreFetch<'a> {
         self.report.detail = Some(format!("{error}{place}"));
     }
 
-    /// A connection to an address of the store, to another one than before if there is one.
+    /// A connection to an address of the store, to another than before if there is one.
     async fn connect(&mut self) -> Result<StoreConnection, Attempt> {
         let pause = self.attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {
@@ -145,21 +152,50 @@ impl<'a> StoreFetch<'a> {
             return Err(Attempt::Refused(Refusal::UpstreamTimeout));
         }
         let addresses = &self.store.addresses;
-        let picked = addresses.pick(self.attempts.address(), self.deadlines.lookup(left)).await;
-        let Some(address) = picked else {
+        let picked = addresses.pick(self.attempts.tried(), self.deadlines.lookup(left)).await;
+        let Some(chosen) = picked else {
             self.note_end();
             return Err(Attempt::Refused(Refusal::UpstreamUnresolved));
         };
-        self.attempts.begin(address);
-        // The first look-up of the name has taken some of the time.
-        let left = self.time_left();
-        let tls = self.store.profile.endpoint.tls;
-        let peer = upstream::peer(address, tls, self.target, &self.client.config, left);
-        let fresh = self.attempts.needs_new_connection();
-        StoreConnection::open(&self.client.pool, &peer, fresh).await.map_err(|error| {
+        self.chosen = Some(chosen);
+        self.attempts.begin(chosen.address, Instant::now());
+        if !self.attempts.needs_new_connection() {
+            let peer = self.peer(chosen);
+            if let Some(connection) = StoreConnection::reuse(&self.client.pool, &peer).await {
+                return Ok(connection);
+            }
+        }
+        self.new_connection(chosen).await.map_err(|error| {
             self.note_error(&error);
-            self.failed(&of_connect(&error))
+            self.failed(&of_connect(&error), false)
         })
+    }
+
+    /// The peer of an attempt. The first look-up of the name has taken some of the time.
+    fn peer(&self, chosen: Chosen) -> HttpPeer {
+        let tls = self.store.profile.endpoint.tls;
+        upstream::peer(chosen, tls, self.target, &self.client.config, self.time_left())
+    }
+
+    /// A new connection to this address, or to another one that connects first.
+    async fn new_connection(&mut self, chosen: Chosen) -> pingora::Result<StoreConnection> {
+        let addresses = &self.store.addresses;
+        let limit = self.deadlines.connect(self.time_left());
+        let over = Instant::now() + limit;
+        let mut tried = self.attempts.tried().to_vec();
+        let dialed = dial(addresses, chosen.address, &mut tried, limit).await;
+        for address in tried {
+            self.attempts.went_to(address);
+        }
+        let (address, stream) = dialed?;
+        self.attempts.went_to(address);
+        let chosen = if address == chosen.address { chosen } else { addresses.begin(address) };
+        self.chosen = Some(chosen);
+        let mut peer = self.peer(chosen);
+        peer.options.custom_l4 = Some(ReadyConnection::new(stream));
+        let left = over.saturating_duration_since(Instant::now());
+        peer.options.total_connection_timeout = Some(self.deadlines.connect(left));
+        StoreConnection::connect(&self.client.pool, &peer).await
     }
 
     /// Sends the request on this connection, and decides on the answer.
@@ -172,15 +208,21 @@ impl<'a> StoreFetch<'a> {
             };
         let limit = self.deadlines.head(self.time_left());
         match tokio::time::timeout(limit, connection.ask(request)).await {
-            Ok(Ok(head)) => self.decide(connection, head).await,
+            Ok(Ok(head)) => {
+                if let Some(chosen) = self.chosen {
+                    self.store.addresses.answered(chosen, is_error_of_address(head.status));
+                }
+                self.decide(connection, head).await
+            }
             Ok(Err(error)) => {
                 self.note_error(&error);
-                self.failed(&of_exchange(&error, connection.is_reused()))
+                let reused = connection.is_reused();
+                self.failed(&of_exchange(&error, reused), reused)
             }
             Err(_late) => {
                 self.note_end();
                 self.report.detail = Some(LATE.to_owned());
-                self.failed(&AttemptFailure::Late)
+                self.failed(&AttemptFailure::Late, connection.is_reused())
             }
         }
     }
@@ -219,7 +261,7 @@ impl<'a> StoreFetch<'a> {
                 let now = Instant::now();
                 let left = self.attempts.may_retry(now).then(|| self.attempts.time_left(now));
                 self.read_document(connection, &head, left).await;
-                self.failed(&AttemptFailure::Answer(refusal))
+                self.failed(&AttemptFailure::Answer(refusal), false)
             }
             AnswerDecision::Refuse(refusal) => {
                 self.read_document(connection, &head, None).await;

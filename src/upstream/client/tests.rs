@@ -9,6 +9,7 @@ use crate::upstream::resolve::EndpointAddresses;
 use super::*;
 use script::{PATIENCE, Script, Step, answer, error, send, whole};
 
+mod addresses;
 mod bodies;
 mod script;
 
@@ -210,11 +211,13 @@ async fn a_refused_connection_is_followed_by_another_address() {
     let closed = std::net::SocketAddr::new([127, 0, 0, 2].into(), script.address.port());
     let store = store_at(&[closed, script.address]);
     let fetcher = StoreClient::new(&config());
-    for attempts in [2, 1, 1, 1] {
+    for _ in 0..4 {
         let fetched = ask(&fetcher, &store, &FetchRequest::default()).await;
         assert_eq!(read(fetched.outcome).await.unwrap(), "tile");
-        assert_eq!(fetched.report.attempts, attempts, "the refusing address is passed over");
+        assert_eq!(fetched.report.attempts, 1, "nothing was sent to the refusing address");
     }
+    let states: Vec<_> = store.addresses.report().iter().map(|it| it.state.as_str()).collect();
+    assert_eq!(states, ["passed_over", "healthy"]);
     let fetched = ask(&fetcher, &store_at(&[closed]), &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.unwrap_err(), Refusal::UpstreamUnreachable);
     assert_eq!(fetched.report.attempts, 2);
