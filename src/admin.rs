@@ -22,6 +22,7 @@ use crate::downstream::drain::Lifecycle;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::CurrentStores;
+use crate::upstream::probe::{NotProbed, Probes};
 
 mod cached;
 mod guard;
@@ -36,6 +37,7 @@ pub struct Admin {
     stores: Arc<CurrentStores>,
     lifecycle: Arc<Lifecycle>,
     metrics: MetricSources,
+    probes: Arc<Probes>,
     bucket_validation: bool,
     /// Names that `Host` may have besides `localhost`.
     hosts: Vec<String>,
@@ -51,7 +53,7 @@ const JSON: &str = "application/json";
 impl Admin {
     /// The admin listener of this gateway.
     #[must_use]
-    pub fn new(shared: &GatewayDependencies, config: &Config) -> Self {
+    pub fn new(shared: &GatewayDependencies, probes: &Arc<Probes>, config: &Config) -> Self {
         let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, .. } =
             shared.clone();
         Self {
@@ -59,6 +61,7 @@ impl Admin {
             stores: Arc::clone(&stores),
             lifecycle: Arc::clone(&lifecycle),
             metrics: MetricSources { metrics, stores, cache, reloads, lifecycle, limits },
+            probes: Arc::clone(probes),
             bucket_validation: config.gateway.bucket_validation,
             hosts: config.admin_hosts.clone(),
             idle_seconds: config.downstream.header_timeout.as_secs().max(1),
@@ -78,7 +81,10 @@ impl Admin {
                 let format = ScrapeFormat::of(&request.headers);
                 (StatusCode::OK, format.content_type(), format.text(text).into_bytes())
             }
-            None => json_page(self.answer(method, path_of(target))),
+            None => json_page(match profiles::probed(method, path_of(target)) {
+                Some(name) => self.probe(name).await,
+                None => self.answer(method, path_of(target)),
+            }),
         }
     }
 
@@ -95,7 +101,27 @@ impl Admin {
                 (StatusCode::OK, profiles::report(&self.stores.load()))
             }
             ("GET" | "HEAD", _) => error_page(StatusCode::NOT_FOUND, "unknown page"),
-            _ => error_page(StatusCode::METHOD_NOT_ALLOWED, "allowed methods: GET, HEAD, PURGE"),
+            _ => error_page(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "allowed methods: GET, HEAD, PURGE; POST for /profiles/NAME/probe",
+            ),
+        }
+    }
+
+    /// `POST /profiles/NAME/probe`: sends one request to the store, and shows the profile afterwards.
+    async fn probe(&self, name: &str) -> JsonPage {
+        let Some(store) = self.stores.get(Some(name)) else {
+            return error_page(StatusCode::NOT_FOUND, "unknown profile");
+        };
+        match self.probes.on_demand(&store).await {
+            Ok(()) => (StatusCode::OK, profiles::of(&store)),
+            Err(NotProbed::NoCredentials) => {
+                error_page(StatusCode::CONFLICT, "the profile has no access key")
+            }
+            Err(NotProbed::Busy) => error_page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other probes are in progress; try again",
+            ),
         }
     }
 

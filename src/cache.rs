@@ -72,6 +72,7 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
 use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
+use crate::profile::cache_rules::Rule;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -105,6 +106,12 @@ enum Resolution {
 }
 
 impl Cache {
+    /// The largest object that a cache of `memory` bytes stores whole by this rule, bytes.
+    #[must_use]
+    pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
+        Tiers::max_object_of(memory, config, rule)
+    }
+
     /// A cache of `memory` bytes, with a disk tier if one is configured.
     #[must_use]
     pub fn new(

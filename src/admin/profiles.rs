@@ -1,5 +1,6 @@
 //! `/profiles`: each profile and the last success and error of its store, without secrets.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
@@ -7,12 +8,20 @@ use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::upstream::{Store, Stores};
 
+/// The name in the path of `POST /profiles/NAME/probe`.
+pub(super) fn probed<'a>(method: &Method, path: &'a [u8]) -> Option<&'a str> {
+    let name = path.strip_prefix(b"/profiles/")?.strip_suffix(b"/probe")?;
+    let name = std::str::from_utf8(name).ok().filter(|_| *method == Method::POST)?;
+    (!name.contains('/')).then_some(name)
+}
+
 /// Every profile, the default first.
 pub(super) fn report(stores: &Stores) -> Value {
     stores.iter().map(|store| of(store)).collect()
 }
 
-fn of(store: &Store) -> Value {
+/// One profile.
+pub(super) fn of(store: &Store) -> Value {
     let profile = &store.profile;
     let (credentials, key) = match &profile.credentials {
         Credentials::Keys { keys, source } => (text(source), Some(masked_id(&keys.access_key_id))),

@@ -230,12 +230,24 @@ impl Tiers {
 
 // Room.
 impl Tiers {
+    /// [`Tiers::max_object`] of tiers with `memory` bytes.
+    #[must_use]
+    pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
+        // Without a disk tier: its folder belongs to the running gateway.
+        let tiers = Self::new(memory, &CacheConfig { disk: None, ..config.clone() });
+        tiers.max_object_with(rule, config.disk.is_some())
+    }
+
     /// The largest object that is stored whole although it could be stored in blocks, bytes: memory
     /// holds it.
     #[must_use]
     pub fn max_object(&self, rule: &Rule) -> u64 {
+        self.max_object_with(rule, self.disk.is_some())
+    }
+
+    fn max_object_with(&self, rule: &Rule, disk: bool) -> u64 {
         let blocks = self.blocks().are_cached() && self.memory_holds_block(self.blocks().size());
-        if blocks { rule.max_object.min(self.max_in_memory()) } else { self.max_whole(rule) }
+        if disk && !blocks { rule.max_object } else { rule.max_object.min(self.max_in_memory()) }
     }
 
     /// The largest object that is stored whole if it cannot be stored in blocks, bytes.

@@ -47,6 +47,7 @@ impl Gateway {
     /// The peer of the next attempt, after the pause that precedes it.
     pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        object.upstream.began = true;
         let attempts = &mut object.upstream.attempts;
         let pause = attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {

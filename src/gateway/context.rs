@@ -76,6 +76,10 @@ pub struct ObjectRequest {
 pub struct UpstreamState {
     pub ask: Ask,
     pub attempts: Attempts,
+    /// An attempt is under way, or has failed before it had an address.
+    pub began: bool,
+    /// The head of an answer without an error has come.
+    pub answered: bool,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
@@ -172,6 +176,8 @@ impl ObjectRequest {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
             attempts,
+            began: false,
+            answered: false,
             status: None,
             code: None,
             request_id: None,

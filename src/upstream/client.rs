@@ -15,6 +15,7 @@ use crate::s3::endpoint::Target;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
+use crate::upstream::last_outcome::StoreVerdict;
 use crate::upstream::{Store, UpstreamOutcome};
 
 mod attempts;
@@ -113,19 +114,38 @@ impl StoreClient {
             return FetchResult { report: FetchReport::default(), outcome: Err(refusal) };
         };
         let mut fetch = StoreFetch::new(self, store, target, request);
+        let unanswered = Unanswered(store);
         let mut outcome = fetch.until_answered().await;
+        std::mem::forget(unanswered);
         let report = fetch.report();
         store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
             attempts: report.attempts,
             waited: report.duration,
-            refusal: outcome.as_ref().err(),
+            ago: Duration::ZERO,
+            verdict: outcome.as_ref().err().map_or(StoreVerdict::Answered, StoreVerdict::of),
         });
         if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
-            body.occupy(permit, Arc::clone(&store.metrics));
+            body.occupy(permit, store);
         }
         FetchResult { report, outcome }
+    }
+}
+
+/// Counts a fetch whose caller stopped waiting before the store answered: it says nothing of the store.
+struct Unanswered<'a>(&'a Store);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.note(&UpstreamOutcome {
+            status: None,
+            code: None,
+            attempts: 1,
+            waited: Duration::ZERO,
+            ago: Duration::ZERO,
+            verdict: StoreVerdict::Unknown,
+        });
     }
 }
 

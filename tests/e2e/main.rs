@@ -87,6 +87,8 @@ mod rotation;
 // State for operators and probes.
 mod ports;
 mod profiles;
+// What the gateway says of its stores.
+mod store_state;
 // Stores behind TLS.
 mod tls;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
