@@ -21,8 +21,8 @@ use crate::downstream::ClientConnection;
 use crate::downstream::drain::Lifecycle;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::CurrentStores;
 use crate::upstream::probe::{NotProbed, Probes};
+use crate::upstream::{CurrentStores, Store};
 
 mod cached;
 mod guard;
@@ -39,6 +39,8 @@ pub struct Admin {
     metrics: MetricSources,
     probes: Arc<Probes>,
     bucket_validation: bool,
+    /// The prefix of the public routes.
+    prefix: String,
     /// Names that `Host` may have besides `localhost`.
     hosts: Vec<String>,
     /// How long a connection may stay without a request, seconds.
@@ -63,6 +65,7 @@ impl Admin {
             metrics: MetricSources { metrics, stores, cache, reloads, lifecycle, limits },
             probes: Arc::clone(probes),
             bucket_validation: config.gateway.bucket_validation,
+            prefix: config.gateway.path_prefix.clone(),
             hosts: config.admin_hosts.clone(),
             idle_seconds: config.downstream.header_timeout.as_secs().max(1),
         }
@@ -138,8 +141,8 @@ impl Admin {
     /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash.
     fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
-        let target = purge::without_page(path.strip_prefix(b"/").unwrap_or(path));
-        let (address, key) = match self.object(target, purge::TARGET) {
+        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let (address, _, key) = match self.object(target, purge::TARGET) {
             Ok(object) => object,
             Err(page) => return page,
         };
@@ -155,9 +158,15 @@ impl Admin {
         (StatusCode::OK, json!({ "purged": name, "below": below }))
     }
 
-    /// The object named by a percent-encoded `profile@bucket/key`, and its cache key. `expected` is the
+    /// The object named by a percent-encoded `profile@bucket/key`, its store and its cache key. `expected` is the
     /// message for a target of another form.
-    fn object(&self, target: &[u8], expected: &str) -> Result<(ObjectAddress, CacheKey), JsonPage> {
+    fn object(
+        &self,
+        target: &[u8],
+        expected: &str,
+    ) -> Result<(ObjectAddress, Arc<Store>, CacheKey), JsonPage> {
+        let target = purge::without_page(target, &self.prefix)
+            .map_err(|message| error_page(StatusCode::BAD_REQUEST, &message))?;
         let slash = target.iter().position(|byte| *byte == b'/');
         let parts = slash.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?)));
         let (bucket, key) = parts.ok_or_else(|| error_page(StatusCode::BAD_REQUEST, expected))?;
@@ -167,7 +176,7 @@ impl Admin {
             return Err(error_page(StatusCode::NOT_FOUND, "unknown profile"));
         };
         let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
-        Ok((address, key))
+        Ok((address, store, key))
     }
 }
 

@@ -241,8 +241,20 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
 }
 
 fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
+    let profiles = &loaded.config.profiles;
+    let name = object.map(|object| object.strip_suffix('@').unwrap_or(object));
+    if let Some(name) = name.filter(|name| !name.contains(['/', '@']))
+        && profiles.only(name).is_none()
+    {
+        let known: Vec<_> = profiles.iter().map(|profile| profile.label()).collect();
+        print_error(&format!(
+            "s3proxy: {name}: no profile has this name (known: {}); an object is PROFILE@BUCKET/KEY\n",
+            known.join(", ")
+        ));
+        return BAD_CONFIGURATION;
+    }
     block_on(async {
-        let profile = object.and_then(|object| loaded.config.profiles.only(object));
+        let profile = name.and_then(|name| profiles.only(name));
         let report = match object {
             Some(object) => match profile {
                 Some(profiles) => {
@@ -291,7 +303,8 @@ fn block_on(work: impl Future<Output = u8>) -> u8 {
 
 fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
     let targets: Vec<String> = targets.iter().map(|it| admin::purge::target_of(it)).collect();
-    if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
+    let names_object = |target: &String| target.contains('/') && !target.contains("://");
+    if let Some(target) = targets.iter().find(|target| !names_object(target)) {
         print_error(&format!("s3proxy: {target}: {}\n", admin::purge::TARGET));
         return BAD_CONFIGURATION;
     }

@@ -39,6 +39,7 @@ use crate::cache::statistics::Statistics;
 use crate::cache::weight::MAX_WITHOUT_BODY;
 use crate::config::CacheConfig;
 use crate::profile::cache_rules::Rule;
+use crate::profile::fingerprint::Fingerprint;
 
 /// Objects and blocks in memory and on disk, within their limits.
 #[derive(Debug)]
@@ -165,11 +166,13 @@ impl Tiers {
         (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
-    /// The record on disk without its body. This does not count as use. Must be called within a
+    /// The record on disk without its body, if it was made by these settings. This does not count as use. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
-    pub async fn peek_on_disk(&self, key: &CacheKey) -> Option<Peeked> {
+    pub async fn peek_on_disk(&self, key: &CacheKey, settings: Fingerprint) -> Option<Peeked> {
         let peeked = self.disk.as_ref()?.peek(key).await?;
-        (!self.is_purged(key, peeked.requested_at)).then_some(peeked)
+        let is_served =
+            peeked.settings == settings.profile && !self.is_purged(key, peeked.requested_at);
+        is_served.then_some(peeked)
     }
 
     /// The block in memory.

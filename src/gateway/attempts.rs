@@ -30,14 +30,14 @@ impl Gateway {
     pub(super) async fn refusal_by_code(&self, ctx: &mut Context) -> Option<Refusal> {
         let object = ctx.object.as_mut()?;
         let by_head = object.upstream.unread_error.take()?;
-        let wanted = &object.wanted;
-        let (report, outcome) = self.client.read_error(&wanted.store, wanted.target()).await;
-        for _ in 0..report.attempts {
-            if let Some(address) = object.upstream.attempts.address() {
-                object.upstream.attempts.begin(address);
-            }
+        if !object.upstream.attempts.ask_in_another_way() {
+            return Some(by_head);
         }
-        object.upstream.attempts.end(Instant::now());
+        let wanted = &object.wanted;
+        let attempts = object.upstream.attempts.clone();
+        let (report, attempts, outcome) =
+            self.client.read_error(&wanted.store, wanted.target(), attempts).await;
+        object.upstream.attempts = attempts;
         object.upstream.status = report.status.or(object.upstream.status);
         object.upstream.code = report.code;
         object.upstream.request_id = report.request_id.or(object.upstream.request_id.take());

@@ -3,7 +3,7 @@
 //! HTTP/1.1 only.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::connectors::ConnectorOptions;
@@ -16,6 +16,7 @@ use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
 use crate::upstream::last_outcome::StoreVerdict;
+use crate::upstream::retry::{Attempts, RetryPolicy};
 use crate::upstream::{Store, UpstreamOutcome};
 
 mod attempts;
@@ -151,24 +152,37 @@ impl Drop for Unanswered<'_> {
 
 impl StoreClient {
     /// What the store's error for this object says, by the code of its document: for a request that
-    /// passes through the proxy and has received the head of an error. It takes no permit, since that
+    /// passes through the proxy and has received the head of an error. It goes on after the attempts of
+    /// that request, with their retries and the rest of their time; it takes no permit, since that
     /// request holds one, and is not counted, since that request is.
     ///
-    /// # Errors
-    /// The refusal for the client. `Ok` where the store now answers with the object.
+    /// The outcome is the refusal for the client, or `Ok` where the store now answers with the object.
     pub async fn read_error(
         &self,
         store: &Store,
         target: &Target,
-    ) -> (FetchReport, Result<(), Refusal>) {
+        attempts: Attempts,
+    ) -> (FetchReport, Attempts, Result<(), Refusal>) {
         let range = Some(ByteRange::FromTo { first: 0, last: Some(0) });
         let request = FetchRequest { range, ..FetchRequest::default() };
-        let mut fetch = StoreFetch::new(self, store, target, &request);
+        let mut fetch = StoreFetch::after(self, store, target, &request, attempts);
         let outcome = match fetch.until_answered().await {
             Ok(_) | Err(Refusal::RangeNotSatisfiable(_)) => Ok(()),
             Err(refusal) => Err(refusal),
         };
-        (fetch.report(), outcome)
+        let (report, attempts) = fetch.into_parts();
+        (report, attempts, outcome)
+    }
+
+    /// As [`StoreClient::read_error`], for a request that no client has made.
+    pub async fn probe(
+        &self,
+        store: &Store,
+        target: &Target,
+    ) -> (FetchReport, Result<(), Refusal>) {
+        let attempts = Attempts::start(RetryPolicy::of(&self.config), Instant::now());
+        let (report, _, outcome) = self.read_error(store, target, attempts).await;
+        (report, outcome)
     }
 }
 

@@ -99,7 +99,7 @@ impl Probes {
         let named = named_bucket(profile);
         let bucket = named.as_deref().unwrap_or(&self.unknown_bucket);
         let target = profile.endpoint.target(profile.addressing, bucket, KEY);
-        let (report, outcome) = self.client.read_error(store, &target).await;
+        let (report, outcome) = self.client.probe(store, &target).await;
         let verdict = verdict(outcome.err().as_ref(), named.is_some());
         #[expect(clippy::disallowed_methods, reason = "operators see the time")]
         let now = SystemTime::now();

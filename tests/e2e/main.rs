@@ -114,6 +114,10 @@ mod stale;
 mod store_errors;
 // Objects removed by request.
 mod purge;
+// Every documented cause.
+mod causes;
+// Names and URLs as operators type them.
+mod typed;
 // What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.
