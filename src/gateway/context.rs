@@ -76,7 +76,7 @@ pub struct ObjectRequest {
 pub struct UpstreamState {
     pub ask: Ask,
     pub attempts: Attempts,
-    /// An attempt is under way, or has failed before it had an address.
+    /// An attempt is in progress, or has failed before it had an address.
     pub began: bool,
     /// The head of an answer without an error has come.
     pub answered: bool,

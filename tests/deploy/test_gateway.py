@@ -87,7 +87,7 @@ class Configurations(unittest.TestCase):
             ("512Mi", "1Gi", "384MiB"),
             ("1Gi", "1Gi", "auto"),
             ("536870912", "1073741824", "384MiB"),
-            ("1G", "4G", "715MiB"),
+            ("1G", "4G", "714MiB"),
             ("1.5Gi", "4Gi", "auto"),
             ("8Mi", "1Gi", "16MiB"),
             (None, "1Gi", "auto"),
