@@ -86,7 +86,7 @@ async fn explain_object(
             inspect_gateway(options.admin, address).await
         };
         let memory = budget(config.cache.memory);
-        let whole = Cache::max_object_of(memory, &config.cache, &rule);
+        let whole = Cache::max_object_of(memory, &config.cache, rule);
         let (finding, notes) =
             rules::cache_rule(profile, address, whole, config.cache.blocks.share > 0);
         let cache = AnnotatedStep { step: CheckStep::new("cache", finding), notes };
