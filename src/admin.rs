@@ -24,7 +24,8 @@ use crate::downstream::ClientConnection;
 use crate::downstream::drain::Lifecycle;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::CurrentStores;
+use crate::upstream::probe::{NotProbed, Probes};
+use crate::upstream::{CurrentStores, Store};
 
 mod cached;
 mod guard;
@@ -42,7 +43,10 @@ pub struct Admin {
     lifecycle: Arc<Lifecycle>,
     metrics: MetricSources,
     status: Arc<Status>,
+    probes: Arc<Probes>,
     bucket_validation: bool,
+    /// The prefix of the public routes.
+    prefix: String,
     /// Names that `Host` may have besides `localhost`.
     hosts: Vec<String>,
     /// How long a connection may stay without a request, seconds.
@@ -60,7 +64,7 @@ const PURGE_WAIT: Duration = Duration::from_millis(250);
 impl Admin {
     /// The admin listener of this gateway.
     #[must_use]
-    pub fn new(shared: &GatewayDependencies, config: &Config) -> Self {
+    pub fn new(shared: &GatewayDependencies, probes: &Arc<Probes>, config: &Config) -> Self {
         let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, .. } =
             shared.clone();
         let metrics = MetricSources {
@@ -77,7 +81,9 @@ impl Admin {
             lifecycle,
             status: Arc::new(Status::new(metrics.clone())),
             metrics,
+            probes: Arc::clone(probes),
             bucket_validation: config.gateway.bucket_validation,
+            prefix: config.gateway.path_prefix.clone(),
             hosts: config.admin_hosts.clone(),
             idle_seconds: config.downstream.header_timeout.as_secs().max(1),
         }
@@ -111,6 +117,9 @@ impl Admin {
             if let Some((content_type, content)) = page::file(path) {
                 return (StatusCode::OK, content_type, content.into());
             }
+            if let Some(name) = profiles::probed(method, path) {
+                return json_page(self.probe(name).await);
+            }
         }
         json_page(self.answer(method, path).await)
     }
@@ -130,7 +139,27 @@ impl Admin {
                 (StatusCode::OK, profiles::report(&self.stores.load()))
             }
             ("GET" | "HEAD", _) => error_page(StatusCode::NOT_FOUND, "unknown page"),
-            _ => error_page(StatusCode::METHOD_NOT_ALLOWED, "allowed methods: GET, HEAD, PURGE"),
+            _ => error_page(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "allowed methods: GET, HEAD, PURGE; POST for /profiles/NAME/probe",
+            ),
+        }
+    }
+
+    /// `POST /profiles/NAME/probe`: sends one request to the store, and shows the profile afterwards.
+    async fn probe(&self, name: &str) -> JsonPage {
+        let Some(store) = self.stores.get(Some(name)) else {
+            return error_page(StatusCode::NOT_FOUND, "unknown profile");
+        };
+        match self.probes.on_demand(&store).await {
+            Ok(()) => (StatusCode::OK, profiles::of(&store)),
+            Err(NotProbed::NoCredentials) => {
+                error_page(StatusCode::CONFLICT, "the profile has no access key")
+            }
+            Err(NotProbed::Busy) => error_page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other probes are in progress; try again",
+            ),
         }
     }
 
@@ -148,8 +177,8 @@ impl Admin {
     /// was removed; what takes longer than a moment goes on in the background.
     async fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
-        let target = purge::without_page(path.strip_prefix(b"/").unwrap_or(path));
-        let (address, key) = match self.object(target, purge::TARGET) {
+        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let (address, _, key) = match self.object(target, purge::TARGET) {
             Ok(object) => object,
             Err(page) => return page,
         };
@@ -168,9 +197,15 @@ impl Admin {
         (StatusCode::OK, json!({ "purged": name, "below": below, "removed": removed }))
     }
 
-    /// The object named by a percent-encoded `profile@bucket/key`, and its cache key. `expected` is the
+    /// The object named by a percent-encoded `profile@bucket/key`, its store and its cache key. `expected` is the
     /// message for a target of another form.
-    fn object(&self, target: &[u8], expected: &str) -> Result<(ObjectAddress, CacheKey), JsonPage> {
+    fn object(
+        &self,
+        target: &[u8],
+        expected: &str,
+    ) -> Result<(ObjectAddress, Arc<Store>, CacheKey), JsonPage> {
+        let target = purge::without_page(target, &self.prefix)
+            .map_err(|message| error_page(StatusCode::BAD_REQUEST, &message))?;
         let slash = target.iter().position(|byte| *byte == b'/');
         let parts = slash.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?)));
         let (bucket, key) = parts.ok_or_else(|| error_page(StatusCode::BAD_REQUEST, expected))?;
@@ -180,7 +215,7 @@ impl Admin {
             return Err(error_page(StatusCode::NOT_FOUND, "unknown profile"));
         };
         let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
-        Ok((address, key))
+        Ok((address, store, key))
     }
 }
 

@@ -73,6 +73,8 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
 use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
+use crate::profile::cache_rules::Rule;
+use crate::profile::fingerprint::Fingerprint;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -106,6 +108,12 @@ enum Resolution {
 }
 
 impl Cache {
+    /// The largest object that a cache of `memory` bytes stores whole by this rule, bytes.
+    #[must_use]
+    pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
+        Tiers::max_object_of(memory, config, rule)
+    }
+
     /// A cache of `memory` bytes, with a disk tier if one is configured.
     #[must_use]
     pub fn new(
@@ -182,10 +190,11 @@ impl Cache {
         purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge))
     }
 
-    /// What the tiers hold of an object. Must be called within a Tokio runtime.
-    pub async fn inspect(&self, key: &CacheKey) -> Inspection {
+    /// What the tiers hold of an object that these settings have made. Must be called within a Tokio
+    /// runtime.
+    pub async fn inspect(&self, key: &CacheKey, settings: Fingerprint) -> Inspection {
         let in_flight = self.fetches.is_in_flight(key);
-        inspect::inspect(&self.tiers, key, in_flight).await
+        inspect::inspect(&self.tiers, key, settings, in_flight).await
     }
 
     /// Writes the records that are queued for the disk, within seconds. Blocks; for the end of the

@@ -293,8 +293,20 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
 }
 
 fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool, paint: Paint) -> u8 {
+    let profiles = &loaded.config.profiles;
+    let name = object.map(|object| object.strip_suffix('@').unwrap_or(object));
+    if let Some(name) = name.filter(|name| !name.contains(['/', '@']))
+        && profiles.only(name).is_none()
+    {
+        let known: Vec<_> = profiles.iter().map(|profile| profile.label()).collect();
+        print_error(&format!(
+            "s3proxy: {name}: no profile has this name (known: {}); an object is PROFILE@BUCKET/KEY\n",
+            known.join(", ")
+        ));
+        return BAD_CONFIGURATION;
+    }
     block_on(async {
-        let profile = object.and_then(|object| loaded.config.profiles.only(object));
+        let profile = name.and_then(|name| profiles.only(name));
         let report = match object {
             Some(object) => match profile {
                 Some(profiles) => {

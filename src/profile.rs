@@ -31,6 +31,8 @@ pub struct Profile {
     /// `ListBucket`.
     pub missing_on_403: bool,
     pub content_type: ContentTypeFrom,
+    /// Send `Content-Security-Policy: sandbox` with types that can contain scripts.
+    pub content_security_policy: bool,
     /// Names (globs, lower case) of further response headers of the store to forward to the client.
     pub response_headers: Vec<WildMatch>,
     /// Names (globs, lower case) of request headers of the client to forward to the store, unsigned.
@@ -56,6 +58,7 @@ impl Profile {
             buckets: None,
             missing_on_403: false,
             content_type: ContentTypeFrom::Key,
+            content_security_policy: true,
             response_headers: Vec::new(),
             request_headers: Vec::new(),
             upstream_headers: Vec::new(),

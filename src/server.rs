@@ -19,8 +19,8 @@ use tokio::net::TcpSocket;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
-use crate::cache::memory::limit::{auto_budget, cgroup_limit};
-use crate::config::{CacheMemory, Config};
+use crate::cache::memory::limit::budget;
+use crate::config::Config;
 use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
@@ -32,6 +32,7 @@ use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
 use crate::upstream::client::StoreClient;
+use crate::upstream::probe::Probes;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
 mod shutdown;
@@ -122,12 +123,13 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
+    let probes = Arc::new(Probes::new(&config.upstream));
     if let Some(address) = config.admin_listen {
         let limits = Arc::new(ClientLimits::new(MAX_ADMIN_CONNECTIONS, 0));
         // The metrics of requests count the public listener alone.
         let uncounted = Arc::default();
         let name = "of the admin listener";
-        let admin = Admin::new(&shared, config);
+        let admin = Admin::new(&shared, &probes, config);
         let mut sampler = background_service("status", admin.sampler());
         sampler.threads = Some(1);
         server.add_service(sampler);
@@ -140,7 +142,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         service.add_listener(listener);
         server.add_service(service);
     }
-    let reloader = Reloader::new(start, stores, cache.clone(), reloads);
+    let reloader = Reloader::new(start, stores, cache.clone(), reloads, probes);
     let mut reloader = background_service("reload", reloader);
     reloader.threads = Some(1);
     server.add_service(reloader);
@@ -231,11 +233,10 @@ fn max_connections(config: &Config) -> usize {
 
 /// The cache, unless it is off.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
-    let memory = match config.cache.memory {
-        CacheMemory::Bytes(0) => return None,
-        CacheMemory::Bytes(bytes) => bytes,
-        CacheMemory::Auto => auto_budget(cgroup_limit()),
-    };
+    let memory = budget(config.cache.memory);
+    if memory == 0 {
+        return None;
+    }
     let client = StoreClient::new(&config.upstream);
     Some(Cache::new(memory, &config.cache, client, Arc::clone(heads)))
 }

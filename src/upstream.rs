@@ -23,6 +23,8 @@
 //! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
+//!
+//! Besides, [`probe`] asks each store once through the client of the cache.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -35,13 +37,12 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
 use crate::profile::{DEFAULT_LABEL, Profile};
-use crate::response::refusal::Refusal;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
-use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
+use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::share::ClientShares;
 use crate::upstream::turns::Chosen;
@@ -58,6 +59,7 @@ pub mod error_verdict;
 pub mod health;
 pub mod last_outcome;
 pub mod pool_trust;
+pub mod probe;
 pub mod request;
 pub mod resolve;
 pub mod retry;
@@ -72,8 +74,8 @@ pub struct Store {
     /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
     pub fingerprint: u64,
     pub addresses: Arc<EndpointAddresses>,
-    /// Its last success and its last failure.
-    pub last_outcome: LastOutcome,
+    /// Its last success and its last failure; bodies that are still arriving hold it too.
+    pub last_outcome: Arc<LastOutcome>,
     /// Its counters, which stay when the profile changes.
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
@@ -105,7 +107,7 @@ impl Store {
             signer,
             fingerprint,
             addresses,
-            last_outcome: LastOutcome::default(),
+            last_outcome: Arc::default(),
             metrics: Arc::default(),
             admission,
             shares,
@@ -126,18 +128,29 @@ impl Store {
 
     /// Records how a request to it has ended.
     pub fn note(&self, asked: &UpstreamOutcome<'_>) {
-        #[expect(clippy::disallowed_methods, reason = "operators see the time")]
-        let at = SystemTime::now();
-        self.metrics.asked(asked.status, asked.attempts, asked.waited);
-        match asked.refusal.filter(|refusal| refusal.is_fault()) {
-            None => self.last_outcome.succeeded(at),
-            Some(refusal) => {
-                let (cause, code) = (refusal.cause(), asked.code.map(str::to_owned));
-                self.metrics.errors.count(cause);
-                self.last_outcome.failed(StoreFailure { at, cause, code });
-            }
+        let waited = (asked.verdict != StoreVerdict::Unknown).then_some(asked.waited);
+        self.metrics.asked(asked.status, asked.attempts, waited);
+        if let StoreVerdict::Failed(cause) = asked.verdict {
+            self.metrics.errors.count(cause);
         }
+        self.last_outcome.note(asked.verdict, asked.code, wall_clock(asked.ago));
     }
+
+    /// Records that a body has ended before its length, after [`Store::note`].
+    pub fn note_cut(metrics: &StoreMetrics, last_outcome: &LastOutcome) {
+        metrics.errors.count(CUT);
+        last_outcome.note(StoreVerdict::Failed(CUT), None, wall_clock(Duration::ZERO));
+    }
+}
+
+/// The cause of a body that ended before its length.
+const CUT: &str = "upstream_cut";
+
+/// The time so long ago.
+#[expect(clippy::disallowed_methods, reason = "operators see the time")]
+fn wall_clock(ago: Duration) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(ago).unwrap_or(now)
 }
 
 /// How a request to a store has ended.
@@ -150,7 +163,9 @@ pub struct UpstreamOutcome<'a> {
     pub attempts: u8,
     /// From the first attempt to the head of the last answer, or its failure.
     pub waited: Duration,
-    pub refusal: Option<&'a Refusal>,
+    /// Since then: the body may have passed to a slow client meanwhile.
+    pub ago: Duration,
+    pub verdict: StoreVerdict,
 }
 
 /// Every store, by profile name.

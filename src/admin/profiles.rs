@@ -1,6 +1,7 @@
 //! `/profiles`: each profile, the last success and error of its store, and the health of its addresses,
 //! without secrets.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
@@ -9,6 +10,13 @@ use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::upstream::health::Fault;
 use crate::upstream::turns::AddressReport;
 use crate::upstream::{Store, Stores};
+
+/// The name in the path of `POST /profiles/NAME/probe`.
+pub(super) fn probed<'a>(method: &Method, path: &'a [u8]) -> Option<&'a str> {
+    let name = path.strip_prefix(b"/profiles/")?.strip_suffix(b"/probe")?;
+    let name = std::str::from_utf8(name).ok().filter(|_| *method == Method::POST)?;
+    (!name.contains('/')).then_some(name)
+}
 
 /// Every profile, the default first.
 pub(super) fn report(stores: &Stores) -> Value {
@@ -25,7 +33,8 @@ pub(super) fn with_state(store: &Store) -> Value {
     profile
 }
 
-fn of(store: &Store) -> Value {
+/// One profile.
+pub(super) fn of(store: &Store) -> Value {
     let profile = &store.profile;
     let (credentials, key) = match &profile.credentials {
         Credentials::Keys { keys, source } => (text(source), Some(masked_id(&keys.access_key_id))),

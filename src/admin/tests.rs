@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{self, Flags, Inputs};
 use crate::downstream::limits::ClientLimits;
 use crate::response::object_head::ObjectHeads;
+use crate::upstream::probe::Probes;
 
 fn admin() -> Admin {
     let environment = BTreeMap::from([
@@ -25,7 +26,7 @@ fn admin() -> Admin {
         metrics: Arc::default(),
         limits: Arc::new(ClientLimits::new(16, 0)),
     };
-    Admin::new(&shared, config)
+    Admin::new(&shared, &Arc::new(Probes::new(&config.upstream)), config)
 }
 
 fn answer(admin: &Admin, method: &Method, target: &[u8]) -> JsonPage {

@@ -39,6 +39,7 @@ use crate::cache::statistics::Statistics;
 use crate::cache::weight::MAX_WITHOUT_BODY;
 use crate::config::CacheConfig;
 use crate::profile::cache_rules::Rule;
+use crate::profile::fingerprint::Fingerprint;
 
 /// Objects and blocks in memory and on disk, within their limits.
 #[derive(Debug)]
@@ -165,11 +166,13 @@ impl Tiers {
         (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
-    /// The record on disk without its body. This does not count as use. Must be called within a
+    /// The record on disk without its body, if it was made by these settings. This does not count as use. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
-    pub async fn peek_on_disk(&self, key: &CacheKey) -> Option<Peeked> {
+    pub async fn peek_on_disk(&self, key: &CacheKey, settings: Fingerprint) -> Option<Peeked> {
         let peeked = self.disk.as_ref()?.peek(key).await?;
-        (!self.is_purged(key, peeked.requested_at)).then_some(peeked)
+        let is_served =
+            peeked.settings == settings.profile && !self.is_purged(key, peeked.requested_at);
+        is_served.then_some(peeked)
     }
 
     /// The block in memory.
@@ -230,12 +233,24 @@ impl Tiers {
 
 // Room.
 impl Tiers {
+    /// [`Tiers::max_object`] of tiers with `memory` bytes.
+    #[must_use]
+    pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
+        // Without a disk tier: its folder belongs to the running gateway.
+        let tiers = Self::new(memory, &CacheConfig { disk: None, ..config.clone() });
+        tiers.max_object_with(rule, config.disk.is_some())
+    }
+
     /// The largest object that is stored whole although it could be stored in blocks, bytes: memory
     /// holds it.
     #[must_use]
     pub fn max_object(&self, rule: &Rule) -> u64 {
+        self.max_object_with(rule, self.disk.is_some())
+    }
+
+    fn max_object_with(&self, rule: &Rule, disk: bool) -> u64 {
         let blocks = self.blocks().are_cached() && self.memory_holds_block(self.blocks().size());
-        if blocks { rule.max_object.min(self.max_in_memory()) } else { self.max_whole(rule) }
+        if disk && !blocks { rule.max_object } else { rule.max_object.min(self.max_in_memory()) }
     }
 
     /// The largest object that is stored whole if it cannot be stored in blocks, bytes.

@@ -79,7 +79,7 @@ impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = &self.why;
         match self.refusal() {
-            Refusal::CredentialsInvalid => {
+            Refusal::Internal => {
                 f.write_str("the configured access key or headers are not valid in HTTP")
             }
             Refusal::UpstreamTimeout => f.write_str("no answer in time"),

@@ -132,6 +132,11 @@ pub(super) const fn boolean() -> Kind<bool> {
     Kind { read: value::boolean, accepts: Accepts::Boolean }
 }
 
+/// A boolean, or nothing.
+pub(super) const fn optional_boolean() -> Kind<Option<bool>> {
+    Kind { read: value::optional_boolean, accepts: Accepts::Boolean }
+}
+
 /// See [`rules::bucket_validation`].
 pub(super) const fn bucket_validation() -> Kind<bool> {
     Kind { read: rules::bucket_validation, accepts: Accepts::Boolean }

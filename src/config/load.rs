@@ -172,7 +172,8 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers)?;
     let rules = cache::shared(layers, &cache)?;
-    let profiles = profiles::resolve(layers, &credentials, &gateway.region, &rules);
+    let sandbox = gateway.content_security_policy;
+    let profiles = profiles::resolve(layers, &credentials, &gateway.region, sandbox, &rules);
     let profiles::ResolvedProfiles { profiles, orphan_sections } = profiles?;
     let config = Config {
         gateway,

@@ -37,6 +37,7 @@ pub(super) fn resolve(
     layers: &mut Layers<'_>,
     file: &CredentialsFile,
     region: &str,
+    content_security_policy: bool,
     cache: &cache::SharedRules,
 ) -> Result<ResolvedProfiles, Reported> {
     let is_alone = layers.flags.endpoint.is_some();
@@ -47,8 +48,15 @@ pub(super) fn resolve(
     };
     let declared = if is_alone { none_declared(layers) } else { declared(layers) };
     let default_at = default_location(layers);
-    let mut stores =
-        ProfileReader { layers, file, region, cache, base: None, taken: BTreeSet::new() };
+    let mut stores = ProfileReader {
+        layers,
+        file,
+        region,
+        content_security_policy,
+        cache,
+        base: None,
+        taken: BTreeSet::new(),
+    };
 
     let default = match default_at {
         Some(location) => stores.default_profile(&location, environment_keys).map(Some),
@@ -170,6 +178,8 @@ struct ProfileReader<'l, 'a> {
     file: &'l CredentialsFile,
     /// The region of profiles without their own.
     region: &'l str,
+    /// The setting of profiles without their own.
+    content_security_policy: bool,
     /// The rules of the cache for all profiles.
     cache: &'l cache::SharedRules,
     /// The endpoint of the default profile, if it is not AWS.
@@ -283,7 +293,10 @@ impl<'a> ProfileReader<'_, 'a> {
             if explicit.is_some() { Addressing::Path } else { Addressing::Virtual };
         let addressing = written.addressing.unwrap_or(default_addressing);
         let endpoint = explicit.unwrap_or_else(|| Endpoint::aws(&region));
+        let content_security_policy =
+            written.content_security_policy.unwrap_or(self.content_security_policy);
         let report = &mut self.layers.report;
+        report.show(&key("content_security_policy"), content_security_policy.to_string());
         report.show(&key("endpoint"), endpoint.to_string());
         report.show(&key("addressing"), addressing_word(addressing).to_owned());
         if written.buckets.is_none() {
@@ -298,6 +311,7 @@ impl<'a> ProfileReader<'_, 'a> {
             buckets: written.buckets,
             missing_on_403: written.missing_on_403,
             content_type: written.content_type,
+            content_security_policy,
             response_headers: written.response_headers,
             request_headers: written.request_headers,
             upstream_headers: written.upstream_headers,

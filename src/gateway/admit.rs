@@ -38,7 +38,7 @@ impl Gateway {
         let client = session.req_header();
         let target = client.raw_path();
         let readable = matches!(client.method, Method::GET | Method::HEAD);
-        match inspect(&client.method, client.version, target, &client.headers) {
+        match inspect(client.version, target, &client.headers) {
             Err(BadRequest::Body | BadRequest::Target) if !readable => {
                 return Err(Refusal::MethodNotAllowed);
             }

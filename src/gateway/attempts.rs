@@ -32,14 +32,14 @@ impl Gateway {
     pub(super) async fn refusal_by_code(&self, ctx: &mut Context) -> Option<Refusal> {
         let object = ctx.object.as_mut()?;
         let by_head = object.upstream.unread_error.take()?;
-        let wanted = &object.wanted;
-        let (report, outcome) = self.client.read_error(&wanted.store, wanted.target()).await;
-        for _ in 0..report.attempts {
-            if let Some(address) = object.upstream.attempts.address() {
-                object.upstream.attempts.begin(address, Instant::now());
-            }
+        if !object.upstream.attempts.ask_in_another_way() {
+            return Some(by_head);
         }
-        object.upstream.attempts.end(Instant::now());
+        let wanted = &object.wanted;
+        let attempts = object.upstream.attempts.clone();
+        let (report, attempts, outcome) =
+            self.client.read_error(&wanted.store, wanted.target(), attempts).await;
+        object.upstream.attempts = attempts;
         object.upstream.status = report.status.or(object.upstream.status);
         object.upstream.code = report.code;
         object.upstream.request_id = report.request_id.or(object.upstream.request_id.take());
@@ -49,6 +49,7 @@ impl Gateway {
     /// The peer of the next attempt, after the pause that precedes it.
     pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        object.upstream.began = true;
         let attempts = &mut object.upstream.attempts;
         let pause = attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {

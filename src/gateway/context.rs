@@ -82,6 +82,10 @@ pub struct UpstreamState {
     pub chosen: Option<Chosen>,
     /// Makes its connection, if the pool has none.
     pub dialer: Option<Arc<Dialer>>,
+    /// An attempt is in progress, or has failed before it had an address.
+    pub began: bool,
+    /// The head of an answer without an error has come.
+    pub answered: bool,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
@@ -180,6 +184,8 @@ impl ObjectRequest {
             attempts,
             chosen: None,
             dialer: None,
+            began: false,
+            answered: false,
             status: None,
             code: None,
             request_id: None,

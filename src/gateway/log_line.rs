@@ -18,7 +18,8 @@ use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::UpstreamOutcome;
+use crate::upstream::last_outcome::StoreVerdict;
+use crate::upstream::{Store, UpstreamOutcome};
 
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also when a stale object was
@@ -114,19 +115,25 @@ impl Gateway {
         let cache = CacheResult::from(object.cache_status());
         store.metrics.ended(&EndedRequest { status, cache, duration, ttfb: ctx.ttfb, bytes });
         // What the cache asks for on its own, its fetches count.
-        if object.upstream.attempts.made() > 0
-            && let Some(upstream) = upstream_record(object)
-        {
-            if ctx.failure == Some("upstream_cut") {
-                store.metrics.errors.count("upstream_cut");
-            }
-            store.note(&UpstreamOutcome {
-                status: upstream.status,
-                code: upstream.code,
-                attempts: upstream.attempts,
-                waited: upstream.duration,
-                refusal: ctx.refusal.as_ref(),
-            });
+        let upstream = &object.upstream;
+        if !upstream.began {
+            return;
+        }
+        let now = Instant::now();
+        store.note(&UpstreamOutcome {
+            status: upstream.status,
+            code: upstream.code.as_deref(),
+            attempts: upstream.attempts.made(),
+            waited: upstream.attempts.duration(now),
+            ago: upstream.attempts.since_end(now),
+            verdict: match &ctx.refusal {
+                Some(refusal) => StoreVerdict::of(refusal),
+                None if upstream.answered => StoreVerdict::Answered,
+                None => StoreVerdict::Unknown,
+            },
+        });
+        if ctx.failure == Some("upstream_cut") {
+            Store::note_cut(&store.metrics, &store.last_outcome);
         }
     }
 }

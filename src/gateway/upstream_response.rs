@@ -99,6 +99,10 @@ impl Gateway {
         object.upstream.status = Some(head.status.as_u16());
         object.upstream.request_id = error_document::request_id(&head.headers).map(str::to_owned);
         let decision = self.decide(session, object, head);
+        object.upstream.answered = matches!(
+            decision,
+            AnswerDecision::Deliver(_) | AnswerDecision::Empty | AnswerDecision::NotModified
+        );
         let profile = &object.wanted.store.profile;
         let rules = &self.heads;
         let content_type = match &object.wanted.content_type {

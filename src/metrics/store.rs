@@ -10,7 +10,7 @@ use crate::metrics::requests::{ObjectRequests, StatusCounters};
 use crate::protocol::cache_status::CacheResult;
 
 /// Causes of failed requests to stores.
-const UPSTREAM_CAUSES: &[&str] = &[
+pub(crate) const UPSTREAM_CAUSES: &[&str] = &[
     "upstream_busy",
     "upstream_cut",
     "upstream_error",
@@ -93,11 +93,14 @@ impl StoreMetrics {
         self.sent.inc_by(ended.bytes);
     }
 
-    /// Counts a request to the store.
-    pub fn asked(&self, status: Option<u16>, attempts: u8, waited: Duration) {
+    /// Counts a request to the store. `waited`: `None` if the client left before the store answered or
+    /// failed, since that time would be the client's.
+    pub fn asked(&self, status: Option<u16>, attempts: u8, waited: Option<Duration>) {
         self.asked.count(status);
         self.retries.inc_by(u64::from(attempts.saturating_sub(1)));
-        self.waited.observe(waited);
+        if let Some(waited) = waited {
+            self.waited.observe(waited);
+        }
     }
 }
 
@@ -117,8 +120,9 @@ mod tests {
         };
         metrics.ended(&ended(CacheResult::Stale, Some(Duration::ZERO)));
         metrics.ended(&ended(CacheResult::Partial, None));
-        metrics.asked(Some(404), 3, Duration::ZERO);
-        metrics.asked(None, 0, Duration::ZERO);
+        metrics.asked(Some(404), 3, Some(Duration::ZERO));
+        metrics.asked(None, 0, Some(Duration::ZERO));
+        metrics.asked(None, 1, None);
         let has = |histogram: &Histogram, count: u64| {
             histogram.counts().buckets.iter().sum::<u64>() == count
         };

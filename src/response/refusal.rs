@@ -34,8 +34,6 @@ pub enum Refusal {
     RangeNotSatisfiable(Option<u64>),
     /// No credentials were found for the profile.
     CredentialsMissing,
-    /// A configured header value or access key is not valid in HTTP.
-    CredentialsInvalid,
     /// The store denies access to this object: `AccessDenied`.
     UpstreamForbidden,
     /// The store answered 401 or 403 for a reason that is not the object: the access key, the
@@ -90,7 +88,6 @@ impl Refusal {
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
             Self::CredentialsMissing => "credentials_missing",
-            Self::CredentialsInvalid => "credentials_invalid",
             Self::UpstreamForbidden | Self::UpstreamRejected => "upstream_forbidden",
             Self::UpstreamBusy(_) => "upstream_busy",
             Self::UpstreamRedirect => "upstream_redirect",
@@ -126,7 +123,6 @@ impl Refusal {
             Self::UserSaturated => 429,
             Self::Internal => 500,
             Self::CredentialsMissing
-            | Self::CredentialsInvalid
             | Self::UpstreamRedirect
             | Self::UpstreamError
             | Self::UpstreamProtocol
@@ -249,10 +245,6 @@ impl Refusal {
             }
             Self::CredentialsMissing => {
                 "The gateway has no credentials for this profile; the operator must configure them"
-            }
-            Self::CredentialsInvalid => {
-                "The credentials or headers configured for this profile are not valid in HTTP; \
-                 the operator must correct them"
             }
             Self::UpstreamForbidden | Self::UpstreamRejected => {
                 "The store denied access to the gateway; the operator must check the access key of \

@@ -3,7 +3,7 @@
 //! HTTP/1.1 only.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::connectors::ConnectorOptions;
@@ -15,6 +15,8 @@ use crate::s3::endpoint::Target;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
+use crate::upstream::last_outcome::StoreVerdict;
+use crate::upstream::retry::{Attempts, RetryPolicy};
 use crate::upstream::{Store, UpstreamOutcome};
 
 mod attempts;
@@ -113,42 +115,74 @@ impl StoreClient {
             return FetchResult { report: FetchReport::default(), outcome: Err(refusal) };
         };
         let mut fetch = StoreFetch::new(self, store, target, request);
+        let unanswered = Unanswered(store);
         let mut outcome = fetch.until_answered().await;
+        std::mem::forget(unanswered);
         let report = fetch.report();
         store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
             attempts: report.attempts,
             waited: report.duration,
-            refusal: outcome.as_ref().err(),
+            ago: Duration::ZERO,
+            verdict: outcome.as_ref().err().map_or(StoreVerdict::Answered, StoreVerdict::of),
         });
         if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
-            body.occupy(permit, Arc::clone(&store.metrics));
+            body.occupy(permit, store);
         }
         FetchResult { report, outcome }
     }
 }
 
+/// Counts a fetch whose caller stopped waiting before the store answered: it says nothing of the store.
+struct Unanswered<'a>(&'a Store);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.note(&UpstreamOutcome {
+            status: None,
+            code: None,
+            attempts: 1,
+            waited: Duration::ZERO,
+            ago: Duration::ZERO,
+            verdict: StoreVerdict::Unknown,
+        });
+    }
+}
+
 impl StoreClient {
     /// What the store's error for this object says, by the code of its document: for a request that
-    /// passes through the proxy and has received the head of an error. It takes no permit, since that
+    /// passes through the proxy and has received the head of an error. It goes on after the attempts of
+    /// that request, with their retries and the rest of their time; it takes no permit, since that
     /// request holds one, and is not counted, since that request is.
     ///
-    /// # Errors
-    /// The refusal for the client. `Ok` where the store now answers with the object.
+    /// The outcome is the refusal for the client, or `Ok` where the store now answers with the object.
     pub async fn read_error(
         &self,
         store: &Store,
         target: &Target,
-    ) -> (FetchReport, Result<(), Refusal>) {
+        attempts: Attempts,
+    ) -> (FetchReport, Attempts, Result<(), Refusal>) {
         let range = Some(ByteRange::FromTo { first: 0, last: Some(0) });
         let request = FetchRequest { range, ..FetchRequest::default() };
-        let mut fetch = StoreFetch::new(self, store, target, &request);
+        let mut fetch = StoreFetch::after(self, store, target, &request, attempts);
         let outcome = match fetch.until_answered().await {
             Ok(_) | Err(Refusal::RangeNotSatisfiable(_)) => Ok(()),
             Err(refusal) => Err(refusal),
         };
-        (fetch.report(), outcome)
+        let (report, attempts) = fetch.into_parts();
+        (report, attempts, outcome)
+    }
+
+    /// As [`StoreClient::read_error`], for a request that no client has made.
+    pub async fn probe(
+        &self,
+        store: &Store,
+        target: &Target,
+    ) -> (FetchReport, Result<(), Refusal>) {
+        let attempts = Attempts::start(RetryPolicy::of(&self.config), Instant::now());
+        let (report, _, outcome) = self.read_error(store, target, attempts).await;
+        (report, outcome)
     }
 }
 

@@ -223,6 +223,12 @@ impl Attempts {
         self.ended.unwrap_or(now).saturating_duration_since(self.started)
     }
 
+    /// Since the end of the last attempt; zero if none has ended.
+    #[must_use]
+    pub fn since_end(&self, now: Instant) -> Duration {
+        self.ended.map_or(Duration::ZERO, |ended| now.saturating_duration_since(ended))
+    }
+
     /// Whether an attempt that fails now may be followed by another that counts as a retry.
     #[must_use]
     pub fn may_retry(&self, now: Instant) -> bool {

@@ -209,5 +209,5 @@ async fn headers_that_cannot_be_sent_are_found_without_showing_them() {
         "not valid in HTTP",
         "upstream_head",
     );
-    assert_step(step(&report, TILE, "answer"), StepState::Failed, "502 credentials_invalid", "");
+    assert_step(step(&report, TILE, "answer"), StepState::Failed, "500 internal", "");
 }

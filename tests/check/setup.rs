@@ -86,6 +86,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             retries: 1,
             idle_timeout: Duration::from_secs(60),
             keepalive_pool_size: 4,
+            probe: false,
             dns_refresh: Duration::from_secs(30),
             max_in_flight: 16,
             client_share: 50,

@@ -171,7 +171,11 @@ class Gateway:
         log = stack.enter_context(self.log.open("wb"))
         command = [binary, "serve", "--config", configuration]
         self.process = subprocess.Popen(
-            command, env={}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            env={"S3PROXY_UPSTREAM_PROBE": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         stack.callback(end, self.process)
         self.wait()

@@ -92,6 +92,8 @@ mod replicas;
 mod status;
 // One store without a configuration file.
 mod one_store;
+// What the gateway says of its stores.
+mod store_state;
 // Stores behind TLS.
 mod tls;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
@@ -119,6 +121,10 @@ mod store_errors;
 mod purge;
 // Clients that hold the permits of an uncached profile.
 mod slow_readers;
+// Every documented cause.
+mod causes;
+// Names and URLs as operators type them.
+mod typed;
 // What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.

@@ -5,7 +5,9 @@ use serde_json::json;
 
 use crate::client::Answer;
 use crate::faulty::{self, Faulty};
+use crate::files::{Files, Way, YAML, ini};
 use crate::gateway::Setup;
+use crate::reload::await_reload;
 
 fn assert_refused(answer: &Answer, media_type: &str, object: &str) {
     let message = format!("Media type {media_type} is not browsable: {object}");
@@ -224,6 +226,33 @@ fn documents_that_can_run_scripts_are_sandboxed_unless_switched_off() {
         let answer = gateway.object(&format!("sky/{key}"));
         assert_eq!(answer.header("content-security-policy"), None, "{key}");
     }
+}
+
+/// Viewers that are kept in a bucket were blank unless the sandbox was off for every bucket.
+#[test]
+fn the_sandbox_is_off_for_one_profile_and_a_reload_changes_it() {
+    let spy = Faulty::spy();
+    let profiles = |viewer: &str| {
+        format!(
+            "profiles:\n  hips:\n    endpoint: \"{url}\"\n  viewer:\n    endpoint: \"{url}\"\n{viewer}",
+            url = spy.url()
+        )
+    };
+    let off = profiles("    content_security_policy: false\n");
+    let files = Files::new(Way::Rename, &ini(&["hips", "viewer"]), &off);
+    let setup = files.setup(Setup::bare(), "50ms").env("S3PROXY_CACHE_MEMORY", "64MiB");
+    let gateway = setup.start();
+    let policy = |name: &str| {
+        let answer = gateway.object(&format!("{name}@sky/index.html"));
+        answer.header("content-security-policy").map(str::to_owned)
+    };
+    assert_eq!((policy("hips").as_deref(), policy("viewer")), (Some("sandbox"), None));
+    files.write_one(YAML, &profiles(""));
+    await_reload(&gateway, "profile viewer: settings changed");
+    assert_eq!(policy("viewer").as_deref(), Some("sandbox"), "an entry of the old setting");
+    files.write_one(YAML, &format!("content_security_policy: false\n{}", profiles("")));
+    await_reload(&gateway, "profile viewer: settings changed");
+    assert_eq!((policy("hips"), policy("viewer")), (None, None), "the setting of all profiles");
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::cache::key::CacheKey;
 pub struct Peeked {
     /// When the request was sent to the store.
     pub requested_at: SystemTime,
+    /// As in its record.
+    pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body; zero for the head of an object in blocks.
@@ -35,6 +37,7 @@ impl DiskTier {
             Some(Job::Write(record)) => {
                 return (record.key == *key).then(|| Peeked {
                     requested_at: record.requested_at,
+                    settings: record.settings,
                     freshness: record.freshness,
                     headers: record.headers.clone(),
                     body: record.body.len() as u64,
@@ -55,6 +58,7 @@ impl DiskTier {
         let head = tokio::time::timeout(READ_TIME, read).await.ok()?.ok()??;
         Some(Peeked {
             requested_at: head.requested_at,
+            settings: head.settings,
             freshness: newer.unwrap_or(head.freshness),
             headers: head.headers,
             body: head.body,

@@ -53,6 +53,12 @@ settings! {
             reload: "true",
             text: "Where the media type comes from: `key` is the extension of the object key, `origin` the response of the store. It must be an accepted type in either case.",
         }
+        content_security_policy: Option<bool> {
+            kind: kind::optional_boolean(),
+            default: "null",
+            reload: "true",
+            text: "Send `Content-Security-Policy: sandbox` with HTML, SVG and XML of this profile. `false` lets pages in its buckets run their scripts, with the cookies of the gateway's origin: for buckets that only trusted people write to. Unset: the global `content_security_policy`.",
+        }
         response_headers: Vec<WildMatch> {
             kind: kind::response_headers(),
             default: "[]",

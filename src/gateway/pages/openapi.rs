@@ -123,6 +123,7 @@ fn operation(summary: &str, parameters: &Value, own: Responses) -> Value {
         ("408", failed("the request line and headers did not arrive in time", "Message")),
         ("431", failed("the request line and headers are too large", "Message")),
         ("500", failed("internal error of the gateway", "Message")),
+        ("503", overloaded("the limit of client connections is reached")),
     ] {
         if !responses.iter().any(|(known, _)| *known == status) {
             responses.push((status, response));
@@ -141,6 +142,17 @@ fn described(text: &str) -> Value {
 fn failed(text: &str, schema: &str) -> Value {
     let content = json!({ "application/json": { "schema": named_schema(schema) } });
     json!({ "description": text, "content": content })
+}
+
+/// A refusal that ends after the seconds in `Retry-After`.
+fn overloaded(text: &str) -> Value {
+    let mut response = failed(text, "Message");
+    let seconds = json!({ "type": "integer", "minimum": 1, "maximum": 3600 });
+    let retry_after = json!({ "description": "seconds to wait", "schema": seconds });
+    if let Some(response) = response.as_object_mut() {
+        response.insert("headers".to_owned(), json!({ "Retry-After": retry_after }));
+    }
+    response
 }
 
 fn user_missing() -> (&'static str, Value) {
@@ -168,7 +180,8 @@ fn object_responses() -> Responses {
         ("416", failed("the range lies outside the object", "Message")),
         user_missing(),
         ("502", failed("the store failed", "Message")),
-        ("503", failed("the store or the gateway is overloaded; see Retry-After", "Message")),
+        ("429", overloaded("too many requests of this user or client are in flight")),
+        ("503", overloaded("the store is busy, or a limit of the gateway is reached")),
         ("504", failed("the store did not answer in time", "Message")),
     ]
 }
@@ -297,8 +310,10 @@ mod tests {
             ("404", "MessageOrDetail"),
             ("405", "Detail"),
             ("408", "Message"),
+            ("429", "Message"),
             ("431", "Message"),
             ("500", "Message"),
+            ("503", "Message"),
         ] {
             let body = &object["get"]["responses"][status]["content"]["application/json"];
             assert_eq!(body["schema"], named_schema(schema), "{status}");

@@ -62,6 +62,18 @@ impl<'a> StoreFetch<'a> {
         target: &'a Target,
         request: &FetchRequest,
     ) -> Self {
+        let attempts = Attempts::start(RetryPolicy::of(&client.config), Instant::now());
+        Self::after(client, store, target, request, attempts)
+    }
+
+    /// Goes on after these attempts, with their retries and the rest of their time.
+    pub(super) fn after(
+        client: &'a StoreClient,
+        store: &'a Store,
+        target: &'a Target,
+        request: &FetchRequest,
+        attempts: Attempts,
+    ) -> Self {
         let range = request.range.and_then(|range| range.to_header());
         let mut headers = HeaderMap::new();
         if let Some(range) = &range {
@@ -81,7 +93,7 @@ impl<'a> StoreFetch<'a> {
             conditions,
             headers,
             deadlines: Deadlines::of(&client.config),
-            attempts: Attempts::start(RetryPolicy::of(&client.config), Instant::now()),
+            attempts,
             chosen: None,
             report: FetchReport::default(),
             head_refused: None,
@@ -90,7 +102,13 @@ impl<'a> StoreFetch<'a> {
 
     /// The report of the attempts.
     pub(super) fn report(self) -> FetchReport {
-        FetchReport { attempts: self.attempts.made(), ..self.report }
+        self.into_parts().0
+    }
+
+    /// The report, and the attempts.
+    pub(super) fn into_parts(self) -> (FetchReport, Attempts) {
+        let report = FetchReport { attempts: self.attempts.made(), ..self.report };
+        (report, self.attempts)
     }
 
     /// Makes attempts until one has a usable answer, or none is left.

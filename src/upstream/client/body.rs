@@ -6,9 +6,11 @@ use bytes::Bytes;
 
 use crate::metrics::store::StoreMetrics;
 use crate::response::refusal::Refusal;
+use crate::upstream::Store;
 use crate::upstream::admission::Permit;
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::error::refusal;
+use crate::upstream::last_outcome::LastOutcome;
 
 /// A body to read piece by piece; at most one piece is in memory. At its end the connection returns
 /// to the pool; dropped before, the connection is closed.
@@ -16,8 +18,14 @@ pub struct StoreBody {
     state: BodyState,
     /// The bytes that have not arrived yet, if known.
     left: Option<u64>,
-    /// Its permit among the requests in progress, and the counters of its bytes.
-    occupied: Option<(Permit, Arc<StoreMetrics>)>,
+    occupied: Option<Occupied>,
+}
+
+/// The permit of a body among the requests in progress, and the records of its store.
+struct Occupied {
+    _permit: Permit,
+    metrics: Arc<StoreMetrics>,
+    last_outcome: Arc<LastOutcome>,
 }
 
 enum BodyState {
@@ -37,9 +45,13 @@ impl StoreBody {
     }
 
     /// Holds the permit until the body has ended.
-    pub(super) fn occupy(&mut self, permit: Permit, metrics: Arc<StoreMetrics>) {
+    pub(super) fn occupy(&mut self, permit: Permit, store: &Store) {
         if matches!(self.state, BodyState::Arriving(_)) {
-            self.occupied = Some((permit, metrics));
+            self.occupied = Some(Occupied {
+                _permit: permit,
+                metrics: Arc::clone(&store.metrics),
+                last_outcome: Arc::clone(&store.last_outcome),
+            });
         }
     }
 
@@ -62,8 +74,8 @@ impl StoreBody {
         };
         // No await from here on: a dropped future cannot lose the piece.
         let arrived = piece.as_ref().map_or(0, Bytes::len) as u64;
-        if let Some((_, metrics)) = &self.occupied {
-            metrics.received.inc_by(arrived);
+        if let Some(occupied) = &self.occupied {
+            occupied.metrics.received.inc_by(arrived);
         }
         if let Some(left) = &mut self.left {
             match left.checked_sub(arrived) {
@@ -88,8 +100,8 @@ impl StoreBody {
 
     fn break_off(&mut self, refusal: Refusal) -> Result<Option<Bytes>, Refusal> {
         self.state = BodyState::Broken(refusal.clone());
-        if let Some((_, metrics)) = self.occupied.take() {
-            metrics.errors.count("upstream_cut");
+        if let Some(occupied) = self.occupied.take() {
+            Store::note_cut(&occupied.metrics, &occupied.last_outcome);
         }
         Err(refusal)
     }

@@ -22,6 +22,7 @@ fn config() -> UpstreamConfig {
         retries: 1,
         idle_timeout: PATIENCE,
         keepalive_pool_size: 4,
+        probe: false,
         dns_refresh: PATIENCE,
         max_in_flight: 16,
         client_share: 50,
