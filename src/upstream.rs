@@ -40,6 +40,7 @@ use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
 use crate::upstream::resolve::EndpointAddresses;
+use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
 
 pub mod admission;
@@ -54,6 +55,7 @@ pub mod last_outcome;
 pub mod request;
 pub mod resolve;
 pub mod retry;
+pub mod revalidation;
 pub mod share;
 
 /// The store of one profile.
@@ -72,6 +74,8 @@ pub struct Store {
     pub admission: Arc<Admission>,
     /// The shares of clients in it, which stay likewise.
     pub shares: Arc<ClientShares>,
+    /// How cached objects are revalidated.
+    pub revalidation: LearnedRevalidation,
     /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
 }
@@ -101,6 +105,7 @@ impl Store {
             metrics: Arc::default(),
             admission,
             shares,
+            revalidation: LearnedRevalidation::default(),
             newer: OnceLock::new(),
         }
     }

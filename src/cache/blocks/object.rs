@@ -52,6 +52,13 @@ impl Blocks {
         }
     }
 
+    /// The same version with another head.
+    #[must_use]
+    pub fn with_head(&self, head: ResponseHeader, lifetime: HeaderMap) -> Self {
+        let (version, held) = (self.version.clone(), Arc::clone(&self.held));
+        Self::new(head, lifetime, version, self.layout.size, held)
+    }
+
     /// The key of one of its blocks.
     #[must_use]
     pub fn key_of(&self, object: &CacheKey, index: u64) -> CacheKey {
