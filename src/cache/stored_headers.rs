@@ -4,7 +4,8 @@
 use std::time::SystemTime;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    EXPIRES,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -51,6 +52,10 @@ pub(super) fn confirmed_headers(
             let mut newer = newer.clone();
             newer.remove(CONTENT_TYPE);
             newer.remove(CONTENT_ENCODING);
+            if headers.contains_key(ETAG) {
+                // It is the same, or a weak form of it.
+                newer.remove(ETAG);
+            }
             // `Expires` counts from the `Date` of the answer.
             if !newer.contains_key(DATE)
                 && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))

@@ -106,6 +106,8 @@ mod blocks;
 mod freshness;
 // Stale objects, and their revalidation.
 mod revalidation;
+// Metadata that changes without the bytes.
+mod metadata;
 // Objects that are served stale.
 mod stale;
 // Errors of a store that say nothing about an object.
