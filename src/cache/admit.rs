@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::cache::blocks::fetches::BlockFetches;
@@ -134,9 +133,9 @@ impl StoreResponse<'_> {
     fn write_again(&self, headers: &HeaderMap, source: &ObjectBody) -> DiskChange {
         let body = match source {
             ObjectBody::Stored(object) if self.tiers.disk_takes(object.body.len()) => {
-                object.body.to_bytes()
+                object.body.clone()
             }
-            ObjectBody::Blocks(_) => Bytes::new(),
+            ObjectBody::Blocks(_) => StoredBody::default(),
             ObjectBody::Stored(_) | ObjectBody::Streaming(_) => return DiskChange::Remove,
         };
         DiskChange::Write { headers: for_disk(headers, &self.request.store.profile), body }
@@ -182,7 +181,7 @@ impl StoreResponse<'_> {
             return;
         };
         let change = if tiers.disk_takes(length) {
-            DiskChange::Write { headers: for_disk(headers, profile), body: body.to_bytes() }
+            DiskChange::Write { headers: for_disk(headers, profile), body: body.clone() }
         } else {
             DiskChange::Remove
         };

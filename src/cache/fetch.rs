@@ -12,7 +12,6 @@ use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::layout::widened;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::version::Version;
-use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
@@ -24,7 +23,6 @@ use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::revalidate::{Revalidated, revalidate};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
 use crate::cache::tiers::{DiskChange, Tiers};
-use crate::cache::weight::head_weight;
 use crate::profile::cache_rules::Rule;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -359,7 +357,7 @@ impl Fetches {
         let profile = &request.store.profile;
         let headers = &record.headers;
         let head = self.heads.cached_head(headers, profile, request.content_type.as_ref()).ok()?;
-        let length = record.body.len() as u64;
+        let length = record.body.len();
         // The record of an object in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);
         // With more memory it was stored whole. To read all of it for each range would cost too much.
@@ -367,8 +365,7 @@ impl Fetches {
         if too_large && tiers.blocks().are_cached() && Version::of(headers, length).is_some() {
             return None;
         }
-        let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
-        let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
+        let (held, body, lifetime) = (record.held?, record.body, lifetime_headers(headers));
         let content = match in_blocks {
             None => EntryContent::Object(Arc::new(Object { head, lifetime, body, held })),
             Some(length) => {

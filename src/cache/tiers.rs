@@ -20,16 +20,16 @@ pub(super) mod report;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::tier::{BlockLimits, BlockTier, share_of};
-use crate::cache::disk::{Capacity, DiskRecord, DiskTier, Peeked};
+use crate::cache::body::StoredBody;
+use crate::cache::disk::{Capacity, DiskRecord, DiskTier, NoRoom, Peeked};
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::Leader;
 use crate::cache::key::CacheKey;
-use crate::cache::memory::budget::Budget;
+use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::memory::reservation::Reservation;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
@@ -58,7 +58,7 @@ pub enum DiskChange {
     /// The entry is written, with these headers of the store and this body.
     Write {
         headers: HeaderMap,
-        body: Bytes,
+        body: StoredBody,
     },
     /// The record gets the freshness of the entry.
     Freshen,
@@ -151,17 +151,29 @@ impl Tiers {
     /// The record on disk of the object, if it was made by the settings of this request. Must be called
     /// within a Tokio runtime; the disk is given two seconds.
     pub async fn lookup_on_disk(&self, request: &CacheRequest) -> Option<DiskRecord> {
-        let record = self.read_record(&request.key).await?;
+        let room = |bytes| {
+            let room = self.reserve(&request.key, bytes).ok_or(NoRoom)?;
+            Ok(Some(room.into_held()))
+        };
+        let record = self.read_record(&request.key, room).await?;
         (record.settings == request.settings.profile).then_some(record)
     }
 
-    /// The record on disk of a block, as [`Tiers::lookup_on_disk`].
-    pub async fn lookup_block_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
-        self.read_record(key).await
+    /// The record on disk of a block, as [`Tiers::lookup_on_disk`]. Its room has been reserved.
+    pub async fn lookup_block_on_disk(
+        &self,
+        key: &CacheKey,
+        held: &Arc<Held>,
+    ) -> Option<DiskRecord> {
+        self.read_record(key, |_| Ok(Some(Arc::clone(held)))).await
     }
 
-    async fn read_record(&self, key: &CacheKey) -> Option<DiskRecord> {
-        let record = self.disk.as_ref()?.get(key).await?;
+    async fn read_record(
+        &self,
+        key: &CacheKey,
+        room: impl FnOnce(u64) -> Result<Option<Arc<Held>>, NoRoom>,
+    ) -> Option<DiskRecord> {
+        let record = self.disk.as_ref()?.read(key, room).await?;
         (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
@@ -282,14 +294,22 @@ impl Tiers {
     /// are evicted for it.
     #[must_use]
     pub fn reserve(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
-        Reservation::take(&self.memory, &self.budget, key, bytes, true)
+        let take = || Reservation::take(&self.memory, &self.budget, key, bytes, true);
+        take().or_else(|| self.shed(bytes, &self.budget).then(take)?)
     }
 
     /// Reserves room for a block of `bytes`; if it `evicts`, blocks that no client is reading are
     /// evicted for it.
     #[must_use]
     pub fn reserve_block(&self, key: &CacheKey, bytes: u64, evicts: bool) -> Option<Reservation> {
-        Reservation::take(self.blocks.memory(), self.blocks.budget(), key, bytes, evicts)
+        let (memory, budget) = (self.blocks.memory(), self.blocks.budget());
+        let take = || Reservation::take(memory, budget, key, bytes, evicts);
+        take().or_else(|| (evicts && self.shed(bytes, budget)).then(take)?)
+    }
+
+    /// Frees memory that only records hold which wait to be written: what clients read comes first.
+    fn shed(&self, bytes: u64, budget: &Arc<Budget>) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.shed(bytes, budget))
     }
 }
 
@@ -308,6 +328,7 @@ impl Tiers {
         leader.if_current(|| {
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
+            let held = Some(Arc::clone(entry.held()));
             let settings = entry.settings.map_or(0, |settings| settings.profile);
             stored = match entry.content {
                 EntryContent::Block(_) => self.blocks.memory().insert(entry),
@@ -325,6 +346,7 @@ impl Tiers {
                         freshness,
                         headers,
                         body,
+                        held,
                     });
                 }
                 DiskChange::Freshen => {

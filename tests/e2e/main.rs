@@ -118,6 +118,8 @@ mod purge;
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
+// The memory of the process with it.
+mod disk_memory;
 // Answers that earlier settings have shaped.
 mod old_settings;
 // What is stored whole, in blocks, or not, with a disk tier.

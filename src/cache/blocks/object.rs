@@ -84,13 +84,13 @@ pub struct Block {
     pub from: u64,
     pub body: StoredBody,
     /// Its share of the budget, until its last reader has left.
-    _held: Arc<Held>,
+    pub held: Arc<Held>,
 }
 
 impl Block {
     /// A block of which the bytes from the offset `from` on are in memory.
     #[must_use]
     pub fn new(from: u64, body: StoredBody, held: Arc<Held>) -> Self {
-        Self { from, body, _held: held }
+        Self { from, body, held }
     }
 }

@@ -37,7 +37,7 @@ impl DiskTier {
                     requested_at: record.requested_at,
                     freshness: record.freshness,
                     headers: record.headers.clone(),
-                    body: record.body.len() as u64,
+                    body: record.body.len(),
                 });
             }
             Some(Job::Remove) => return None,
@@ -48,7 +48,9 @@ impl DiskTier {
         let read = tokio::task::spawn_blocking(move || {
             let head = match reader.folder.get()?.head(name) {
                 Ok(FileRead::Whole(head)) => head,
-                Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => return None,
+                Ok(FileRead::Absent | FileRead::Larger | FileRead::Damaged(_)) | Err(_) => {
+                    return None;
+                }
             };
             (head.key == wanted).then_some(head)
         });

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cache::body::StoredBody;
 use crate::cache::clock::process_start;
 use crate::cache::disk::folder::Folder;
 
@@ -46,6 +46,7 @@ fn record_of(number: usize, size: usize) -> DiskRecord {
         freshness: freshness(2000),
         headers,
         body: body.into(),
+        held: None,
     }
 }
 
@@ -270,7 +271,7 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
     held.store(true, Ordering::SeqCst);
     tier.put(record(2));
     on_start.recv().unwrap();
-    let body = Bytes::from(vec![1; 16 << 20]);
+    let body = StoredBody::from(vec![1; 16 << 20]);
     (10..20).for_each(|number| {
         tier.put(DiskRecord { body: body.clone(), ..record(number) });
     });

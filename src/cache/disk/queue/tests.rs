@@ -13,6 +13,7 @@ fn record(key: &str, size: usize) -> DiskRecord {
         freshness: freshness(0),
         headers: http::HeaderMap::new(),
         body: vec![1; size].into(),
+        held: None,
     }
 }
 
