@@ -97,7 +97,7 @@ fn the_process_stays_within_the_documented_memory_while_tiles_go_to_disk_and_com
     let counters = watched.counters();
     let peak = watched.gateway.peak_memory();
     eprintln!("peak {} MiB, by clients, requests and MiB: {seen:?}", peak / MIB);
-    assert!(counters["disk_hits"].as_u64() > Some(1000), "the disk is read: {counters}");
+    assert!(counters["disk_hits"].as_u64() > Some(100), "the disk is read: {counters}");
     assert!(peak <= MEMORY * 3 / 2 + BESIDES, "peak {} MiB: {seen:?}", peak / MIB);
     let held = || watched.counter("memory_bytes") as usize;
     await_that("the budget holds", || held() <= MEMORY);

@@ -15,7 +15,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Held;
 
 /// The most threads. They are started as they are needed, and stay.
-const MOST_THREADS: usize = 8;
+const MOST_THREADS: usize = 16;
 
 /// A record to read.
 pub(super) struct ReadJob {

@@ -658,3 +658,21 @@ fn a_folder_that_is_a_link_is_refused() {
     let refused = Folder::open(&bench.path(), plain_write()).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
 }
+
+#[tokio::test]
+async fn a_record_takes_its_room_before_it_is_read_and_is_a_miss_without() {
+    use crate::cache::memory::budget::Budget;
+    let bench = Bench::new();
+    let tier = bench.open(CAPACITY);
+    tier.put(record_of(1, 60_000));
+    is_written(&tier);
+    let budget = Budget::new(100_000);
+    let room = |bytes| Ok(Some(Arc::new(budget.take(bytes).ok_or(NoRoom)?)));
+    let first = tier.read(&key(1), room).await.expect("there is room");
+    assert_eq!(first, record_of(1, 60_000));
+    assert!((60_000..70_000).contains(&budget.held()), "{}", budget.held());
+    assert_eq!(tier.read(&key(1), room).await, None, "no room for a second copy");
+    drop(first);
+    assert_eq!(budget.held(), 0);
+    assert!(tier.read(&key(1), room).await.is_some(), "and the file is still there");
+}
