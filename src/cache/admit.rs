@@ -162,7 +162,8 @@ impl StoreResponse<'_> {
                 return self.leader.publish(refused);
             }
         };
-        let Some(room) = tiers.reserve(&request.key, head_weight(&head) + length) else {
+        let room = tiers.reserve_soon(&request.key, head_weight(&head) + length).await;
+        let Some(room) = room else {
             tiers.statistics().no_room.inc();
             return self.bypass();
         };

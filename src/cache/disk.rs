@@ -45,6 +45,9 @@ use crate::cache::statistics::Statistics;
 const READ_TIME: Duration = Duration::from_secs(2);
 /// How long [`DiskTier::close`] waits for the queue.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// Bytes of bodies that may wait to be written without being counted in the budget: with a small
+/// budget, blocks that follow each other would otherwise have to wait for the disk.
+const UNCOUNTED_BYTES: u64 = 8 * 1024 * 1024;
 /// A read counts as at least this many pieces, so that there are at most 64 reads at once.
 const LEAST_PERMITS: u32 = 16;
 
@@ -136,6 +139,11 @@ impl DiskTier {
             None if scanned => return None,
             None => self.size_of_unknown(name).await?,
         };
+        if size > record::LARGEST {
+            shared.statistics.disk_damaged.inc();
+            shared.forget(name);
+            return None;
+        }
         let pieces = size.div_ceil(record::PIECE as u64);
         let permits = u32::try_from(pieces).unwrap_or(READ_PERMITS);
         let permits = permits.clamp(LEAST_PERMITS, READ_PERMITS);
@@ -172,6 +180,12 @@ impl DiskTier {
         let reader = Arc::clone(&self.shared);
         let sized = tokio::task::spawn_blocking(move || reader.folder.get()?.size(name));
         tokio::time::timeout(READ_TIME, sized).await.ok()?.ok()?
+    }
+
+    /// Whether records that wait to be written hold bytes of a budget.
+    #[must_use]
+    pub fn holds_memory(&self) -> bool {
+        self.shared.lock().queue.bytes() > UNCOUNTED_BYTES
     }
 
     /// Frees this many bytes of this budget, as far as only records hold them that wait to be written.
@@ -212,9 +226,12 @@ impl DiskTier {
 
     /// Stores a record, in place of any other of its key. It is written in the background. If the
     /// queue is full, neither it nor the older one is stored. Returns whether it is queued.
-    pub fn put(&self, record: DiskRecord) -> bool {
+    pub fn put(&self, mut record: DiskRecord) -> bool {
         let name = FileName::of(&record.key);
         let mut inner = self.shared.lock();
+        if inner.queue.bytes() + record.body.len() <= UNCOUNTED_BYTES {
+            record.held = None;
+        }
         if inner.off.is_none()
             && !inner.closing
             && inner.queue.push(name, Job::Write(Arc::new(record)))

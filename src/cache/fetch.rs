@@ -23,6 +23,7 @@ use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::revalidate::{Revalidated, revalidate};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
 use crate::cache::tiers::{DiskChange, Tiers};
+use crate::cache::weight::head_weight;
 use crate::profile::cache_rules::Rule;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -365,7 +366,12 @@ impl Fetches {
         if too_large && tiers.blocks().are_cached() && Version::of(headers, length).is_some() {
             return None;
         }
-        let (held, body, lifetime) = (record.held?, record.body, lifetime_headers(headers));
+        let (body, lifetime) = (record.body, lifetime_headers(headers));
+        let held = match record.held {
+            Some(held) => held,
+            // It waits to be written.
+            None => tiers.reserve(&request.key, head_weight(&head) + length)?.into_held(),
+        };
         let content = match in_blocks {
             None => EntryContent::Object(Arc::new(Object { head, lifetime, body, held })),
             Some(length) => {

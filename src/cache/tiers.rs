@@ -18,7 +18,7 @@ mod remove;
 pub(super) mod report;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
@@ -39,6 +39,11 @@ use crate::cache::statistics::Statistics;
 use crate::cache::weight::MAX_WITHOUT_BODY;
 use crate::config::CacheConfig;
 use crate::profile::cache_rules::Rule;
+
+/// How often, and after which pause, room is looked for again while records wait for the disk: at most
+/// 200 ms. Then those records are dropped.
+const DISK_LOOKS: u32 = 20;
+const DISK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Objects and blocks in memory and on disk, within their limits.
 #[derive(Debug)]
@@ -165,7 +170,10 @@ impl Tiers {
         key: &CacheKey,
         held: &Arc<Held>,
     ) -> Option<DiskRecord> {
-        self.read_record(key, |_| Ok(Some(Arc::clone(held)))).await
+        // Its file is a little larger than the block, unless it is damaged.
+        let fits = |bytes: &u64| *bytes <= held.bytes() + MAX_WITHOUT_BODY;
+        let room = |bytes| Some(bytes).filter(fits).map(|_| Some(Arc::clone(held))).ok_or(NoRoom);
+        self.read_record(key, room).await
     }
 
     async fn read_record(
@@ -296,6 +304,23 @@ impl Tiers {
     pub fn reserve(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
         let take = || Reservation::take(&self.memory, &self.budget, key, bytes, true);
         take().or_else(|| self.shed(bytes, &self.budget).then(take)?)
+    }
+
+    /// The same, after waiting a moment for the disk if records that wait to be written hold the memory.
+    /// Must be called within a Tokio runtime.
+    pub async fn reserve_soon(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
+        let Some(disk) = &self.disk else { return self.reserve(key, bytes) };
+        for _ in 0..DISK_LOOKS {
+            let room = Reservation::take(&self.memory, &self.budget, key, bytes, true);
+            if room.is_some() {
+                return room;
+            }
+            if !disk.holds_memory() {
+                break;
+            }
+            tokio::time::sleep(DISK_PAUSE).await;
+        }
+        self.reserve(key, bytes)
     }
 
     /// Reserves room for a block of `bytes`; if it `evicts`, blocks that no client is reading are

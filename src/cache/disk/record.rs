@@ -60,6 +60,9 @@ const MAX_KEY: usize = 16 * 1024;
 const MAX_HEADERS: usize = 256 * 1024;
 const MAX_BODY: u64 = 1024 * 1024 * 1024;
 
+/// No file of a record is larger, bytes: heads take less than 1 MiB.
+pub(in crate::cache) const LARGEST: u64 = MAX_BODY + 1024 * 1024;
+
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cache) enum Damage {
