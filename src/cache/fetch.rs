@@ -214,7 +214,7 @@ impl Fetches {
                 Revalidated::Confirmed { headers, report } => {
                     return response_with(report).freshen(entry, source, &headers);
                 }
-                Revalidated::Answered(question, fetched) => (question, fetched),
+                Revalidated::Answered(question, fetched) => (question, *fetched),
             },
             None => self.ask_first(request).await,
         };

@@ -21,7 +21,7 @@ pub(super) enum Revalidated {
     /// Its body is still right.
     Confirmed { headers: ConfirmedHeaders, report: FetchReport },
     /// Another answer, to this request.
-    Answered(FetchRequest, FetchResult),
+    Answered(FetchRequest, Box<FetchResult>),
 }
 
 /// Asks the store about the object of this request, of which `source` is stored.
@@ -51,16 +51,18 @@ pub(super) async fn revalidate(
             }
             Ok(FetchResponse::Object { .. }) if !in_blocks => {
                 let (question, fetched) = ask(anew()).await;
-                return Revalidated::Answered(question, fetched);
+                return Revalidated::Answered(question, Box::new(fetched));
             }
             // Perhaps HEAD alone is not allowed.
             Err(Refusal::UpstreamForbidden) if !in_blocks => refused_head = true,
-            outcome => return Revalidated::Answered(question, FetchResult { report, outcome }),
+            outcome => {
+                return Revalidated::Answered(question, Box::new(FetchResult { report, outcome }));
+            }
         }
     }
     let (question, fetched) = ask(FetchRequest { head_only: in_blocks, ..condition(stored) }).await;
     let FetchResult { report, outcome: Ok(FetchResponse::NotModified(headers)) } = fetched else {
-        return Revalidated::Answered(question, fetched);
+        return Revalidated::Answered(question, Box::new(fetched));
     };
     if refused_head {
         learned.learn(RevalidateBy::Condition);
@@ -69,7 +71,7 @@ pub(super) async fn revalidate(
     match confirmation {
         Confirmation::Contradicted => {
             let (question, fetched) = ask(anew()).await;
-            return Revalidated::Answered(question, fetched);
+            return Revalidated::Answered(question, Box::new(fetched));
         }
         Confirmation::BodyOnly | Confirmation::Nameless
             if learned.method() != RevalidateBy::Condition => {}
@@ -88,11 +90,11 @@ pub(super) async fn revalidate(
         }
         Ok(FetchResponse::Object { .. }) if !in_blocks => {
             let (question, fetched) = ask(anew()).await;
-            Revalidated::Answered(question, fetched)
+            Revalidated::Answered(question, Box::new(fetched))
         }
         outcome @ (Ok(FetchResponse::Object { .. }) | Err(Refusal::ObjectNotFound)) => {
             let report = shown.report;
-            Revalidated::Answered(question, FetchResult { report, outcome })
+            Revalidated::Answered(question, Box::new(FetchResult { report, outcome }))
         }
         // The store has confirmed the body a moment ago.
         Ok(FetchResponse::NotModified(_)) | Err(_) => {
