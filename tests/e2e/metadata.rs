@@ -23,11 +23,12 @@ fn stale_at_once(setup: Setup) -> Setup {
 }
 
 /// The same bytes with the `number`th metadata.
-fn object(body: &[u8], number: u64) -> Object {
+fn object(body: &[u8], number: usize) -> Object {
     let mut object = Object::new(body.to_vec());
-    object.content_type = Some(format!("image/{}", ["png", "webp", "gif"][number as usize]));
+    object.content_type = Some(format!("image/{}", ["png", "webp", "gif"][number]));
     object.content_disposition = Some(format!("inline; filename=\"{number}.png\""));
-    object.last_modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_751_371_200 + number);
+    object.last_modified =
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_751_371_200 + number as u64);
     object
 }
 
@@ -36,11 +37,11 @@ fn described(answer: &Answer) -> [String; 3] {
     names.map(|name| answer.header(name).unwrap_or("-").to_owned())
 }
 
-fn expected(number: u64) -> [String; 3] {
+fn expected(number: usize) -> [String; 3] {
     let types = ["image/png", "image/webp", "image/gif"];
     let modified = format!("Tue, 01 Jul 2025 12:00:0{number} GMT");
     let disposition = format!("inline; filename=\"{number}.png\"");
-    [types[number as usize].to_owned(), disposition, modified]
+    [types[number].to_owned(), disposition, modified]
 }
 
 /// The requests since the last call, as method and status.
