@@ -16,7 +16,6 @@ use crate::config::Config;
 use crate::explain::cached::GatewayReport;
 use crate::explain::outcome::Evidence;
 use crate::explain::report::{AnnotatedStep, Explanation};
-use crate::mime::KeyVerdict;
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
@@ -71,9 +70,9 @@ async fn explain_object(
     if by_key {
         explanation.note("type", vec![rules::media_type_rule(&config.mime, &address.key)]);
     }
-    let by_key_type = by_key.then(|| config.mime.verdict(&address.key));
-    if let (Some(profile), Some(KeyVerdict::Allowed(content_type))) = (profile, by_key_type) {
-        explanation.note("type", rules::sandbox(profile, content_type));
+    let by_key_type = by_key.then(|| config.mime.key_type(&address.key));
+    if let (Some(profile), Some(Ok(key_type))) = (profile, by_key_type) {
+        explanation.note("type", rules::sandbox(profile, &key_type.decoded));
     }
     let has_credentials =
         explanation.step("credentials").is_some_and(|it| it.state != StepState::Failed);

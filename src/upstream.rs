@@ -44,6 +44,7 @@ use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
 use crate::upstream::resolve::EndpointAddresses;
+use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
 use crate::upstream::turns::Chosen;
 
@@ -63,6 +64,7 @@ pub mod probe;
 pub mod request;
 pub mod resolve;
 pub mod retry;
+pub mod revalidation;
 pub mod share;
 pub mod turns;
 
@@ -82,6 +84,8 @@ pub struct Store {
     pub admission: Arc<Admission>,
     /// The shares of clients in it, which stay likewise.
     pub shares: Arc<ClientShares>,
+    /// How cached objects are revalidated.
+    pub revalidation: LearnedRevalidation,
     /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
 }
@@ -111,6 +115,7 @@ impl Store {
             metrics: Arc::default(),
             admission,
             shares,
+            revalidation: LearnedRevalidation::default(),
             newer: OnceLock::new(),
         }
     }

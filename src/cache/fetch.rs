@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,7 +12,6 @@ use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::layout::widened;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::version::Version;
-use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
@@ -22,11 +20,11 @@ use crate::cache::object::{Object, ObjectBody};
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::purge::pending::Purge;
 use crate::cache::request::{CacheRequest, Extent};
+use crate::cache::revalidate::{Revalidated, revalidate};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
 use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
 use crate::profile::cache_rules::Rule;
-use crate::protocol::entity_tag::EntityTag;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::answer::content_length;
@@ -205,42 +203,28 @@ impl Fetches {
             return leader.finish(FetchOutcome::NotCached);
         }
         let old = old.and_then(|entry| entry.source().map(|source| (entry, source)));
-        let mut question = match &old {
-            Some((_, source)) => FetchRequest {
-                // A whole body is of no use for an object in blocks.
-                head_only: matches!(source, ObjectBody::Blocks(_)),
-                ..revalidation(&source.head().headers)
-            },
-            None => self.first_request(request),
-        };
         let requested_at = now();
-        let (store, target) = (&request.store, request.target());
-        let mut fetched = self.client.fetch(store, target, &question).await;
-        if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
-        {
-            // Conditions come before ranges, so the head is needed.
-            question = FetchRequest { head_only: true, ..FetchRequest::default() };
-            fetched = self.client.fetch(store, target, &question).await;
-        }
-        let FetchResult { report, outcome } = fetched;
-        let response = StoreResponse {
-            tiers,
-            blocks: &self.blocks,
-            heads: &self.heads,
-            request,
-            requested_at,
-            leader,
-            report: Arc::new(report),
+        let (blocks, heads) = (&self.blocks, &*self.heads);
+        let response_with = |report| {
+            let report = Arc::new(report);
+            StoreResponse { tiers, blocks, heads, request, requested_at, leader, report }
         };
+        let (question, FetchResult { report, outcome }) = match &old {
+            Some((entry, source)) => match revalidate(&self.client, request, source).await {
+                Revalidated::Confirmed { headers, report } => {
+                    return response_with(report).freshen(entry, source, &headers);
+                }
+                Revalidated::Answered(question, fetched) => (question, *fetched),
+            },
+            None => self.ask_first(request).await,
+        };
+        let response = response_with(report);
         match (outcome, old) {
-            (Ok(FetchResponse::NotModified(headers)), Some((entry, source))) => {
-                response.freshen(&entry, source, &headers);
-            }
             (Ok(FetchResponse::Object { status, headers, body }), _) => {
                 self.admit(response, &question, status, &headers, body).await;
             }
             // The request allows no such response.
-            (Ok(FetchResponse::NotModified(_)), None) => {
+            (Ok(FetchResponse::NotModified(_)), _) => {
                 refuse(response, Refusal::UpstreamProtocol, None);
             }
             (Err(refusal), old) => {
@@ -338,6 +322,20 @@ impl Fetches {
         Version::of(headers, 0).is_none() && whole_length(headers).is_some_and(|it| it <= max_whole)
     }
 
+    /// Asks the store for an object of which nothing is cached.
+    async fn ask_first(&self, request: &CacheRequest) -> (FetchRequest, FetchResult) {
+        let (store, target) = (&request.store, request.target());
+        let mut question = self.first_request(request);
+        let mut fetched = self.client.fetch(store, target, &question).await;
+        if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
+        {
+            // Conditions come before ranges, so the head is needed.
+            question = FetchRequest { head_only: true, ..FetchRequest::default() };
+            fetched = self.client.fetch(store, target, &question).await;
+        }
+        (question, fetched)
+    }
+
     /// The request to the store for an object of which nothing is cached.
     fn first_request(&self, request: &CacheRequest) -> FetchRequest {
         match request.extent {
@@ -360,7 +358,7 @@ impl Fetches {
         let profile = &request.store.profile;
         let headers = &record.headers;
         let head = self.heads.cached_head(headers, profile, request.content_type.as_ref()).ok()?;
-        let length = record.body.len() as u64;
+        let length = record.body.len();
         // The record of an object in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);
         // With more memory it was stored whole. To read all of it for each range would cost too much.
@@ -368,8 +366,12 @@ impl Fetches {
         if too_large && tiers.blocks().are_cached() && Version::of(headers, length).is_some() {
             return None;
         }
-        let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
-        let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
+        let (body, lifetime) = (record.body, lifetime_headers(headers));
+        let held = match record.held {
+            Some(held) => held,
+            // It waits to be written.
+            None => tiers.reserve(&request.key, head_weight(&head) + length)?.into_held(),
+        };
         let content = match in_blocks {
             None => EntryContent::Object(Arc::new(Object { head, lifetime, body, held })),
             Some(length) => {
@@ -390,15 +392,4 @@ impl Fetches {
 fn refuse(response: StoreResponse<'_>, refusal: Refusal, stored_for: Option<i64>) {
     let StoreResponse { leader, report, .. } = response;
     leader.finish(FetchOutcome::Refused { refusal, stored_for, report });
-}
-
-/// The request to revalidate a stored object: by its entity tag, else by its date.
-fn revalidation(head: &HeaderMap) -> FetchRequest {
-    let tag = head.get(ETAG).and_then(|tag| EntityTag::parse_lenient(tag.as_bytes()));
-    let if_none_match = tag.and_then(|tag| tag.strong_header());
-    let if_modified_since = match if_none_match {
-        None => head.get(LAST_MODIFIED).cloned(),
-        Some(_) => None,
-    };
-    FetchRequest { if_none_match, if_modified_since, ..FetchRequest::default() }
 }

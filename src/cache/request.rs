@@ -3,10 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use pingora::cache::cache_control::CacheControl;
 
 use crate::cache::key::CacheKey;
+use crate::mime::KeyType;
 use crate::profile::cache_rules::Rule;
 use crate::profile::fingerprint::Fingerprint;
 use crate::protocol::range::{ByteRange, RangeRequest, parse_range};
@@ -28,7 +29,7 @@ pub struct CacheRequest {
     /// Made when the store is asked: most requests are answered without it.
     target: OnceLock<Target>,
     /// The media type by the key; `None` if the object's own type is used.
-    pub content_type: Option<HeaderValue>,
+    pub content_type: Option<KeyType>,
     pub rule: Rule,
     /// The settings that shape the answer.
     pub settings: Fingerprint,
@@ -91,7 +92,7 @@ impl CacheRequest {
     pub fn new(
         store: Arc<Store>,
         address: Arc<ObjectAddress>,
-        content_type: Option<HeaderValue>,
+        content_type: Option<KeyType>,
         method: &Method,
         headers: &HeaderMap,
     ) -> Self {

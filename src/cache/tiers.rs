@@ -18,18 +18,18 @@ mod remove;
 pub(super) mod report;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::tier::{BlockLimits, BlockTier, share_of};
-use crate::cache::disk::{Capacity, DiskRecord, DiskTier, Peeked};
+use crate::cache::body::StoredBody;
+use crate::cache::disk::{Capacity, DiskRecord, DiskTier, NoRoom, Peeked};
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::Leader;
 use crate::cache::key::CacheKey;
-use crate::cache::memory::budget::Budget;
+use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::memory::reservation::Reservation;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
@@ -40,6 +40,11 @@ use crate::cache::weight::MAX_WITHOUT_BODY;
 use crate::config::CacheConfig;
 use crate::profile::cache_rules::Rule;
 use crate::profile::fingerprint::Fingerprint;
+
+/// How often, and after which pause, room is looked for again while records wait for the disk: at most
+/// 200 ms. Then those records are dropped.
+const DISK_LOOKS: u32 = 20;
+const DISK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Objects and blocks in memory and on disk, within their limits.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ pub enum DiskChange {
     /// The entry is written, with these headers of the store and this body.
     Write {
         headers: HeaderMap,
-        body: Bytes,
+        body: StoredBody,
     },
     /// The record gets the freshness of the entry.
     Freshen,
@@ -152,17 +157,32 @@ impl Tiers {
     /// The record on disk of the object, if it was made by the settings of this request. Must be called
     /// within a Tokio runtime; the disk is given two seconds.
     pub async fn lookup_on_disk(&self, request: &CacheRequest) -> Option<DiskRecord> {
-        let record = self.read_record(&request.key).await?;
+        let room = |bytes| {
+            let room = self.reserve(&request.key, bytes).ok_or(NoRoom)?;
+            Ok(Some(room.into_held()))
+        };
+        let record = self.read_record(&request.key, room).await?;
         (record.settings == request.settings.profile).then_some(record)
     }
 
-    /// The record on disk of a block, as [`Tiers::lookup_on_disk`].
-    pub async fn lookup_block_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
-        self.read_record(key).await
+    /// The record on disk of a block, as [`Tiers::lookup_on_disk`]. Its room has been reserved.
+    pub async fn lookup_block_on_disk(
+        &self,
+        key: &CacheKey,
+        held: &Arc<Held>,
+    ) -> Option<DiskRecord> {
+        // Its file is a little larger than the block, unless it is damaged.
+        let fits = |bytes: &u64| *bytes <= held.bytes() + MAX_WITHOUT_BODY;
+        let room = |bytes| Some(bytes).filter(fits).map(|_| Some(Arc::clone(held))).ok_or(NoRoom);
+        self.read_record(key, room).await
     }
 
-    async fn read_record(&self, key: &CacheKey) -> Option<DiskRecord> {
-        let record = self.disk.as_ref()?.get(key).await?;
+    async fn read_record(
+        &self,
+        key: &CacheKey,
+        room: impl FnOnce(u64) -> Result<Option<Arc<Held>>, NoRoom>,
+    ) -> Option<DiskRecord> {
+        let record = self.disk.as_ref()?.read(key, room).await?;
         (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
@@ -297,14 +317,39 @@ impl Tiers {
     /// are evicted for it.
     #[must_use]
     pub fn reserve(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
-        Reservation::take(&self.memory, &self.budget, key, bytes, true)
+        let take = || Reservation::take(&self.memory, &self.budget, key, bytes, true);
+        take().or_else(|| self.shed(bytes, &self.budget).then(take)?)
+    }
+
+    /// The same, after waiting a moment for the disk if records that wait to be written hold the memory.
+    /// Must be called within a Tokio runtime.
+    pub async fn reserve_soon(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
+        let Some(disk) = &self.disk else { return self.reserve(key, bytes) };
+        for _ in 0..DISK_LOOKS {
+            let room = Reservation::take(&self.memory, &self.budget, key, bytes, true);
+            if room.is_some() {
+                return room;
+            }
+            if !disk.holds_memory() {
+                break;
+            }
+            tokio::time::sleep(DISK_PAUSE).await;
+        }
+        self.reserve(key, bytes)
     }
 
     /// Reserves room for a block of `bytes`; if it `evicts`, blocks that no client is reading are
     /// evicted for it.
     #[must_use]
     pub fn reserve_block(&self, key: &CacheKey, bytes: u64, evicts: bool) -> Option<Reservation> {
-        Reservation::take(self.blocks.memory(), self.blocks.budget(), key, bytes, evicts)
+        let (memory, budget) = (self.blocks.memory(), self.blocks.budget());
+        let take = || Reservation::take(memory, budget, key, bytes, evicts);
+        take().or_else(|| (evicts && self.shed(bytes, budget)).then(take)?)
+    }
+
+    /// Frees memory that only records hold which wait to be written: what clients read comes first.
+    fn shed(&self, bytes: u64, budget: &Arc<Budget>) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.shed(bytes, budget))
     }
 }
 
@@ -323,6 +368,7 @@ impl Tiers {
         leader.if_current(|| {
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
+            let held = Some(Arc::clone(entry.held()));
             let settings = entry.settings.map_or(0, |settings| settings.profile);
             stored = match entry.content {
                 EntryContent::Block(_) => self.blocks.memory().insert(entry),
@@ -340,6 +386,7 @@ impl Tiers {
                         freshness,
                         headers,
                         body,
+                        held,
                     });
                 }
                 DiskChange::Freshen => {

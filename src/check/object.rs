@@ -15,7 +15,7 @@ use crate::check::report::{CheckSection, CheckStep, Finding, StepState, Subject}
 use crate::check::request::{AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock};
 use crate::check::verdict::{Probe, StoreReply, judge_denied};
 use crate::config::{Config, GatewayConfig};
-use crate::mime::{KeyVerdict, MimePolicy, StoredVerdict};
+use crate::mime::{KeyType, MimePolicy, StoredVerdict};
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
@@ -103,13 +103,13 @@ impl<'a> ObjectCheck<'a> {
         let by_key = profile.is_none_or(|p| p.content_type == ContentTypeFrom::Key);
         let mut content_type = None;
         if by_key {
-            match config.mime.verdict(&address.key) {
-                KeyVerdict::Allowed(media_type) => {
-                    content_type = Some(media_type.clone());
-                    let shown = String::from_utf8_lossy(media_type.as_bytes());
+            match config.mime.key_type(&address.key) {
+                Ok(media_type) => {
+                    let shown = String::from_utf8_lossy(media_type.decoded.as_bytes());
                     self.note("type", Finding::ok(format!("{shown}, from the key")));
+                    content_type = Some(media_type);
                 }
-                KeyVerdict::Denied(media_type) => {
+                Err(media_type) => {
                     self.note("type", denied_type(&config.mime, &address.key, media_type));
                     return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
                 }
@@ -143,7 +143,7 @@ impl<'a> ObjectCheck<'a> {
         connector: &TransportConnector,
         address: &ObjectAddress,
         profile: &Profile,
-        content_type: Option<HeaderValue>,
+        content_type: Option<KeyType>,
     ) -> Result<Finding, Refusal> {
         let deadline = Deadline::start();
         let upstream = &self.config.upstream;
@@ -249,7 +249,7 @@ impl<'a> ObjectCheck<'a> {
     fn answer(
         &mut self,
         profile: &Profile,
-        by_key: Option<HeaderValue>,
+        by_key: Option<KeyType>,
         answer: &ProbeAnswer,
     ) -> Result<Finding, Refusal> {
         let is_empty = is_empty(answer);
@@ -265,7 +265,7 @@ impl<'a> ObjectCheck<'a> {
             }
         }
         let content_type = match by_key {
-            Some(content_type) => content_type,
+            Some(content_type) => content_type.of(&answer.headers),
             None => match self.config.mime.stored_verdict(&answer.headers) {
                 StoredVerdict::Allowed(content_type) => content_type,
                 StoredVerdict::Denied(media_type) => {

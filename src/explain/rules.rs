@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use crate::check::report::Finding;
 use crate::mime::{MimePolicy, TypeRule, is_scriptable};
@@ -13,7 +13,8 @@ use crate::s3::address::ObjectAddress;
 pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
     match mime.rule(key) {
         Some(TypeRule::Extension(ending)) => {
-            format!("by the built-in table of extensions: .{}", ending.to_ascii_lowercase())
+            let ending = ending.to_ascii_lowercase();
+            format!("by the built-in table of extensions: .{ending}{}", coding_note(mime, key))
         }
         Some(TypeRule::Suffix(suffix)) => {
             format!("by mime.suffixes or mime.also_suffixes: {suffix}")
@@ -24,6 +25,17 @@ pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
         Some(TypeRule::Default) => "by mime.default: no other rule matches the key".to_owned(),
         None => "no rule matches the extension or the name, and mime.default is not set".to_owned(),
     }
+}
+
+/// A name that states a coding, such as `.gz`, has two types.
+fn coding_note(mime: &MimePolicy, key: &str) -> String {
+    let Ok(of_key) = mime.key_type(key) else { return String::new() };
+    let undecoded = of_key.of(&HeaderMap::new());
+    if undecoded == of_key.decoded {
+        return String::new();
+    }
+    let undecoded = String::from_utf8_lossy(undecoded.as_bytes()).into_owned();
+    format!("; sent as {undecoded} if the store sends no Content-Encoding")
 }
 
 /// What browsers may do with a document of this type.

@@ -12,7 +12,6 @@ use crate::gateway::Gateway;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
 use crate::gateway::route::{Route, route};
 use crate::metrics::Page;
-use crate::mime::KeyVerdict;
 use crate::profile::ContentTypeFrom;
 use crate::protocol::request_check::{BadRequest, inspect, target_path};
 use crate::response::gateway_response::GatewayResponse;
@@ -112,10 +111,10 @@ impl Gateway {
         let store = self.stores.get(address.profile.as_deref());
         let by_key =
             store.as_ref().is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
-        let content_type = match self.heads.mime.verdict(&address.key) {
+        let content_type = match self.heads.mime.key_type(&address.key) {
             _ if !by_key => None,
-            KeyVerdict::Allowed(content_type) => Some(content_type.clone()),
-            KeyVerdict::Denied(media_type) => {
+            Ok(content_type) => Some(content_type),
+            Err(media_type) => {
                 return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
             }
         };

@@ -106,7 +106,7 @@ impl Gateway {
         let profile = &object.wanted.store.profile;
         let rules = &self.heads;
         let content_type = match &object.wanted.content_type {
-            Some(content_type) => Ok(content_type.clone()),
+            Some(content_type) => Ok(content_type.of(&head.headers)),
             None => self.heads.stored_type(head.status, &head.headers),
         };
         let refusal = match (decision, content_type) {

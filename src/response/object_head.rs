@@ -11,7 +11,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use crate::config::Config;
-use crate::mime::{MimePolicy, StoredVerdict, is_image, is_scriptable};
+use crate::mime::{KeyType, MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
 use crate::protocol::entity_tag::EntityTag;
 use crate::protocol::http_date;
@@ -155,10 +155,10 @@ impl ObjectHeads {
         &self,
         store: &HeaderMap,
         profile: &Profile,
-        content_type: Option<&HeaderValue>,
+        content_type: Option<&KeyType>,
     ) -> Result<ResponseHeader, Refusal> {
         let content_type = match content_type {
-            Some(content_type) => content_type.clone(),
+            Some(content_type) => content_type.of(store),
             None => self.stored_type(StatusCode::OK, store)?,
         };
         let head = self.object_head(StatusCode::OK, store, profile, &content_type);

@@ -113,6 +113,8 @@ mod blocks;
 mod freshness;
 // Stale objects, and their revalidation.
 mod revalidation;
+// Metadata that changes without the bytes.
+mod metadata;
 // Objects that are served stale.
 mod stale;
 // Errors of a store that say nothing about an object.
@@ -129,6 +131,8 @@ mod typed;
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod disk;
+// The memory of the process with it.
+mod disk_memory;
 // Answers that earlier settings have shaped.
 mod old_settings;
 // What is stored whole, in blocks, or not, with a disk tier.

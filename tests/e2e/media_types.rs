@@ -3,10 +3,12 @@
 
 use serde_json::json;
 
+use crate::cached::with_cache;
 use crate::client::Answer;
 use crate::faulty::{self, Faulty};
 use crate::files::{Files, Way, YAML, ini};
 use crate::gateway::Setup;
+use crate::origin::{Object, Origin};
 use crate::reload::await_reload;
 
 fn assert_refused(answer: &Answer, media_type: &str, object: &str) {
@@ -28,14 +30,14 @@ fn the_type_comes_from_the_key() {
         ("a.webp", "image/webp"),
         ("a.svg", "image/svg+xml"),
         ("a.fits", "image/fits"),
-        ("a.fits.gz", "image/fits"),
+        ("a.fits.gz", "application/gzip"),
         ("a.fits.fz", "image/fits"),
         ("a.vot", "application/xml"),
         ("a.json", "application/json"),
         ("a.pdf", "application/pdf"),
         ("a.xml", "text/xml; charset=utf-8"),
         ("a.csv", "text/csv; charset=utf-8"),
-        ("a.csv.gz", "text/csv; charset=utf-8"),
+        ("a.csv.gz", "application/gzip"),
         ("a.txt", "text/plain; charset=utf-8"),
         ("a.html", "text/html; charset=utf-8"),
         ("a.js", "text/javascript; charset=utf-8"),
@@ -47,6 +49,30 @@ fn the_type_comes_from_the_key() {
         let answer = gateway.object(&format!("sky/{key}"));
         assert_eq!(answer.status(), 200, "{key}");
         assert_eq!(answer.header("content-type"), Some(media_type), "{key}");
+    }
+}
+
+#[test]
+fn the_type_of_a_compressed_object_describes_its_bytes_on_both_roads() {
+    for (encoding, media_type) in
+        [(None, "application/gzip"), (Some("gzip"), "text/csv; charset=utf-8")]
+    {
+        let origin = Origin::start();
+        let mut object = Object::new("compressed");
+        object.content_type = Some("text/csv".to_owned());
+        object.content_encoding = encoding.map(str::to_owned);
+        origin.put_object("sky", "a.csv.gz", object);
+        let uncached = Setup::new(&origin.url()).start();
+        let cached = with_cache(&origin.url()).start();
+        for gateway in [&uncached, &cached, &cached] {
+            for (method, range) in
+                [("GET", &[][..]), ("GET", &[("Range", "bytes=1-2")]), ("HEAD", &[])]
+            {
+                let answer = gateway.send(method, "/s3proxy/s3/sky/a.csv.gz", range);
+                assert_eq!(answer.header("content-type"), Some(media_type), "{answer:?}");
+                assert_eq!(answer.header("content-encoding"), encoding, "{answer:?}");
+            }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ fn await_fresh(gateway: &Gateway, object: &str, body: &str) {
 fn a_stale_object_is_served_at_once_while_one_request_refreshes_it() {
     for (what, answer, body) in [
         ("changed", tile("new", &NEW), "new"),
-        ("confirmed", not_modified(&[("Cache-Control", "max-age=60")]), "old"),
+        ("confirmed", not_modified(&[("ETag", "\"a\""), ("Cache-Control", "max-age=60")]), "old"),
     ] {
         let scene = Scene::start(tile("old", &OLD));
         let (setup, admin) = Admin::of(refreshing(&scene.url()));

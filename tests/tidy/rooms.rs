@@ -31,6 +31,7 @@ const PURE_FILES: &[&str] = &[
     "src/cache/blocks/streams.rs",
     "src/cache/blocks/version.rs",
     "src/cache/body.rs",
+    "src/cache/confirmation.rs",
     "src/cache/disk/breaker.rs",
     "src/cache/disk/index.rs",
     "src/cache/disk/name.rs",
@@ -199,6 +200,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/fetch.rs",
         "src/cache/inspect.rs",
         "src/cache/purge.rs",
+        "src/cache/revalidate.rs",
     ],
     &["src/cache.rs"],
 ];

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue};
 
@@ -15,6 +14,7 @@ use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::range_fetch::RangeFetch;
 use crate::cache::blocks::reserve::{BlockLookup, BlockRange, BlockReservation};
 use crate::cache::blocks::version::Version;
+use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
 use crate::cache::entry::EntryContent;
 use crate::cache::freshness::Freshness;
@@ -104,7 +104,7 @@ impl StoreResponse<'_> {
             Arrivals::new(first.index, fetches.collect())
         });
         let change = if tiers.has_disk() {
-            DiskChange::Write { headers: for_disk(headers, profile), body: Bytes::new() }
+            DiskChange::Write { headers: for_disk(headers, profile), body: StoredBody::default() }
         } else {
             DiskChange::None
         };

@@ -52,6 +52,13 @@ impl Blocks {
         }
     }
 
+    /// The same version with another head.
+    #[must_use]
+    pub fn with_head(&self, head: ResponseHeader, lifetime: HeaderMap) -> Self {
+        let (version, held) = (self.version.clone(), Arc::clone(&self.held));
+        Self::new(head, lifetime, version, self.layout.size, held)
+    }
+
     /// The key of one of its blocks.
     #[must_use]
     pub fn key_of(&self, object: &CacheKey, index: u64) -> CacheKey {
@@ -77,13 +84,13 @@ pub struct Block {
     pub from: u64,
     pub body: StoredBody,
     /// Its share of the budget, until its last reader has left.
-    _held: Arc<Held>,
+    pub held: Arc<Held>,
 }
 
 impl Block {
     /// A block of which the bytes from the offset `from` on are in memory.
     #[must_use]
     pub fn new(from: u64, body: StoredBody, held: Arc<Held>) -> Self {
-        Self { from, body, _held: held }
+        Self { from, body, held }
     }
 }

@@ -40,7 +40,7 @@ impl DiskTier {
                     settings: record.settings,
                     freshness: record.freshness,
                     headers: record.headers.clone(),
-                    body: record.body.len() as u64,
+                    body: record.body.len(),
                 });
             }
             Some(Job::Remove) => return None,
@@ -51,7 +51,9 @@ impl DiskTier {
         let read = tokio::task::spawn_blocking(move || {
             let head = match reader.folder.get()?.head(name) {
                 Ok(FileRead::Whole(head)) => head,
-                Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => return None,
+                Ok(FileRead::Absent | FileRead::Larger | FileRead::Damaged(_)) | Err(_) => {
+                    return None;
+                }
             };
             (head.key == wanted).then_some(head)
         });

@@ -124,7 +124,7 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
         Job::Write(record) => write(shared, folder, name, record),
         Job::Freshen(key, freshness) => match folder.freshen(name, key, freshness) {
             Ok(FileRead::Whole(())) => Ok(()),
-            Ok(FileRead::Absent) => remove(shared, folder, name),
+            Ok(FileRead::Absent | FileRead::Larger) => remove(shared, folder, name),
             Ok(FileRead::Damaged(_)) => {
                 shared.statistics.disk_damaged.inc();
                 remove(shared, folder, name)
@@ -164,7 +164,7 @@ fn write(
 ) -> io::Result<()> {
     let index = &shared.index;
     let head = head_bytes(record, process_start());
-    let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
+    let size = head.as_ref().map(|head| size_on_disk(head.len() as u64 + record.body.len()));
     let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity.all)) else {
         shared.statistics.disk_dropped.inc();
         return remove(shared, folder, name);
