@@ -19,6 +19,7 @@
 //! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
+//! | whether the store fails at the moment, so that stale objects do not wait for it | [`outage`] |
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
+use crate::upstream::outage::Outage;
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::share::ClientShares;
 
@@ -51,6 +53,7 @@ pub mod error;
 pub mod error_document;
 pub mod error_verdict;
 pub mod last_outcome;
+pub mod outage;
 pub mod request;
 pub mod resolve;
 pub mod retry;
@@ -66,6 +69,8 @@ pub struct Store {
     pub addresses: Arc<EndpointAddresses>,
     /// Its last success and its last failure.
     pub last_outcome: LastOutcome,
+    /// Whether it fails at the moment.
+    pub outage: Outage,
     /// Its counters, which stay when the profile changes.
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
@@ -98,6 +103,7 @@ impl Store {
             fingerprint,
             addresses,
             last_outcome: LastOutcome::default(),
+            outage: Outage::default(),
             metrics: Arc::default(),
             admission,
             shares,
@@ -121,6 +127,11 @@ impl Store {
         #[expect(clippy::disallowed_methods, reason = "operators see the time")]
         let at = SystemTime::now();
         self.metrics.asked(asked.status, asked.attempts, asked.waited);
+        match asked.refusal.filter(|refusal| refusal.is_store_failure()) {
+            Some(refusal) => self.outage.begin(refusal.clone()),
+            None if asked.status.is_some() => self.outage.end(),
+            None => {}
+        }
         match asked.refusal.filter(|refusal| refusal.is_fault()) {
             None => self.last_outcome.succeeded(at),
             Some(refusal) => {

@@ -2,6 +2,7 @@
 //! the store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
@@ -141,7 +142,25 @@ impl Fetches {
     /// Revalidates a stale object in the background, unless its fetch is in flight or all permits are
     /// taken.
     pub(super) fn revalidate(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
-        let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() else { return };
+        if let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() {
+            self.revalidate_with(request, entry, permit);
+        }
+    }
+
+    /// Asks a store that fails again, by the revalidation of this object in the background, unless
+    /// another request does or did so a moment ago.
+    pub(super) fn probe(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
+        if let Some(permit) = request.store.outage.probe(Instant::now()) {
+            self.revalidate_with(request, entry, permit);
+        }
+    }
+
+    fn revalidate_with(
+        self: &Arc<Self>,
+        request: &Arc<CacheRequest>,
+        entry: &Arc<Entry>,
+        permit: OwnedSemaphorePermit,
+    ) {
         let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
         let newer = || {
             let newer = self.tiers.lookup(request)?;

@@ -20,6 +20,9 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::UpstreamOutcome;
 
+/// The `detail` of the log line when a stale object was served without waiting for the store.
+const NOT_AWAITED: &str = "the store failed or was too slow; it is asked again in the background";
+
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also when a stale object was
     /// served in their place; probes at debug level; other requests at info level.
@@ -155,7 +158,13 @@ fn request_url(session: &Session) -> String {
 
 /// The error detail of the cache's fetch.
 fn fetch_error_detail(ctx: &Context) -> Option<&str> {
-    ctx.lookup()?.report.as_ref()?.detail.as_deref()
+    let lookup = ctx.lookup()?;
+    match (&lookup.report, &lookup.fault) {
+        (Some(report), _) => report.detail.as_deref(),
+        // Followers of a fetch that failed have the cause, and their leader the detail.
+        (None, Some(_)) => Some(NOT_AWAITED),
+        (None, None) => None,
+    }
 }
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {

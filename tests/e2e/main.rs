@@ -108,6 +108,7 @@ mod freshness;
 mod revalidation;
 // Objects that are served stale.
 mod stale;
+mod stale_outage;
 // Errors of a store that say nothing about an object.
 mod store_errors;
 // Objects removed by request.
