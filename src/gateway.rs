@@ -14,7 +14,7 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::http::conditional_filter::to_304;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, Result};
 
 use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
@@ -24,7 +24,7 @@ use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
 use crate::gateway::context::{BodyPlan, ClientRequest, Context};
-use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
+use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up, is_own};
 use crate::gateway::hit::open_hit;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
@@ -400,7 +400,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        if !matches!(error.etype(), ErrorType::Custom(_)) && ctx.detail.is_none() {
+        if !is_own(error) && ctx.detail.is_none() {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 
 use crate::gateway::Gateway;
 use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
-use crate::gateway::failure::give_up;
+use crate::gateway::failure::{give_up, is_own};
 use crate::response::refusal::Refusal;
 use crate::upstream;
 use crate::upstream::error::{of_connect, of_exchange};
@@ -106,7 +106,7 @@ pub(super) fn exchange_failed(
     reused: bool,
     late: bool,
 ) -> Box<Error> {
-    if matches!(error.etype(), ErrorType::Custom(_)) {
+    if is_own(&error) {
         return error;
     }
     let Some(object) = ctx.object.as_mut() else { return error };

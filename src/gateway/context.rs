@@ -98,10 +98,10 @@ pub enum BodyPlan {
     PassExactly(u64),
     /// It is an error document: read for its code, up to a limit. `answer` is sent in its place.
     Replace { answer: Bytes, document: ErrorDocument },
-    /// The error document was truncated or took too long: `answer` is sent without waiting for the rest.
+    /// The error document was truncated, or took too long or was too long: `answer` is sent without waiting for the rest.
     Unfinished { answer: Bytes },
-    /// `answer` is sent in its place at once; the store's body is not read.
-    Cut { answer: Bytes },
+    /// No byte of it is sent: the answer has no body, or has ended.
+    Cut,
 }
 
 /// The parts of the client's request that determine the request to the store.

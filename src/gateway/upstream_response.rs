@@ -124,7 +124,7 @@ impl Gateway {
                     tag,
                     head.status,
                 )?;
-                object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+                object.upstream.body = BodyPlan::Cut;
                 return Ok(());
             }
             (
@@ -162,7 +162,10 @@ impl Gateway {
         if !has_body && !is_head && !terse {
             return Err(give_up("the store's answer has no body to replace"));
         }
-        let was_object = head.status.is_success();
+        // Its body may be large, or may not come: nothing of it is awaited.
+        if has_body && head.status.is_success() {
+            return Err(give_up("the store's answer is not forwarded"));
+        }
         *head = response.head()?;
         if !has_body && !is_head {
             head.remove_header(&CONTENT_TYPE);
@@ -170,14 +173,10 @@ impl Gateway {
             return Ok(());
         }
         let answer = Bytes::from(response.body);
-        object.upstream.body = if was_object {
-            BodyPlan::Cut { answer }
-        } else {
-            if let Some(exchange) = exchange(session) {
-                exchange.set_deadline(self.deadlines.document(None));
-            }
-            BodyPlan::Replace { answer, document: ErrorDocument::default() }
-        };
+        if let Some(exchange) = exchange(session) {
+            exchange.set_deadline(self.deadlines.document(None));
+        }
+        object.upstream.body = BodyPlan::Replace { answer, document: ErrorDocument::default() };
         Ok(())
     }
 }
@@ -185,7 +184,8 @@ impl Gateway {
 /// Forwards a piece of the store's body, or replaces it with the body of a refusal.
 ///
 /// # Errors
-/// When a chunked range is longer or shorter than its `Content-Range`.
+/// When a chunked range is longer or shorter than its `Content-Range`, or an error document is too long:
+/// what is left of the answer is written by `finish_refusal`.
 pub(super) fn receive_body(
     upstream: &mut UpstreamState,
     body: &mut Option<Bytes>,
@@ -206,14 +206,20 @@ pub(super) fn receive_body(
                 }
             }
         }
-        BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
+        // An empty piece, which Pingora writes as nothing.
+        BodyPlan::Cut => *body = Some(Bytes::new()),
         BodyPlan::Unfinished { .. } => *body = None,
         BodyPlan::Replace { answer, document } => {
             document.push(&body.take().unwrap_or_default());
-            if end_of_stream || document.is_full() {
+            if end_of_stream {
                 upstream.code = document.code().map(str::to_owned);
                 *body = Some(std::mem::take(answer));
-                upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+                upstream.body = BodyPlan::Cut;
+            } else if document.is_full() {
+                // Pingora would go on reading, and nothing would send what it has written.
+                upstream.code = document.code().map(str::to_owned);
+                upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+                return Err(give_up("the store's error document is too long"));
             }
         }
     }

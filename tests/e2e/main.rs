@@ -109,6 +109,7 @@ mod revalidation;
 // Objects that are served stale.
 mod stale;
 mod stale_outage;
+mod unfinished_documents;
 // Errors of a store that say nothing about an object.
 mod store_errors;
 // Objects removed by request.
