@@ -23,7 +23,7 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
-use crate::gateway::context::{BodyPlan, ClientRequest, Context};
+use crate::gateway::context::{ClientRequest, Context};
 use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up, is_own};
 use crate::gateway::hit::open_hit;
 use crate::gateway::pages::Pages;
@@ -350,11 +350,10 @@ impl ProxyHttp for Gateway {
         if let Some(object) = ctx.object.as_mut() {
             let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
             object.wanted.store.metrics.received.inc_by(arrived);
-            let is_document = matches!(object.upstream.body, BodyPlan::Replace { .. });
+            let was_replacing = object.upstream.body.is_replacing();
             receive_body(&mut object.upstream, body, end_of_stream)?;
-            let has_ended = !matches!(object.upstream.body, BodyPlan::Replace { .. });
-            if is_document
-                && has_ended
+            if was_replacing
+                && !object.upstream.body.is_replacing()
                 && let Some(exchange) = exchange(session)
             {
                 exchange.clear_deadline();

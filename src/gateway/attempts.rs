@@ -113,12 +113,19 @@ pub(super) fn exchange_failed(
     error.set_retry(false);
     let client_gone = !late && *error.esource() == ErrorSource::Downstream;
     if session.response_written().is_some() {
-        if let BodyPlan::Replace { answer, document } = &mut object.upstream.body
-            && !client_gone
-        {
-            object.upstream.code = document.code().map(str::to_owned);
-            object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
-            ctx.detail = Some(UNFINISHED.to_owned());
+        if client_gone {
+            return error;
+        }
+        match &mut object.upstream.body {
+            BodyPlan::Replace { answer, document } => {
+                object.upstream.code = document.code().map(str::to_owned);
+                object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+                ctx.detail = Some(UNFINISHED.to_owned());
+            }
+            BodyPlan::Cut { answer } if !answer.is_empty() => {
+                object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+            }
+            _ => {}
         }
         return error;
     }

@@ -100,8 +100,20 @@ pub enum BodyPlan {
     Replace { answer: Bytes, document: ErrorDocument },
     /// The error document was truncated, or took too long or was too long: `answer` is sent without waiting for the rest.
     Unfinished { answer: Bytes },
-    /// No byte of it is sent: the answer has no body, or has ended.
-    Cut,
+    /// `answer` is sent in its place with its first piece, and no byte of it.
+    Cut { answer: Bytes },
+}
+
+impl BodyPlan {
+    /// Whether the answer waits for the store's body, which it replaces.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
+        match self {
+            Self::Replace { .. } => true,
+            Self::Cut { answer } => !answer.is_empty(),
+            Self::Pass | Self::PassExactly(_) | Self::Unfinished { .. } => false,
+        }
+    }
 }
 
 /// The parts of the client's request that determine the request to the store.

@@ -124,7 +124,7 @@ impl Gateway {
                     tag,
                     head.status,
                 )?;
-                object.upstream.body = BodyPlan::Cut;
+                object.upstream.body = BodyPlan::Cut { answer: Bytes::new() };
                 return Ok(());
             }
             (
@@ -163,7 +163,8 @@ impl Gateway {
             return Err(give_up("the store's answer has no body to replace"));
         }
         // Its body may be large, or may not come: nothing of it is awaited.
-        if has_body && head.status.is_success() {
+        let was_object = head.status.is_success();
+        if has_body && was_object && !is_head && !terse {
             return Err(give_up("the store's answer is not forwarded"));
         }
         *head = response.head()?;
@@ -175,8 +176,14 @@ impl Gateway {
         let answer = Bytes::from(response.body);
         if let Some(exchange) = exchange(session) {
             exchange.set_deadline(self.deadlines.document(None));
+            // The rest of the body may not come, and Pingora waits for it after the end of the answer.
+            exchange.flush_immediately();
         }
-        object.upstream.body = BodyPlan::Replace { answer, document: ErrorDocument::default() };
+        object.upstream.body = if was_object {
+            BodyPlan::Cut { answer }
+        } else {
+            BodyPlan::Replace { answer, document: ErrorDocument::default() }
+        };
         Ok(())
     }
 }
@@ -206,15 +213,14 @@ pub(super) fn receive_body(
                 }
             }
         }
-        // An empty piece, which Pingora writes as nothing.
-        BodyPlan::Cut => *body = Some(Bytes::new()),
+        BodyPlan::Cut { answer } => *body = Some(std::mem::take(answer)),
         BodyPlan::Unfinished { .. } => *body = None,
         BodyPlan::Replace { answer, document } => {
             document.push(&body.take().unwrap_or_default());
             if end_of_stream {
                 upstream.code = document.code().map(str::to_owned);
                 *body = Some(std::mem::take(answer));
-                upstream.body = BodyPlan::Cut;
+                upstream.body = BodyPlan::Cut { answer: Bytes::new() };
             } else if document.is_full() {
                 // Pingora would go on reading, and nothing would send what it has written.
                 upstream.code = document.code().map(str::to_owned);
