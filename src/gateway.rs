@@ -43,6 +43,7 @@ use crate::upstream::deadline::Deadlines;
 
 mod admit;
 mod attempts;
+mod body_rest;
 pub mod context;
 mod failure;
 mod hit;
@@ -66,7 +67,7 @@ pub struct Gateway {
     stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
     /// Reads the codes of errors, see [`Gateway::refusal_by_code`].
-    client: StoreClient,
+    client: Arc<StoreClient>,
     deadlines: Deadlines,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
@@ -109,7 +110,7 @@ impl Gateway {
             cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
-            client: StoreClient::new(&config.upstream),
+            client: Arc::new(StoreClient::new(&config.upstream)),
             deadlines: Deadlines::of(&config.upstream),
             downstream: config.downstream,
             lifecycle,
@@ -146,6 +147,7 @@ impl ProxyHttp for Gateway {
             failure: None,
             detail: None,
             ttfb: None,
+            body_continued: false,
         }
     }
 
@@ -403,7 +405,8 @@ impl ProxyHttp for Gateway {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            if !finish_refusal(session, ctx).await {
+            if !finish_refusal(session, ctx).await && !self.continue_body(session, error, ctx).await
+            {
                 ctx.failure = Some(failure_after_head(error));
             }
             return gone;
@@ -441,6 +444,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let error = error.filter(|_| !ctx.body_continued);
         // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
             ctx.failure = Some(failure_after_head(error));

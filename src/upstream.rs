@@ -16,6 +16,7 @@
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
 //! | what an error of a connection means | [`error`] |
+//! | how a body that broke off goes on (not for the check) | [`rest`] |
 //! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
@@ -56,6 +57,7 @@ pub mod last_outcome;
 pub mod outage;
 pub mod request;
 pub mod resolve;
+pub mod rest;
 pub mod retry;
 pub mod share;
 

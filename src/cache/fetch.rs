@@ -234,7 +234,7 @@ impl Fetches {
         };
         let requested_at = now();
         let (store, target) = (&request.store, request.target());
-        let mut fetched = self.client.fetch(store, target, &question).await;
+        let mut fetched = self.client.fetch_resumable(store, target, &question).await;
         if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
         {
             // Conditions come before ranges, so the head is needed.
@@ -317,7 +317,7 @@ impl Fetches {
     async fn fetch_whole(&self, response: StoreResponse<'_>) {
         let (store, target) = (&response.request.store, response.request.target());
         let FetchResult { report, outcome } =
-            self.client.fetch(store, target, &FetchRequest::default()).await;
+            self.client.fetch_resumable(store, target, &FetchRequest::default()).await;
         let response = StoreResponse { report: Arc::new(report), ..response };
         match outcome {
             Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {

@@ -20,6 +20,7 @@ use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 use crate::upstream::error_document::ErrorDocument;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::Attempts;
 use crate::upstream::share::SharePermit;
 
@@ -49,6 +50,8 @@ pub struct Context {
     pub detail: Option<String>,
     /// Time to first byte: from the start of the request to the head of the response.
     pub ttfb: Option<Duration>,
+    /// The store's body broke off, and the client has all of it.
+    pub body_continued: bool,
 }
 
 /// An admitted request for an object.
@@ -86,6 +89,8 @@ pub struct UpstreamState {
     pub body: BodyPlan,
     /// The refusal unless the code of the store's error document says otherwise, which is not read yet.
     pub unread_error: Option<Refusal>,
+    /// All of the body, if its rest can be requested should it break off.
+    pub rest: Option<Box<BodyRest>>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -191,6 +196,7 @@ impl ObjectRequest {
             share: None,
             body: BodyPlan::Pass,
             unread_error: None,
+            rest: None,
         };
         Self {
             wanted: Arc::new(wanted),

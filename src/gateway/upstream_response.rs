@@ -20,6 +20,7 @@ use crate::s3::address::ObjectAddress;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::{AttemptFailure, NextAttempt};
 
 impl Gateway {
@@ -107,6 +108,14 @@ impl Gateway {
                     && let Some(length) = answer::body_length(status, &head.headers)
                 {
                     object.upstream.body = BodyPlan::PassExactly(length);
+                }
+                if session.req_header().method == Method::GET
+                    && let Some(rest) = BodyRest::of(head.status, &head.headers)
+                {
+                    if let Some(exchange) = exchange(session) {
+                        exchange.limit_silence(self.deadlines.pause(true));
+                    }
+                    object.upstream.rest = Some(Box::new(rest));
                 }
                 *head = rules.object_head(status, &head.headers, profile, &content_type)?;
                 return Ok(());

@@ -165,6 +165,13 @@ impl Attempts {
         }
     }
 
+    /// The first attempt goes elsewhere if it can, and not over an idle connection: a body from this
+    /// address has broken off.
+    pub fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
+        self.address = broken;
+        self.new_connection = true;
+    }
+
     /// Counts an attempt that goes to this address.
     pub fn begin(&mut self, address: SocketAddr) {
         self.address = Some(address);

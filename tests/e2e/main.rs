@@ -92,6 +92,7 @@ mod tls;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;
+mod broken_bodies;
 mod cache_cuts;
 mod cache_first_touch;
 mod cache_herds;
@@ -110,6 +111,7 @@ mod revalidation;
 mod stale;
 mod stale_outage;
 mod unfinished_documents;
+mod upgrade;
 // Errors of a store that say nothing about an object.
 mod store_errors;
 // Objects removed by request.

@@ -48,6 +48,7 @@ const PURE_FILES: &[&str] = &[
     "src/upstream/answer.rs",
     "src/upstream/deadline.rs",
     "src/upstream/error_document.rs",
+    "src/upstream/rest.rs",
     "src/upstream/retry.rs",
 ];
 
