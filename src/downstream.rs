@@ -128,7 +128,7 @@ impl ClientConnection {
         let digest = self.stream.get_socket_digest();
         let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
         let id = new_request_id();
-        let client = client.map(std::net::SocketAddr::ip);
+        let client = client.map(|client| client.ip().to_canonical());
         access::refused_head(self.log_format, client, error, &id);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());

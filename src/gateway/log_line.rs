@@ -10,7 +10,7 @@ use pingora::proxy::Session;
 
 use crate::config::LogFormat;
 use crate::gateway::Gateway;
-use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
+use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_scheme, remote_ip};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
 use crate::logging::access::{self, AccessRecord, HttpRequestRecord, UpstreamRecord};
@@ -55,14 +55,13 @@ impl Gateway {
         let client = session.req_header();
         let text =
             |name: HeaderName| session.get_header(name).and_then(|value| value.to_str().ok());
-        let peer = session.client_addr().and_then(|address| address.as_inet());
         let record = AccessRecord {
             event: ctx.event,
             http_request: HttpRequestRecord {
                 method: &client.method,
                 url: request_url(session),
                 status,
-                remote_ip: forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip)),
+                remote_ip: remote_ip(session),
                 user_agent: text(USER_AGENT),
             },
             user: text(X_AUTH_REQUEST_USER),

@@ -47,7 +47,7 @@ fn broken(request: &Recorded, body: &[u8], tag: &str, after: usize, end: Step) -
 }
 
 fn gateway(store: &Faulty, memory: &str) -> Setup {
-    let upstream = json!({"upstream": {"read_timeout": "500ms", "first_byte_timeout": "500ms"}});
+    let upstream = json!({"upstream": {"read_timeout": "1s", "first_byte_timeout": "1s"}});
     Setup::new(&store.url()).yaml(upstream).env("S3PROXY_CACHE_MEMORY", memory)
 }
 
@@ -62,14 +62,16 @@ fn a_body_that_breaks_off_arrives_whole() {
             for end in BREAKS {
                 let what = format!("{road}, {size} bytes, {end:?}");
                 let breaks = end.clone();
+                let whole = body(size);
+                let stored = whole.clone();
                 let store = Faulty::scripted(move |request, nth| match nth {
-                    0 | 1 => broken(request, &body(size), "\"a\"", size / 4, breaks.clone()),
-                    _ => answer(request, &body(size), "\"a\""),
+                    0 | 1 => broken(request, &stored, "\"a\"", size / 4, breaks.clone()),
+                    _ => answer(request, &stored, "\"a\""),
                 });
                 let gateway = gateway(&store, memory).start();
                 let answer = get(&gateway, &[]);
                 assert_eq!((answer.status(), answer.ending), (200, Ending::Whole), "{what}");
-                assert!(answer.body == body(size), "{what}: other bytes");
+                assert!(answer.body == whole, "{what}: other bytes");
                 let requests = store.requests();
                 assert_eq!(requests.len(), 3, "{what}: {requests:?}");
                 for rest in &requests[1..] {
@@ -79,7 +81,7 @@ fn a_body_that_breaks_off_arrives_whole() {
                 let line = gateway.line_of(&answer);
                 assert_eq!(line["severity"], "info", "{what}: {line}");
                 if road == "cached" {
-                    assert!(get(&gateway, &[]).body == body(size), "{what}: stored");
+                    assert!(get(&gateway, &[]).body == whole, "{what}: stored");
                     assert_eq!(store.count(), 3, "{what}: stored");
                 } else {
                     assert_eq!(line["upstream_attempts"], json!(3), "{what}: {line}");
@@ -212,7 +214,7 @@ fn a_client_that_reads_slowly_is_no_silent_store() {
     let mut client = gateway.connect();
     client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
     // Thrice the patience with the store.
-    std::thread::sleep(Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_millis(3_000));
     let answer = client.answer("GET").expect("an answer");
     assert_eq!((answer.body.len(), answer.ending), (SIZE, Ending::Whole));
     assert_eq!(store.count(), 1);
