@@ -7,6 +7,9 @@ use crate::client::Ending;
 use crate::faulty::{Faulty, Step, head};
 use crate::gateway::Setup;
 
+/// Status and headers of the store, and the status that the client gets.
+type Case<'a> = (u16, &'a [(&'a str, &'a str)], u16);
+
 /// Two attempts of two seconds each, and a pause.
 const IN_TIME: Duration = Duration::from_secs(6);
 
@@ -30,7 +33,7 @@ fn a_client_does_not_wait_for_the_body_of_an_answer_that_it_does_not_get() {
     let length = ("Content-Length", "1000");
     let s3 = ("x-amz-request-id", "tx1");
     let chunked = ("Transfer-Encoding", "chunked");
-    let heads: &[(u16, &[(&str, &str)], u16)] = &[
+    let heads: &[Case<'_>] = &[
         (404, &[length, s3], 404),
         (404, &[chunked, s3], 404),
         (404, &[length], 502),
