@@ -14,7 +14,7 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::http::conditional_filter::to_304;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, Result};
 
 use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
@@ -23,8 +23,8 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
-use crate::gateway::context::{BodyPlan, ClientRequest, Context};
-use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
+use crate::gateway::context::{ClientRequest, Context};
+use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up, is_own};
 use crate::gateway::hit::open_hit;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
@@ -43,6 +43,7 @@ use crate::upstream::deadline::Deadlines;
 
 mod admit;
 mod attempts;
+mod body_rest;
 pub mod context;
 mod failure;
 mod hit;
@@ -66,7 +67,7 @@ pub struct Gateway {
     stores: Arc<CurrentStores>,
     upstream: UpstreamConfig,
     /// Reads the codes of errors, see [`Gateway::refusal_by_code`].
-    client: StoreClient,
+    client: Arc<StoreClient>,
     deadlines: Deadlines,
     downstream: DownstreamConfig,
     lifecycle: Arc<Lifecycle>,
@@ -109,7 +110,7 @@ impl Gateway {
             cache: cache.map(ReadThrough::leak),
             stores,
             upstream: config.upstream.clone(),
-            client: StoreClient::new(&config.upstream),
+            client: Arc::new(StoreClient::new(&config.upstream)),
             deadlines: Deadlines::of(&config.upstream),
             downstream: config.downstream,
             lifecycle,
@@ -146,6 +147,7 @@ impl ProxyHttp for Gateway {
             failure: None,
             detail: None,
             ttfb: None,
+            body_continued: false,
         }
     }
 
@@ -350,11 +352,10 @@ impl ProxyHttp for Gateway {
         if let Some(object) = ctx.object.as_mut() {
             let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
             object.wanted.store.metrics.received.inc_by(arrived);
-            let is_document = matches!(object.upstream.body, BodyPlan::Replace { .. });
+            let was_replacing = object.upstream.body.is_replacing();
             receive_body(&mut object.upstream, body, end_of_stream)?;
-            let has_ended = !matches!(object.upstream.body, BodyPlan::Replace { .. });
-            if is_document
-                && has_ended
+            if was_replacing
+                && !object.upstream.body.is_replacing()
                 && let Some(exchange) = exchange(session)
             {
                 exchange.clear_deadline();
@@ -400,11 +401,12 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        if !matches!(error.etype(), ErrorType::Custom(_)) && ctx.detail.is_none() {
+        if !is_own(error) && ctx.detail.is_none() {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            if !finish_refusal(session, ctx).await {
+            if !finish_refusal(session, ctx).await && !self.continue_body(session, error, ctx).await
+            {
                 ctx.failure = Some(failure_after_head(error));
             }
             return gone;
@@ -442,6 +444,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let error = error.filter(|_| !ctx.body_continued);
         // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
             ctx.failure = Some(failure_after_head(error));

@@ -157,7 +157,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         "s3proxy {VERSION} listening on http://{}{}/",
         config.gateway.listen, config.gateway.path_prefix
     );
-    run_until_finished(server, signals, &lifecycle, finished, &finish);
+    run_until_finished(server, signals, &lifecycle, cache.clone(), finished, &finish);
     if let Some(cache) = cache {
         cache.close();
     }
@@ -286,6 +286,7 @@ fn run_until_finished(
     server: Server,
     signals: ShutdownSignals,
     lifecycle: &Arc<Lifecycle>,
+    cache: Option<Arc<Cache>>,
     finished: SyncSender<()>,
     finish: &Receiver<()>,
 ) {
@@ -298,6 +299,12 @@ fn run_until_finished(
     });
     let _drain_thread = std::thread::spawn(move || {
         while let Ok(phase) = phases.blocking_recv() {
+            // The new process waits for the folder of the disk tier, and serves from it at once.
+            if matches!(phase, ExecutionPhase::GracefulUpgradeTransferringFds)
+                && let Some(cache) = &cache
+            {
+                cache.close();
+            }
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
                 // Twice, for a request that began just when the last one ended.
                 for _ in 0..2 {

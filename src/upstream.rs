@@ -20,9 +20,11 @@
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
 //! | what an error of a connection means | [`error`] |
+//! | how a body that broke off goes on (not for the check) | [`rest`] |
 //! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
+//! | whether the store fails at the moment, so that stale objects do not wait for it | [`outage`] |
 //!
 //! Besides, [`probe`] asks each store once through the client of the cache.
 
@@ -37,12 +39,14 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
 use crate::profile::{DEFAULT_LABEL, Profile};
+use crate::response::refusal::Refusal;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
+use crate::upstream::outage::Outage;
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
@@ -59,10 +63,12 @@ pub mod error_document;
 pub mod error_verdict;
 pub mod health;
 pub mod last_outcome;
+pub mod outage;
 pub mod pool_trust;
 pub mod probe;
 pub mod request;
 pub mod resolve;
+pub mod rest;
 pub mod retry;
 pub mod revalidation;
 pub mod share;
@@ -78,6 +84,8 @@ pub struct Store {
     pub addresses: Arc<EndpointAddresses>,
     /// Its last success and its last failure; bodies that are still arriving hold it too.
     pub last_outcome: Arc<LastOutcome>,
+    /// Whether it fails at the moment.
+    pub outage: Outage,
     /// Its counters, which stay when the profile changes.
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
@@ -112,6 +120,7 @@ impl Store {
             fingerprint,
             addresses,
             last_outcome: Arc::default(),
+            outage: Outage::default(),
             metrics: Arc::default(),
             admission,
             shares,
@@ -135,6 +144,11 @@ impl Store {
     pub fn note(&self, asked: &UpstreamOutcome<'_>) {
         let waited = (asked.verdict != StoreVerdict::Unknown).then_some(asked.waited);
         self.metrics.asked(asked.status, asked.attempts, waited);
+        match asked.refusal.filter(|refusal| refusal.is_store_failure()) {
+            Some(refusal) => self.outage.begin(refusal.clone()),
+            None if asked.status.is_some() => self.outage.end(),
+            None => {}
+        }
         if let StoreVerdict::Failed(cause) = asked.verdict {
             self.metrics.errors.count(cause);
         }
@@ -171,6 +185,8 @@ pub struct UpstreamOutcome<'a> {
     /// Since then: the body may have passed to a slow client meanwhile.
     pub ago: Duration,
     pub verdict: StoreVerdict,
+    /// What the request is refused for.
+    pub refusal: Option<&'a Refusal>,
 }
 
 /// Every store, by profile name.

@@ -2,6 +2,7 @@
 //! the store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -139,7 +140,25 @@ impl Fetches {
     /// Revalidates a stale object in the background, unless its fetch is in flight or all permits are
     /// taken.
     pub(super) fn revalidate(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
-        let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() else { return };
+        if let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() {
+            self.revalidate_with(request, entry, permit);
+        }
+    }
+
+    /// Asks a store that fails again, by the revalidation of this object in the background, unless
+    /// another request does or did so a moment ago.
+    pub(super) fn probe(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
+        if let Some(permit) = request.store.outage.probe(Instant::now()) {
+            self.revalidate_with(request, entry, permit);
+        }
+    }
+
+    fn revalidate_with(
+        self: &Arc<Self>,
+        request: &Arc<CacheRequest>,
+        entry: &Arc<Entry>,
+        permit: OwnedSemaphorePermit,
+    ) {
         let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
         let newer = || {
             let newer = self.tiers.lookup(request)?;
@@ -282,7 +301,7 @@ impl Fetches {
     async fn fetch_whole(&self, response: StoreResponse<'_>) {
         let (store, target) = (&response.request.store, response.request.target());
         let FetchResult { report, outcome } =
-            self.client.fetch(store, target, &FetchRequest::default()).await;
+            self.client.fetch_resumable(store, target, &FetchRequest::default()).await;
         let response = StoreResponse { report: Arc::new(report), ..response };
         match outcome {
             Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {
@@ -326,7 +345,7 @@ impl Fetches {
     async fn ask_first(&self, request: &CacheRequest) -> (FetchRequest, FetchResult) {
         let (store, target) = (&request.store, request.target());
         let mut question = self.first_request(request);
-        let mut fetched = self.client.fetch(store, target, &question).await;
+        let mut fetched = self.client.fetch_resumable(store, target, &question).await;
         if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
         {
             // Conditions come before ranges, so the head is needed.

@@ -2,6 +2,8 @@
 //! also notice changed metadata. Copying an object onto itself with other metadata leaves its `ETag`,
 //! so a 304 confirms the metadata only if it carries `Last-Modified`; HEAD shows all of it.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http::header::{ETAG, LAST_MODIFIED};
 
@@ -26,7 +28,7 @@ pub(super) enum Revalidated {
 
 /// Asks the store about the object of this request, of which `source` is stored.
 pub(super) async fn revalidate(
-    client: &StoreClient,
+    client: &Arc<StoreClient>,
     request: &CacheRequest,
     source: &ObjectBody,
 ) -> Revalidated {
@@ -34,7 +36,7 @@ pub(super) async fn revalidate(
     let learned = &store.revalidation;
     let (stored, in_blocks) = (&source.head().headers, matches!(source, ObjectBody::Blocks(_)));
     let ask = |question: FetchRequest| async move {
-        let fetched = client.fetch(store, request.target(), &question).await;
+        let fetched = client.fetch_resumable(store, request.target(), &question).await;
         (question, fetched)
     };
     let head = || FetchRequest { head_only: true, ..FetchRequest::default() };

@@ -197,12 +197,20 @@ pub(super) fn forwarded_scheme(session: &Session) -> Option<&'static str> {
 }
 
 /// The last address of `X-Forwarded-For`: the one that the nearest proxy has added.
-pub(super) fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
+fn forwarded_for(session: &Session) -> Option<std::net::IpAddr> {
     let lines = session.req_header().headers.get_all(X_FORWARDED_FOR);
     let last = lines.iter().next_back()?.to_str().ok()?;
     let address = last.rsplit(',').next()?.trim();
     let socket = || address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
-    address.parse().ok().or_else(socket)
+    let address: Option<std::net::IpAddr> = address.parse().ok().or_else(socket);
+    address.map(|address| address.to_canonical())
+}
+
+/// The address of the client: the last one in `X-Forwarded-For`, else that of the connection. An IPv4 client of a
+/// listener on `[::]` has its IPv4 address, not `::ffff:192.0.2.1`.
+pub(super) fn remote_ip(session: &Session) -> Option<std::net::IpAddr> {
+    let peer = || Some(session.client_addr()?.as_inet()?.ip().to_canonical());
+    forwarded_for(session).or_else(peer)
 }
 
 /// The client, for its share of permits: the user, else the address in `X-Forwarded-For`, else that of the
@@ -211,9 +219,7 @@ pub(super) fn client_of(session: &Session) -> Vec<u8> {
     if let Some(user) = session.get_header(X_AUTH_REQUEST_USER) {
         return [b"user ", user.as_bytes()].concat();
     }
-    let peer = session.client_addr().and_then(|address| address.as_inet());
-    let address = forwarded_for(session).or_else(|| peer.map(std::net::SocketAddr::ip));
-    address.map(|address| address.to_string()).unwrap_or_default().into_bytes()
+    remote_ip(session).map(|address| address.to_string()).unwrap_or_default().into_bytes()
 }
 
 fn json(body: &str) -> Admitted {

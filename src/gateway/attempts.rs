@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 
 use crate::gateway::Gateway;
 use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
-use crate::gateway::failure::give_up;
+use crate::gateway::failure::{give_up, is_own};
 use crate::response::refusal::Refusal;
 use crate::upstream;
 use crate::upstream::dial::{Dialer, ReadyConnection};
@@ -139,19 +139,26 @@ pub(super) fn exchange_failed(
     reused: bool,
     late: bool,
 ) -> Box<Error> {
-    if matches!(error.etype(), ErrorType::Custom(_)) {
+    if is_own(&error) {
         return error;
     }
     let Some(object) = ctx.object.as_mut() else { return error };
     error.set_retry(false);
     let client_gone = !late && *error.esource() == ErrorSource::Downstream;
     if session.response_written().is_some() {
-        if let BodyPlan::Replace { answer, document } = &mut object.upstream.body
-            && !client_gone
-        {
-            object.upstream.code = document.code().map(str::to_owned);
-            object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
-            ctx.detail = Some(UNFINISHED.to_owned());
+        if client_gone {
+            return error;
+        }
+        match &mut object.upstream.body {
+            BodyPlan::Replace { answer, document } => {
+                object.upstream.code = document.code().map(str::to_owned);
+                object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+                ctx.detail = Some(UNFINISHED.to_owned());
+            }
+            BodyPlan::Cut { answer } if !answer.is_empty() => {
+                object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+            }
+            _ => {}
         }
         return error;
     }

@@ -21,6 +21,7 @@ use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 use crate::upstream::dial::Dialer;
 use crate::upstream::error_document::ErrorDocument;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::Attempts;
 use crate::upstream::share::SharePermit;
 use crate::upstream::turns::Chosen;
@@ -51,6 +52,8 @@ pub struct Context {
     pub detail: Option<String>,
     /// Time to first byte: from the start of the request to the head of the response.
     pub ttfb: Option<Duration>,
+    /// The store's body broke off, and the client has all of it.
+    pub body_continued: bool,
 }
 
 /// An admitted request for an object.
@@ -96,6 +99,8 @@ pub struct UpstreamState {
     pub body: BodyPlan,
     /// The refusal unless the code of the store's error document says otherwise, which is not read yet.
     pub unread_error: Option<Refusal>,
+    /// All of the body, if its rest can be requested should it break off.
+    pub rest: Option<Box<BodyRest>>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -108,10 +113,22 @@ pub enum BodyPlan {
     PassExactly(u64),
     /// It is an error document: read for its code, up to a limit. `answer` is sent in its place.
     Replace { answer: Bytes, document: ErrorDocument },
-    /// The error document was truncated or took too long: `answer` is sent without waiting for the rest.
+    /// The error document was truncated, or took too long or was too long: `answer` is sent without waiting for the rest.
     Unfinished { answer: Bytes },
-    /// `answer` is sent in its place at once; the store's body is not read.
+    /// `answer` is sent in its place with its first piece, and no byte of it.
     Cut { answer: Bytes },
+}
+
+impl BodyPlan {
+    /// Whether the answer waits for the store's body, which it replaces.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
+        match self {
+            Self::Replace { .. } => true,
+            Self::Cut { answer } => !answer.is_empty(),
+            Self::Pass | Self::PassExactly(_) | Self::Unfinished { .. } => false,
+        }
+    }
 }
 
 /// The parts of the client's request that determine the request to the store.
@@ -193,6 +210,7 @@ impl ObjectRequest {
             share: None,
             body: BodyPlan::Pass,
             unread_error: None,
+            rest: None,
         };
         Self {
             wanted: Arc::new(wanted),

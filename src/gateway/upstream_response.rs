@@ -20,6 +20,7 @@ use crate::s3::address::ObjectAddress;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::{AttemptFailure, NextAttempt};
 
 impl Gateway {
@@ -117,6 +118,14 @@ impl Gateway {
                 {
                     object.upstream.body = BodyPlan::PassExactly(length);
                 }
+                if session.req_header().method == Method::GET
+                    && let Some(rest) = BodyRest::of(head.status, &head.headers)
+                {
+                    if let Some(exchange) = exchange(session) {
+                        exchange.limit_silence(self.deadlines.pause(true));
+                    }
+                    object.upstream.rest = Some(Box::new(rest));
+                }
                 *head = rules.object_head(status, &head.headers, profile, &content_type)?;
                 return Ok(());
             }
@@ -171,7 +180,11 @@ impl Gateway {
         if !has_body && !is_head && !terse {
             return Err(give_up("the store's answer has no body to replace"));
         }
+        // Its body may be large, or may not come: nothing of it is awaited.
         let was_object = head.status.is_success();
+        if has_body && was_object && !is_head && !terse {
+            return Err(give_up("the store's answer is not forwarded"));
+        }
         *head = response.head()?;
         if !has_body && !is_head {
             head.remove_header(&CONTENT_TYPE);
@@ -179,12 +192,14 @@ impl Gateway {
             return Ok(());
         }
         let answer = Bytes::from(response.body);
+        if let Some(exchange) = exchange(session) {
+            exchange.set_deadline(self.deadlines.document(None));
+            // The rest of the body may not come, and Pingora waits for it after the end of the answer.
+            exchange.flush_immediately();
+        }
         object.upstream.body = if was_object {
             BodyPlan::Cut { answer }
         } else {
-            if let Some(exchange) = exchange(session) {
-                exchange.set_deadline(self.deadlines.document(None));
-            }
             BodyPlan::Replace { answer, document: ErrorDocument::default() }
         };
         Ok(())
@@ -194,7 +209,8 @@ impl Gateway {
 /// Forwards a piece of the store's body, or replaces it with the body of a refusal.
 ///
 /// # Errors
-/// When a chunked range is longer or shorter than its `Content-Range`.
+/// When a chunked range is longer or shorter than its `Content-Range`, or an error document is too long:
+/// what is left of the answer is written by `finish_refusal`.
 pub(super) fn receive_body(
     upstream: &mut UpstreamState,
     body: &mut Option<Bytes>,
@@ -219,10 +235,15 @@ pub(super) fn receive_body(
         BodyPlan::Unfinished { .. } => *body = None,
         BodyPlan::Replace { answer, document } => {
             document.push(&body.take().unwrap_or_default());
-            if end_of_stream || document.is_full() {
+            if end_of_stream {
                 upstream.code = document.code().map(str::to_owned);
                 *body = Some(std::mem::take(answer));
                 upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+            } else if document.is_full() {
+                // Pingora would go on reading, and nothing would send what it has written.
+                upstream.code = document.code().map(str::to_owned);
+                upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+                return Err(give_up("the store's error document is too long"));
             }
         }
     }

@@ -159,6 +159,21 @@ impl Refusal {
         )
     }
 
+    /// Whether it says that the store as a whole fails at the moment: it is out of reach, silent, broken
+    /// or busy. Requests for other objects would probably fail as well.
+    #[must_use]
+    pub fn is_store_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamBusy(_)
+                | Self::UpstreamError
+                | Self::UpstreamUnresolved
+                | Self::UpstreamUnreachable
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
+        )
+    }
+
     /// The complete response. `object` is the `s3://` name of the requested object, if any; `allow` is
     /// the value of `Allow` for 405.
     #[must_use]

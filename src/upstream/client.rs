@@ -2,6 +2,7 @@
 //! pass through the proxy (see [`crate::upstream`]). Connections are Pingora's, in a pool of our own.
 //! HTTP/1.1 only.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
 use crate::upstream::last_outcome::StoreVerdict;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::{Attempts, RetryPolicy};
 use crate::upstream::{Store, UpstreamOutcome};
 
@@ -126,6 +128,7 @@ impl StoreClient {
             waited: report.duration,
             ago: Duration::ZERO,
             verdict: outcome.as_ref().err().map_or(StoreVerdict::Answered, StoreVerdict::of),
+            refusal: outcome.as_ref().err(),
         });
         if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
             body.occupy(permit, store);
@@ -146,11 +149,69 @@ impl Drop for Unanswered<'_> {
             waited: Duration::ZERO,
             ago: Duration::ZERO,
             verdict: StoreVerdict::Unknown,
+            refusal: None,
         });
     }
 }
 
 impl StoreClient {
+    /// As [`StoreClient::fetch`]. If the body of a whole object breaks off, its rest is requested.
+    pub async fn fetch_resumable(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        target: &Target,
+        request: &FetchRequest,
+    ) -> FetchResult {
+        let mut fetched = self.fetch(store, target, request).await;
+        if let Ok(FetchResponse::Object { status, headers, body }) = &mut fetched.outcome
+            && request.range.is_none()
+            && let Some(rest) = BodyRest::of(*status, headers)
+        {
+            body.continue_with(self, &store.newest(), target, rest);
+        }
+        fetched
+    }
+
+    /// Requests the rest of a body that broke off at this address. It takes no permit, since the request
+    /// whose body it was holds one. `None` if the store's answer is about other bytes.
+    ///
+    /// # Errors
+    /// As [`StoreClient::fetch`]; `PreconditionFailed` if the store has another version.
+    async fn fetch_rest(
+        &self,
+        store: &Store,
+        target: &Target,
+        rest: &BodyRest,
+        broken: Option<SocketAddr>,
+    ) -> Result<Option<StoreBody>, Refusal> {
+        let request = FetchRequest {
+            range: Some(rest.range()),
+            if_match: Some(rest.etag().clone()),
+            ..FetchRequest::default()
+        };
+        let mut fetch = StoreFetch::new(self, store, target, &request);
+        fetch.go_elsewhere(broken);
+        let outcome = fetch.until_answered().await;
+        let report = fetch.report();
+        store.note(&UpstreamOutcome {
+            status: report.status,
+            code: report.code.as_deref(),
+            attempts: report.attempts,
+            waited: report.duration,
+            ago: Duration::ZERO,
+            verdict: outcome.as_ref().err().map_or(StoreVerdict::Answered, StoreVerdict::of),
+            refusal: outcome.as_ref().err(),
+        });
+        Ok(match outcome? {
+            FetchResponse::Object { status, headers, body }
+                if rest.is_answered_by(status, &headers) =>
+            {
+                Some(body)
+            }
+            FetchResponse::Object { .. } | FetchResponse::NotModified(_) => None,
+        })
+    }
+
     /// What the store's error for this object says, by the code of its document: for a request that
     /// passes through the proxy and has received the head of an error. It goes on after the attempts of
     /// that request, with their retries and the rest of their time; it takes no permit, since that

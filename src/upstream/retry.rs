@@ -199,6 +199,15 @@ impl Attempts {
         }
     }
 
+    /// The first attempt goes elsewhere if it can, and not over an idle connection: a body from this
+    /// address has broken off.
+    pub fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
+        if let Some(broken) = broken {
+            self.went_to(broken);
+        }
+        self.new_connection = true;
+    }
+
     /// Counts an attempt that goes to this address.
     pub fn begin(&mut self, address: SocketAddr, now: Instant) {
         self.went_to(address);

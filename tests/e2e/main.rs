@@ -99,6 +99,7 @@ mod tls;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;
+mod broken_bodies;
 mod cache_cuts;
 mod cache_first_touch;
 mod cache_herds;
@@ -117,6 +118,9 @@ mod revalidation;
 mod metadata;
 // Objects that are served stale.
 mod stale;
+mod stale_outage;
+mod unfinished_documents;
+mod upgrade;
 // Errors of a store that say nothing about an object.
 mod store_errors;
 // Objects removed by request.

@@ -98,7 +98,9 @@ impl Folder {
         warn_if_shared(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another process uses it"),
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process uses it")
+            }
             TryLockError::Error(error) => error,
         })?;
         let folder = Self { path: path.to_owned(), lock, write };

@@ -230,6 +230,16 @@ impl DiskShared {
         }
     }
 
+    /// Another process uses the folder. It is tried again after this pause.
+    pub(super) fn in_use(&self, error: &io::Error, pause: Duration) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        match &mut inner.off {
+            Some(off) => off.until = now + pause,
+            None => self.turn_off(&mut inner, error.to_string(), now, pause),
+        }
+    }
+
     /// From here on nothing is read or written. The index forgets the files of queued jobs too, so
     /// that no older version is served.
     fn turn_off(&self, inner: &mut Inner, reason: String, now: Instant, pause: Duration) {

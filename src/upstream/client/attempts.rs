@@ -2,6 +2,7 @@
 //! [`crate::upstream::retry`], the limits those of [`crate::upstream::deadline`]; here they are
 //! applied to connections of our own pool.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http::header::RANGE;
@@ -98,6 +99,11 @@ impl<'a> StoreFetch<'a> {
             report: FetchReport::default(),
             head_refused: None,
         }
+    }
+
+    /// The first attempt goes to another address than this one, if it can.
+    pub(super) fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
+        self.attempts.go_elsewhere(broken);
     }
 
     /// The report of the attempts.
@@ -267,7 +273,7 @@ impl<'a> StoreFetch<'a> {
         match decision {
             AnswerDecision::Deliver(status) => {
                 let length = answer::body_length(status, &head.headers);
-                let body = StoreBody::new(connection, length);
+                let body = StoreBody::new(connection, length, self.attempts.address());
                 let headers = head.headers.clone();
                 Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
             }

@@ -62,6 +62,11 @@ impl StoreConnection {
         exchange(&mut self.session, request).await
     }
 
+    /// How long the next pieces of the body may take, each.
+    pub(super) fn set_patience(&mut self, pause: Duration) {
+        self.session.read_timeout = Some(pause);
+    }
+
     /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A future
     /// that is dropped loses no byte.
     ///

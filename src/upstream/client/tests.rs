@@ -35,7 +35,7 @@ fn config() -> UpstreamConfig {
 const SHORT: Duration = Duration::from_millis(100);
 
 /// A store without credentials at these addresses.
-fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
+fn store_at(sockets: &[SocketAddr]) -> Store {
     let endpoint = Endpoint::parse(&format!("http://{}", sockets[0])).unwrap();
     let profile = Profile::unsigned(None, endpoint);
     Store::new(
@@ -209,7 +209,7 @@ async fn a_busy_store_is_asked_once_more() {
 async fn a_refused_connection_is_followed_by_another_address() {
     let script = Script::always(vec![whole(200, "tile")]).await;
     // Nobody listens on the same port of another address.
-    let closed = std::net::SocketAddr::new([127, 0, 0, 2].into(), script.address.port());
+    let closed = SocketAddr::new([127, 0, 0, 2].into(), script.address.port());
     let store = store_at(&[closed, script.address]);
     let fetcher = StoreClient::new(&config());
     for _ in 0..4 {
