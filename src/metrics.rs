@@ -24,6 +24,7 @@ const CAUSES: &[&str] = &[
     "credentials_missing",
     "credentials_invalid",
     "upstream_forbidden",
+    "listing_denied",
     "upstream_busy",
     "upstream_redirect",
     "upstream_error",

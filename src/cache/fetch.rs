@@ -2,6 +2,7 @@
 //! the store.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
@@ -30,7 +31,9 @@ use crate::protocol::entity_tag::EntityTag;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient};
+use crate::upstream::client::{
+    FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient,
+};
 
 /// The fetches of objects and blocks.
 #[derive(Debug)]
@@ -215,6 +218,15 @@ impl Fetches {
         };
         let requested_at = now();
         let (store, target) = (&request.store, request.target());
+        if request.is_listing {
+            let (report, outcome) = self.client.list(store, target, &request.address.key).await;
+            let response = self.response(request, requested_at, leader, report);
+            match outcome {
+                Ok(document) => response.admit_listing(document),
+                Err(refusal) => self.refused(response, refusal, old),
+            }
+            return;
+        }
         let mut fetched = self.client.fetch(store, target, &question).await;
         if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
         {
@@ -223,15 +235,7 @@ impl Fetches {
             fetched = self.client.fetch(store, target, &question).await;
         }
         let FetchResult { report, outcome } = fetched;
-        let response = StoreResponse {
-            tiers,
-            blocks: &self.blocks,
-            heads: &self.heads,
-            request,
-            requested_at,
-            leader,
-            report: Arc::new(report),
-        };
+        let response = self.response(request, requested_at, leader, report);
         match (outcome, old) {
             (Ok(FetchResponse::NotModified(headers)), Some((entry, source))) => {
                 response.freshen(&entry, source, &headers);
@@ -243,23 +247,50 @@ impl Fetches {
             (Ok(FetchResponse::NotModified(_)), None) => {
                 refuse(response, Refusal::UpstreamProtocol, None);
             }
-            (Err(refusal), old) => {
-                let stored_for = match (&refusal, old) {
-                    (Refusal::ObjectNotFound, old) => {
-                        if let Some((_, ObjectBody::Blocks(blocks))) = old {
-                            tiers.drop_version(&request.key, &blocks);
-                        }
-                        response.cache_negative()
-                    }
-                    (Refusal::UpstreamForbidden, Some((entry, _))) => {
-                        response.invalidate(&entry);
-                        None
-                    }
-                    _ => None,
-                };
-                refuse(response, refusal, stored_for);
-            }
+            (Err(refusal), old) => self.refused(response, refusal, old),
         }
+    }
+
+    fn response<'a>(
+        &'a self,
+        request: &'a Arc<CacheRequest>,
+        requested_at: SystemTime,
+        leader: &'a Leader<FetchOutcome>,
+        report: FetchReport,
+    ) -> StoreResponse<'a> {
+        StoreResponse {
+            tiers: &self.tiers,
+            blocks: &self.blocks,
+            heads: &self.heads,
+            request,
+            requested_at,
+            leader,
+            report: Arc::new(report),
+        }
+    }
+
+    /// The store has refused the request: a missing object is cached as negative, one that the store
+    /// denies is not served again.
+    fn refused(
+        &self,
+        response: StoreResponse<'_>,
+        refusal: Refusal,
+        old: Option<(Arc<Entry>, ObjectBody)>,
+    ) {
+        let stored_for = match (&refusal, old) {
+            (Refusal::ObjectNotFound, old) => {
+                if let Some((_, ObjectBody::Blocks(blocks))) = old {
+                    self.tiers.drop_version(&response.request.key, &blocks);
+                }
+                response.cache_negative()
+            }
+            (Refusal::UpstreamForbidden | Refusal::ListingDenied, Some((entry, _))) => {
+                response.invalidate(&entry);
+                None
+            }
+            _ => None,
+        };
+        refuse(response, refusal, stored_for);
     }
 
     /// Admits an object, by the request and the status of the response.

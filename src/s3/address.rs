@@ -87,12 +87,7 @@ impl ObjectAddress {
             Some((profile, bucket)) => (Some(profile.to_owned()), bucket),
         };
         check_bucket(bucket, validate_bucket)?;
-        if key.len() > MAX_KEY_BYTES {
-            return Err(AddressError::KeyTooLong);
-        }
-        if key.split('/').any(|segment| segment == "." || segment == "..") {
-            return Err(AddressError::DotSegment);
-        }
+        check_key(&key)?;
         Ok(Self { profile, bucket: bucket.to_owned(), key })
     }
 }
@@ -105,6 +100,23 @@ impl ObjectAddress {
         let at = if self.profile.is_some() { "@" } else { "" };
         ["s3://", profile, at, &self.bucket, "/", &self.key].concat()
     }
+}
+
+/// Whether the path of a URL can name the object with this key.
+///
+/// # Errors
+/// The first rule that the key breaks.
+pub fn check_key(key: &str) -> Result<(), AddressError> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(AddressError::KeyTooLong);
+    }
+    if key.contains('\0') {
+        return Err(AddressError::Nul);
+    }
+    if key.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(AddressError::DotSegment);
+    }
+    Ok(())
 }
 
 /// Whether this is a valid profile name: ASCII letters, digits, dots, hyphens and underscores.
