@@ -45,7 +45,10 @@ mod admit;
 mod attempts;
 pub mod context;
 mod failure;
+mod folder;
 mod hit;
+mod html;
+mod listing;
 mod log_line;
 pub mod pages;
 mod respond;
@@ -142,6 +145,8 @@ impl ProxyHttp for Gateway {
             is_probe: false,
             address: None,
             object: None,
+            folder: None,
+            folder_opened: false,
             refusal: None,
             failure: None,
             detail: None,
@@ -177,6 +182,12 @@ impl ProxyHttp for Gateway {
             Ok(admit::Admitted::Object(object)) => {
                 ctx.object = Some(object);
                 Ok(false)
+            }
+            Ok(admit::Admitted::Folder) => {
+                if let Some(folder) = ctx.folder.take() {
+                    self.open_folder(session, ctx, *folder).await?;
+                }
+                Ok(true)
             }
             Ok(admit::Admitted::Response(response)) => {
                 self.respond(session, ctx, &response).await?;
@@ -420,8 +431,8 @@ impl ProxyHttp for Gateway {
         let error_code = refusal.status();
         session.set_keepalive(None);
         if let Err(error) = self.refuse(session, ctx, refusal).await {
-            ctx.failure = Some("client_gone");
-            ctx.detail = Some(error.to_string());
+            ctx.failure.get_or_insert("client_gone");
+            ctx.detail.get_or_insert_with(|| error.to_string());
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -442,6 +453,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        // A folder has answered for an object that the store does not have.
+        let error = error.filter(|_| !ctx.folder_opened || ctx.failure.is_some());
         // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
             ctx.failure = Some(failure_after_head(error));

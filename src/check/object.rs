@@ -95,11 +95,36 @@ impl<'a> ObjectCheck<'a> {
 
     /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
     async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
-        if address.key.is_empty() {
-            return Err(Refusal::ObjectNotFound);
-        }
         let config = self.config;
         let profile = config.profiles.get(address.profile.as_deref());
+        let is_folder = address.key.is_empty() || address.key.ends_with('/');
+        let opens = profile.filter(|profile| is_folder && profile.opens_folders());
+        let with_index;
+        let address = match opens {
+            None => address,
+            Some(profile) => match &profile.index {
+                Some(index) => {
+                    let key = [address.key.as_str(), index].concat();
+                    let or_listed = if profile.listing { "; without it, its listing" } else { "" };
+                    let detail = format!("a folder: {key} answers for it{or_listed}");
+                    self.note("folder", Finding::ok(detail));
+                    with_index = ObjectAddress { key, ..address.clone() };
+                    &with_index
+                }
+                None if profile.admits(&address.bucket) => {
+                    return Ok(Finding::ok(
+                        "200: a listing, if the access key has s3:ListBucket for the bucket",
+                    ));
+                }
+                None => address,
+            },
+        };
+        if address.key.is_empty() {
+            return Err(match profile {
+                Some(profile) if !profile.admits(&address.bucket) => Refusal::BucketNotAllowed,
+                _ => Refusal::ObjectNotFound,
+            });
+        }
         let by_key = profile.is_none_or(|p| p.content_type == ContentTypeFrom::Key);
         let mut content_type = None;
         if by_key {

@@ -239,7 +239,8 @@ impl Refusal {
     }
 
     /// The sentence for the client: what failed, who has to act, and how.
-    fn message(&self) -> Cow<'static, str> {
+    #[must_use]
+    pub fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::BadRequest(bad) => bad.message(),
             Self::Address(error) => return Cow::Owned(format!("Bad address: {error}")),

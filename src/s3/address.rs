@@ -30,6 +30,7 @@ pub enum AddressError {
     BucketInvalid,
     Arn,
     ExpressBucket,
+    Token,
 }
 
 /// The longest key S3 stores, in bytes.
@@ -55,6 +56,9 @@ impl fmt::Display for AddressError {
                 "the bucket name must be 1 to 255 letters, digits, dots, hyphens and underscores"
             }
             Self::Arn => "ARNs are not accepted as bucket names",
+            Self::Token => {
+                "the continuation-token in the query is not one of this folder; begin with its first page"
+            }
             Self::ExpressBucket => {
                 "S3 Express directory buckets (names that end in --x-s3) are not supported"
             }

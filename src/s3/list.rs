@@ -188,9 +188,10 @@ impl Answer {
             }
         }
         // Of a store that answers something else nothing is shown.
-        let objects_belong = page.objects.iter().all(|object| {
-            object.key.strip_prefix(prefix).is_some_and(|name| !name.contains('/'))
-        });
+        let objects_belong = page
+            .objects
+            .iter()
+            .all(|object| object.key.strip_prefix(prefix).is_some_and(|name| !name.contains('/')));
         let folders_belong = page.folders.iter().all(|folder| {
             let name = folder.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('/'));
             name.is_some_and(|name| !name.contains('/'))

@@ -88,7 +88,10 @@ fn the_query_is_in_the_order_in_which_it_is_signed() {
         "continuation-token=x%2F%3D&delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000\
          &prefix=a%20b%2F"
     );
-    assert_eq!(query("", None), "delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix=");
+    assert_eq!(
+        query("", None),
+        "delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix="
+    );
 }
 
 proptest! {

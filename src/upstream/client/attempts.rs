@@ -171,11 +171,10 @@ impl<'a> StoreFetch<'a> {
             Some(signer) if self.is_listing => signer,
             _ => &store.signer,
         };
-        let request =
-            match signed_request(signer, target, method, conditions, signing_time()) {
-                Ok(request) => request,
-                Err(refusal) => return Attempt::Refused(refusal),
-            };
+        let request = match signed_request(signer, target, method, conditions, signing_time()) {
+            Ok(request) => request,
+            Err(refusal) => return Attempt::Refused(refusal),
+        };
         let limit = self.deadlines.head(self.time_left());
         match tokio::time::timeout(limit, connection.ask(request)).await {
             Ok(Ok(head)) => self.decide(connection, head).await,

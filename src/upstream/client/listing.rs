@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::response::refusal::Refusal;
+use crate::s3::address::AddressError;
 use crate::s3::endpoint::Target;
 use crate::s3::list;
 use crate::upstream::Store;
@@ -22,7 +23,8 @@ impl StoreClient {
     ///
     /// # Errors
     /// The refusals of [`StoreClient::fetch`]; `ListingDenied` where the access key may not list the
-    /// bucket, `UpstreamProtocol` where the answer is not the page.
+    /// bucket, `Address` where the token is not the store's, `UpstreamProtocol` where the answer is not
+    /// the page.
     pub async fn list(
         &self,
         store: &Store,
@@ -32,6 +34,7 @@ impl StoreClient {
         let request = FetchRequest { is_listing: true, ..FetchRequest::default() };
         let FetchResult { report, outcome } = self.fetch(store, target, &request).await;
         let is_denied = matches!(report.status, Some(401 | 403));
+        let is_refused = report.status == Some(400);
         let document = match outcome {
             Ok(FetchResponse::Object { body, .. }) => {
                 match tokio::time::timeout(PAGE_TIME, read_whole(body)).await {
@@ -44,6 +47,12 @@ impl StoreClient {
             // With `missing_on_403` the second one.
             Err(Refusal::UpstreamForbidden | Refusal::ObjectNotFound) if is_denied => {
                 Err(Refusal::ListingDenied)
+            }
+            // S3 answers so to a token that it has not made: the client wrote another one.
+            Err(Refusal::UpstreamError)
+                if is_refused && target.path.contains("?continuation-token=") =>
+            {
+                Err(Refusal::Address(AddressError::Token))
             }
             Err(refusal) => Err(refusal),
         };
