@@ -67,7 +67,9 @@ impl<'a> ObjectCheck<'a> {
         let mut refusal = None;
         let (name, named) = match read(argument, path_prefix, *bucket_validation) {
             Ok(named) => {
-                self.note("address", address_finding(&named.address, named.was_cut));
+                let profile = self.config.profiles.get(named.address.profile.as_deref());
+                let opens = profile.is_some_and(|profile| profile.opens_folders());
+                self.note("address", address_finding(&named.address, named.was_cut, opens));
                 match self.serve(&named.address).await {
                     Ok(finding) => self.note("answer", finding),
                     Err(why) => {
@@ -365,16 +367,16 @@ pub(crate) fn whole_length(headers: &HeaderMap) -> Option<String> {
     length.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).map(str::to_owned)
 }
 
-fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
+fn address_finding(address: &ObjectAddress, was_cut: bool, opens_folders: bool) -> Finding {
     let detail = format!(
         "profile {}, bucket {}, key {}",
         address.profile.as_deref().unwrap_or("(default)"),
         address.bucket,
         address.key
     );
-    if address.key.is_empty() {
+    if address.key.is_empty() && !opens_folders {
         return Finding::failed(
-            format!("{detail}: the key is empty; buckets are never listed"),
+            format!("{detail}: the key is empty, and the profile has neither index nor listing"),
             "name an object: profile@bucket/path/to/file",
         );
     }

@@ -176,11 +176,16 @@ pub(super) fn parameter(query: &[u8], name: &str) -> Option<String> {
     })
 }
 
-/// Whether a key could be a folder without its slash. For a key with an extension only a browser's page
-/// is worth the request to the store: viewers ask for many tiles that do not exist.
+/// Whether a key could be a folder without its slash. For a key with an extension, or a number, only a
+/// browser's page is worth the request to the store: viewers ask for many tiles, and readers of Zarr for
+/// many chunks, that do not exist.
 fn may_be_folder(session: &Session, key: &str) -> bool {
+    check_key(key).is_ok() && (has_name_of_folder(key) || wants_page(session))
+}
+
+fn has_name_of_folder(key: &str) -> bool {
     let last = key.rsplit('/').next().unwrap_or_default();
-    check_key(key).is_ok() && (!last.contains('.') || wants_page(session))
+    !last.contains('.') && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The address of the index object of a folder.
@@ -202,6 +207,20 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tiles_and_chunks_have_no_name_of_a_folder() {
+        for (key, expected) in [
+            ("hips/Norder3", true),
+            ("Norder3", true),
+            ("hips/Norder3/Dir0/Npix1.png", false),
+            ("a.zarr/flux/c/0/12", false),
+            ("a.zarr/flux/0.12", false),
+            ("hips/properties", true),
+        ] {
+            assert_eq!(has_name_of_folder(key), expected, "{key}");
+        }
+    }
 
     #[test]
     fn parameters_are_found_by_name_and_decoded() {

@@ -18,12 +18,10 @@ const BROWSER: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=
 
 /// Folders are listed, and keys of any kind are served.
 fn listing(store: &str) -> Setup {
-    Setup::new(store)
-        .env("S3PROXY_CACHE_MEMORY", "64MiB")
-        .yaml(json!({
-            "mime": { "also_allow": ["*/*"], "default": "application/octet-stream" },
-            "default_profile": { "listing": true },
-        }))
+    Setup::new(store).env("S3PROXY_CACHE_MEMORY", "64MiB").yaml(json!({
+        "mime": { "also_allow": ["*/*"], "default": "application/octet-stream" },
+        "default_profile": { "listing": true },
+    }))
 }
 
 fn open(gateway: &Gateway, path: &str) -> Answer {
@@ -55,9 +53,31 @@ fn lists(origin: &Origin) -> usize {
 /// Keys that other listings lose: 2,500 objects in the folder `h/`.
 fn hostile_keys() -> Vec<String> {
     let forms = [
-        "plain", "<b>", "\"q\"", "nl\nx", "a b", "a+b", "p%41", "q?x=1", "h#f", "é", "e\u{301}",
-        "星🔭", "'", "&amp;", "tab\t", "a:b", "a;b,c@d", "\\", " lead", "trail ", "..x", "...", "%2F",
-        "\u{202e}rtl", "cr\r",
+        "plain",
+        "<b>",
+        "\"q\"",
+        "nl\nx",
+        "a b",
+        "a+b",
+        "p%41",
+        "q?x=1",
+        "h#f",
+        "é",
+        "e\u{301}",
+        "星🔭",
+        "'",
+        "&amp;",
+        "tab\t",
+        "a:b",
+        "a;b,c@d",
+        "\\",
+        " lead",
+        "trail ",
+        "..x",
+        "...",
+        "%2F",
+        "\u{202e}rtl",
+        "cr\r",
     ];
     (0..2500).map(|n| format!("h/{}{n:04}", forms[n % forms.len()])).collect()
 }
@@ -346,7 +366,8 @@ fn a_listing_that_cannot_be_completed_ends_visibly() {
              <NextContinuationToken>{token}</NextContinuationToken>"
         ))
     };
-    let (same, first, denied) = (page("same"), page("first"), faulty::s3_error(403, "AccessDenied"));
+    let (same, first, denied) =
+        (page("same"), page("first"), faulty::s3_error(403, "AccessDenied"));
     for endless in [true, false] {
         let (same, first, denied) = (same.clone(), first.clone(), denied.clone());
         let store = Faulty::scripted(move |request, _| match request.target.contains("first") {
@@ -394,7 +415,8 @@ fn a_listing_is_signed_and_carries_no_header_of_objects() {
         "/sky/?delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix=d%2F"
     );
     assert!(asked.header(sse).is_none() && asked.header("x-amz-request-payer").is_some());
-    let signed: Vec<String> = asked.signed_headers().iter().map(|name| (*name).to_owned()).collect();
+    let signed: Vec<String> =
+        asked.signed_headers().iter().map(|name| (*name).to_owned()).collect();
     assert!(!signed.contains(&sse.to_owned()), "{signed:?}");
     let _: Value = gateway.object("sky/d/?format=json").json();
 }

@@ -329,7 +329,9 @@ mod tests {
             let route = route("/p", real.as_bytes());
             assert!(path_of(&route).contains(&path.as_str()), "{path} is {route:?}");
             let redirects = operations["get"]["responses"]["307"].is_object();
-            assert_eq!(redirects, matches!(route, Route::Redirect { .. }), "{path}");
+            // A folder without its slash has the path of an object.
+            let may = matches!(route, Route::Redirect { .. } | Route::Object { .. });
+            assert_eq!(redirects, may, "{path}");
         }
     }
 
