@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
-use crate::gateway::folder::Folder;
+use crate::gateway::folder::OpenedFolder;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
@@ -43,7 +43,7 @@ pub struct Context {
     pub address: Option<Arc<ObjectAddress>>,
     pub object: Option<Box<ObjectRequest>>,
     /// What answers if no object does.
-    pub folder: Option<Box<Folder>>,
+    pub folder: Option<Box<OpenedFolder>>,
     /// It has answered, or decided that there is nothing.
     pub folder_opened: bool,
     /// Why the client gets no object.

@@ -12,6 +12,7 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
 use crate::gateway::html::wants_page;
+use crate::mime::{MimePolicy, TypeRule};
 use crate::protocol::request_check::target_path;
 use crate::response::refusal::Refusal;
 use crate::s3::address::{ObjectAddress, check_key};
@@ -21,7 +22,7 @@ use crate::upstream::client::FetchRequest;
 
 /// What a request is answered with where no object answers it.
 #[derive(Debug)]
-pub struct Folder {
+pub struct OpenedFolder {
     pub store: Arc<Store>,
     /// Its key is the prefix of the folder: empty, or it ends with a slash.
     pub address: Arc<ObjectAddress>,
@@ -49,10 +50,11 @@ impl Gateway {
         let (path, query) = path_and_query(session);
         let asks_for_object = parameter(query, "object").is_some();
         if !address.key.is_empty() && (!address.key.ends_with('/') || asks_for_object) {
-            let folder = (!asks_for_object && may_be_folder(session, &address.key)).then(|| {
-                let key = format!("{}/", address.key);
-                Arc::new(ObjectAddress { key, ..address.clone() })
-            });
+            let folder =
+                (!asks_for_object && self.may_be_folder(session, &address.key)).then(|| {
+                    let key = format!("{}/", address.key);
+                    Arc::new(ObjectAddress { key, ..address.clone() })
+                });
             let admitted = self.admit_address(session, ctx, Some(store), address);
             let otherwise = match &admitted {
                 Ok(_) => Refusal::ObjectNotFound,
@@ -60,7 +62,7 @@ impl Gateway {
             };
             ctx.folder = folder.map(|address| {
                 let answer = FolderAnswer::AddSlash { otherwise };
-                Box::new(Folder { store: Arc::clone(store), address, answer })
+                Box::new(OpenedFolder { store: Arc::clone(store), address, answer })
             });
             return match admitted {
                 Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => Ok(Admitted::Folder),
@@ -75,7 +77,7 @@ impl Gateway {
         if store.profile.listing {
             let (store, address) = (Arc::clone(store), Arc::clone(&prefix));
             let answer = FolderAnswer::Listing;
-            ctx.folder = Some(Box::new(Folder { store, address, answer }));
+            ctx.folder = Some(Box::new(OpenedFolder { store, address, answer }));
         }
         let asks_for_listing = parameter(query, "continuation-token").is_some()
             || parameter(query, "format").is_some();
@@ -90,12 +92,18 @@ impl Gateway {
         if ctx.folder.is_some() { Ok(Admitted::Folder) } else { Err(Refusal::ObjectNotFound) }
     }
 
+    /// Whether a redirect to a folder may answer for this key. A browser that asks for a page gets one for
+    /// any name.
+    fn may_be_folder(&self, session: &Session, key: &str) -> bool {
+        check_key(key).is_ok() && (has_name_of_folder(&self.heads.mime, key) || wants_page(session))
+    }
+
     /// Answers for a folder, where no object has answered.
     pub(super) async fn open_folder(
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        folder: Folder,
+        folder: OpenedFolder,
     ) -> Result<()> {
         self.note_exchange(ctx);
         ctx.folder_opened = true;
@@ -117,7 +125,7 @@ impl Gateway {
 
     /// Whether anything is in the folder. Without `listing` only its index object is asked for, which
     /// needs no further permission.
-    async fn is_folder(&self, session: &Session, folder: &Folder) -> bool {
+    async fn is_folder(&self, session: &Session, folder: &OpenedFolder) -> bool {
         let none = HeaderMap::new();
         let (store, address) = (Arc::clone(&folder.store), Arc::clone(&folder.address));
         if store.profile.listing {
@@ -176,16 +184,14 @@ pub(super) fn parameter(query: &[u8], name: &str) -> Option<String> {
     })
 }
 
-/// Whether a key could be a folder without its slash. For a key with an extension, or a number, only a
-/// browser's page is worth the request to the store: viewers ask for many tiles, and readers of Zarr for
-/// many chunks, that do not exist.
-fn may_be_folder(session: &Session, key: &str) -> bool {
-    check_key(key).is_ok() && (has_name_of_folder(key) || wants_page(session))
-}
-
-fn has_name_of_folder(key: &str) -> bool {
+/// Whether a key could be that of a folder without its slash, by its last segment. Not the names that
+/// viewers and readers of Zarr ask for in numbers where there is nothing: those of a known type, of digits
+/// and dots, and with a dot in front. For them a program is worth no request to the store.
+fn has_name_of_folder(mime: &MimePolicy, key: &str) -> bool {
     let last = key.rsplit('/').next().unwrap_or_default();
-    !last.contains('.') && !last.bytes().all(|byte| byte.is_ascii_digit())
+    let is_chunk = last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_typed = !matches!(mime.rule(key), None | Some(TypeRule::Default));
+    !is_chunk && !is_typed && !last.starts_with('.')
 }
 
 /// The address of the index object of a folder.
@@ -195,7 +201,7 @@ fn index_of(store: &Store, folder: &ObjectAddress) -> Option<ObjectAddress> {
     Some(ObjectAddress { key, ..folder.clone() })
 }
 
-impl Folder {
+impl OpenedFolder {
     /// `profile@bucket`, or the bucket alone.
     pub(super) fn bucket(&self) -> String {
         let profile = self.address.profile.as_deref().unwrap_or_default();
@@ -207,18 +213,24 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mime::MimeSettings;
 
     #[test]
     fn tiles_and_chunks_have_no_name_of_a_folder() {
+        let mime = MimePolicy::new(&MimeSettings::default()).expect("a policy");
         for (key, expected) in [
             ("hips/Norder3", true),
             ("Norder3", true),
+            ("data/image.zarr", true),
+            ("release/v1.0", true),
             ("hips/Norder3/Dir0/Npix1.png", false),
+            ("hips/image.fits.fz", false),
+            ("hips/properties", false),
             ("a.zarr/flux/c/0/12", false),
             ("a.zarr/flux/0.12", false),
-            ("hips/properties", true),
+            ("a.zarr/flux/.zarray", false),
         ] {
-            assert_eq!(has_name_of_folder(key), expected, "{key}");
+            assert_eq!(has_name_of_folder(&mime, key), expected, "{key}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::cache::{CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::gateway::Gateway;
 use crate::gateway::admit::client_of;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
-use crate::gateway::folder::{Folder, parameter, path_and_query};
+use crate::gateway::folder::{OpenedFolder, parameter, path_and_query};
 use crate::gateway::html::{HTML, page_headers};
 use crate::mime::KeyVerdict;
 use crate::pages::listing::{FolderPage, Paging};
@@ -47,7 +47,7 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        folder: Folder,
+        folder: OpenedFolder,
     ) -> Result<()> {
         ctx.address = Some(Arc::clone(&folder.address));
         let (_, query) = path_and_query(session);
@@ -97,7 +97,7 @@ impl Gateway {
     fn page_request(
         &self,
         session: &Session,
-        folder: &Folder,
+        folder: &OpenedFolder,
         token: Option<&str>,
     ) -> CacheRequest {
         let (store, address) = (Arc::clone(&folder.store), Arc::clone(&folder.address));
@@ -140,7 +140,7 @@ impl Gateway {
     }
 
     /// Leaves out the objects that are not served; returns their number.
-    fn leave_out(&self, folder: &Folder, page: &mut ListPage) -> usize {
+    fn leave_out(&self, folder: &OpenedFolder, page: &mut ListPage) -> usize {
         if folder.store.profile.content_type != ContentTypeFrom::Key {
             return 0;
         }
@@ -158,7 +158,7 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        folder: &Folder,
+        folder: &OpenedFolder,
         shown: &FolderPage<'_>,
         first: ListPage,
         mut left_out: usize,

@@ -74,8 +74,12 @@ impl FolderPage<'_> {
             let name = if name.is_empty() { "(no name)" } else { name };
             let key = self.prefix.get(..end).unwrap_or_default();
             let (name, path) = (escaped(name), self.path(key));
-            let current = if index == last { " aria-current=\"page\"" } else { "" };
-            html.push_str(&format!("<li><a href=\"{path}\"{current}><bdi>{name}</bdi></a></li>\n"));
+            // A link of a folder to itself sends some programs in circles.
+            html.push_str(&if index == last {
+                format!("<li aria-current=\"page\"><bdi>{name}</bdi></li>\n")
+            } else {
+                format!("<li><a href=\"{path}\"><bdi>{name}</bdi></a></li>\n")
+            });
         }
         html.push_str("</ol></nav>\n<h1><bdi>");
         escape(&title, &mut html);
