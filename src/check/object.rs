@@ -95,37 +95,35 @@ impl<'a> ObjectCheck<'a> {
         self.steps.push(CheckStep::new(name, finding));
     }
 
-    /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
+    /// What answers a request: an object, or for the URL of a folder its index object or its listing.
     async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
+        let profile = self.config.profiles.get(address.profile.as_deref());
+        let is_folder = address.key.is_empty() || address.key.ends_with('/');
+        let opens = profile.filter(|profile| {
+            is_folder && profile.opens_folders() && profile.admits(&address.bucket)
+        });
+        let Some(profile) = opens else { return self.serve_object(address).await };
+        if matches!(profile.credentials, Credentials::Missing(_)) {
+            return Err(Refusal::CredentialsMissing);
+        }
+        let listed = "200: a listing, if the access key has s3:ListBucket for the bucket";
+        let Some(index) = &profile.index else { return Ok(Finding::ok(listed)) };
+        let key = [address.key.as_str(), index].concat();
+        self.note("folder", Finding::ok(format!("the key is a folder: {key} answers for it")));
+        match self.serve_object(&ObjectAddress { key, ..address.clone() }).await {
+            Err(Refusal::ObjectNotFound | Refusal::MediaTypeDenied(_)) if profile.listing => {
+                Ok(Finding::ok(listed))
+            }
+            answer => answer,
+        }
+    }
+
+    /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
+    async fn serve_object(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
         let config = self.config;
         let profile = config.profiles.get(address.profile.as_deref());
-        let is_folder = address.key.is_empty() || address.key.ends_with('/');
-        let opens = profile.filter(|profile| is_folder && profile.opens_folders());
-        let with_index;
-        let address = match opens {
-            None => address,
-            Some(profile) => match &profile.index {
-                Some(index) => {
-                    let key = [address.key.as_str(), index].concat();
-                    let or_listed = if profile.listing { "; without it, its listing" } else { "" };
-                    let detail = format!("a folder: {key} answers for it{or_listed}");
-                    self.note("folder", Finding::ok(detail));
-                    with_index = ObjectAddress { key, ..address.clone() };
-                    &with_index
-                }
-                None if profile.admits(&address.bucket) => {
-                    return Ok(Finding::ok(
-                        "200: a listing, if the access key has s3:ListBucket for the bucket",
-                    ));
-                }
-                None => address,
-            },
-        };
         if address.key.is_empty() {
-            return Err(match profile {
-                Some(profile) if !profile.admits(&address.bucket) => Refusal::BucketNotAllowed,
-                _ => Refusal::ObjectNotFound,
-            });
+            return Err(Refusal::ObjectNotFound);
         }
         let by_key = profile.is_none_or(|p| p.content_type == ContentTypeFrom::Key);
         let mut content_type = None;
@@ -396,10 +394,10 @@ fn denied_type(mime: &MimePolicy, key: &str, media_type: Option<&str>) -> Findin
     let name = key.rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
         return Finding::failed(
-            "the key ends with a slash, as the URL of a folder does: the gateway serves objects, and \
-             neither lists a folder nor looks for an index in it",
-            "add the name of an object, such as index.html; if there is an object of this very key, set \
-             mime.default (S3PROXY_DEFAULT_MIMETYPE)",
+            "the key ends with a slash, as the URL of a folder does: the profile has neither index nor \
+             listing",
+            "set index: index.html or listing: true in the profile, or add the name of an object; if \
+             there is an object of this very key, set mime.default (S3PROXY_DEFAULT_MIMETYPE)",
         );
     }
     let (setting, variable, rule) = match name.rfind('.').and_then(|dot| name.get(dot..)) {

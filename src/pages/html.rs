@@ -18,7 +18,7 @@ pub fn escape(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\0'..='\u{1f}' => {
-                out.push(char::from_u32(0x2400 + u32::from(character)).unwrap_or(' '))
+                out.push(char::from_u32(0x2400 + u32::from(character)).unwrap_or(' '));
             }
             '\u{7f}'..='\u{9f}' => out.push('\u{fffd}'),
             character => out.push(character),

@@ -420,3 +420,28 @@ fn a_listing_is_signed_and_carries_no_header_of_objects() {
     assert!(!signed.contains(&sse.to_owned()), "{signed:?}");
     let _: Value = gateway.object("sky/d/?format=json").json();
 }
+
+#[test]
+fn check_and_explain_say_what_answers_for_a_folder() {
+    let origin = Origin::start();
+    origin.put("hips/index.html", "<p>survey</p>");
+    origin.put("bare/x.png", "x");
+    let setup =
+        listing(&origin.url()).yaml(json!({ "default_profile": { "index": "index.html" } }));
+    for (url, words) in [
+        ("sky/hips/", "hips/index.html answers for it"),
+        ("sky/bare/", "200: a listing"),
+        ("sky/", "200: a listing"),
+    ] {
+        for command in ["check", "explain"] {
+            let run = setup.clone().args(&[command, url]).run();
+            assert_eq!(run.status.code(), Some(0), "{command} {url}: {run:?}");
+            assert!(run.stdout.contains(words), "{command} {url}: {}", run.stdout);
+        }
+    }
+    let origin = Origin::with(Manners { may_list: false, ..Manners::rgw() });
+    let buckets = json!({ "default_profile": { "buckets": ["sky"] } });
+    let run = listing(&origin.url()).yaml(buckets).args(&["check"]).run();
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(run.stdout.contains("the listing of every folder is refused"), "{}", run.stdout);
+}
