@@ -112,6 +112,12 @@ impl<'a> ObjectCheck<'a> {
         self.note("folder", Finding::ok(format!("the key is a folder: {key} answers for it")));
         match self.serve_object(&ObjectAddress { key, ..address.clone() }).await {
             Err(Refusal::ObjectNotFound | Refusal::MediaTypeDenied(_)) if profile.listing => {
+                // A folder needs no index object.
+                for step in &mut self.steps {
+                    if step.finding.state == StepState::Failed {
+                        step.finding = Finding::ok(format!("{}; no index", step.finding.detail));
+                    }
+                }
                 Ok(Finding::ok(listed))
             }
             answer => answer,
