@@ -185,6 +185,7 @@ impl Admin {
         let below = address.key.is_empty() || address.key.ends_with('/');
         let scope = if below { PurgeScope::Prefix } else { PurgeScope::Object };
         let mut progress = cache.purge(&key, scope);
+        self.purge_listing_above(cache, &address);
         // After this time it goes on in the background.
         drop(timeout(PURGE_WAIT, progress.wait_for(|removed| removed.complete)).await);
         let removed = *progress.borrow();
@@ -195,6 +196,16 @@ impl Admin {
             if below { " and all objects below it" } else { "" }
         );
         (StatusCode::OK, json!({ "purged": name, "below": below, "removed": removed }))
+    }
+
+    /// Purges the listing that names the object or folder: that of the folder above.
+    fn purge_listing_above(&self, cache: &Cache, address: &ObjectAddress) {
+        let store = self.stores.get(address.profile.as_deref());
+        let Some(store) = store.filter(|store| store.profile.listing) else { return };
+        let name = address.key.strip_suffix('/').unwrap_or(&address.key);
+        let folder = name.rfind('/').and_then(|slash| name.get(..=slash)).unwrap_or_default();
+        let key = CacheKey::new(&store.profile, &address.bucket, folder);
+        cache.purge(&key, PurgeScope::Object);
     }
 
     /// The object named by a percent-encoded `profile@bucket/key`, its store and its cache key. `expected` is the

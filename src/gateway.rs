@@ -46,7 +46,10 @@ mod attempts;
 mod body_rest;
 pub mod context;
 mod failure;
+mod folder;
 mod hit;
+mod html;
+mod listing;
 mod log_line;
 pub mod pages;
 mod respond;
@@ -143,6 +146,8 @@ impl ProxyHttp for Gateway {
             is_probe: false,
             address: None,
             object: None,
+            folder: None,
+            folder_opened: false,
             refusal: None,
             failure: None,
             detail: None,
@@ -179,6 +184,12 @@ impl ProxyHttp for Gateway {
             Ok(admit::Admitted::Object(object)) => {
                 ctx.object = Some(object);
                 Ok(false)
+            }
+            Ok(admit::Admitted::Folder) => {
+                if let Some(folder) = ctx.folder.take() {
+                    self.open_folder(session, ctx, *folder).await?;
+                }
+                Ok(true)
             }
             Ok(admit::Admitted::Response(response)) => {
                 self.respond(session, ctx, &response).await?;
@@ -422,8 +433,8 @@ impl ProxyHttp for Gateway {
         let error_code = refusal.status();
         session.set_keepalive(None);
         if let Err(error) = self.refuse(session, ctx, refusal).await {
-            ctx.failure = Some("client_gone");
-            ctx.detail = Some(error.to_string());
+            ctx.failure.get_or_insert("client_gone");
+            ctx.detail.get_or_insert_with(|| error.to_string());
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -445,6 +456,8 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         let error = error.filter(|_| !ctx.body_continued);
+        // A folder has answered for an object that the store does not have.
+        let error = error.filter(|_| !ctx.folder_opened || ctx.failure.is_some());
         // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
             ctx.failure = Some(failure_after_head(error));

@@ -24,6 +24,7 @@ const CAUSES: &[&str] = &[
     "range_not_satisfiable",
     "credentials_missing",
     "upstream_forbidden",
+    "listing_denied",
     "upstream_busy",
     "upstream_redirect",
     "upstream_error",

@@ -79,6 +79,8 @@ pub mod turns;
 pub struct Store {
     pub profile: Arc<Profile>,
     pub signer: Signer,
+    /// The signer of listings, if it is another one.
+    pub listing_signer: Option<Signer>,
     /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
     pub fingerprint: u64,
     pub addresses: Arc<EndpointAddresses>,
@@ -114,9 +116,11 @@ impl Store {
         (admission, shares): (Arc<Admission>, Arc<ClientShares>),
     ) -> Self {
         let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
+        let listing_signer = profile.signer_of_listings();
         Self {
             profile,
             signer,
+            listing_signer,
             fingerprint,
             addresses,
             last_outcome: Arc::default(),

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::body::StoredBody;
@@ -139,6 +141,26 @@ impl StoreResponse<'_> {
             ObjectBody::Stored(_) | ObjectBody::Streaming(_) => return DiskChange::Remove,
         };
         DiskChange::Write { headers: for_disk(headers, &self.request.store.profile), body }
+    }
+
+    /// Admits a page of a listing. It is read to its end before, since stores send it in chunks; what
+    /// the headers of the store say about caching is meant for objects.
+    pub(super) fn admit_listing(&self, document: Bytes) {
+        let (tiers, key) = (self.tiers, &self.request.key);
+        let freshness = Freshness::of_object(&HeaderMap::new(), &self.request.rule, now());
+        let head = ResponseHeader::build_no_case(StatusCode::OK, None).ok();
+        let room = tiers.reserve(key, document.len() as u64);
+        let (Some(freshness), Some(head), Some(room)) = (freshness, head, room) else {
+            tiers.statistics().no_room.inc();
+            return self.bypass();
+        };
+        let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(document));
+        let object = Arc::new(Object { head, lifetime, body, held: room.into_held() });
+        let (arriving, report) = (None, Arc::clone(&self.report));
+        let entry = self.entry(freshness, EntryContent::Object(Arc::clone(&object)));
+        let stored = tiers.store(self.leader, entry, DiskChange::None);
+        let source = ObjectBody::Stored(object);
+        self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
     }
 
     /// Admits a whole object: followers read it while it arrives, and at its end it is stored.

@@ -2,7 +2,7 @@
 //! the store.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,7 +29,9 @@ use crate::profile::cache_rules::Rule;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient};
+use crate::upstream::client::{
+    FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient,
+};
 
 /// The fetches of objects and blocks.
 #[derive(Debug)]
@@ -223,11 +225,17 @@ impl Fetches {
         }
         let old = old.and_then(|entry| entry.source().map(|source| (entry, source)));
         let requested_at = now();
-        let (blocks, heads) = (&self.blocks, &*self.heads);
-        let response_with = |report| {
-            let report = Arc::new(report);
-            StoreResponse { tiers, blocks, heads, request, requested_at, leader, report }
-        };
+        let (store, target) = (&request.store, request.target());
+        if request.is_listing {
+            let (report, outcome) = self.client.list(store, target, &request.address.key).await;
+            let response = self.response(request, requested_at, leader, report);
+            match outcome {
+                Ok(document) => response.admit_listing(document),
+                Err(refusal) => self.refused(response, refusal, old),
+            }
+            return;
+        }
+        let response_with = |report| self.response(request, requested_at, leader, report);
         let (question, FetchResult { report, outcome }) = match &old {
             Some((entry, source)) => match revalidate(&self.client, request, source).await {
                 Revalidated::Confirmed { headers, report } => {
@@ -246,23 +254,50 @@ impl Fetches {
             (Ok(FetchResponse::NotModified(_)), _) => {
                 refuse(response, Refusal::UpstreamProtocol, None);
             }
-            (Err(refusal), old) => {
-                let stored_for = match (&refusal, old) {
-                    (Refusal::ObjectNotFound, old) => {
-                        if let Some((_, ObjectBody::Blocks(blocks))) = old {
-                            tiers.drop_version(&request.key, &blocks);
-                        }
-                        response.cache_negative()
-                    }
-                    (Refusal::UpstreamForbidden, Some((entry, _))) => {
-                        response.invalidate(&entry);
-                        None
-                    }
-                    _ => None,
-                };
-                refuse(response, refusal, stored_for);
-            }
+            (Err(refusal), old) => self.refused(response, refusal, old),
         }
+    }
+
+    fn response<'a>(
+        &'a self,
+        request: &'a Arc<CacheRequest>,
+        requested_at: SystemTime,
+        leader: &'a Leader<FetchOutcome>,
+        report: FetchReport,
+    ) -> StoreResponse<'a> {
+        StoreResponse {
+            tiers: &self.tiers,
+            blocks: &self.blocks,
+            heads: &self.heads,
+            request,
+            requested_at,
+            leader,
+            report: Arc::new(report),
+        }
+    }
+
+    /// The store has refused the request: a missing object is cached as negative, one that the store
+    /// denies is not served again.
+    fn refused(
+        &self,
+        response: StoreResponse<'_>,
+        refusal: Refusal,
+        old: Option<(Arc<Entry>, ObjectBody)>,
+    ) {
+        let stored_for = match (&refusal, old) {
+            (Refusal::ObjectNotFound, old) => {
+                if let Some((_, ObjectBody::Blocks(blocks))) = old {
+                    self.tiers.drop_version(&response.request.key, &blocks);
+                }
+                response.cache_negative()
+            }
+            (Refusal::UpstreamForbidden | Refusal::ListingDenied, Some((entry, _))) => {
+                response.invalidate(&entry);
+                None
+            }
+            _ => None,
+        };
+        refuse(response, refusal, stored_for);
     }
 
     /// Admits an object, by the request and the status of the response.

@@ -14,6 +14,7 @@ use crate::protocol::range::{ByteRange, RangeRequest, parse_range};
 use crate::protocol::selection::MAX_RANGES;
 use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
+use crate::s3::list;
 use crate::upstream::Store;
 
 /// No object has a byte after this position. For larger positions some stores return the whole
@@ -36,6 +37,8 @@ pub struct CacheRequest {
     pub extent: Extent,
     /// The client wants the object revalidated, and the rule allows it (`no-cache`).
     pub no_cache: bool,
+    /// It is a page of a listing: the key of the address is its prefix, the body the store's XML.
+    pub is_listing: bool,
 }
 
 /// How much of the object is requested.
@@ -107,6 +110,35 @@ impl CacheRequest {
             settings: Fingerprint { profile: store.fingerprint, rule },
             extent: Extent::of(method, headers),
             no_cache: rule.client_no_cache && has_no_cache(headers),
+            is_listing: false,
+            store,
+        }
+    }
+
+    /// A request for a page of the listing of this folder; the key of the address is its prefix. The rule
+    /// of the cache is that of an object with this key, and fresh for `listing_ttl`.
+    #[must_use]
+    pub fn listing(
+        store: Arc<Store>,
+        folder: Arc<ObjectAddress>,
+        token: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Self {
+        let profile = &store.profile;
+        let rule = Rule { ttl: profile.listing_ttl, ..*profile.cache.of(&folder.key) };
+        let mut target = profile.endpoint.target(profile.addressing, &folder.bucket, b"");
+        target.path.push('?');
+        target.path.push_str(&list::query(&folder.key, token));
+        Self {
+            key: CacheKey::new(profile, &folder.bucket, &folder.key).listing(token),
+            address: folder,
+            target: OnceLock::from(target),
+            content_type: None,
+            rule,
+            settings: Fingerprint { profile: store.fingerprint, rule },
+            extent: Extent::Whole,
+            no_cache: rule.client_no_cache && has_no_cache(headers),
+            is_listing: true,
             store,
         }
     }

@@ -316,6 +316,10 @@ impl<'a> ProfileReader<'_, 'a> {
             request_headers: written.request_headers,
             upstream_headers: written.upstream_headers,
             cache_control: written.cache_control,
+            index: written.index,
+            listing: written.listing,
+            listing_ttl: written.listing_ttl,
+            listed: written.listed,
             cache,
         })
     }

@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
+use crate::gateway::folder::OpenedFolder;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
@@ -44,6 +45,10 @@ pub struct Context {
     /// The requested object, once the path is parsed.
     pub address: Option<Arc<ObjectAddress>>,
     pub object: Option<Box<ObjectRequest>>,
+    /// What answers if no object does.
+    pub folder: Option<Box<OpenedFolder>>,
+    /// It has answered, or decided that there is nothing.
+    pub folder_opened: bool,
     /// Why the client gets no object.
     pub refusal: Option<Refusal>,
     /// The cause of an error after the head of the response, or of a client that disconnected.

@@ -116,6 +116,13 @@ impl Gateway {
         let store = &object.wanted.store;
         let cache = CacheResult::from(object.cache_status());
         store.metrics.ended(&EndedRequest { status, cache, duration, ttfb: ctx.ttfb, bytes });
+        self.note_exchange(ctx);
+    }
+
+    /// Adds the exchange with the store, if this request itself has had one.
+    pub(super) fn note_exchange(&self, ctx: &Context) {
+        let Some(object) = ctx.object.as_deref() else { return };
+        let store = &object.wanted.store;
         // What the cache asks for on its own, its fetches count.
         let upstream = &object.upstream;
         if !upstream.began {

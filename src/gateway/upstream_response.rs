@@ -161,6 +161,10 @@ impl Gateway {
             }
             (AnswerDecision::Refuse(refusal), _) => refusal,
         };
+        if refusal == Refusal::ObjectNotFound && ctx.folder.is_some() {
+            ctx.refusal = Some(refusal);
+            return Err(give_up("a folder may answer"));
+        }
         // An error document of the store never reaches the client. It is read and replaced, so that
         // the connection to the store can be reused.
         let object_name = ctx.address.as_deref().map(ObjectAddress::name);
@@ -169,6 +173,8 @@ impl Gateway {
             let value = cache_control_of_404(object);
             response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
         }
+        let request_id = &ctx.request_id;
+        self.refusal_as_page(session, &refusal, object_name.as_deref(), request_id, &mut response);
         // Readers of ranges meet these often. If the store sent no body that could be replaced, a
         // reusable connection is worth more than the body of the refusal.
         let terse =

@@ -38,6 +38,10 @@ impl Profile {
             addressing: _,
             credentials: _,
             buckets: _,
+            index: _,
+            listing: _,
+            listing_ttl: _,
+            listed: _,
             // By `Fingerprint::rule`.
             cache: _,
         } = self;

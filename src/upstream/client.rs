@@ -24,6 +24,7 @@ use crate::upstream::{Store, UpstreamOutcome};
 mod attempts;
 mod body;
 mod connection;
+mod listing;
 mod pool;
 
 pub use body::StoreBody;
@@ -47,6 +48,8 @@ pub struct FetchRequest {
     pub range: Option<ByteRange>,
     /// HEAD: the body of the answer is empty.
     pub head_only: bool,
+    /// A page of a listing: some headers of objects are left off.
+    pub is_listing: bool,
     /// How long it may wait for a permit.
     pub patience: QueueTimeout,
 }

@@ -38,6 +38,10 @@ mod tally;
 mod harness;
 // Pages of the gateway itself: metadata, documentation, redirects, refusals, order of checks.
 mod routes;
+
+mod folders;
+
+mod pages;
 // Answers with an object: status, headers, bytes, HEAD, HTTP/1.0.
 mod objects;
 // Which keys are served, and with which media type.

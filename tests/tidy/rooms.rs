@@ -6,7 +6,7 @@ use super::{Source, assert_none, sources};
 const FLOORS: &[&[&str]] = &[
     &["protocol", "mime", "terminal"],
     &["s3", "metrics"],
-    &["profile"],
+    &["profile", "pages"],
     &["config"],
     &["response", "logging"],
     &["upstream", "downstream"],
@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
-const PURE_ROOMS: &[&str] = &["protocol", "mime", "terminal", "s3", "profile", "config"];
+const PURE_ROOMS: &[&str] = &["protocol", "mime", "terminal", "s3", "profile", "pages", "config"];
 
 /// Files of other rooms that hold to the same. A folder ends with a slash.
 const PURE_FILES: &[&str] = &[
@@ -49,6 +49,7 @@ const PURE_FILES: &[&str] = &[
     "src/reload/changes.rs",
     "src/reload/files.rs",
     "src/reload/watched.rs",
+    "src/response/error_text.rs",
     "src/response/refusal.rs",
     "src/upstream/answer.rs",
     "src/upstream/deadline.rs",

@@ -35,6 +35,7 @@ pub(super) struct StoreFetch<'a> {
     store: &'a Store,
     target: &'a Target,
     method: Method,
+    is_listing: bool,
     conditions: UpstreamConditions,
     /// The headers that a client would send for the same request.
     headers: HeaderMap,
@@ -91,6 +92,7 @@ impl<'a> StoreFetch<'a> {
             store,
             target,
             method: if request.head_only { Method::HEAD } else { Method::GET },
+            is_listing: request.is_listing,
             conditions,
             headers,
             deadlines: Deadlines::of(&client.config),
@@ -225,11 +227,14 @@ impl<'a> StoreFetch<'a> {
     /// Sends the request on this connection, and decides on the answer.
     async fn exchange(&mut self, mut connection: StoreConnection) -> Attempt {
         let Self { store, target, method, conditions, .. } = self;
-        let request =
-            match signed_request(&store.signer, target, method, conditions, signing_time()) {
-                Ok(request) => request,
-                Err(refusal) => return Attempt::Refused(refusal),
-            };
+        let signer = match &store.listing_signer {
+            Some(signer) if self.is_listing => signer,
+            _ => &store.signer,
+        };
+        let request = match signed_request(signer, target, method, conditions, signing_time()) {
+            Ok(request) => request,
+            Err(refusal) => return Attempt::Refused(refusal),
+        };
         let limit = self.deadlines.head(self.time_left());
         match tokio::time::timeout(limit, connection.ask(request)).await {
             Ok(Ok(head)) => {
