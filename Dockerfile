@@ -12,13 +12,13 @@ RUN apt-get update \
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /build
 COPY . .
-RUN cargo build --locked --release --bin s3proxy
+RUN cargo build --locked --profile dist --bin s3proxy
 
 # Function names stay for backtraces. The libraries are those that the dynamic linker names; libraries
 # loaded later (DNS) are in libc. The files in status.d show image scanners the packages of these files.
 RUN mkdir --parents /image/usr/local/bin /image/etc/ssl/certs /image/var/lib/dpkg/status.d \
- && strip --strip-debug -o /image/usr/local/bin/s3proxy target/release/s3proxy \
- && ldd target/release/s3proxy | grep --only-matching '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \
+ && strip --strip-debug -o /image/usr/local/bin/s3proxy target/dist/s3proxy \
+ && ldd target/dist/s3proxy | grep --only-matching '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \
  && cp --dereference /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
  && cp --dereference /etc/os-release /image/etc/ \
  && echo 'hosts: files dns' >/image/etc/nsswitch.conf \

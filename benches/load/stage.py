@@ -119,7 +119,7 @@ def run_folder(stack):
 
 
 def gateway_binary(given):
-    """The binary to measure: the one given, or a release build of this tree."""
+    """The binary to measure: the one given, or a build of this tree with the profile `dist`."""
     if given:
         return pathlib.Path(given).resolve()
     return built("--bin", "s3proxy", "s3proxy")
@@ -136,9 +136,9 @@ def json_log(folder, name):
 
 
 def built(kind, name, path):
-    subprocess.run(["cargo", "build", "--release", kind, name], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--profile", "dist", kind, name], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / path
+    return target / "dist" / path
 
 
 class Server:

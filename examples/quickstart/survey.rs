@@ -108,14 +108,19 @@ pub(crate) fn generate(threads: usize, publish: Publish<'_>) -> io::Result<()> {
         })?;
     }
 
-    work::share(threads, 4, |n| {
-        let Some(cell) = deep().children().into_iter().nth(n as usize) else { return Ok(()) };
+    let thumbnails = work::share(threads, 4, |n| {
+        let Some(cell) = deep().children().into_iter().nth(n as usize) else { return Ok(None) };
         let values = tile::brightness(&sky, cell, FITS_WIDTH);
         let body = fits::tile(cell, FITS_WIDTH, &values);
         let key = format!("intensity/{}", tile::key(cell, "fits"));
         publish(Piece { key, content_type: "image/fits", body });
-        Ok::<_, io::Error>(())
+        let thumbnail = fits::shrunk(&values, FITS_WIDTH, FITS_WIDTH / THUMBNAIL);
+        Ok::<_, io::Error>(Some((cell.index, thumbnail)))
     })?;
+    let thumbnails: Vec<_> = thumbnails.into_iter().flatten().collect();
+    let body = fits::allsky(FULL_ORDER, THUMBNAIL, &thumbnails);
+    let key = format!("intensity/Norder{FULL_ORDER}/Allsky.fits");
+    publish(Piece { key, content_type: "image/fits", body });
     let (width, height) = PANORAMA;
     let body = fits::panorama(width, height, &preview::panorama(&sky, width, height, threads)?);
     publish(Piece { key: "panorama.fits".to_owned(), content_type: "image/fits", body });

@@ -8,6 +8,7 @@ use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::object::Blocks;
 use crate::cache::body::StoredBody;
+use crate::cache::entry::EntryContent;
 use crate::cache::fill::{FillBuffer, Truncated};
 use crate::cache::memory::budget::Held;
 use crate::cache::passing::PassingObject;
@@ -85,6 +86,33 @@ impl ObjectBody {
             Self::Streaming(object) => &object.lifetime,
             Self::Blocks(blocks) => &blocks.lifetime,
             Self::Passing(object) => &object.lifetime,
+        }
+    }
+
+    /// The same body with another head; `None` if they are the same. A body that is arriving is not
+    /// confirmed by a store.
+    #[must_use]
+    pub fn with_head(&self, head: ResponseHeader, lifetime: HeaderMap) -> Option<Self> {
+        if self.head().headers == head.headers && *self.lifetime() == lifetime {
+            return None;
+        }
+        match self {
+            Self::Stored(object) => {
+                let (body, held) = (object.body.clone(), Arc::clone(&object.held));
+                Some(Self::Stored(Arc::new(Object { head, lifetime, body, held })))
+            }
+            Self::Streaming(_) | Self::Passing(_) => None,
+            Self::Blocks(blocks) => Some(Self::Blocks(Arc::new(blocks.with_head(head, lifetime)))),
+        }
+    }
+
+    /// What an entry stores of it; nothing while it arrives.
+    #[must_use]
+    pub fn content(&self) -> Option<EntryContent> {
+        match self {
+            Self::Stored(object) => Some(EntryContent::Object(Arc::clone(object))),
+            Self::Streaming(_) | Self::Passing(_) => None,
+            Self::Blocks(blocks) => Some(EntryContent::Blocks(Arc::clone(blocks))),
         }
     }
 

@@ -82,7 +82,7 @@ impl Gateway {
         if response.content_type.is_empty() {
             head.remove_header(&CONTENT_TYPE);
         }
-        if response.status == 204 {
+        if matches!(response.status, 204 | 304) {
             head.remove_header(&CONTENT_LENGTH);
         }
         self.add_request_headers(session, &mut head, ctx)?;
@@ -99,9 +99,23 @@ impl Gateway {
         Ok(())
     }
 
-    /// Writes a refusal and stores it for the log. Closes the connection when the request may have a
-    /// body, which is not read.
+    /// Writes a refusal and stores it for the log. Where the object does not exist, a folder may answer.
     pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        refusal: Refusal,
+    ) -> Result<()> {
+        match ctx.folder.take() {
+            Some(folder) if refusal == Refusal::ObjectNotFound => {
+                Box::pin(self.open_folder(session, ctx, *folder)).await
+            }
+            _ => self.write_refusal(session, ctx, refusal).await,
+        }
+    }
+
+    /// Writes a refusal. Closes the connection when the request may have a body, which is not read.
+    pub(super) async fn write_refusal(
         &self,
         session: &mut Session,
         ctx: &mut Context,
@@ -116,6 +130,8 @@ impl Gateway {
             let value = ctx.object.as_deref().and_then(cache_control_of_404);
             response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
         }
+        let request_id = &ctx.request_id;
+        self.refusal_as_page(session, &refusal, object.as_deref(), request_id, &mut response);
         ctx.refusal = Some(refusal);
         self.respond(session, ctx, &response).await
     }

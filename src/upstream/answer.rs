@@ -202,6 +202,12 @@ pub fn body_length(status: StatusCode, store: &HeaderMap) -> Option<u64> {
     }
 }
 
+/// Whether this status speaks against the address that sent it, and not about the object.
+#[must_use]
+pub fn is_error_of_address(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
 /// Whether another head follows this one (RFC 9110, section 15.2). A switch of protocols is final: no
 /// request asks for one, and no answer follows it.
 #[must_use]

@@ -11,6 +11,7 @@ mod disk;
 mod grain;
 mod one_answer;
 mod outages;
+mod overwritten;
 mod passing;
 mod purges;
 mod room;

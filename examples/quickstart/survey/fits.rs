@@ -52,6 +52,42 @@ pub(crate) fn tile(cell: Cell, width: usize, values: &[f32]) -> Vec<u8> {
     with_data(&header, values)
 }
 
+/// Thumbnails of the FITS tiles of an order in one picture: a square of about as many columns as rows, the
+/// first tile at the top left. Places without a tile are NaN.
+///
+/// `tiles` are numbers of cells with their values, `width` pixels a side, in the order of FITS.
+pub(crate) fn allsky(order: u8, width: usize, tiles: &[(u64, Vec<f32>)]) -> Vec<u8> {
+    let count = usize::try_from(Cell::count(order)).unwrap_or(0);
+    let columns = count.isqrt().max(1);
+    let rows = count.div_ceil(columns);
+    let line = columns * width;
+    let mut values = vec![f32::NAN; line * rows * width];
+    for (index, tile) in tiles {
+        let place = usize::try_from(*index).unwrap_or(0);
+        // FITS counts rows from the bottom.
+        let first = (rows - 1 - place / columns) * width;
+        let left = place % columns * width;
+        for (row, pixels) in tile.chunks(width).enumerate() {
+            let start = (first + row) * line + left;
+            values[start..start + width].copy_from_slice(pixels);
+        }
+    }
+    let mut header = Header::primary(-32, &[line, rows * width]);
+    header.card("ORDER", order).text("BUNIT", "relative").text("OBJECT", "a computed sky");
+    with_data(&header, &values)
+}
+
+/// A picture with a side `factor` times shorter: each pixel is the mean of `factor` by `factor`.
+pub(crate) fn shrunk(values: &[f32], width: usize, factor: usize) -> Vec<f32> {
+    let side = width / factor;
+    let area = (factor * factor) as f32;
+    let mean = |row: usize, column: usize| {
+        let lines = values.chunks(width).skip(row * factor).take(factor);
+        lines.flat_map(|line| line.iter().skip(column * factor).take(factor)).sum::<f32>() / area
+    };
+    (0..side * side).map(|pixel| mean(pixel / side, pixel % side)).collect()
+}
+
 /// A map of the whole sky in galactic coordinates, plate carrée, longitude zero in the middle.
 ///
 /// World coordinates after Calabretta & Greisen 2002 (A&A 395, 1077).
@@ -138,6 +174,27 @@ mod tests {
         let end = cards.iter().position(|card| card.starts_with(b"END")).unwrap();
         assert!(cards[end + 1..].iter().all(|card| card.iter().all(|byte| *byte == b' ')));
         assert!(file[..BLOCK].is_ascii());
+    }
+
+    #[test]
+    fn allsky_has_each_thumbnail_in_its_place() {
+        // 12 cells of order 0: 3 columns, 4 rows of squares of 2 pixels.
+        let file = allsky(0, 2, &[(4, vec![1.0, 2.0, 3.0, 4.0])]);
+        assert_eq!(file.len(), 2 * BLOCK);
+        let values: Vec<f32> = file[BLOCK..BLOCK + 4 * 48]
+            .chunks(4)
+            .map(|bytes| f32::from_be_bytes(bytes.try_into().unwrap()))
+            .collect();
+        // Cell 4 is in the second column of the second row from the top: rows 4 and 5 from the bottom.
+        assert_eq!(values[4 * 6 + 2..4 * 6 + 4], [1.0, 2.0]);
+        assert_eq!(values[5 * 6 + 2..5 * 6 + 4], [3.0, 4.0]);
+        assert_eq!(values.iter().filter(|value| value.is_nan()).count(), 44);
+    }
+
+    #[test]
+    fn a_shrunk_picture_has_the_means() {
+        let values: Vec<f32> = (0..16_u8).map(f32::from).collect();
+        assert_eq!(shrunk(&values, 4, 2), [2.5, 4.5, 10.5, 12.5]);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue};
 
@@ -13,6 +12,7 @@ use crate::cache::blocks::arriving_body::{ArrivingBody, BodySlot};
 use crate::cache::blocks::fill_as_read::Delivery;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::version::Version;
+use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
 use crate::cache::entry::EntryContent;
 use crate::cache::freshness::Freshness;
@@ -102,7 +102,7 @@ impl StoreResponse<'_> {
         let old = tiers.replaced_version(&request.key);
         let old = old.filter(|old| old.version != blocks.version);
         let change = if tiers.has_disk() {
-            DiskChange::Write { headers: for_disk(headers, profile), body: Bytes::new() }
+            DiskChange::Write { headers: for_disk(headers, profile), body: StoredBody::default() }
         } else {
             DiskChange::None
         };

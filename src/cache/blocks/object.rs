@@ -56,6 +56,13 @@ impl Blocks {
         }
     }
 
+    /// The same version with another head.
+    #[must_use]
+    pub fn with_head(&self, head: ResponseHeader, lifetime: HeaderMap) -> Self {
+        let (version, held) = (self.version.clone(), Arc::clone(&self.held));
+        Self::new(head, lifetime, version, self.layout.size, held)
+    }
+
     /// The layout for a range of `wanted` bytes.
     #[must_use]
     pub(super) fn layout_for(&self, wanted: u64) -> Layout {
@@ -116,7 +123,7 @@ pub struct Block {
     pub from: u64,
     pub body: StoredBody,
     /// Its share of the budget, until its last reader has left.
-    held: Arc<Held>,
+    pub held: Arc<Held>,
 }
 
 impl Block {

@@ -118,13 +118,17 @@ impl RangeFetch {
         &self,
         reservation: &BlockReservation,
     ) -> Option<(Arc<Entry>, Arc<Block>)> {
-        let record = self.fetches.tiers.lookup_block_on_disk(&reservation.key).await?;
+        let record = self
+            .fetches
+            .tiers
+            .lookup_block_on_disk(&reservation.key, reservation.room.held())
+            .await?;
         let bytes = self.layout.bytes(reservation.index);
-        if record.body.len() as u64 != bytes.end - bytes.start {
+        if record.body.len() != bytes.end - bytes.start {
             return None;
         }
         let held = Arc::clone(reservation.room.held());
-        let block = Arc::new(Block::new(0, StoredBody::from_bytes(record.body), held));
+        let block = Arc::new(Block::new(0, record.body, held));
         let (requested_at, freshness) = (record.requested_at, record.freshness);
         let content = EntryContent::Block(Arc::clone(&block));
         Some((
@@ -194,7 +198,7 @@ impl BlockFetches {
         let tiers = &self.tiers;
         tiers.statistics().blocks_fetched.inc();
         let change = if reservation.from == 0 && tiers.disk_takes_block(body.len()) {
-            DiskChange::Write { headers: HeaderMap::new(), body: body.to_bytes() }
+            DiskChange::Write { headers: HeaderMap::new(), body: body.clone() }
         } else {
             DiskChange::None
         };

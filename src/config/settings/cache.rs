@@ -45,6 +45,12 @@ settings! {
             default: "64",
             text: "Maximum number of stale objects that are revalidated in the background at the same time.",
         }
+        revalidate_timeout: Duration {
+            kind: kind::time::<10, 600_000>(),
+            variable: "S3PROXY_CACHE_REVALIDATE_TIMEOUT",
+            default: "1s",
+            text: "How long a request waits for the revalidation of an object that `stale_if_error` covers. Then the stale object is served, and the revalidation goes on.",
+        }
     }
 }
 
