@@ -111,7 +111,7 @@ fn small_reads_are_served_from_larger_blocks() {
 #[test]
 fn scattered_ranges_are_not_all_requested_at_once() {
     let reads = Reads::new();
-    reads.read(&[0..1]);
+    reads.read(std::slice::from_ref(&(0..1)));
     let ranges: Vec<String> = (1..=60).map(|nth| format!("{0}-{0}", nth * 600 * KIB)).collect();
     let range = format!("bytes={}", ranges.join(","));
     let gate = Gate::new();
