@@ -39,6 +39,7 @@ fn record(number: usize, size: usize) -> DiskRecord {
         },
         headers,
         body: body.into(),
+        held: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! own that is never the public one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
@@ -12,23 +13,28 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::admin::metrics::MetricSources;
 use crate::admin::scrape_format::ScrapeFormat;
+use crate::admin::status::{Sampler, Status, page};
 use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::Config;
 use crate::downstream::ClientConnection;
 use crate::downstream::drain::Lifecycle;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::CurrentStores;
+use crate::upstream::probe::{NotProbed, Probes};
+use crate::upstream::{CurrentStores, Store};
 
 mod cached;
 mod guard;
 mod profiles;
 pub mod purge;
+pub mod replicas;
 pub mod request;
 mod scrape_format;
+pub mod status;
 
 /// Answers requests of operators.
 pub struct Admin {
@@ -36,7 +42,11 @@ pub struct Admin {
     stores: Arc<CurrentStores>,
     lifecycle: Arc<Lifecycle>,
     metrics: MetricSources,
+    status: Arc<Status>,
+    probes: Arc<Probes>,
     bucket_validation: bool,
+    /// The prefix of the public routes.
+    prefix: String,
     /// Names that `Host` may have besides `localhost`.
     hosts: Vec<String>,
     /// How long a connection may stay without a request, seconds.
@@ -48,21 +58,41 @@ type JsonPage = (StatusCode, Value);
 
 const JSON: &str = "application/json";
 
+/// How long the answer to a purge waits for the numbers of what was removed. The purge is in force before.
+const PURGE_WAIT: Duration = Duration::from_millis(250);
+
 impl Admin {
     /// The admin listener of this gateway.
     #[must_use]
-    pub fn new(shared: &GatewayDependencies, config: &Config) -> Self {
+    pub fn new(shared: &GatewayDependencies, probes: &Arc<Probes>, config: &Config) -> Self {
         let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, .. } =
             shared.clone();
-        Self {
-            cache: cache.clone(),
+        let metrics = MetricSources {
+            metrics,
             stores: Arc::clone(&stores),
+            cache: cache.clone(),
+            reloads,
             lifecycle: Arc::clone(&lifecycle),
-            metrics: MetricSources { metrics, stores, cache, reloads, lifecycle, limits },
+            limits,
+        };
+        Self {
+            cache,
+            stores,
+            lifecycle,
+            status: Arc::new(Status::new(metrics.clone())),
+            metrics,
+            probes: Arc::clone(probes),
             bucket_validation: config.gateway.bucket_validation,
+            prefix: config.gateway.path_prefix.clone(),
             hosts: config.admin_hosts.clone(),
             idle_seconds: config.downstream.header_timeout.as_secs().max(1),
         }
+    }
+
+    /// Takes the samples of the status page.
+    #[must_use]
+    pub fn sampler(&self) -> Sampler {
+        Sampler(Arc::clone(&self.status))
     }
 
     /// Status, media type and body for a request, if its headers are allowed.
@@ -71,20 +101,34 @@ impl Admin {
         if let Err(refusal) = guard::check(request, &self.hosts) {
             return json_page(error_page(refusal.status, refusal.message));
         }
-        match cached::target(method, target) {
-            Some(target) => json_page(self.inspect(target).await),
-            None if is_scrape(method, target) => {
+        if let Some(target) = cached::target(method, target) {
+            return json_page(self.inspect(target).await);
+        }
+        let path = path_of(target);
+        if matches!(*method, Method::GET | Method::HEAD) {
+            if path == b"/metrics" {
                 let text = self.metrics.scrape().unwrap_or_default();
                 let format = ScrapeFormat::of(&request.headers);
-                (StatusCode::OK, format.content_type(), format.text(text).into_bytes())
+                return (StatusCode::OK, format.content_type(), format.text(text).into_bytes());
             }
-            None => json_page(self.answer(method, path_of(target))),
+            if path == b"/" && page::wants_html(&request.headers) {
+                return (StatusCode::OK, page::HTML, page::html().into_bytes());
+            }
+            if let Some((content_type, content)) = page::file(path) {
+                return (StatusCode::OK, content_type, content.into());
+            }
+            if let Some(name) = profiles::probed(method, path) {
+                return json_page(self.probe(name).await);
+            }
         }
+        json_page(self.answer(method, path).await)
     }
 
-    fn answer(&self, method: &Method, path: &[u8]) -> JsonPage {
+    async fn answer(&self, method: &Method, path: &[u8]) -> JsonPage {
         match (method.as_str(), path) {
-            ("PURGE", path) => self.purge(path),
+            ("PURGE", path) => self.purge(path).await,
+            ("GET" | "HEAD", b"/") => (StatusCode::OK, page::index()),
+            ("GET" | "HEAD", b"/status") => (StatusCode::OK, self.status.document()),
             ("GET" | "HEAD", b"/cache") => match &self.cache {
                 Some(cache) => (StatusCode::OK, cache.report()),
                 None => cache_disabled(),
@@ -95,7 +139,27 @@ impl Admin {
                 (StatusCode::OK, profiles::report(&self.stores.load()))
             }
             ("GET" | "HEAD", _) => error_page(StatusCode::NOT_FOUND, "unknown page"),
-            _ => error_page(StatusCode::METHOD_NOT_ALLOWED, "allowed methods: GET, HEAD, PURGE"),
+            _ => error_page(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "allowed methods: GET, HEAD, PURGE; POST for /profiles/NAME/probe",
+            ),
+        }
+    }
+
+    /// `POST /profiles/NAME/probe`: sends one request to the store, and shows the profile afterwards.
+    async fn probe(&self, name: &str) -> JsonPage {
+        let Some(store) = self.stores.get(Some(name)) else {
+            return error_page(StatusCode::NOT_FOUND, "unknown profile");
+        };
+        match self.probes.on_demand(&store).await {
+            Ok(()) => (StatusCode::OK, profiles::of(&store)),
+            Err(NotProbed::NoCredentials) => {
+                error_page(StatusCode::CONFLICT, "the profile has no access key")
+            }
+            Err(NotProbed::Busy) => error_page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other probes are in progress; try again",
+            ),
         }
     }
 
@@ -109,29 +173,50 @@ impl Admin {
         }
     }
 
-    /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash.
-    fn purge(&self, path: &[u8]) -> JsonPage {
+    /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash. Says what
+    /// was removed; what takes longer than a moment goes on in the background.
+    async fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
-        let target = purge::without_page(path.strip_prefix(b"/").unwrap_or(path));
-        let (address, key) = match self.object(target, purge::TARGET) {
+        let target = path.strip_prefix(b"/").unwrap_or(path);
+        let (address, _, key) = match self.object(target, purge::TARGET) {
             Ok(object) => object,
             Err(page) => return page,
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
         let scope = if below { PurgeScope::Prefix } else { PurgeScope::Object };
-        cache.purge(&key, scope);
+        let mut progress = cache.purge(&key, scope);
+        self.purge_listing_above(cache, &address);
+        // After this time it goes on in the background.
+        drop(timeout(PURGE_WAIT, progress.wait_for(|removed| removed.complete)).await);
+        let removed = *progress.borrow();
         let name = address.name();
         info!(
             "purged {}{}",
             name.escape_debug(),
             if below { " and all objects below it" } else { "" }
         );
-        (StatusCode::OK, json!({ "purged": name, "below": below }))
+        (StatusCode::OK, json!({ "purged": name, "below": below, "removed": removed }))
     }
 
-    /// The object named by a percent-encoded `profile@bucket/key`, and its cache key. `expected` is the
+    /// Purges the listing that names the object or folder: that of the folder above.
+    fn purge_listing_above(&self, cache: &Cache, address: &ObjectAddress) {
+        let store = self.stores.get(address.profile.as_deref());
+        let Some(store) = store.filter(|store| store.profile.listing) else { return };
+        let name = address.key.strip_suffix('/').unwrap_or(&address.key);
+        let folder = name.rfind('/').and_then(|slash| name.get(..=slash)).unwrap_or_default();
+        let key = CacheKey::new(&store.profile, &address.bucket, folder);
+        cache.purge(&key, PurgeScope::Object);
+    }
+
+    /// The object named by a percent-encoded `profile@bucket/key`, its store and its cache key. `expected` is the
     /// message for a target of another form.
-    fn object(&self, target: &[u8], expected: &str) -> Result<(ObjectAddress, CacheKey), JsonPage> {
+    fn object(
+        &self,
+        target: &[u8],
+        expected: &str,
+    ) -> Result<(ObjectAddress, Arc<Store>, CacheKey), JsonPage> {
+        let target = purge::without_page(target, &self.prefix)
+            .map_err(|message| error_page(StatusCode::BAD_REQUEST, &message))?;
         let slash = target.iter().position(|byte| *byte == b'/');
         let parts = slash.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?)));
         let (bucket, key) = parts.ok_or_else(|| error_page(StatusCode::BAD_REQUEST, expected))?;
@@ -141,12 +226,8 @@ impl Admin {
             return Err(error_page(StatusCode::NOT_FOUND, "unknown profile"));
         };
         let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
-        Ok((address, key))
+        Ok((address, store, key))
     }
-}
-
-fn is_scrape(method: &Method, target: &[u8]) -> bool {
-    path_of(target) == b"/metrics" && matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn json_page((status, document): JsonPage) -> (StatusCode, &'static str, Vec<u8>) {
@@ -209,9 +290,13 @@ fn response_header(
     content_type: &'static str,
     length: usize,
 ) -> pingora::Result<ResponseHeader> {
-    let mut header = ResponseHeader::build(status, Some(4))?;
+    let mut header = ResponseHeader::build(status, Some(8))?;
     header.insert_header(CONTENT_TYPE, HeaderValue::from_static(content_type))?;
     header.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
+    let of_html = page::HTML_HEADERS.into_iter().filter(|_| content_type == page::HTML);
+    for (name, value) in page::HEADERS.into_iter().chain(of_html) {
+        header.insert_header(name, HeaderValue::from_static(value))?;
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         header.insert_header(ALLOW, HeaderValue::from_static("GET, HEAD, PURGE"))?;
     }

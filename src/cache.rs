@@ -26,6 +26,7 @@ mod admit;
 mod blocks;
 mod body;
 mod clock;
+mod confirmation;
 pub mod disk;
 pub mod entry;
 mod fetch;
@@ -38,14 +39,17 @@ mod lookup;
 pub mod memory;
 pub mod object;
 mod outcome;
+mod passing;
 mod purge;
 mod request;
+mod revalidate;
 pub mod statistics;
 mod stored_headers;
 mod tiers;
 mod weight;
 
-pub use self::blocks::arrival::{Arrivals, BlockError};
+pub use self::blocks::arrival::BlockError;
+pub use self::blocks::arriving_body::BodySlot;
 pub use self::blocks::object::Blocks;
 pub use self::blocks::reader::counter::BlockCounter;
 pub use self::blocks::reader::{BlockReader, OpenError};
@@ -54,15 +58,17 @@ pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, St
 pub use self::key::CacheKey;
 pub use self::lookup::{Lookup, LookupResult};
 pub use self::object::ObjectBody;
-pub use self::purge::pending::PurgeScope;
+pub use self::passing::PassingObject;
+pub use self::purge::pending::{PurgeScope, Removed};
 pub use self::request::{CacheRequest, Extent};
 pub use self::tiers::report::Tier;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
@@ -72,10 +78,12 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
 use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
+use crate::profile::cache_rules::Rule;
+use crate::profile::fingerprint::Fingerprint;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
-use crate::upstream::client::StoreClient;
+use crate::upstream::client::{FetchReport, StoreClient};
 
 /// How often a request looks again if the outcome of a fetch is not usable for it.
 const MAX_LOOKS: usize = 5;
@@ -85,6 +93,8 @@ const MAX_LOOKS: usize = 5;
 pub struct Cache {
     tiers: Arc<Tiers>,
     fetches: Arc<Fetches>,
+    /// How long a request waits for a revalidation while there is a stale object to serve.
+    revalidate_timeout: Duration,
 }
 
 /// Whether an entry is served.
@@ -105,6 +115,12 @@ enum Resolution {
 }
 
 impl Cache {
+    /// The largest object that a cache of `memory` bytes stores whole by this rule, bytes.
+    #[must_use]
+    pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
+        Tiers::max_object_of(memory, config, rule)
+    }
+
     /// A cache of `memory` bytes, with a disk tier if one is configured.
     #[must_use]
     pub fn new(
@@ -115,7 +131,7 @@ impl Cache {
     ) -> Arc<Self> {
         let tiers = Tiers::new(memory, config);
         let fetches = Fetches::new(&tiers, Arc::new(client), heads, config.background_refreshes);
-        Arc::new(Self { tiers, fetches })
+        Arc::new(Self { tiers, fetches, revalidate_timeout: config.revalidate_timeout })
     }
 
     /// Finds an object, or has it fetched.
@@ -132,6 +148,13 @@ impl Cache {
                 Evaluation::Serve(lookup) => return lookup,
                 Evaluation::AskStore { old, why } => (old, why),
             };
+            let outage = request.store.outage.cause();
+            if let Some((old, refusal)) = old.as_ref().zip(outage)
+                && let Some(lookup) = self.stale_if_error(old, refusal, None)
+            {
+                self.fetches.probe(request, old);
+                return lookup;
+            }
             let joined = self.fetches.join(request, old.as_ref());
             // A purge that came before the fetch began; a later one detaches the fetch.
             let old = old.filter(|old| !self.tiers.is_purged(&request.key, old.requested_at));
@@ -144,11 +167,26 @@ impl Cache {
                 }
                 Join::Bypass => return self.bypass(why),
             };
-            let outcome = fetch.outcome().await;
             // A purge that came while the store was asked covers what was cached before.
-            let old = old.filter(|old| {
+            let is_served = |old: &Arc<Entry>| {
                 !fetch.is_purged() && !self.tiers.is_purged(&request.key, old.requested_at)
-            });
+            };
+            let outcome = tokio::select! {
+                biased;
+                outcome = fetch.outcome() => Some(outcome),
+                refusal = self.store_is_late(request, old.as_deref()) => {
+                    let old = old.as_ref().filter(|old| is_served(old));
+                    match old.and_then(|old| self.stale_if_error(old, refusal, None)) {
+                        Some(lookup) => return lookup,
+                        None => None,
+                    }
+                }
+            };
+            let outcome = match outcome {
+                Some(outcome) => outcome,
+                None => fetch.outcome().await,
+            };
+            let old = old.filter(is_served);
             match self.resolve(request, outcome, old.as_deref(), why, follows) {
                 Resolution::Serve(lookup) => return lookup,
                 Resolution::LookAgain(None) if self.fetches.is_not_worth_a_fetch(request) => {
@@ -201,21 +239,22 @@ impl Cache {
         request: &'a Arc<CacheRequest>,
         blocks: &'a Arc<Blocks>,
         ranges: &'a [Range<u64>],
-        arriving: Option<Arrivals>,
+        arriving: Option<BodySlot>,
     ) -> impl Future<Output = Result<BlockReader, OpenError>> + Send + 'a {
         BlockReader::open(self.fetches.blocks(), request, blocks, ranges, arriving)
     }
 
     /// Purges one object, or every object whose key begins with this one. When this returns, they
-    /// are no longer served; their memory is freed in the background.
-    pub fn purge(&self, key: &CacheKey, scope: PurgeScope) {
-        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge));
+    /// are no longer served; their memory is freed in the background. Returns how far that is.
+    pub fn purge(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
+        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge))
     }
 
-    /// What the tiers hold of an object. Must be called within a Tokio runtime.
-    pub async fn inspect(&self, key: &CacheKey) -> Inspection {
+    /// What the tiers hold of an object that these settings have made. Must be called within a Tokio
+    /// runtime.
+    pub async fn inspect(&self, key: &CacheKey, settings: Fingerprint) -> Inspection {
         let in_flight = self.fetches.is_in_flight(key);
-        inspect::inspect(&self.tiers, key, in_flight).await
+        inspect::inspect(&self.tiers, key, settings, in_flight).await
     }
 
     /// Writes the records that are queued for the disk, within seconds. Blocks; for the end of the
@@ -323,8 +362,13 @@ impl Cache {
                 return Resolution::LookAgain(Some(entry).filter(|_| !is_purged));
             }
             Some(FetchOutcome::NotCached) => return Resolution::LookAgain(None),
-            Some(FetchOutcome::Bypass { report }) => {
-                Lookup { report: own(report), ..self.bypass(why) }
+            Some(FetchOutcome::Bypass { answer, report }) => {
+                let answer = answer.filter(|_| !collapsed).and_then(|answer| answer.take());
+                let passed = Lookup { report: own(report), ..self.bypass(why) };
+                match answer {
+                    Some(answer) => passed.with_answer(answer, now),
+                    None => passed,
+                }
             }
             Some(FetchOutcome::Object { source, .. })
                 if !self.tiers.is_usable_for(request, &source) =>
@@ -343,16 +387,11 @@ impl Cache {
             Some(FetchOutcome::Refused { refusal, stored_for: ttl, report }) => {
                 self.count_fetch(collapsed);
                 let report = own(report);
-                let usable =
-                    old.filter(|old| refusal.is_outage() && old.freshness.usable_if_error(now));
-                match usable.and_then(|old| Some((old.freshness, old.source()?))) {
-                    Some((freshness, source)) => {
-                        self.statistics().stale_served.inc();
-                        let (ttl, stale) = (freshness.ttl(now), Some(Stale::IfError));
-                        let status = CacheStatus::Hit { ttl, stale };
-                        let what = LookupResult::cached(source, freshness);
-                        Lookup { what, status, report, fault: Some(refusal) }
-                    }
+                let old = old.filter(|_| refusal.is_outage());
+                let stale =
+                    old.and_then(|old| self.stale_if_error(old, refusal.clone(), report.clone()));
+                match stale {
+                    Some(lookup) => lookup,
                     None => {
                         let status = report.as_ref().and_then(|report| report.status);
                         let stored = ttl.is_some();
@@ -364,6 +403,39 @@ impl Cache {
             }
         };
         Resolution::Serve(lookup)
+    }
+
+    /// The stale object in place of the store's answer, as long as `stale_if_error` covers it.
+    fn stale_if_error(
+        &self,
+        old: &Entry,
+        refusal: Refusal,
+        report: Option<Arc<FetchReport>>,
+    ) -> Option<Lookup> {
+        let (now, freshness) = (now(), old.freshness);
+        let source = old.source().filter(|_| freshness.usable_if_error(now))?;
+        self.statistics().stale_served.inc();
+        let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale: Some(Stale::IfError) };
+        let what = LookupResult::cached(source, freshness);
+        Some(Lookup { what, status, report, fault: Some(refusal) })
+    }
+
+    /// Waits until the store fails other requests, or has not answered this one in time, which begins
+    /// an outage. Waits for ever if there is no stale object that could be served.
+    async fn store_is_late(&self, request: &CacheRequest, old: Option<&Entry>) -> Refusal {
+        let usable =
+            old.is_some_and(|old| old.source().is_some() && old.freshness.usable_if_error(now()));
+        if !usable {
+            return std::future::pending().await;
+        }
+        let outage = &request.store.outage;
+        match tokio::time::timeout(self.revalidate_timeout, outage.begun()).await {
+            Ok(refusal) => refusal,
+            Err(_late) => {
+                outage.begin(Refusal::UpstreamTimeout);
+                Refusal::UpstreamTimeout
+            }
+        }
     }
 
     fn count_fetch(&self, collapsed: bool) {

@@ -1,20 +1,25 @@
 //! The command line: its commands, options and exit codes.
 
+mod operate;
+mod options;
+
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::admin;
 use crate::check;
+use crate::cli::operate::{purge, status};
+use crate::cli::options::{Overrides, PurgeOptions, ServeOptions, StatusOptions};
 use crate::config::{self, Config, Flags, Loaded, Problem};
 use crate::explain::{Options, explain};
 use crate::logging;
 use crate::reload::{Sources, Start};
 use crate::server::{self, StartError};
+use crate::terminal::Paint;
 
 /// The command succeeded.
 const SUCCESS: u8 = 0;
@@ -28,6 +33,11 @@ Examples:
   s3proxy                                     serve, configured by environment variables
   s3proxy serve --config conf/s3proxy.yaml    serve; environment variables override the file
   s3proxy config --config conf/s3proxy.yaml   print every setting and where its value comes from
+  s3proxy serve --endpoint https://s3.example.org --bucket sky --access-key-file keys.ini
+                                              serve one bucket of one store, without a configuration
+  s3proxy status --watch                      how the running gateway does, every two seconds
+  s3proxy purge --replicas dns:s3proxy-admin:9090 hips@sky/survey/
+                                              purge a prefix in every replica
   s3proxy check                               test every profile
   s3proxy check hips@sky/Norder3/Allsky.png   test one object: the response, and the reason for it
   s3proxy explain https://data.example.org/s3proxy/s3/hips@sky/Norder3/Allsky.png
@@ -47,24 +57,14 @@ pub struct Cli {
     /// YAML file of settings; environment variables and options override it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// Address to listen on, such as 0.0.0.0:8080 or `[::]:8080`
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
-    /// Log level: DEBUG, INFO, WARNING, ERROR or CRITICAL
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// Log format: development (text) or production (one JSON object per line)
-    #[arg(long, global = true, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// Take over the sockets of a running s3proxy; then send SIGQUIT to that process
-    #[arg(long, global = true)]
-    upgrade: bool,
+    #[command(flatten)]
+    serve: ServeOptions,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve requests until SIGTERM; the default command
-    Serve,
+    Serve(ServeOptions),
     /// Print the effective configuration and the source of each value, without secrets
     Config {
         /// Print one JSON object
@@ -73,6 +73,8 @@ enum Command {
         /// Print the JSON Schema of the YAML file instead, for editors
         #[arg(long, conflicts_with = "json")]
         schema: bool,
+        #[command(flatten)]
+        overrides: Overrides,
     },
     /// Test every profile, one profile or one object, with the requests of the gateway; exit code 0 if no test fails
     Check {
@@ -93,21 +95,16 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Admin address of the running s3proxy; default: admin.listen of the configuration
-        #[arg(long, value_name = "ADDRESS:PORT")]
+        #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "offline")]
         admin: Option<SocketAddr>,
         /// Send no request to the running s3proxy or to a store
         #[arg(long)]
         offline: bool,
     },
-    /// Purge objects from the cache of a running s3proxy
-    Purge {
-        /// PROFILE@BUCKET/KEY, or PROFILE@BUCKET/PREFIX/ for all objects below it
-        #[arg(value_name = "TARGET", required = true)]
-        targets: Vec<String>,
-        /// Admin address of the running s3proxy; default: admin.listen of the configuration
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        admin: Option<SocketAddr>,
-    },
+    /// Show how a running s3proxy does, or all replicas: rates, failures, profiles, cache
+    Status(StatusOptions),
+    /// Purge objects from the cache of a running s3proxy, or of all replicas
+    Purge(PurgeOptions),
     /// Print the completion script of a shell
     #[command(alias = "completion")]
     Completions {
@@ -120,10 +117,14 @@ impl Cli {
     /// Runs the command.
     #[must_use]
     pub fn run(self, environment: BTreeMap<String, String>) -> ExitCode {
-        let Self { command, config, listen, log_level, log_format, upgrade } = self;
-        let flags = Flags { config, listen, log_level, log_format };
-        let command = command.unwrap_or(Command::Serve);
-        let code = match command {
+        if let Some(option) = self.useless_option() {
+            print_error(&format!("s3proxy: {option} does nothing for this command\n"));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+        let Self { command, config, serve } = self;
+        let paint = paint(&environment);
+        let flags = Flags { config, ..Flags::default() };
+        let code = match command.unwrap_or_else(|| Command::Serve(ServeOptions::default())) {
             Command::Completions { shell } => {
                 clap_complete::generate(
                     shell,
@@ -133,43 +134,94 @@ impl Cli {
                 );
                 SUCCESS
             }
-            Command::Serve => {
-                with_start(environment, flags, |start| serve_requests(start, upgrade))
+            Command::Serve(options) => {
+                let options = options.or(serve);
+                let flags = options.flags(flags);
+                with_start(environment, flags, |start| serve_requests(start, options.upgrade))
             }
             Command::Config { schema: true, .. } => {
                 print(&config::schema());
                 SUCCESS
             }
-            Command::Config { json, schema: false } => {
+            Command::Config { json, schema: false, overrides } => {
+                let flags = overrides.or(serve.overrides).flags(flags);
                 with_configuration(environment, flags, |loaded| {
                     print(&if json { config::show_json(loaded) } else { config::show(loaded) });
                     SUCCESS
                 })
             }
             Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
-                check_stores(loaded, object.as_deref(), json)
+                check_stores(loaded, object.as_deref(), json, paint)
             }),
             Command::Explain { urls, json, admin, offline } => {
                 with_configuration(environment, flags, |loaded| {
                     let admin = admin.or(loaded.config.admin_listen);
-                    explain_urls(loaded, &urls, json, Options { admin, offline })
+                    explain_urls(loaded, &urls, json, Options { admin, offline }, paint)
                 })
             }
-            Command::Purge { targets, admin: Some(admin) } => purge(admin, &targets),
-            Command::Purge { targets, admin: None } => {
-                with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
-                    Some(admin) => purge(admin, &targets),
-                    None => {
-                        print_error(
-                            "s3proxy: admin.listen is off; name a running s3proxy with --admin\n",
-                        );
-                        BAD_CONFIGURATION
-                    }
-                })
+            Command::Status(options) if options.names_replicas() => status(&options, None, paint),
+            Command::Status(options) => with_admin(environment, flags, "its URL", |admin| {
+                status(&options, Some(admin), paint)
+            }),
+            Command::Purge(options) if options.names_replicas() => purge(&options, None),
+            Command::Purge(options) => {
+                with_admin(environment, flags, "--admin", |admin| purge(&options, Some(admin)))
             }
         };
         ExitCode::from(code)
     }
+
+    /// An option that was given before a command, and that the command does not use. Options after a
+    /// command are its own.
+    fn useless_option(&self) -> Option<&'static str> {
+        let Self { command, config, serve } = self;
+        let names_store = match command {
+            Some(Command::Serve(options)) => options.names_store() || serve.names_store(),
+            _ => serve.names_store(),
+        };
+        // clap does not see this conflict if they stand on two sides of the command.
+        if names_store && config.is_some() {
+            return Some("--config");
+        }
+        let command = command.as_ref()?;
+        let of_serve = match command {
+            Command::Serve(_) => None,
+            Command::Config { schema: false, .. } => serve.beside_overrides(),
+            _ => serve.given(),
+        };
+        let reads_config = match command {
+            Command::Completions { .. } | Command::Config { schema: true, .. } => false,
+            Command::Status(options) => !options.names_replicas(),
+            Command::Purge(options) => !options.names_replicas(),
+            _ => true,
+        };
+        let of_config = config.as_ref().filter(|_| !reads_config).map(|_| "--config");
+        of_serve.or(of_config)
+    }
+}
+
+/// Colours for this standard output.
+fn paint(environment: &BTreeMap<String, String>) -> Paint {
+    let variable = |name: &str| environment.get(name).map(String::as_str);
+    Paint::of(std::io::stdout().is_terminal(), variable("NO_COLOR"), variable("TERM"))
+}
+
+/// Runs `then` with the admin address of the configuration. `option` is the way to name another one.
+fn with_admin(
+    environment: BTreeMap<String, String>,
+    flags: Flags,
+    option: &str,
+    then: impl FnOnce(SocketAddr) -> u8,
+) -> u8 {
+    with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
+        Some(admin) => then(admin),
+        None => {
+            print_error(&format!(
+                "s3proxy: admin.listen is off; name a running s3proxy with {option}\n"
+            ));
+            BAD_CONFIGURATION
+        }
+    })
 }
 
 /// Loads the configuration and runs `then` with it, or prints every mistake in it.
@@ -240,9 +292,21 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
     code
 }
 
-fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
+fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool, paint: Paint) -> u8 {
+    let profiles = &loaded.config.profiles;
+    let name = object.map(|object| object.strip_suffix('@').unwrap_or(object));
+    if let Some(name) = name.filter(|name| !name.contains(['/', '@']))
+        && profiles.only(name).is_none()
+    {
+        let known: Vec<_> = profiles.iter().map(|profile| profile.label()).collect();
+        print_error(&format!(
+            "s3proxy: {name}: no profile has this name (known: {}); an object is PROFILE@BUCKET/KEY\n",
+            known.join(", ")
+        ));
+        return BAD_CONFIGURATION;
+    }
     block_on(async {
-        let profile = object.and_then(|object| loaded.config.profiles.only(object));
+        let profile = name.and_then(|name| profiles.only(name));
         let report = match object {
             Some(object) => match profile {
                 Some(profiles) => {
@@ -253,18 +317,24 @@ fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool) -> u8 {
             },
             None => check::check_all(&loaded.config, &loaded.warnings).await,
         };
-        print(&if json { report.to_json() } else { report.to_text() });
+        print(&if json { report.to_json() } else { report.to_text(paint) });
         if report.is_well() { SUCCESS } else { FAILED }
     })
 }
 
-fn explain_urls(loaded: &Loaded, urls: &[String], json: bool, options: Options) -> u8 {
+fn explain_urls(
+    loaded: &Loaded,
+    urls: &[String],
+    json: bool,
+    options: Options,
+    paint: Paint,
+) -> u8 {
     block_on(async {
         let mut code = SUCCESS;
         for (number, url) in urls.iter().enumerate() {
             let explanation = explain(&loaded.config, url, options).await;
             let between = if number > 0 && !json { "\n" } else { "" };
-            let text = if json { explanation.to_json() } else { explanation.to_text() };
+            let text = if json { explanation.to_json() } else { explanation.to_text(paint) };
             print(&format!("{between}{text}"));
             if !explanation.is_served() {
                 code = FAILED;
@@ -289,34 +359,15 @@ fn block_on(work: impl Future<Output = u8>) -> u8 {
     code
 }
 
-fn purge(admin: SocketAddr, targets: &[String]) -> u8 {
-    let targets: Vec<String> = targets.iter().map(|it| admin::purge::target_of(it)).collect();
-    if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
-        print_error(&format!("s3proxy: {target}: {}\n", admin::purge::TARGET));
-        return BAD_CONFIGURATION;
-    }
-    let mut code = SUCCESS;
-    for target in &targets {
-        match admin::purge::purge(admin, target) {
-            Ok(answer) => print(&format!("{answer}\n")),
-            Err(error) => {
-                print_error(&format!("s3proxy: {error}\n"));
-                code = FAILED;
-            }
-        }
-    }
-    code
-}
-
 /// Prints to standard error.
 fn print_error(text: &str) {
     let _stderr_closed = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Prints to standard output; a closed pipe is not an error.
-fn print(text: &str) {
+/// Prints to standard output; a closed pipe is not an error. Returns whether the output is open.
+fn print(text: &str) -> bool {
     let mut output = std::io::stdout().lock();
-    let _pipe_closed = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_ok()
 }
 
 #[cfg(test)]
@@ -328,6 +379,10 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    fn parsed(line: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("s3proxy").chain(line.iter().copied()))
+    }
+
     #[test]
     fn options_are_accepted_before_and_after_the_command_and_without_one() {
         for line in [
@@ -335,12 +390,57 @@ mod tests {
             &["serve", "--listen", "127.0.0.1:1", "--config", "x"],
             &["--listen", "127.0.0.1:1", "serve", "--config", "x"],
             &["--listen", "127.0.0.1:1", "--config", "x", "config"],
-            &["check", "--config", "x", "--listen", "127.0.0.1:1", "hips@b/k"],
+            &["config", "--listen", "127.0.0.1:1", "--config", "x"],
         ] {
-            let words = std::iter::once("s3proxy").chain(line.iter().copied());
-            let cli = Cli::try_parse_from(words).expect("a valid line");
-            assert_eq!(cli.listen.as_deref(), Some("127.0.0.1:1"), "{line:?}");
+            let cli = parsed(line).expect("a valid line");
+            assert_eq!(cli.useless_option(), None, "{line:?}");
             assert_eq!(cli.config.as_deref(), Some("x"), "{line:?}");
+            let listen = match cli.command {
+                Some(Command::Serve(options)) => options.or(cli.serve).flags(Flags::default()),
+                Some(Command::Config { overrides, .. }) => {
+                    overrides.or(cli.serve.overrides).flags(Flags::default())
+                }
+                _ => cli.serve.flags(Flags::default()),
+            };
+            assert_eq!(listen.listen.as_deref(), Some("127.0.0.1:1"), "{line:?}");
         }
+    }
+
+    /// `s3proxy check --listen` and `s3proxy purge --upgrade` were accepted and did nothing.
+    #[test]
+    fn options_are_refused_where_they_do_nothing() {
+        for line in [
+            &["check", "--listen", "127.0.0.1:1"][..],
+            &["check", "--log-level", "DEBUG"],
+            &["config", "--upgrade"],
+            &["purge", "--upgrade", "b/k"],
+            &["explain", "--listen", "127.0.0.1:1", "b/k"],
+            &["explain", "--offline", "--admin", "127.0.0.1:1", "b/k"],
+            &["status", "--admin", "127.0.0.1:1"],
+            &["serve", "--bucket", "b"],
+            &["serve", "--access-key-file", "f"],
+            &["serve", "--endpoint", "http://h", "--config", "x"],
+            &["status", "--replicas", "dns:a:1", "127.0.0.1:1"],
+            &["purge", "--replicas", "dns:a:1", "--admin", "127.0.0.1:1", "b/k"],
+        ] {
+            assert!(parsed(line).is_err(), "{line:?}");
+        }
+        for (line, option) in [
+            (&["--listen", "127.0.0.1:1", "check"][..], "--listen"),
+            (&["--upgrade", "purge", "b/k"], "--upgrade"),
+            (&["--upgrade", "config"], "--upgrade"),
+            (&["--endpoint", "http://h", "status"], "--endpoint"),
+            (&["--log-format", "production", "completions", "bash"], "--log-format"),
+            (&["--config", "x", "completions", "bash"], "--config"),
+            (&["--config", "x", "serve", "--endpoint", "http://h"], "--config"),
+            (&["config", "--schema", "--config", "x"], "--config"),
+            (&["purge", "--admin", "127.0.0.1:1", "--config", "x", "b/k"], "--config"),
+            (&["status", "127.0.0.1:1", "--config", "x"], "--config"),
+        ] {
+            let cli = parsed(line).expect("a line that clap accepts");
+            assert_eq!(cli.useless_option(), Some(option), "{line:?}");
+        }
+        let cli = parsed(&["--config", "x", "check"]).expect("a valid line");
+        assert_eq!(cli.useless_option(), None);
     }
 }

@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::mime::MimePolicy;
 use crate::profile::{DEFAULT_LABEL, Profile};
@@ -118,6 +119,8 @@ pub struct CacheConfig {
     pub disk: Option<DiskConfig>,
     /// Maximum number of revalidations in the background at the same time; at least 1.
     pub background_refreshes: usize,
+    /// How long a request waits for a revalidation while there is a stale object to serve.
+    pub revalidate_timeout: Duration,
     pub blocks: BlocksConfig,
 }
 

@@ -46,6 +46,10 @@ pub use exchange::Exchange;
 pub use heads::Received;
 pub use request_head::RequestHead;
 
+/// How long a client that has closed its half of the connection is taken for one that still reads, although no
+/// byte can be written.
+const HALF_CLOSED: Duration = Duration::from_secs(3);
+
 /// How long written bytes stay in the buffer at most before they are sent.
 const FLUSH_DELAY: Duration = Duration::from_millis(10);
 
@@ -77,6 +81,8 @@ pub struct ClientConnection {
     write_buffer: WriteBuffer,
     /// Written bytes may still be in `write_buffer` or in the stream.
     needs_flush: bool,
+    /// When the client closed its half of the connection.
+    half_closed: Option<Instant>,
     read_timer: Timer,
     idle_timer: Timer,
     write_timer: Timer,
@@ -110,6 +116,7 @@ impl ClientConnection {
             ended: false,
             write_buffer: WriteBuffer::default(),
             needs_flush: false,
+            half_closed: None,
             read_timer: Timer::default(),
             idle_timer: Timer::default(),
             write_timer: Timer::default(),
@@ -133,7 +140,7 @@ impl ClientConnection {
         let digest = self.stream.get_socket_digest();
         let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
         let id = new_request_id();
-        let client = client.map(std::net::SocketAddr::ip);
+        let client = client.map(|client| client.ip().to_canonical());
         access::refused_head(self.log_format, client, error, &id);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());
@@ -158,7 +165,7 @@ impl ClientConnection {
                 Poll::Ready(read) => read?,
             }
             if arrived.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                return self.poll_half_closed(context);
             }
             self.pipelined.extend_from_slice(arrived.filled());
         }
@@ -166,6 +173,27 @@ impl ClientConnection {
         ready!(self.read_timer.poll(context, deadline));
         self.exchange.expire_deadline();
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The client sends nothing more: it has gone, or still reads. That shows when the answer is written,
+    /// so the end is reported only if no byte could be written for [`HALF_CLOSED`].
+    fn poll_half_closed(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let since = *self.half_closed.get_or_insert_with(|| {
+            self.exchange.note_write();
+            Instant::now()
+        });
+        let end = self.exchange.written_at().unwrap_or(since).max(since) + HALF_CLOSED;
+        match self.exchange.deadline().filter(|deadline| *deadline < end) {
+            Some(deadline) => {
+                ready!(self.read_timer.poll(context, deadline));
+                self.exchange.expire_deadline();
+                Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+            }
+            None => {
+                ready!(self.read_timer.poll(context, end));
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 
     /// Sends buffered bytes after [`FLUSH_DELAY`], so that a client gets them although the store
@@ -353,6 +381,9 @@ impl AsyncWrite for ClientConnection {
         this.needs_flush |= written.is_ready();
         if let Poll::Ready(Ok(length)) = &written {
             this.pace.wrote(*length);
+            if this.half_closed.is_some() || this.exchange.limits_silence() {
+                this.exchange.note_write();
+            }
         }
         if written.is_ready()
             && this.exchange.flushes_immediately()

@@ -6,8 +6,10 @@
 
 use std::net::SocketAddr;
 
-use http::Method;
+use http::{HeaderValue, Method};
 
+use crate::cache::Cache;
+use crate::cache::memory::limit::budget;
 use crate::check::report::{CheckStep, Finding, StepState};
 use crate::check::{self, CheckExchange, Checked};
 use crate::config::Config;
@@ -68,6 +70,10 @@ async fn explain_object(
     if by_key {
         explanation.note("type", vec![rules::media_type_rule(&config.mime, &address.key)]);
     }
+    let by_key_type = by_key.then(|| config.mime.key_type(&address.key));
+    if let (Some(profile), Some(Ok(key_type))) = (profile, by_key_type) {
+        explanation.note("type", rules::sandbox(profile, &key_type.decoded));
+    }
     let has_credentials =
         explanation.step("credentials").is_some_and(|it| it.state != StepState::Failed);
     let mut cached = None;
@@ -78,7 +84,10 @@ async fn explain_object(
         } else {
             inspect_gateway(options.admin, address).await
         };
-        let (finding, notes) = rules::cache_rule(profile, address);
+        let memory = budget(config.cache.memory);
+        let whole = Cache::max_object_of(memory, &config.cache, rule);
+        let (finding, notes) =
+            rules::cache_rule(profile, address, whole, config.cache.blocks.share > 0);
         let cache = AnnotatedStep { step: CheckStep::new("cache", finding), notes };
         let gateway = CheckStep::new("gateway", report.finding());
         explanation.put_after("credentials", vec![cache, gateway.into()]);
@@ -98,8 +107,15 @@ async fn explain_object(
         decided_before_store: !has_credentials,
         offline: options.offline,
     });
-    let body = answer.refusal.as_ref().map(|refusal| body(refusal, explanation.name()));
-    explanation.conclude(answer, body.into_iter().collect());
+    let mut notes: Vec<_> =
+        answer.refusal.iter().map(|refusal| body(refusal, explanation.name())).collect();
+    let stored_type = explanation.store.as_ref().and_then(|store| store.content_type.as_deref());
+    if let (Some(profile), Some(stored), false) = (profile, stored_type, by_key)
+        && let Ok(stored) = HeaderValue::from_str(stored)
+    {
+        notes.extend(rules::sandbox(profile, &stored));
+    }
+    explanation.conclude(answer, notes);
 }
 
 /// The body that a client receives.
@@ -133,7 +149,7 @@ async fn inspect_gateway(admin: Option<SocketAddr>, address: &ObjectAddress) -> 
     let Some(admin) = admin else { return GatewayReport::NoAdminAddress };
     let name = address.name();
     let target = name.strip_prefix("s3://").unwrap_or(&name).to_owned();
-    let request = move || crate::admin::request::send(admin, "GET", "/cache/", &target);
+    let request = move || crate::admin::request::send(&[admin], "GET", "/cache/", &target);
     match tokio::task::spawn_blocking(request).await {
         Ok(Ok((status, document))) => cached::read(admin, &status, &document),
         Ok(Err(error)) => GatewayReport::Unreachable { admin, why: error.to_string() },

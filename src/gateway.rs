@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::RANGE;
+use http::header::{RANGE, TRANSFER_ENCODING};
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::http::conditional_filter::to_304;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, Result};
 
 use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
@@ -23,8 +23,8 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
-use crate::gateway::context::{BodyPlan, ClientRequest, Context};
-use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up};
+use crate::gateway::context::{ClientRequest, Context};
+use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up, is_own};
 use crate::gateway::hit::open_hit;
 use crate::gateway::log_line::Sent;
 use crate::gateway::pages::Pages;
@@ -44,11 +44,15 @@ use crate::upstream::deadline::Deadlines;
 
 mod admit;
 mod attempts;
+mod body_rest;
 pub mod context;
 mod direct;
 mod failure;
+mod folder;
 pub mod front;
 mod hit;
+mod html;
+mod listing;
 mod log_line;
 pub mod pages;
 mod respond;
@@ -175,14 +179,24 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        // Admitted before Pingora read the head (gateway/direct.rs).
         if ctx.object.is_some() {
-            // Admitted before Pingora read the head (gateway/direct.rs).
             return Ok(false);
+        }
+        if let Some(folder) = ctx.folder.take() {
+            self.open_folder(session, ctx, *folder).await?;
+            return Ok(true);
         }
         match self.admit(session.req_header(), ctx) {
             Ok(admit::Admitted::Object(object)) => {
                 ctx.object = Some(object);
                 Ok(false)
+            }
+            Ok(admit::Admitted::Folder) => {
+                if let Some(folder) = ctx.folder.take() {
+                    self.open_folder(session, ctx, *folder).await?;
+                }
+                Ok(true)
             }
             Ok(admit::Admitted::Response(response)) => {
                 self.respond(session, ctx, &response).await?;
@@ -300,8 +314,13 @@ impl ProxyHttp for Gateway {
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
         *head = source.head().clone();
-        if object.selection == Selection::NotModified {
-            to_304(head);
+        match object.selection {
+            Selection::NotModified => to_304(head),
+            _ if source.has_length() => {}
+            _ => {
+                // A static name and value.
+                let _inserted = head.insert_header(TRANSFER_ENCODING, "chunked");
+            }
         }
         storage::part_of(&object.selection, source.length(), head)
     }
@@ -356,11 +375,10 @@ impl ProxyHttp for Gateway {
         if let Some(object) = ctx.object.as_mut() {
             let arrived = body.as_ref().map_or(0, Bytes::len) as u64;
             object.wanted.store.metrics.received.inc_by(arrived);
-            let is_document = matches!(object.upstream.body, BodyPlan::Replace { .. });
+            let was_replacing = object.upstream.body.is_replacing();
             receive_body(&mut object.upstream, body, end_of_stream)?;
-            let has_ended = !matches!(object.upstream.body, BodyPlan::Replace { .. });
-            if is_document
-                && has_ended
+            if was_replacing
+                && !object.upstream.body.is_replacing()
                 && let Some(exchange) = exchange(session)
             {
                 exchange.clear_deadline();
@@ -406,11 +424,12 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        if !matches!(error.etype(), ErrorType::Custom(_)) && ctx.detail.is_none() {
+        if !is_own(error) && ctx.detail.is_none() {
             ctx.detail = Some(error.to_string());
         }
         if session.response_written().is_some() {
-            if !finish_refusal(session, ctx).await {
+            if !finish_refusal(session, ctx).await && !self.continue_body(session, error, ctx).await
+            {
                 ctx.failure = Some(failure_after_head(error));
             }
             return gone;
@@ -426,8 +445,8 @@ impl ProxyHttp for Gateway {
         let error_code = refusal.status();
         session.set_keepalive(None);
         if let Err(error) = self.refuse(session, ctx, refusal).await {
-            ctx.failure = Some("client_gone");
-            ctx.detail = Some(error.to_string());
+            ctx.failure.get_or_insert("client_gone");
+            ctx.detail.get_or_insert_with(|| error.to_string());
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -448,6 +467,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let error = error.filter(|_| !ctx.body_continued);
+        // A folder has answered for an object that the store does not have.
+        let error = error.filter(|_| !ctx.folder_opened || ctx.failure.is_some());
         // Pingora does not call `fail_to_proxy` for errors of a cached body.
         if let (Some(error), None, None) = (error, &ctx.failure, &ctx.refusal) {
             ctx.failure = Some(failure_after_head(error));

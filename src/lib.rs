@@ -5,9 +5,9 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what |
+//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`terminal`]: colours and tables |
 //! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
-//! | 3 | [`profile`]: one store with its credentials and rules |
+//! | 3 | [`profile`]: one store with its credentials and rules; [`pages`]: what a browser shows |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
 //! | 5 | [`response`]: the head of an object, or a refusal; [`logging`]: the access log and its writer |
 //! | 6 | [`upstream`]: asking a store; [`downstream`]: a client's connection |
@@ -29,10 +29,12 @@ pub mod gateway;
 pub mod logging;
 pub mod metrics;
 pub mod mime;
+pub mod pages;
 pub mod profile;
 pub mod protocol;
 pub mod reload;
 pub mod response;
 pub mod s3;
 pub mod server;
+pub mod terminal;
 pub mod upstream;

@@ -135,6 +135,9 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         .filter_module("pingora_core::connectors", LevelFilter::Off)
         // It warns when a store closes a connection just as it returns to the pool, which is no fault.
         .filter_module("pingora_pool", LevelFilter::Error)
+        // It calls it an error that the other process of an upgrade is not ready yet, and tries again.
+        // `pingora_core::server` logs the result.
+        .filter_module("pingora_core::server::transfer_fd", LevelFilter::Off)
         .target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match config.format {
         LogFormat::Production => builder.format(|buffer, record| {

@@ -6,6 +6,7 @@ use crate::metrics::causes::CauseCounters;
 use crate::metrics::requests::StatusCounters;
 
 pub mod causes;
+pub mod histogram;
 pub mod requests;
 pub mod store;
 
@@ -22,8 +23,8 @@ const CAUSES: &[&str] = &[
     "precondition_failed",
     "range_not_satisfiable",
     "credentials_missing",
-    "credentials_invalid",
     "upstream_forbidden",
+    "listing_denied",
     "upstream_busy",
     "upstream_redirect",
     "upstream_error",
@@ -40,7 +41,6 @@ const CAUSES: &[&str] = &[
     "client_gone",
     "request_body",
     "host_missing",
-    "host_repeated",
     "host_invalid",
     "request_target",
     "request_line",

@@ -3,13 +3,17 @@
 //! The rules are those of s3proxy 2.0.1, applied to the decoded key as a plain path: `#`, `?` and
 //! `data:` have no special meaning in a key.
 
+mod coding;
 mod media_type;
 mod table;
+
+pub use self::coding::KeyType;
 
 use std::collections::{HashMap, HashSet};
 
 use http::{HeaderMap, HeaderValue, header};
 
+use self::coding::Coding;
 use self::media_type::MediaType;
 
 /// The rules as configured. [`Default`] are the settings of s3proxy 2.0.1, and `.wav`: its accept list
@@ -97,15 +101,6 @@ enum TypeDecision {
     Deny(String),
 }
 
-/// The decision on a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyVerdict<'a> {
-    /// Served with this `Content-Type`, charset included for text.
-    Allowed(&'a HeaderValue),
-    /// Not served; the type of the key, if a rule determines it.
-    Denied(Option<&'a str>),
-}
-
 /// The rule that determines the type of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TypeRule<'a> {
@@ -157,11 +152,23 @@ impl MimePolicy {
         Ok(Self { allowed, by_extension, by_suffix, by_basename, default })
     }
 
-    /// Decides on a decoded key: by the table of extensions, else by the longest suffix rule, else by
-    /// the basename, else by the default type.
-    #[must_use]
-    pub fn verdict(&self, key: &str) -> KeyVerdict<'_> {
-        self.matching(key).map_or(KeyVerdict::Denied(None), |(_, decision)| decision.verdict())
+    /// The media type of a decoded key that may be served: by the table of extensions, else by the
+    /// longest suffix rule, else by the basename, else the default type.
+    ///
+    /// # Errors
+    /// The type of a key that is not served, if a rule determines it. A key that states a coding is
+    /// served if the type without it is.
+    pub fn key_type<'a>(&'a self, key: &'a str) -> Result<KeyType, Option<&'a str>> {
+        match self.matching(key) {
+            Some((rule, TypeDecision::Allow(value))) => {
+                let is_coded = matches!(rule, TypeRule::Extension(_));
+                let coding = if is_coded { coded_extension(basename(key)) } else { None };
+                let coding = coding.and_then(|(_, coding)| coding);
+                Ok(KeyType { decoded: value.clone(), coding })
+            }
+            Some((_, TypeDecision::Deny(text))) => Err(Some(text)),
+            None => Err(None),
+        }
     }
 
     /// Whether objects of this type may be served.
@@ -170,7 +177,7 @@ impl MimePolicy {
         MediaType::parse(media_type).is_some_and(|it| self.allowed.allows(&it.essence))
     }
 
-    /// The rule that [`MimePolicy::verdict`] applies; `None` when no rule matches the key.
+    /// The rule that [`MimePolicy::key_type`] applies; `None` when no rule matches the key.
     #[must_use]
     pub fn rule<'a>(&'a self, key: &'a str) -> Option<TypeRule<'a>> {
         self.matching(key).map(|(rule, _)| rule)
@@ -180,9 +187,9 @@ impl MimePolicy {
         &'own self,
         key: &'key str,
     ) -> Option<(TypeRule<'key>, &'own TypeDecision)> {
-        let basename = key.rsplit('/').next().unwrap_or(key);
+        let basename = basename(key);
         let by_extension = || {
-            let extension = extension(basename)?;
+            let (extension, _) = coded_extension(basename)?;
             Some((TypeRule::Extension(extension), self.by_extension.get(table::row(extension)?)?))
         };
         let suffix = || {
@@ -231,13 +238,6 @@ impl TypeDecision {
             return Ok(Self::Deny(media_type.essence));
         }
         HeaderValue::try_from(media_type.to_text()).map(Self::Allow).map_err(|_| text.to_owned())
-    }
-
-    fn verdict(&self) -> KeyVerdict<'_> {
-        match self {
-            Self::Allow(value) => KeyVerdict::Allowed(value),
-            Self::Deny(text) => KeyVerdict::Denied(Some(text)),
-        }
     }
 }
 
@@ -288,16 +288,21 @@ impl TypeList {
     }
 }
 
-/// The extension that determines the type, without a content coding such as `.gz`.
-fn extension(basename: &str) -> Option<&str> {
+/// The last segment of a key.
+fn basename(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
+/// The extension that determines the type, and the content coding behind it, such as `.gz`.
+fn coded_extension(basename: &str) -> Option<(&str, Option<Coding>)> {
     let (stem, extension) = split_extension(basename)?;
-    if let Some(inner) = table::uncompressed(extension) {
-        return Some(inner);
+    if let Some((inner, coding)) = table::uncompressed(extension) {
+        return Some((inner, Some(coding)));
     }
-    if table::is_coding(extension) {
-        return split_extension(stem).map(|(_, extension)| extension);
+    match table::coding(extension) {
+        Some(coding) => split_extension(stem).map(|(_, inner)| (inner, Some(coding))),
+        None => Some((extension, None)),
     }
-    Some(extension)
 }
 
 /// Splits at the last dot; leading dots of a name (`.png`) start no extension.

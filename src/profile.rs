@@ -3,6 +3,8 @@
 pub mod cache_rules;
 pub mod fingerprint;
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
@@ -31,6 +33,8 @@ pub struct Profile {
     /// `ListBucket`.
     pub missing_on_403: bool,
     pub content_type: ContentTypeFrom,
+    /// Send `Content-Security-Policy: sandbox` with types that can contain scripts.
+    pub content_security_policy: bool,
     /// Names (globs, lower case) of further response headers of the store to forward to the client.
     pub response_headers: Vec<WildMatch>,
     /// Names (globs, lower case) of request headers of the client to forward to the store, unsigned.
@@ -39,6 +43,14 @@ pub struct Profile {
     pub upstream_headers: Vec<(HeaderName, Secret)>,
     /// `Cache-Control` of this profile's objects, in place of the global rule.
     pub cache_control: Option<HeaderValue>,
+    /// The name of the object that answers for a folder, such as `index.html`.
+    pub index: Option<String>,
+    /// Whether folders are listed.
+    pub listing: bool,
+    /// How long a page of a listing is fresh.
+    pub listing_ttl: Duration,
+    /// Whether the landing page names the profile.
+    pub listed: bool,
     /// Which objects of this profile are cached, and for how long.
     pub cache: CacheRules,
 }
@@ -56,10 +68,15 @@ impl Profile {
             buckets: None,
             missing_on_403: false,
             content_type: ContentTypeFrom::Key,
+            content_security_policy: true,
             response_headers: Vec::new(),
             request_headers: Vec::new(),
             upstream_headers: Vec::new(),
             cache_control: None,
+            index: None,
+            listing: false,
+            listing_ttl: Duration::from_secs(60),
+            listed: false,
             cache: CacheRules::default(),
         }
     }
@@ -68,6 +85,23 @@ impl Profile {
     #[must_use]
     pub fn signer(&self) -> Signer {
         Signer::new(&self.credentials, &self.region, &self.upstream_headers)
+    }
+
+    /// The signer of listings, if it is another one: the keys of SSE-C belong to requests for objects,
+    /// and stores refuse them with any other.
+    #[must_use]
+    pub fn signer_of_listings(&self) -> Option<Signer> {
+        const SSE_C: &str = "x-amz-server-side-encryption-customer-";
+        let of_bucket = |(name, _): &&(HeaderName, Secret)| !name.as_str().starts_with(SSE_C);
+        let headers: Vec<_> = self.upstream_headers.iter().filter(of_bucket).cloned().collect();
+        (self.listing && headers.len() < self.upstream_headers.len())
+            .then(|| Signer::new(&self.credentials, &self.region, &headers))
+    }
+
+    /// Whether the URL of a folder may have an answer.
+    #[must_use]
+    pub fn opens_folders(&self) -> bool {
+        self.listing || self.index.is_some()
     }
 
     /// Whether the two profiles are equal except for their credentials.

@@ -6,7 +6,7 @@
 //! - Conditional and range requests (RFC 9110, sections 8.8.3, 13 and 14): [`entity_tag`],
 //!   [`http_date`], [`range`], [`conditional`] evaluates preconditions, [`selection`] selects what a
 //!   client gets of a representation, [`forwarded_conditions`] selects what is forwarded to a store.
-//! - Responses: [`cache_status`] (RFC 9211), [`cors`] (Fetch standard), [`server_timing`] (W3C), and
+//! - Responses: [`accept`] finds the form that a client prefers (RFC 9110, section 12.5.1), [`cache_status`] (RFC 9211), [`cors`] (Fetch standard), [`server_timing`] (W3C), and
 //!   [`timestamp`] (RFC 3339 and `x-amz-date`).
 //!
 //! Stores implement only a part of RFC 9110: Ceph RGW ignores `If-Range`, omits `ETag` from a 304, and
@@ -14,6 +14,7 @@
 //! forwards only conditions that stores support, and [`conditional`] evaluates the others on the
 //! headers of the store's response.
 
+pub mod accept;
 pub mod cache_status;
 pub mod conditional;
 pub mod cors;

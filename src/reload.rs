@@ -28,6 +28,7 @@ use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
 use crate::reload::watched::{Trigger, WatchedFiles};
 use crate::upstream::CurrentStores;
+use crate::upstream::probe::Probes;
 
 pub use changes::{masked_id, profile_lines};
 
@@ -149,6 +150,7 @@ pub struct Reloader {
     stores: Arc<CurrentStores>,
     cache: Option<Arc<Cache>>,
     reloads: Arc<Reloads>,
+    probes: Arc<Probes>,
     /// How often files are checked; zero: never.
     interval: Duration,
     dns_refresh: Duration,
@@ -174,6 +176,7 @@ impl Reloader {
         stores: Arc<CurrentStores>,
         cache: Option<Arc<Cache>>,
         reloads: Arc<Reloads>,
+        probes: Arc<Probes>,
     ) -> Self {
         let config = &start.loaded.config;
         Self {
@@ -181,6 +184,7 @@ impl Reloader {
             stores,
             cache,
             reloads,
+            probes,
             interval: config.server.reload_interval,
             dns_refresh: config.upstream.dns_refresh,
             files: start.files.clone(),
@@ -198,6 +202,7 @@ impl Reloader {
         let mut watched = WatchedFiles::new(self.files.clone());
         let mut lookups = EndpointLookups::default();
         lookups.update(&self.stores, self.dns_refresh);
+        self.probes.start(None, &self.stores.load());
         let mut ticks = (!self.interval.is_zero()).then(|| {
             let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -333,12 +338,15 @@ impl Reloader {
     ) {
         let profiles = loaded.config.profiles;
         let changes = changes(&applied.profiles, &profiles);
+        let before = self.stores.load();
         self.stores.replace(&profiles);
+        self.probes.start(Some(&before), &self.stores.load());
         self.reloads.cors.store(loaded.config.cors.map(Arc::new));
         log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
-                cache.purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
+                let _goes_on = cache
+                    .purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
             }
         }
         for warning in loaded.warnings.iter().filter(|new| !applied.warnings.contains(new)) {

@@ -1,5 +1,5 @@
 //! What a client of S3 needs, as pure functions: addresses of objects, percent-encoding, endpoints,
-//! credentials, AWS Signature Version 4 and error codes. No Pingora, no clock, no environment, no
+//! credentials, AWS Signature Version 4, listings and error codes. No Pingora, no clock, no environment, no
 //! input or output.
 
 pub mod address;
@@ -7,5 +7,6 @@ pub mod credentials;
 pub mod encode;
 pub mod endpoint;
 pub mod error_code;
+pub mod list;
 pub mod secret;
 pub mod sign;

@@ -19,8 +19,8 @@ use tokio::net::TcpSocket;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
-use crate::cache::memory::limit::{auto_budget, cgroup_limit};
-use crate::config::{CacheMemory, Config};
+use crate::cache::memory::limit::budget;
+use crate::config::Config;
 use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
@@ -33,6 +33,7 @@ use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
 use crate::upstream::client::StoreClient;
+use crate::upstream::probe::Probes;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
 mod shutdown;
@@ -123,12 +124,17 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
     service.add_listener(listener);
     server.add_service(service);
+    let probes = Arc::new(Probes::new(&config.upstream));
     if let Some(address) = config.admin_listen {
         let limits = Arc::new(ClientLimits::new(MAX_ADMIN_CONNECTIONS, 0));
         // The metrics of requests count the public listener alone.
         let uncounted = Arc::default();
         let name = "of the admin listener";
-        let admin = Guarded::new(Admin::new(&shared, config), name, config, limits, uncounted);
+        let admin = Admin::new(&shared, &probes, config);
+        let mut sampler = background_service("status", admin.sampler());
+        sampler.threads = Some(1);
+        server.add_service(sampler);
+        let admin = Guarded::new(admin, name, config, limits, uncounted);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         let listener = ListenerConfig::tcp(address.to_string())
@@ -137,17 +143,22 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         service.add_listener(listener);
         server.add_service(service);
     }
-    let reloader = Reloader::new(start, stores, cache.clone(), reloads);
+    let reloader = Reloader::new(start, stores, cache.clone(), reloads, probes);
     let mut reloader = background_service("reload", reloader);
     reloader.threads = Some(1);
     server.add_service(reloader);
 
     log_profiles(start);
+    log_tiers(config, cache.as_deref());
+    match config.admin_listen {
+        Some(admin) => info!("admin listener on http://{admin}/, with the status page"),
+        None => info!("no admin listener: admin.listen is off"),
+    }
     info!(
         "s3proxy {VERSION} listening on http://{}{}/",
         config.gateway.listen, config.gateway.path_prefix
     );
-    run_until_finished(server, signals, &lifecycle, finished, &finish);
+    run_until_finished(server, signals, &lifecycle, cache.clone(), finished, &finish);
     if let Some(cache) = cache {
         cache.close();
     }
@@ -177,6 +188,17 @@ fn log_profiles(start: &Start) {
             listen.port()
         );
     }
+}
+
+/// Logs the sizes of the cache.
+fn log_tiers(config: &Config, cache: Option<&Cache>) {
+    let Some(cache) = cache else { return info!("no cache: cache.memory is 0") };
+    let memory: u64 = cache.tiers().iter().filter(|it| it.name != "disk").map(|it| it.limit).sum();
+    let disk = match &config.cache.disk {
+        Some(disk) => format!("{} bytes on disk in {}", disk.size, disk.path.display()),
+        None => "nothing on disk".to_owned(),
+    };
+    info!("cache: at most {memory} bytes in memory, {disk}");
 }
 
 /// A client that vanished is noticed after `downstream.tcp_user_timeout`, also while nothing is sent.
@@ -212,13 +234,11 @@ fn max_connections(config: &Config) -> usize {
 
 /// The cache, unless it is off.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
-    let memory = match config.cache.memory {
-        CacheMemory::Bytes(0) => return None,
-        CacheMemory::Bytes(bytes) => bytes,
-        CacheMemory::Auto => auto_budget(cgroup_limit()),
-    };
+    let memory = budget(config.cache.memory);
+    if memory == 0 {
+        return None;
+    }
     let client = StoreClient::new(&config.upstream);
-    info!("memory cache limit: {memory} bytes");
     Some(Cache::new(memory, &config.cache, client, Arc::clone(heads)))
 }
 
@@ -267,6 +287,7 @@ fn run_until_finished(
     server: Server,
     signals: ShutdownSignals,
     lifecycle: &Arc<Lifecycle>,
+    cache: Option<Arc<Cache>>,
     finished: SyncSender<()>,
     finish: &Receiver<()>,
 ) {
@@ -279,6 +300,12 @@ fn run_until_finished(
     });
     let _drain_thread = std::thread::spawn(move || {
         while let Ok(phase) = phases.blocking_recv() {
+            // The new process waits for the folder of the disk tier, and serves from it at once.
+            if matches!(phase, ExecutionPhase::GracefulUpgradeTransferringFds)
+                && let Some(cache) = &cache
+            {
+                cache.close();
+            }
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
                 // Twice, for a request that began just when the last one ended.
                 for _ in 0..2 {

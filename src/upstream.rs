@@ -11,17 +11,24 @@
 //! | rule | module |
 //! |---|---|
 //! | whether another attempt follows, after which pause, on which connection | [`retry`] |
-//! | at which address, and which address is passed over | [`resolve`], [`retry::AttemptFailure::penalises_address`] |
+//! | the addresses of a name, and when it is looked up | [`resolve`] |
+//! | which of them gets a request | [`turns`] |
+//! | which is passed over, how long, what ends that | [`health`] |
+//! | whether idle connections to it can be used | [`pool_trust`] |
+//! | which is connected to, if one does not answer | [`dial`] |
 //! | how long each step may take | [`deadline`] |
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
 //! | what an error of a connection means | [`error`] |
+//! | how a body that broke off goes on (not for the check) | [`rest`] |
 //! | whether an error of the store says something about the object | [`error_verdict`] |
 //! | the store's request id, the code of its error document | [`error_document`] |
 //! | how many requests are in progress | [`admission`] (not for the check) |
+//! | whether the store fails at the moment, so that stale objects do not wait for it | [`outage`] |
+//!
+//! Besides, [`probe`] asks each store once through the client of the cache.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -38,40 +45,57 @@ use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
-use crate::upstream::last_outcome::{LastOutcome, StoreFailure};
+use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
+use crate::upstream::outage::Outage;
 use crate::upstream::resolve::EndpointAddresses;
+use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
+use crate::upstream::turns::Chosen;
 
 pub mod admission;
 pub mod answer;
 pub mod certificates;
 pub mod client;
 pub mod deadline;
+pub mod dial;
 pub mod error;
 pub mod error_document;
 pub mod error_verdict;
+pub mod health;
 pub mod last_outcome;
+pub mod outage;
+pub mod pool_trust;
+pub mod probe;
 pub mod request;
 pub mod resolve;
+pub mod rest;
 pub mod retry;
+pub mod revalidation;
 pub mod share;
+pub mod turns;
 
 /// The store of one profile.
 #[derive(Debug)]
 pub struct Store {
     pub profile: Arc<Profile>,
     pub signer: Signer,
+    /// The signer of listings, if it is another one.
+    pub listing_signer: Option<Signer>,
     /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
     pub fingerprint: u64,
     pub addresses: Arc<EndpointAddresses>,
-    /// Its last success and its last failure.
-    pub last_outcome: LastOutcome,
+    /// Its last success and its last failure; bodies that are still arriving hold it too.
+    pub last_outcome: Arc<LastOutcome>,
+    /// Whether it fails at the moment.
+    pub outage: Outage,
     /// Its counters, which stay when the profile changes.
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
     pub admission: Arc<Admission>,
     /// The shares of clients in it, which stay likewise.
     pub shares: Arc<ClientShares>,
+    /// How cached objects are revalidated.
+    pub revalidation: LearnedRevalidation,
     /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
 }
@@ -92,15 +116,19 @@ impl Store {
         (admission, shares): (Arc<Admission>, Arc<ClientShares>),
     ) -> Self {
         let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
+        let listing_signer = profile.signer_of_listings();
         Self {
             profile,
             signer,
+            listing_signer,
             fingerprint,
             addresses,
-            last_outcome: LastOutcome::default(),
+            last_outcome: Arc::default(),
+            outage: Outage::default(),
             metrics: Arc::default(),
             admission,
             shares,
+            revalidation: LearnedRevalidation::default(),
             newer: OnceLock::new(),
         }
     }
@@ -118,18 +146,34 @@ impl Store {
 
     /// Records how a request to it has ended.
     pub fn note(&self, asked: &UpstreamOutcome<'_>) {
-        #[expect(clippy::disallowed_methods, reason = "operators see the time")]
-        let at = SystemTime::now();
-        self.metrics.asked(asked.status, asked.attempts, asked.waited);
-        match asked.refusal.filter(|refusal| refusal.is_fault()) {
-            None => self.last_outcome.succeeded(at),
-            Some(refusal) => {
-                let (cause, code) = (refusal.cause(), asked.code.map(str::to_owned));
-                self.metrics.errors.count(cause);
-                self.last_outcome.failed(StoreFailure { at, cause, code });
-            }
+        let waited = (asked.verdict != StoreVerdict::Unknown).then_some(asked.waited);
+        self.metrics.asked(asked.status, asked.attempts, waited);
+        match asked.refusal.filter(|refusal| refusal.is_store_failure()) {
+            Some(refusal) => self.outage.begin(refusal.clone()),
+            None if asked.status.is_some() => self.outage.end(),
+            None => {}
         }
+        if let StoreVerdict::Failed(cause) = asked.verdict {
+            self.metrics.errors.count(cause);
+        }
+        self.last_outcome.note(asked.verdict, asked.code, wall_clock(asked.ago));
     }
+
+    /// Records that a body has ended before its length, after [`Store::note`].
+    pub fn note_cut(metrics: &StoreMetrics, last_outcome: &LastOutcome) {
+        metrics.errors.count(CUT);
+        last_outcome.note(StoreVerdict::Failed(CUT), None, wall_clock(Duration::ZERO));
+    }
+}
+
+/// The cause of a body that ended before its length.
+const CUT: &str = "upstream_cut";
+
+/// The time so long ago.
+#[expect(clippy::disallowed_methods, reason = "operators see the time")]
+fn wall_clock(ago: Duration) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(ago).unwrap_or(now)
 }
 
 /// How a request to a store has ended.
@@ -142,6 +186,10 @@ pub struct UpstreamOutcome<'a> {
     pub attempts: u8,
     /// From the first attempt to the head of the last answer, or its failure.
     pub waited: Duration,
+    /// Since then: the body may have passed to a slow client meanwhile.
+    pub ago: Duration,
+    pub verdict: StoreVerdict,
+    /// What the request is refused for.
     pub refusal: Option<&'a Refusal>,
 }
 
@@ -278,20 +326,28 @@ pub fn retry_pause() -> Duration {
     Duration::from_millis(fastrand::u64(20..=200))
 }
 
+/// How long a byte sent to a store may stay unacknowledged before the connection counts as dead. A store
+/// that is slow to answer has acknowledged the request, and is not affected.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+
+/// How much later Pingora gives up on a connection than [`dial`], which knows more of the reason.
+const AFTER_DIAL: Duration = Duration::from_millis(50);
+
 /// The peer for one attempt. `left` is the rest of the time for all attempts.
 #[must_use]
 pub fn peer(
-    socket: SocketAddr,
+    chosen: Chosen,
     tls: bool,
     target: &Target,
     config: &UpstreamConfig,
     left: Duration,
 ) -> HttpPeer {
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
-    let mut peer = HttpPeer::new(socket, tls, target.server_name.clone());
+    let mut peer = HttpPeer::new(chosen.address, tls, target.server_name.clone());
     let connect = Deadlines::of(config).connect(left);
+    peer.group_key = chosen.group.key();
     peer.options.connection_timeout = Some(connect);
-    peer.options.total_connection_timeout = Some(connect);
+    peer.options.total_connection_timeout = Some(connect + AFTER_DIAL);
     peer.options.read_timeout = Some(config.read_timeout);
     peer.options.write_timeout = Some(config.read_timeout);
     peer.options.idle_timeout = Some(config.idle_timeout);
@@ -300,7 +356,7 @@ pub fn peer(
         interval: Duration::from_secs(10),
         count: 3,
         #[cfg(target_os = "linux")]
-        user_timeout: Duration::ZERO,
+        user_timeout: UNACKNOWLEDGED,
     });
     peer
 }
@@ -309,7 +365,8 @@ pub fn peer(
 /// does not return to the pool. Pingora pools by a hash of the peer, and no other peer has this group.
 #[must_use]
 pub fn peer_of_new_connection(mut peer: HttpPeer) -> HttpPeer {
-    peer.group_key = fastrand::u64(1..);
+    // Groups of the pool count from 0.
+    peer.group_key = fastrand::u64(u64::MAX / 2..);
     peer.options.idle_timeout = Some(Duration::ZERO);
     peer
 }

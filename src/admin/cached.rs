@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::admin::{Admin, JsonPage, cache_disabled};
+use crate::profile::fingerprint::Fingerprint;
 
 /// The message for a path of another form.
 const TARGET: &str = "the path must be /cache/PROFILE@BUCKET/KEY";
@@ -19,11 +20,13 @@ impl Admin {
     /// The entries of the object in each tier ([`crate::cache::Inspection`]), and its name.
     pub(super) async fn inspect(&self, target: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
-        let (address, key) = match self.object(target, TARGET) {
+        let (address, store, key) = match self.object(target, TARGET) {
             Ok(object) => object,
             Err(page) => return page,
         };
-        let inspection = cache.inspect(&key).await;
+        let rule = *store.profile.cache.of(&address.key);
+        let settings = Fingerprint { profile: store.fingerprint, rule };
+        let inspection = cache.inspect(&key, settings).await;
         let document = json!({
             "object": address.name(),
             "memory": inspection.memory,

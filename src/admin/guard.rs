@@ -27,7 +27,7 @@ pub(super) struct Refused {
 /// The first rule the request breaks.
 pub(super) fn check(request: &RequestHeader, hosts: &[String]) -> Result<(), Refused> {
     let (method, headers) = (&request.method, &request.headers);
-    match inspect(method, request.version, request.raw_path(), headers) {
+    match inspect(request.version, request.raw_path(), headers) {
         // Other methods are answered 405, with or without a body.
         Err(BadRequest::Body) if !matches!(method.as_str(), "GET" | "HEAD" | "PURGE") => {}
         Err(error) => {

@@ -10,7 +10,6 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -18,10 +17,12 @@ use crate::cache::{Cache, Tier};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
+use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
 use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
 use crate::upstream::admission::Admission;
+use crate::upstream::health::HealthState;
 use crate::upstream::{CurrentStores, Store, Stores};
 
 /// The parts of the gateway that have metrics.
@@ -223,7 +224,7 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         stores,
         "s3proxy_upstream_duration_seconds",
         "From the first attempt of a request to a store to the head of its last answer.",
-        |store| store.metrics.waited.clone(),
+        |store| store.metrics.waited.counts(),
     )?;
     for (name, help, number) in [
         (
@@ -239,7 +240,19 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
     ] {
         by_profile(page, stores, name, help, |store| ConstGauge::new(number(&store.admission)))?;
     }
-    Ok(())
+    let addresses = stores.iter().flat_map(|store| {
+        let reports = store.addresses.report();
+        HealthState::NAMES.iter().map(move |state| {
+            let number = reports.iter().filter(|report| report.state.as_str() == *state).count();
+            ([("profile", store.profile.label()), ("state", *state)], ConstGauge::new(number))
+        })
+    });
+    family(
+        page,
+        "s3proxy_upstream_addresses",
+        "Addresses of the store, by their health.",
+        addresses,
+    )
 }
 
 fn cache_tiers(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Error> {
@@ -402,7 +415,7 @@ fn by_way(
 ) -> Result<(), Error> {
     let metrics = stores.iter().flat_map(|store| {
         StoreMetrics::WAYS.iter().zip(histograms(&store.metrics)).map(|(way, histogram)| {
-            ([("profile", store.profile.label()), ("cache", *way)], histogram.clone())
+            ([("profile", store.profile.label()), ("cache", *way)], histogram.counts())
         })
     });
     family(page, name, help, metrics)

@@ -1,18 +1,40 @@
-//! `/profiles`: each profile and the last success and error of its store, without secrets.
+//! `/profiles`: each profile, the last success and error of its store, and the health of its addresses,
+//! without secrets.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
 use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
+use crate::upstream::health::Fault;
+use crate::upstream::turns::AddressReport;
 use crate::upstream::{Store, Stores};
+
+/// The name in the path of `POST /profiles/NAME/probe`.
+pub(super) fn probed<'a>(method: &Method, path: &'a [u8]) -> Option<&'a str> {
+    let name = path.strip_prefix(b"/profiles/")?.strip_suffix(b"/probe")?;
+    let name = std::str::from_utf8(name).ok().filter(|_| *method == Method::POST)?;
+    (!name.contains('/')).then_some(name)
+}
 
 /// Every profile, the default first.
 pub(super) fn report(stores: &Stores) -> Value {
     stores.iter().map(|store| of(store)).collect()
 }
 
-fn of(store: &Store) -> Value {
+/// A profile as in `/profiles`, and its requests in flight, for `/status`.
+pub(super) fn with_state(store: &Store) -> Value {
+    let mut profile = of(store);
+    if let Some(fields) = profile.as_object_mut() {
+        fields.insert("in_flight".to_owned(), store.admission.in_flight().into());
+        fields.insert("in_flight_limit".to_owned(), store.admission.limit().into());
+    }
+    profile
+}
+
+/// One profile.
+pub(super) fn of(store: &Store) -> Value {
     let profile = &store.profile;
     let (credentials, key) = match &profile.credentials {
         Credentials::Keys { keys, source } => (text(source), Some(masked_id(&keys.access_key_id))),
@@ -30,6 +52,16 @@ fn of(store: &Store) -> Value {
         "key_id": key,
         "last_success": store.last_outcome.last_success().map(rfc3339),
         "last_error": failure,
+        "addresses": store.addresses.report().iter().map(address).collect::<Value>(),
+    })
+}
+
+/// An address of the endpoint, and why it is passed over.
+fn address(report: &AddressReport) -> Value {
+    json!({
+        "address": report.address.to_string(),
+        "state": report.state.as_str(),
+        "fault": report.state.fault().map(Fault::as_str),
     })
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{self, Flags, Inputs};
 use crate::downstream::limits::ClientLimits;
 use crate::response::object_head::ObjectHeads;
+use crate::upstream::probe::Probes;
 
 fn admin() -> Admin {
     let environment = BTreeMap::from([
@@ -25,7 +26,12 @@ fn admin() -> Admin {
         metrics: Arc::default(),
         limits: Arc::new(ClientLimits::new(16, 0)),
     };
-    Admin::new(&shared, config)
+    Admin::new(&shared, &Arc::new(Probes::new(&config.upstream)), config)
+}
+
+fn answer(admin: &Admin, method: &Method, target: &[u8]) -> JsonPage {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime").block_on(admin.answer(method, target))
 }
 
 #[test]
@@ -33,13 +39,13 @@ fn without_a_cache_its_pages_are_errors() {
     for (method, target, status) in [
         ("GET", "/cache", 409),
         ("PURGE", "/bucket/key", 409),
-        ("GET", "/", 404),
+        ("GET", "/status/", 404),
         ("GET", "/s3proxy/s3/bucket/key", 404),
         ("POST", "/cache", 405),
         ("DELETE", "/bucket/key", 405),
     ] {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let (seen, document) = admin().answer(&method, target.as_bytes());
+        let (seen, document) = answer(&admin(), &method, target.as_bytes());
         assert_eq!(seen.as_u16(), status, "{method} {target}");
         assert!(document.get("message").is_some_and(Value::is_string), "{method} {target}");
     }
@@ -48,7 +54,7 @@ fn without_a_cache_its_pages_are_errors() {
 #[test]
 fn it_is_ready_until_it_drains_and_alive_even_then() {
     let admin = admin();
-    let ask = |target: &str| admin.answer(&Method::GET, target.as_bytes()).0.as_u16();
+    let ask = |target: &str| answer(&admin, &Method::GET, target.as_bytes()).0.as_u16();
     assert_eq!((ask("/livez"), ask("/readyz")), (200, 200));
     admin.lifecycle.start_draining();
     assert_eq!((ask("/livez"), ask("/readyz")), (200, 503));
@@ -56,7 +62,7 @@ fn it_is_ready_until_it_drains_and_alive_even_then() {
 
 #[test]
 fn profiles_are_listed_without_secrets() {
-    let (status, document) = admin().answer(&Method::GET, b"/profiles");
+    let (status, document) = answer(&admin(), &Method::GET, b"/profiles");
     assert_eq!(status, 200);
     let expected = json!([{
         "profile": "default",
@@ -66,6 +72,18 @@ fn profiles_are_listed_without_secrets() {
         "key_id": "...",
         "last_success": null,
         "last_error": null,
+        "addresses": [{ "address": "127.0.0.1:1", "state": "healthy", "fault": null }],
     }]);
     assert_eq!(document, expected);
+}
+
+#[test]
+fn the_index_and_the_status_are_json_without_secrets() {
+    let (status, index) = answer(&admin(), &Method::GET, b"/");
+    let routes = index["routes"].as_array().expect("a list").len();
+    assert!(status == 200 && routes > 5, "{index}");
+    let (status, document) = answer(&admin(), &Method::GET, b"/status");
+    assert_eq!(status, 200);
+    assert_eq!(document["profiles"][0]["key_id"], "...", "{document}");
+    assert_eq!(document["cache"], Value::Null);
 }

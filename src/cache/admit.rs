@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
+use crate::cache::confirmation::ConfirmedHeaders;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fill::{FILL_TIME, FillBuffer, Truncated};
 use crate::cache::freshness::{Freshness, hit_for_pass_lifetime};
@@ -16,8 +19,9 @@ use crate::cache::inflight::Leader;
 use crate::cache::memory::budget::Held;
 use crate::cache::object::{Object, ObjectBody, StreamingObject};
 use crate::cache::outcome::FetchOutcome;
+use crate::cache::passing::{AnswerSlot, PassingObject};
 use crate::cache::request::CacheRequest;
-use crate::cache::stored_headers::{append_lifetime, for_disk, lifetime_headers, own_copy};
+use crate::cache::stored_headers::{confirmed_headers, for_disk, lifetime_headers, own_copy};
 use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
 use crate::response::object_head::ObjectHeads;
@@ -45,9 +49,28 @@ impl StoreResponse<'_> {
         Arc::new(Entry { key, requested_at, settings, freshness, content })
     }
 
-    /// Publishes that each request for the object goes to the store.
-    pub(super) fn bypass(&self) {
-        self.leader.publish(FetchOutcome::Bypass { report: Arc::clone(&self.report) });
+    /// Publishes that each request for the object goes to the store, and gives the request that led the
+    /// fetch the store's answer: the headers of the whole object, of which `body` brings the bytes from
+    /// a position on, up to `end` if it does not bring all.
+    pub(super) fn pass_on(
+        &self,
+        headers: &HeaderMap,
+        body: Option<(u64, StoreBody)>,
+        end: Option<u64>,
+    ) {
+        let report = Arc::clone(&self.report);
+        let (profile, content_type) = (&self.request.store.profile, &self.request.content_type);
+        match self.heads.cached_head(headers, profile, content_type.as_ref()) {
+            Ok(head) => {
+                let length = content_length(headers);
+                let answer = PassingObject::new(head, headers, length, body);
+                let answer = AnswerSlot::new(answer.up_to(end.unwrap_or(u64::MAX)));
+                self.leader.publish(FetchOutcome::Bypass { answer: Some(answer), report });
+            }
+            Err(refusal) => {
+                self.leader.publish(FetchOutcome::Refused { refusal, stored_for: None, report });
+            }
+        }
     }
 
     /// Stores an entry without a body in memory if there is room for it, and removes the record on
@@ -90,16 +113,34 @@ impl StoreResponse<'_> {
         self.tiers.store(self.leader, entry, DiskChange::Remove);
     }
 
-    /// The store has confirmed the stored object: a 304 gives it a new lifetime (RFC 9111, section
-    /// 4.3.4).
-    pub(super) fn freshen(&self, entry: &Entry, source: ObjectBody, headers: &HeaderMap) {
+    /// The store has confirmed the body of the stored object, which gets a new lifetime and the headers
+    /// of the answer (RFC 9111, section 4.3.4).
+    pub(super) fn freshen(&self, entry: &Entry, source: &ObjectBody, answer: &ConfirmedHeaders) {
         self.tiers.statistics().revalidated.inc();
-        let mut headers = headers.clone();
-        append_lifetime(&mut headers, source.lifetime());
+        let profile = &self.request.store.profile;
+        let headers = own_copy(&confirmed_headers(source, answer, now()));
+        let content_type = self.request.content_type.as_ref();
+        let head = match self.heads.cached_head(&headers, profile, content_type) {
+            Ok(head) => head,
+            Err(refusal) => {
+                self.invalidate(entry);
+                let report = Arc::clone(&self.report);
+                let refused = FetchOutcome::Refused { refusal, stored_for: None, report };
+                return self.leader.publish(refused);
+            }
+        };
+        let (source, change) = match source.with_head(head, lifetime_headers(&headers)) {
+            None => (source.clone(), DiskChange::Freshen),
+            Some(source) => {
+                let change = self.write_again(&headers, &source);
+                (source, change)
+            }
+        };
         let (freshness, stored) = match Freshness::of_object(&headers, &self.request.rule, now()) {
             Some(freshness) => {
-                let entry = self.entry(freshness, entry.content.clone());
-                (freshness, self.tiers.store(self.leader, entry, DiskChange::Freshen))
+                let content = source.content().unwrap_or_else(|| entry.content.clone());
+                let entry = self.entry(freshness, content);
+                (freshness, self.tiers.store(self.leader, entry, change))
             }
             None => {
                 self.hit_for_pass();
@@ -107,6 +148,41 @@ impl StoreResponse<'_> {
             }
         };
         let (arriving, report) = (None, Arc::clone(&self.report));
+        self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
+    }
+
+    /// The change on disk for an object whose headers have changed, and not its body.
+    fn write_again(&self, headers: &HeaderMap, source: &ObjectBody) -> DiskChange {
+        let body = match source {
+            ObjectBody::Stored(object) if self.tiers.disk_takes(object.body.len()) => {
+                object.body.clone()
+            }
+            ObjectBody::Blocks(_) => StoredBody::default(),
+            ObjectBody::Stored(_) | ObjectBody::Streaming(_) | ObjectBody::Passing(_) => {
+                return DiskChange::Remove;
+            }
+        };
+        DiskChange::Write { headers: for_disk(headers, &self.request.store.profile), body }
+    }
+
+    /// Admits a page of a listing. It is read to its end before, since stores send it in chunks; what
+    /// the headers of the store say about caching is meant for objects.
+    pub(super) fn admit_listing(&self, document: Bytes) {
+        let (tiers, key) = (self.tiers, &self.request.key);
+        let freshness = Freshness::of_object(&HeaderMap::new(), &self.request.rule, now());
+        let head = ResponseHeader::build_no_case(StatusCode::OK, None).ok();
+        let room = tiers.reserve(key, document.len() as u64);
+        let (Some(freshness), Some(head), Some(room)) = (freshness, head, room) else {
+            tiers.statistics().no_room.inc();
+            let report = Arc::clone(&self.report);
+            return self.leader.publish(FetchOutcome::Bypass { answer: None, report });
+        };
+        let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(document));
+        let object = Arc::new(Object::of(head, lifetime, body, room.into_held()));
+        let (arriving, report) = (None, Arc::clone(&self.report));
+        let entry = self.entry(freshness, EntryContent::Object(Arc::clone(&object)));
+        let stored = tiers.store(self.leader, entry, DiskChange::None);
+        let source = ObjectBody::Stored(object);
         self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
     }
 
@@ -121,7 +197,7 @@ impl StoreResponse<'_> {
         let length = content_length(headers).filter(is_stored);
         let (Some(freshness), Some(length)) = (freshness, length) else {
             self.hit_for_pass();
-            return self.bypass();
+            return self.pass_on(headers, Some((0, body)), None);
         };
         let report = Arc::clone(&self.report);
         let head = match self.heads.cached_head(headers, profile, request.content_type.as_ref()) {
@@ -131,9 +207,10 @@ impl StoreResponse<'_> {
                 return self.leader.publish(refused);
             }
         };
-        let Some(room) = tiers.reserve(&request.key, head_weight(&head) + length) else {
+        let room = tiers.reserve_soon(&request.key, head_weight(&head) + length).await;
+        let Some(room) = room else {
             tiers.statistics().no_room.inc();
-            return self.bypass();
+            return self.pass_on(headers, Some((0, body)), None);
         };
         let fill = FillBuffer::new(length, Arc::clone(room.held()));
         let lifetime = lifetime_headers(headers);
@@ -150,7 +227,7 @@ impl StoreResponse<'_> {
             return;
         };
         let change = if tiers.disk_takes(length) {
-            DiskChange::Write { headers: for_disk(headers, profile), body: body.to_bytes() }
+            DiskChange::Write { headers: for_disk(headers, profile), body: body.clone() }
         } else {
             DiskChange::Remove
         };

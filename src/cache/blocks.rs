@@ -4,7 +4,9 @@
 
 mod admit;
 pub(super) mod arrival;
+pub(super) mod arriving_body;
 pub(super) mod fetches;
+mod fill_as_read;
 pub(super) mod layout;
 pub(super) mod object;
 mod range_fetch;
@@ -12,6 +14,7 @@ pub(super) mod reader;
 mod reserve;
 pub(super) mod streams;
 pub(super) mod tier;
+mod unreliable;
 pub(super) mod version;
 
 pub(super) use self::admit::BodyRange;

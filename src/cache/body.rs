@@ -57,21 +57,28 @@ impl StoredBody {
         &self.pieces
     }
 
-    /// The whole body in contiguous memory: a copy unless it has only one piece.
-    #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        match &*self.pieces {
-            [only] => only.clone(),
-            pieces => pieces.concat().into(),
-        }
-    }
-
     /// Bytes from `position` on, at most to the end of its piece and not beyond `end`; `None` where
     /// there are none. They share the memory of the body.
     #[must_use]
     pub fn read(&self, position: u64, end: u64) -> Option<Bytes> {
         let piece = self.pieces.get(usize::try_from(position / PIECE).ok()?)?;
         stretch(piece, position % PIECE, end.checked_sub(position)?)
+    }
+}
+
+/// The same bytes, however they are divided.
+impl PartialEq for StoredBody {
+    fn eq(&self, other: &Self) -> bool {
+        let bytes = |body: &Self| body.pieces.iter().flatten().copied().collect::<Vec<u8>>();
+        self.length == other.length && bytes(self) == bytes(other)
+    }
+}
+
+impl Eq for StoredBody {}
+
+impl From<Vec<u8>> for StoredBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from_bytes(bytes.into())
     }
 }
 

@@ -2,7 +2,7 @@
 //! checked when it is read. A damaged file or a failing disk is a miss, never an error.
 //! `docs/decisions/disk-tier.md` has the reasons.
 //!
-//! Reads run on the runtime's threads for blocking work. One thread writes and removes the files that
+//! A few threads read (`reader.rs`). One thread writes and removes the files that
 //! are queued in a `queue.rs`; another one finds the files at the start, and sweeps.
 
 mod breaker;
@@ -11,6 +11,7 @@ mod index;
 mod name;
 mod peek;
 mod queue;
+mod reader;
 mod record;
 mod shared;
 mod sweep;
@@ -26,23 +27,33 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use log::debug;
+use tokio::sync::oneshot;
 
 use crate::cache::disk::breaker::Access;
 use crate::cache::disk::folder::{FileRead, Write, plain_write};
 use crate::cache::disk::name::{FileName, ObjectMark};
 use crate::cache::disk::queue::Job;
+use crate::cache::disk::reader::ReadJob;
 use crate::cache::disk::record::Damage;
 use crate::cache::disk::shared::{DiskShared, READ_PERMITS, Removal, now, wait_for};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
+use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::statistics::Statistics;
 
 /// How long a reader waits for the disk before it asks the store.
 const READ_TIME: Duration = Duration::from_secs(2);
 /// How long [`DiskTier::close`] waits for the queue.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// Bytes of bodies that may wait to be written without being counted in the budget: with a small
+/// budget, blocks that follow each other would otherwise have to wait for the disk.
+const UNCOUNTED_BYTES: u64 = 8 * 1024 * 1024;
 /// A read counts as at least this many pieces, so that there are at most 64 reads at once.
 const LEAST_PERMITS: u32 = 16;
+
+/// The budget has no room for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
 
 /// Whether the tier is in service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +101,19 @@ impl DiskTier {
         Self { shared }
     }
 
-    /// The record of this key, if there is one and its checksums match. Must be called within a
-    /// Tokio runtime; the disk is given two seconds.
+    /// The record of this key, as [`DiskTier::read`], in memory that no budget counts.
     pub async fn get(&self, key: &CacheKey) -> Option<DiskRecord> {
+        self.read(key, |_| Ok(None)).await
+    }
+
+    /// The record of this key, if there is one and its checksums match. `room` takes room for this
+    /// many bytes, before they are read; a queued record has its own. Must be called within a Tokio
+    /// runtime; the disk is given two seconds.
+    pub async fn read(
+        &self,
+        key: &CacheKey,
+        room: impl FnOnce(u64) -> Result<Option<Arc<Held>>, NoRoom>,
+    ) -> Option<DiskRecord> {
         let shared = &self.shared;
         let name = FileName::of(key);
         let (newer, scanned) = {
@@ -113,11 +134,17 @@ impl DiskTier {
             };
             (newer, inner.scanned)
         };
-        let size = shared.index.touch(name, now());
-        if size.is_none() && scanned {
+        let size = match shared.index.touch(name, now()) {
+            Some(size) => size,
+            None if scanned => return None,
+            None => self.size_of_unknown(name).await?,
+        };
+        if size > record::LARGEST {
+            shared.statistics.disk_damaged.inc();
+            shared.forget(name);
             return None;
         }
-        let pieces = size.unwrap_or_default().div_ceil(record::PIECE as u64);
+        let pieces = size.div_ceil(record::PIECE as u64);
         let permits = u32::try_from(pieces).unwrap_or(READ_PERMITS);
         let permits = permits.clamp(LEAST_PERMITS, READ_PERMITS);
         let permit = Arc::clone(&shared.reads);
@@ -132,12 +159,10 @@ impl DiskTier {
             shared.statistics.disk_busy.inc();
             return None;
         };
-        let (reader, wanted) = (Arc::clone(shared), key.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let record = reader.read(name, &wanted);
-            drop(permit);
-            record
-        });
+        let held = room(size).ok()?;
+        let (reply, read) = oneshot::channel();
+        let buffer = Vec::with_capacity(usize::try_from(size).ok()?);
+        reader::push(shared, ReadJob { name, key: key.clone(), buffer, held, permit, reply });
         match tokio::time::timeout(READ_TIME, read).await {
             Ok(read) => {
                 let record = read.ok()??;
@@ -148,6 +173,27 @@ impl DiskTier {
                 None
             }
         }
+    }
+
+    /// Bytes that a file takes that the index does not know yet.
+    async fn size_of_unknown(&self, name: FileName) -> Option<u64> {
+        let reader = Arc::clone(&self.shared);
+        let sized = tokio::task::spawn_blocking(move || reader.folder.get()?.size(name));
+        tokio::time::timeout(READ_TIME, sized).await.ok()?.ok()?
+    }
+
+    /// Whether records that wait to be written hold bytes of a budget.
+    #[must_use]
+    pub fn holds_memory(&self) -> bool {
+        self.shared.lock().queue.bytes() > UNCOUNTED_BYTES
+    }
+
+    /// Frees this many bytes of this budget, as far as only records hold them that wait to be written.
+    /// Those are not stored. Returns whether any were freed.
+    pub fn shed(&self, bytes: u64, budget: &Arc<Budget>) -> bool {
+        let shed = self.shared.lock().queue.shed(bytes, budget);
+        self.shared.statistics.disk_dropped.inc_by(shed);
+        shed > 0
     }
 
     /// Whether there is a record of this key, as far as is known without reading it.
@@ -180,9 +226,12 @@ impl DiskTier {
 
     /// Stores a record, in place of any other of its key. It is written in the background. If the
     /// queue is full, neither it nor the older one is stored. Returns whether it is queued.
-    pub fn put(&self, record: DiskRecord) -> bool {
+    pub fn put(&self, mut record: DiskRecord) -> bool {
         let name = FileName::of(&record.key);
         let mut inner = self.shared.lock();
+        if inner.queue.bytes() + record.body.len() <= UNCOUNTED_BYTES {
+            record.held = None;
+        }
         if inner.off.is_none()
             && !inner.closing
             && inner.queue.push(name, Job::Write(Arc::new(record)))
@@ -320,16 +369,17 @@ impl Drop for DiskTier {
         inner.closing = true;
         inner.queue.clear();
         drop(inner);
+        self.shared.readers.close();
         self.shared.wake.notify_one();
         self.shared.sweep.notify_one();
     }
 }
 
 impl DiskShared {
-    /// Reads a record; one that is missing or damaged is noted, and removed.
-    fn read(&self, name: FileName, key: &CacheKey) -> Option<DiskRecord> {
+    /// Reads a record into a buffer; one that is missing or damaged is noted, and removed.
+    fn read(&self, name: FileName, key: &CacheKey, buffer: Vec<u8>) -> Option<DiskRecord> {
         let folder = self.folder.get()?;
-        match folder.read(name, key) {
+        match folder.read(name, key, buffer) {
             Ok(FileRead::Whole(record)) => {
                 self.lock().breaker.worked(Access::Read);
                 return Some(record);
@@ -342,7 +392,7 @@ impl DiskShared {
                 self.forget(name);
             }
             Ok(FileRead::Absent) if self.index.size(name).is_some() => self.forget(name),
-            Ok(FileRead::Absent) => {}
+            Ok(FileRead::Absent | FileRead::Larger) => {}
             Err(error) => self.failed(Access::Read, &error),
         }
         None

@@ -52,6 +52,17 @@ impl Entry {
         }
     }
 
+    /// Its share of the budget.
+    #[must_use]
+    pub fn held(&self) -> &Arc<Held> {
+        match &self.content {
+            EntryContent::Object(object) => &object.held,
+            EntryContent::Blocks(blocks) => &blocks.held,
+            EntryContent::Block(block) => &block.held,
+            EntryContent::Negative(held) | EntryContent::HitForPass(held) => held,
+        }
+    }
+
     /// Whether it is served without the store.
     #[must_use]
     pub fn is_fresh(&self, now: SystemTime) -> bool {

@@ -2,8 +2,8 @@
 //! the store.
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,7 +13,6 @@ use crate::cache::blocks::fetches::BlockFetches;
 use crate::cache::blocks::layout::widened;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::version::Version;
-use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
@@ -22,15 +21,17 @@ use crate::cache::object::{Object, ObjectBody};
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::purge::pending::Purge;
 use crate::cache::request::{CacheRequest, Extent};
+use crate::cache::revalidate::{Revalidated, revalidate};
 use crate::cache::stored_headers::{lifetime_headers, whole_length};
 use crate::cache::tiers::{DiskChange, Tiers};
 use crate::cache::weight::head_weight;
 use crate::profile::cache_rules::Rule;
-use crate::protocol::entity_tag::EntityTag;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::answer::content_length;
-use crate::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient};
+use crate::upstream::client::{
+    FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient,
+};
 
 /// The fetches of objects and blocks.
 #[derive(Debug)]
@@ -141,7 +142,25 @@ impl Fetches {
     /// Revalidates a stale object in the background, unless its fetch is in flight or all permits are
     /// taken.
     pub(super) fn revalidate(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
-        let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() else { return };
+        if let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() {
+            self.revalidate_with(request, entry, permit);
+        }
+    }
+
+    /// Asks a store that fails again, by the revalidation of this object in the background, unless
+    /// another request does or did so a moment ago.
+    pub(super) fn probe(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
+        if let Some(permit) = request.store.outage.probe(Instant::now()) {
+            self.revalidate_with(request, entry, permit);
+        }
+    }
+
+    fn revalidate_with(
+        self: &Arc<Self>,
+        request: &Arc<CacheRequest>,
+        entry: &Arc<Entry>,
+        permit: OwnedSemaphorePermit,
+    ) {
         let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
         let newer = || {
             let newer = self.tiers.lookup(request)?;
@@ -205,61 +224,80 @@ impl Fetches {
             return leader.finish(FetchOutcome::NotCached);
         }
         let old = old.and_then(|entry| entry.source().map(|source| (entry, source)));
-        let mut question = match &old {
-            Some((_, source)) => FetchRequest {
-                // A whole body is of no use for an object in blocks.
-                head_only: matches!(source, ObjectBody::Blocks(_)),
-                ..revalidation(&source.head().headers)
-            },
-            None => self.first_request(request),
-        };
         let requested_at = now();
         let (store, target) = (&request.store, request.target());
-        let mut fetched = self.client.fetch(store, target, &question).await;
-        if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
-        {
-            // Conditions come before ranges, so the head is needed.
-            question = FetchRequest { head_only: true, ..FetchRequest::default() };
-            fetched = self.client.fetch(store, target, &question).await;
+        if request.is_listing {
+            let (report, outcome) = self.client.list(store, target, &request.address.key).await;
+            let response = self.response(request, requested_at, leader, report);
+            match outcome {
+                Ok(document) => response.admit_listing(document),
+                Err(refusal) => self.refused(response, refusal, old),
+            }
+            return;
         }
-        let FetchResult { report, outcome } = fetched;
-        let response = StoreResponse {
-            tiers,
+        let response_with = |report| self.response(request, requested_at, leader, report);
+        let (question, FetchResult { report, outcome }) = match &old {
+            Some((entry, source)) => match revalidate(&self.client, request, source).await {
+                Revalidated::Confirmed { headers, report } => {
+                    return response_with(report).freshen(entry, source, &headers);
+                }
+                Revalidated::Answered(question, fetched) => (question, *fetched),
+            },
+            None => self.ask_first(request).await,
+        };
+        let response = response_with(report);
+        match (outcome, old) {
+            (Ok(FetchResponse::Object { status, headers, body }), _) => {
+                self.admit(response, &question, status, &headers, body).await;
+            }
+            // The request allows no such response.
+            (Ok(FetchResponse::NotModified(_)), _) => {
+                refuse(response, Refusal::UpstreamProtocol, None);
+            }
+            (Err(refusal), old) => self.refused(response, refusal, old),
+        }
+    }
+
+    fn response<'a>(
+        &'a self,
+        request: &'a Arc<CacheRequest>,
+        requested_at: SystemTime,
+        leader: &'a Leader<FetchOutcome>,
+        report: FetchReport,
+    ) -> StoreResponse<'a> {
+        StoreResponse {
+            tiers: &self.tiers,
             blocks: &self.blocks,
             heads: &self.heads,
             request,
             requested_at,
             leader,
             report: Arc::new(report),
-        };
-        match (outcome, old) {
-            (Ok(FetchResponse::NotModified(headers)), Some((entry, source))) => {
-                response.freshen(&entry, source, &headers);
-            }
-            (Ok(FetchResponse::Object { status, headers, body }), _) => {
-                self.admit(response, &question, status, &headers, body).await;
-            }
-            // The request allows no such response.
-            (Ok(FetchResponse::NotModified(_)), None) => {
-                refuse(response, Refusal::UpstreamProtocol, None);
-            }
-            (Err(refusal), old) => {
-                let stored_for = match (&refusal, old) {
-                    (Refusal::ObjectNotFound, old) => {
-                        if let Some((_, ObjectBody::Blocks(blocks))) = old {
-                            tiers.drop_version(&request.key, &blocks);
-                        }
-                        response.cache_negative()
-                    }
-                    (Refusal::UpstreamForbidden, Some((entry, _))) => {
-                        response.invalidate(&entry);
-                        None
-                    }
-                    _ => None,
-                };
-                refuse(response, refusal, stored_for);
-            }
         }
+    }
+
+    /// The store has refused the request: a missing object is cached as negative, one that the store
+    /// denies is not served again.
+    fn refused(
+        &self,
+        response: StoreResponse<'_>,
+        refusal: Refusal,
+        old: Option<(Arc<Entry>, ObjectBody)>,
+    ) {
+        let stored_for = match (&refusal, old) {
+            (Refusal::ObjectNotFound, old) => {
+                if let Some((_, ObjectBody::Blocks(blocks))) = old {
+                    self.tiers.drop_version(&response.request.key, &blocks);
+                }
+                response.cache_negative()
+            }
+            (Refusal::UpstreamForbidden | Refusal::ListingDenied, Some((entry, _))) => {
+                response.invalidate(&entry);
+                None
+            }
+            _ => None,
+        };
+        refuse(response, refusal, stored_for);
     }
 
     /// Admits an object, by the request and the status of the response.
@@ -280,7 +318,7 @@ impl Fetches {
             (StatusCode::OK, length) if is_range && length.is_none_or(|it| it > max_object) => {
                 // A store that does not support ranges has no blocks.
                 response.hit_for_pass();
-                response.bypass();
+                response.pass_on(headers, Some((0, body)), None);
             }
             (StatusCode::OK, _) => self.admit_object(response, headers, body).await,
             _ if is_range && self.is_small_without_version(headers, &response.request.rule) => {
@@ -298,7 +336,7 @@ impl Fetches {
     async fn fetch_whole(&self, response: StoreResponse<'_>) {
         let (store, target) = (&response.request.store, response.request.target());
         let FetchResult { report, outcome } =
-            self.client.fetch(store, target, &FetchRequest::default()).await;
+            self.client.fetch_resumable(store, target, &FetchRequest::default()).await;
         let response = StoreResponse { report: Arc::new(report), ..response };
         match outcome {
             Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {
@@ -306,7 +344,7 @@ impl Fetches {
             }
             Ok(_) => {
                 let StoreResponse { leader, report, .. } = response;
-                leader.finish(FetchOutcome::Bypass { report });
+                leader.finish(FetchOutcome::Bypass { answer: None, report });
             }
             Err(refusal) => refuse(response, refusal, None),
         }
@@ -338,6 +376,20 @@ impl Fetches {
         Version::of(headers, 0).is_none() && whole_length(headers).is_some_and(|it| it <= max_whole)
     }
 
+    /// Asks the store for an object of which nothing is cached.
+    async fn ask_first(&self, request: &CacheRequest) -> (FetchRequest, FetchResult) {
+        let (store, target) = (&request.store, request.target());
+        let mut question = self.first_request(request);
+        let mut fetched = self.client.fetch_resumable(store, target, &question).await;
+        if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
+        {
+            // Conditions come before ranges, so the head is needed.
+            question = FetchRequest { head_only: true, ..FetchRequest::default() };
+            fetched = self.client.fetch(store, target, &question).await;
+        }
+        (question, fetched)
+    }
+
     /// The request to the store for an object of which nothing is cached.
     fn first_request(&self, request: &CacheRequest) -> FetchRequest {
         match request.extent {
@@ -345,8 +397,7 @@ impl Fetches {
                 let limits = self.tiers.blocks();
                 // No more than the range if its blocks could not be stored.
                 let size = if self.tiers.stores_block(limits.size()) { limits.size() } else { 1 };
-                let range = widened(range, size, limits.max_request(), limits.first_request());
-                FetchRequest { range: Some(range), ..FetchRequest::default() }
+                FetchRequest { range: Some(widened(range, size)), ..FetchRequest::default() }
             }
             Extent::Whole => FetchRequest::default(),
             Extent::Head => FetchRequest { head_only: true, ..FetchRequest::default() },
@@ -360,7 +411,7 @@ impl Fetches {
         let profile = &request.store.profile;
         let headers = &record.headers;
         let head = self.heads.cached_head(headers, profile, request.content_type.as_ref()).ok()?;
-        let length = record.body.len() as u64;
+        let length = record.body.len();
         // The record of an object in blocks has no body.
         let in_blocks = content_length(headers).filter(|whole| *whole > length);
         // With more memory it was stored whole. To read all of it for each range would cost too much.
@@ -368,8 +419,12 @@ impl Fetches {
         if too_large && tiers.blocks().are_cached() && Version::of(headers, length).is_some() {
             return None;
         }
-        let held = tiers.reserve(&request.key, head_weight(&head) + length)?.into_held();
-        let (body, lifetime) = (StoredBody::from_bytes(record.body), lifetime_headers(headers));
+        let (body, lifetime) = (record.body, lifetime_headers(headers));
+        let held = match record.held {
+            Some(held) => held,
+            // It waits to be written.
+            None => tiers.reserve(&request.key, head_weight(&head) + length)?.into_held(),
+        };
         let content = match in_blocks {
             None => EntryContent::Object(Arc::new(Object::of(head, lifetime, body, held))),
             Some(length) => {
@@ -390,15 +445,4 @@ impl Fetches {
 fn refuse(response: StoreResponse<'_>, refusal: Refusal, stored_for: Option<i64>) {
     let StoreResponse { leader, report, .. } = response;
     leader.finish(FetchOutcome::Refused { refusal, stored_for, report });
-}
-
-/// The request to revalidate a stored object: by its entity tag, else by its date.
-fn revalidation(head: &HeaderMap) -> FetchRequest {
-    let tag = head.get(ETAG).and_then(|tag| EntityTag::parse_lenient(tag.as_bytes()));
-    let if_none_match = tag.and_then(|tag| tag.strong_header());
-    let if_modified_since = match if_none_match {
-        None => head.get(LAST_MODIFIED).cloned(),
-        Some(_) => None,
-    };
-    FetchRequest { if_none_match, if_modified_since, ..FetchRequest::default() }
 }

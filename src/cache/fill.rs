@@ -71,7 +71,7 @@ impl FillBuffer {
     /// When the body would be longer than its length; it has failed then.
     pub fn push(&self, mut bytes: Bytes) -> Result<(), Truncated> {
         let mut state = self.lock();
-        let arrived = state.pieces.len() as u64 * PIECE + state.tail_bytes;
+        let arrived = state.arrived();
         if state.ended || arrived + bytes.len() as u64 > self.length {
             state.failed = true;
         } else {
@@ -113,6 +113,13 @@ impl FillBuffer {
         self.changed.notify_waiters();
     }
 
+    /// Whether [`FillBuffer::read`] returns at once: these bytes have arrived, or will not arrive.
+    #[must_use]
+    pub fn is_settled_at(&self, position: u64) -> bool {
+        let state = self.lock();
+        position < state.arrived() || state.failed || state.ended
+    }
+
     /// Bytes from `position` on, not beyond `end`, as soon as there are any; `None` at the end.
     ///
     /// # Errors
@@ -141,6 +148,10 @@ impl FillBuffer {
 }
 
 impl FillState {
+    fn arrived(&self) -> u64 {
+        self.pieces.len() as u64 * PIECE + self.tail_bytes
+    }
+
     /// Makes one piece of the parts of the tail, without a copy if there is only one.
     fn join_tail(&mut self) {
         let tail = std::mem::take(&mut self.tail);

@@ -15,6 +15,7 @@ use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
 use crate::cache::tiers::Tiers;
+use crate::profile::fingerprint::Fingerprint;
 use crate::upstream::answer::content_length;
 
 /// At most this many blocks of an object are looked up, from the first on.
@@ -96,18 +97,20 @@ pub struct StoredBlocks {
     pub kept: u64,
 }
 
-/// Inspects an object. Must be called within a Tokio runtime.
+/// Inspects an object; what other settings have made is not served, and not shown. Must be called within a Tokio runtime.
 pub(super) async fn inspect(
     tiers: &Arc<Tiers>,
     key: &CacheKey,
+    settings: Fingerprint,
     fetch_under_way: bool,
 ) -> Inspection {
     let now = now();
-    let memory = match tiers.peek(key) {
+    let by_these = |entry: &Arc<Entry>| entry.settings.is_none_or(|made_by| made_by == settings);
+    let memory = match tiers.peek(key).filter(by_these) {
         Some(entry) => in_memory(tiers, key, &entry, now).await,
         None => None,
     };
-    let disk = match tiers.peek_on_disk(key).await {
+    let disk = match tiers.peek_on_disk(key, settings).await {
         Some(peeked) => {
             let whole = content_length(&peeked.headers).filter(|whole| *whole > peeked.body);
             let what = if whole.is_some() { StoredContent::Head } else { StoredContent::Object };

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::profile::{DEFAULT_LABEL, Profile};
 
@@ -65,6 +66,18 @@ impl CacheKey {
         Self(bytes.into())
     }
 
+    /// The key of a page of the listing of this folder, whose prefix is the key of the object: a mark, the
+    /// object's own key, then a hash of the continuation token.
+    #[must_use]
+    pub fn listing(&self, token: Option<&str>) -> Self {
+        let mut bytes = Vec::with_capacity(1 + self.0.len() + Self::TAIL);
+        bytes.push(Self::LISTING);
+        bytes.extend_from_slice(&self.0);
+        let digest = Sha256::digest(token.unwrap_or_default());
+        bytes.extend(digest.iter().take(Self::TAIL));
+        Self(bytes.into())
+    }
+
     /// The prefix of the keys of all blocks of a version of this object.
     #[must_use]
     pub fn blocks_of(&self, version: &[u8; 16]) -> Self {
@@ -72,25 +85,26 @@ impl CacheKey {
     }
 
     fn start_of_blocks(&self, version: &[u8; 16]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 + self.0.len() + Self::TAIL_OF_BLOCK);
+        let mut bytes = Vec::with_capacity(1 + self.0.len() + Self::TAIL);
         bytes.push(Self::BLOCK);
         bytes.extend_from_slice(&self.0);
         bytes.extend_from_slice(version);
         bytes
     }
 
-    /// The mark: no key of an object begins with it.
+    /// The marks: no key of an object begins with one.
     const BLOCK: u8 = u8::MAX - 1;
-    /// Bytes after the object's key in the key of a block.
-    const TAIL_OF_BLOCK: usize = 16 + 8 + 8;
+    const LISTING: u8 = u8::MAX - 2;
+    /// Bytes after the object's key in the key of a block, and of a page of a listing.
+    const TAIL: usize = 16 + 8 + 8;
 
     /// Whether it is the key of a block.
     #[must_use]
     pub fn is_block(&self) -> bool {
-        Self::object_in(&self.0).is_some()
+        self.0.first() == Some(&Self::BLOCK) && Self::object_in(&self.0).is_some()
     }
 
-    /// The bytes of the object's key: its own, or those in the key of a block.
+    /// The bytes of the object's key: its own, or those in the key of a block or of a page.
     #[must_use]
     pub fn object(&self) -> &[u8] {
         Self::object_of(&self.0)
@@ -102,10 +116,10 @@ impl CacheKey {
         Self::object_in(key).unwrap_or(key)
     }
 
-    fn object_in(block: &[u8]) -> Option<&[u8]> {
-        let (mark, rest) = block.split_first()?;
-        let length = rest.len().checked_sub(Self::TAIL_OF_BLOCK)?;
-        if *mark == Self::BLOCK { rest.get(..length) } else { None }
+    fn object_in(key: &[u8]) -> Option<&[u8]> {
+        let (mark, rest) = key.split_first()?;
+        let length = rest.len().checked_sub(Self::TAIL)?;
+        if matches!(*mark, Self::BLOCK | Self::LISTING) { rest.get(..length) } else { None }
     }
 
     /// The key with these bytes, as [`CacheKey::as_bytes`] returned them.
@@ -212,6 +226,22 @@ mod tests {
                 assert!(block.is_block());
                 assert!(block.as_bytes().starts_with(object.blocks_of(&version).as_bytes()));
                 assert!(seen.insert(block.as_bytes().to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_page_is_that_of_no_object_and_is_purged_with_its_folder() {
+        let profile = profile(Some("x"), "http://a");
+        let mut seen = std::collections::HashSet::new();
+        for name in ["", "a/", "a/b/"] {
+            let folder = CacheKey::new(&profile, "b", name);
+            assert!(seen.insert(folder.as_bytes().to_vec()));
+            for token in [None, Some("t"), Some("u")] {
+                let page = folder.listing(token);
+                assert_eq!(page.object(), folder.as_bytes());
+                assert!(!page.is_block());
+                assert!(seen.insert(page.as_bytes().to_vec()));
             }
         }
     }

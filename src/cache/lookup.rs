@@ -1,10 +1,12 @@
 //! The cache's answer to a request.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::cache::blocks::arrival::Arrivals;
+use crate::cache::blocks::arriving_body::BodySlot;
 use crate::cache::freshness::Freshness;
 use crate::cache::object::ObjectBody;
+use crate::cache::passing::PassingObject;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason};
 use crate::response::refusal::Refusal;
 use crate::upstream::client::FetchReport;
@@ -26,8 +28,9 @@ pub enum LookupResult {
     Object {
         source: ObjectBody,
         freshness: Freshness,
-        /// Blocks in flight. Their fetch is abandoned when all owners of this are gone.
-        arriving: Option<Arrivals>,
+        /// The body that came with the head of an object in blocks: it ends when all owners of this are
+        /// gone.
+        arriving: Option<BodySlot>,
     },
     /// There is no object, for this reason.
     Refused(Refusal),
@@ -44,6 +47,16 @@ impl LookupResult {
 }
 
 impl Lookup {
+    /// The same with the answer of the store, which is not cached.
+    #[must_use]
+    pub(in crate::cache) fn with_answer(self, answer: Arc<PassingObject>, now: SystemTime) -> Self {
+        let age = Duration::from_secs(answer.age);
+        let generated_at = now.checked_sub(age).unwrap_or(now);
+        let freshness = Freshness { generated_at, ..Freshness::for_a_while(now, Duration::ZERO) };
+        let source = ObjectBody::Passing(answer);
+        Self { what: LookupResult::cached(source, freshness), ..self }
+    }
+
     /// A request that bypasses the cache.
     #[must_use]
     pub fn bypass(why: ForwardReason) -> Self {

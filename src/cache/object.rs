@@ -9,8 +9,10 @@ use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::object::Blocks;
 use crate::cache::body::StoredBody;
+use crate::cache::entry::EntryContent;
 use crate::cache::fill::{FillBuffer, Truncated};
 use crate::cache::memory::budget::Held;
+use crate::cache::passing::PassingObject;
 
 /// An object with its whole body.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub enum ObjectBody {
     Streaming(Arc<StreamingObject>),
     /// Its blocks are read by a [`crate::cache::BlockReader`].
     Blocks(Arc<Blocks>),
+    /// It is not cached: the store's answer to this one request.
+    Passing(Arc<PassingObject>),
 }
 
 impl ObjectBody {
@@ -85,16 +89,18 @@ impl ObjectBody {
             Self::Stored(object) => &object.head,
             Self::Streaming(object) => &object.head,
             Self::Blocks(blocks) => &blocks.head,
+            Self::Passing(object) => &object.head,
         }
     }
 
-    /// The length of the body, bytes.
+    /// The length of the body, bytes; `u64::MAX` if it is not known.
     #[must_use]
     pub fn length(&self) -> u64 {
         match self {
             Self::Stored(object) => object.body.len(),
             Self::Streaming(object) => object.fill.length(),
             Self::Blocks(blocks) => blocks.layout.length,
+            Self::Passing(object) => object.length.unwrap_or(u64::MAX),
         }
     }
 
@@ -105,7 +111,41 @@ impl ObjectBody {
             Self::Stored(object) => &object.lifetime,
             Self::Streaming(object) => &object.lifetime,
             Self::Blocks(blocks) => &blocks.lifetime,
+            Self::Passing(object) => &object.lifetime,
         }
+    }
+
+    /// The same body with another head; `None` if they are the same. A body that is arriving is not
+    /// confirmed by a store.
+    #[must_use]
+    pub fn with_head(&self, head: ResponseHeader, lifetime: HeaderMap) -> Option<Self> {
+        if self.head().headers == head.headers && *self.lifetime() == lifetime {
+            return None;
+        }
+        match self {
+            Self::Stored(object) => {
+                let (body, held) = (object.body.clone(), Arc::clone(&object.held));
+                Some(Self::Stored(Arc::new(Object::of(head, lifetime, body, held))))
+            }
+            Self::Streaming(_) | Self::Passing(_) => None,
+            Self::Blocks(blocks) => Some(Self::Blocks(Arc::new(blocks.with_head(head, lifetime)))),
+        }
+    }
+
+    /// What an entry stores of it; nothing while it arrives.
+    #[must_use]
+    pub fn content(&self) -> Option<EntryContent> {
+        match self {
+            Self::Stored(object) => Some(EntryContent::Object(Arc::clone(object))),
+            Self::Streaming(_) | Self::Passing(_) => None,
+            Self::Blocks(blocks) => Some(EntryContent::Blocks(Arc::clone(blocks))),
+        }
+    }
+
+    /// Whether the length of the body is known.
+    #[must_use]
+    pub fn has_length(&self) -> bool {
+        !matches!(self, Self::Passing(object) if object.length.is_none())
     }
 
     /// Whether more of the body may have to come from the store.
@@ -114,7 +154,7 @@ impl ObjectBody {
         match self {
             Self::Stored(_) => false,
             Self::Streaming(object) => object.fill.is_filling(),
-            Self::Blocks(_) => true,
+            Self::Blocks(_) | Self::Passing(_) => true,
         }
     }
 
@@ -128,6 +168,7 @@ impl ObjectBody {
         match self {
             Self::Stored(object) => Ok(object.body.read(position, end)),
             Self::Streaming(object) => object.fill.read(position, end).await,
+            Self::Passing(object) => object.read(position, end).await,
             Self::Blocks(_) => {
                 if position < end {
                     Err(Truncated)

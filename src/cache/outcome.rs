@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::cache::blocks::arrival::Arrivals;
+use crate::cache::blocks::arriving_body::BodySlot;
 use crate::cache::entry::Entry;
 use crate::cache::freshness::Freshness;
 use crate::cache::object::ObjectBody;
+use crate::cache::passing::AnswerSlot;
 use crate::response::refusal::Refusal;
 use crate::upstream::client::FetchReport;
 
@@ -19,14 +20,15 @@ pub(super) enum FetchOutcome {
     Object {
         source: ObjectBody,
         freshness: Freshness,
-        /// Blocks that are in flight already.
-        arriving: Option<Arrivals>,
+        /// The body that came with the head of an object in blocks.
+        arriving: Option<BodySlot>,
         /// Whether the object is stored in the cache.
         stored: bool,
         report: Arc<FetchReport>,
     },
     /// `stored_for`: seconds for which the refusal is cached.
     Refused { refusal: Refusal, stored_for: Option<i64>, report: Arc<FetchReport> },
-    /// The object cannot be cached: each request goes to the store.
-    Bypass { report: Arc<FetchReport> },
+    /// The object cannot be cached: each request goes to the store. `answer`: the store's, for the
+    /// request that led the fetch.
+    Bypass { answer: Option<AnswerSlot>, report: Arc<FetchReport> },
 }

@@ -6,9 +6,11 @@ pub(super) mod pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::cache::clock::now;
 use crate::cache::key::CacheKey;
-use crate::cache::purge::pending::{Purge, PurgeScope};
+use crate::cache::purge::pending::{Purge, PurgeScope, Removed};
 use crate::cache::tiers::Tiers;
 
 /// How long a purge is pending after its sweep. A request that looked an entry up before the purge
@@ -26,20 +28,22 @@ pub(super) fn begin(
     key: &CacheKey,
     scope: PurgeScope,
     detach: impl FnOnce(&Purge),
-) {
+) -> watch::Receiver<Removed> {
     tiers.statistics().purges.inc();
     let purge = Purge { key: key.as_bytes().to_vec(), scope, at: now() };
     // In this order: a request either finds the purge, or its fetch is detached.
     tiers.add_purge(purge.clone());
     detach(&purge);
     let tiers = Arc::clone(tiers);
-    let _runs_on = tokio::spawn(async move { finish(&tiers, &purge).await });
+    let (sender, receiver) = watch::channel(Removed::default());
+    let _runs_on = tokio::spawn(async move { finish(&tiers, &purge, &sender).await });
+    receiver
 }
 
 /// Removes all entries that a purge covers, then ends it. This takes as long as the sweep: it waits for
 /// no store.
-async fn finish(tiers: &Tiers, purge: &Purge) {
-    tiers.sweep(purge).await;
+async fn finish(tiers: &Tiers, purge: &Purge, removed: &watch::Sender<Removed>) {
+    tiers.sweep(purge, removed).await;
     let rest = if tiers.has_disk() { PENDING_AFTER_SWEEP } else { PENDING_IN_MEMORY };
     tokio::time::sleep(rest).await;
     tiers.end_purge(purge);

@@ -3,16 +3,18 @@
 use std::sync::{Arc, OnceLock};
 
 use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use pingora::cache::cache_control::CacheControl;
 
 use crate::cache::key::CacheKey;
+use crate::mime::KeyType;
 use crate::profile::cache_rules::Rule;
 use crate::profile::fingerprint::Fingerprint;
 use crate::protocol::range::{ByteRange, RangeRequest, parse_range};
 use crate::protocol::selection::MAX_RANGES;
 use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
+use crate::s3::list;
 use crate::upstream::Store;
 
 /// No object has a byte after this position. For larger positions some stores return the whole
@@ -28,13 +30,15 @@ pub struct CacheRequest {
     /// Made when the store is asked: most requests are answered without it.
     target: OnceLock<Target>,
     /// The media type by the key; `None` if the object's own type is used.
-    pub content_type: Option<HeaderValue>,
+    pub content_type: Option<KeyType>,
     pub rule: Rule,
     /// The settings that shape the answer.
     pub settings: Fingerprint,
     pub extent: Extent,
     /// The client wants the object revalidated, and the rule allows it (`no-cache`).
     pub no_cache: bool,
+    /// It is a page of a listing: the key of the address is its prefix, the body the store's XML.
+    pub is_listing: bool,
 }
 
 /// How much of the object is requested.
@@ -91,7 +95,7 @@ impl CacheRequest {
     pub fn new(
         store: Arc<Store>,
         address: Arc<ObjectAddress>,
-        content_type: Option<HeaderValue>,
+        content_type: Option<KeyType>,
         method: &Method,
         headers: &HeaderMap,
     ) -> Self {
@@ -106,6 +110,35 @@ impl CacheRequest {
             settings: Fingerprint { profile: store.fingerprint, rule },
             extent: Extent::of(method, headers),
             no_cache: rule.client_no_cache && has_no_cache(headers),
+            is_listing: false,
+            store,
+        }
+    }
+
+    /// A request for a page of the listing of this folder; the key of the address is its prefix. The rule
+    /// of the cache is that of an object with this key, and fresh for `listing_ttl`.
+    #[must_use]
+    pub fn listing(
+        store: Arc<Store>,
+        folder: Arc<ObjectAddress>,
+        token: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Self {
+        let profile = &store.profile;
+        let rule = Rule { ttl: profile.listing_ttl, ..*profile.cache.of(&folder.key) };
+        let mut target = profile.endpoint.target(profile.addressing, &folder.bucket, b"");
+        target.path.push('?');
+        target.path.push_str(&list::query(&folder.key, token));
+        Self {
+            key: CacheKey::new(profile, &folder.bucket, &folder.key).listing(token),
+            address: folder,
+            target: OnceLock::from(target),
+            content_type: None,
+            rule,
+            settings: Fingerprint { profile: store.fingerprint, rule },
+            extent: Extent::Whole,
+            no_cache: rule.client_no_cache && has_no_cache(headers),
+            is_listing: true,
             store,
         }
     }

@@ -1,9 +1,16 @@
 //! The headers of the store that the cache needs again: to make the head of a response, to freshen an
 //! object, to find its length.
 
-use http::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES};
+use std::time::SystemTime;
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    EXPIRES,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::cache::confirmation::ConfirmedHeaders;
+use crate::cache::object::ObjectBody;
 use crate::profile::Profile;
 use crate::protocol::range::ContentRange;
 use crate::response::object_head::{is_listed, is_object_header};
@@ -20,20 +27,48 @@ pub(super) fn own_copy(headers: &HeaderMap) -> HeaderMap {
 #[must_use]
 pub(super) fn lifetime_headers(headers: &HeaderMap) -> HeaderMap {
     let mut lifetime = HeaderMap::new();
-    append_lifetime(&mut lifetime, headers);
+    for name in [CACHE_CONTROL, EXPIRES] {
+        for value in headers.get_all(&name) {
+            lifetime.append(name.clone(), value.clone());
+        }
+    }
     lifetime
 }
 
-/// Adds to the headers of a 304 the `Cache-Control` and `Expires` of the stored response that it lacks:
-/// stores leave off headers that have not changed (RFC 9111, section 4.3.4).
-pub(super) fn append_lifetime(headers: &mut HeaderMap, stored: &HeaderMap) {
-    for name in [CACHE_CONTROL, EXPIRES] {
-        if !headers.contains_key(&name) {
-            for value in stored.get_all(&name) {
-                headers.append(name.clone(), value.clone());
+/// The headers of a stored object after the store has confirmed its body, `now`: all those of a HEAD, or
+/// the stored ones updated by those of a 304 (RFC 9111, section 3.2). Its length stays, and in a 304 what
+/// depends on the body (`confirmation.rs`).
+pub(super) fn confirmed_headers(
+    source: &ObjectBody,
+    answer: &ConfirmedHeaders,
+    now: SystemTime,
+) -> HeaderMap {
+    let mut headers = match answer {
+        ConfirmedHeaders::All(headers) => headers.clone(),
+        ConfirmedHeaders::Some(newer) => {
+            let mut headers = source.head().headers.clone();
+            headers.remove(CACHE_CONTROL);
+            headers.extend(source.lifetime().clone());
+            let mut newer = newer.clone();
+            newer.remove(CONTENT_TYPE);
+            newer.remove(CONTENT_ENCODING);
+            if headers.contains_key(ETAG) {
+                // It is the same, or a weak form of it.
+                newer.remove(ETAG);
             }
+            // `Expires` counts from the `Date` of the answer.
+            if !newer.contains_key(DATE)
+                && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+            {
+                newer.insert(DATE, date);
+            }
+            // Where a name is repeated, the first value replaces and the others are added.
+            headers.extend(newer);
+            headers
         }
-    }
+    };
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(source.length()));
+    headers
 }
 
 /// The headers of the store from which the head of a response is made again.

@@ -18,18 +18,18 @@ mod remove;
 pub(super) mod report;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::tier::{BlockLimits, BlockTier, share_of};
-use crate::cache::disk::{Capacity, DiskRecord, DiskTier, Peeked};
+use crate::cache::body::StoredBody;
+use crate::cache::disk::{Capacity, DiskRecord, DiskTier, NoRoom, Peeked};
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::Leader;
 use crate::cache::key::CacheKey;
-use crate::cache::memory::budget::Budget;
+use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::memory::reservation::Reservation;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
@@ -39,6 +39,12 @@ use crate::cache::statistics::Statistics;
 use crate::cache::weight::MAX_WITHOUT_BODY;
 use crate::config::CacheConfig;
 use crate::profile::cache_rules::Rule;
+use crate::profile::fingerprint::Fingerprint;
+
+/// How often, and after which pause, room is looked for again while records wait for the disk: at most
+/// 200 ms. Then those records are dropped.
+const DISK_LOOKS: u32 = 20;
+const DISK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Objects and blocks in memory and on disk, within their limits.
 #[derive(Debug)]
@@ -58,7 +64,7 @@ pub enum DiskChange {
     /// The entry is written, with these headers of the store and this body.
     Write {
         headers: HeaderMap,
-        body: Bytes,
+        body: StoredBody,
     },
     /// The record gets the freshness of the entry.
     Freshen,
@@ -151,25 +157,42 @@ impl Tiers {
     /// The record on disk of the object, if it was made by the settings of this request. Must be called
     /// within a Tokio runtime; the disk is given two seconds.
     pub async fn lookup_on_disk(&self, request: &CacheRequest) -> Option<DiskRecord> {
-        let record = self.read_record(&request.key).await?;
+        let room = |bytes| {
+            let room = self.reserve(&request.key, bytes).ok_or(NoRoom)?;
+            Ok(Some(room.into_held()))
+        };
+        let record = self.read_record(&request.key, room).await?;
         (record.settings == request.settings.profile).then_some(record)
     }
 
-    /// The record on disk of a block, as [`Tiers::lookup_on_disk`].
-    pub async fn lookup_block_on_disk(&self, key: &CacheKey) -> Option<DiskRecord> {
-        self.read_record(key).await
+    /// The record on disk of a block, as [`Tiers::lookup_on_disk`]. Its room has been reserved.
+    pub async fn lookup_block_on_disk(
+        &self,
+        key: &CacheKey,
+        held: &Arc<Held>,
+    ) -> Option<DiskRecord> {
+        // Its file is a little larger than the block, unless it is damaged.
+        let fits = |bytes: &u64| *bytes <= held.bytes() + MAX_WITHOUT_BODY;
+        let room = |bytes| Some(bytes).filter(fits).map(|_| Some(Arc::clone(held))).ok_or(NoRoom);
+        self.read_record(key, room).await
     }
 
-    async fn read_record(&self, key: &CacheKey) -> Option<DiskRecord> {
-        let record = self.disk.as_ref()?.get(key).await?;
+    async fn read_record(
+        &self,
+        key: &CacheKey,
+        room: impl FnOnce(u64) -> Result<Option<Arc<Held>>, NoRoom>,
+    ) -> Option<DiskRecord> {
+        let record = self.disk.as_ref()?.read(key, room).await?;
         (!self.is_purged(key, record.requested_at)).then_some(record)
     }
 
-    /// The record on disk without its body. This does not count as use. Must be called within a
+    /// The record on disk without its body, if it was made by these settings. This does not count as use. Must be called within a
     /// Tokio runtime; the disk is given two seconds.
-    pub async fn peek_on_disk(&self, key: &CacheKey) -> Option<Peeked> {
+    pub async fn peek_on_disk(&self, key: &CacheKey, settings: Fingerprint) -> Option<Peeked> {
         let peeked = self.disk.as_ref()?.peek(key).await?;
-        (!self.is_purged(key, peeked.requested_at)).then_some(peeked)
+        let is_served =
+            peeked.settings == settings.profile && !self.is_purged(key, peeked.requested_at);
+        is_served.then_some(peeked)
     }
 
     /// The block in memory.
@@ -230,12 +253,24 @@ impl Tiers {
 
 // Room.
 impl Tiers {
+    /// [`Tiers::max_object`] of tiers with `memory` bytes.
+    #[must_use]
+    pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
+        // Without a disk tier: its folder belongs to the running gateway.
+        let tiers = Self::new(memory, &CacheConfig { disk: None, ..config.clone() });
+        tiers.max_object_with(rule, config.disk.is_some())
+    }
+
     /// The largest object that is stored whole although it could be stored in blocks, bytes: memory
     /// holds it.
     #[must_use]
     pub fn max_object(&self, rule: &Rule) -> u64 {
+        self.max_object_with(rule, self.disk.is_some())
+    }
+
+    fn max_object_with(&self, rule: &Rule, disk: bool) -> u64 {
         let blocks = self.blocks().are_cached() && self.memory_holds_block(self.blocks().size());
-        if blocks { rule.max_object.min(self.max_in_memory()) } else { self.max_whole(rule) }
+        if disk && !blocks { rule.max_object } else { rule.max_object.min(self.max_in_memory()) }
     }
 
     /// The largest object that is stored whole if it cannot be stored in blocks, bytes.
@@ -282,14 +317,39 @@ impl Tiers {
     /// are evicted for it.
     #[must_use]
     pub fn reserve(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
-        Reservation::take(&self.memory, &self.budget, key, bytes, true)
+        let take = || Reservation::take(&self.memory, &self.budget, key, bytes, true);
+        take().or_else(|| self.shed(bytes, &self.budget).then(take)?)
+    }
+
+    /// The same, after waiting a moment for the disk if records that wait to be written hold the memory.
+    /// Must be called within a Tokio runtime.
+    pub async fn reserve_soon(&self, key: &CacheKey, bytes: u64) -> Option<Reservation> {
+        let Some(disk) = &self.disk else { return self.reserve(key, bytes) };
+        for _ in 0..DISK_LOOKS {
+            let room = Reservation::take(&self.memory, &self.budget, key, bytes, true);
+            if room.is_some() {
+                return room;
+            }
+            if !disk.holds_memory() {
+                break;
+            }
+            tokio::time::sleep(DISK_PAUSE).await;
+        }
+        self.reserve(key, bytes)
     }
 
     /// Reserves room for a block of `bytes`; if it `evicts`, blocks that no client is reading are
     /// evicted for it.
     #[must_use]
     pub fn reserve_block(&self, key: &CacheKey, bytes: u64, evicts: bool) -> Option<Reservation> {
-        Reservation::take(self.blocks.memory(), self.blocks.budget(), key, bytes, evicts)
+        let (memory, budget) = (self.blocks.memory(), self.blocks.budget());
+        let take = || Reservation::take(memory, budget, key, bytes, evicts);
+        take().or_else(|| (evicts && self.shed(bytes, budget)).then(take)?)
+    }
+
+    /// Frees memory that only records hold which wait to be written: what clients read comes first.
+    fn shed(&self, bytes: u64, budget: &Arc<Budget>) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.shed(bytes, budget))
     }
 }
 
@@ -308,6 +368,7 @@ impl Tiers {
         leader.if_current(|| {
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
+            let held = Some(Arc::clone(entry.held()));
             let settings = entry.settings.map_or(0, |settings| settings.profile);
             stored = match entry.content {
                 EntryContent::Block(_) => self.blocks.memory().insert(entry),
@@ -325,6 +386,7 @@ impl Tiers {
                         freshness,
                         headers,
                         body,
+                        held,
                     });
                 }
                 DiskChange::Freshen => {

@@ -15,6 +15,11 @@ impl Deadline {
         Self(Instant::now() + TOTAL)
     }
 
+    /// Half of the rest of the time for all steps.
+    pub(super) fn half(self) -> Duration {
+        self.at_most(TOTAL) / 2
+    }
+
     /// The time of a step: its own limit, or the rest of the time for all steps.
     pub(super) fn at_most(self, limit: Duration) -> Duration {
         limit.min(self.0.saturating_duration_since(Instant::now()))

@@ -15,7 +15,7 @@ use crate::check::report::{CheckSection, CheckStep, Finding, StepState, Subject}
 use crate::check::request::{AskError, Asker, ProbeAnswer, ProbeRequest, bucket_target, clock};
 use crate::check::verdict::{Probe, StoreReply, judge_denied};
 use crate::config::{Config, GatewayConfig};
-use crate::mime::{KeyVerdict, MimePolicy, StoredVerdict};
+use crate::mime::{KeyType, MimePolicy, StoredVerdict};
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
@@ -67,7 +67,9 @@ impl<'a> ObjectCheck<'a> {
         let mut refusal = None;
         let (name, named) = match read(argument, path_prefix, *bucket_validation) {
             Ok(named) => {
-                self.note("address", address_finding(&named.address, named.was_cut));
+                let profile = self.config.profiles.get(named.address.profile.as_deref());
+                let opens = profile.is_some_and(|profile| profile.opens_folders());
+                self.note("address", address_finding(&named.address, named.was_cut, opens));
                 match self.serve(&named.address).await {
                     Ok(finding) => self.note("answer", finding),
                     Err(why) => {
@@ -93,23 +95,52 @@ impl<'a> ObjectCheck<'a> {
         self.steps.push(CheckStep::new(name, finding));
     }
 
-    /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
+    /// What answers a request: an object, or for the URL of a folder its index object or its listing.
     async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
+        let profile = self.config.profiles.get(address.profile.as_deref());
+        let is_folder = address.key.is_empty() || address.key.ends_with('/');
+        let opens = profile.filter(|profile| {
+            is_folder && profile.opens_folders() && profile.admits(&address.bucket)
+        });
+        let Some(profile) = opens else { return self.serve_object(address).await };
+        if matches!(profile.credentials, Credentials::Missing(_)) {
+            return Err(Refusal::CredentialsMissing);
+        }
+        let listed = "200: a listing, if the access key has s3:ListBucket for the bucket";
+        let Some(index) = &profile.index else { return Ok(Finding::ok(listed)) };
+        let key = [address.key.as_str(), index].concat();
+        self.note("folder", Finding::ok(format!("the key is a folder: {key} answers for it")));
+        match self.serve_object(&ObjectAddress { key, ..address.clone() }).await {
+            Err(Refusal::ObjectNotFound | Refusal::MediaTypeDenied(_)) if profile.listing => {
+                // A folder needs no index object.
+                for step in &mut self.steps {
+                    if step.finding.state == StepState::Failed {
+                        step.finding = Finding::ok(format!("{}; no index", step.finding.detail));
+                    }
+                }
+                Ok(Finding::ok(listed))
+            }
+            answer => answer,
+        }
+    }
+
+    /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
+    async fn serve_object(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
+        let config = self.config;
+        let profile = config.profiles.get(address.profile.as_deref());
         if address.key.is_empty() {
             return Err(Refusal::ObjectNotFound);
         }
-        let config = self.config;
-        let profile = config.profiles.get(address.profile.as_deref());
         let by_key = profile.is_none_or(|p| p.content_type == ContentTypeFrom::Key);
         let mut content_type = None;
         if by_key {
-            match config.mime.verdict(&address.key) {
-                KeyVerdict::Allowed(media_type) => {
-                    content_type = Some(media_type.clone());
-                    let shown = String::from_utf8_lossy(media_type.as_bytes());
+            match config.mime.key_type(&address.key) {
+                Ok(media_type) => {
+                    let shown = String::from_utf8_lossy(media_type.decoded.as_bytes());
                     self.note("type", Finding::ok(format!("{shown}, from the key")));
+                    content_type = Some(media_type);
                 }
-                KeyVerdict::Denied(media_type) => {
+                Err(media_type) => {
                     self.note("type", denied_type(&config.mime, &address.key, media_type));
                     return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
                 }
@@ -143,7 +174,7 @@ impl<'a> ObjectCheck<'a> {
         connector: &TransportConnector,
         address: &ObjectAddress,
         profile: &Profile,
-        content_type: Option<HeaderValue>,
+        content_type: Option<KeyType>,
     ) -> Result<Finding, Refusal> {
         let deadline = Deadline::start();
         let upstream = &self.config.upstream;
@@ -206,16 +237,21 @@ impl<'a> ObjectCheck<'a> {
             if !pause.is_zero() {
                 tokio::time::sleep(asker.deadline.at_most(pause)).await;
             }
-            let socket = reached.next_address(attempts.address())?;
+            let socket = reached.next_address(attempts.tried())?;
             let asker = Asker { socket, ..asker };
-            attempts.begin(socket);
+            attempts.begin(socket, Instant::now());
+            let has_untried = reached.has_untried(attempts.tried());
             let at = clock();
             let answer = match ProbeRequest::new(Probe::Object, profile, target.clone(), at) {
                 Ok(request) => {
                     if attempts.made() == 1 {
                         self.note("sent", Finding::ok(request.describe(asker.tls)));
                     }
-                    asker.ask(request, attempts.time_left(Instant::now())).await
+                    let left = attempts.time_left(Instant::now());
+                    // The time for all steps is shorter than that of a request: an address that does
+                    // not answer leaves half of it to the next one.
+                    let limit = if has_untried { asker.deadline.half() } else { left };
+                    asker.ask(request, left.min(limit)).await
                 }
                 Err(error) => Err(error),
             };
@@ -228,10 +264,9 @@ impl<'a> ObjectCheck<'a> {
                     _ => None,
                 },
             };
-            let is_single = reached.accepting.len() < 2;
             match failure {
                 Some((failure, said))
-                    if attempts.failed(&failure, is_single, Instant::now())
+                    if attempts.failed(&failure, has_untried, Instant::now())
                         == NextAttempt::Again =>
                 {
                     failed = Some(said);
@@ -245,7 +280,7 @@ impl<'a> ObjectCheck<'a> {
     fn answer(
         &mut self,
         profile: &Profile,
-        by_key: Option<HeaderValue>,
+        by_key: Option<KeyType>,
         answer: &ProbeAnswer,
     ) -> Result<Finding, Refusal> {
         let is_empty = is_empty(answer);
@@ -261,7 +296,7 @@ impl<'a> ObjectCheck<'a> {
             }
         }
         let content_type = match by_key {
-            Some(content_type) => content_type,
+            Some(content_type) => content_type.of(&answer.headers),
             None => match self.config.mime.stored_verdict(&answer.headers) {
                 StoredVerdict::Allowed(content_type) => content_type,
                 StoredVerdict::Denied(media_type) => {
@@ -340,16 +375,16 @@ pub(crate) fn whole_length(headers: &HeaderMap) -> Option<String> {
     length.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).map(str::to_owned)
 }
 
-fn address_finding(address: &ObjectAddress, was_cut: bool) -> Finding {
+fn address_finding(address: &ObjectAddress, was_cut: bool, opens_folders: bool) -> Finding {
     let detail = format!(
         "profile {}, bucket {}, key {}",
         address.profile.as_deref().unwrap_or("(default)"),
         address.bucket,
         address.key
     );
-    if address.key.is_empty() {
+    if address.key.is_empty() && !opens_folders {
         return Finding::failed(
-            format!("{detail}: the key is empty; buckets are never listed"),
+            format!("{detail}: the key is empty, and the profile has neither index nor listing"),
             "name an object: profile@bucket/path/to/file",
         );
     }
@@ -369,10 +404,10 @@ fn denied_type(mime: &MimePolicy, key: &str, media_type: Option<&str>) -> Findin
     let name = key.rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
         return Finding::failed(
-            "the key ends with a slash, as the URL of a folder does: the gateway serves objects, and \
-             neither lists a folder nor looks for an index in it",
-            "add the name of an object, such as index.html; if there is an object of this very key, set \
-             mime.default (S3PROXY_DEFAULT_MIMETYPE)",
+            "the key ends with a slash, as the URL of a folder does: the profile has neither index nor \
+             listing",
+            "set index: index.html or listing: true in the profile, or add the name of an object; if \
+             there is an object of this very key, set mime.default (S3PROXY_DEFAULT_MIMETYPE)",
         );
     }
     let (setting, variable, rule) = match name.rfind('.').and_then(|dot| name.get(dot..)) {

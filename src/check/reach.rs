@@ -29,11 +29,21 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// An address for the next attempt: another one than before where there is one.
-    pub(super) fn next_address(&self, before: Option<SocketAddr>) -> Result<SocketAddr, Refusal> {
+    /// An address for the next attempt: one that was not tried, or else another than before.
+    pub(super) fn next_address(&self, tried: &[SocketAddr]) -> Result<SocketAddr, Refusal> {
         let first = self.socket.clone()?;
-        let other = self.accepting.iter().find(|address| Some(**address) != before);
-        Ok(if before.is_none() { first } else { other.copied().unwrap_or(first) })
+        if tried.is_empty() {
+            return Ok(first);
+        }
+        let last = tried.last();
+        let untried = self.accepting.iter().find(|address| !tried.contains(address));
+        let other = || self.accepting.iter().find(|address| Some(*address) != last);
+        Ok(untried.or_else(other).copied().unwrap_or(first))
+    }
+
+    /// Whether an address accepts connections that was not tried.
+    pub(super) fn has_untried(&self, tried: &[SocketAddr]) -> bool {
+        self.accepting.iter().any(|address| !tried.contains(address))
     }
 }
 

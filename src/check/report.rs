@@ -1,9 +1,11 @@
 //! The results of a check: as text for a terminal, as JSON for programs.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::profile::DEFAULT_LABEL;
+use crate::terminal::{Paint, Table, Tone, escaped};
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,6 +18,18 @@ pub enum StepState {
     Failed,
     /// Not needed, or not possible after an earlier failure.
     Skipped,
+}
+
+impl StepState {
+    /// The word for it, and the meaning of its colour.
+    fn mark(self) -> (&'static str, Tone) {
+        match self {
+            Self::Ok => ("ok", Tone::Good),
+            Self::Warning => ("warning", Tone::Warning),
+            Self::Failed => ("FAILED", Tone::Bad),
+            Self::Skipped => ("skipped", Tone::Faint),
+        }
+    }
 }
 
 /// The result of one step, and the likely remedy.
@@ -63,16 +77,17 @@ impl CheckStep {
     }
 
     /// Appends its line, which begins with the result.
-    pub(crate) fn write_finding(&self, out: &mut String) {
-        let mark = match self.finding.state {
-            StepState::Ok => "ok",
-            StepState::Warning => "warning",
-            StepState::Failed => "FAILED",
-            StepState::Skipped => "skipped",
-        };
+    pub(crate) fn write_finding(&self, out: &mut String, paint: Paint) {
+        self.write_named(out, self.name, paint);
+    }
+
+    fn write_named(&self, out: &mut String, name: &str, paint: Paint) {
+        let (mark, tone) = self.finding.state.mark();
         let took = self.milliseconds.map_or_else(String::new, |ms| format!(" ({ms} ms)"));
         let detail = &self.finding.detail;
-        write_line(out, &format!("  {mark:<8} {:<13} {detail}{took}", self.name));
+        out.push_str("  ");
+        out.push_str(&paint.paint(tone, &format!("{mark:<8}")));
+        write_line(out, &format!(" {name:<13} {detail}{took}"));
     }
 
     /// Appends the line of its fix, if there is one.
@@ -117,6 +132,25 @@ impl CheckSection {
             (Subject::Object, name) => name.clone().unwrap_or_default(),
         }
     }
+
+    /// Its steps; those that were skipped one after another for the same reason share a line.
+    fn write_steps(&self, out: &mut String, paint: Paint) {
+        let same = |a: &CheckStep, b: &CheckStep| {
+            a.finding.state == StepState::Skipped && a.finding == b.finding
+        };
+        for steps in self.steps.chunk_by(same) {
+            let Some(first) = steps.first() else { continue };
+            let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+            first.write_named(out, &names.join(", "), paint);
+            first.write_fix(out);
+        }
+    }
+
+    /// The step that decides its result: the first that failed, else the first warning.
+    fn worst(&self) -> Option<&CheckStep> {
+        let first = |state| self.steps.iter().find(|step| step.finding.state == state);
+        first(StepState::Failed).or_else(|| first(StepState::Warning))
+    }
 }
 
 /// All results of a check.
@@ -132,20 +166,45 @@ impl CheckReport {
         self.count(StepState::Failed) == 0
     }
 
-    /// Lines for a terminal: one for each step, and the result as the last line.
+    /// Lines for a terminal: one for each step, a table of the profiles if there are several, and the
+    /// result as the last line.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self, paint: Paint) -> String {
         let mut out = String::new();
         for section in &self.sections {
-            write_line(&mut out, &section.title());
-            for step in &section.steps {
-                step.write_finding(&mut out);
-                step.write_fix(&mut out);
-            }
+            out.push_str(&paint.paint(Tone::Heading, &escaped(&section.title())));
+            out.push('\n');
+            section.write_steps(&mut out, paint);
             out.push('\n');
         }
-        write_line(&mut out, &self.result());
+        if let Some(table) = self.summary() {
+            out.push_str(&table.text("", paint));
+            out.push('\n');
+        }
+        let tone = if self.is_well() { Tone::Good } else { Tone::Bad };
+        out.push_str(&paint.paint(tone, &self.result()));
+        out.push('\n');
         out
+    }
+
+    /// A line for each profile, if there are several.
+    fn summary(&self) -> Option<Table> {
+        let profiles = self.sections.iter().filter(|it| it.subject == Subject::Profile);
+        let profiles: Vec<&CheckSection> = profiles.collect();
+        if profiles.len() < 2 {
+            return None;
+        }
+        let mut table = Table::new(&["profile", "result", "why"]);
+        for section in profiles {
+            let name = section.name.clone().unwrap_or_else(|| DEFAULT_LABEL.to_owned());
+            let worst = section.worst();
+            let state = worst.map_or(StepState::Ok, |step| step.finding.state);
+            let (mark, tone) = state.mark();
+            let why = worst
+                .map_or_else(String::new, |step| format!("{}: {}", step.name, step.finding.detail));
+            table.row([(Tone::Normal, name), (tone, mark.to_owned()), (Tone::Normal, why)]);
+        }
+        Some(table)
     }
 
     /// `{"well", "failed", "warnings", "sections": [{"subject", "name", "steps": [{"name",
@@ -183,14 +242,7 @@ impl CheckReport {
 
 /// Appends a line, with control characters from a key or a store escaped.
 pub(crate) fn write_line(out: &mut String, line: &str) {
-    for character in line.trim_end().chars() {
-        if character.is_control() {
-            // Writing to a String cannot fail.
-            let _always = write!(out, "{}", character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
+    out.push_str(&escaped(line.trim_end()));
     out.push('\n');
 }
 
@@ -219,7 +271,7 @@ mod tests {
         ] {
             let report = report(findings);
             assert_eq!(report.is_well(), well, "{result}");
-            assert_eq!(report.to_text().lines().last(), Some(result));
+            assert_eq!(report.to_text(Paint::Plain).lines().last(), Some(result));
         }
     }
 
@@ -228,16 +280,51 @@ mod tests {
         let mut report = report(vec![Finding::failed("no such name", "check the spelling")]);
         report.sections[0].steps[0].milliseconds = Some(7);
         assert_eq!(
-            report.to_text(),
+            report.to_text(Paint::Plain),
             "profile hips\n  \
              FAILED   dns           no such name (7 ms)\n                         \
              fix: check the spelling\n\n1 check failed.\n"
         );
     }
 
+    /// A profile whose name does not resolve repeated four lines of skipped steps.
+    #[test]
+    fn steps_that_are_skipped_for_one_reason_share_a_line_and_profiles_end_in_a_table() {
+        let of = |name: Option<&str>, findings: Vec<(&'static str, Finding)>| CheckSection {
+            subject: Subject::Profile,
+            name: name.map(str::to_owned),
+            steps: findings.into_iter().map(|(name, it)| CheckStep::new(name, it)).collect(),
+        };
+        let not_reached = || Finding::skipped("not reached");
+        let mut report = CheckReport {
+            sections: vec![
+                of(None, vec![("dns", Finding::ok("1 address"))]),
+                of(
+                    Some("hips"),
+                    vec![
+                        ("dns", Finding::failed("no such name", "check the spelling")),
+                        ("tcp", not_reached()),
+                        ("tls", not_reached()),
+                        ("request", not_reached()),
+                        ("clock", Finding::skipped("no answer")),
+                    ],
+                ),
+            ],
+        };
+        let text = report.to_text(Paint::Plain);
+        assert!(text.contains("  skipped  tcp, tls, request not reached\n"), "{text}");
+        assert!(text.contains("  skipped  clock         no answer\n"), "{text}");
+        let table = "profile  result  why\ndefault  ok\nhips     FAILED  dns: no such name\n";
+        assert!(text.contains(table), "{text}");
+        let coloured = report.to_text(Paint::Colour);
+        assert!(coloured.contains("\u{1b}[31mFAILED"), "{coloured}");
+        report.sections.truncate(1);
+        assert!(!report.to_text(Paint::Plain).contains("result"), "one profile needs no table");
+    }
+
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        let text = report(vec![Finding::ok("a\u{1b}[2J\r\nb\u{9b}é")]).to_text();
+        let text = report(vec![Finding::ok("a\u{1b}[2J\r\nb\u{9b}é")]).to_text(Paint::Plain);
         assert!(text.contains("a\\u{1b}[2J\\r\\nb\\u{9b}é"), "{text}");
     }
 

@@ -31,6 +31,7 @@ use crate::upstream::error::{is_of_tls, of_connect, of_exchange};
 use crate::upstream::error_document::ErrorDocument;
 use crate::upstream::request::{signed_request, unsigned_request};
 use crate::upstream::retry::AttemptFailure;
+use crate::upstream::turns::Chosen;
 
 /// How rustls begins the reason for a refused certificate.
 const CERTIFICATE_REFUSED: &str = "invalid peer certificate";
@@ -78,7 +79,7 @@ impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = &self.why;
         match self.refusal() {
-            Refusal::CredentialsInvalid => {
+            Refusal::Internal => {
                 f.write_str("the configured access key or headers are not valid in HTTP")
             }
             Refusal::UpstreamTimeout => f.write_str("no answer in time"),
@@ -264,7 +265,8 @@ impl Asker<'_> {
         left: Duration,
     ) -> Result<Stream, AskError> {
         let limit = Deadlines::of(self.upstream).connect(self.deadline.at_most(left));
-        let peer = upstream::peer(self.socket, tls, target, self.upstream, limit);
+        let chosen = Chosen::unknown(self.socket);
+        let peer = upstream::peer(chosen, tls, target, self.upstream, limit);
         let connected = Box::pin(self.connector.new_stream(&peer));
         match tokio::time::timeout(limit, connected).await {
             Ok(Ok(stream)) => Ok(stream),

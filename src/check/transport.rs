@@ -133,7 +133,7 @@ pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
             "check that the port is the S3 port of the store; a store under load may need a longer \
              upstream.first_byte_timeout"
         }
-        Refusal::CredentialsInvalid => {
+        Refusal::Internal => {
             "correct the access key id, session token and upstream_headers: they must be plain \
              text without line ends"
         }

@@ -134,6 +134,10 @@ fn denied(question: Probe, profile: &Profile, reply: &StoreReply) -> Finding {
             reply.ok("the store knows the access key; it may not list all buckets, which is normal")
         }
         Probe::Service => reply.ok("the store answers; requests are unsigned"),
+        Probe::Bucket if profile.listing => reply.failed(
+            "the bucket may not be listed: the listing of every folder is refused with 403",
+            "grant s3:ListBucket to the access key, or set listing: false in the profile",
+        ),
         Probe::Bucket if profile.missing_on_403 => {
             reply.ok("the bucket may not be listed; 403 is answered as 404 (missing_on_403)")
         }

@@ -66,7 +66,8 @@ impl From<WrittenRule> for Rule {
 /// Reads the settings of the cache as a whole.
 pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
     let file = Location::default();
-    let WrittenTiers { memory, background_refreshes } = WrittenTiers::read(layers, &file)?;
+    let WrittenTiers { memory, background_refreshes, revalidate_timeout } =
+        WrittenTiers::read(layers, &file)?;
     let WrittenDisk { path, size } = WrittenDisk::read(layers, &file)?;
     let blocks = blocks::blocks(layers, memory)?;
     let path_key = disk::path().row.path;
@@ -84,7 +85,7 @@ pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
         layers.report.warnings.push(warning);
     }
     let disk = path.map(|path| DiskConfig { path, size });
-    Ok(CacheConfig { memory, disk, background_refreshes, blocks })
+    Ok(CacheConfig { memory, disk, background_refreshes, revalidate_timeout, blocks })
 }
 
 /// Reads the rules for all profiles.

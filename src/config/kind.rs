@@ -120,6 +120,7 @@ const ADDRESS: &str = "^.+:[0-9]+$";
 const ADDRESS_OR_OFF: &str = "^(off|.+:[0-9]+)?$";
 const PATH_PREFIX: &str = "^(/[A-Za-z0-9._~-]+)*$";
 const REGION: &str = "^[A-Za-z0-9._-]{1,63}$";
+const INDEX_NAME: &str = "^([^/\u{0}]{1,255})?$";
 const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
 const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
@@ -130,6 +131,11 @@ const ENDPOINT: &str = "^(aws|[Hh][Tt][Tt][Pp][Ss]?://.+)$";
 
 pub(super) const fn boolean() -> Kind<bool> {
     Kind { read: value::boolean, accepts: Accepts::Boolean }
+}
+
+/// A boolean, or nothing.
+pub(super) const fn optional_boolean() -> Kind<Option<bool>> {
+    Kind { read: value::optional_boolean, accepts: Accepts::Boolean }
 }
 
 /// See [`rules::bucket_validation`].
@@ -230,6 +236,10 @@ pub(super) const fn optional_region() -> Kind<Option<String>> {
 
 pub(super) const fn optional_section() -> Kind<Option<String>> {
     text_kind(rules::optional_section, "name of an INI section", "")
+}
+
+pub(super) const fn index_name() -> Kind<Option<String>> {
+    text_kind(rules::index_name, "name of an object", INDEX_NAME)
 }
 
 pub(super) const fn optional_media_type() -> Kind<Option<String>> {

@@ -27,7 +27,18 @@ pub struct Flags {
     pub log_level: Option<String>,
     /// `--log-format`
     pub log_format: Option<String>,
+    /// `--endpoint`: the URL of the one store to serve. Files and variables name no other store then.
+    pub endpoint: Option<String>,
+    /// `--access-key-file`
+    pub access_key_file: Option<String>,
+    /// `--bucket`, as a JSON list.
+    pub buckets: Option<String>,
 }
+
+/// The option that names the one store to serve.
+pub(super) const ENDPOINT_FLAG: &str = "--endpoint";
+/// The end of a warning about a place that names other stores.
+pub(super) const NOT_USED: &str = "is not used: --endpoint serves one store alone";
 
 impl Flags {
     fn get(&self, path: &str) -> Option<(&'static str, &str)> {
@@ -35,6 +46,9 @@ impl Flags {
             "listen" => ("--listen", &self.listen),
             "log.level" => ("--log-level", &self.log_level),
             "log.format" => ("--log-format", &self.log_format),
+            "default_profile.endpoint" => (ENDPOINT_FLAG, &self.endpoint),
+            "default_profile.buckets" => ("--bucket", &self.buckets),
+            "credentials_file" => ("--access-key-file", &self.access_key_file),
             _ => return None,
         };
         value.as_deref().map(|value| (flag, value))

@@ -12,7 +12,7 @@ use crate::config::env::Environment;
 use crate::config::file::File;
 use crate::config::ignored;
 use crate::config::ini::{self, CredentialsFile};
-use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, Reported};
+use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, NOT_USED, Reported};
 use crate::config::misspelt;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles;
@@ -101,6 +101,13 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
 /// Reads the YAML file that `--config` or `S3PROXY_CONFIG` names.
 fn read_config_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Option<PathBuf> {
     let flag = inputs.flags.config.as_deref().map(|path| (ValueSource::Flag("--config"), path));
+    if inputs.flags.endpoint.is_some() {
+        if layers.env.get(variable::CONFIG_FILE).is_some() {
+            let warning = format!("{} {NOT_USED}", variable::CONFIG_FILE);
+            layers.report.warnings.push(warning);
+        }
+        return None;
+    }
     let variable = || {
         let (name, path) = layers.env.get(variable::CONFIG_FILE)?;
         (!path.is_empty()).then(|| (ValueSource::Variable(name.to_owned()), path))
@@ -165,7 +172,8 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers)?;
     let rules = cache::shared(layers, &cache)?;
-    let profiles = profiles::resolve(layers, &credentials, &gateway.region, &rules);
+    let sandbox = gateway.content_security_policy;
+    let profiles = profiles::resolve(layers, &credentials, &gateway.region, sandbox, &rules);
     let profiles::ResolvedProfiles { profiles, orphan_sections } = profiles?;
     let config = Config {
         gateway,

@@ -43,7 +43,32 @@ fn meant(name: &str) -> Option<String> {
     if let Some(profile) = misspelt_profile(name, &upper) {
         return Some(format!("{}{profile}", variable::PROFILE_ENDPOINT));
     }
-    nearest(&upper, settings::variables()).map(str::to_owned)
+    let known = nearest(&upper, settings::variables());
+    known.or_else(|| with_words_left_out(&upper, settings::variables())).map(str::to_owned)
+}
+
+/// The candidate of which this name leaves out the fewest words, at most two, and no other: `S3_ENDPOINT`
+/// of `S3_ENDPOINT_URL`.
+fn with_words_left_out<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let words: Vec<&str> = name.split('_').collect();
+    // With a warning of its own, if the other is not set.
+    if words.len() < 2 || name == "AWS_REGION" {
+        return None;
+    }
+    let left_out = |candidate: &'a str| {
+        let mut rest = words.iter().peekable();
+        let mut left_out = 0_usize;
+        for word in candidate.split('_') {
+            if rest.next_if(|next| **next == word).is_none() {
+                left_out += 1;
+            }
+        }
+        (rest.peek().is_none() && left_out <= 2).then_some((left_out, candidate))
+    };
+    candidates.into_iter().filter_map(left_out).min().map(|(_, candidate)| candidate)
 }
 
 /// The starts of the names that are read, and of their misspellings.
@@ -82,6 +107,11 @@ mod tests {
             ("AWS_ACESS_KEY_ID", Some("AWS_ACCESS_KEY_ID")),
             ("AWS_SHARED_CREDENTIAL_FILE", Some("AWS_SHARED_CREDENTIALS_FILE")),
             ("S3_ENDPOINT_URI", Some("S3_ENDPOINT_URL")),
+            ("S3_ENDPOINT", Some("S3_ENDPOINT_URL")),
+            ("AWS_ENDPOINT", Some("AWS_ENDPOINT_URL")),
+            ("AWS_SECRET_KEY", Some("AWS_SECRET_ACCESS_KEY")),
+            ("AWS_CREDENTIALS_FILE", Some("AWS_SHARED_CREDENTIALS_FILE")),
+            ("S3PROXY_MAX_AGE", Some("S3PROXY_CACHE_MAX_AGE")),
             ("AWS_ENDPOINT_URL_STS", None),
             ("AWS_MAX_ATTEMPTS", None),
             ("LSST_RESOURCES_S3_PROFILES_x", Some("LSST_RESOURCES_S3_PROFILE_<name>")),

@@ -11,7 +11,7 @@ use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
-use crate::config::layers::{Effective, Layers, Location, Reported};
+use crate::config::layers::{ENDPOINT_FLAG, Effective, Layers, Location, NOT_USED, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
@@ -37,13 +37,26 @@ pub(super) fn resolve(
     layers: &mut Layers<'_>,
     file: &CredentialsFile,
     region: &str,
+    content_security_policy: bool,
     cache: &cache::SharedRules,
 ) -> Result<ResolvedProfiles, Reported> {
-    let environment_keys = environment_keys(layers);
-    let declared = declared(layers);
+    let is_alone = layers.flags.endpoint.is_some();
+    let environment_keys = match layers.flags.access_key_file {
+        // An option overrides the environment.
+        Some(_) => Ok(None),
+        None => environment_keys(layers),
+    };
+    let declared = if is_alone { none_declared(layers) } else { declared(layers) };
     let default_at = default_location(layers);
-    let mut stores =
-        ProfileReader { layers, file, region, cache, base: None, taken: BTreeSet::new() };
+    let mut stores = ProfileReader {
+        layers,
+        file,
+        region,
+        content_security_policy,
+        cache,
+        base: None,
+        taken: BTreeSet::new(),
+    };
 
     let default = match default_at {
         Some(location) => stores.default_profile(&location, environment_keys).map(Some),
@@ -58,7 +71,7 @@ pub(super) fn resolve(
         named.push(stores.named(name));
     }
     let mut orphan_sections = Vec::new();
-    for (name, section) in &file.sections {
+    for (name, section) in file.sections.iter().filter(|_| !is_alone) {
         if name == DEFAULT_LABEL || declared.contains(name) || stores.taken.contains(name) {
             continue;
         }
@@ -151,12 +164,22 @@ fn declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
     names
 }
 
+/// No named profile beside the store of `--endpoint`; warns of those that variables define.
+fn none_declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
+    for (variable, _) in layers.env.profiles() {
+        layers.report.warnings.push(format!("{variable} {NOT_USED}"));
+    }
+    BTreeSet::new()
+}
+
 /// What is needed to put one profile together.
 struct ProfileReader<'l, 'a> {
     layers: &'l mut Layers<'a>,
     file: &'l CredentialsFile,
     /// The region of profiles without their own.
     region: &'l str,
+    /// The setting of profiles without their own.
+    content_security_policy: bool,
     /// The rules of the cache for all profiles.
     cache: &'l cache::SharedRules,
     /// The endpoint of the default profile, if it is not AWS.
@@ -216,6 +239,7 @@ impl<'a> ProfileReader<'_, 'a> {
             section.map(|section| (profile::credentials::section().row.path, section));
         let WrittenCredentials { section, anonymous } =
             WrittenCredentials::read(layers, &place(section_variable))?;
+        let section = section.or_else(|| only_section(layers, self.file));
         let key = |setting: &str| format!("{}.{setting}", prefix.join("."));
         let forbidden = if let Some(value) = &written.cache_control
             && let Some(reason) = headers::forbids_storing(value)
@@ -240,6 +264,14 @@ impl<'a> ProfileReader<'_, 'a> {
             Some(EndpointUrl { endpoint, keys }) => (endpoint, keys),
             None => (self.base.clone(), None),
         };
+        if url_keys.is_some()
+            && self.layers.report.source(&key("endpoint")) == ValueSource::Flag(ENDPOINT_FLAG)
+        {
+            let message = "has an access key, which every user of this machine sees in the list of \
+                           processes: use --access-key-file";
+            let problem = Problem::new(ValueSource::Flag(ENDPOINT_FLAG), message);
+            return Err(self.layers.report.problem(problem));
+        }
         if name.is_none() {
             self.base.clone_from(&explicit);
         }
@@ -261,7 +293,10 @@ impl<'a> ProfileReader<'_, 'a> {
             if explicit.is_some() { Addressing::Path } else { Addressing::Virtual };
         let addressing = written.addressing.unwrap_or(default_addressing);
         let endpoint = explicit.unwrap_or_else(|| Endpoint::aws(&region));
+        let content_security_policy =
+            written.content_security_policy.unwrap_or(self.content_security_policy);
         let report = &mut self.layers.report;
+        report.show(&key("content_security_policy"), content_security_policy.to_string());
         report.show(&key("endpoint"), endpoint.to_string());
         report.show(&key("addressing"), addressing_word(addressing).to_owned());
         if written.buckets.is_none() {
@@ -276,10 +311,15 @@ impl<'a> ProfileReader<'_, 'a> {
             buckets: written.buckets,
             missing_on_403: written.missing_on_403,
             content_type: written.content_type,
+            content_security_policy,
             response_headers: written.response_headers,
             request_headers: written.request_headers,
             upstream_headers: written.upstream_headers,
             cache_control: written.cache_control,
+            index: written.index,
+            listing: written.listing,
+            listing_ttl: written.listing_ttl,
+            listed: written.listed,
             cache,
         })
     }
@@ -345,6 +385,13 @@ impl<'a> ProfileReader<'_, 'a> {
         self.layers.report.warnings.push(warning);
         true
     }
+}
+
+/// The section of a file that `--access-key-file` names, if it is the only one and not `[default]`.
+fn only_section(layers: &Layers<'_>, file: &CredentialsFile) -> Option<String> {
+    layers.flags.access_key_file.as_ref()?;
+    let mut names = file.sections.keys();
+    names.next().filter(|_| names.next().is_none()).cloned()
 }
 
 /// The word for an addressing style in the file.

@@ -116,6 +116,18 @@ pub(super) fn optional_section(written: Written<'_>) -> Result<Option<String>, S
     optional(written, text)
 }
 
+/// The last segment of a key, or nothing.
+pub(super) fn index_name(written: Written<'_>) -> Result<Option<String>, String> {
+    optional(written, |written| {
+        let name = text(written)?;
+        let is_segment = (1..=255).contains(&name.len())
+            && !name.contains(['/', '\0'])
+            && !matches!(name.as_str(), "." | "..");
+        let wrong = "must be the name of an object without a slash, such as index.html";
+        if is_segment { Ok(name) } else { Err(wrong.to_owned()) }
+    })
+}
+
 /// A media type that can be sent in a header, or nothing.
 pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>, String> {
     let kind = optional(written, text)?;

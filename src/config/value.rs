@@ -101,6 +101,11 @@ pub(super) fn boolean(written: Written<'_>) -> Result<bool, String> {
     value.ok_or_else(|| "must be true or false".to_owned())
 }
 
+/// `true` or `false`, or nothing.
+pub(super) fn optional_boolean(written: Written<'_>) -> Result<Option<bool>, String> {
+    optional(written, boolean)
+}
+
 /// A whole number from `MIN` to `MAX`, which `N` can hold.
 pub(super) fn count<N: TryFrom<usize>, const MIN: usize, const MAX: usize>(
     written: Written<'_>,

@@ -18,6 +18,10 @@ pub struct Exchange {
     /// Milliseconds since `base`; 0 when no response of a store is awaited.
     deadline: AtomicU64,
     expired: AtomicBool,
+    /// Milliseconds that the store may be silent during a body; 0 for no limit of this kind.
+    patience: AtomicU64,
+    /// When the last bytes were written, milliseconds since `base`.
+    written: AtomicU64,
     immediate: AtomicBool,
     permit: AtomicBool,
     /// What was decided about the request before Pingora read it.
@@ -31,6 +35,8 @@ impl Exchange {
             responding: AtomicBool::new(false),
             deadline: AtomicU64::new(0),
             expired: AtomicBool::new(false),
+            patience: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             immediate: AtomicBool::new(false),
             permit: AtomicBool::new(false),
             admitted: Mutex::default(),
@@ -42,12 +48,14 @@ impl Exchange {
         self.expired.store(false, Ordering::Relaxed);
         self.immediate.store(false, Ordering::Relaxed);
         self.permit.store(false, Ordering::Relaxed);
+        self.patience.store(0, Ordering::Relaxed);
         self.responding.store(true, Ordering::Relaxed);
     }
 
     /// The response is complete or was aborted.
     pub fn finish_response(&self) {
         self.clear_deadline();
+        self.patience.store(0, Ordering::Relaxed);
         self.responding.store(false, Ordering::Relaxed);
     }
 
@@ -58,6 +66,35 @@ impl Exchange {
         self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
 
+    /// From now on the deadline is this long after the last bytes that were written to the client: the
+    /// store may not be silent for longer in the middle of a body. A slow client does not count.
+    pub fn limit_silence(&self, patience: Duration) {
+        self.note_write();
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.patience.store(patience, Ordering::Relaxed);
+    }
+
+    /// Lifts the limit of [`Exchange::limit_silence`].
+    pub fn allow_silence(&self) {
+        self.patience.store(0, Ordering::Relaxed);
+    }
+
+    /// Bytes were written to the client.
+    pub(super) fn note_write(&self) {
+        let at = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.written.store(at, Ordering::Relaxed);
+    }
+
+    /// When bytes were written last, as far as it was noted.
+    pub(super) fn written_at(&self) -> Option<Instant> {
+        self.base.checked_add(Duration::from_millis(self.written.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the store's silence is limited.
+    pub(super) fn limits_silence(&self) -> bool {
+        self.patience.load(Ordering::Relaxed) > 0
+    }
+
     /// The head of the store's response has arrived, or is no longer awaited.
     pub fn clear_deadline(&self) {
         self.deadline.store(0, Ordering::Relaxed);
@@ -66,10 +103,11 @@ impl Exchange {
     /// Records that the deadline has passed.
     pub(super) fn expire_deadline(&self) {
         self.clear_deadline();
+        self.allow_silence();
         self.expired.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the last deadline passed before the store's response started.
+    /// Whether the last deadline passed: that of the store's response, or of its next bytes.
     #[must_use]
     pub fn deadline_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
@@ -112,9 +150,13 @@ impl Exchange {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Ordering::Relaxed) {
-            0 => None,
-            at => self.base.checked_add(Duration::from_millis(at)),
-        }
+        let at = match self.deadline.load(Ordering::Relaxed) {
+            0 => match self.patience.load(Ordering::Relaxed) {
+                0 => return None,
+                patience => self.written.load(Ordering::Relaxed).saturating_add(patience),
+            },
+            at => at,
+        };
+        self.base.checked_add(Duration::from_millis(at))
     }
 }

@@ -61,7 +61,7 @@ impl Overflow {
         let id = new_request_id();
         let digest = stream.get_socket_digest();
         let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
-        let client = client.map(std::net::SocketAddr::ip);
+        let client = client.map(|client| client.ip().to_canonical());
         access::refused(log_format, client, (refusal.status(), refusal.cause()), &id);
         let lingering = self.lingering.fetch_add(1, Ordering::Relaxed);
         let linger = if lingering < MAX_LINGERING { LINGER } else { SHORT_LINGER };

@@ -9,6 +9,7 @@ use crate::explain::outcome::ClientAnswer;
 use crate::explain::store_answer::StoreAnswer;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
+use crate::terminal::Paint;
 
 /// A step of a check, with further lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,11 +109,11 @@ impl Explanation {
 
     /// Lines for a terminal.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self, paint: Paint) -> String {
         let mut out = String::new();
         write_line(&mut out, &self.name);
         for AnnotatedStep { step, notes } in &self.steps {
-            step.write_finding(&mut out);
+            step.write_finding(&mut out, paint);
             for note in notes {
                 write_line(&mut out, &format!("{:25}{note}", ""));
             }
@@ -177,7 +178,7 @@ mod tests {
         explanation.conclude(no_object(404), vec!["its body".to_owned()]);
         let pad = " ".repeat(25);
         assert_eq!(
-            explanation.to_text(),
+            explanation.to_text(Paint::Plain),
             format!(
                 "s3://hips@bkt/k\\u{{1b}}.png\n\
                  \x20 ok       address       profile hips\n\

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
+
 use crate::check::report::Finding;
-use crate::mime::{MimePolicy, TypeRule};
+use crate::mime::{MimePolicy, TypeRule, is_scriptable};
 use crate::profile::Profile;
 use crate::s3::address::ObjectAddress;
 
@@ -11,7 +13,8 @@ use crate::s3::address::ObjectAddress;
 pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
     match mime.rule(key) {
         Some(TypeRule::Extension(ending)) => {
-            format!("by the built-in table of extensions: .{}", ending.to_ascii_lowercase())
+            let ending = ending.to_ascii_lowercase();
+            format!("by the built-in table of extensions: .{ending}{}", coding_note(mime, key))
         }
         Some(TypeRule::Suffix(suffix)) => {
             format!("by mime.suffixes or mime.also_suffixes: {suffix}")
@@ -24,8 +27,45 @@ pub(super) fn media_type_rule(mime: &MimePolicy, key: &str) -> String {
     }
 }
 
-/// The cache rule of an object.
-pub(super) fn cache_rule(profile: &Profile, address: &ObjectAddress) -> (Finding, Vec<String>) {
+/// A name that states a coding, such as `.gz`, has two types.
+fn coding_note(mime: &MimePolicy, key: &str) -> String {
+    let Ok(of_key) = mime.key_type(key) else { return String::new() };
+    let undecoded = of_key.of(&HeaderMap::new());
+    if undecoded == of_key.decoded {
+        return String::new();
+    }
+    let undecoded = String::from_utf8_lossy(undecoded.as_bytes()).into_owned();
+    format!("; sent as {undecoded} if the store sends no Content-Encoding")
+}
+
+/// What browsers may do with a document of this type.
+pub(super) fn sandbox(profile: &Profile, content_type: &HeaderValue) -> Vec<String> {
+    if !is_scriptable(content_type) {
+        return Vec::new();
+    }
+    let label = profile.label();
+    let key = match &profile.name {
+        Some(name) => format!("profiles.{name}.content_security_policy"),
+        None => "default_profile.content_security_policy".to_owned(),
+    };
+    vec![if profile.content_security_policy {
+        format!(
+            "sent with Content-Security-Policy: sandbox, so that browsers run none of its scripts and a \
+             viewer stays blank; {key}: false sends the documents of {label} without it"
+        )
+    } else {
+        format!("sent without Content-Security-Policy ({key} is false): browsers run its scripts")
+    }]
+}
+
+/// The cache rule of an object; `whole` is the largest object that is cached whole, bytes, and `blocks`
+/// whether larger ones are cached in blocks.
+pub(super) fn cache_rule(
+    profile: &Profile,
+    address: &ObjectAddress,
+    whole: u64,
+    blocks: bool,
+) -> (Finding, Vec<String>) {
     let rule = profile.cache.of(&address.key);
     let source = match profile.cache.listed(&address.key) {
         Some((pattern, _)) => format!("by the pattern {}", pattern.pattern()),
@@ -44,8 +84,9 @@ pub(super) fn cache_rule(profile: &Profile, address: &ObjectAddress) -> (Finding
             span(rule.stale_if_error),
         ),
         format!(
-            "cached whole up to {} bytes, larger objects in blocks; negative entries for {}",
-            rule.max_object,
+            "cached whole up to {whole} bytes{}, larger objects {}; negative entries for {}",
+            if whole < rule.max_object { ", which is what cache.memory holds" } else { "" },
+            if blocks { "in blocks" } else { "not at all (cache.blocks.share is 0)" },
             span(rule.negative_ttl)
         ),
         cache_key(profile, address),
@@ -115,7 +156,7 @@ mod tests {
         let rule = |key: &str| {
             let (profile_name, bucket) = (Some("hips".to_owned()), "bkt".to_owned());
             let key = key.to_owned();
-            cache_rule(&profile, &ObjectAddress { profile: profile_name, bucket, key })
+            cache_rule(&profile, &ObjectAddress { profile: profile_name, bucket, key }, 5, true)
         };
         let (cached, notes) = rule("sky/a.png");
         assert_eq!(
@@ -126,6 +167,19 @@ mod tests {
         let (not, notes) = rule("sky/live/a.png");
         assert_eq!((not.state, notes.len()), (StepState::Skipped, 0));
         assert!(not.detail.contains("the pattern */live/*"), "{}", not.detail);
+    }
+
+    #[test]
+    fn the_sandbox_of_documents_is_named_with_its_setting() {
+        let endpoint = Endpoint::parse("https://s3.example.org").expect("an endpoint");
+        let on = Profile::unsigned(Some("hips"), endpoint);
+        let off = Profile { content_security_policy: false, name: None, ..on.clone() };
+        let html = HeaderValue::from_static("text/html");
+        let [note] = &sandbox(&on, &html)[..] else { panic!("one note") };
+        assert!(note.contains("profiles.hips.content_security_policy: false"), "{note}");
+        let [note] = &sandbox(&off, &html)[..] else { panic!("one note") };
+        assert!(note.contains("(default_profile.content_security_policy is false)"), "{note}");
+        assert!(sandbox(&on, &HeaderValue::from_static("image/png")).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Admission of a request before any cache lookup or request to a store: HTTP checks, route, method,
 //! user, address, media type and profile, in this order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
@@ -11,15 +12,16 @@ use pingora::proxy::Session;
 use crate::cache::CacheRequest;
 use crate::gateway::Gateway;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
+use crate::gateway::html::{self, origin, wants_page};
 use crate::gateway::route::{Route, route};
 use crate::metrics::Page;
-use crate::mime::KeyVerdict;
 use crate::profile::ContentTypeFrom;
 use crate::protocol::request_check::{BadRequest, inspect, target_path};
 use crate::response::gateway_response::GatewayResponse;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
+use crate::upstream::Store;
 
 pub(super) const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -29,6 +31,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) enum Admitted {
     /// Served from the cache or a store.
     Object(Box<ObjectRequest>),
+    /// No object can answer it: [`Context::folder`] does.
+    Folder,
     /// Served by the gateway itself.
     Response(GatewayResponse),
 }
@@ -42,7 +46,7 @@ impl Gateway {
     ) -> Result<Admitted, Refusal> {
         let target = client.raw_path();
         let readable = matches!(client.method, Method::GET | Method::HEAD);
-        match inspect(&client.method, client.version, target, &client.headers) {
+        match inspect(client.version, target, &client.headers) {
             Err(BadRequest::Body | BadRequest::Target) if !readable => {
                 return Err(Refusal::MethodNotAllowed);
             }
@@ -71,29 +75,46 @@ impl Gateway {
                 let user = client.headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
                 ctx.user_permit =
                     self.limits.start_request(user).map_err(|_| Refusal::UserSaturated)?;
-                self.admit_object(client, ctx, bucket, key).map(Admitted::Object)
+                self.admit_object(client, ctx, bucket, key)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
             Route::Index => {
                 ctx.is_probe = true;
                 ctx.page = Page::Index;
-                Ok(json(&self.pages.index))
+                if !wants_page(client) {
+                    return Ok(json(&self.pages.index));
+                }
+                Ok(Admitted::Response(self.landing_page(client)))
             }
             Route::Metadata => {
                 ctx.event = "Request for application metadata";
                 ctx.page = Page::Metadata;
                 self.require_user(client)?;
-                Ok(json(&self.pages.metadata))
+                if !wants_page(client) {
+                    return Ok(json(&self.pages.metadata));
+                }
+                Ok(Admitted::Response(self.landing_page(client)))
             }
             Route::OpenApi => {
                 ctx.page = Page::Docs;
-                Ok(json(&self.pages.openapi))
+                Ok(json(&self.pages.openapi(&origin(client))))
+            }
+            Route::Asset { name } => {
+                ctx.page = Page::Docs;
+                let asset = self.asset(name, &client.headers);
+                asset.map(Admitted::Response).ok_or(Refusal::RouteUnknown)
             }
             Route::Docs => {
                 ctx.page = Page::Docs;
-                Ok(page("text/html; charset=utf-8", &self.pages.docs))
+                Ok(Admitted::Response(html::page(self.pages.docs(&origin(client)))))
             }
-            Route::Redirect { add_slash } => self.redirect(client, path, query, add_slash),
+            Route::Redirect { add_slash } => {
+                let mut path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
+                if add_slash {
+                    path.push(b'/');
+                }
+                self.redirect(client, &path, query).map(Admitted::Response)
+            }
             Route::Unknown => Err(Refusal::RouteUnknown),
         }
     }
@@ -104,36 +125,50 @@ impl Gateway {
         ctx: &mut Context,
         bucket: &[u8],
         key: &[u8],
-    ) -> Result<Box<ObjectRequest>, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let address =
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
+        let store = self.stores.get(address.profile.as_deref());
+        if let Some(store) = store.as_ref().filter(|store| store.profile.opens_folders()) {
+            ctx.address = Some(Arc::new(address.clone()));
+            admit_store(ctx, store, &address)?;
+            return self.admit_where_folders_open(client, ctx, store, address);
+        }
+        self.admit_address(client, ctx, store.as_ref(), address).map(Admitted::Object)
+    }
+
+    /// Admits a request for the object at this address.
+    pub(super) fn admit_address(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        store: Option<&Arc<Store>>,
+        address: ObjectAddress,
+    ) -> Result<Box<ObjectRequest>, Refusal> {
         let address = Arc::clone(ctx.address.insert(Arc::new(address)));
         if address.key.is_empty() {
             // An empty key would list the bucket.
             return Err(Refusal::ObjectNotFound);
         }
-        let store = self.stores.get(address.profile.as_deref());
-        let by_key =
-            store.as_ref().is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
-        let content_type = match self.heads.mime.verdict(&address.key) {
+        let by_key = store.is_none_or(|store| store.profile.content_type == ContentTypeFrom::Key);
+        let content_type = match self.heads.mime.key_type(&address.key) {
             _ if !by_key => None,
-            KeyVerdict::Allowed(content_type) => Some(content_type.clone()),
-            KeyVerdict::Denied(media_type) => {
+            Ok(content_type) => Some(content_type),
+            Err(media_type) => {
                 return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
             }
         };
         let store = store.ok_or_else(|| Refusal::unknown_profile(address.profile.as_deref()))?;
-        if !store.profile.admits(&address.bucket) {
-            return Err(Refusal::BucketNotAllowed);
-        }
-        if let Credentials::Missing(searched) = &store.profile.credentials {
-            ctx.detail = Some(searched.clone());
-            return Err(Refusal::CredentialsMissing);
-        }
+        admit_store(ctx, store, &address)?;
         let client = ClientRequest::of(client);
+        let store = Arc::clone(store);
         let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
         let object = ObjectRequest::new(wanted, &client, self.attempts());
         Ok(Box::new(object))
+    }
+
+    fn landing_page(&self, client: &RequestHeader) -> GatewayResponse {
+        html::page(self.pages.landing(&origin(client), &self.listed_profiles()))
     }
 
     fn require_user(&self, client: &RequestHeader) -> Result<(), Refusal> {
@@ -159,14 +194,13 @@ impl Gateway {
         })
     }
 
-    /// 307 to the same path with or without a trailing slash; the query is unchanged.
-    fn redirect(
+    /// 307 to another path of the gateway; the query is unchanged.
+    pub(super) fn redirect(
         &self,
         client: &RequestHeader,
         path: &[u8],
         query: &[u8],
-        add_slash: bool,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<GatewayResponse, Refusal> {
         let headers = &client.headers;
         let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
         let scheme = forwarded_scheme(headers).unwrap_or("http");
@@ -175,22 +209,29 @@ impl Gateway {
             location.extend_from_slice(format!("{scheme}://").as_bytes());
             location.extend_from_slice(host);
         }
-        if add_slash {
-            location.extend_from_slice(path);
-            location.push(b'/');
-        } else {
-            location.extend_from_slice(path.strip_suffix(b"/").unwrap_or(path));
-        }
+        location.extend_from_slice(path);
         location.extend_from_slice(query);
         let location = HeaderValue::from_bytes(&location)
             .map_err(|_| Refusal::BadRequest(BadRequest::Target))?;
-        Ok(Admitted::Response(GatewayResponse {
+        Ok(GatewayResponse {
             status: 307,
             content_type: "",
             body: Vec::new(),
             headers: vec![(LOCATION, location)],
-        }))
+        })
     }
+}
+
+/// Whether the store serves this bucket and has an access key.
+fn admit_store(ctx: &mut Context, store: &Store, address: &ObjectAddress) -> Result<(), Refusal> {
+    if !store.profile.admits(&address.bucket) {
+        return Err(Refusal::BucketNotAllowed);
+    }
+    if let Credentials::Missing(searched) = &store.profile.credentials {
+        ctx.detail = Some(searched.clone());
+        return Err(Refusal::CredentialsMissing);
+    }
+    Ok(())
 }
 
 /// `X-Forwarded-Proto`, trusted only when `X-Forwarded-For` contains an address, as in s3proxy 2.0.1.
@@ -201,12 +242,24 @@ pub(super) fn forwarded_scheme(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// The last address of `X-Forwarded-For`: the one that the nearest proxy has added.
-pub(super) fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let lines = headers.get_all(X_FORWARDED_FOR);
     let last = lines.iter().next_back()?.to_str().ok()?;
     let address = last.rsplit(',').next()?.trim();
     let socket = || address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
-    address.parse().ok().or_else(socket)
+    let address: Option<IpAddr> = address.parse().ok().or_else(socket);
+    address.map(|address| address.to_canonical())
+}
+
+/// The address of the client: the last one in `X-Forwarded-For`, else that of the connection. An IPv4 client of a
+/// listener on `[::]` has its IPv4 address, not `::ffff:192.0.2.1`.
+pub(super) fn remote_ip(headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+    forwarded_for(headers).or_else(|| peer.map(|address| address.to_canonical()))
+}
+
+/// The address of the connection.
+pub(super) fn peer_ip(session: &Session) -> Option<IpAddr> {
+    Some(session.client_addr()?.as_inet()?.ip())
 }
 
 /// The client, for its share of permits: the user, else the address in `X-Forwarded-For`, else that of the
@@ -215,17 +268,11 @@ pub(super) fn client_of(session: &Session) -> Vec<u8> {
     if let Some(user) = session.get_header(X_AUTH_REQUEST_USER) {
         return [b"user ", user.as_bytes()].concat();
     }
-    let peer = session.client_addr().and_then(|address| address.as_inet());
-    let address =
-        forwarded_for(&session.req_header().headers).or_else(|| peer.map(std::net::SocketAddr::ip));
+    let address = remote_ip(&session.req_header().headers, peer_ip(session));
     address.map(|address| address.to_string()).unwrap_or_default().into_bytes()
 }
 
 fn json(body: &str) -> Admitted {
-    page("application/json", body)
-}
-
-fn page(content_type: &'static str, body: &str) -> Admitted {
-    let body = body.as_bytes().to_vec();
+    let (content_type, body) = ("application/json", body.as_bytes().to_vec());
     Admitted::Response(GatewayResponse { status: 200, content_type, body, headers: Vec::new() })
 }

@@ -1,17 +1,19 @@
 //! The attempts to ask a store for a request that passes through the proxy: the rules of
 //! [`crate::upstream::retry`], applied to Pingora's hooks. Pingora connects, pools and repeats.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 
 use crate::gateway::Gateway;
 use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
-use crate::gateway::failure::give_up;
+use crate::gateway::failure::{give_up, is_own};
 use crate::response::refusal::Refusal;
 use crate::upstream;
+use crate::upstream::dial::{Dialer, ReadyConnection};
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
 
@@ -30,14 +32,14 @@ impl Gateway {
     pub(super) async fn refusal_by_code(&self, ctx: &mut Context) -> Option<Refusal> {
         let object = ctx.object.as_mut()?;
         let by_head = object.upstream.unread_error.take()?;
-        let wanted = &object.wanted;
-        let (report, outcome) = self.client.read_error(&wanted.store, wanted.target()).await;
-        for _ in 0..report.attempts {
-            if let Some(address) = object.upstream.attempts.address() {
-                object.upstream.attempts.begin(address);
-            }
+        if !object.upstream.attempts.ask_in_another_way() {
+            return Some(by_head);
         }
-        object.upstream.attempts.end(Instant::now());
+        let wanted = &object.wanted;
+        let attempts = object.upstream.attempts.clone();
+        let (report, attempts, outcome) =
+            self.client.read_error(&wanted.store, wanted.target(), attempts).await;
+        object.upstream.attempts = attempts;
         object.upstream.status = report.status.or(object.upstream.status);
         object.upstream.code = report.code;
         object.upstream.request_id = report.request_id.or(object.upstream.request_id.take());
@@ -47,6 +49,7 @@ impl Gateway {
     /// The peer of the next attempt, after the pause that precedes it.
     pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        object.upstream.began = true;
         let attempts = &mut object.upstream.attempts;
         let pause = attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {
@@ -58,42 +61,72 @@ impl Gateway {
             return Err(give_up("no time is left for another attempt"));
         }
         let store = &object.wanted.store;
-        let picked = store.addresses.pick(attempts.address(), self.deadlines.lookup(left)).await;
-        let Some(address) = picked else {
-            ctx.refusal = Some(Refusal::UpstreamUnresolved);
-            return Err(give_up("the endpoint's name does not resolve"));
+        let addresses = &store.addresses;
+        let other = object.upstream.dialer.take().and_then(|dialer| dialer.take_other());
+        // The attempt goes on at the address that has connected first.
+        let (chosen, ready) = if let Some((address, stream)) = other {
+            (addresses.begin(address), Some(ReadyConnection::new(stream)))
+        } else {
+            let picked = addresses.pick(attempts.tried(), self.deadlines.lookup(left)).await;
+            let Some(chosen) = picked else {
+                ctx.refusal = Some(Refusal::UpstreamUnresolved);
+                return Err(give_up("the endpoint's name does not resolve"));
+            };
+            attempts.begin(chosen.address, Instant::now());
+            (chosen, None)
         };
-        attempts.begin(address);
+        object.upstream.chosen = Some(chosen);
         // The first look-up of the name has taken some of the time.
         let left = attempts.time_left(Instant::now());
         let (tls, target) = (store.profile.endpoint.tls, object.wanted.target());
-        let peer = upstream::peer(address, tls, target, &self.upstream, left);
-        Ok(if attempts.needs_new_connection() {
-            upstream::peer_of_new_connection(peer)
+        let mut peer = upstream::peer(chosen, tls, target, &self.upstream, left);
+        if attempts.needs_new_connection() {
+            peer = upstream::peer_of_new_connection(peer);
+        }
+        if let Some(ready) = ready {
+            peer.options.custom_l4 = Some(ready);
         } else {
-            peer
-        })
+            let limit = self.deadlines.connect(left);
+            let dialer = Dialer::new(Arc::clone(addresses), attempts.tried().to_vec(), limit);
+            peer.options.custom_l4 = Some(Arc::<Dialer>::clone(&dialer));
+            object.upstream.dialer = Some(dialer);
+        }
+        Ok(peer)
     }
 }
 
-/// Decides what follows an attempt that failed.
-pub(super) fn attempt_failed(object: &mut ObjectRequest, failure: &AttemptFailure) -> NextAttempt {
+/// Decides what follows an attempt that failed. `reused`: on a connection that was idle before.
+pub(super) fn attempt_failed(
+    object: &mut ObjectRequest,
+    failure: &AttemptFailure,
+    reused: bool,
+) -> NextAttempt {
     let addresses = &object.wanted.store.addresses;
     let attempts = &mut object.upstream.attempts;
     let now = Instant::now();
     attempts.end(now);
-    if let Some(address) = attempts.address().filter(|_| failure.penalises_address()) {
-        addresses.penalise(address);
+    if let Some(chosen) = object.upstream.chosen {
+        addresses.attempt_failed(chosen, failure, reused, attempts.began());
     }
-    attempts.failed(failure, addresses.is_single(), now)
+    attempts.failed(failure, addresses.has_other(attempts.tried()), now)
 }
 
-/// Handles an attempt that got no connection. Returns the error that ends or repeats it in Pingora.
+/// Handles an attempt that got no connection, or one to another address than that of the peer.
+/// Returns the error that ends or repeats it in Pingora.
 pub(super) fn no_connection(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
-    if let Some(object) = ctx.object.as_mut() {
-        let next = attempt_failed(object, &of_connect(&error));
-        error.set_retry(next == NextAttempt::Again);
+    let Some(object) = ctx.object.as_mut() else { return error };
+    if let Some(dialer) = &object.upstream.dialer {
+        for address in dialer.tried() {
+            object.upstream.attempts.went_to(address);
+        }
+        if let Some(address) = dialer.other() {
+            object.upstream.attempts.went_to(address);
+            error.set_retry(true);
+            return error;
+        }
     }
+    let next = attempt_failed(object, &of_connect(&error), false);
+    error.set_retry(next == NextAttempt::Again);
     error
 }
 
@@ -106,19 +139,26 @@ pub(super) fn exchange_failed(
     reused: bool,
     late: bool,
 ) -> Box<Error> {
-    if matches!(error.etype(), ErrorType::Custom(_)) {
+    if is_own(&error) {
         return error;
     }
     let Some(object) = ctx.object.as_mut() else { return error };
     error.set_retry(false);
     let client_gone = !late && *error.esource() == ErrorSource::Downstream;
     if session.response_written().is_some() {
-        if let BodyPlan::Replace { answer, document } = &mut object.upstream.body
-            && !client_gone
-        {
-            object.upstream.code = document.code().map(str::to_owned);
-            object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
-            ctx.detail = Some(UNFINISHED.to_owned());
+        if client_gone {
+            return error;
+        }
+        match &mut object.upstream.body {
+            BodyPlan::Replace { answer, document } => {
+                object.upstream.code = document.code().map(str::to_owned);
+                object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+                ctx.detail = Some(UNFINISHED.to_owned());
+            }
+            BodyPlan::Cut { answer } if !answer.is_empty() => {
+                object.upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+            }
+            _ => {}
         }
         return error;
     }
@@ -127,7 +167,7 @@ pub(super) fn exchange_failed(
         return error;
     }
     let failure = if late { AttemptFailure::Late } else { of_exchange(&error, reused) };
-    match attempt_failed(object, &failure) {
+    match attempt_failed(object, &failure, reused) {
         NextAttempt::Again => error.set_retry(true),
         NextAttempt::Refuse(refusal) if late => {
             ctx.refusal = Some(refusal);

@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
+use crate::gateway::folder::OpenedFolder;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
@@ -19,9 +20,12 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
+use crate::upstream::dial::Dialer;
 use crate::upstream::error_document::ErrorDocument;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::Attempts;
 use crate::upstream::share::SharePermit;
+use crate::upstream::turns::Chosen;
 
 /// The state of one request.
 #[derive(Debug)]
@@ -41,6 +45,10 @@ pub struct Context {
     /// The requested object, once the path is parsed.
     pub address: Option<Arc<ObjectAddress>>,
     pub object: Option<Box<ObjectRequest>>,
+    /// What answers if no object does.
+    pub folder: Option<Box<OpenedFolder>>,
+    /// It has answered, or decided that there is nothing.
+    pub folder_opened: bool,
     /// Why the client gets no object.
     pub refusal: Option<Refusal>,
     /// The cause of an error after the head of the response, or of a client that disconnected.
@@ -49,6 +57,8 @@ pub struct Context {
     pub detail: Option<String>,
     /// Time to first byte: from the start of the request to the head of the response.
     pub ttfb: Option<Duration>,
+    /// The store's body broke off, and the client has all of it.
+    pub body_continued: bool,
 }
 
 /// An admitted request for an object.
@@ -76,6 +86,14 @@ pub struct ObjectRequest {
 pub struct UpstreamState {
     pub ask: Ask,
     pub attempts: Attempts,
+    /// Where the last attempt went.
+    pub chosen: Option<Chosen>,
+    /// Makes its connection, if the pool has none.
+    pub dialer: Option<Arc<Dialer>>,
+    /// An attempt is in progress, or has failed before it had an address.
+    pub began: bool,
+    /// The head of an answer without an error has come.
+    pub answered: bool,
     pub status: Option<u16>,
     pub code: Option<String>,
     pub request_id: Option<String>,
@@ -86,6 +104,8 @@ pub struct UpstreamState {
     pub body: BodyPlan,
     /// The refusal unless the code of the store's error document says otherwise, which is not read yet.
     pub unread_error: Option<Refusal>,
+    /// All of the body, if its rest can be requested should it break off.
+    pub rest: Option<Box<BodyRest>>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -98,10 +118,22 @@ pub enum BodyPlan {
     PassExactly(u64),
     /// It is an error document: read for its code, up to a limit. `answer` is sent in its place.
     Replace { answer: Bytes, document: ErrorDocument },
-    /// The error document was truncated or took too long: `answer` is sent without waiting for the rest.
+    /// The error document was truncated, or took too long or was too long: `answer` is sent without waiting for the rest.
     Unfinished { answer: Bytes },
-    /// `answer` is sent in its place at once; the store's body is not read.
+    /// `answer` is sent in its place with its first piece, and no byte of it.
     Cut { answer: Bytes },
+}
+
+impl BodyPlan {
+    /// Whether the answer waits for the store's body, which it replaces.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
+        match self {
+            Self::Replace { .. } => true,
+            Self::Cut { answer } => !answer.is_empty(),
+            Self::Pass | Self::PassExactly(_) | Self::Unfinished { .. } => false,
+        }
+    }
 }
 
 /// The parts of the client's request that determine the request to the store.
@@ -132,10 +164,13 @@ impl Context {
             is_probe: false,
             address: None,
             object: None,
+            folder: None,
+            folder_opened: false,
             refusal: None,
             failure: None,
             detail: None,
             ttfb: None,
+            body_continued: false,
         }
     }
 
@@ -192,6 +227,10 @@ impl ObjectRequest {
         let upstream = UpstreamState {
             ask: Ask::AsClient,
             attempts,
+            chosen: None,
+            dialer: None,
+            began: false,
+            answered: false,
             status: None,
             code: None,
             request_id: None,
@@ -199,6 +238,7 @@ impl ObjectRequest {
             share: None,
             body: BodyPlan::Pass,
             unread_error: None,
+            rest: None,
         };
         Self {
             wanted: Arc::new(wanted),

@@ -71,12 +71,14 @@ impl Gateway {
         let mut closes = false;
         let made = match self.admit(client, &mut ctx) {
             Ok(Admitted::Response(response)) => self.own(client, &mut ctx, response),
+            Ok(Admitted::Folder) => None,
+            Err(Refusal::ObjectNotFound) if ctx.folder.is_some() => None,
             Ok(Admitted::Object(object)) => {
                 ctx.object = Some(object);
                 match self.in_memory(client, &mut ctx) {
                     Some(InMemory::Object(made)) => Some(made),
                     Some(InMemory::Refused(refusal)) => {
-                        let response = self.refusal_response(&mut ctx, refusal);
+                        let response = self.refusal_response(client, &mut ctx, refusal);
                         self.own(client, &mut ctx, response)
                     }
                     None => None,
@@ -84,7 +86,7 @@ impl Gateway {
             }
             Err(refusal) => {
                 closes = may_have_a_body(&refusal);
-                let response = self.refusal_response(&mut ctx, refusal);
+                let response = self.refusal_response(client, &mut ctx, refusal);
                 self.own(client, &mut ctx, response)
             }
         };
@@ -154,6 +156,8 @@ impl Gateway {
             LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
                 (std::sync::Arc::clone(stored), *freshness)
             }
+            // A folder may answer: it asks the store.
+            LookupResult::Refused(Refusal::ObjectNotFound) if ctx.folder.is_some() => return None,
             LookupResult::Refused(refusal) => {
                 let refusal = refusal.clone();
                 object.lookup = Some(lookup);

@@ -23,16 +23,26 @@ pub(super) fn failure(error: &Error) -> ProxyFailure {
     ProxyFailure::Refuse(refusal(error))
 }
 
+const ASK_AGAIN: ErrorType = ErrorType::Custom("AskAgain");
+const REFUSED: ErrorType = ErrorType::Custom("Refused");
+
+/// Whether the gateway has made this error, and the context knows what follows. Pingora has errors of its
+/// own names too, such as those of malformed chunks.
+#[must_use]
+pub(super) fn is_own(error: &Error) -> bool {
+    *error.etype() == ASK_AGAIN || *error.etype() == REFUSED
+}
+
 /// Ends an attempt so that Pingora makes another.
 pub(super) fn try_again(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::Custom("AskAgain"), why);
+    let mut error = Error::explain(ASK_AGAIN, why);
     error.set_retry(true);
     error
 }
 
 /// Ends the request; `fail_to_proxy` finds the refusal in the context.
 pub(super) fn give_up(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::Custom("Refused"), why);
+    let mut error = Error::explain(REFUSED, why);
     error.set_retry(false);
     error
 }

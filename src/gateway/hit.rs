@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, Version};
 use pingora::cache::HitHandler;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::{BlockError, Cache, Lookup, LookupResult, ObjectBody, OpenError};
@@ -40,6 +41,11 @@ pub(super) async fn open_hit(
             source.length(),
             freshness.generated_at,
         );
+        if !is_in_answer(source, &object.selection, client) {
+            // The store is asked again, for what the client wants.
+            lookup.what = LookupResult::Bypass;
+            return false;
+        }
         // The response has a body, as where the store is asked.
         if let Some(refusal) = refused(&object.selection, source.length()) {
             lookup.what = LookupResult::Refused(refusal);
@@ -107,6 +113,26 @@ fn parts_of(selection: &Selection, method: &Method, length: u64) -> Vec<Range<u6
         Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => {
             Vec::new()
         }
+    }
+}
+
+/// Whether the response can be made of this source: an answer that passes has only some bytes of the
+/// object, and its length may not be known.
+fn is_in_answer(source: &ObjectBody, selection: &Selection, client: &RequestHeader) -> bool {
+    let ObjectBody::Passing(answer) = source else { return true };
+    let has_parts = || {
+        let parts = parts_of(selection, &client.method, source.length());
+        parts.iter().all(|part| answer.has(part))
+    };
+    match selection {
+        Selection::NotModified | Selection::PreconditionFailed => true,
+        Selection::Whole if !source.has_length() => {
+            // Without a length an old client could not distinguish a whole body from a truncated one.
+            client.version >= Version::HTTP_11 && has_parts()
+        }
+        Selection::Whole => has_parts(),
+        Selection::Part(_) | Selection::Parts(_) => source.has_length() && has_parts(),
+        Selection::Unsatisfiable => source.has_length(),
     }
 }
 

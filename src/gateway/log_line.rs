@@ -12,7 +12,7 @@ use pingora::proxy::Session;
 
 use crate::config::LogFormat;
 use crate::gateway::Gateway;
-use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_for, forwarded_scheme};
+use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_scheme, remote_ip};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
 use crate::logging::access::{self, AccessRecord, HttpRequestRecord, UpstreamRecord};
@@ -20,7 +20,11 @@ use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
-use crate::upstream::UpstreamOutcome;
+use crate::upstream::last_outcome::StoreVerdict;
+use crate::upstream::{Store, UpstreamOutcome};
+
+/// The `detail` of the log line when a stale object was served without waiting for the store.
+const NOT_AWAITED: &str = "the store failed or was too slow; it is asked again in the background";
 
 /// A request that has ended, and what the client got.
 pub(super) struct Sent<'a> {
@@ -82,7 +86,7 @@ impl Gateway {
                 method: &client.method,
                 url: request_url(client),
                 status,
-                remote_ip: forwarded_for(&client.headers).or(sent.peer),
+                remote_ip: remote_ip(&client.headers, sent.peer),
                 user_agent: text(USER_AGENT),
             },
             user: text(X_AUTH_REQUEST_USER),
@@ -136,20 +140,34 @@ impl Gateway {
         let store = &object.wanted.store;
         let cache = CacheResult::from(object.cache_status());
         store.metrics.ended(&EndedRequest { status, cache, duration, ttfb: ctx.ttfb, bytes });
+        self.note_exchange(ctx);
+    }
+
+    /// Adds the exchange with the store, if this request itself has had one.
+    pub(super) fn note_exchange(&self, ctx: &Context) {
+        let Some(object) = ctx.object.as_deref() else { return };
+        let store = &object.wanted.store;
         // What the cache asks for on its own, its fetches count.
-        if object.upstream.attempts.made() > 0
-            && let Some(upstream) = upstream_record(object)
-        {
-            if ctx.failure == Some("upstream_cut") {
-                store.metrics.errors.count("upstream_cut");
-            }
-            store.note(&UpstreamOutcome {
-                status: upstream.status,
-                code: upstream.code,
-                attempts: upstream.attempts,
-                waited: upstream.duration,
-                refusal: ctx.refusal.as_ref(),
-            });
+        let upstream = &object.upstream;
+        if !upstream.began {
+            return;
+        }
+        let now = Instant::now();
+        store.note(&UpstreamOutcome {
+            status: upstream.status,
+            code: upstream.code.as_deref(),
+            attempts: upstream.attempts.made(),
+            waited: upstream.attempts.duration(now),
+            ago: upstream.attempts.since_end(now),
+            verdict: match &ctx.refusal {
+                Some(refusal) => StoreVerdict::of(refusal),
+                None if upstream.answered => StoreVerdict::Answered,
+                None => StoreVerdict::Unknown,
+            },
+            refusal: ctx.refusal.as_ref(),
+        });
+        if ctx.failure == Some("upstream_cut") {
+            Store::note_cut(&store.metrics, &store.last_outcome);
         }
     }
 }
@@ -177,7 +195,13 @@ fn request_url(client: &RequestHeader) -> String {
 
 /// The error detail of the cache's fetch.
 fn fetch_error_detail(ctx: &Context) -> Option<&str> {
-    ctx.lookup()?.report.as_ref()?.detail.as_deref()
+    let lookup = ctx.lookup()?;
+    match (&lookup.report, &lookup.fault) {
+        (Some(report), _) => report.detail.as_deref(),
+        // Followers of a fetch that failed have the cause, and their leader the detail.
+        (None, Some(_)) => Some(NOT_AWAITED),
+        (None, None) => None,
+    }
 }
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {

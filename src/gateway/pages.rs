@@ -1,7 +1,11 @@
-//! The gateway's own pages: metadata, the OpenAPI document, and a documentation page that loads
-//! nothing from the internet.
+//! The gateway's own documents: metadata, the OpenAPI document, and the pages of the room `pages` with
+//! what this gateway says about itself.
 
 use serde_json::json;
+
+use crate::pages::docs;
+use crate::pages::html::Site;
+use crate::pages::landing::{self, ListedProfile};
 
 mod openapi;
 
@@ -11,13 +15,13 @@ const DESCRIPTION: &str = "An HTTP server exposing data in one or more S3 bucket
 const REPOSITORY: &str = "https://github.com/lsst-dm/s3proxy";
 const DOCUMENTATION: &str = "https://s3proxy.lsst.io";
 
-/// Every page, rendered once at start.
+/// The pages that are the same for every client, rendered once at start, and what the others need.
 #[derive(Debug, Clone)]
 pub struct Pages {
     pub index: String,
     pub metadata: String,
-    pub openapi: String,
-    pub docs: String,
+    pub site: Site,
+    cors: bool,
 }
 
 impl Pages {
@@ -35,45 +39,28 @@ impl Pages {
         Self {
             index: metadata.to_string(),
             metadata: json!({ "metadata": metadata }).to_string(),
-            openapi: openapi::document(name, prefix, cors).to_string(),
-            docs: docs(name, prefix),
+            site: Site::new(name, prefix, VERSION),
+            cors,
         }
     }
-}
 
-fn docs(name: &str, prefix: &str) -> String {
-    let name = escape(name);
-    let prefix = escape(prefix);
-    format!(
-        r"<!doctype html>
-<html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>
-<title>{name}</title>
-<style>
-body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#223;background:#fff}}
-code,pre{{font:14px/1.5 ui-monospace,monospace;background:#f2f3f7;border-radius:4px;padding:.1em .3em}}
-pre{{padding:.7em 1em;overflow:auto}}td{{padding:.2em 1em .2em 0;vertical-align:top}}
-@media(prefers-color-scheme:dark){{body{{color:#dde;background:#14161c}}code,pre{{background:#22252e}}a{{color:#9bf}}}}
-</style>
-<h1>{name}</h1>
-<p>{DESCRIPTION}, version {VERSION}. Read the objects of private S3 buckets like files on a web server:</p>
-<pre>curl -O https://this.host{prefix}/s3/profile@bucket/path/to/file</pre>
-<p>The profile before the <code>@</code> selects a store and its credentials; without it the default
-profile is used. Percent-encode the object key once; a raw <code>+</code> is a plus.</p>
-<table>
-<tr><td><code>GET HEAD {prefix}/s3/&#123;profile@bucket&#125;/&#123;key&#125;</code><td>an object: 200, 206 for
-<code>Range</code>, 304 for <code>If-None-Match</code> and <code>If-Modified-Since</code>
-<tr><td><code>GET {prefix}/</code><td>name and version
-<tr><td><code>GET {prefix}/openapi.json</code><td><a href='{prefix}/openapi.json'>the OpenAPI document</a>
-<tr><td><code>GET /</code><td>for health probes; sends no request to a store
-</table>
-<p>An error response has a description in <code>message</code> and the name of the error in
-<code>cause</code>. Quote its <code>request_id</code> (also the <code>X-Request-ID</code> header) when you report it.</p>
-"
-    )
-}
+    /// The OpenAPI document; `origin` is scheme and host as the client named them, or empty.
+    #[must_use]
+    pub fn openapi(&self, origin: &str) -> String {
+        openapi::document(&self.site.name, &self.site.prefix, origin, self.cors).to_string()
+    }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;").replace('\'', "&#39;")
+    /// The documentation page.
+    #[must_use]
+    pub fn docs(&self, origin: &str) -> String {
+        docs::render(&self.site, DESCRIPTION, origin)
+    }
+
+    /// The landing page, with these profiles.
+    #[must_use]
+    pub fn landing(&self, origin: &str, profiles: &[ListedProfile]) -> String {
+        landing::render(&self.site, DESCRIPTION, origin, profiles)
+    }
 }
 
 #[cfg(test)]
@@ -92,8 +79,8 @@ mod tests {
 
     #[test]
     fn the_documentation_page_loads_nothing_from_elsewhere() {
-        let pages = Pages::new("<b>\"x\"", "/p", false);
-        assert!(!pages.docs.contains("<b>"), "the name is escaped");
-        assert!(!pages.docs.contains("<script") && !pages.docs.contains("src="));
+        let docs = Pages::new("<b>\"x\"", "/p", false).docs("http://h");
+        assert!(!docs.contains("<b>"), "the name is escaped");
+        assert!(!docs.contains("<script") && !docs.contains("src="));
     }
 }

@@ -94,7 +94,7 @@ impl Gateway {
         if response.content_type.is_empty() {
             head.remove_header(&CONTENT_TYPE);
         }
-        if response.status == 204 {
+        if matches!(response.status, 204 | 304) {
             head.remove_header(&CONTENT_LENGTH);
         }
         self.add_request_headers(client, &mut head, ctx)?;
@@ -122,9 +122,23 @@ impl Gateway {
         Ok(())
     }
 
-    /// Writes a refusal and stores it for the log. Closes the connection when the request may have a
-    /// body, which is not read.
+    /// Writes a refusal and stores it for the log. Where the object does not exist, a folder may answer.
     pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        refusal: Refusal,
+    ) -> Result<()> {
+        match ctx.folder.take() {
+            Some(folder) if refusal == Refusal::ObjectNotFound => {
+                Box::pin(self.open_folder(session, ctx, *folder)).await
+            }
+            _ => self.write_refusal(session, ctx, refusal).await,
+        }
+    }
+
+    /// Writes a refusal. Closes the connection when the request may have a body, which is not read.
+    pub(super) async fn write_refusal(
         &self,
         session: &mut Session,
         ctx: &mut Context,
@@ -133,18 +147,25 @@ impl Gateway {
         if may_have_a_body(&refusal) {
             session.set_keepalive(None);
         }
-        let response = self.refusal_response(ctx, refusal);
+        let response = self.refusal_response(session.req_header(), ctx, refusal);
         self.respond(session, ctx, &response).await
     }
 
     /// The response of a refusal, which is stored for the log.
-    pub(super) fn refusal_response(&self, ctx: &mut Context, refusal: Refusal) -> GatewayResponse {
+    pub(super) fn refusal_response(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        refusal: Refusal,
+    ) -> GatewayResponse {
         let object = ctx.address.as_deref().map(ObjectAddress::name);
         let mut response = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
         if refusal == Refusal::ObjectNotFound {
             let value = ctx.object.as_deref().and_then(cache_control_of_404);
             response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
         }
+        let request_id = &ctx.request_id;
+        self.refusal_as_page(client, &refusal, object.as_deref(), request_id, &mut response);
         ctx.refusal = Some(refusal);
         response
     }

@@ -12,6 +12,8 @@ pub enum Route<'a> {
     OpenApi,
     /// `{prefix}/docs` and `{prefix}/redoc`
     Docs,
+    /// `{prefix}/assets/{name}`: what the pages load.
+    Asset { name: &'a [u8] },
     /// `{prefix}/s3/{profile@bucket}/{key}`; both parts are still percent-encoded.
     Object { bucket: &'a [u8], key: &'a [u8] },
     /// A redirect to the same path with (`true`) or without (`false`) a trailing slash.
@@ -33,9 +35,10 @@ pub fn route<'a>(prefix: &str, path: &'a [u8]) -> Route<'a> {
         b"/openapi.json" => Route::OpenApi,
         b"/docs" | b"/redoc" => Route::Docs,
         b"/docs/" | b"/redoc/" | b"/openapi.json/" => Route::Redirect { add_slash: false },
-        _ => match rest.strip_prefix(b"/s3/") {
-            Some(object) => object_route(object),
-            None => Route::Unknown,
+        _ => match (rest.strip_prefix(b"/s3/"), rest.strip_prefix(b"/assets/")) {
+            (Some(object), _) => object_route(object),
+            (None, Some(name)) if !name.is_empty() => Route::Asset { name },
+            (None, _) => Route::Unknown,
         },
     }
 }
@@ -71,6 +74,8 @@ mod tests {
             ("/s3proxy/docs", Route::Docs),
             ("/s3proxy/redoc", Route::Docs),
             ("/s3proxy/docs/", Route::Redirect { add_slash: false }),
+            ("/s3proxy/assets/a.css", Route::Asset { name: b"a.css" }),
+            ("/s3proxy/assets/", Route::Unknown),
             ("/s3proxy/s3/bk", Route::Redirect { add_slash: true }),
             ("/s3proxy/s3/bk/", object("bk", "")),
             ("/s3proxy/s3/hips@bk/a/b.png", object("hips@bk", "a/b.png")),

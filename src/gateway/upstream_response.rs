@@ -20,6 +20,7 @@ use crate::s3::address::ObjectAddress;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
+use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::{AttemptFailure, NextAttempt};
 
 impl Gateway {
@@ -50,7 +51,8 @@ impl Gateway {
                 AnswerDecision::Refuse(Refusal::UpstreamProtocol)
             }
             AnswerDecision::RefuseUnlessRetried(refusal) => {
-                match attempt_failed(object, &AttemptFailure::Answer(refusal.clone())) {
+                let failure = AttemptFailure::Answer(refusal.clone());
+                match attempt_failed(object, &failure, false) {
                     NextAttempt::Again => AnswerDecision::RefuseUnlessRetried(refusal),
                     NextAttempt::Refuse(refusal) => AnswerDecision::Refuse(refusal),
                 }
@@ -91,13 +93,21 @@ impl Gateway {
         }
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.attempts.end(Instant::now());
+        if let Some(chosen) = object.upstream.chosen {
+            let is_error = answer::is_error_of_address(head.status);
+            object.wanted.store.addresses.answered(chosen, is_error);
+        }
         object.upstream.status = Some(head.status.as_u16());
         object.upstream.request_id = error_document::request_id(&head.headers).map(str::to_owned);
         let decision = self.decide(session, object, head);
+        object.upstream.answered = matches!(
+            decision,
+            AnswerDecision::Deliver(_) | AnswerDecision::Empty | AnswerDecision::NotModified
+        );
         let profile = &object.wanted.store.profile;
         let rules = &self.heads;
         let content_type = match &object.wanted.content_type {
-            Some(content_type) => Ok(content_type.clone()),
+            Some(content_type) => Ok(content_type.of(&head.headers)),
             None => self.heads.stored_type(head.status, &head.headers),
         };
         let refusal = match (decision, content_type) {
@@ -107,6 +117,14 @@ impl Gateway {
                     && let Some(length) = answer::body_length(status, &head.headers)
                 {
                     object.upstream.body = BodyPlan::PassExactly(length);
+                }
+                if session.req_header().method == Method::GET
+                    && let Some(rest) = BodyRest::of(head.status, &head.headers)
+                {
+                    if let Some(exchange) = exchange(session) {
+                        exchange.limit_silence(self.deadlines.pause(true));
+                    }
+                    object.upstream.rest = Some(Box::new(rest));
                 }
                 *head = rules.object_head(status, &head.headers, profile, &content_type)?;
                 return Ok(());
@@ -143,6 +161,10 @@ impl Gateway {
             }
             (AnswerDecision::Refuse(refusal), _) => refusal,
         };
+        if refusal == Refusal::ObjectNotFound && ctx.folder.is_some() {
+            ctx.refusal = Some(refusal);
+            return Err(give_up("a folder may answer"));
+        }
         // An error document of the store never reaches the client. It is read and replaced, so that
         // the connection to the store can be reused.
         let object_name = ctx.address.as_deref().map(ObjectAddress::name);
@@ -151,6 +173,14 @@ impl Gateway {
             let value = cache_control_of_404(object);
             response.headers.extend(value.map(|value| (CACHE_CONTROL, value)));
         }
+        let request_id = &ctx.request_id;
+        self.refusal_as_page(
+            session.req_header(),
+            &refusal,
+            object_name.as_deref(),
+            request_id,
+            &mut response,
+        );
         // Readers of ranges meet these often. If the store sent no body that could be replaced, a
         // reusable connection is worth more than the body of the refusal.
         let terse =
@@ -162,7 +192,11 @@ impl Gateway {
         if !has_body && !is_head && !terse {
             return Err(give_up("the store's answer has no body to replace"));
         }
+        // Its body may be large, or may not come: nothing of it is awaited.
         let was_object = head.status.is_success();
+        if has_body && was_object && !is_head && !terse {
+            return Err(give_up("the store's answer is not forwarded"));
+        }
         *head = response.head()?;
         if !has_body && !is_head {
             head.remove_header(&CONTENT_TYPE);
@@ -170,12 +204,14 @@ impl Gateway {
             return Ok(());
         }
         let answer = Bytes::from(response.body);
+        if let Some(exchange) = exchange(session) {
+            exchange.set_deadline(self.deadlines.document(None));
+            // The rest of the body may not come, and Pingora waits for it after the end of the answer.
+            exchange.flush_immediately();
+        }
         object.upstream.body = if was_object {
             BodyPlan::Cut { answer }
         } else {
-            if let Some(exchange) = exchange(session) {
-                exchange.set_deadline(self.deadlines.document(None));
-            }
             BodyPlan::Replace { answer, document: ErrorDocument::default() }
         };
         Ok(())
@@ -185,7 +221,8 @@ impl Gateway {
 /// Forwards a piece of the store's body, or replaces it with the body of a refusal.
 ///
 /// # Errors
-/// When a chunked range is longer or shorter than its `Content-Range`.
+/// When a chunked range is longer or shorter than its `Content-Range`, or an error document is too long:
+/// what is left of the answer is written by `finish_refusal`.
 pub(super) fn receive_body(
     upstream: &mut UpstreamState,
     body: &mut Option<Bytes>,
@@ -210,10 +247,15 @@ pub(super) fn receive_body(
         BodyPlan::Unfinished { .. } => *body = None,
         BodyPlan::Replace { answer, document } => {
             document.push(&body.take().unwrap_or_default());
-            if end_of_stream || document.is_full() {
+            if end_of_stream {
                 upstream.code = document.code().map(str::to_owned);
                 *body = Some(std::mem::take(answer));
                 upstream.body = BodyPlan::Cut { answer: Bytes::new() };
+            } else if document.is_full() {
+                // Pingora would go on reading, and nothing would send what it has written.
+                upstream.code = document.code().map(str::to_owned);
+                upstream.body = BodyPlan::Unfinished { answer: std::mem::take(answer) };
+                return Err(give_up("the store's error document is too long"));
             }
         }
     }

@@ -4,6 +4,8 @@
 //! of Python. One row differs: for `wav` Python 3.14 has `audio/vnd.wave`, which is on no accept list;
 //! the accept list of s3proxy has `audio/wav`.
 
+use super::coding::Coding;
+
 /// Extensions without their dot, lower case, sorted by bytes.
 pub(super) static EXTENSIONS: [(&str, &str); 198] = [
     ("3g2", "audio/3gpp2"),
@@ -207,17 +209,23 @@ pub(super) static EXTENSIONS: [(&str, &str); 198] = [
 ];
 
 /// Extensions that stand for a compressed file with another extension.
-static COMPRESSED: [(&str, &str); 6] = [
-    ("svgz", "svg"),
-    ("taz", "tar"),
-    ("tbz2", "tar"),
-    ("tgz", "tar"),
-    ("txz", "tar"),
-    ("tz", "tar"),
+static COMPRESSED: [(&str, &str, Coding); 6] = [
+    ("svgz", "svg", Coding::Gzip),
+    ("taz", "tar", Coding::Gzip),
+    ("tbz2", "tar", Coding::Bzip2),
+    ("tgz", "tar", Coding::Gzip),
+    ("txz", "tar", Coding::Xz),
+    ("tz", "tar", Coding::Gzip),
 ];
 
 /// Extensions of content codings, case-sensitive: `.Z` is `compress`, `.z` is none.
-static CODINGS: [&str; 5] = ["gz", "Z", "bz2", "xz", "br"];
+static CODINGS: [(&str, Coding); 5] = [
+    ("gz", Coding::Gzip),
+    ("Z", Coding::Compress),
+    ("bz2", Coding::Bzip2),
+    ("xz", Coding::Xz),
+    ("br", Coding::Brotli),
+];
 
 /// The length of the longest extension, bytes.
 const LONGEST: usize = 11;
@@ -233,15 +241,15 @@ pub(super) fn row(extension: &str) -> Option<usize> {
     EXTENSIONS.binary_search_by(|(known, _)| known.as_bytes().cmp(lower)).ok()
 }
 
-/// The extension without compression for one such as `tgz`.
-pub(super) fn uncompressed(extension: &str) -> Option<&'static str> {
-    let known = COMPRESSED.iter().find(|(known, _)| known.eq_ignore_ascii_case(extension));
-    known.map(|(_, inner)| *inner)
+/// The extension without compression for one such as `tgz`, and the compression.
+pub(super) fn uncompressed(extension: &str) -> Option<(&'static str, Coding)> {
+    let known = COMPRESSED.iter().find(|(known, ..)| known.eq_ignore_ascii_case(extension));
+    known.map(|(_, inner, coding)| (*inner, *coding))
 }
 
-/// Whether an extension is that of a content coding, which does not determine the type.
-pub(super) fn is_coding(extension: &str) -> bool {
-    CODINGS.contains(&extension)
+/// The content coding that an extension stands for: it does not determine the type.
+pub(super) fn coding(extension: &str) -> Option<Coding> {
+    CODINGS.iter().find(|(known, _)| *known == extension).map(|(_, coding)| *coding)
 }
 
 #[cfg(test)]

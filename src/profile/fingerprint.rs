@@ -25,6 +25,7 @@ impl Profile {
         let Self {
             missing_on_403,
             content_type,
+            content_security_policy,
             response_headers,
             request_headers,
             upstream_headers,
@@ -37,6 +38,10 @@ impl Profile {
             addressing: _,
             credentials: _,
             buckets: _,
+            index: _,
+            listing: _,
+            listing_ttl: _,
+            listed: _,
             // By `Fingerprint::rule`.
             cache: _,
         } = self;
@@ -45,8 +50,9 @@ impl Profile {
         let upstream = upstream_headers.iter().map(|(name, _)| HeaderName::as_str(name));
         let upstream: Vec<_> = upstream.collect();
         // The debug form quotes and separates all values.
-        let text =
-            format!("{missing_on_403} {content_type:?} {lists:?} {upstream:?} {cache_control:?}");
+        let text = format!(
+            "{missing_on_403} {content_type:?} {content_security_policy} {lists:?} {upstream:?} {cache_control:?}"
+        );
         let mut fingerprint = [0; 8];
         for (to, from) in fingerprint.iter_mut().zip(Sha256::digest(text)) {
             *to = from;
@@ -72,6 +78,7 @@ mod tests {
         let changed = [
             Profile { missing_on_403: true, ..plain.clone() },
             Profile { content_type: ContentTypeFrom::Origin, ..plain.clone() },
+            Profile { content_security_policy: false, ..plain.clone() },
             Profile { response_headers: globs(&["link"]), ..plain.clone() },
             Profile { response_headers: globs(&["link", "x-*"]), ..plain.clone() },
             Profile { request_headers: globs(&["link"]), ..plain.clone() },

@@ -3,7 +3,7 @@
 //! request smuggling, and a read gateway needs none.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Version};
 
 /// Why a request is not accepted as HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,14 +11,13 @@ pub enum BadRequest {
     /// `Transfer-Encoding`, or a `Content-Length` other than 0.
     Body,
     HostMissing,
-    HostRepeated,
     HostInvalid,
     /// Neither `/path` nor `http://host/path`.
     Target,
     /// A request line with more than two spaces, a control character or a `#`, or a carriage return
     /// in the middle of a line.
     RequestLine,
-    /// Pingora's parser refuses it: field names, version, framing.
+    /// Pingora's parser refuses it: field names, version, framing, a repeated `Host`.
     Malformed,
     HeadersTooLarge,
     HeadersTooSlow,
@@ -31,7 +30,6 @@ impl BadRequest {
         match self {
             Self::Body => "request_body",
             Self::HostMissing => "host_missing",
-            Self::HostRepeated => "host_repeated",
             Self::HostInvalid => "host_invalid",
             Self::Target => "request_target",
             Self::RequestLine => "request_line",
@@ -57,7 +55,6 @@ impl BadRequest {
         match self {
             Self::Body => "this service is read-only: send the request without a body",
             Self::HostMissing => "the Host header is missing: HTTP/1.1 requires one",
-            Self::HostRepeated => "the request has more than one Host header: send exactly one",
             Self::HostInvalid => {
                 "the Host header must be a host name or an IP address, with an optional port"
             }
@@ -83,12 +80,7 @@ impl BadRequest {
 ///
 /// # Errors
 /// The first rule the request breaks.
-pub fn inspect(
-    method: &Method,
-    version: Version,
-    target: &[u8],
-    headers: &HeaderMap,
-) -> Result<(), BadRequest> {
+pub fn inspect(version: Version, target: &[u8], headers: &HeaderMap) -> Result<(), BadRequest> {
     if headers.contains_key(TRANSFER_ENCODING)
         || headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0")
     {
@@ -96,7 +88,7 @@ pub fn inspect(
     }
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => return Err(BadRequest::HostRepeated),
+        (Some(_), Some(_)) => return Err(BadRequest::Malformed),
         (Some(host), None) if !is_host_header(host.as_bytes()) => {
             return Err(BadRequest::HostInvalid);
         }
@@ -104,8 +96,7 @@ pub fn inspect(
         _ => {}
     }
     let origin_form = target.first() == Some(&b'/');
-    let whole_server = *method == Method::OPTIONS && target == b"*";
-    if !origin_form && absolute_form_path(target).is_none() && !whole_server {
+    if !origin_form && absolute_form_path(target).is_none() {
         return Err(BadRequest::Target);
     }
     Ok(())
@@ -156,7 +147,6 @@ mod tests {
     use http::header::HeaderName;
 
     fn check(
-        method: &Method,
         version: Version,
         target: &str,
         headers: &[(&'static str, &'static str)],
@@ -165,7 +155,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        inspect(method, version, target.as_bytes(), &map)
+        inspect(version, target.as_bytes(), &map)
     }
 
     #[test]
@@ -181,15 +171,11 @@ mod tests {
             ("HTTP://example.org", "example.org"),
         ] {
             let headers = [("host", host)];
-            assert_eq!(
-                check(&Method::GET, Version::HTTP_11, target, &headers),
-                Ok(()),
-                "{target} {host}"
-            );
+            assert_eq!(check(Version::HTTP_11, target, &headers), Ok(()), "{target} {host}");
         }
-        assert_eq!(check(&Method::GET, Version::HTTP_10, "/", &[]), Ok(()));
+        assert_eq!(check(Version::HTTP_10, "/", &[]), Ok(()));
         let empty_body = [("host", "h"), ("content-length", "0")];
-        assert_eq!(check(&Method::GET, Version::HTTP_11, "/", &empty_body), Ok(()));
+        assert_eq!(check(Version::HTTP_11, "/", &empty_body), Ok(()));
     }
 
     #[test]
@@ -202,7 +188,7 @@ mod tests {
             (&[("host", "h"), ("content-length", "+0")][..], body),
             (&[("host", "h"), ("content-length", "0"), ("content-length", "1")][..], body),
             (&[], BadRequest::HostMissing),
-            (&[("host", "a"), ("host", "a")][..], BadRequest::HostRepeated),
+            (&[("host", "a"), ("host", "a")][..], BadRequest::Malformed),
             (&[("host", "a/b")][..], BadRequest::HostInvalid),
             (&[("host", "a,b")][..], BadRequest::HostInvalid),
             (&[("host", "a b")][..], BadRequest::HostInvalid),
@@ -211,11 +197,7 @@ mod tests {
             (&[("host", "a:123456")][..], BadRequest::HostInvalid),
             (&[("host", "[::1")][..], BadRequest::HostInvalid),
         ] {
-            assert_eq!(
-                check(&Method::GET, Version::HTTP_11, "/", headers),
-                Err(error),
-                "{headers:?}"
-            );
+            assert_eq!(check(Version::HTTP_11, "/", headers), Err(error), "{headers:?}");
         }
     }
 
@@ -223,7 +205,7 @@ mod tests {
     fn targets_are_paths_or_http_urls() {
         for target in ["*", "example.org:80", "ftp://h/k", "http://", "http://u@h/k", "k", ""] {
             assert_eq!(
-                check(&Method::GET, Version::HTTP_11, target, &[("host", "h")]),
+                check(Version::HTTP_11, target, &[("host", "h")]),
                 Err(BadRequest::Target),
                 "{target}"
             );

@@ -11,7 +11,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use crate::config::Config;
-use crate::mime::{MimePolicy, StoredVerdict, is_image, is_scriptable};
+use crate::mime::{KeyType, MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
 use crate::protocol::entity_tag::EntityTag;
 use crate::protocol::http_date;
@@ -30,8 +30,6 @@ pub fn is_object_header(name: &HeaderName) -> bool {
 pub struct ObjectHeads {
     /// `Cache-Control` of image types, for profiles without a `cache_control` of their own.
     pub image_cache_control: Option<HeaderValue>,
-    /// Send `Content-Security-Policy: sandbox` with types that can contain scripts.
-    pub content_security_policy: bool,
     /// Which media types are allowed, and the type of each key.
     pub mime: MimePolicy,
 }
@@ -44,11 +42,7 @@ impl ObjectHeads {
             0 => None,
             seconds => HeaderValue::from_str(&format!("public, max-age={seconds}")).ok(),
         };
-        Self {
-            image_cache_control,
-            content_security_policy: config.gateway.content_security_policy,
-            mime: config.mime.clone(),
-        }
+        Self { image_cache_control, mime: config.mime.clone() }
     }
 
     /// The type of an object whose profile takes it from the store. A 304 has none and needs none; it
@@ -111,7 +105,7 @@ impl ObjectHeads {
         if !not_modified {
             head.insert_header(CONTENT_TYPE, content_type.clone())?;
         }
-        if self.content_security_policy && is_scriptable(content_type) {
+        if profile.content_security_policy && is_scriptable(content_type) {
             head.insert_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))?;
         }
         if let Some(age) = http_date::age(store) {
@@ -161,10 +155,10 @@ impl ObjectHeads {
         &self,
         store: &HeaderMap,
         profile: &Profile,
-        content_type: Option<&HeaderValue>,
+        content_type: Option<&KeyType>,
     ) -> Result<ResponseHeader, Refusal> {
         let content_type = match content_type {
-            Some(content_type) => content_type.clone(),
+            Some(content_type) => content_type.of(store),
             None => self.stored_type(StatusCode::OK, store)?,
         };
         let head = self.object_head(StatusCode::OK, store, profile, &content_type);

@@ -34,10 +34,10 @@ pub enum Refusal {
     RangeNotSatisfiable(Option<u64>),
     /// No credentials were found for the profile.
     CredentialsMissing,
-    /// A configured header value or access key is not valid in HTTP.
-    CredentialsInvalid,
     /// The store denies access to this object: `AccessDenied`.
     UpstreamForbidden,
+    /// The store denies the listing of a folder: `AccessDenied`.
+    ListingDenied,
     /// The store answered 401 or 403 for a reason that is not the object: the access key, the
     /// signature, the clock, or none that it names. The cause is that of `UpstreamForbidden`.
     UpstreamRejected,
@@ -90,8 +90,8 @@ impl Refusal {
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
             Self::CredentialsMissing => "credentials_missing",
-            Self::CredentialsInvalid => "credentials_invalid",
             Self::UpstreamForbidden | Self::UpstreamRejected => "upstream_forbidden",
+            Self::ListingDenied => "listing_denied",
             Self::UpstreamBusy(_) => "upstream_busy",
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamError => "upstream_error",
@@ -113,7 +113,10 @@ impl Refusal {
         match self {
             Self::BadRequest(bad) => bad.status(),
             Self::Address(_) => 400,
-            Self::BucketNotAllowed | Self::UpstreamForbidden | Self::UpstreamRejected => 403,
+            Self::BucketNotAllowed
+            | Self::ListingDenied
+            | Self::UpstreamForbidden
+            | Self::UpstreamRejected => 403,
             Self::RouteUnknown
             | Self::ProfileUnknown
             | Self::NoDefaultProfile
@@ -126,7 +129,6 @@ impl Refusal {
             Self::UserSaturated => 429,
             Self::Internal => 500,
             Self::CredentialsMissing
-            | Self::CredentialsInvalid
             | Self::UpstreamRedirect
             | Self::UpstreamError
             | Self::UpstreamProtocol
@@ -141,7 +143,11 @@ impl Refusal {
     /// Whether the gateway, the store or the configuration is at fault, and an operator should act.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        self.status() >= 500 || matches!(self, Self::UpstreamForbidden | Self::UpstreamRejected)
+        self.status() >= 500
+            || matches!(
+                self,
+                Self::ListingDenied | Self::UpstreamForbidden | Self::UpstreamRejected
+            )
     }
 
     /// Whether the answer says nothing about the object, so that a stale object may be served
@@ -160,6 +166,21 @@ impl Refusal {
                 | Self::UpstreamReset
                 | Self::UpstreamTimeout
                 | Self::UpstreamSaturated
+        )
+    }
+
+    /// Whether it says that the store as a whole fails at the moment: it is out of reach, silent, broken
+    /// or busy. Requests for other objects would probably fail as well.
+    #[must_use]
+    pub fn is_store_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamBusy(_)
+                | Self::UpstreamError
+                | Self::UpstreamUnresolved
+                | Self::UpstreamUnreachable
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
         )
     }
 
@@ -229,7 +250,8 @@ impl Refusal {
     }
 
     /// The sentence for the client: what failed, who has to act, and how.
-    fn message(&self) -> Cow<'static, str> {
+    #[must_use]
+    pub fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::BadRequest(bad) => bad.message(),
             Self::Address(error) => return Cow::Owned(format!("Bad address: {error}")),
@@ -250,13 +272,13 @@ impl Refusal {
             Self::CredentialsMissing => {
                 "The gateway has no credentials for this profile; the operator must configure them"
             }
-            Self::CredentialsInvalid => {
-                "The credentials or headers configured for this profile are not valid in HTTP; \
-                 the operator must correct them"
-            }
             Self::UpstreamForbidden | Self::UpstreamRejected => {
                 "The store denied access to the gateway; the operator must check the access key of \
                  the profile and its permissions"
+            }
+            Self::ListingDenied => {
+                "The store does not allow the gateway to list this folder; the operator must give the \
+                 access key of the profile the permission s3:ListBucket for the bucket"
             }
             Self::UpstreamBusy(_) => "The store is busy; try again later",
             Self::UpstreamRedirect => {

@@ -30,6 +30,7 @@ pub enum AddressError {
     BucketInvalid,
     Arn,
     ExpressBucket,
+    Token,
 }
 
 /// The longest key S3 stores, in bytes.
@@ -55,6 +56,9 @@ impl fmt::Display for AddressError {
                 "the bucket name must be 1 to 255 letters, digits, dots, hyphens and underscores"
             }
             Self::Arn => "ARNs are not accepted as bucket names",
+            Self::Token => {
+                "the continuation-token in the query is not one of this folder; begin with its first page"
+            }
             Self::ExpressBucket => {
                 "S3 Express directory buckets (names that end in --x-s3) are not supported"
             }
@@ -87,12 +91,7 @@ impl ObjectAddress {
             Some((profile, bucket)) => (Some(profile.to_owned()), bucket),
         };
         check_bucket(bucket, validate_bucket)?;
-        if key.len() > MAX_KEY_BYTES {
-            return Err(AddressError::KeyTooLong);
-        }
-        if key.split('/').any(|segment| segment == "." || segment == "..") {
-            return Err(AddressError::DotSegment);
-        }
+        check_key(&key)?;
         Ok(Self { profile, bucket: bucket.to_owned(), key })
     }
 }
@@ -105,6 +104,23 @@ impl ObjectAddress {
         let at = if self.profile.is_some() { "@" } else { "" };
         ["s3://", profile, at, &self.bucket, "/", &self.key].concat()
     }
+}
+
+/// Whether the path of a URL can name the object with this key.
+///
+/// # Errors
+/// The first rule that the key breaks.
+pub fn check_key(key: &str) -> Result<(), AddressError> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(AddressError::KeyTooLong);
+    }
+    if key.contains('\0') {
+        return Err(AddressError::Nul);
+    }
+    if key.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(AddressError::DotSegment);
+    }
+    Ok(())
 }
 
 /// Whether this is a valid profile name: ASCII letters, digits, dots, hyphens and underscores.

@@ -12,11 +12,22 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// Appends `bytes` to `out` with everything but `A-Z a-z 0-9 - . _ ~ /` percent-encoded in upper
 /// case, as Signature Version 4 requires for the path of an object.
 pub fn encode_path(bytes: &[u8], out: &mut String) {
+    encode(bytes, true, out);
+}
+
+/// Appends `bytes` to `out` as [`encode_path`] does, slashes encoded as well: Signature Version 4
+/// requires it for the names and values of a query.
+pub fn encode_query(bytes: &[u8], out: &mut String) {
+    encode(bytes, false, out);
+}
+
+fn encode(bytes: &[u8], keeps_slash: bool, out: &mut String) {
     for &byte in bytes {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 out.push(char::from(byte));
             }
+            b'/' if keeps_slash => out.push('/'),
             _ => {
                 out.push('%');
                 for nibble in [byte >> 4, byte & 0x0f] {
@@ -77,6 +88,13 @@ mod tests {
             };
             assert_eq!(encoded(&[byte]), expected);
         }
+    }
+
+    #[test]
+    fn a_query_has_no_raw_slash() {
+        let mut out = String::new();
+        encode_query("a/b &=é".as_bytes(), &mut out);
+        assert_eq!(out, "a%2Fb%20%26%3D%C3%A9");
     }
 
     #[test]

@@ -41,7 +41,16 @@ pub struct Admission {
 #[derive(Debug)]
 pub struct Permit {
     _one_of_all: OwnedSemaphorePermit,
-    _of_bulk: Option<OwnedSemaphorePermit>,
+    of_bulk: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// Counts it among the large transfers from now on, if there is room among them.
+    pub fn count_as_bulk(&mut self, admission: &Admission) {
+        if self.of_bulk.is_none() {
+            self.of_bulk = Arc::clone(&admission.bulk).try_acquire_owned().ok();
+        }
+    }
 }
 
 impl Admission {
@@ -74,7 +83,7 @@ impl Admission {
                 Priority::Bulk => Some(Arc::clone(&self.bulk).acquire_owned().await.ok()?),
             };
             let one_of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Permit { _one_of_all: one_of_all, _of_bulk: of_bulk })
+            Some(Permit { _one_of_all: one_of_all, of_bulk })
         };
         let timeout = match timeout {
             QueueTimeout::Short => self.queue_timeout,
@@ -119,6 +128,20 @@ mod tests {
         slots.clear();
         assert_eq!(admission.in_flight(), 0);
         assert!(admission.acquire(Priority::Bulk, QueueTimeout::Short).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_whole_object_that_proves_large_counts_as_one() {
+        let admission = admission(4);
+        let mut large = Vec::new();
+        for _ in 0..3 {
+            let mut permit =
+                admission.acquire(Priority::Whole, QueueTimeout::Short).await.expect("a permit");
+            permit.count_as_bulk(&admission);
+            large.push(permit);
+        }
+        assert!(admission.acquire(Priority::Bulk, QueueTimeout::Short).await.is_none());
+        assert!(admission.acquire(Priority::Whole, QueueTimeout::Short).await.is_some());
     }
 
     #[tokio::test]

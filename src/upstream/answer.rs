@@ -114,6 +114,10 @@ pub fn decide(
 ) -> AnswerDecision {
     let refuse = AnswerDecision::Refuse;
     match status.as_u16() {
+        // Some stores allow GET and not HEAD: the conditions are compared with the answer to GET.
+        400 | 401 | 403 | 405 | 501 if request.ask == Ask::Validators => {
+            AnswerDecision::AskAgain(Ask::AsClient)
+        }
         // RFC 9110, section 8.6: what frames a body is one number, or nothing that can be relied on.
         200 | 206 if !has_valid_length(store) => refuse(Refusal::UpstreamProtocol),
         200 | 206 => decide_object(request, status, store),
@@ -196,6 +200,12 @@ pub fn body_length(status: StatusCode, store: &HeaderMap) -> Option<u64> {
         },
         length => length,
     }
+}
+
+/// Whether this status speaks against the address that sent it, and not about the object.
+#[must_use]
+pub fn is_error_of_address(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Whether another head follows this one (RFC 9110, section 15.2). A switch of protocols is final: no

@@ -2,8 +2,9 @@
 //! pass through the proxy (see [`crate::upstream`]). Connections are Pingora's, in a pool of our own.
 //! HTTP/1.1 only.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::connectors::ConnectorOptions;
@@ -15,11 +16,15 @@ use crate::s3::endpoint::Target;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
+use crate::upstream::last_outcome::StoreVerdict;
+use crate::upstream::rest::BodyRest;
+use crate::upstream::retry::{Attempts, RetryPolicy};
 use crate::upstream::{Store, UpstreamOutcome};
 
 mod attempts;
 mod body;
 mod connection;
+mod listing;
 mod pool;
 
 pub use body::StoreBody;
@@ -43,6 +48,8 @@ pub struct FetchRequest {
     pub range: Option<ByteRange>,
     /// HEAD: the body of the answer is empty.
     pub head_only: bool,
+    /// A page of a listing: some headers of objects are left off.
+    pub is_listing: bool,
     /// How long it may wait for a permit.
     pub patience: QueueTimeout,
 }
@@ -113,42 +120,133 @@ impl StoreClient {
             return FetchResult { report: FetchReport::default(), outcome: Err(refusal) };
         };
         let mut fetch = StoreFetch::new(self, store, target, request);
+        let unanswered = Unanswered(store);
         let mut outcome = fetch.until_answered().await;
+        std::mem::forget(unanswered);
         let report = fetch.report();
         store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
             attempts: report.attempts,
             waited: report.duration,
+            ago: Duration::ZERO,
+            verdict: outcome.as_ref().err().map_or(StoreVerdict::Answered, StoreVerdict::of),
             refusal: outcome.as_ref().err(),
         });
         if let Ok(FetchResponse::Object { body, .. }) = &mut outcome {
-            body.occupy(permit, Arc::clone(&store.metrics));
+            body.occupy(permit, store);
         }
         FetchResult { report, outcome }
     }
 }
 
+/// Counts a fetch whose caller stopped waiting before the store answered: it says nothing of the store.
+struct Unanswered<'a>(&'a Store);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.note(&UpstreamOutcome {
+            status: None,
+            code: None,
+            attempts: 1,
+            waited: Duration::ZERO,
+            ago: Duration::ZERO,
+            verdict: StoreVerdict::Unknown,
+            refusal: None,
+        });
+    }
+}
+
 impl StoreClient {
-    /// What the store's error for this object says, by the code of its document: for a request that
-    /// passes through the proxy and has received the head of an error. It takes no permit, since that
-    /// request holds one, and is not counted, since that request is.
+    /// As [`StoreClient::fetch`]. If the body of a whole object breaks off, its rest is requested.
+    pub async fn fetch_resumable(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        target: &Target,
+        request: &FetchRequest,
+    ) -> FetchResult {
+        let mut fetched = self.fetch(store, target, request).await;
+        if let Ok(FetchResponse::Object { status, headers, body }) = &mut fetched.outcome
+            && request.range.is_none()
+            && let Some(rest) = BodyRest::of(*status, headers)
+        {
+            body.continue_with(self, &store.newest(), target, rest);
+        }
+        fetched
+    }
+
+    /// Requests the rest of a body that broke off at this address. It takes no permit, since the request
+    /// whose body it was holds one. `None` if the store's answer is about other bytes.
     ///
     /// # Errors
-    /// The refusal for the client. `Ok` where the store now answers with the object.
+    /// As [`StoreClient::fetch`]; `PreconditionFailed` if the store has another version.
+    async fn fetch_rest(
+        &self,
+        store: &Store,
+        target: &Target,
+        rest: &BodyRest,
+        broken: Option<SocketAddr>,
+    ) -> Result<Option<StoreBody>, Refusal> {
+        let request = FetchRequest {
+            range: Some(rest.range()),
+            if_match: Some(rest.etag().clone()),
+            ..FetchRequest::default()
+        };
+        let mut fetch = StoreFetch::new(self, store, target, &request);
+        fetch.go_elsewhere(broken);
+        let outcome = fetch.until_answered().await;
+        let report = fetch.report();
+        store.note(&UpstreamOutcome {
+            status: report.status,
+            code: report.code.as_deref(),
+            attempts: report.attempts,
+            waited: report.duration,
+            ago: Duration::ZERO,
+            verdict: outcome.as_ref().err().map_or(StoreVerdict::Answered, StoreVerdict::of),
+            refusal: outcome.as_ref().err(),
+        });
+        Ok(match outcome? {
+            FetchResponse::Object { status, headers, body }
+                if rest.is_answered_by(status, &headers) =>
+            {
+                Some(body)
+            }
+            FetchResponse::Object { .. } | FetchResponse::NotModified(_) => None,
+        })
+    }
+
+    /// What the store's error for this object says, by the code of its document: for a request that
+    /// passes through the proxy and has received the head of an error. It goes on after the attempts of
+    /// that request, with their retries and the rest of their time; it takes no permit, since that
+    /// request holds one, and is not counted, since that request is.
+    ///
+    /// The outcome is the refusal for the client, or `Ok` where the store now answers with the object.
     pub async fn read_error(
         &self,
         store: &Store,
         target: &Target,
-    ) -> (FetchReport, Result<(), Refusal>) {
+        attempts: Attempts,
+    ) -> (FetchReport, Attempts, Result<(), Refusal>) {
         let range = Some(ByteRange::FromTo { first: 0, last: Some(0) });
         let request = FetchRequest { range, ..FetchRequest::default() };
-        let mut fetch = StoreFetch::new(self, store, target, &request);
+        let mut fetch = StoreFetch::after(self, store, target, &request, attempts);
         let outcome = match fetch.until_answered().await {
             Ok(_) | Err(Refusal::RangeNotSatisfiable(_)) => Ok(()),
             Err(refusal) => Err(refusal),
         };
-        (fetch.report(), outcome)
+        let (report, attempts) = fetch.into_parts();
+        (report, attempts, outcome)
+    }
+
+    /// As [`StoreClient::read_error`], for a request that no client has made.
+    pub async fn probe(
+        &self,
+        store: &Store,
+        target: &Target,
+    ) -> (FetchReport, Result<(), Refusal>) {
+        let attempts = Attempts::start(RetryPolicy::of(&self.config), Instant::now());
+        let (report, _, outcome) = self.read_error(store, target, attempts).await;
+        (report, outcome)
     }
 }
 

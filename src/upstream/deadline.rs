@@ -3,9 +3,9 @@
 //!
 //! | what | limit | what follows |
 //! |---|---|---|
-//! | a connection, TLS included | `connect_timeout` | another attempt, if one is left |
-//! | the head of an answer, after the request | `first_byte_timeout` | 504; the address is penalised |
-//! | the pause between two pieces of a body | `read_timeout` | the body is cut |
+//! | a connection, TLS included | `connect_timeout` | another address, or another attempt, if one is left |
+//! | the head of an answer, after the request | `first_byte_timeout` | another address, if a retry is left; the address is passed over |
+//! | the pause between two pieces of a body | `read_timeout`, at most 5 s if the rest can be requested | the rest is requested ([`rest`](crate::upstream::rest)), else the body is cut |
 //! | an error document, all of it | `read_timeout`, at most 2 s | the answer is given without its code |
 //! | all attempts, up to the head of the answer | `total_timeout` | 504 |
 //!
@@ -17,6 +17,9 @@ use crate::config::UpstreamConfig;
 
 /// How long an error document may take. The status is known by then, and a client waits for it.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a store may be silent in the middle of a body whose rest can be requested.
+const BODY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The shortest time a connection gets: Pingora takes zero for no limit.
 const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
@@ -55,6 +58,12 @@ impl Deadlines {
         self.first_byte.min(left)
     }
 
+    /// For the pause between two pieces of a body, if its rest `may_be_requested`.
+    #[must_use]
+    pub fn pause(&self, may_be_requested: bool) -> Duration {
+        if may_be_requested { self.read.min(BODY_PATIENCE) } else { self.read }
+    }
+
     /// For all of an error document. `left`: the rest of the time for all attempts, if another
     /// attempt follows, which must not wait for a document that does not arrive.
     #[must_use]
@@ -80,5 +89,7 @@ mod tests {
         assert_eq!(limits.document(Some(second(1))), second(1));
         let hasty = Deadlines { read: second(1), ..limits };
         assert_eq!(hasty.document(None), second(1));
+        assert_eq!((limits.pause(true), limits.pause(false)), (second(5), second(30)));
+        assert_eq!(hasty.pause(true), second(1));
     }
 }

@@ -15,7 +15,7 @@ use crate::s3::sign::Signer;
 /// The head of one attempt, signed for this time. The conditions are not signed.
 ///
 /// # Errors
-/// `CredentialsInvalid` when a configured header or access key cannot be sent, `Internal` when the
+/// `Internal` when a configured header or access key, which the configuration has checked, or the
 /// target cannot.
 pub fn signed_request(
     signer: &Signer,
@@ -24,7 +24,7 @@ pub fn signed_request(
     conditions: &UpstreamConditions,
     now: SystemTime,
 ) -> Result<RequestHeader, Refusal> {
-    let signed = signer.sign(method, target, now).map_err(|_| Refusal::CredentialsInvalid)?;
+    let signed = signer.sign(method, target, now).map_err(|_| Refusal::Internal)?;
     let conditions = [
         (RANGE, &conditions.range),
         (IF_MATCH, &conditions.if_match),

@@ -1,150 +1,200 @@
-//! Resolves the host names of endpoints in the background, at intervals. When a lookup fails, the last
-//! successful result stays in use, so that requests wait for DNS only before the first result.
+//! The addresses of an endpoint: names are resolved in the background, at intervals, and at once when
+//! an address fails. When a look-up fails, the last successful result stays in use, so that requests
+//! wait for DNS only before the first result.
+//!
+//! Which address gets a request is decided by [`crate::upstream::turns`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::s3::endpoint::Endpoint;
-
-/// How long a penalised address is passed over while others are left.
-const PENALTY: Duration = Duration::from_secs(30);
+use crate::upstream::health::{Change, Fault};
+use crate::upstream::retry::AttemptFailure;
+use crate::upstream::turns::{AddressChange, AddressReport, Chosen, Turns};
 
 /// The time to the next look-up after one has failed, while no address is known.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// The shortest time between two look-ups of a name.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The addresses of one endpoint.
 #[derive(Debug)]
 pub struct EndpointAddresses {
     host: String,
     port: u16,
+    is_literal: bool,
     known: watch::Sender<NameLookup>,
-    /// Counts requests: each takes the next address, so that all get their share.
-    turn: AtomicUsize,
-    started: Instant,
+    turns: Mutex<Turns>,
+    /// Notified when the addresses do not work: the name may have moved.
+    wanted: Notify,
 }
 
 /// The look-ups of a name so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NameLookup {
     Pending,
     Failed,
-    Known(Arc<Vec<Address>>),
-}
-
-/// One address, and the end of its penalty in milliseconds since start.
-#[derive(Debug)]
-struct Address {
-    socket: SocketAddr,
-    penalised_until: AtomicU64,
-}
-
-impl Address {
-    fn new(socket: SocketAddr) -> Self {
-        Self { socket, penalised_until: AtomicU64::new(0) }
-    }
+    Known,
 }
 
 impl EndpointAddresses {
     /// Addresses of an endpoint: known at once where the host is an address itself.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
-        let lookup = match endpoint.host.parse::<IpAddr>() {
-            Ok(ip) => {
-                let address = Address::new(SocketAddr::new(ip, endpoint.port));
-                NameLookup::Known(Arc::new(vec![address]))
-            }
-            Err(_) => NameLookup::Pending,
-        };
+        let literal = endpoint.host.parse::<IpAddr>().ok();
+        let sockets: Vec<_> =
+            literal.iter().map(|ip| SocketAddr::new(*ip, endpoint.port)).collect();
+        let lookup = if literal.is_some() { NameLookup::Known } else { NameLookup::Pending };
         Self {
             host: endpoint.host.clone(),
             port: endpoint.port,
+            is_literal: literal.is_some(),
             known: watch::Sender::new(lookup),
-            turn: AtomicUsize::new(0),
-            started: Instant::now(),
+            turns: Mutex::new(Turns::new(&sockets)),
+            wanted: Notify::new(),
         }
     }
 
     /// The addresses of a name that resolved to these, in this order.
     #[cfg(test)]
     pub(crate) fn known(sockets: &[SocketAddr]) -> Self {
-        let addresses = sockets.iter().map(|socket| Address::new(*socket)).collect();
         Self {
             host: "name.invalid".to_owned(),
             port: 9000,
-            known: watch::Sender::new(NameLookup::Known(Arc::new(addresses))),
-            turn: AtomicUsize::new(0),
-            started: Instant::now(),
+            is_literal: false,
+            known: watch::Sender::new(NameLookup::Known),
+            turns: Mutex::new(Turns::new(sockets)),
+            wanted: Notify::new(),
         }
     }
 
-    /// An address to connect to, other than `except` where there is another. Waits at most `timeout`,
-    /// and only for the first look-up.
-    pub async fn pick(&self, except: Option<SocketAddr>, timeout: Duration) -> Option<SocketAddr> {
-        if let NameLookup::Known(addresses) = &*self.known.borrow() {
-            return Some(self.choose(addresses, except));
-        }
-        let mut watcher = self.known.subscribe();
-        let answered = watcher.wait_for(|lookup| !matches!(lookup, NameLookup::Pending));
-        match tokio::time::timeout(timeout, answered).await {
-            Ok(Ok(lookup)) => match &*lookup {
-                NameLookup::Known(addresses) => Some(self.choose(addresses, except)),
-                NameLookup::Pending | NameLookup::Failed => None,
-            },
-            Ok(Err(_)) | Err(_) => None,
-        }
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the name has one address only.
-    #[must_use]
-    pub fn is_single(&self) -> bool {
-        matches!(&*self.known.borrow(), NameLookup::Known(addresses) if addresses.len() < 2)
-    }
-
-    /// Passes over this address for a while: it gave no connection or no answer.
-    pub fn penalise(&self, socket: SocketAddr) {
-        if let NameLookup::Known(addresses) = &*self.known.borrow() {
-            let until = self.elapsed_millis(PENALTY);
-            for address in addresses.iter().filter(|address| address.socket == socket) {
-                address.penalised_until.store(until, Ordering::Relaxed);
+    /// Where the next attempt of a request goes that has tried these addresses. Waits at most
+    /// `timeout`, and only for the first look-up.
+    pub async fn pick(&self, tried: &[SocketAddr], timeout: Duration) -> Option<Chosen> {
+        if *self.known.borrow() != NameLookup::Known {
+            let mut watcher = self.known.subscribe();
+            let answered = watcher.wait_for(|lookup| *lookup != NameLookup::Pending);
+            let lookup = *tokio::time::timeout(timeout, answered).await.ok()?.ok()?;
+            if lookup != NameLookup::Known {
+                return None;
             }
         }
+        let chosen = self.turns().choose(tried, Instant::now());
+        if chosen.is_some_and(|chosen| !chosen.is_usable) {
+            self.ask_for_look_up();
+        }
+        chosen
     }
 
-    fn choose(&self, addresses: &[Address], except: Option<SocketAddr>) -> SocketAddr {
-        let now = self.elapsed_millis(Duration::ZERO);
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let in_turn = || {
-            let start = turn.checked_rem(addresses.len()).unwrap_or(0);
-            addresses.iter().cycle().skip(start).take(addresses.len())
-        };
-        let fresh = |address: &&Address| {
-            Some(address.socket) != except && address.penalised_until.load(Ordering::Relaxed) <= now
-        };
-        // After a failure the other family first: often a whole family has no route.
-        let other_family = |address: &&Address| {
-            except.is_some_and(|failed| failed.is_ipv4() != address.socket.is_ipv4())
-        };
-        in_turn()
-            .filter(fresh)
-            .find(other_family)
-            .or_else(|| in_turn().find(fresh))
-            .or_else(|| in_turn().find(|address| Some(address.socket) != except))
-            .or_else(|| addresses.first())
-            .map_or_else(|| SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0), |a| a.socket)
+    /// An address that was not tried, if there is one.
+    pub(super) fn pick_untried(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        self.turns().choose_untried(tried, Instant::now()).map(|chosen| chosen.address)
     }
 
-    fn elapsed_millis(&self, plus: Duration) -> u64 {
-        u64::try_from((self.started.elapsed() + plus).as_millis()).unwrap_or(u64::MAX)
+    /// A request goes to this address, which was not chosen by [`EndpointAddresses::pick`].
+    #[must_use]
+    pub fn begin(&self, address: SocketAddr) -> Chosen {
+        let chosen = self.turns().begin(address, Instant::now());
+        chosen.unwrap_or_else(|| Chosen::unknown(address))
     }
 
-    /// Looks the name up at this interval until it is dropped. Returns at once for literal addresses.
+    /// Whether the name has an address besides these.
+    #[must_use]
+    pub fn has_other(&self, tried: &[SocketAddr]) -> bool {
+        self.turns().has_other(tried)
+    }
+
+    /// A connection to this address came about.
+    pub(super) fn connected(&self, address: SocketAddr) {
+        let changes = self.turns().connected(address, Instant::now());
+        for change in changes {
+            self.log(change, true);
+        }
+    }
+
+    /// The head of an answer came. `is_error`: 500, 502, 503 or 504.
+    pub fn answered(&self, from: Chosen, is_error: bool) {
+        let mut turns = self.turns();
+        let change = turns.answered(from, is_error, Instant::now());
+        let has_others = turns.len() > 1;
+        drop(turns);
+        if let Some(change) = change {
+            self.log(change, has_others);
+        }
+    }
+
+    /// A request to this address failed that was sent at this time. Asks for a look-up: the name may
+    /// have moved.
+    pub fn failed(&self, address: SocketAddr, fault: Fault, sent: Instant) {
+        let mut turns = self.turns();
+        let change = turns.failed(address, fault, sent, Instant::now());
+        let has_others = turns.len() > 1;
+        drop(turns);
+        if let Some(change) = change {
+            self.log(change, has_others);
+        }
+        self.ask_for_look_up();
+    }
+
+    /// An attempt failed that was made at this time. `reused`: on a connection that was idle before.
+    pub fn attempt_failed(
+        &self,
+        at: Chosen,
+        failure: &AttemptFailure,
+        reused: bool,
+        sent: Instant,
+    ) {
+        if failure.discredits_pool(reused) {
+            self.turns().connection_died(at, Instant::now());
+            self.ask_for_look_up();
+        }
+        if let Some(fault) = failure.fault() {
+            self.failed(at.address, fault, sent);
+        }
+    }
+
+    /// Has the name looked up as soon as its last look-up is [`SHORTEST_PAUSE`] ago.
+    pub(super) fn ask_for_look_up(&self) {
+        if !self.is_literal {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// What an operator sees of each address.
+    #[must_use]
+    pub fn report(&self) -> Vec<AddressReport> {
+        self.turns().report(Instant::now())
+    }
+
+    /// With one address there is no choice, and the lines of the requests say all.
+    fn log(&self, AddressChange { address, change }: AddressChange, has_others: bool) {
+        if !has_others {
+            return;
+        }
+        match change {
+            Change::PassedOver { fault, time } => warn!(
+                "store {}: address {address} is passed over for {} s: {}",
+                self.host,
+                time.as_secs(),
+                fault.as_str()
+            ),
+            Change::Healthy => info!("store {}: address {address} answers again", self.host),
+        }
+    }
+
+    /// Looks the name up at this interval, and when an address fails, until it is dropped. Returns at
+    /// once for literal addresses.
     pub async fn keep_fresh(&self, every: Duration) {
-        if self.host.parse::<IpAddr>().is_ok() {
+        if self.is_literal {
             return;
         }
         let mut failing = false;
@@ -155,7 +205,7 @@ impl EndpointAddresses {
                         info!("name {} resolves again", self.host);
                     }
                     failing = false;
-                    self.publish(sockets);
+                    self.publish(&sockets);
                 }
                 Err(error) => {
                     if !failing {
@@ -163,7 +213,7 @@ impl EndpointAddresses {
                     }
                     failing = true;
                     self.known.send_if_modified(|lookup| {
-                        let first = matches!(lookup, NameLookup::Pending);
+                        let first = *lookup == NameLookup::Pending;
                         if first {
                             *lookup = NameLookup::Failed;
                         }
@@ -171,8 +221,13 @@ impl EndpointAddresses {
                     });
                 }
             }
-            let unknown = !matches!(&*self.known.borrow(), NameLookup::Known(_));
-            tokio::time::sleep(if unknown { RETRY_AFTER_FAILURE } else { every }).await;
+            let unknown = *self.known.borrow() != NameLookup::Known;
+            let pause = if unknown { RETRY_AFTER_FAILURE } else { every };
+            tokio::time::sleep(pause.min(SHORTEST_PAUSE)).await;
+            tokio::select! {
+                () = self.wanted.notified() => {}
+                () = tokio::time::sleep(pause.saturating_sub(SHORTEST_PAUSE)) => {}
+            }
         }
     }
 
@@ -187,29 +242,14 @@ impl EndpointAddresses {
         Ok(sockets)
     }
 
-    /// Replaces the addresses. Those that stay keep their penalties.
-    fn publish(&self, sockets: Vec<SocketAddr>) {
-        self.known.send_if_modified(|lookup| {
-            let old = match lookup {
-                NameLookup::Known(addresses) => Arc::clone(addresses),
-                NameLookup::Pending | NameLookup::Failed => Arc::new(Vec::new()),
-            };
-            let unchanged = old.len() == sockets.len()
-                && old.iter().all(|address| sockets.contains(&address.socket));
-            if unchanged {
-                return false;
-            }
-            let addresses = sockets.into_iter().map(|socket| {
-                let address = Address::new(socket);
-                if let Some(before) = old.iter().find(|address| address.socket == socket) {
-                    let until = before.penalised_until.load(Ordering::Relaxed);
-                    address.penalised_until.store(until, Ordering::Relaxed);
-                }
-                address
-            });
-            *lookup = NameLookup::Known(Arc::new(addresses.collect()));
-            true
-        });
+    /// Replaces the addresses. Those that stay keep their health.
+    fn publish(&self, sockets: &[SocketAddr]) {
+        let is_first = *self.known.borrow() != NameLookup::Known;
+        if self.turns().replace(sockets) && !is_first {
+            let shown: Vec<String> = sockets.iter().map(SocketAddr::to_string).collect();
+            info!("name {} resolves to other addresses: {}", self.host, shown.join(", "));
+        }
+        self.known.send_replace(NameLookup::Known);
     }
 }
 
@@ -222,9 +262,9 @@ mod tests {
         EndpointAddresses::known(&sockets)
     }
 
-    async fn pick(addresses: &EndpointAddresses, except: Option<&str>) -> String {
-        let except = except.map(|socket| socket.parse().unwrap());
-        addresses.pick(except, Duration::ZERO).await.unwrap().to_string()
+    async fn pick(addresses: &EndpointAddresses, tried: &[&str]) -> String {
+        let tried: Vec<_> = tried.iter().map(|socket| socket.parse().unwrap()).collect();
+        addresses.pick(&tried, Duration::ZERO).await.unwrap().address.to_string()
     }
 
     #[tokio::test]
@@ -233,49 +273,63 @@ mod tests {
             [("http://127.0.0.1:7480", "127.0.0.1:7480"), ("https://[::1]", "[::1]:443")]
         {
             let addresses = EndpointAddresses::new(&Endpoint::parse(url).unwrap());
-            assert_eq!(pick(&addresses, None).await, socket);
+            assert_eq!(pick(&addresses, &[]).await, socket);
         }
     }
 
     #[tokio::test]
     async fn addresses_take_turns_and_a_failed_one_is_passed_over() {
         let addresses = addresses(&["10.0.0.1:1", "10.0.0.2:1"]);
-        let first = pick(&addresses, None).await;
-        let second = pick(&addresses, None).await;
+        let first = pick(&addresses, &[]).await;
+        let second = pick(&addresses, &[]).await;
         assert_ne!(first, second);
-        addresses.penalise(first.parse().unwrap());
+        addresses.failed(first.parse().unwrap(), Fault::Connection, Instant::now());
         for _ in 0..4 {
-            assert_eq!(pick(&addresses, None).await, second);
+            assert_eq!(pick(&addresses, &[]).await, second);
         }
-        assert_eq!(pick(&addresses, Some(&second)).await, first, "the only other one is tried");
-    }
-
-    #[tokio::test]
-    async fn after_a_failure_the_other_family_comes_first() {
-        let addresses = addresses(&["[2001:db8::1]:1", "[2001:db8::2]:1", "10.0.0.1:1"]);
-        for _ in 0..6 {
-            assert_eq!(pick(&addresses, Some("[2001:db8::1]:1")).await, "10.0.0.1:1");
-        }
+        assert_eq!(pick(&addresses, &[&second]).await, first, "the only other one is tried");
     }
 
     #[tokio::test]
     async fn a_single_address_is_tried_again_after_any_failure() {
         let addresses = addresses(&["10.0.0.1:1"]);
-        addresses.penalise("10.0.0.1:1".parse().unwrap());
-        assert_eq!(pick(&addresses, Some("10.0.0.1:1")).await, "10.0.0.1:1");
+        addresses.failed("10.0.0.1:1".parse().unwrap(), Fault::Late, Instant::now());
+        assert_eq!(pick(&addresses, &["10.0.0.1:1"]).await, "10.0.0.1:1");
     }
 
     #[tokio::test]
     async fn a_name_without_a_look_up_gives_no_address_in_time() {
         let endpoint = Endpoint::parse("http://name.invalid").unwrap();
         let addresses = EndpointAddresses::new(&endpoint);
-        assert_eq!(addresses.pick(None, Duration::from_millis(1)).await, None);
+        assert_eq!(addresses.pick(&[], Duration::from_millis(1)).await, None);
     }
 
     #[tokio::test]
     async fn a_new_answer_replaces_the_addresses() {
         let addresses = addresses(&["10.0.0.1:1"]);
-        addresses.publish(vec!["10.0.0.9:1".parse().unwrap()]);
-        assert_eq!(pick(&addresses, None).await, "10.0.0.9:1");
+        addresses.publish(&["10.0.0.9:1".parse().unwrap()]);
+        assert_eq!(pick(&addresses, &[]).await, "10.0.0.9:1");
+    }
+
+    #[tokio::test]
+    async fn a_failed_address_has_the_name_looked_up_at_once_but_not_twice_a_second() {
+        let endpoint = Endpoint::parse("http://localhost:9000").unwrap();
+        let addresses = EndpointAddresses::new(&endpoint);
+        let stale: SocketAddr = "10.0.0.1:9000".parse().unwrap();
+        let asked_again = async {
+            let mut looked_up = addresses.known.subscribe();
+            looked_up.changed().await.unwrap();
+            let since = Instant::now();
+            addresses.turns().replace(&[stale]);
+            addresses.failed(stale, Fault::Connection, since);
+            looked_up.changed().await.unwrap();
+            assert!(since.elapsed() >= SHORTEST_PAUSE.mul_f32(0.9), "{:?}", since.elapsed());
+            assert!(addresses.has_other(&[stale]), "the new addresses are known");
+        };
+        let hour = Duration::from_secs(3600);
+        tokio::select! {
+            () = addresses.keep_fresh(hour) => unreachable!("it never ends"),
+            () = asked_again => {}
+        }
     }
 }

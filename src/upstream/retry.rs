@@ -1,17 +1,20 @@
 //! Whether another attempt follows one that failed, and how it is made. Requests that pass through the
 //! proxy, fetches of the cache and `s3proxy check` follow these rules and have none of their own.
 //!
-//! | an attempt ends with | another attempt | before it | counts as a retry | the address is penalised |
+//! | an attempt ends with | another attempt | before it | counts as a retry | the address ([`Fault`]) |
 //! |---|---|---|---|---|
-//! | no connection: refused, no route, timeout, TLS failed | if a retry is left | a pause, if the name has one address | yes | yes |
-//! | the end of a reused connection before a head | always | nothing | no | no |
-//! | the end of a new connection before a head | if a retry is left | a pause | yes | no |
-//! | 500, 502, 504, or 503 without `Retry-After` | if a retry is left | a pause | yes | no |
-//! | no head within its time limit | no | | | yes |
-//! | anything else: no HTTP, a redirect, 4xx, 503 with `Retry-After`, a name that does not resolve | no | | | no |
+//! | no connection: refused, no route, timeout, TLS failed | at an address not tried yet: always | nothing | no | passed over |
+//! | | else, if a retry is left | a pause | yes | |
+//! | the end of a reused connection before a head | always | nothing | no | its idle connections are not used again |
+//! | the end of a new connection before a head | if a retry is left | a pause | yes | passed over after 3 in a row |
+//! | 500, 502, 504, or 503 without `Retry-After` | if a retry is left | a pause | yes | passed over after 3 in a row |
+//! | no head within its time limit | if a retry is left, at an address not tried yet | nothing | yes | passed over; idle connections as above |
+//! | anything else: no HTTP, a redirect, 4xx, 503 with `Retry-After`, a name that does not resolve | no | | | |
 //!
 //! - No attempt begins after `total_timeout`. A pause is cut at that time.
-//! - Each attempt goes to another address than the one before, if the name has another.
+//! - One attempt to connect tries several addresses ([`crate::upstream::dial`]).
+//! - Each attempt goes to an address that the request has not tried, or else to another than the one
+//!   before, if the name has another.
 //! - After a reused connection has ended, the next attempt is made on a new connection: other idle
 //!   connections of the pool may have ended too.
 //! - Asking in another way (`answer::Ask`) is no retry. It happens at most [`MAX_ASKS`] times.
@@ -22,14 +25,19 @@ use std::time::{Duration, Instant};
 
 use crate::config::UpstreamConfig;
 use crate::response::refusal::Refusal;
+use crate::upstream::health::Fault;
 
 /// How often one request may ask the store in another way: for the validators, the length, the whole
 /// object.
 pub const MAX_ASKS: u8 = 3;
 
+/// How many addresses one request tries without counting a retry.
+pub const MAX_ADDRESSES: usize = 8;
+
 /// The most attempts of one request: the first, its retry, one in place of a reused connection that
-/// has ended, and those that ask in another way.
-pub const MAX_ATTEMPTS: usize = 3 + MAX_ASKS as usize;
+/// has ended, those at other addresses, and those that ask in another way. Each may have to begin
+/// again at the address that connects first.
+pub const MAX_ATTEMPTS: usize = 2 * (3 + MAX_ADDRESSES + MAX_ASKS as usize);
 
 /// The `detail` of the log line when no head arrived within its time limit.
 pub const LATE: &str = "timed out: the store's answer did not begin in its time";
@@ -80,10 +88,21 @@ impl AttemptFailure {
         }
     }
 
-    /// Whether the address is passed over for a while.
+    /// What it says about the address. An error of the store is counted when its head comes.
     #[must_use]
-    pub fn penalises_address(&self) -> bool {
-        matches!(self, Self::NoConnection(_) | Self::Late)
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::NoConnection(_) => Some(Fault::Connection),
+            Self::Late => Some(Fault::Late),
+            Self::Reset { reused: false } => Some(Fault::Reset),
+            Self::Reset { reused: true } | Self::Answer(_) | Self::Final(_) => None,
+        }
+    }
+
+    /// Whether other idle connections to the address may be dead, too. `reused`: this one was idle.
+    #[must_use]
+    pub fn discredits_pool(&self, reused: bool) -> bool {
+        matches!(self, Self::Reset { reused: true }) || (reused && *self == Self::Late)
     }
 }
 
@@ -105,7 +124,9 @@ pub struct Attempts {
     made: u8,
     retries: u8,
     asks: u8,
-    address: Option<SocketAddr>,
+    /// The address of each attempt, and those that gave no connection; the last one last.
+    tried: Vec<SocketAddr>,
+    began: Instant,
     pause: bool,
     new_connection: bool,
 }
@@ -121,7 +142,8 @@ impl Attempts {
             made: 0,
             retries: 0,
             asks: 0,
-            address: None,
+            tried: Vec::new(),
+            began: now,
             pause: false,
             new_connection: false,
         }
@@ -138,10 +160,22 @@ impl Attempts {
         self.made
     }
 
-    /// Where the last attempt went: the next one goes elsewhere if it can.
+    /// Where the last attempt went.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.tried.last().copied()
+    }
+
+    /// The addresses that were tried, the last one last: the next attempt goes elsewhere if it can.
+    #[must_use]
+    pub fn tried(&self) -> &[SocketAddr] {
+        &self.tried
+    }
+
+    /// When the last attempt began.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
     }
 
     /// Whether the next attempt must not use an idle connection of a pool.
@@ -165,10 +199,26 @@ impl Attempts {
         }
     }
 
+    /// The first attempt goes elsewhere if it can, and not over an idle connection: a body from this
+    /// address has broken off.
+    pub fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
+        if let Some(broken) = broken {
+            self.went_to(broken);
+        }
+        self.new_connection = true;
+    }
+
     /// Counts an attempt that goes to this address.
-    pub fn begin(&mut self, address: SocketAddr) {
-        self.address = Some(address);
+    pub fn begin(&mut self, address: SocketAddr, now: Instant) {
+        self.went_to(address);
+        self.began = now;
         self.made = self.made.saturating_add(1);
+    }
+
+    /// The attempt went to this address, too, or in the end.
+    pub fn went_to(&mut self, address: SocketAddr) {
+        self.tried.retain(|tried| *tried != address);
+        self.tried.push(address);
     }
 
     /// The head of an answer has come, or the attempt has failed.
@@ -182,26 +232,40 @@ impl Attempts {
         self.ended.unwrap_or(now).saturating_duration_since(self.started)
     }
 
+    /// Since the end of the last attempt; zero if none has ended.
+    #[must_use]
+    pub fn since_end(&self, now: Instant) -> Duration {
+        self.ended.map_or(Duration::ZERO, |ended| now.saturating_duration_since(ended))
+    }
+
     /// Whether an attempt that fails now may be followed by another that counts as a retry.
     #[must_use]
     pub fn may_retry(&self, now: Instant) -> bool {
         self.retries < self.policy.retries && !self.time_left(now).is_zero()
     }
 
-    /// Decides what follows a failure. `only_address`: the name has no other address.
+    /// Decides what follows a failure. `has_untried`: the name has an address that was not tried.
     pub fn failed(
         &mut self,
         failure: &AttemptFailure,
-        only_address: bool,
+        has_untried: bool,
         now: Instant,
     ) -> NextAttempt {
+        let has_time = !self.time_left(now).is_zero();
         let pause = match failure {
-            AttemptFailure::Reset { reused: true } if !self.time_left(now).is_zero() => {
+            AttemptFailure::Reset { reused: true } if has_time => {
                 self.new_connection = true;
                 return NextAttempt::Again;
             }
-            AttemptFailure::NoConnection(_) => only_address,
-            AttemptFailure::Reset { .. } | AttemptFailure::Answer(_) => true,
+            AttemptFailure::NoConnection(_)
+                if has_untried && has_time && self.tried.len() < MAX_ADDRESSES =>
+            {
+                return NextAttempt::Again;
+            }
+            AttemptFailure::NoConnection(_)
+            | AttemptFailure::Reset { .. }
+            | AttemptFailure::Answer(_) => true,
+            AttemptFailure::Late if has_untried => false,
             AttemptFailure::Late | AttemptFailure::Final(_) => {
                 return NextAttempt::Refuse(failure.refusal());
             }

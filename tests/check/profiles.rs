@@ -1,5 +1,6 @@
 //! `s3proxy check`: every profile.
 
+use s3proxy::terminal::Paint;
 use std::sync::Arc;
 
 use s3proxy::check::check_all;
@@ -19,7 +20,7 @@ async fn a_healthy_profile_is_ok_and_reports_the_source_of_its_access_key() {
     let store = Store::start(healthy).await;
     let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("other-*")]);
     let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
-    assert!(report.is_well(), "{}", report.to_text());
+    assert!(report.is_well(), "{}", report.to_text(Paint::Plain));
     let of = |name| step(&report, "hips", name);
     assert_step(of("endpoint"), StepState::Ok, &store.url(), "");
     let credentials = "access key ...MPLE from section [hips] of /secrets/aws-credentials.ini";
@@ -72,7 +73,7 @@ async fn a_store_that_refuses_the_access_key_is_explained() {
 async fn an_access_key_that_may_not_list_buckets_is_ok() {
     let store = Store::start(|_| error("403 Forbidden", "AccessDenied")).await;
     let report = all(&config(vec![hips(&store.url())])).await;
-    assert!(report.is_well(), "{}", report.to_text());
+    assert!(report.is_well(), "{}", report.to_text(Paint::Plain));
     assert_step(step(&report, "hips", "request"), StepState::Ok, "knows the access key", "");
 }
 
@@ -201,7 +202,7 @@ async fn profiles_are_checked_at_the_same_time() {
     let other = Profile { name: Some("other".to_owned()), ..hips(&format!("http://{address}")) };
     let report = all(&config(vec![hips(&format!("http://{address}")), other])).await;
     server.abort();
-    assert!(report.is_well(), "{}", report.to_text());
+    assert!(report.is_well(), "{}", report.to_text(Paint::Plain));
 }
 
 #[tokio::test]
@@ -239,6 +240,6 @@ async fn warnings_of_the_configuration_are_shown() {
     let orphan = "section [hisp] has no endpoint".to_owned();
     let report = check_all(&config(vec![hips(&store.url())]), &[orphan]).await;
     assert!(report.is_well());
-    assert!(report.to_text().contains("section [hisp] has no endpoint"));
+    assert!(report.to_text(Paint::Plain).contains("section [hisp] has no endpoint"));
     assert!(report.to_json().contains("section [hisp] has no endpoint"));
 }

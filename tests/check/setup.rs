@@ -1,5 +1,6 @@
 //! Configurations, and checks that apply to every report.
 
+use s3proxy::terminal::Paint;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,6 +86,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             retries: 1,
             idle_timeout: Duration::from_secs(60),
             keepalive_pool_size: 4,
+            probe: false,
             dns_refresh: Duration::from_secs(30),
             max_in_flight: 16,
             client_share: 50,
@@ -113,6 +115,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             memory: CacheMemory::Bytes(0),
             disk: None,
             background_refreshes: 1,
+            revalidate_timeout: Duration::from_secs(1),
             blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },
         },
         admin_listen: None,
@@ -139,7 +142,7 @@ pub(crate) async fn object(config: &Config, object: &str) -> CheckReport {
 fn hold_to_rules(report: &CheckReport, started: Instant) {
     assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
     let debug = format!("{report:?}");
-    for output in [report.to_text(), report.to_json(), debug] {
+    for output in [report.to_text(Paint::Plain), report.to_json(), debug] {
         canary::search("a report", &output);
         for secret in [KEY_ID, SECRET, TOKEN, SSE_KEY, "Signature="] {
             assert!(!output.contains(secret), "{secret} is in the output:\n{output}");
@@ -155,7 +158,7 @@ fn hold_to_rules(report: &CheckReport, started: Instant) {
 pub(crate) fn step<'a>(report: &'a CheckReport, section: &str, name: &str) -> &'a CheckStep {
     let section = report.sections.iter().find(|s| s.name.as_deref() == Some(section));
     let step = section.and_then(|section| section.steps.iter().find(|step| step.name == name));
-    step.unwrap_or_else(|| panic!("no step {name} in:\n{}", report.to_text()))
+    step.unwrap_or_else(|| panic!("no step {name} in:\n{}", report.to_text(Paint::Plain)))
 }
 
 /// The step has this state, and these words in its detail and fix.

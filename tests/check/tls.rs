@@ -1,5 +1,6 @@
 //! Certificates, and `http://` mistaken for `https://` or the reverse.
 
+use s3proxy::terminal::Paint;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -57,12 +58,12 @@ async fn a_store_with_a_trusted_certificate_is_ok() {
     let port = store(&authority, "127.0.0.1", false, None).await;
     let config = trusting(&format!("https://127.0.0.1:{port}"), Some(authority.file()));
     let report = all(&config).await;
-    assert!(report.is_well(), "{}", report.to_text());
+    assert!(report.is_well(), "{}", report.to_text(Paint::Plain));
     let protocol = "TLSv1.3, with a trusted certificate for 127.0.0.1";
     assert_step(step(&report, "hips", "tls"), StepState::Ok, protocol, "");
     assert_step(step(&report, "hips", "request"), StepState::Ok, "accepts the signature", "");
     let report = object(&config, "hips@bkt/tile.png").await;
-    assert!(report.is_well(), "{}", report.to_text());
+    assert!(report.is_well(), "{}", report.to_text(Paint::Plain));
 }
 
 #[tokio::test]

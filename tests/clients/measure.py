@@ -1,5 +1,5 @@
-"""Reads files with the clients that people use, through the gateway and from the store itself, and
-counts what reaches the store. `tests/clients/run --help` says how to run it."""
+"""Reads files with the clients that people use, through the gateway, and from the store itself or from
+nginx, and counts what reaches the store. `tests/clients/run --help` says how to run it."""
 
 import argparse
 import contextlib
@@ -12,26 +12,19 @@ import subprocess
 import sys
 import tempfile
 
+import beside
 import cases
 import client
 import data
 import page
+import program_files
+import programs
 import servers
 
 HERE = pathlib.Path(__file__).resolve().parent
 PATIENCE = 120  # seconds for one read
 # Not checked here: it shows that a token disturbs neither the cache nor the signature.
 HEADER = "Authorization", "Bearer gt-token"
-
-
-def counts(requests):
-    """The cost of a read for the store."""
-    methods = [request["method"] for request in requests]
-    return {
-        "heads": methods.count("HEAD"),
-        "gets": len(methods) - methods.count("HEAD"),
-        "bytes": sum(request["bytes"] for request in requests),
-    }
 
 
 class Reader:
@@ -85,8 +78,7 @@ def read_through(case, reader, gateway, store, expected, problems):
         found, problem = reader.over_http(case, gateway.url(case.key))
         if found != expected:
             problems.append(f"{name}: {problem or 'wrong data'}")
-        result[name] = {"requests": store.take(), "cache": gateway.counters()}
-        result[name] |= counts(result[name]["requests"])
+        result[name] = beside.counts(store.take()) | {"cache": gateway.counters()}
     if said := gateway.said():
         problems.append(f"the gateway warns: {said}")
     return result
@@ -114,23 +106,35 @@ def measure_old(case, reader, old, expected):
 
 
 def measure(options, folder, stack):
+    """The results of the libraries, and those of the programs."""
     bucket = folder / "store" / "data"
     bucket.mkdir(parents=True)
-    expected = {key: client.digest(value) for key, value in data.make(bucket).items()}
+    libraries, wanted = (
+        [case for case in group if not options.only or options.only in case.client]
+        for group in (cases.CASES, programs.PROGRAMS)
+    )
+    expected = data.make(bucket) if libraries else {}
+    digests = program_files.make(bucket, beside.HERE) if wanted else {}
     store = servers.Store(stack, options.store, bucket.parent)
+    return (
+        measure_libraries(options, folder, stack, store, bucket, libraries, expected),
+        beside.measure(options, folder, store, bucket, wanted, digests) if wanted else [],
+    )
+
+
+def measure_libraries(options, folder, stack, store, bucket, libraries, expected):
     reader = Reader(folder, store)
     old = servers.Old(stack, bucket) if options.old else None
     results = []
-    for case in cases.CASES:
-        problems, right = [], expected[case.key]
+    for case in libraries:
+        problems, right = [], client.digest(expected[case.key])
         found, problem = reader.over_s3(case)
         if found != right:
             problems.append(f"direct: {problem or 'wrong data'}")
-        requests = store.take()
-        result = {"case": case.client, "direct": counts(requests) | {"requests": requests}}
+        result = {"case": case.client, "direct": beside.counts(store.take())}
         # Each has a gateway of its own, so that its first read is a cold one.
         with contextlib.ExitStack() as own:
-            gateway = servers.Gateway(own, options.gateway, folder, store)
+            gateway = servers.Gateway(own, options.gateway, folder, store, max_object="1MiB")
             result |= read_through(case, reader, gateway, store, right, problems)
         if not options.measure:
             problems += judge(case, result)
@@ -148,25 +152,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gateway", type=pathlib.Path, required=True)
     parser.add_argument("--store", type=pathlib.Path, required=True)
+    parser.add_argument("--packages", type=pathlib.Path, required=True)
     parser.add_argument("--results", type=pathlib.Path, required=True)
+    parser.add_argument("--only", default="")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--old", action="store_true")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
-    if options.measure and options.record:
-        parser.error("only a run that holds the bounds is recorded")
+    if options.record and (options.measure or options.only):
+        parser.error("only a whole run that holds the bounds is recorded")
     options.old |= options.record
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
         folder = tempfile.TemporaryDirectory(prefix="s3proxy-clients.")
         folder = pathlib.Path(stack.enter_context(folder))
-        results = measure(options, folder, stack)
-    options.results.write_text(json.dumps(results, indent=1) + "\n")
+        libraries, wanted = measure(options, folder, stack)
+    options.results.write_text(json.dumps(libraries + wanted, indent=1) + "\n")
+    if wanted:
+        print("\n".join(["", *page.program_table(wanted, all_rows=False)]))
     print(f"every request: {options.results}")
-    if any(result["problems"] for result in results):
+    if any(result["problems"] for result in libraries + wanted):
         sys.exit("tests/clients/run: some results are wrong, see WRONG above")
     if options.record:
-        page.record(results, options.gateway)
+        page.record(libraries, wanted, options.gateway)
 
 
 if __name__ == "__main__":

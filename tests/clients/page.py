@@ -1,6 +1,7 @@
 """`docs/clients.md`: its examples, which are the very clients of the run, and its table."""
 
 import importlib.metadata
+import json
 import pathlib
 import platform
 import re
@@ -8,14 +9,16 @@ import subprocess
 import sys
 
 import cases
+import programs
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- tests/clients/run --record -->\n", "<!-- end of the record -->\n"
+BESIDE = "<!-- tests/clients/run --record: programs -->\n"
 # A comment that names a client, and the code under it.
-EXAMPLE = re.compile(r"<!-- tests/clients/(read_\w+)\.py -->\n```python\n(.*?)```\n", re.DOTALL)
-LIBRARIES = "astropy", "fsspec", "aiohttp", "s3fs", "rasterio", "zarr", "pmtiles"
+EXAMPLE = re.compile(r"<!-- tests/clients/(read_\w+\.\w+) -->\n```(\w+)\n(.*?)```\n", re.DOTALL)
+LIBRARIES = "astropy", "fsspec", "aiohttp", "s3fs", "rasterio", "zarr", "pmtiles", "duckdb", "polars"
 MIB = cases.MIB
 
 
@@ -62,23 +65,67 @@ def table(results):
         yield f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
+def program_line(program, result):
+    """One program for the terminal."""
+    costs = [f"{name} {cost(result[name])}" for name in ("nginx", "cold", "warm")]
+    return f"{program.client}: {'; '.join(costs)}; {ratio(result):.2f} times nginx's bytes"
+
+
+def ratio(result):
+    """Bytes from the store by those that nginx sent for the same read."""
+    return result["cold"]["bytes"] / max(result["nginx"]["bytes"], 1)
+
+
+def program_table(results, all_rows=True):
+    """Rows of these results, and of the programs that are not among them."""
+    yield "| client | reads | nginx sends | the store sends: cold | of nginx's bytes | warm |"
+    yield "|---|---|---|---|---|---|"
+    found = {result["case"]: result for result in results}
+    for program in programs.PROGRAMS:
+        reads, cells = f"{program.reads}; `{program.key}`", ["not measured"] * 4
+        if result := found.get(program.client):
+            nginx, cold, warm = (cost(result[name]) for name in ("nginx", "cold", "warm"))
+            reads += f", {amount(result['size'])}"
+            cells = [nginx, cold, f"{ratio(result):.2f}", warm]
+        elif not all_rows:
+            continue
+        yield f"| {' | '.join([program.client, reads, *cells])} |"
+
+
+def first_line(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip().partition("\n")[0]
+
+
 def circumstances(gateway):
-    version = subprocess.run([gateway, "--version"], capture_output=True, text=True).stdout.strip()
     libraries = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
-    return f"{version}; Python {platform.python_version()}, {', '.join(libraries)}."
+    return f"{first_line(gateway, '--version')}; Python {platform.python_version()}, {', '.join(libraries)}."
 
 
-def example(module):
+def program_circumstances():
+    """The versions of the programs, as they print them."""
+    packages = json.loads((HERE / "package.json").read_text())["dependencies"]
+    found = [
+        " ".join(first_line("wget", "--version").split()[1:3]),
+        " ".join(first_line("curl", "--version").split()[:2]),
+        " ".join(first_line("ffmpeg", "-version").split()[:3:2]),
+        f"pdf.js {packages['pdfjs-dist']}",
+        f"pmtiles {packages['pmtiles']} (npm)",
+    ]
+    return f"{', '.join(found)}; duckdb and polars as above."
+
+
+def example(name):
     """The code of a client without its docstring."""
-    return (HERE / f"{module}.py").read_text().split('"""\n', 1)[1].lstrip("\n")
+    code = (HERE / name).read_text()
+    return code.split('"""\n', 1)[1].lstrip("\n") if name.endswith(".py") else code
 
 
 def outdated(text):
     """Examples of the page that are not the code of the run."""
-    found = dict(EXAMPLE.findall(text))
-    for module in sorted(path.stem for path in HERE.glob("read_*.py")):
-        if found.get(module) != example(module):
-            yield f"{PAGE.name} has another {module}.py, or none: tests/clients/page.py --write"
+    found = {name: code for name, _, code in EXAMPLE.findall(text)}
+    for name in sorted(path.name for path in HERE.glob("read_*")):
+        if found.get(name) != example(name):
+            yield f"{PAGE.name} has another {name}, or none: tests/clients/page.py --write"
 
 
 def unrecorded(text):
@@ -86,24 +133,36 @@ def unrecorded(text):
     for case in cases.CASES:
         if f"\n| {case.client} | {case.reads};" not in text:
             yield f"{PAGE.name} has no row of {case.client}: tests/clients/run --record"
+    for program in programs.PROGRAMS:
+        if f"\n| {program.client} | {program.reads};" not in text:
+            yield f"{PAGE.name} has no row of {program.client}: tests/clients/run --record"
 
 
 def with_examples(text):
-    def filled(match):
-        module = match.group(1)
-        return f"<!-- tests/clients/{module}.py -->\n```python\n{example(module)}```\n"
+    def example_of(match):
+        name, language, _ = match.groups()
+        return f"<!-- tests/clients/{name} -->\n```{language}\n{example(name)}```\n"
 
-    return EXAMPLE.sub(filled, text)
+    return EXAMPLE.sub(example_of, text)
 
 
-def record(results, gateway):
-    text = PAGE.read_text()
-    before, begin, rest = text.partition(BEGIN)
+def filled(text, begin, lines):
+    """The text with these lines between this mark and the next end of a record."""
+    before, begin, rest = text.partition(begin)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        sys.exit(f"{PAGE} has no section between {BEGIN!r} and {END!r}")
-    lines = "\n".join(table(results))
-    PAGE.write_text(f"{before}{begin}\n{lines}\n\n{circumstances(gateway)}\n\n{end}{after}")
+        sys.exit(f"{PAGE} has no section between {begin!r} and {END!r}")
+    return f"{before}{begin}\n{lines}\n\n{end}{after}"
+
+
+def record(results, beside, gateway):
+    text = PAGE.read_text()
+    for begin, lines, where in [
+        (BEGIN, table(results), circumstances(gateway)),
+        (BESIDE, program_table(beside), program_circumstances()),
+    ]:
+        text = filled(text, begin, "\n".join([*lines, "", where]))
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":
@@ -111,7 +170,10 @@ if __name__ == "__main__":
     # for its table.
     page = PAGE.read_text()
     if "--write" in sys.argv:
-        PAGE.write_text(page := with_examples(page))
+        page = with_examples(page)
+        if BESIDE + "\n|" not in page:
+            page = filled(page, BESIDE, "\n".join(program_table([])))
+        PAGE.write_text(page)
     problems = list(outdated(page))
     if not {"--write", "--examples"} & set(sys.argv):
         problems += unrecorded(page)

@@ -1,5 +1,5 @@
 """The servers of the run, each on loopback and on a port of its own: the store, which verifies
-signatures and counts, the gateway, and one that answers as s3proxy 2.0.1 does."""
+signatures and counts, the gateway, nginx, and one that answers as s3proxy 2.0.1 does."""
 
 import contextlib
 import http.client
@@ -27,7 +27,7 @@ mime:
   default: application/octet-stream
 cache:
   memory: 512MiB
-  max_object: 1MiB
+  max_object: {max_object}
 default_profile: {{ endpoint: "http://127.0.0.1:{store}" }}
 profiles:
   lab: {{ endpoint: "http://127.0.0.1:{store}", buckets: [data] }}
@@ -44,6 +44,31 @@ aws_secret_access_key = {secret_key}
 """
 
 
+# One process, which writes a line at the end of each request. The files are not cached: none of these
+# settings is about what is sent, which is a static server's.
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-errors.log;
+events {{}}
+http {{
+  log_format counted '$request_method $status $body_bytes_sent $http_range';
+  access_log {folder}/nginx-access.log counted;
+  sendfile on;
+  client_body_temp_path {folder}/nginx-temporary;
+  proxy_temp_path {folder}/nginx-temporary;
+  fastcgi_temp_path {folder}/nginx-temporary;
+  uwsgi_temp_path {folder}/nginx-temporary;
+  scgi_temp_path {folder}/nginx-temporary;
+  server {{
+    listen 127.0.0.1:{port};
+    root {bucket};
+  }}
+}}
+"""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,6 +80,20 @@ def end(process):
     if process.poll() is None:
         process.kill()
     process.wait(PATIENCE)
+
+
+def settled(count):
+    """The result of this function, once it has been the same three times: a reader may leave in the middle
+    of an answer, and the gateway may read ahead for a moment."""
+    deadline, last, equal = time.monotonic() + PATIENCE, None, 0
+    while equal < 3:
+        found = count()
+        equal = equal + 1 if found == last else 0
+        last = found
+        if time.monotonic() > deadline:
+            raise RuntimeError("the requests have no end")
+        time.sleep(0.1)
+    return last
 
 
 class Store:
@@ -77,25 +116,54 @@ class Store:
         return json.loads(self.line())
 
     def take(self):
-        """The requests since the last call, once no more arrive: a reader may leave in the middle of an
-        answer, and the gateway may read ahead for a moment."""
-        deadline, last, equal = time.monotonic() + PATIENCE, None, 0
-        while equal < 3:
-            requests = self.ask("requests")
-            equal = equal + 1 if requests == last else 0
-            last = requests
-            if time.monotonic() > deadline:
-                raise RuntimeError("the store is asked without an end")
-            time.sleep(0.1)
+        """The requests since the last call, once no more arrive."""
+        settled(lambda: self.ask("requests"))
         return self.ask("clear")
+
+    def put(self, key):
+        """Reads this file of the folder again, or for the first time."""
+        self.ask(f"put {key}")
+
+
+class Nginx:
+    """Serves the files of a folder."""
+
+    def __init__(self, stack, folder, bucket):
+        self.port, self.log = free_port(), folder / "nginx-access.log"
+        self.log.unlink(missing_ok=True)
+        configuration = folder / "nginx.conf"
+        configuration.write_text(NGINX.format(folder=folder, bucket=bucket, port=self.port))
+        quiet = subprocess.DEVNULL
+        command = ["nginx", "-e", folder / "nginx-errors.log", "-c", configuration]
+        self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+        stack.callback(end, self.process)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("nginx does not serve")
+            time.sleep(0.02)
+
+    def url(self, key):
+        return f"http://127.0.0.1:{self.port}/{key}"
+
+    def take(self):
+        """All requests, once no more arrive."""
+        requests = []
+        for line in settled(self.log.read_text).splitlines():
+            method, status, sent, asked = line.split(" ", 3)
+            requests.append({"method": method, "status": int(status), "bytes": int(sent), "range": asked})
+        return requests
 
 
 class Gateway:
     """A gateway with an empty cache."""
 
-    def __init__(self, stack, binary, folder, store):
+    def __init__(self, stack, binary, folder, store, max_object):
         self.port, self.admin, self.log = free_port(), free_port(), folder / "s3proxy.log"
         places = {"port": self.port, "admin": self.admin, "folder": folder, "store": store.port}
+        places["max_object"] = max_object
         keys = {"access_key": store.access_key, "secret_key": store.secret_key}
         configuration = folder / "s3proxy.yaml"
         configuration.write_text(CONFIGURATION.format(**places))
@@ -103,7 +171,11 @@ class Gateway:
         log = stack.enter_context(self.log.open("wb"))
         command = [binary, "serve", "--config", configuration]
         self.process = subprocess.Popen(
-            command, env={}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            env={"S3PROXY_UPSTREAM_PROBE": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         stack.callback(end, self.process)
         self.wait()

@@ -3,9 +3,10 @@
 //!
 //! A folder in FOLDER is a bucket, the path of a file in it a key. The first line of standard
 //! output has the port on 127.0.0.1, the access key and the secret key, which are valid for this
-//! run only. Each line on standard input is a command, answered by one line: `requests` returns all
-//! requests so far as JSON, `clear` returns the same and then discards them. The program ends at
-//! the end of its input.
+//! run only. Each line on standard input is a command, answered by one line of JSON: `requests`
+//! returns all requests so far, `clear` returns the same and then discards them, `put BUCKET/KEY`
+//! stores the file of this path again, or for the first time, and returns `null`. The program ends
+//! at the end of its input.
 
 #[expect(dead_code, reason = "the run serves and counts; the rest is for the tests")]
 #[path = "../support/store.rs"]
@@ -34,6 +35,13 @@ fn fill(store: &Store, bucket: &str, folder: &Path, prefix: &str) -> Result<(), 
     Ok(())
 }
 
+/// Stores one file of the folder by its path below it.
+fn put(store: &Store, folder: &Path, path: &str) -> Result<(), Box<dyn Error>> {
+    let (bucket, key) = path.split_once('/').ok_or("BUCKET/KEY")?;
+    store.put(bucket, key, Object::new(std::fs::read(folder.join(path))?));
+    Ok(())
+}
+
 fn as_json(request: &Request) -> Value {
     json!({
         "method": request.method,
@@ -52,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let key = |length| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
     let (access_key, secret_key) = (key(20), key(40));
     let store = Store::new();
-    for entry in std::fs::read_dir(folder)? {
+    for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
         let bucket = path.file_name().and_then(|name| name.to_str()).ok_or("a name of UTF-8")?;
         fill(&store, bucket, &path, "")?;
@@ -62,13 +70,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     writeln!(io::stdout(), "{} {access_key} {secret_key}", serving.address().port())?;
     // The workers serve in the background; this thread has nothing else to do.
     for line in io::stdin().lock().lines() {
+        let line = line?;
         let requests: Vec<Value> = store.requests().iter().map(as_json).collect();
-        match line?.as_str() {
-            "requests" => {}
-            "clear" => store.clear_log(),
-            other => return Err(format!("{other:?} is neither requests nor clear").into()),
-        }
-        writeln!(io::stdout(), "{}", Value::from(requests))?;
+        let answer = match (line.as_str(), line.strip_prefix("put ")) {
+            ("requests", _) => Value::from(requests),
+            ("clear", _) => {
+                store.clear_log();
+                Value::from(requests)
+            }
+            (_, Some(path)) => {
+                put(&store, Path::new(&folder), path)?;
+                Value::Null
+            }
+            (other, None) => return Err(format!("{other:?} is not a command").into()),
+        };
+        writeln!(io::stdout(), "{answer}")?;
     }
     Ok(())
 }

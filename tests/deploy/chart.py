@@ -40,7 +40,8 @@ def values(case, more=None):
 
 
 class Release:
-    """The objects of one release, by kind; the ConfigMap of the dashboard is a `Dashboard` here."""
+    """The objects of one release, by kind; the ConfigMap of the dashboard is a `Dashboard` here, and the Service of
+    the admin port an `AdminService`."""
 
     def __init__(self, given, name="s3proxy"):
         try:
@@ -85,7 +86,10 @@ class Release:
 
 
 def _kind(found):
-    return "Dashboard" if found["metadata"]["name"].endswith("-dashboard") else found["kind"]
+    name = found["metadata"]["name"]
+    if name.endswith("-dashboard"):
+        return "Dashboard"
+    return "AdminService" if name.endswith("-admin") else found["kind"]
 
 
 def release(case, more=None):

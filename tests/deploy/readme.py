@@ -11,7 +11,7 @@ import yaml
 
 CHART = pathlib.Path(__file__).resolve().parents[2] / "deploy/helm/s3proxy"
 BEGIN, END = "<!-- values -->\n", "<!-- end of values -->\n"
-LINE = re.compile(r"^( *)([A-Za-z]+):(.*)$")
+LINE = re.compile(r"^( *)([A-Za-z0-9]+):(.*)$")
 
 
 def rows():

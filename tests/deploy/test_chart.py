@@ -178,6 +178,20 @@ class Behaviour(unittest.TestCase):
         self.assertEqual(admin["ports"], [{"protocol": "TCP", "port": 9191}])
         self.assertEqual(admin["from"], values("everything")["networkPolicy"]["adminFrom"])
 
+    def test_the_pods_reach_each_others_admin_port_only_where_that_is_wanted(self):
+        self.assertNotIn("AdminService", release("everything"))
+        found = release("everything", {"admin": {"replicasService": True}})
+        service = found["AdminService"]
+        self.assertEqual(service["metadata"]["name"], found["Service"]["metadata"]["name"] + "-admin")
+        self.assertEqual((service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]), ("None", True))
+        (entry,) = service["spec"]["ports"]
+        self.assertEqual((entry["port"], entry["targetPort"]), (9191, "admin"))
+        labels = found.pod["metadata"]["labels"]
+        self.assertLessEqual(service["spec"]["selector"].items(), labels.items())
+        _, admin = found["NetworkPolicy"]["spec"]["ingress"]
+        self.assertEqual(admin["from"][:-1], values("everything")["networkPolicy"]["adminFrom"])
+        self.assertEqual(admin["from"][-1], {"podSelector": {"matchLabels": service["spec"]["selector"]}})
+
     def test_only_a_changed_configuration_restarts_pods(self):
         def pod(**config):
             return release("usdfprod", {"config": config}).pod

@@ -47,7 +47,8 @@ class Configurations(unittest.TestCase):
                 variables = of_phalanx(values(case))
                 variables["AWS_SHARED_CREDENTIALS_FILE"] = str(path.with_name("aws-credentials.ini"))
                 then, warnings_then = gateway.report([], variables)
-                # The one setting for which the chart has another default than the gateway.
+                # The two settings for which the chart has other defaults than the gateway.
+                self.assertEqual((now.pop("cache.memory"), then.pop("cache.memory")), ("192MiB", "auto"))
                 self.assertEqual(now.pop("admin.listen"), "0.0.0.0:9090")
                 self.assertEqual(then.pop("admin.listen"), "127.0.0.1:9090")
                 self.assertEqual(now, then)
@@ -80,6 +81,30 @@ class Configurations(unittest.TestCase):
             settings, _ = gateway.report(["--config", path], {})
         self.assertEqual({key: settings[key] for key in expected}, expected)
 
+    def test_the_default_cache_fits_into_the_memory_request(self):
+        for request, limit, memory in (
+            ("256Mi", "1Gi", "192MiB"),
+            ("512Mi", "1Gi", "384MiB"),
+            ("1Gi", "1Gi", "auto"),
+            ("536870912", "1073741824", "384MiB"),
+            ("1G", "4G", "714MiB"),
+            ("1.5Gi", "4Gi", "auto"),
+            ("8Mi", "1Gi", "16MiB"),
+            (None, "1Gi", "auto"),
+            ("256Mi", None, "auto"),
+        ):
+            with self.subTest(request=request, limit=limit):
+                resources = {"requests": {"memory": request}, "limits": {"memory": limit}}
+                rendered = release("public", {"resources": resources, "cache": {"memory": "auto"}})
+                self.assertEqual(rendered.settings["cache"]["memory"], memory)
+        for resources in ({}, {"requests": None, "limits": None}):
+            rendered = release("public", {"resources": resources, "cache": {"memory": "auto"}})
+            self.assertIn(rendered.settings["cache"]["memory"], ("auto", "384MiB"))
+        self.assertIn("192MiB, three quarters of the memory request", release("usdfprod").notes)
+        large = release("usdfprod", {"cache": {"memory": "300Mi"}})
+        self.assertIn("WARNING: cache.memory is not smaller than the memory request", large.notes)
+        self.assertNotIn("cache.memory is not smaller", release("usdfprod").notes)
+
     def test_the_disk_tier_leaves_a_tenth_of_its_volume(self):
         for gib, mib in ((1, 921), (3, 2764), (200, 184320)):
             with self.subTest(gib=gib):
@@ -108,6 +133,7 @@ class Refusals(unittest.TestCase):
             ("the public port for operators", {"admin": {"port": 8080}}, "/admin/port"),
             ("an ingress without a host", {"ingress": {"kind": "ingress"}}, "ingress.host"),
             ("metrics without a permitted scraper", {"metrics": {"annotations": True}}, "networkPolicy.adminFrom"),
+            ("a Service of a loopback", {"admin": {"expose": False, "replicasService": True}}, "admin.expose"),
             ("keys in the default URL", {"config": {"s3EndpointUrl": url}}, "into the Secret"),
             ("keys in a profile", {"config": {"profiles": [{"name": "a", "url": url}]}}, "into the Secret"),
             ("keys with a slash", {"config": {"s3EndpointUrl": f"https://a:/{canary}@b"}}, "into the Secret"),

@@ -94,13 +94,35 @@ fn the_state_of_the_cache_is_there_in_numbers() {
     assert_eq!((head.status(), head.body.len()), (200, 0));
 }
 
+/// Twelve numbers were not documented.
+#[test]
+fn each_number_of_the_cache_is_documented() {
+    let spy = Faulty::spy();
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().to_str().expect("UTF-8");
+    let setup = with_cache(&spy.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
+    let (setup, admin) = Admin::of(setup);
+    let _gateway = setup.start();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    let text = std::fs::read_to_string(path).expect("the documentation");
+    let (_, table) = text.split_once("The fields of `GET /cache`").expect("the table");
+    let rows: String = table.lines().filter(|line| line.starts_with('|')).collect();
+    let cache = admin.cache();
+    let names = cache.as_object().into_iter().chain(cache["disk"].as_object());
+    let names: Vec<&String> = names.flat_map(|fields| fields.keys()).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(rows.contains(&format!("`{name}`")), "docs/operations.md leaves out {name}");
+    }
+}
+
 #[test]
 fn either_port_has_its_own_routes_and_no_others() {
     let spy = Faulty::spy();
     let (setup, admin) = Admin::of(with_cache(&spy.url()));
     let gateway = setup.start();
     for (method, path, status) in [
-        ("GET", "/", 404),
+        ("GET", "/status/", 404),
         ("GET", "/s3proxy/", 404),
         ("GET", "/s3proxy/s3/sky/a.png", 404),
         ("HEAD", "/sky/a.png", 404),

@@ -118,3 +118,42 @@ fn entries_on_disk_after_a_restart_are_reported_without_loading_them() {
     }
     assert_eq!(admin.number("disk_hits"), 0);
 }
+
+/// Records that other settings had made were listed, although none of them is served.
+#[test]
+fn what_other_settings_have_made_is_not_listed() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().to_str().expect("UTF-8").to_owned();
+    let start = |cache_control: &str| {
+        let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", &disk);
+        let setup = setup.yaml(json!({
+            "default_profile": {"cache_control": cache_control}, "server": {"lame_duck": 0},
+        }));
+        let (setup, admin) = Admin::of(setup);
+        (setup.start(), admin)
+    };
+    let await_on_disk = |admin: &Admin| {
+        let deadline = Instant::now() + PATIENCE;
+        while kept(admin, "sky/a.png")["disk"].is_null() {
+            assert!(Instant::now() < deadline, "it is never on disk");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    let (mut gateway, admin) = start("max-age=1");
+    gateway.object("sky/a.png");
+    await_on_disk(&admin);
+    gateway.signal("TERM");
+    gateway.await_end(3 * PATIENCE);
+    let (mut gateway, admin) = start("max-age=1");
+    await_on_disk(&admin);
+    gateway.signal("TERM");
+    gateway.await_end(3 * PATIENCE);
+    let (_gateway, admin) = start("max-age=2");
+    let deadline = Instant::now() + PATIENCE;
+    while admin.cache()["disk"]["entries"] != 1 || admin.cache()["disk"]["state"] != "on" {
+        assert!(Instant::now() < deadline, "{}", admin.cache());
+    }
+    assert_eq!(kept(&admin, "sky/a.png")["disk"], Value::Null);
+}

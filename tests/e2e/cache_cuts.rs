@@ -69,7 +69,7 @@ fn every_reader_detects_a_cut_body_and_nothing_is_cached() {
             reader.request("GET", TILE, &[]);
         }
         await_requests_read(&watched.gateway, READERS);
-        let asked = if framing == length { 1 } else { READERS + 1 };
+        let asked = if framing == length { 1 } else { READERS };
         store.await_requests(asked);
         gate.open();
         for reader in &mut readers {
@@ -82,7 +82,9 @@ fn every_reader_detects_a_cut_body_and_nothing_is_cached() {
                 assert!(matches!(answer.status(), 502 | 504), "{what}: {}", answer.status());
             }
         }
-        assert_eq!(store.count(), asked, "{what}: a body that has begun is not requested again");
+        // The rest of the body is requested once: this store does not support ranges.
+        let rest = usize::from(framing == length);
+        assert_eq!(store.count(), asked + rest, "{what}: a body that has begun is not begun again");
         if framing == length {
             watched.await_fetches_done();
             assert_eq!(watched.counter("cut_fills"), 1, "{what}");
@@ -94,11 +96,12 @@ fn every_reader_detects_a_cut_body_and_nothing_is_cached() {
         assert_eq!((next.status(), next.ending), (200, Ending::Whole), "{what}");
         assert!(next.body == body, "{what}");
         assert!(status(&next).starts_with("s3proxy; fwd=miss"), "{what}: {}", status(&next));
-        assert_eq!(store.count(), asked + 1, "{what}");
+        assert_eq!(store.count(), asked + rest + 1, "{what}");
         let again = watched.gateway.object("sky/a.png");
         assert!(again.body == body, "{what}");
         // A chunked body reveals its length too late to be cached.
-        assert_eq!(store.count(), asked + 1 + usize::from(framing != length), "{what}");
+        let uncached = usize::from(framing != length);
+        assert_eq!(store.count(), asked + rest + 1 + uncached, "{what}");
     }
 }
 

@@ -182,16 +182,17 @@ fn a_client_that_disconnects_at_once_leaves_a_correct_entry_or_none() {
         let again = watched.gateway.get(&path);
         assert!(again.body == body, "{method} {headers:?}");
         assert_eq!(asked_and_cached(&again), (false, true), "{method} {headers:?}");
-        // A range is answered from the first block, which holds the whole object.
+        // All of it is requested once. The part that was requested before does not hold it.
         let whole = |request: &&Request| {
             let range = request.header("range");
-            request.method == "GET"
-                && request.path.ends_with(&key)
-                && (range.is_empty() || range == "bytes=0-1048575")
+            request.method == "GET" && request.path.ends_with(&key) && range.is_empty()
         };
         let fetched = origin.requests().iter().filter(whole).count();
         assert_eq!(fetched, 1, "{method} {headers:?}");
         let bodies = |request: &&Request| request.method == "GET" && request.path.ends_with(&key);
-        assert_eq!(origin.requests().iter().filter(bodies).count(), 1, "{method} {headers:?}");
+        let asked = origin.requests().iter().filter(bodies).count();
+        // A request for a part ends with its client, so each of these clients may cause one.
+        let parts = if headers.iter().any(|(name, _)| *name == "Range") { 20 } else { 0 };
+        assert!((1..=1 + parts).contains(&asked), "{method} {headers:?}: {asked}");
     }
 }

@@ -376,7 +376,7 @@ fn the_log_has_upstream_fields_if_this_request_asked_the_store() {
     assert_eq!((&miss["upstream_status"], &miss["upstream_attempts"]), (&json!(200), &json!(1)));
     assert_eq!(miss["cache"], "fwd=miss; fwd-status=200; ttl=0; stored", "{miss}");
 
-    scene.now(not_modified(&[("Cache-Control", "max-age=60")]));
+    scene.now(not_modified(&[("ETag", "\"a\""), ("Cache-Control", "max-age=60")]));
     let stale = gateway.line_of(&gateway.object("sky/a.png"));
     assert_eq!(upstream_fields(&stale), all, "{stale}");
     assert_eq!(stale["upstream_status"], 304, "{stale}");

@@ -152,6 +152,11 @@ impl Client {
         self.stream.write_all(bytes).is_ok()
     }
 
+    /// Closes the sending half of the connection, as `nc -N` does after its input.
+    pub(crate) fn end_sending(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("an open connection");
+    }
+
     /// Sends a request with a `Host` and these headers, leaving the connection open.
     pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway.test\r\n");

@@ -40,6 +40,12 @@ impl Watched {
         answer.text().to_owned()
     }
 
+    /// Purges an object or a prefix.
+    pub(crate) fn purge(&self, target: &str) {
+        let answer = client::send(self.admin, "PURGE", target, &[]);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+
     /// The number of a metric, by name and labels as written in the scrape.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let scraped = self.scrape();

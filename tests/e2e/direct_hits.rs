@@ -43,7 +43,9 @@ fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, Vec<u8>) {
 fn logged(gateway: &Gateway, id: &str) -> Value {
     let mut line = gateway.line_of_id(id);
     let fields = line.as_object_mut().expect("a line");
-    for field in ["timestamp", "duration_ms", "ttfb_ms", "upstream_ms", "upstream_request_id", "cache"] {
+    for field in
+        ["timestamp", "duration_ms", "ttfb_ms", "upstream_ms", "upstream_request_id", "cache"]
+    {
         fields.remove(field);
     }
     line
@@ -167,7 +169,8 @@ fn old_clients_and_those_that_close_are_answered_once() {
             ("HTTP/1.1", "Connection: keep-alive, close\r\n", false),
         ] {
             let mut client = gateway.connect();
-            let head = format!("GET /s3proxy/s3/sky/a.png {version}\r\nHost: h\r\n{connection}\r\n");
+            let head =
+                format!("GET /s3proxy/s3/sky/a.png {version}\r\nHost: h\r\n{connection}\r\n");
             client.send(&head);
             let answer = client.answer("GET").expect("an answer");
             assert_eq!((answer.status(), answer.text()), (200, "a tile"), "{head}");

@@ -294,3 +294,43 @@ fn several_urls_have_a_report_each_and_mistakes_their_exit_code() {
     let broken = setup.env("S3PROXY_CACHE_MAX_AGE", "-1");
     assert_eq!(run(&broken, &["sky/a.png"]).status.code(), Some(2));
 }
+
+/// `explain` showed `cache.max_object` where the memory holds less.
+#[test]
+fn the_largest_object_that_is_cached_whole_is_that_of_the_running_gateway() {
+    let origin = Origin::start();
+    for (memory, share) in [("24MiB", "25"), ("128MiB", "25"), ("24MiB", "0")] {
+        let (setup, admin) = Admin::of(Setup::new(&origin.url()));
+        let setup = setup.env("S3PROXY_CACHE_MEMORY", memory);
+        let setup = setup.env("S3PROXY_CACHE_BLOCKS_SHARE", share);
+        let text = step(&explain(&setup, &["sky/a.png", "--offline"]), "cache");
+        let number = text.split("cached whole up to ").nth(1).and_then(|it| it.split(' ').next());
+        let whole: usize =
+            number.and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(whole < 16 << 20, memory == "24MiB", "{text}");
+        let beyond = if share == "0" { "not at all" } else { "in blocks" };
+        assert!(text.contains(&format!("larger objects {beyond}")), "{text}");
+        origin.put("whole.png", vec![b'x'; whole]);
+        origin.put("larger.png", vec![b'x'; whole + 1]);
+        let gateway = setup.start();
+        gateway.object("sky/whole.png");
+        await_in_memory(&admin, "sky/whole.png");
+        let kept = |key: &str| admin.send("GET", &format!("/cache/sky/{key}")).json();
+        let entry = kept("whole.png");
+        assert_eq!(entry["memory"]["what"], "object", "{memory} {share}: {entry}");
+        gateway.object("sky/larger.png");
+        let entry = kept("larger.png");
+        assert_ne!(entry["memory"]["what"], "object", "{memory} {share}: {entry}");
+    }
+}
+
+#[test]
+fn the_sandbox_of_a_document_is_explained_with_the_setting_that_ends_it() {
+    let origin = Origin::start();
+    origin.put("index.html", "<p>");
+    let setup = Setup::bare().profile("hips", &origin.url()).profile("viewer", &origin.url());
+    let setup = setup.profile_settings("viewer", &json!({"content_security_policy": false}));
+    let key = "profiles.hips.content_security_policy: false";
+    assert_step(&explain(&setup, &["hips@sky/index.html"]), "type", &["sandbox", key]);
+    assert_step(&explain(&setup, &["viewer@sky/index.html"]), "type", &["sent without"]);
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::Ending;
 use crate::fault_table::rows::{Road, Row, Store, rows};
 use crate::faults::{FAULTS, hasty};
-use crate::faulty::{self, Faulty};
+use crate::faulty::{self, Faulty, Step};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::tally::trial;
 
@@ -142,4 +142,55 @@ fn the_table_gives_a_reason_for_every_difference_and_has_no_idle_one() {
             assert_ne!(*verdict, row.verdict, "{} on {road:?}", row.name);
         }
     }
+}
+
+/// Without the cache, the request that reads the code of an error began with retries and time of its own.
+#[test]
+fn retries_are_counted_alike_with_and_without_the_cache() {
+    let error = |status| faulty::s3_error(status, "InternalError");
+    let mut wrong = Vec::new();
+    for retries in [0_usize, 1] {
+        for memory in ["0", "64MiB"] {
+            for (what, steps, method, expected) in [
+                ("500", vec![error(500)], "GET", 1 + retries),
+                ("503", vec![error(503)], "GET", 1 + retries),
+                ("reset", vec![vec![Step::Reset]], "GET", 1 + retries),
+                ("HEAD 502", vec![error(502)], "HEAD", 1 + retries),
+                ("429", vec![error(429)], "GET", 1),
+                ("late", vec![vec![Step::Stall]], "GET", 1),
+                // The code of the 403 is read by another request without the cache, or after a HEAD.
+                ("HEAD 403", vec![error(403), error(500)], "HEAD", 2 + retries),
+                (
+                    "500, HEAD 403",
+                    vec![error(500), error(403), error(500)],
+                    "HEAD",
+                    1 + 2 * retries,
+                ),
+                ("500, 403", vec![error(500), error(403), error(500)], "GET", 1 + retries),
+            ] {
+                let again = memory == "0" && what == "500, 403" && retries == 1;
+                let expected = expected + usize::from(again);
+                let store = Faulty::scripted(move |_, nth| {
+                    steps.get(nth).or(steps.last()).cloned().unwrap_or_default()
+                });
+                let gateway = hasty("http://127.0.0.1:9")
+                    .env("S3PROXY_CACHE_MEMORY", memory)
+                    .env("S3PROXY_UPSTREAM_RETRIES", &retries.to_string())
+                    .profile("p", &store.url())
+                    .profile_settings("p", &json!({"missing_on_403": true}))
+                    .tolerate("\"cause\":\"upstream_")
+                    .tolerate("Peer sent more data than expected")
+                    .start();
+                let answer = gateway.send(method, "/s3proxy/s3/p@sky/a.png", &[]);
+                let line = gateway.line_of(&answer);
+                let seen = (store.count(), &line["upstream_attempts"]);
+                if seen != (expected, &json!(expected)) {
+                    wrong.push(format!(
+                        "{what}, {retries} retries, memory {memory}: {seen:?}, not {expected}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

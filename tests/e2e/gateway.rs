@@ -240,9 +240,11 @@ impl Setup {
             command.env("S3PROXY_CONFIG", path);
         }
         // Most tests count requests to the store, and several gateways run at once.
-        for (name, value, key) in
-            [("S3PROXY_CACHE_MEMORY", "0", "cache"), ("S3PROXY_ADMIN_LISTEN", "off", "admin")]
-        {
+        for (name, value, key) in [
+            ("S3PROXY_CACHE_MEMORY", "0", "cache"),
+            ("S3PROXY_ADMIN_LISTEN", "off", "admin"),
+            ("S3PROXY_UPSTREAM_PROBE", "false", "upstream.probe"),
+        ] {
             if self.yaml.get(key).is_none() {
                 command.env(name, value);
             }

@@ -333,3 +333,20 @@ fn an_unread_log_delays_no_request() {
             && line["event"].as_str().is_some_and(|event| event.contains("lines were dropped"))
     });
 }
+
+#[test]
+fn an_ipv4_client_of_a_listener_on_every_address_is_logged_by_its_ipv4_address() {
+    let spy = Faulty::spy();
+    let port = crate::gateway::free_port();
+    let gateway = Setup::new(&spy.url()).listen(&format!("[::]:{port}")).start();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    for (forwarded, ip) in [
+        (None, "127.0.0.1"),
+        (Some("::ffff:192.0.2.7"), "192.0.2.7"),
+        (Some("2001:db8::7"), "2001:db8::7"),
+    ] {
+        let headers: Vec<_> = forwarded.iter().map(|from| ("X-Forwarded-For", *from)).collect();
+        let answer = crate::client::send(address, "GET", "/s3proxy/s3/sky/a.png", &headers);
+        assert_eq!(gateway.line_of(&answer)["httpRequest"]["remoteIp"], ip);
+    }
+}

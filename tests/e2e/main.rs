@@ -38,6 +38,10 @@ mod tally;
 mod harness;
 // Pages of the gateway itself: metadata, documentation, redirects, refusals, order of checks.
 mod routes;
+
+mod folders;
+
+mod pages;
 // Answers with an object: status, headers, bytes, HEAD, HTTP/1.0.
 mod objects;
 // Which keys are served, and with which media type.
@@ -87,11 +91,19 @@ mod rotation;
 // State for operators and probes.
 mod ports;
 mod profiles;
+// The status page, and commands for running processes.
+mod replicas;
+mod status;
+// One store without a configuration file.
+mod one_store;
+// What the gateway says of its stores.
+mod store_state;
 // Stores behind TLS.
 mod tls;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;
+mod broken_bodies;
 mod cache_cuts;
 mod cache_first_touch;
 mod cache_herds;
@@ -106,17 +118,30 @@ mod blocks;
 mod freshness;
 // Stale objects, and their revalidation.
 mod revalidation;
+// Metadata that changes without the bytes.
+mod metadata;
 // Objects that are served stale.
 mod stale;
+mod stale_outage;
+mod unfinished_documents;
+mod upgrade;
 // Errors of a store that say nothing about an object.
 mod store_errors;
 // Objects removed by request.
 mod purge;
+// Clients that hold the permits of an uncached profile.
+mod slow_readers;
+// Every documented cause.
+mod causes;
+// Names and URLs as operators type them.
+mod typed;
 // What the cache reports.
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod direct_hits;
 mod disk;
+// The memory of the process with it.
+mod disk_memory;
 // Answers that earlier settings have shaped.
 mod old_settings;
 // What is stored whole, in blocks, or not, with a disk tier.

@@ -3,9 +3,13 @@
 
 use serde_json::json;
 
+use crate::cached::with_cache;
 use crate::client::Answer;
 use crate::faulty::{self, Faulty};
+use crate::files::{Files, Way, YAML, ini};
 use crate::gateway::Setup;
+use crate::origin::{Object, Origin};
+use crate::reload::await_reload;
 
 fn assert_refused(answer: &Answer, media_type: &str, object: &str) {
     let message = format!("Media type {media_type} is not browsable: {object}");
@@ -26,14 +30,14 @@ fn the_type_comes_from_the_key() {
         ("a.webp", "image/webp"),
         ("a.svg", "image/svg+xml"),
         ("a.fits", "image/fits"),
-        ("a.fits.gz", "image/fits"),
+        ("a.fits.gz", "application/gzip"),
         ("a.fits.fz", "image/fits"),
         ("a.vot", "application/xml"),
         ("a.json", "application/json"),
         ("a.pdf", "application/pdf"),
         ("a.xml", "text/xml; charset=utf-8"),
         ("a.csv", "text/csv; charset=utf-8"),
-        ("a.csv.gz", "text/csv; charset=utf-8"),
+        ("a.csv.gz", "application/gzip"),
         ("a.txt", "text/plain; charset=utf-8"),
         ("a.html", "text/html; charset=utf-8"),
         ("a.js", "text/javascript; charset=utf-8"),
@@ -45,6 +49,30 @@ fn the_type_comes_from_the_key() {
         let answer = gateway.object(&format!("sky/{key}"));
         assert_eq!(answer.status(), 200, "{key}");
         assert_eq!(answer.header("content-type"), Some(media_type), "{key}");
+    }
+}
+
+#[test]
+fn the_type_of_a_compressed_object_describes_its_bytes_on_both_roads() {
+    for (encoding, media_type) in
+        [(None, "application/gzip"), (Some("gzip"), "text/csv; charset=utf-8")]
+    {
+        let origin = Origin::start();
+        let mut object = Object::new("compressed");
+        object.content_type = Some("text/csv".to_owned());
+        object.content_encoding = encoding.map(str::to_owned);
+        origin.put_object("sky", "a.csv.gz", object);
+        let uncached = Setup::new(&origin.url()).start();
+        let cached = with_cache(&origin.url()).start();
+        for gateway in [&uncached, &cached, &cached] {
+            for (method, range) in
+                [("GET", &[][..]), ("GET", &[("Range", "bytes=1-2")]), ("HEAD", &[])]
+            {
+                let answer = gateway.send(method, "/s3proxy/s3/sky/a.csv.gz", range);
+                assert_eq!(answer.header("content-type"), Some(media_type), "{answer:?}");
+                assert_eq!(answer.header("content-encoding"), encoding, "{answer:?}");
+            }
+        }
     }
 }
 
@@ -224,6 +252,33 @@ fn documents_that_can_run_scripts_are_sandboxed_unless_switched_off() {
         let answer = gateway.object(&format!("sky/{key}"));
         assert_eq!(answer.header("content-security-policy"), None, "{key}");
     }
+}
+
+/// Viewers that are kept in a bucket were blank unless the sandbox was off for every bucket.
+#[test]
+fn the_sandbox_is_off_for_one_profile_and_a_reload_changes_it() {
+    let spy = Faulty::spy();
+    let profiles = |viewer: &str| {
+        format!(
+            "profiles:\n  hips:\n    endpoint: \"{url}\"\n  viewer:\n    endpoint: \"{url}\"\n{viewer}",
+            url = spy.url()
+        )
+    };
+    let off = profiles("    content_security_policy: false\n");
+    let files = Files::new(Way::Rename, &ini(&["hips", "viewer"]), &off);
+    let setup = files.setup(Setup::bare(), "50ms").env("S3PROXY_CACHE_MEMORY", "64MiB");
+    let gateway = setup.start();
+    let policy = |name: &str| {
+        let answer = gateway.object(&format!("{name}@sky/index.html"));
+        answer.header("content-security-policy").map(str::to_owned)
+    };
+    assert_eq!((policy("hips").as_deref(), policy("viewer")), (Some("sandbox"), None));
+    files.write_one(YAML, &profiles(""));
+    await_reload(&gateway, "profile viewer: settings changed");
+    assert_eq!(policy("viewer").as_deref(), Some("sandbox"), "an entry of the old setting");
+    files.write_one(YAML, &format!("content_security_policy: false\n{}", profiles("")));
+    await_reload(&gateway, "profile viewer: settings changed");
+    assert_eq!((policy("hips"), policy("viewer")), (None, None), "the setting of all profiles");
 }
 
 #[test]

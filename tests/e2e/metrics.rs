@@ -164,7 +164,8 @@ fn labels_are_bounded_and_hold_no_client_data() {
     for text in ["user1", "none1", "nobody", "page1", "folder7", "sky/", SECRET_KEY, ACCESS_KEY] {
         assert!(!scraped.contains(text), "{text} in {scraped}");
     }
-    let known = ["route", "profile", "status", "cache", "cause", "tier", "result", "version"];
+    let known =
+        ["route", "profile", "status", "cache", "cause", "tier", "result", "state", "version"];
     for name in after.keys() {
         let labels = name.split_once('{').map_or("", |(_, labels)| labels);
         for label in labels.split("\",").filter_map(|label| label.split('=').next()) {

@@ -75,6 +75,13 @@ fn profiles_are_reported_with_their_last_success_and_error() {
         assert!(is_time(&entry["last_error"]["at"]), "{name}: {entry}");
         assert_eq!(entry["last_error"]["cause"], of_answer, "{name}: {entry}");
         assert_eq!(entry["last_error"]["code"], code, "{name}: {entry}");
+        let (state, fault) = match name {
+            "down" => ("passed_over", json!("no connection")),
+            _ => ("healthy", Value::Null),
+        };
+        let addresses = entry["addresses"].as_array().expect("a list");
+        assert_eq!(addresses.len(), 1, "{name}: {entry}");
+        assert_eq!((&addresses[0]["state"], &addresses[0]["fault"]), (&json!(state), &fault));
         if cause == "upstream_forbidden" {
             assert_eq!(of_answer, cause, "{name}");
         }

@@ -28,8 +28,7 @@ fn an_object_is_revalidated_by_exactly_its_tag() {
         let scene = Scene::start(tile("tile", &headers));
         let gateway = stale_at_once(&scene.url()).start();
         let first = gateway.object("sky/a.png");
-        // RGW's behaviour: neither tag nor lifetime.
-        scene.now(not_modified(&[]));
+        scene.now(not_modified(&headers));
         let second = gateway.object("sky/a.png");
         assert_eq!((second.status(), second.text()), (200, "tile"), "{stored}");
         assert_eq!(status(&second), "s3proxy; fwd=stale; fwd-status=304; ttl=0; stored");
@@ -49,7 +48,7 @@ fn an_object_without_a_tag_is_revalidated_by_its_date_and_without_either_fetched
     let scene = Scene::start(tile("tile", &[("Last-Modified", MODIFIED)]));
     let gateway = stale_at_once(&scene.url()).start();
     gateway.object("sky/a.png");
-    scene.now(not_modified(&[]));
+    scene.now(not_modified(&[("Last-Modified", MODIFIED)]));
     let second = gateway.object("sky/a.png");
     assert_eq!((second.status(), second.text()), (200, "tile"));
     assert_eq!(status(&second), "s3proxy; fwd=stale; fwd-status=304; ttl=0; stored");
@@ -75,11 +74,11 @@ fn a_304_without_a_lifetime_leaves_the_one_the_object_had() {
     // Stale at once by its Age, which the 304 does not have.
     let old = [("ETag", "\"a\""), ("Cache-Control", "max-age=60"), ("Age", "61")];
     for (said_on_304, ttl) in [
-        (&[][..], 60),
-        (&[("ETag", "\"a\"")], 60),
-        (&[("Age", "10")], 50),
-        (&[("Cache-Control", "max-age=90")], 90),
-        (&[("Cache-Control", "s-maxage=30"), ("Age", "10")], 20),
+        (&[("ETag", "\"a\"")][..], 60),
+        (&[("ETag", "W/\"a\"")], 60),
+        (&[("ETag", "\"a\""), ("Age", "10")], 50),
+        (&[("ETag", "\"a\""), ("Cache-Control", "max-age=90")], 90),
+        (&[("ETag", "\"a\""), ("Cache-Control", "s-maxage=30"), ("Age", "10")], 20),
     ] {
         let scene = Scene::start(tile("tile", &old));
         let gateway = stale_at_once(&scene.url()).start();
@@ -99,6 +98,7 @@ fn a_304_without_a_lifetime_leaves_the_one_the_object_had() {
 #[test]
 fn real_stores_confirm_and_replace() {
     for manners in [Manners::rgw(), Manners::aws()] {
+        let names_version = manners.validators_on_304;
         let origin = Origin::with(manners);
         origin.put("a.png", "one");
         let gateway = stale_at_once(&origin.url()).start();
@@ -107,7 +107,9 @@ fn real_stores_confirm_and_replace() {
             assert_eq!((answer.status(), answer.text()), (200, "one"));
         }
         let seen: Vec<_> = origin.requests().iter().filter_map(|r| r.status).collect();
-        assert_eq!(seen, [200, 304, 304]);
+        // RGW's 304 does not name the version, so the second revalidation is a HEAD at once.
+        let expected: &[u16] = if names_version { &[200, 304, 304] } else { &[200, 304, 200, 200] };
+        assert_eq!(seen, expected);
         let etag = origin.put("a.png", "two");
         let answer = gateway.object("sky/a.png");
         assert_eq!((answer.text(), answer.header("etag")), ("two", Some(etag.as_str())));
@@ -169,7 +171,7 @@ fn a_crowd_at_a_stale_object_costs_one_conditional_request() {
     gateway.object("sky/a.png");
     let gate = Gate::new();
     // Fresh from then on: clients that come after the answer cause no request.
-    let confirmed = not_modified(&[("Cache-Control", "max-age=60")]);
+    let confirmed = not_modified(&[("ETag", "\"a\""), ("Cache-Control", "max-age=60")]);
     scene.now([vec![Step::Wait(gate.clone())], confirmed].concat());
     let mut crowd: Vec<_> = (0..CROWD).map(|_| gateway.connect()).collect();
     for client in &mut crowd {
@@ -190,7 +192,7 @@ fn heads_ranges_and_conditions_of_a_stale_object_revalidate_it_first() {
     let scene = Scene::start(tile("tile", &[("ETag", "\"a\"")]));
     let gateway = stale_at_once(&scene.url()).start();
     gateway.object("sky/a.png");
-    scene.now(not_modified(&[]));
+    scene.now(not_modified(&[("ETag", "\"a\"")]));
     for (nth, (method, headers, status, body)) in [
         ("HEAD", &[][..], 200, ""),
         ("GET", &[("range", "bytes=1-2")], 206, "il"),
@@ -227,7 +229,7 @@ fn a_client_can_force_revalidation_only_where_allowed() {
             let rules = json!({"cache": {"client_no_cache": allowed}});
             let gateway = with_cache(&scene.url()).yaml(rules).start();
             gateway.object("sky/a.png");
-            scene.now(not_modified(&[]));
+            scene.now(not_modified(&[("ETag", "\"a\"")]));
             let again = gateway.object_with("sky/a.png", &[(header, value)]);
             assert_eq!((again.status(), again.text()), (200, "one"), "{header}");
             if !allowed {
@@ -267,7 +269,7 @@ fn revalidation_takes_no_new_connection() {
     let gateway = stale_at_once(&scene.url()).start();
     for nth in 0..100 {
         if nth == 1 {
-            scene.now(not_modified(&[]));
+            scene.now(not_modified(&[("ETag", "\"a\"")]));
         }
         assert_eq!(gateway.object("sky/a.png").text(), "tile");
     }

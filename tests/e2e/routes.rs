@@ -71,8 +71,11 @@ fn the_docs_work_without_the_internet() {
         assert_eq!(answer.status(), 200, "{path}");
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         let page = answer.text().to_ascii_lowercase();
-        for loads in ["src=\"http", "src=\"//", "src='http", "url(http", "@import", "<link"] {
+        for loads in ["src=\"http", "src=\"//", "src='http", "url(http", "@import", "<script"] {
             assert!(!page.contains(loads), "{path} loads something: {loads}");
+        }
+        for link in page.split("<link").skip(1) {
+            assert!(link.contains("href=\"/s3proxy/assets/"), "{path} loads something: {link}");
         }
         assert!(page.contains("/s3/"), "{path} describes the object route");
     }

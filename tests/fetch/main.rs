@@ -51,6 +51,7 @@ fn config(ca_file: Option<PathBuf>) -> UpstreamConfig {
         retries: 0,
         idle_timeout: PATIENCE,
         keepalive_pool_size: 4,
+        probe: false,
         dns_refresh: PATIENCE,
         max_in_flight: 16,
         client_share: 50,

@@ -216,6 +216,7 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
         .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", case.ttl)
         .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
         .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
+        .env("S3PROXY_UPSTREAM_PROBE", "false")
         // Failures of the store are expected in the log.
         .tolerate("\"cause\":\"upstream_")
         // So is the warning about its small memory.

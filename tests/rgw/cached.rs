@@ -30,7 +30,8 @@ fn rgw_confirms_cached_objects_until_they_change() {
     for method in ["GET", "HEAD", "GET"] {
         let again = gateway.ask(method, &path, &[]);
         assert_eq!(again.status, 200);
-        assert_eq!(status(&again), "s3proxy; fwd=stale; fwd-status=304; ttl=0; stored", "{method}");
+        // RGW's 304 does not name the version: a HEAD has confirmed it.
+        assert_eq!(status(&again), "s3proxy; fwd=stale; fwd-status=200; ttl=0; stored", "{method}");
         for name in ["etag", "last-modified", "content-type", "content-length", "cache-control"] {
             assert_eq!(again.header(name), first.header(name), "{method}: {name}");
         }

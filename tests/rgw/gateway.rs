@@ -59,6 +59,8 @@ impl Gateway {
             )
             .env("S3PROXY_LISTEN", address.to_string())
             .env("S3PROXY_ADMIN_LISTEN", "off")
+            // Tests count the requests at the store.
+            .env("S3PROXY_UPSTREAM_PROBE", "false")
             .env("S3PROXY_PROFILE", "production")
             .env("S3PROXY_CACHE_MAX_AGE", "60")
             .env("S3PROXY_DEFAULT_MIMETYPE", "text/plain")

@@ -124,6 +124,7 @@ fn run(seed: u64, freshness: Freshness, requests: u64) -> Tally {
         .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", freshness.stale_while_revalidate)
         .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
         .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
+        .env("S3PROXY_UPSTREAM_PROBE", "false")
         .start();
     let sky = Sky::new(store, seed);
     let crowd = Crowd { sky: &sky, gateway: gateway.address, admin, oldest: freshness.oldest };

@@ -82,6 +82,36 @@ fn links(markdown: &str) -> Vec<&str> {
     found
 }
 
+/// The anchors of a page's headings, as GitHub makes them: lower case, without punctuation, hyphens for
+/// spaces, and a number for a repetition.
+fn anchors(markdown: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for line in markdown.lines() {
+        in_code ^= line.trim_start().starts_with("```");
+        let text = line.trim_start_matches('#');
+        let level = line.len() - text.len();
+        if in_code || !(1..=6).contains(&level) || !text.starts_with(' ') {
+            continue;
+        }
+        let kept = text.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor: String = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        let before = |anchor: &str| found.iter().filter(|known| *known == anchor).count();
+        let anchor = match before(&anchor) {
+            0 => anchor,
+            _ => (1..).map(|n| format!("{anchor}-{n}")).find(|it| before(it) == 0).expect("one"),
+        };
+        found.push(anchor);
+    }
+    found
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    let page = "# One `two`, three-four\n```\n# no\n```\n## A_b (c)\n## A_b (c)\n#tag\n";
+    assert_eq!(anchors(page), ["one-two-three-four", "a_b-c", "a_b-c-1"]);
+}
+
 #[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -89,17 +119,26 @@ fn links_lead_somewhere() {
     for page in files(".", &[".md"]) {
         let folder = root.join(&page.path).parent().expect("a file is in a folder").to_owned();
         for link in links(&page.text) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") {
                 continue;
             }
             checked += 1;
-            if !folder.join(target).exists() {
+            let path = folder.join(target);
+            let text = match target {
+                "" => Some(page.text.clone()),
+                _ if target.ends_with(".md") => std::fs::read_to_string(&path).ok(),
+                _ => None,
+            };
+            let leads = (target.is_empty() || path.exists())
+                && (anchor.is_empty()
+                    || text.is_none_or(|text| anchors(&text).iter().any(|known| known == anchor)));
+            if !leads {
                 dead.push(format!("{}: {link}", page.path));
             }
         }
     }
-    assert!(checked > 5, "links were found: {checked}");
+    assert!(checked > 100, "links were found: {checked}");
     assert_none("dead links", &dead);
 }
 

@@ -4,9 +4,9 @@ use super::{Source, assert_none, sources};
 
 /// From the ground up. A file imports its own room and rooms of lower floors, and nothing else.
 const FLOORS: &[&[&str]] = &[
-    &["protocol", "mime"],
+    &["protocol", "mime", "terminal"],
     &["s3", "metrics"],
-    &["profile"],
+    &["profile", "pages"],
     &["config"],
     &["response", "logging"],
     &["upstream", "downstream"],
@@ -19,14 +19,19 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
-const PURE_ROOMS: &[&str] = &["protocol", "mime", "s3", "profile", "config"];
+const PURE_ROOMS: &[&str] = &["protocol", "mime", "terminal", "s3", "profile", "pages", "config"];
 
 /// Files of other rooms that hold to the same. A folder ends with a slash.
 const PURE_FILES: &[&str] = &[
+    "src/admin/status/document.rs",
+    "src/admin/status/page.rs",
+    "src/admin/status/ring.rs",
+    "src/admin/status/text.rs",
     "src/cache/blocks/layout.rs",
     "src/cache/blocks/streams.rs",
     "src/cache/blocks/version.rs",
     "src/cache/body.rs",
+    "src/cache/confirmation.rs",
     "src/cache/disk/breaker.rs",
     "src/cache/disk/index.rs",
     "src/cache/disk/name.rs",
@@ -44,11 +49,16 @@ const PURE_FILES: &[&str] = &[
     "src/reload/changes.rs",
     "src/reload/files.rs",
     "src/reload/watched.rs",
+    "src/response/error_text.rs",
     "src/response/refusal.rs",
     "src/upstream/answer.rs",
     "src/upstream/deadline.rs",
     "src/upstream/error_document.rs",
+    "src/upstream/health.rs",
+    "src/upstream/pool_trust.rs",
+    "src/upstream/rest.rs",
     "src/upstream/retry.rs",
+    "src/upstream/turns.rs",
 ];
 
 /// What pure code does not name.
@@ -160,6 +170,8 @@ const CACHE_FACE: &[&str] = &[
     "LookupResult",
     "ObjectBody",
     "Truncated",
+    "BodySlot",
+    "PassingObject",
     "BlockReader",
     "BlockCounter",
     "BlockError",
@@ -170,6 +182,7 @@ const CACHE_FACE: &[&str] = &[
     "StoredEntry",
     "StoredState",
     "PurgeScope",
+    "Removed",
     "Tier",
 ];
 
@@ -184,6 +197,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/admit.rs",
         "src/cache/blocks/admit.rs",
         "src/cache/blocks/fetches.rs",
+        "src/cache/blocks/fill_as_read.rs",
         "src/cache/blocks/range_fetch.rs",
         "src/cache/blocks/reader.rs",
         "src/cache/blocks/reader/",
@@ -191,6 +205,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/fetch.rs",
         "src/cache/inspect.rs",
         "src/cache/purge.rs",
+        "src/cache/revalidate.rs",
     ],
     &["src/cache.rs"],
 ];

@@ -69,7 +69,9 @@ pub(crate) fn allsky(order: u8, width: usize, tiles: &[(u64, Vec<f32>)]) -> Vec<
         let left = place % columns * width;
         for (row, pixels) in tile.chunks(width).enumerate() {
             let start = (first + row) * line + left;
-            values[start..start + width].copy_from_slice(pixels);
+            if let Some(place) = values.get_mut(start..start + width) {
+                place.copy_from_slice(pixels);
+            }
         }
     }
     let mut header = Header::primary(-32, &[line, rows * width]);

@@ -1,30 +1,28 @@
 //! Admitting a response about an object in blocks: its head is stored, and the blocks that the body
 //! fills.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue};
 
 use crate::cache::admit::StoreResponse;
-use crate::cache::blocks::arrival::Arrivals;
+use crate::cache::blocks::arriving_body::{ArrivingBody, BodySlot};
+use crate::cache::blocks::fill_as_read::Delivery;
 use crate::cache::blocks::object::Blocks;
-use crate::cache::blocks::range_fetch::RangeFetch;
-use crate::cache::blocks::reserve::{BlockLookup, BlockRange, BlockReservation};
 use crate::cache::blocks::version::Version;
+use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
 use crate::cache::entry::EntryContent;
 use crate::cache::freshness::Freshness;
 use crate::cache::object::ObjectBody;
 use crate::cache::outcome::FetchOutcome;
+use crate::cache::request::Extent;
 use crate::cache::stored_headers::{for_disk, lifetime_headers, own_copy, whole_length};
 use crate::cache::tiers::DiskChange;
 use crate::cache::weight::head_weight;
-use crate::protocol::range::ContentRange;
-use crate::upstream::admission::QueueTimeout;
+use crate::protocol::range::{ByteRange, ContentRange};
 use crate::upstream::answer::content_length;
 use crate::upstream::client::StoreBody;
 
@@ -39,7 +37,7 @@ impl StoreResponse<'_> {
     pub(in crate::cache) fn admit_head(&self, headers: &HeaderMap) {
         match content_length(headers) {
             Some(length) => self.admit_blocks(headers, length, None),
-            None => self.bypass(),
+            None => self.pass_on(headers, None, None),
         }
     }
 
@@ -49,7 +47,10 @@ impl StoreResponse<'_> {
         let (Some(ContentRange::Part { first, last, .. }), Some(length)) =
             (range, whole_length(headers))
         else {
-            return self.bypass();
+            // Without the length of the whole object there is no answer to a client either.
+            return self
+                .leader
+                .publish(FetchOutcome::Bypass { answer: None, report: Arc::clone(&self.report) });
         };
         let mut whole = headers.clone();
         whole.remove(CONTENT_RANGE);
@@ -73,15 +74,18 @@ impl StoreResponse<'_> {
         let headers = &own_copy(headers);
         let Some(freshness) = Freshness::of_object(headers, &request.rule, now()) else {
             self.hit_for_pass();
-            return self.bypass();
+            return self.pass_on_range(headers, range);
         };
         let version = Version::of(headers, length).filter(|_| tiers.blocks().are_cached());
         let Some(version) = version else {
             if length > tiers.max_whole(&request.rule) {
                 self.hit_for_pass();
             }
-            return self.bypass();
+            return self.pass_on_range(headers, range);
         };
+        if self.blocks.unreliable.was_refused(&request.key, &version) {
+            self.blocks.note_if_match_refused(request);
+        }
         let head = match self.heads.cached_head(headers, profile, request.content_type.as_ref()) {
             Ok(head) => head,
             Err(refusal) => {
@@ -91,20 +95,14 @@ impl StoreResponse<'_> {
         };
         let Some(room) = tiers.reserve(&request.key, head_weight(&head)) else {
             tiers.statistics().no_room.inc();
-            return self.bypass();
+            return self.pass_on_range(headers, range);
         };
         let (lifetime, size) = (lifetime_headers(headers), tiers.blocks().size());
         let blocks = Arc::new(Blocks::new(head, lifetime, version, size, room.into_held()));
         let old = tiers.replaced_version(&request.key);
         let old = old.filter(|old| old.version != blocks.version);
-        let reservations = range.as_ref().map(|range| self.reserve_blocks(&blocks, &range.bytes));
-        let reservations = reservations.unwrap_or_default();
-        let arriving = reservations.front().map(|first| {
-            let fetches = reservations.iter().map(|it| Arc::clone(it.fetch()));
-            Arrivals::new(first.index, fetches.collect())
-        });
         let change = if tiers.has_disk() {
-            DiskChange::Write { headers: for_disk(headers, profile), body: Bytes::new() }
+            DiskChange::Write { headers: for_disk(headers, profile), body: StoredBody::default() }
         } else {
             DiskChange::None
         };
@@ -114,39 +112,27 @@ impl StoreResponse<'_> {
             tiers.drop_version(&request.key, &old);
         }
         let source = ObjectBody::Blocks(Arc::clone(&blocks));
+        let arriving = range.map(|BodyRange { bytes, mut body }| {
+            body.count_as_bulk(&request.store.admission);
+            let requested_at = self.requested_at;
+            let layout = match request.extent {
+                Extent::Range(ByteRange::FromTo { first, last: Some(last) }) => {
+                    blocks.layout_for(last.min(length.saturating_sub(1)).saturating_sub(first) + 1)
+                }
+                Extent::Range(ByteRange::Suffix(suffix)) => blocks.layout_for(suffix.min(length)),
+                _ => blocks.layout,
+            };
+            let delivery = Delivery { bytes, body, requested_at, layout, fills: true };
+            BodySlot::new(ArrivingBody::new(self.blocks, request, &blocks, delivery, None))
+        });
         // Later requests find the head in memory.
         self.leader.finish(FetchOutcome::Object { source, freshness, arriving, stored, report });
-        if let Some(range) = range.filter(|_| !reservations.is_empty()) {
-            let (fetches, request) = (Arc::clone(self.blocks), Arc::clone(request));
-            let queue_timeout = QueueTimeout::Short;
-            let fetch = RangeFetch { fetches, request, blocks, reservations, queue_timeout };
-            let requested_at = self.requested_at;
-            let _runs_on =
-                tokio::spawn(async move { fetch.fill_blocks(range.body, requested_at).await });
-        }
     }
 
-    /// Reserves the blocks that a body with these bytes fills, up to the first that is cached, in
-    /// flight, or has no room.
-    fn reserve_blocks(&self, blocks: &Blocks, body: &Range<u64>) -> VecDeque<BlockReservation> {
-        let layout = blocks.layout;
-        let first = layout.index(body.start);
-        let most = (self.tiers.blocks().max_request() / layout.size).max(1);
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let mut reservations = VecDeque::new();
-        for index in layout.touched(body).take(most) {
-            let bytes = layout.bytes(index);
-            let from = if index == first { body.start - bytes.start } else { 0 };
-            if bytes.end > body.end {
-                break;
-            }
-            let requested_at = self.requested_at;
-            let range = BlockRange { first: from, from, requested_at, evicts: true };
-            match self.blocks.lookup(self.request, blocks, index, range) {
-                BlockLookup::Reserved(reservation) => reservations.push_back(reservation),
-                BlockLookup::Cached(_) | BlockLookup::InFlight(_) | BlockLookup::NoRoom => break,
-            }
-        }
-        reservations
+    /// As [`StoreResponse::pass_on`].
+    fn pass_on_range(&self, headers: &HeaderMap, range: Option<BodyRange>) {
+        let end = range.as_ref().map(|range| range.bytes.end);
+        let body = range.map(|BodyRange { bytes, body }| (bytes.start, body));
+        self.pass_on(headers, body, end);
     }
 }

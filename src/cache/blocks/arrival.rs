@@ -1,9 +1,9 @@
 //! Blocks in flight, and why a block does not arrive.
 
 use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use crate::cache::blocks::arriving_body::ArrivingBody;
 use crate::cache::blocks::object::Block;
 use crate::cache::fill::FillBuffer;
 use crate::cache::inflight::Fetch;
@@ -15,35 +15,20 @@ pub(in crate::cache) type BlockFetch = Fetch<Arrival>;
 
 /// The outcome of the fetch of a block.
 #[derive(Debug, Clone)]
-pub enum Arrival {
+pub(in crate::cache) enum Arrival {
     /// It was on disk, and is in memory now.
     OnDisk(Arc<Block>),
     /// It is arriving, from the byte `from` of the block on.
     Filling {
         from: u64,
         fill: Arc<FillBuffer>,
+        /// The body that it is filled from, if its readers have to read that.
+        body: Weak<ArrivingBody>,
     },
     Failed {
         error: BlockError,
         report: Arc<FetchReport>,
     },
-}
-
-/// Fetches of blocks that began with the fetch of their object.
-#[derive(Debug, Clone)]
-pub struct Arrivals {
-    /// The indexes of the blocks.
-    pub blocks: Range<u64>,
-    /// They are followed as long as this has an owner.
-    _fetches: Arc<[Arc<BlockFetch>]>,
-}
-
-impl Arrivals {
-    /// Follows these fetches, of the blocks from the index `first` on.
-    #[must_use]
-    pub fn new(first: u64, fetches: Arc<[Arc<BlockFetch>]>) -> Self {
-        Self { blocks: first..first + fetches.len() as u64, _fetches: fetches }
-    }
 }
 
 /// Why a block does not arrive.

@@ -44,23 +44,45 @@ impl Layout {
     }
 }
 
-/// The first range to request from the store, for a client that requests this range of an object that
-/// is not cached: widened to the borders of blocks, but at most `most` bytes, and at most `open`
-/// bytes if the client names no end. A suffix is requested as it is: its start is not known.
+/// Bytes of the smallest part of a block that is cached by itself.
+const UNIT: u64 = 4 << 10;
+/// Bytes of a larger part of a block, for reads of some hundred KiB.
+const PAGE: u64 = 64 << 10;
+/// A range up to this many bytes is fetched in units, a longer one up to the other number in pages: so
+/// what is fetched is hardly more than what is wanted.
+const IN_UNITS: u64 = 256 << 10;
+const IN_PAGES: u64 = 4 << 20;
+/// Smaller blocks, bytes, have no parts.
+const SMALLEST_WITH_PARTS: u64 = 256 << 10;
+
+/// The size of the blocks in which a range of `wanted` bytes is fetched and cached: parts of blocks of
+/// `size` bytes if it is small.
 #[must_use]
-pub(in crate::cache) fn widened(range: ByteRange, size: u64, most: u64, open: u64) -> ByteRange {
+pub(in crate::cache) fn grain(size: u64, wanted: u64) -> u64 {
+    match wanted {
+        _ if size < SMALLEST_WITH_PARTS => size,
+        _ if wanted <= IN_UNITS => UNIT,
+        _ if wanted <= IN_PAGES => PAGE,
+        _ => size,
+    }
+}
+
+/// The sizes of the blocks that may hold a block of `grain` bytes, the block itself left out.
+pub(in crate::cache) fn coarser(size: u64, grain: u64) -> impl Iterator<Item = u64> {
+    [PAGE, size].into_iter().filter(move |other| grain < *other && *other <= size)
+}
+
+/// The first range to request from the store, for a client that requests this range of an object that
+/// is not cached: widened to the borders of blocks of `size` bytes, or of the parts of blocks in which
+/// it is cached. It stays open if the client names no end. A suffix is requested as it is: its start is
+/// not known.
+#[must_use]
+pub(in crate::cache) fn widened(range: ByteRange, size: u64) -> ByteRange {
     let ByteRange::FromTo { first, last } = range else { return range };
-    let size = size.max(1);
-    let start = first / size * size;
-    let limit = |bytes: u64| start.saturating_add((bytes / size).max(1).saturating_mul(size));
-    let end = match last {
-        Some(last) => {
-            let after = (last / size).saturating_add(1).saturating_mul(size);
-            after.min(limit(most))
-        }
-        None => limit(open.min(most)),
-    };
-    ByteRange::FromTo { first: start, last: Some(end - 1) }
+    let wanted = last.map_or(0, |last| last.saturating_sub(first).saturating_add(1));
+    let size = grain(size, wanted).max(1);
+    let end = |last: u64| (last / size).saturating_add(1).saturating_mul(size);
+    ByteRange::FromTo { first: first / size * size, last: last.map(|last| end(last) - 1) }
 }
 
 #[cfg(test)]
@@ -103,42 +125,40 @@ mod tests {
     }
 
     #[test]
-    fn a_first_range_is_widened_to_whole_blocks_within_bounds() {
+    fn a_first_range_is_widened_to_whole_blocks() {
         let from_to = |first, last| ByteRange::FromTo { first, last };
         for (asked, widened_to) in [
             (from_to(0, Some(0)), from_to(0, Some(9))),
             (from_to(9, Some(10)), from_to(0, Some(19))),
-            (from_to(25, Some(29)), from_to(20, Some(29))),
-            (from_to(25, Some(1000)), from_to(20, Some(59))),
-            (from_to(25, None), from_to(20, Some(39))),
-            (from_to(0, Some(u64::MAX)), from_to(0, Some(39))),
+            (from_to(25, Some(95)), from_to(20, Some(99))),
+            (from_to(10, None), from_to(10, None)),
+            (from_to(25, None), from_to(20, None)),
             (ByteRange::Suffix(7), ByteRange::Suffix(7)),
         ] {
-            assert_eq!(widened(asked, 10, 40, 20), widened_to, "{asked}");
+            assert_eq!(widened(asked, 10), widened_to, "{asked:?}");
         }
         let end = from_to(u64::MAX, Some(u64::MAX));
-        assert!(matches!(widened(end, 10, 40, 20), ByteRange::FromTo { .. }), "no overflow");
+        assert!(matches!(widened(end, 10), ByteRange::FromTo { .. }), "no overflow");
     }
 
     proptest! {
         #[test]
-        fn what_is_asked_for_begins_with_a_block_and_holds_the_first_byte(
+        fn what_is_asked_for_begins_with_a_block_and_holds_what_is_wanted(
             first in any::<u64>(),
             more in proptest::option::of(any::<u64>()),
             size in 1_u64..100_000,
-            most in any::<u64>(),
         ) {
             let last = more.map(|more| first.saturating_add(more));
             let asked = ByteRange::FromTo { first, last };
-            let ByteRange::FromTo { first: start, last: Some(end) } =
-                widened(asked, size, most, 2 * size)
-            else {
-                return Err(TestCaseError::fail("no end"));
+            let ByteRange::FromTo { first: start, last: end } = widened(asked, size) else {
+                return Err(TestCaseError::fail("a suffix"));
             };
             prop_assert!(start <= first && first - start < size);
             prop_assert!(start % size == 0);
-            prop_assert!(end >= start);
-            prop_assert!(end >= first || end == u64::MAX - 1);
+            prop_assert_eq!(end.is_some(), last.is_some());
+            if let (Some(end), Some(last)) = (end, last) {
+                prop_assert!(end >= last || end == u64::MAX - 1);
+            }
         }
     }
 }

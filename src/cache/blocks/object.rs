@@ -1,12 +1,13 @@
 //! An object in blocks, and one of its blocks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
-use crate::cache::blocks::layout::Layout;
+use crate::cache::blocks::arriving_body::ArrivingBody;
+use crate::cache::blocks::layout::{Layout, coarser, grain};
 use crate::cache::blocks::streams::Streams;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
@@ -26,6 +27,8 @@ pub struct Blocks {
     /// Its share of the budget, until its last reader has left.
     pub held: Arc<Held>,
     streams: Mutex<Streams>,
+    /// The bodies that bring its blocks at the pace of their readers.
+    arriving: Mutex<Vec<Weak<ArrivingBody>>>,
     /// Whether the store has replaced or deleted this version.
     dropped: AtomicBool,
 }
@@ -48,19 +51,62 @@ impl Blocks {
             version,
             held,
             streams: Mutex::default(),
+            arriving: Mutex::default(),
             dropped: AtomicBool::new(false),
         }
     }
 
-    /// The key of one of its blocks.
+    /// The same version with another head.
     #[must_use]
-    pub fn key_of(&self, object: &CacheKey, index: u64) -> CacheKey {
-        object.block(self.version.mark(), self.layout.size, index)
+    pub fn with_head(&self, head: ResponseHeader, lifetime: HeaderMap) -> Self {
+        let (version, held) = (self.version.clone(), Arc::clone(&self.held));
+        Self::new(head, lifetime, version, self.layout.size, held)
+    }
+
+    /// The layout for a range of `wanted` bytes.
+    #[must_use]
+    pub(super) fn layout_for(&self, wanted: u64) -> Layout {
+        Layout { size: grain(self.layout.size, wanted), ..self.layout }
+    }
+
+    /// The layout of larger blocks that may hold those of this one.
+    pub(super) fn coarser_layouts(&self, than: Layout) -> impl Iterator<Item = Layout> {
+        coarser(self.layout.size, than.size).map(move |size| Layout { size, ..than })
+    }
+
+    /// The key of a block of this layout.
+    #[must_use]
+    pub fn key_of(&self, object: &CacheKey, layout: Layout, index: u64) -> CacheKey {
+        object.block(self.version.mark(), layout.size, index)
     }
 
     /// The clients that read it in order.
     pub fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a body that brings blocks at the pace of its reader.
+    pub(super) fn add_arriving(&self, body: &Arc<ArrivingBody>) {
+        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        arriving.retain(|body| body.strong_count() > 0);
+        arriving.push(Arc::downgrade(body));
+    }
+
+    /// Whether there may be bodies that bring blocks at the pace of their readers.
+    pub(super) fn has_arriving(&self) -> bool {
+        !self.arriving.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The bodies that bring blocks at the pace of their readers.
+    pub(super) fn arriving(&self) -> Vec<Arc<ArrivingBody>> {
+        let arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        arriving.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Whether the store has replaced or deleted this version.
+    #[must_use]
+    pub(super) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
     }
 
     /// Notes that the store has replaced or deleted this version. Returns whether that is news.
@@ -77,13 +123,24 @@ pub struct Block {
     pub from: u64,
     pub body: StoredBody,
     /// Its share of the budget, until its last reader has left.
-    _held: Arc<Held>,
+    pub held: Arc<Held>,
 }
 
 impl Block {
     /// A block of which the bytes from the offset `from` on are in memory.
     #[must_use]
     pub fn new(from: u64, body: StoredBody, held: Arc<Held>) -> Self {
-        Self { from, body, _held: held }
+        Self { from, body, held }
+    }
+
+    /// The part of it from the offset `start` on, as a block of its own that shares its memory; `None`
+    /// if it does not hold all of that.
+    #[must_use]
+    pub(super) fn part(&self, start: u64, length: u64) -> Option<Arc<Self>> {
+        let first = start.checked_sub(self.from)?;
+        let bytes = self.body.read(first, first + length)?;
+        let body = StoredBody::from_bytes(bytes);
+        let whole = body.len() == length;
+        whole.then(|| Arc::new(Self { from: 0, body, held: Arc::clone(&self.held) }))
     }
 }

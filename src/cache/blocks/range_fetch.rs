@@ -3,16 +3,17 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::cache::blocks::arrival::{Arrival, BlockError};
+use crate::cache::blocks::arriving_body::BlockReservation;
 use crate::cache::blocks::fetches::BlockFetches;
+use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::object::{Block, Blocks};
-use crate::cache::blocks::reserve::BlockReservation;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
@@ -33,6 +34,7 @@ pub(super) struct RangeFetch {
     pub(super) fetches: Arc<BlockFetches>,
     pub(super) request: Arc<CacheRequest>,
     pub(super) blocks: Arc<Blocks>,
+    pub(super) layout: Layout,
     pub(super) reservations: VecDeque<BlockReservation>,
     pub(super) queue_timeout: QueueTimeout,
 }
@@ -64,7 +66,7 @@ impl RangeFetch {
         else {
             return;
         };
-        let layout = self.blocks.layout;
+        let layout = self.layout;
         let start = layout.bytes(first.index).start + first.from;
         let range = start..layout.bytes(last.index).end;
         let requested_at = now();
@@ -90,7 +92,7 @@ impl RangeFetch {
     }
 
     /// Fills all blocks from a body that begins with the first of them.
-    pub(super) async fn fill_blocks(mut self, mut body: StoreBody, requested_at: SystemTime) {
+    async fn fill_blocks(mut self, mut body: StoreBody, requested_at: SystemTime) {
         let statistics = self.fetches.tiers.statistics();
         let mut rest = Bytes::new();
         while let Some(reservation) = self.reservations.pop_front() {
@@ -100,38 +102,15 @@ impl RangeFetch {
                 return;
             }
             let (from, fill) = (reservation.from, Arc::clone(&reservation.fill));
-            reservation.leader.publish(Arrival::Filling { from, fill });
+            reservation.leader.publish(Arrival::Filling { from, fill, body: Weak::new() });
             let filled = fill_one(&reservation.fill, &mut body, &mut rest);
             let filled = tokio::time::timeout(FILL_TIME, filled).await;
             let Ok(Ok(body)) = filled else {
                 statistics.cut_fills.inc();
                 return;
             };
-            self.store_block(reservation, body, requested_at);
+            self.fetches.store_block(reservation, body, requested_at);
         }
-    }
-
-    /// Stores a complete block.
-    fn store_block(
-        &self,
-        mut reservation: BlockReservation,
-        body: StoredBody,
-        requested_at: SystemTime,
-    ) {
-        let tiers = &self.fetches.tiers;
-        tiers.statistics().blocks_fetched.inc();
-        let change = if reservation.from == 0 && tiers.disk_takes_block(body.len()) {
-            DiskChange::Write { headers: HeaderMap::new(), body: body.to_bytes() }
-        } else {
-            DiskChange::None
-        };
-        let held = Arc::clone(reservation.room.held());
-        let block = Arc::new(Block::new(reservation.from, body, held));
-        let freshness = Freshness::for_a_while(requested_at, Duration::ZERO);
-        let (key, content) = (reservation.key.clone(), EntryContent::Block(block));
-        let entry = Arc::new(Entry { key, requested_at, settings: None, freshness, content });
-        reservation.room.free_room();
-        tiers.store(&reservation.leader, entry, change);
     }
 
     /// The block on disk.
@@ -139,13 +118,17 @@ impl RangeFetch {
         &self,
         reservation: &BlockReservation,
     ) -> Option<(Arc<Entry>, Arc<Block>)> {
-        let record = self.fetches.tiers.lookup_block_on_disk(&reservation.key).await?;
-        let bytes = self.blocks.layout.bytes(reservation.index);
-        if record.body.len() as u64 != bytes.end - bytes.start {
+        let record = self
+            .fetches
+            .tiers
+            .lookup_block_on_disk(&reservation.key, reservation.room.held())
+            .await?;
+        let bytes = self.layout.bytes(reservation.index);
+        if record.body.len() != bytes.end - bytes.start {
             return None;
         }
         let held = Arc::clone(reservation.room.held());
-        let block = Arc::new(Block::new(0, StoredBody::from_bytes(record.body), held));
+        let block = Arc::new(Block::new(0, record.body, held));
         let (requested_at, freshness) = (record.requested_at, record.freshness);
         let content = EntryContent::Block(Arc::clone(&block));
         Some((
@@ -179,9 +162,16 @@ async fn fill_one(
         }
         let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         left -= taken as u64;
-        fill.push(rest.split_to(taken))?;
+        fill.push(own_memory(rest.split_to(taken), fill.length()))?;
     }
     fill.complete()
+}
+
+/// A piece of a block of this length, in memory of its own if the block is small: what it shared with
+/// other blocks would stay in memory as long as the last of them.
+pub(super) fn own_memory(bytes: Bytes, length: u64) -> Bytes {
+    const SMALL: u64 = 32 << 10;
+    if length < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
 
 /// The result of a request to the store for a range.
@@ -198,6 +188,29 @@ pub(super) struct RangeBody {
 }
 
 impl BlockFetches {
+    /// Stores a complete block.
+    pub(super) fn store_block(
+        &self,
+        mut reservation: BlockReservation,
+        body: StoredBody,
+        requested_at: SystemTime,
+    ) {
+        let tiers = &self.tiers;
+        tiers.statistics().blocks_fetched.inc();
+        let change = if reservation.from == 0 && tiers.disk_takes_block(body.len()) {
+            DiskChange::Write { headers: HeaderMap::new(), body: body.clone() }
+        } else {
+            DiskChange::None
+        };
+        let held = Arc::clone(reservation.room.held());
+        let block = Arc::new(Block::new(reservation.from, body, held));
+        let freshness = Freshness::for_a_while(requested_at, Duration::ZERO);
+        let (key, content) = (reservation.key.clone(), EntryContent::Block(block));
+        let entry = Arc::new(Entry { key, requested_at, settings: None, freshness, content });
+        reservation.room.free_room();
+        tiers.store(&reservation.leader, entry, change);
+    }
+
     /// Requests a range of this version of an object from the store.
     pub(super) async fn fetch_range(
         &self,
@@ -206,10 +219,64 @@ impl BlockFetches {
         range: &Range<u64>,
         queue_timeout: QueueTimeout,
     ) -> RangeResult {
+        let profile = request.store.profile.label();
+        let with_condition = self.unreliable.keeps_to_if_match(profile, now());
+        let result =
+            self.request_range(request, blocks, range, queue_timeout, with_condition).await;
+        let is_refused = matches!(result.report.status, Some(412)) && with_condition;
+        if !is_refused {
+            return result;
+        }
+        // The response has begun, and would be cut: it is worth a request to know.
+        let has_begun = queue_timeout == QueueTimeout::Long;
+        if !has_begun || !self.has_this_version(request, blocks).await {
+            self.unreliable.note_refused(&request.key, &blocks.version);
+            return result;
+        }
+        // The answers name their version, and each is compared.
+        self.note_if_match_refused(request);
+        self.request_range(request, blocks, range, queue_timeout, false).await
+    }
+
+    /// Notes that the store of this request has refused `If-Match` with the right entity tag.
+    pub(super) fn note_if_match_refused(&self, request: &CacheRequest) {
+        let profile = request.store.profile.label();
+        if self.unreliable.note_if_match_refused(profile, now()) {
+            log::warn!(
+                "profile {profile}: the store answers 412 to If-Match with the object's own entity tag \
+                 ({}); ranges are requested without If-Match",
+                request.address.name()
+            );
+        }
+    }
+
+    /// Whether the store still has this version, although it has refused `If-Match` with its tag.
+    async fn has_this_version(&self, request: &CacheRequest, blocks: &Blocks) -> bool {
+        let first = 0..1_u64.min(blocks.layout.length);
+        let queue_timeout = QueueTimeout::Short;
+        let one = self.request_range(request, blocks, &first, queue_timeout, false).await;
+        match one.outcome {
+            Ok(mut part) => {
+                // One byte, so that the connection can be used again.
+                let _read = part.body.next().await;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn request_range(
+        &self,
+        request: &CacheRequest,
+        blocks: &Blocks,
+        range: &Range<u64>,
+        queue_timeout: QueueTimeout,
+        with_condition: bool,
+    ) -> RangeResult {
         let last = range.end.saturating_sub(1);
         let question = FetchRequest {
             range: Some(ByteRange::FromTo { first: range.start, last: Some(last) }),
-            if_match: Some(blocks.version.etag.clone()),
+            if_match: with_condition.then(|| blocks.version.etag.clone()),
             patience: queue_timeout,
             ..FetchRequest::default()
         };

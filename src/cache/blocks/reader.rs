@@ -3,7 +3,7 @@
 
 pub(in crate::cache) mod counter;
 mod expected;
-mod pass_through;
+mod own_body;
 mod window;
 
 use std::collections::VecDeque;
@@ -12,13 +12,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cache::blocks::arrival::{Arrival, Arrivals, BlockError, BlockFetch};
+use crate::cache::blocks::arrival::{Arrival, BlockError, BlockFetch};
+use crate::cache::blocks::arriving_body::BlockReservation;
+use crate::cache::blocks::arriving_body::{ArrivingBody, BodySlot};
 use crate::cache::blocks::fetches::BlockFetches;
+use crate::cache::blocks::fill_as_read::Delivery;
+use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::object::{Block, Blocks};
 use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
-use crate::cache::blocks::reader::counter::{BlockCounter, count, count_one};
-use crate::cache::blocks::reader::pass_through::PassThrough;
+use crate::cache::blocks::reader::counter::{BlockCounter, count_one};
+use crate::cache::blocks::reader::own_body::OwnBody;
 use crate::cache::blocks::tier::FIRST_BLOCKS;
+use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
 use crate::cache::request::CacheRequest;
 use crate::protocol::cache_status::BlockCounts;
@@ -48,6 +53,8 @@ pub struct BlockReader {
     fetches: Arc<BlockFetches>,
     request: Arc<CacheRequest>,
     blocks: Arc<Blocks>,
+    /// Of the blocks that it looks up: parts of the object's blocks if its range is small.
+    layout: Layout,
     /// Blocks that it needs and has not looked up, in order.
     remaining: VecDeque<Range<u64>>,
     /// Blocks that it has looked up, the one that it is at first.
@@ -57,9 +64,6 @@ pub struct BlockReader {
     max_window: u64,
     /// Whether it had to wait for the store since it looked blocks up.
     waited: bool,
-    /// Blocks that were fetched with the head of the object: they come from the store, even if they
-    /// are in memory by now.
-    arriving: Range<u64>,
     /// Blocks after its end, for the next request of its client.
     read_ahead: Range<u64>,
     read_ahead_fetches: Vec<Arc<BlockFetch>>,
@@ -68,7 +72,10 @@ pub struct BlockReader {
     end: u64,
     /// The end of the bytes that it read last.
     position: u64,
-    pass_through: Option<PassThrough>,
+    /// The store's body that it reads now, and nobody else.
+    own_body: Option<OwnBody>,
+    /// The block of that body that was counted last.
+    counted: Option<u64>,
     counter: Arc<BlockCounter>,
     /// Where the blocks come from, as far as known when the response begins.
     expected: BlockCounts,
@@ -87,7 +94,12 @@ enum PendingBlock {
         fill: Arc<FillBuffer>,
         /// The fetch goes on as long as it has followers.
         _follows: Arc<BlockFetch>,
+        /// The body of another reader that fills it.
+        body: Option<Arc<ArrivingBody>>,
     },
+    /// The first of many missing blocks, up to this position: they come in one request, as the
+    /// reader's own body.
+    Gap(BlockReservation, u64),
 }
 
 impl BlockReader {
@@ -101,20 +113,25 @@ impl BlockReader {
         request: &Arc<CacheRequest>,
         blocks: &Arc<Blocks>,
         ranges: &[Range<u64>],
-        arriving: Option<Arrivals>,
+        arriving: Option<BodySlot>,
     ) -> Result<Self, OpenError> {
-        let mut reader = Self::new(fetches, request, blocks, ranges);
-        let window = reader.window;
-        if let Some(arriving) = &arriving {
-            // A fetch without followers is abandoned, so all these blocks are followed at once.
-            let blocks = arriving.blocks.end - arriving.blocks.start;
-            reader.window = window.max(blocks).min(reader.max_window);
-            reader.arriving = arriving.blocks.clone();
+        let slot_layout = match (&arriving, ranges) {
+            (Some(slot), [range]) => slot.layout_for(range),
+            _ => None,
+        };
+        let mut reader = Self::new(fetches, request, blocks, ranges, slot_layout);
+        if let Some(slot) = arriving {
+            match ranges {
+                [range] if let Some(body) = slot.take_for(range) => reader.own(body, range.start),
+                _ => {
+                    if let Some(body) = slot.take() {
+                        body.client_left();
+                        body.finish(fetches, reader.max_window * reader.layout.size);
+                    }
+                }
+            }
         }
         reader.extend_window();
-        reader.window = window;
-        // The reader follows them now, as far as it needs them.
-        drop(arriving);
         // Boxed, like everything here that waits: most readers find their first block in memory.
         if reader.cached_bytes(reader.start, reader.end).is_none() {
             Box::pin(reader.begin(ranges)).await?;
@@ -128,8 +145,25 @@ impl BlockReader {
         request: &Arc<CacheRequest>,
         blocks: &Arc<Blocks>,
         ranges: &[Range<u64>],
+        layout: Option<Layout>,
     ) -> Self {
-        let layout = blocks.layout;
+        let limits = fetches.tiers.blocks();
+        let bounded = request.extent.is_bounded();
+        let most = limits.max_request();
+        let ahead = match ranges {
+            [range] if bounded && limits.reads_ahead() => {
+                blocks.streams().note(range, blocks.layout.size, most)
+            }
+            _ => 0,
+        };
+        let layout = layout.unwrap_or_else(|| match ranges.first() {
+            // A client that has read half a block in order will read the other half.
+            Some(range) if bounded && ahead < blocks.layout.size / 2 => {
+                let small = blocks.layout_for(range.end - range.start);
+                fetches.larger_at_hand(request, blocks, small, ranges).unwrap_or(small)
+            }
+            _ => blocks.layout,
+        });
         let mut remaining: VecDeque<Range<u64>> = VecDeque::new();
         for range in ranges {
             let touched = layout.touched(range);
@@ -140,37 +174,30 @@ impl BlockReader {
                 _ => {}
             }
         }
-        let limits = fetches.tiers.blocks();
-        let max_window = (limits.max_request() / layout.size).max(1);
+        let max_window = (most / layout.size).max(1);
         let all = count_of(&remaining);
-        let bounded = request.extent.is_bounded();
         let window = if bounded { all.clamp(1, max_window) } else { FIRST_BLOCKS.min(max_window) };
         let start = ranges.first().map_or(0, |range| range.start);
         let end = ranges.last().map_or(0, |range| range.end);
-        let read_ahead = match ranges {
-            [range] if bounded && limits.reads_ahead() => {
-                let ahead = blocks.streams().note(range, layout.size, max_window);
-                let next = remaining.back().map_or(0, |last| last.end);
-                next..next.saturating_add(ahead).min(layout.count())
-            }
-            _ => 0..0,
-        };
+        let next = remaining.back().map_or(0, |last| last.end);
+        let read_ahead = next..next.saturating_add(ahead / layout.size).min(layout.count());
         Self {
             fetches: Arc::clone(fetches),
             request: Arc::clone(request),
             blocks: Arc::clone(blocks),
+            layout,
             remaining,
             pending: VecDeque::new(),
             window,
             max_window,
             waited: false,
-            arriving: 0..0,
             read_ahead,
             read_ahead_fetches: Vec::new(),
             start,
             end,
             position: start,
-            pass_through: None,
+            own_body: None,
+            counted: None,
             counter: Arc::default(),
             expected: BlockCounts::default(),
         }
@@ -178,11 +205,13 @@ impl BlockReader {
 
     /// Waits until the first byte is in memory or arriving.
     async fn begin(&mut self, ranges: &[Range<u64>]) -> Result<(), OpenError> {
-        let Some(first) = ranges.first() else { return Ok(()) };
-        let layout = self.blocks.layout;
+        let Some(first) = ranges.first().filter(|_| self.own_body.is_none()) else {
+            return Ok(());
+        };
+        let layout = self.layout;
         let index = layout.index(first.start);
         if !self.arrive(index, first.start - layout.bytes(index).start).await? {
-            self.begin_pass_through(first.start, first.end).await?;
+            self.begin_own_body(first.clone(), first.start, None).await?;
         }
         Ok(())
     }
@@ -205,12 +234,10 @@ impl BlockReader {
 
     /// Bytes of the block that it is at, if that is in memory.
     fn cached_bytes(&self, position: u64, end: u64) -> Option<Bytes> {
-        let layout = self.blocks.layout;
+        let layout = self.layout;
         let index = layout.index(position);
         match self.pending.front() {
-            Some((at, PendingBlock::Cached(block)))
-                if *at == index && self.pass_through.is_none() =>
-            {
+            Some((at, PendingBlock::Cached(block))) if *at == index && self.own_body.is_none() => {
                 let bytes = layout.bytes(index);
                 let from = bytes.start + block.from;
                 let first = position.checked_sub(from)?;
@@ -226,18 +253,25 @@ impl BlockReader {
         position: u64,
         end: u64,
     ) -> Result<Option<Bytes>, OpenError> {
-        let index = self.blocks.layout.index(position);
-        let bytes = self.blocks.layout.bytes(index);
+        let index = self.layout.index(position);
+        let bytes = self.layout.bytes(index);
         let (offset, until) = (position - bytes.start, end.min(bytes.end) - bytes.start);
-        self.pass_through.take_if(|it| !it.is_at(position));
+        if self.own_body.as_ref().is_some_and(|it| !it.is_at(position)) {
+            self.leave_own_body(position);
+        }
         for _ in 0..MAX_TRIES {
-            if self.pass_through.is_none() && !self.arrive(index, offset).await? {
-                self.begin_pass_through(position, end).await?;
+            if self.own_body.is_none() && !self.arrive(index, offset).await? {
+                self.begin_own_body(position..end, position, None).await?;
             }
-            if let Some(pass_through) = &mut self.pass_through {
-                match pass_through.read(end).await {
-                    Some(bytes) => return Ok(Some(bytes)),
-                    None => self.pass_through = None,
+            if let Some(own) = &mut self.own_body {
+                match own.read(&self.fetches, end).await {
+                    Some(bytes) => {
+                        if self.counted.replace(index) != Some(index) {
+                            count_one(&self.counter.store);
+                        }
+                        return Ok(Some(bytes));
+                    }
+                    None => self.leave_own_body(position),
                 }
                 continue;
             }
@@ -245,14 +279,17 @@ impl BlockReader {
                 Some((_, PendingBlock::Cached(block))) => {
                     return Ok(block.body.read(offset - block.from, until - block.from));
                 }
-                Some((_, PendingBlock::Filling { from, fill, .. })) => {
+                Some((_, PendingBlock::Filling { from, fill, body, .. })) => {
                     self.waited |= fill.is_filling();
+                    if let Some(body) = body {
+                        body.fill_up_to(&self.fetches, fill, offset - from).await;
+                    }
                     if let Ok(bytes) = fill.read(offset - from, until - from).await {
                         return Ok(bytes);
                     }
                     self.retry();
                 }
-                Some((_, PendingBlock::InFlight { .. })) | None => {}
+                Some((_, PendingBlock::InFlight { .. } | PendingBlock::Gap(..))) | None => {}
             }
         }
         Err(BlockError::Truncated.into())
@@ -274,10 +311,19 @@ impl BlockReader {
             if *at != index {
                 return Ok(false);
             }
+            if matches!(block, PendingBlock::Gap(..)) {
+                let Some((_, PendingBlock::Gap(first, end))) = self.pending.pop_front() else {
+                    return Ok(false);
+                };
+                let start = self.layout.bytes(index).start;
+                self.begin_own_body(start..end, start + offset, Some(first)).await?;
+                return Ok(true);
+            }
             let fetch = match block {
                 PendingBlock::Cached(block) => return Ok(block.from <= offset),
                 PendingBlock::Filling { from, .. } => return Ok(*from <= offset),
                 PendingBlock::InFlight { fetch, .. } => Arc::clone(fetch),
+                PendingBlock::Gap(..) => return Ok(false),
             };
             self.waited = true;
             let was_published = fetch.is_published();
@@ -287,9 +333,10 @@ impl BlockReader {
                     self.fetches.tiers.statistics().block_disk_hits.inc();
                     *block = PendingBlock::Cached(stored);
                 }
-                Some(Arrival::Filling { from, fill }) => {
+                Some(Arrival::Filling { from, fill, body }) => {
                     count_one(&self.counter.store);
-                    *block = PendingBlock::Filling { from, fill, _follows: fetch };
+                    let body = body.upgrade();
+                    *block = PendingBlock::Filling { from, fill, _follows: fetch, body };
                 }
                 // It failed long ago, while an earlier block was read: the store may have recovered.
                 // Or it was requested by a reader with a shorter queue timeout.
@@ -318,42 +365,72 @@ impl BlockReader {
         &self.counter
     }
 
-    /// Requests the next bytes of a range for this reader alone: at most one request of the largest
-    /// size, after which blocks are tried again.
-    async fn begin_pass_through(&mut self, position: u64, end: u64) -> Result<(), OpenError> {
+    /// Requests a range for this reader, which is at `position` in it: blocks are filled from it while it
+    /// passes, where there is room. `first`: the first block, if it is reserved.
+    async fn begin_own_body(
+        &mut self,
+        range: Range<u64>,
+        position: u64,
+        first: Option<BlockReservation>,
+    ) -> Result<(), OpenError> {
         self.put_all_back();
-        let layout = self.blocks.layout;
-        let last = layout.index(position).saturating_add(self.max_window - 1);
-        let end = end.min(layout.bytes(last).end.max(position + 1));
-        let blocks = layout.touched(&(position..end));
-        count(&self.counter.store, blocks.end - blocks.start);
-        self.fetches.tiers.statistics().direct_reads.inc();
-        let range = position..end;
+        self.fetches.tiers.statistics().block_fetches.inc();
+        let requested_at = now();
         let (fetches, queue_timeout) = (&self.fetches, self.queue_timeout());
         let RangeResult { report, outcome } =
             fetches.fetch_range(&self.request, &self.blocks, &range, queue_timeout).await;
         match outcome {
             Ok(RangeBody { start, body }) => {
-                let skip = position.saturating_sub(start);
-                if skip > 0 {
+                let fills = start == range.start;
+                if !fills {
                     fetches.note_error(&self.request, &self.blocks, &BlockError::NoRanges);
                 }
-                // The body is read to its end, since a further request would bring it all again.
-                let end = if skip > 0 { self.end } else { end };
-                self.pass_through = Some(PassThrough::new(body, position, end, skip));
+                // A body without its part is read to its end: a further request would bring it again.
+                let bytes = if fills { range } else { start..self.layout.length };
+                let first = first.filter(|_| fills);
+                let delivery = Delivery { bytes, body, requested_at, layout: self.layout, fills };
+                let body = ArrivingBody::new(fetches, &self.request, &self.blocks, delivery, first);
+                self.own(body, position);
                 Ok(())
             }
             Err(error) => {
                 fetches.note_error(&self.request, &self.blocks, &error);
-                Err(OpenError { error, report: Some(Arc::new(report)) })
+                let report = Arc::new(report);
+                if let Some(first) = first {
+                    let (error, report) = (error.clone(), Arc::clone(&report));
+                    first.leader.finish(Arrival::Failed { error, report });
+                }
+                Err(OpenError { error, report: Some(report) })
             }
+        }
+    }
+
+    /// Reads this body from `position` on. Its blocks are not looked up.
+    fn own(&mut self, body: Arc<ArrivingBody>, position: u64) {
+        let end = self.layout.touched(body.bytes()).end;
+        while self.remaining.front().is_some_and(|run| run.start < end) {
+            self.next_remaining();
+        }
+        self.own_body = Some(OwnBody::new(body, position));
+    }
+
+    /// Reads no more of its own body: it has ended, has failed, or the bytes at `position` are not its
+    /// next ones. The blocks that it has not brought are looked up.
+    fn leave_own_body(&mut self, position: u64) {
+        let Some(own) = self.own_body.take() else { return };
+        let layout = self.layout;
+        let brought = layout.touched(own.bytes());
+        let last = layout.index(self.end.saturating_sub(1));
+        let missing = layout.index(position)..brought.end.min(last + 1);
+        if !missing.is_empty() {
+            self.remaining.push_front(missing);
         }
     }
 
     /// Whether the response begins with bytes that pass through, which are not stored.
     #[must_use]
     pub fn is_pass_through(&self) -> bool {
-        self.pass_through.is_some()
+        self.own_body.as_ref().is_some_and(|own| !own.is_filling())
     }
 
     /// A response that has begun would be cut, so it waits longer for a permit.
@@ -365,6 +442,14 @@ impl BlockReader {
 impl Drop for BlockReader {
     fn drop(&mut self) {
         let read_ahead = std::mem::take(&mut self.read_ahead_fetches);
+        if let Some(own) = self.own_body.take() {
+            if self.position >= self.end {
+                // The client has all it wants: the rest of the last block is on its way.
+                own.body().finish(&self.fetches, self.layout.size);
+            } else if own.body().left() > 0 {
+                self.fetches.tiers.statistics().block_fetches_abandoned.inc();
+            }
+        }
         // Nothing is read ahead for a client that has left before its end.
         if self.position < self.end || read_ahead.is_empty() {
             return;

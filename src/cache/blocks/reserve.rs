@@ -1,17 +1,19 @@
 //! Looks a block up: it is cached, in flight, or to be fetched by the caller.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::cache::blocks::arrival::{Arrival, BlockFetch};
+use crate::cache::blocks::arrival::BlockFetch;
+use crate::cache::blocks::arriving_body::BlockReservation;
 use crate::cache::blocks::fetches::BlockFetches;
+use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::object::{Block, Blocks};
 use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
-use crate::cache::inflight::{Leader, Role};
-use crate::cache::key::CacheKey;
-use crate::cache::memory::reservation::Reservation;
+use crate::cache::inflight::Role;
 use crate::cache::request::CacheRequest;
+use crate::cache::tiers::BlockPlace;
 
 /// Where a block comes from.
 pub(super) enum BlockLookup {
@@ -22,36 +24,6 @@ pub(super) enum BlockLookup {
     Reserved(BlockReservation),
     /// There is no memory for it.
     NoRoom,
-}
-
-/// A block that its owner has to fetch, with room for it. If this is dropped before the block is
-/// complete, the block fails for all its followers.
-pub(super) struct BlockReservation {
-    pub(super) index: u64,
-    pub(super) key: CacheKey,
-    /// The offset within the block of the first byte to fetch.
-    pub(super) from: u64,
-    pub(super) fill: Arc<FillBuffer>,
-    pub(super) leader: Leader<Arrival>,
-    /// It may be on disk.
-    pub(super) on_disk: bool,
-    pub(super) room: Reservation,
-}
-
-impl BlockReservation {
-    pub(super) fn fetch(&self) -> &Arc<BlockFetch> {
-        self.leader.fetch()
-    }
-}
-
-impl Drop for BlockReservation {
-    fn drop(&mut self) {
-        if self.fill.is_filling() {
-            // First detached, so that no reader follows a failed fetch.
-            self.leader.detach();
-            self.fill.fail();
-        }
-    }
 }
 
 /// The bytes of a block that a reader needs, and how it gets room for them.
@@ -81,13 +53,17 @@ impl BlockFetches {
         &self,
         request: &CacheRequest,
         blocks: &Blocks,
+        layout: Layout,
         index: u64,
         range: BlockRange,
     ) -> BlockLookup {
         let tiers = &self.tiers;
-        let key = blocks.key_of(&request.key, index);
+        let key = blocks.key_of(&request.key, layout, index);
         let cached = || tiers.lookup_block(&key).filter(|block| block.from <= range.first);
         if let Some(block) = cached() {
+            return BlockLookup::Cached(block);
+        }
+        if let Some(block) = self.within_larger(request, blocks, layout, index) {
             return BlockLookup::Cached(block);
         }
         let usable = |fetch: &BlockFetch| !tiers.is_purged(&key, fetch.began);
@@ -96,7 +72,7 @@ impl BlockFetches {
             Ok(Role::Follow(fetch)) => return BlockLookup::InFlight(fetch),
             Ok(Role::Lead(leader)) => leader,
         };
-        let bytes = blocks.layout.bytes(index);
+        let bytes = layout.bytes(index);
         let length = (bytes.end - bytes.start).saturating_sub(range.from);
         if !tiers.stores_block(length) {
             return BlockLookup::NoRoom;
@@ -107,5 +83,40 @@ impl BlockFetches {
         let fill = FillBuffer::new(length, Arc::clone(room.held()));
         let (from, on_disk) = (range.from, tiers.has_on_disk(&key));
         BlockLookup::Reserved(BlockReservation { index, key, from, fill, leader, on_disk, room })
+    }
+
+    /// A small block, if a larger one in memory holds it.
+    fn within_larger(
+        &self,
+        request: &CacheRequest,
+        blocks: &Blocks,
+        layout: Layout,
+        index: u64,
+    ) -> Option<Arc<Block>> {
+        let bytes = layout.bytes(index);
+        blocks.coarser_layouts(layout).find_map(|larger| {
+            let at = larger.index(bytes.start);
+            let block = self.tiers.lookup_block(&blocks.key_of(&request.key, larger, at))?;
+            block.part(bytes.start - larger.bytes(at).start, bytes.end - bytes.start)
+        })
+    }
+
+    /// The layout of larger blocks, if they hold these ranges: in memory, on disk or in flight.
+    pub(super) fn larger_at_hand(
+        &self,
+        request: &CacheRequest,
+        blocks: &Blocks,
+        layout: Layout,
+        ranges: &[Range<u64>],
+    ) -> Option<Layout> {
+        let is_at_hand = |larger: &Layout| {
+            let mut indexes = ranges.iter().flat_map(|range| larger.touched(range));
+            indexes.all(|index| {
+                let key = blocks.key_of(&request.key, *larger, index);
+                self.tiers.block_place(&key) != BlockPlace::Nowhere
+                    || self.in_flight.get(&key).is_some()
+            })
+        };
+        blocks.coarser_layouts(layout).find(is_at_hand)
     }
 }

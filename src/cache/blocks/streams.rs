@@ -5,8 +5,14 @@ use std::ops::Range;
 
 /// The largest number of sequential readers of one object.
 const READERS: usize = 8;
-/// A request continues another one if it begins this close to its end: a block divided by this.
+/// A request continues another one if it begins this close to its end: a block divided by this, and
+/// not more than a quarter of the bytes that its reader has read.
 const NEARNESS: u64 = 16;
+const NEARNESS_OF_READ: u64 = 4;
+/// Bytes that are always close.
+const ALWAYS_NEAR: u64 = 4096;
+/// A client has proved to read in order after this many requests that continue others, or a block.
+const PROVEN: u32 = 2;
 
 /// The sequential readers of one object, the latest at the end.
 #[derive(Debug, Default)]
@@ -20,21 +26,29 @@ struct SequentialReader {
     at: u64,
     /// Bytes it has read in order up to there.
     read: u64,
+    /// Its requests that continued another one.
+    steps: u32,
 }
 
 impl Streams {
-    /// Notes a request for `range` of an object with blocks of `size` bytes. Returns how many blocks
-    /// to read ahead: as many as its reader has read in order before, at most `most`. A header read
-    /// in two steps triggers no read-ahead.
+    /// Notes a request for `range` of an object with blocks of `size` bytes. Returns how many bytes to
+    /// read ahead: as many as its reader has read in order before, at most `most`. A header read in two
+    /// steps triggers no read-ahead.
     pub fn note(&mut self, range: &Range<u64>, size: u64, most: u64) -> u64 {
-        let near = size / NEARNESS;
         let goes_on = |reader: &SequentialReader| {
+            let near = (size / NEARNESS).min((reader.read / NEARNESS_OF_READ).max(ALWAYS_NEAR));
             reader.at.abs_diff(range.start) <= near && range.end > reader.at
         };
         let place = self.readers.iter().position(goes_on);
-        let mut reader =
-            place.map_or_else(SequentialReader::default, |place| self.readers.remove(place));
-        let ahead = (reader.read / size.max(1)).min(most);
+        let mut reader = match place {
+            Some(place) => {
+                let reader = self.readers.remove(place);
+                SequentialReader { steps: reader.steps.saturating_add(1), ..reader }
+            }
+            None => SequentialReader::default(),
+        };
+        let is_proven = reader.steps >= PROVEN || reader.read >= size;
+        let ahead = if is_proven { reader.read.min(most) } else { 0 };
         reader.read = reader.read.saturating_add(range.end.saturating_sub(range.start));
         reader.at = range.end;
         if self.readers.len() == READERS {
@@ -58,7 +72,8 @@ mod tests {
         let step = SIZE / 2;
         for (nth, ahead) in [0, 0, 1, 1, 2, 2, 3, 3, 3, 3].into_iter().enumerate() {
             let at = 5 * SIZE + nth as u64 * step;
-            assert_eq!(streams.note(&(at..at + step), SIZE, 3), ahead, "step {nth}");
+            let noted = streams.note(&(at..at + step), SIZE, 3 * SIZE);
+            assert_eq!(noted / SIZE, ahead, "step {nth}");
         }
         let at = 10 * SIZE;
         assert_eq!(streams.note(&(at..at + 1), SIZE, 0), 0, "read-ahead is off");
@@ -68,7 +83,7 @@ mod tests {
     fn a_header_read_in_steps_is_not_read_ahead() {
         let mut streams = Streams::default();
         for range in [0..127, 127..10_516, 10_553..17_364, 0..127, 127..10_516] {
-            assert_eq!(streams.note(&range, SIZE, 8), 0, "{range:?}");
+            assert_eq!(streams.note(&range, SIZE, 8 * SIZE) / SIZE, 0, "{range:?}");
         }
     }
 
@@ -92,8 +107,9 @@ mod tests {
             (SIZE - 65 * KIB, 0),
         ] {
             let mut streams = Streams::default();
-            streams.note(&(0..SIZE), SIZE, 8);
-            assert_eq!(streams.note(&(start..start + SIZE), SIZE, 8), ahead, "{start}");
+            streams.note(&(0..SIZE), SIZE, 8 * SIZE);
+            let noted = streams.note(&(start..start + SIZE), SIZE, 8 * SIZE);
+            assert_eq!(noted / SIZE, ahead, "{start}");
         }
     }
 
@@ -106,7 +122,7 @@ mod tests {
         }
         let next = |reader| begin(reader) + SIZE..begin(reader) + 2 * SIZE;
         assert_eq!(streams.note(&next(0), SIZE, 8), 0, "forgotten");
-        assert_eq!(streams.note(&next(8), SIZE, 8), 1);
-        assert_eq!(streams.note(&next(4), SIZE, 8), 1);
+        assert_eq!(streams.note(&next(8), SIZE, 8 * SIZE), SIZE);
+        assert_eq!(streams.note(&next(4), SIZE, 8 * SIZE), SIZE);
     }
 }

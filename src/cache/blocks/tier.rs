@@ -92,12 +92,6 @@ impl BlockLimits {
             read_ahead => read_ahead.max(self.0.size),
         }
     }
-
-    /// The first request to a store for a client that has not said how far it will read, bytes.
-    #[must_use]
-    pub fn first_request(&self) -> u64 {
-        FIRST_BLOCKS.saturating_mul(self.0.size).min(self.max_request())
-    }
 }
 
 /// The share of blocks in this many bytes.

@@ -12,9 +12,11 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use crate::cache::clock::process_start;
+use bytes::Bytes;
 use log::warn;
 
+use crate::cache::body::StoredBody;
+use crate::cache::clock::process_start;
 use crate::cache::disk::name::{FileName, folder_name};
 use crate::cache::disk::record::DiskRecord;
 use crate::cache::disk::record::{self, Damage, RecordHead};
@@ -36,6 +38,8 @@ pub(in crate::cache) type Write = Box<dyn Fn(&File, &[u8], u64) -> io::Result<()
 pub(in crate::cache) enum FileRead<T> {
     Whole(T),
     Absent,
+    /// There is a larger file than expected: it was replaced a moment ago.
+    Larger,
     Damaged(Damage),
 }
 
@@ -94,7 +98,9 @@ impl Folder {
         warn_if_shared(path)?;
         let lock = new_file().create(true).truncate(false).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another process uses it"),
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process uses it")
+            }
             TryLockError::Error(error) => error,
         })?;
         let folder = Self { path: path.to_owned(), lock, write };
@@ -161,12 +167,17 @@ impl Folder {
         &self,
         name: FileName,
         head: &[u8],
-        body: &[u8],
+        body: &StoredBody,
     ) -> io::Result<()> {
         let writing = self.path.join(WRITING);
         let written = self.create().and_then(|file| {
             (self.write)(&file, head, 0)?;
-            (self.write)(&file, body, head.len() as u64)
+            let mut at = head.len() as u64;
+            for piece in body.pieces() {
+                (self.write)(&file, piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(())
         });
         let to = self.path.join(name.path());
         let renamed = written.and_then(|()| match fs::rename(&writing, &to) {
@@ -182,7 +193,9 @@ impl Folder {
         renamed
     }
 
-    /// Reads the record of this key, and checks every byte of it.
+    /// Reads the record of this key into a buffer, and checks every byte of it. The buffer is the memory
+    /// of the record; a file that is larger than its capacity is not read. The freshness may be written
+    /// at this moment, so damaged bytes are read once more.
     ///
     /// # Errors
     /// Errors of the disk.
@@ -190,35 +203,38 @@ impl Folder {
         &self,
         name: FileName,
         key: &CacheKey,
+        mut buffer: Vec<u8>,
     ) -> io::Result<FileRead<DiskRecord>> {
-        let (mut file, head, rest) = match self.open_head(name, false)? {
+        let (file, length) = match self.open_file(name, false)? {
             FileRead::Whole(opened) => opened,
             FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Larger => return Ok(FileRead::Larger),
             FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
+        };
+        if length > buffer.capacity() as u64 {
+            return Ok(FileRead::Larger);
+        }
+        let mut head = Err(Damage::Length);
+        for _ in 0..2 {
+            buffer.clear();
+            read_into(&file, &mut buffer)?;
+            head = checked_head(&buffer, length);
+            if head.is_ok() {
+                break;
+            }
+        }
+        let (head, start) = match head {
+            Ok(head) => head,
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if head.key != *key {
             return Ok(FileRead::Damaged(Damage::Foreign));
         }
-        let length = usize::try_from(head.body).map_err(io::Error::other)?;
-        let mut body = Vec::with_capacity(length);
-        body.extend_from_slice(&rest);
-        let missing = head.body.saturating_sub(rest.len() as u64);
-        (&mut file).take(missing).read_to_end(&mut body)?;
-        if body.len() != length {
-            return Ok(FileRead::Damaged(Damage::Length));
-        }
-        if !head.fits(0, &body) {
-            return Ok(FileRead::Damaged(Damage::Checksum));
-        }
+        let body = Bytes::from(buffer).slice(start..);
         let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
-        Ok(FileRead::Whole(DiskRecord {
-            key,
-            requested_at,
-            settings,
-            freshness,
-            headers,
-            body: body.into(),
-        }))
+        let (body, held) = (StoredBody::from_bytes(body), None);
+        let record = DiskRecord { key, requested_at, settings, freshness, headers, body, held };
+        Ok(FileRead::Whole(record))
     }
 
     /// Reads the head of the record with this name.
@@ -229,6 +245,7 @@ impl Folder {
         Ok(match self.open_head(name, false)? {
             FileRead::Whole((_, head, _)) => FileRead::Whole(head),
             FileRead::Absent => FileRead::Absent,
+            FileRead::Larger => FileRead::Larger,
             FileRead::Damaged(damage) => FileRead::Damaged(damage),
         })
     }
@@ -246,6 +263,7 @@ impl Folder {
         let (file, head, _) = match self.open_head(name, true)? {
             FileRead::Whole(opened) => opened,
             FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Larger => return Ok(FileRead::Larger),
             FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
         };
         if head.key != *key {
@@ -273,11 +291,37 @@ impl Folder {
         name: FileName,
         write: bool,
     ) -> io::Result<FileRead<(File, RecordHead, Vec<u8>)>> {
+        let (mut file, whole) = match self.open_file(name, write)? {
+            FileRead::Whole(opened) => opened,
+            FileRead::Absent => return Ok(FileRead::Absent),
+            FileRead::Larger => return Ok(FileRead::Larger),
+            FileRead::Damaged(damage) => return Ok(FileRead::Damaged(damage)),
+        };
+        let mut start = Vec::with_capacity(usize::try_from(FIRST_READ).unwrap_or_default());
+        (&mut file).take(FIRST_READ).read_to_end(&mut start)?;
+        let length = match record::head_length(&start) {
+            Ok(length) => length,
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
+        };
+        let missing = length.saturating_sub(start.len());
+        (&mut file).take(missing as u64).read_to_end(&mut start)?;
+        let head = match RecordHead::parse(&start, process_start()) {
+            Ok(head) => head,
+            Err(damage) => return Ok(FileRead::Damaged(damage)),
+        };
+        if whole != length as u64 + head.body {
+            return Ok(FileRead::Damaged(Damage::Length));
+        }
+        Ok(FileRead::Whole((file, head, start.split_off(length))))
+    }
+
+    /// Opens a file. Returns it with its length, bytes.
+    fn open_file(&self, name: FileName, write: bool) -> io::Result<FileRead<(File, u64)>> {
         // No link is followed, and no pipe waited for.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(write).custom_flags(flags);
-        let mut file = match options.open(self.path.join(name.path())) {
+        let file = match options.open(self.path.join(name.path())) {
             Ok(file) => file,
             Err(error) => {
                 return match error.raw_os_error() {
@@ -293,22 +337,14 @@ impl Folder {
         if !metadata.is_file() {
             return Ok(FileRead::Damaged(Damage::Foreign));
         }
-        let mut start = Vec::with_capacity(usize::try_from(FIRST_READ).unwrap_or_default());
-        (&mut file).take(FIRST_READ).read_to_end(&mut start)?;
-        let length = match record::head_length(&start) {
-            Ok(length) => length,
-            Err(damage) => return Ok(FileRead::Damaged(damage)),
-        };
-        let missing = length.saturating_sub(start.len());
-        (&mut file).take(missing as u64).read_to_end(&mut start)?;
-        let head = match RecordHead::parse(&start, process_start()) {
-            Ok(head) => head,
-            Err(damage) => return Ok(FileRead::Damaged(damage)),
-        };
-        if metadata.len() != length as u64 + head.body {
-            return Ok(FileRead::Damaged(Damage::Length));
-        }
-        Ok(FileRead::Whole((file, head, start.split_off(length))))
+        Ok(FileRead::Whole((file, metadata.len())))
+    }
+
+    /// Bytes that a file takes on disk; `None` if there is none.
+    #[must_use]
+    pub(in crate::cache) fn size(&self, name: FileName) -> Option<u64> {
+        let metadata = fs::symlink_metadata(self.path.join(name.path())).ok()?;
+        metadata.is_file().then(|| size_on_disk(metadata.len()))
     }
 
     /// Removes a file. It is no error if there is none, or if a folder has its name.
@@ -362,6 +398,31 @@ impl Folder {
     pub(in crate::cache) fn unlock(&self) {
         let _ = self.lock.unlock();
     }
+}
+
+/// Reads all of a file into the free capacity of a buffer, if possible in one call.
+fn read_into(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
+    while buffer.len() < buffer.capacity() {
+        let at = buffer.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), at) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The head of the record in these bytes of a file of this length, and where its body begins. Every
+/// byte is checked.
+fn checked_head(bytes: &[u8], length: u64) -> Result<(RecordHead, usize), Damage> {
+    let start = record::head_length(bytes)?;
+    let head = RecordHead::parse(bytes, process_start())?;
+    let body = bytes.get(start..).ok_or(Damage::Length)?;
+    if body.len() as u64 != head.body || length != bytes.len() as u64 {
+        return Err(Damage::Length);
+    }
+    if head.fits(0, body) { Ok((head, start)) } else { Err(Damage::Checksum) }
 }
 
 /// Opens a file for this user alone, without following a link.

@@ -17,6 +17,8 @@ use crate::cache::key::CacheKey;
 pub struct Peeked {
     /// When the request was sent to the store.
     pub requested_at: SystemTime,
+    /// As in its record.
+    pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
     /// Bytes of the body; zero for the head of an object in blocks.
@@ -35,9 +37,10 @@ impl DiskTier {
             Some(Job::Write(record)) => {
                 return (record.key == *key).then(|| Peeked {
                     requested_at: record.requested_at,
+                    settings: record.settings,
                     freshness: record.freshness,
                     headers: record.headers.clone(),
-                    body: record.body.len() as u64,
+                    body: record.body.len(),
                 });
             }
             Some(Job::Remove) => return None,
@@ -48,13 +51,16 @@ impl DiskTier {
         let read = tokio::task::spawn_blocking(move || {
             let head = match reader.folder.get()?.head(name) {
                 Ok(FileRead::Whole(head)) => head,
-                Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => return None,
+                Ok(FileRead::Absent | FileRead::Larger | FileRead::Damaged(_)) | Err(_) => {
+                    return None;
+                }
             };
             (head.key == wanted).then_some(head)
         });
         let head = tokio::time::timeout(READ_TIME, read).await.ok()?.ok()??;
         Some(Peeked {
             requested_at: head.requested_at,
+            settings: head.settings,
             freshness: newer.unwrap_or(head.freshness),
             headers: head.headers,
             body: head.body,

@@ -8,11 +8,15 @@ use crate::cache::disk::name::FileName;
 use crate::cache::disk::record::DiskRecord;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
+use crate::cache::memory::budget::Budget;
 
 /// The largest number of jobs.
 const MAX_JOBS: usize = 65_536;
 /// Bytes of a record besides its body, estimated.
 const OVERHEAD: u64 = 2048;
+
+/// How many jobs are looked at to free memory.
+const MOST_SHED: usize = 1024;
 
 /// A change of a file.
 #[derive(Debug, Clone)]
@@ -25,7 +29,7 @@ pub(in crate::cache) enum Job {
 impl Job {
     fn bytes(&self) -> u64 {
         match self {
-            Self::Write(record) => OVERHEAD + record.body.len() as u64,
+            Self::Write(record) => OVERHEAD + record.body.len(),
             Self::Freshen(..) | Self::Remove => 0,
         }
     }
@@ -117,6 +121,32 @@ impl Queue {
             // There is room, because it replaces something larger.
             let _ = self.push(name, Job::Remove);
         }
+    }
+
+    /// Removes records until this many bytes of this budget are free, if there are as many: records
+    /// whose memory is held by the queue alone. Returns the number of records; their files are removed
+    /// instead.
+    pub(in crate::cache) fn shed(&mut self, bytes: u64, budget: &Arc<Budget>) -> u64 {
+        let mut freed = 0;
+        let mut names = Vec::new();
+        for name in self.order.iter().take(MOST_SHED) {
+            let Some(Job::Write(record)) = self.find(*name) else { continue };
+            let Some(held) = record.held.as_ref().filter(|held| held.is_of(budget)) else {
+                continue;
+            };
+            if freed >= bytes {
+                break;
+            }
+            if Arc::strong_count(held) == 1 {
+                freed += held.bytes();
+                names.push(*name);
+            }
+        }
+        for name in &names {
+            // There is room, because it replaces something larger.
+            let _ = self.push(*name, Job::Remove);
+        }
+        names.len() as u64
     }
 
     /// The job for this file.

@@ -25,14 +25,16 @@
 //! freshness of another record does not match. Each piece of the body can be checked alone.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use crc32fast::Hasher;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::cache::body::{self, StoredBody};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
+use crate::cache::memory::budget::Held;
 
 /// Bytes before the key; enough to know the length of the head.
 pub(in crate::cache) const PREFIX: usize = 104;
@@ -40,6 +42,9 @@ pub(in crate::cache) const PREFIX: usize = 104;
 pub(in crate::cache) const FRESHNESS_AT: u64 = 60;
 /// Bytes of a piece of the body.
 pub(in crate::cache) const PIECE: usize = 64 * 1024;
+
+// A piece of a body in memory has whole pieces of a record, except for the last.
+const _: () = assert!(body::PIECE.is_multiple_of(PIECE as u64));
 
 const MAGIC: [u8; 8] = *b"s3pcache";
 const VERSION: u32 = 2;
@@ -54,6 +59,9 @@ const FRESHNESS: usize = PREFIX - 60;
 const MAX_KEY: usize = 16 * 1024;
 const MAX_HEADERS: usize = 256 * 1024;
 const MAX_BODY: u64 = 1024 * 1024 * 1024;
+
+/// No file of a record is larger, bytes: heads take less than 1 MiB.
+pub(in crate::cache) const LARGEST: u64 = MAX_BODY + 1024 * 1024;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +91,7 @@ impl fmt::Display for Damage {
 }
 
 /// One response of a store, as it is stored on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DiskRecord {
     pub key: CacheKey,
     /// When the request was sent to the store; rounded down to microseconds on disk, like the
@@ -95,8 +103,25 @@ pub struct DiskRecord {
     pub settings: u64,
     pub freshness: Freshness,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: StoredBody,
+    /// The share of the memory budget that its body takes, as long as it is queued or used. `None` for
+    /// a body that no budget counts.
+    pub held: Option<Arc<Held>>,
 }
+
+/// The same record, wherever its memory is counted.
+impl PartialEq for DiskRecord {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { key, requested_at, settings, freshness, headers, body, held: _ } = self;
+        *key == other.key
+            && (*requested_at, *settings) == (other.requested_at, other.settings)
+            && *freshness == other.freshness
+            && *headers == other.headers
+            && *body == other.body
+    }
+}
+
+impl Eq for DiskRecord {}
 
 /// A record without its body.
 #[derive(Debug)]
@@ -132,12 +157,13 @@ fn duration_micros(duration: Duration) -> u64 {
 pub(in crate::cache) fn head_bytes(record: &DiskRecord, process: SystemTime) -> Option<Vec<u8>> {
     let key = record.key.as_bytes();
     let headers = header_bytes(&record.headers)?;
-    let body = u64::try_from(record.body.len()).ok()?;
+    let body = record.body.len();
     if key.len() > MAX_KEY || headers.len() > MAX_HEADERS || body > MAX_BODY {
         return None;
     }
-    let pieces = record.body.chunks(PIECE);
-    let mut bytes = Vec::with_capacity(PREFIX + key.len() + headers.len() + SUM * pieces.len());
+    let pieces = record.body.pieces().iter().flat_map(|bytes| bytes.chunks(PIECE));
+    let sums = SUM * usize::try_from(body.div_ceil(PIECE as u64)).ok()?;
+    let mut bytes = Vec::with_capacity(PREFIX + key.len() + headers.len() + sums);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     for length in [key.len(), headers.len(), PIECE] {

@@ -16,6 +16,7 @@ use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
 use crate::cache::disk::name::{FileName, ObjectMark};
 use crate::cache::disk::queue::{Job, Queue};
+use crate::cache::disk::reader::Readers;
 use crate::cache::disk::record::micros;
 use crate::cache::key::CacheKey;
 use crate::cache::statistics::Statistics;
@@ -76,6 +77,7 @@ pub(super) struct DiskShared {
     pub(super) index: Index,
     /// Permits to read, one for each piece of a body.
     pub(super) reads: Arc<Semaphore>,
+    pub(super) readers: Readers,
     inner: Mutex<Inner>,
     /// Work for the writer.
     pub(super) wake: Condvar,
@@ -139,6 +141,7 @@ impl DiskShared {
             folder: OnceLock::new(),
             index: Index::default(),
             reads: Arc::new(Semaphore::new(READ_PERMITS as usize)),
+            readers: Readers::default(),
             inner: Mutex::new(Inner {
                 queue: Queue::new(QUEUE_BYTES),
                 breaker: Breaker::default(),
@@ -221,6 +224,16 @@ impl DiskShared {
         let mut inner = self.lock();
         let now = Instant::now();
         let pause = inner.breaker.pause(now);
+        match &mut inner.off {
+            Some(off) => off.until = now + pause,
+            None => self.turn_off(&mut inner, error.to_string(), now, pause),
+        }
+    }
+
+    /// Another process uses the folder. It is tried again after this pause.
+    pub(super) fn in_use(&self, error: &io::Error, pause: Duration) {
+        let mut inner = self.lock();
+        let now = Instant::now();
         match &mut inner.off {
             Some(off) => off.until = now + pause,
             None => self.turn_off(&mut inner, error.to_string(), now, pause),

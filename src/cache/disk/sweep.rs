@@ -116,7 +116,7 @@ fn remove_covered(shared: &DiskShared, folder: &Folder, number: u8, removals: &[
         // A file that cannot be read may be one of them.
         let is_covered = match folder.head(name) {
             Ok(FileRead::Whole(head)) => is_any(removals, &head.key, head.requested_at),
-            Ok(FileRead::Absent | FileRead::Damaged(_)) | Err(_) => true,
+            Ok(FileRead::Absent | FileRead::Larger | FileRead::Damaged(_)) | Err(_) => true,
         };
         let mut inner = shared.lock();
         let newer = match inner.queue.find(name) {

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cache::body::StoredBody;
 use crate::cache::clock::process_start;
 use crate::cache::disk::folder::Folder;
 
@@ -46,6 +46,7 @@ fn record_of(number: usize, size: usize) -> DiskRecord {
         freshness: freshness(2000),
         headers,
         body: body.into(),
+        held: None,
     }
 }
 
@@ -270,7 +271,7 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
     held.store(true, Ordering::SeqCst);
     tier.put(record(2));
     on_start.recv().unwrap();
-    let body = Bytes::from(vec![1; 16 << 20]);
+    let body = StoredBody::from(vec![1; 16 << 20]);
     (10..20).for_each(|number| {
         tier.put(DiskRecord { body: body.clone(), ..record(number) });
     });
@@ -656,4 +657,22 @@ fn a_folder_that_is_a_link_is_refused() {
     symlink(&elsewhere, bench.path().join("7f")).unwrap();
     let refused = Folder::open(&bench.path(), plain_write()).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
+}
+
+#[tokio::test]
+async fn a_record_takes_its_room_before_it_is_read_and_is_a_miss_without() {
+    use crate::cache::memory::budget::Budget;
+    let bench = Bench::new();
+    let tier = bench.open(CAPACITY);
+    tier.put(record_of(1, 60_000));
+    is_written(&tier);
+    let budget = Budget::new(100_000);
+    let room = |bytes| Ok(Some(Arc::new(budget.take(bytes).ok_or(NoRoom)?)));
+    let first = tier.read(&key(1), room).await.expect("there is room");
+    assert_eq!(first, record_of(1, 60_000));
+    assert!((60_000..70_000).contains(&budget.held()), "{}", budget.held());
+    assert_eq!(tier.read(&key(1), room).await, None, "no room for a second copy");
+    drop(first);
+    assert_eq!(budget.held(), 0);
+    assert!(tier.read(&key(1), room).await.is_some(), "and the file is still there");
 }

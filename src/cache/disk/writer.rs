@@ -18,6 +18,13 @@ use crate::cache::disk::sweep;
 
 /// A wait that a signal ends.
 const LONG: Duration = Duration::from_secs(3600);
+/// How long a new process waits for the folder before its disk tier goes off. A process that is upgraded
+/// unlocks it within this time.
+const HANDOVER: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile.
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
+/// How often it looks afterwards.
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 /// The smallest number of bytes that are evicted from a full disk before a second attempt.
 const RELIEF: u64 = 1024 * 1024;
 
@@ -45,7 +52,13 @@ pub(super) fn start(shared: &Arc<DiskShared>, write: Write) {
     }
 }
 
+/// Whether another process uses the folder.
+fn is_locked(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
 fn run(shared: &Arc<DiskShared>, write: Write) {
+    let started = Instant::now();
     let write = Arc::new(write);
     let folder = loop {
         let write = Arc::clone(&write);
@@ -53,6 +66,15 @@ fn run(shared: &Arc<DiskShared>, write: Write) {
             Folder::open(&shared.path, Box::new(move |file, bytes, at| (*write)(file, bytes, at)));
         match opened {
             Ok(folder) => break folder,
+            // An earlier process that hands over, or ends, unlocks it in a moment.
+            Err(error) if is_locked(&error) && started.elapsed() < HANDOVER => {
+                if shared.lock().closing {
+                    return;
+                }
+                thread::sleep(LOCK_INTERVAL);
+                continue;
+            }
+            Err(error) if is_locked(&error) => shared.in_use(&error, LOCK_PAUSE),
             Err(error) => shared.unusable(&error),
         }
         match next(shared) {
@@ -124,7 +146,7 @@ fn perform(shared: &DiskShared, folder: &Folder, taken: &Taken) {
         Job::Write(record) => write(shared, folder, name, record),
         Job::Freshen(key, freshness) => match folder.freshen(name, key, freshness) {
             Ok(FileRead::Whole(())) => Ok(()),
-            Ok(FileRead::Absent) => remove(shared, folder, name),
+            Ok(FileRead::Absent | FileRead::Larger) => remove(shared, folder, name),
             Ok(FileRead::Damaged(_)) => {
                 shared.statistics.disk_damaged.inc();
                 remove(shared, folder, name)
@@ -164,7 +186,7 @@ fn write(
 ) -> io::Result<()> {
     let index = &shared.index;
     let head = head_bytes(record, process_start());
-    let size = head.as_ref().map(|head| size_on_disk((head.len() + record.body.len()) as u64));
+    let size = head.as_ref().map(|head| size_on_disk(head.len() as u64 + record.body.len()));
     let (Some(head), Some(size)) = (head, size.filter(|size| *size <= shared.capacity.all)) else {
         shared.statistics.disk_dropped.inc();
         return remove(shared, folder, name);

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::config::CacheMemory;
+
 /// The budget without a limit, bytes.
 const WITHOUT_LIMIT: u64 = 256 << 20;
 
@@ -21,6 +23,15 @@ const HIERARCHIES: &str = "/sys/fs/cgroup";
 #[must_use]
 pub fn auto_budget(limit: Option<u64>) -> u64 {
     limit.map_or(WITHOUT_LIMIT, |limit| limit / 5 * 2)
+}
+
+/// The memory of the cache by its setting, bytes; 0: there is no cache.
+#[must_use]
+pub fn budget(setting: CacheMemory) -> u64 {
+    match setting {
+        CacheMemory::Bytes(bytes) => bytes,
+        CacheMemory::Auto => auto_budget(cgroup_limit()),
+    }
 }
 
 /// The memory limit of the process's cgroups, bytes; `None` where there is none or none can be read.

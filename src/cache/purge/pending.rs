@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 /// The purges that have not been swept yet.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct PendingPurges {
@@ -38,6 +40,19 @@ pub enum PurgeScope {
     Object,
     /// Every object whose key begins with the given bytes.
     Prefix,
+}
+
+/// What a purge has removed so far. The objects are not served any more in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Entries in memory: objects, heads, negative and hit-for-pass entries.
+    pub memory: u64,
+    /// Blocks in memory.
+    pub blocks: u64,
+    /// Records on disk; `None` while the disk is looked through, and without a disk tier.
+    pub disk: Option<u64>,
+    /// Whether the purge has looked through all tiers.
+    pub complete: bool,
 }
 
 impl Purge {

@@ -2,10 +2,12 @@
 //! replaced, heads that are no longer right.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use crate::cache::blocks::layout::grain;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::clock::now;
 use crate::cache::disk::DiskState;
@@ -13,7 +15,7 @@ use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::object::ObjectBody;
-use crate::cache::purge::pending::{Purge, PurgeScope};
+use crate::cache::purge::pending::{Purge, PurgeScope, Removed};
 use crate::cache::tiers::Tiers;
 
 /// Blocks of a version that are looked for on disk by their names; for more blocks than these, all
@@ -32,16 +34,20 @@ impl Tiers {
         self.purges.remove(purge);
     }
 
-    /// Removes the entries that a purge covers. Entries stored meanwhile may be left.
-    pub async fn sweep(&self, purge: &Purge) {
+    /// Removes the entries that a purge covers, and counts them in `removed`. Entries stored meanwhile may
+    /// be left.
+    pub async fn sweep(&self, purge: &Purge, removed: &watch::Sender<Removed>) {
         let disk = self.disk.as_ref();
+        let on_disk = Arc::new(AtomicU64::new(0));
         let sweeping = disk.map(|disk| {
             let (sweeping, swept) = oneshot::channel::<()>();
-            let purge = purge.clone();
+            let (purge, on_disk) = (purge.clone(), Arc::clone(&on_disk));
             let (scope, object) = (purge.scope, purge.key.clone());
             let covered = move |key: &[u8], requested_at| {
                 let _dropped_after_the_sweep = &sweeping;
-                purge.covers(CacheKey::object_of(key), requested_at)
+                let is_covered = purge.covers(CacheKey::object_of(key), requested_at);
+                on_disk.fetch_add(u64::from(is_covered), Ordering::Relaxed);
+                is_covered
             };
             match scope {
                 PurgeScope::Object => disk.remove_blocks_where(&object, covered),
@@ -50,23 +56,26 @@ impl Tiers {
             swept
         });
         if let (Some(disk), PurgeScope::Object) = (disk, purge.scope) {
-            disk.remove(&CacheKey::from_bytes(&purge.key));
+            let key = CacheKey::from_bytes(&purge.key);
+            on_disk.fetch_add(u64::from(disk.has(&key)), Ordering::Relaxed);
+            disk.remove(&key);
         }
         let is_covered = |entry: &Entry| purge.covers(entry.key.object(), entry.requested_at);
-        self.blocks.memory().remove_where(is_covered);
-        match purge.scope {
+        let blocks = self.blocks.memory().remove_where(is_covered) as u64;
+        let memory = match purge.scope {
             PurgeScope::Object => {
-                if self.memory.get(&purge.key).is_some_and(|entry| is_covered(&entry)) {
-                    self.memory.remove(&purge.key);
-                }
+                let is_held = self.memory.get(&purge.key).is_some_and(|entry| is_covered(&entry));
+                u64::from(is_held && self.memory.remove(&purge.key))
             }
-            PurgeScope::Prefix => {
-                self.memory.remove_where(is_covered);
-            }
-        }
+            PurgeScope::Prefix => self.memory.remove_where(is_covered) as u64,
+        };
+        removed.send_replace(Removed { memory, blocks, disk: None, complete: false });
+        let has_disk = sweeping.is_some();
         if let Some(swept) = sweeping {
             let _nothing_is_sent = swept.await;
         }
+        let disk = has_disk.then(|| on_disk.load(Ordering::Relaxed));
+        removed.send_replace(Removed { memory, blocks, disk, complete: true });
     }
 }
 
@@ -78,7 +87,7 @@ impl Tiers {
     pub fn replaced_version(&self, key: &CacheKey) -> Option<Arc<Blocks>> {
         match self.memory.peek(key.as_bytes())?.source()? {
             ObjectBody::Blocks(blocks) => Some(blocks),
-            ObjectBody::Stored(_) | ObjectBody::Streaming(_) => None,
+            ObjectBody::Stored(_) | ObjectBody::Streaming(_) | ObjectBody::Passing(_) => None,
         }
     }
 
@@ -129,7 +138,8 @@ impl Tiers {
             let is_of = move |key: &[u8]| key.starts_with(version.as_bytes());
             tiers.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()));
             let Some(disk) = &tiers.disk else { return };
-            if layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {
+            let has_parts = grain(layout.size, 0) < layout.size;
+            if has_parts || layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {
                 let covered = move |key: &[u8], _requested_at| is_of(key);
                 return disk.remove_blocks_where(object.as_bytes(), covered);
             }

@@ -126,6 +126,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             retries: 1,
             idle_timeout: secs(60),
             keepalive_pool_size: 512,
+            probe: true,
             dns_refresh: secs(30),
             max_in_flight: 256,
             client_share: 50,

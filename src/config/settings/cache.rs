@@ -45,6 +45,12 @@ settings! {
             default: "64",
             text: "Maximum number of stale objects that are revalidated in the background at the same time.",
         }
+        revalidate_timeout: Duration {
+            kind: kind::time::<10, 600_000>(),
+            variable: "S3PROXY_CACHE_REVALIDATE_TIMEOUT",
+            default: "1s",
+            text: "How long a request waits for the revalidation of an object that `stale_if_error` covers. Then the stale object is served, and the revalidation goes on.",
+        }
     }
 }
 
@@ -75,7 +81,7 @@ settings! {
             kind: kind::block_size::<MIN_BLOCK, MAX_BLOCK>(),
             variable: "S3PROXY_CACHE_BLOCKS_SIZE",
             default: "1MiB",
-            text: "The size of a block. The store is asked for whole blocks.",
+            text: "The size of a block. Ranges up to 4MiB are fetched in parts of blocks, unless blocks are smaller than 256KiB.",
         }
         share: u8 {
             kind: kind::percent::<MAX_SHARE>(),
@@ -87,7 +93,7 @@ settings! {
             kind: kind::size::<u64, 0, MAX_READ_AHEAD>(),
             variable: "S3PROXY_CACHE_BLOCKS_READ_AHEAD",
             default: "8MiB",
-            text: "Maximum read-ahead for a sequential reader, and the maximum size of one range request to a store. At least one block. `0` disables read-ahead; range requests are then at most 8MiB.",
+            text: "Maximum read-ahead for a sequential reader, and how far readers that share one answer of a store can be apart. At least one block. `0` disables read-ahead; readers can then be 8MiB apart.",
         }
     }
 }

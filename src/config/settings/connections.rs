@@ -40,7 +40,7 @@ settings! {
             kind: kind::count::<u8, 0, 1>(),
             variable: "S3PROXY_UPSTREAM_RETRIES",
             default: "1",
-            text: "How often a failed request is retried.",
+            text: "How often a failed request is retried, by the same rules with and without the cache: no connection, a connection that ends before an answer, 500, 502, 504, or 503 without `Retry-After`. Only a request whose reused connection has ended is repeated besides.",
         }
         idle_timeout: Duration {
             kind: kind::time::<1, HOUR>(),
@@ -53,6 +53,12 @@ settings! {
             variable: "S3PROXY_UPSTREAM_KEEPALIVE_POOL_SIZE",
             default: "512",
             text: "Maximum number of idle connections to all stores. There are two such pools: one for fetches of the cache, one for requests that bypass it.",
+        }
+        probe: bool {
+            kind: kind::boolean(),
+            variable: "S3PROXY_UPSTREAM_PROBE",
+            default: "true",
+            text: "Send one signed request to the store of each profile at start, and again when its access key or another of its settings changes, so that `/profiles` shows whether the store accepts the access key before any client asks.",
         }
         dns_refresh: Duration {
             kind: kind::time::<1000, DAY>(),

@@ -47,7 +47,8 @@ settings! {
             kind: kind::boolean(),
             variable: "S3PROXY_CONTENT_SECURITY_POLICY",
             default: "true",
-            text: "Send `Content-Security-Policy: sandbox` with HTML, SVG and XML.",
+            reload: "true",
+            text: "Send `Content-Security-Policy: sandbox` with HTML, SVG and XML: browsers then run none of their scripts. A profile can have its own.",
         }
         server_timing: bool {
             kind: kind::boolean(),

@@ -1,6 +1,8 @@
 //! The settings of one profile. Their paths are within `default_profile` or `profiles.NAME`. Only the
 //! endpoint and the section have variables, and these differ between the two.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
@@ -8,6 +10,7 @@ use crate::config::endpoint_url::EndpointUrl;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::row::{Row, Setting, Shown};
+use crate::config::value::DAY;
 use crate::profile::ContentTypeFrom;
 use crate::s3::endpoint::Addressing;
 use crate::s3::secret::Secret;
@@ -53,6 +56,12 @@ settings! {
             reload: "true",
             text: "Where the media type comes from: `key` is the extension of the object key, `origin` the response of the store. It must be an accepted type in either case.",
         }
+        content_security_policy: Option<bool> {
+            kind: kind::optional_boolean(),
+            default: "null",
+            reload: "true",
+            text: "Send `Content-Security-Policy: sandbox` with HTML, SVG and XML of this profile. `false` lets pages in its buckets run their scripts, with the cookies of the gateway's origin: for buckets that only trusted people write to. Unset: the global `content_security_policy`.",
+        }
         response_headers: Vec<WildMatch> {
             kind: kind::response_headers(),
             default: "[]",
@@ -77,6 +86,30 @@ settings! {
             default: "null",
             reload: "true",
             text: "`Cache-Control` of the responses of this profile, such as `private, max-age=3600`, instead of the one that `cache_max_age` sets. With `no-store` or `private` the profile is not cached.",
+        }
+        index: Option<String> {
+            kind: kind::index_name(),
+            default: "null",
+            reload: "true",
+            text: "The object that answers for a folder, such as `index.html`: `…/survey/` is answered with `survey/index.html`. Unset: none.",
+        }
+        listing: bool {
+            kind: kind::boolean(),
+            default: "false",
+            reload: "true",
+            text: "Answer the URL of a folder, which ends with a slash, with a list of what is in it, if the folder has no `index` object. The access key needs `s3:ListBucket`.",
+        }
+        listing_ttl: Duration {
+            kind: kind::time::<0, DAY>(),
+            default: "1m",
+            reload: "true",
+            text: "How long a page of a listing is fresh in the cache.",
+        }
+        listed: bool {
+            kind: kind::boolean(),
+            default: "false",
+            reload: "true",
+            text: "Name the profile on the landing page, with the state of its store and, with `listing`, links to its `buckets`.",
         }
     }
 }

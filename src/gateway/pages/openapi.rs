@@ -10,10 +10,13 @@ type Responses = Vec<(&'static str, Value)>;
 
 /// The document for a service of this name behind this path prefix. `cors` says whether preflight
 /// requests are answered.
-pub(super) fn document(name: &str, prefix: &str, cors: bool) -> Value {
+/// `origin` is scheme and host as the client named them, or empty.
+pub(super) fn document(name: &str, prefix: &str, origin: &str, cors: bool) -> Value {
+    let server = if origin.is_empty() { "/" } else { origin };
     json!({
         "openapi": "3.1.0",
         "info": { "title": name, "version": VERSION, "description": DESCRIPTION },
+        "servers": [{ "url": server }],
         "paths": paths(prefix, cors),
         "components": { "schemas": schemas() },
     })
@@ -22,11 +25,11 @@ pub(super) fn document(name: &str, prefix: &str, cors: bool) -> Value {
 /// The operations of every path that `crate::gateway::route` knows.
 fn paths(prefix: &str, cors: bool) -> Map<String, Value> {
     let mut paths = Map::new();
-    let metadata = page("Name and version", "application/json", &named_schema("UserMetadata"));
+    let metadata = for_people("Name and version", &named_schema("UserMetadata"));
     let metadata = [metadata, vec![user_missing()]].concat();
     paths.insert(format!("{prefix}/"), read("Name and version", &json!([]), metadata));
     // With an empty prefix this entry replaces the one before: both have the path `/`.
-    let index = page("Name and version", "application/json", &named_schema("Metadata"));
+    let index = for_people("Name and version", &named_schema("Metadata"));
     paths.insert("/".to_owned(), read("Name and version, for health probes", &json!([]), index));
     let document = page("the OpenAPI document", "application/json", &json!({ "type": "object" }));
     let summary = "This OpenAPI document";
@@ -45,8 +48,11 @@ fn paths(prefix: &str, cors: bool) -> Map<String, Value> {
         paths.insert(prefix.to_owned(), redirect(WITH_SLASH, &json!([])));
     }
     paths.insert(format!("{prefix}/s3/{{bucket}}"), redirect(WITH_SLASH, &json!([bucket()])));
-    let mut object =
-        read("An object, or byte ranges of it", &object_parameters(), object_responses());
+    let mut object = read(
+        "An object or byte ranges of it, or a folder where the profile opens them",
+        &object_parameters(),
+        object_responses(),
+    );
     if let (true, Some(operations)) = (cors, object.as_object_mut()) {
         let responses = vec![
             ("204", described("the Access-Control headers list what is allowed")),
@@ -95,6 +101,7 @@ fn schemas() -> Value {
             "required": ["detail"],
             "properties": { "detail": { "type": ["string", "array"] } },
         },
+        "Folder": folder_schema(),
         "MessageOrDetail": { "anyOf": [named_schema("Message"), named_schema("Detail")] },
     })
 }
@@ -123,6 +130,7 @@ fn operation(summary: &str, parameters: &Value, own: Responses) -> Value {
         ("408", failed("the request line and headers did not arrive in time", "Message")),
         ("431", failed("the request line and headers are too large", "Message")),
         ("500", failed("internal error of the gateway", "Message")),
+        ("503", overloaded("the limit of client connections is reached")),
     ] {
         if !responses.iter().any(|(known, _)| *known == status) {
             responses.push((status, response));
@@ -143,12 +151,32 @@ fn failed(text: &str, schema: &str) -> Value {
     json!({ "description": text, "content": content })
 }
 
+/// A refusal that ends after the seconds in `Retry-After`.
+fn overloaded(text: &str) -> Value {
+    let mut response = failed(text, "Message");
+    let seconds = json!({ "type": "integer", "minimum": 1, "maximum": 3600 });
+    let retry_after = json!({ "description": "seconds to wait", "schema": seconds });
+    if let Some(response) = response.as_object_mut() {
+        response.insert("headers".to_owned(), json!({ "Retry-After": retry_after }));
+    }
+    response
+}
+
 fn user_missing() -> (&'static str, Value) {
     ("422", failed("the required header X-Auth-Request-User is missing", "Detail"))
 }
 
 fn page(text: &str, media_type: &str, schema: &Value) -> Responses {
     vec![("200", json!({ "description": text, "content": { media_type: { "schema": schema } } }))]
+}
+
+/// JSON, or a page where `Accept` names `text/html`.
+fn for_people(text: &str, schema: &Value) -> Responses {
+    let content = json!({
+        "application/json": { "schema": schema },
+        "text/html": { "schema": { "type": "string" } },
+    });
+    vec![("200", json!({ "description": text, "content": content }))]
 }
 
 fn redirect(text: &str, parameters: &Value) -> Value {
@@ -159,8 +187,9 @@ fn redirect(text: &str, parameters: &Value) -> Value {
 
 fn object_responses() -> Responses {
     vec![
-        ("200", described("the object")),
-        ("206", described("the requested byte ranges")),
+        ("200", folder_or_object()),
+        ("206", described("the requested byte range, or several as multipart/byteranges")),
+        ("307", described("the key is a folder; its URL ends with a slash")),
         ("304", described("not modified: the object matches the client's copy")),
         ("403", failed("the store denied access, or the bucket is not served", "Message")),
         ("412", failed("a precondition (If-Match or If-Unmodified-Since) failed", "Message")),
@@ -168,9 +197,48 @@ fn object_responses() -> Responses {
         ("416", failed("the range lies outside the object", "Message")),
         user_missing(),
         ("502", failed("the store failed", "Message")),
-        ("503", failed("the store or the gateway is overloaded; see Retry-After", "Message")),
+        ("429", overloaded("too many requests of this user or client are in flight")),
+        ("503", overloaded("the store is busy, or a limit of the gateway is reached")),
         ("504", failed("the store did not answer in time", "Message")),
     ]
+}
+
+fn folder_or_object() -> Value {
+    json!({
+        "description": "the object; for a key that ends with a slash, where the profile has index or \
+            listing, the index object of the folder or what is in it",
+        "content": {
+            "*/*": { "schema": { "type": "string", "format": "binary" } },
+            "application/json": { "schema": named_schema("Folder") },
+        },
+    })
+}
+
+fn folder_schema() -> Value {
+    let text = || json!({ "type": "string" });
+    let or_null = |of: &str| json!({ "type": [of, "null"] });
+    let entry = |more: Value| {
+        let mut properties = json!({ "name": text(), "key": text(), "url": or_null("string") });
+        if let (Some(all), Value::Object(more)) = (properties.as_object_mut(), more) {
+            all.extend(more);
+        }
+        json!({ "type": "array", "items": { "type": "object", "properties": properties } })
+    };
+    json!({
+        "type": "object",
+        "required": ["bucket", "prefix", "folders", "objects", "next"],
+        "properties": {
+            "bucket": text(),
+            "prefix": text(),
+            "folders": entry(json!({})),
+            "objects": entry(json!({ "size": or_null("integer"), "last_modified": or_null("string") })),
+            "left_out": {
+                "type": "integer",
+                "description": "objects of this page whose media types are not served",
+            },
+            "next": { "type": ["string", "null"], "description": "the path of the next page" },
+        },
+    })
 }
 
 fn object_parameters() -> Value {
@@ -180,10 +248,19 @@ fn object_parameters() -> Value {
             "schema": { "type": "string" },
         })
     };
+    let query = |name: &str, text: &str| {
+        json!({
+            "name": name, "in": "query", "required": false, "description": text,
+            "schema": { "type": "string" },
+        })
+    };
     json!([
         bucket(),
         key(),
-        header("Range", "byte ranges, such as bytes=0-99"),
+        query("format", "json: a folder as JSON"),
+        query("continuation-token", "the next page of a folder, from `next` or its link"),
+        header("Accept", "application/json: a folder as JSON; text/html: errors as pages"),
+        header("Range", "one or several byte ranges, such as bytes=0-99,200-299"),
         header("If-None-Match", "entity tags"),
         header("If-Modified-Since", "an HTTP date"),
         header("If-Match", "entity tags"),
@@ -217,7 +294,7 @@ mod tests {
     use crate::gateway::route::{Route, route};
 
     fn described_paths(prefix: &str, cors: bool) -> Map<String, Value> {
-        document("x", prefix, cors)["paths"].as_object().expect("an object").clone()
+        document("x", prefix, "", cors)["paths"].as_object().expect("an object").clone()
     }
 
     /// The paths of each route; a new route does not compile until it is added here.
@@ -228,6 +305,8 @@ mod tests {
             Route::OpenApi => &["/p/openapi.json"],
             Route::Docs => &["/p/docs", "/p/redoc"],
             Route::Object { .. } => &["/p/s3/{bucket}/{key}"],
+            // Of the pages alone: their names change with their content.
+            Route::Asset { .. } => &[],
             Route::Redirect { add_slash: true } => &["/p", "/p/s3/{bucket}"],
             Route::Redirect { add_slash: false } => &["/p/docs/", "/p/redoc/", "/p/openapi.json/"],
             Route::Unknown => &[],
@@ -259,7 +338,9 @@ mod tests {
             let route = route("/p", real.as_bytes());
             assert!(path_of(&route).contains(&path.as_str()), "{path} is {route:?}");
             let redirects = operations["get"]["responses"]["307"].is_object();
-            assert_eq!(redirects, matches!(route, Route::Redirect { .. }), "{path}");
+            // A folder without its slash has the path of an object.
+            let may = matches!(route, Route::Redirect { .. } | Route::Object { .. });
+            assert_eq!(redirects, may, "{path}");
         }
     }
 
@@ -282,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_referenced_schema_exists() {
-        let document = document("x", "/p", true);
+        let document = document("x", "/p", "", true);
         let text = document.to_string();
         let names = text.split("#/components/schemas/").skip(1);
         for name in names.filter_map(|rest| rest.split('"').next()) {
@@ -297,8 +378,10 @@ mod tests {
             ("404", "MessageOrDetail"),
             ("405", "Detail"),
             ("408", "Message"),
+            ("429", "Message"),
             ("431", "Message"),
             ("500", "Message"),
+            ("503", "Message"),
         ] {
             let body = &object["get"]["responses"][status]["content"]["application/json"];
             assert_eq!(body["schema"], named_schema(schema), "{status}");

@@ -2,27 +2,31 @@
 //! [`crate::upstream::retry`], the limits those of [`crate::upstream::deadline`]; here they are
 //! applied to connections of our own pool.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use http::header::RANGE;
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::Error;
 use pingora::http::ResponseHeader;
+use pingora::upstreams::peer::HttpPeer;
 
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::protocol::range::ByteRange;
+use crate::protocol::range::{ByteRange, ContentRange};
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
-use crate::upstream::answer::{self, AnswerDecision, Ask};
+use crate::upstream::answer::{self, AnswerDecision, Ask, is_error_of_address};
 use crate::upstream::client::body::StoreBody;
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
 use crate::upstream::deadline::Deadlines;
+use crate::upstream::dial::{ReadyConnection, dial};
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
 use crate::upstream::request::{signed_request, signing_time};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
+use crate::upstream::turns::Chosen;
 use crate::upstream::{self, Store};
 
 /// A fetch in progress.
@@ -31,11 +35,14 @@ pub(super) struct StoreFetch<'a> {
     store: &'a Store,
     target: &'a Target,
     method: Method,
+    is_listing: bool,
     conditions: UpstreamConditions,
     /// The headers that a client would send for the same request.
     headers: HeaderMap,
     deadlines: Deadlines,
     attempts: Attempts,
+    /// Where the last attempt went.
+    chosen: Option<Chosen>,
     report: FetchReport,
     /// What a HEAD was refused with, while a GET asks for the code of the error document.
     head_refused: Option<Refusal>,
@@ -57,6 +64,18 @@ impl<'a> StoreFetch<'a> {
         target: &'a Target,
         request: &FetchRequest,
     ) -> Self {
+        let attempts = Attempts::start(RetryPolicy::of(&client.config), Instant::now());
+        Self::after(client, store, target, request, attempts)
+    }
+
+    /// Goes on after these attempts, with their retries and the rest of their time.
+    pub(super) fn after(
+        client: &'a StoreClient,
+        store: &'a Store,
+        target: &'a Target,
+        request: &FetchRequest,
+        attempts: Attempts,
+    ) -> Self {
         let range = request.range.and_then(|range| range.to_header());
         let mut headers = HeaderMap::new();
         if let Some(range) = &range {
@@ -73,18 +92,31 @@ impl<'a> StoreFetch<'a> {
             store,
             target,
             method: if request.head_only { Method::HEAD } else { Method::GET },
+            is_listing: request.is_listing,
             conditions,
             headers,
             deadlines: Deadlines::of(&client.config),
-            attempts: Attempts::start(RetryPolicy::of(&client.config), Instant::now()),
+            attempts,
+            chosen: None,
             report: FetchReport::default(),
             head_refused: None,
         }
     }
 
+    /// The first attempt goes to another address than this one, if it can.
+    pub(super) fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
+        self.attempts.go_elsewhere(broken);
+    }
+
     /// The report of the attempts.
     pub(super) fn report(self) -> FetchReport {
-        FetchReport { attempts: self.attempts.made(), ..self.report }
+        self.into_parts().0
+    }
+
+    /// The report, and the attempts.
+    pub(super) fn into_parts(self) -> (FetchReport, Attempts) {
+        let report = FetchReport { attempts: self.attempts.made(), ..self.report };
+        (report, self.attempts)
     }
 
     /// Makes attempts until one has a usable answer, or none is left.
@@ -109,13 +141,14 @@ impl<'a> StoreFetch<'a> {
         self.attempts.time_left(Instant::now())
     }
 
-    /// Ends an attempt that failed.
-    fn failed(&mut self, failure: &AttemptFailure) -> Attempt {
+    /// Ends an attempt that failed. `reused`: on a connection that was idle before.
+    fn failed(&mut self, failure: &AttemptFailure, reused: bool) -> Attempt {
         let addresses = &self.store.addresses;
-        if let Some(address) = self.attempts.address().filter(|_| failure.penalises_address()) {
-            addresses.penalise(address);
+        if let Some(chosen) = self.chosen {
+            addresses.attempt_failed(chosen, failure, reused, self.attempts.began());
         }
-        match self.attempts.failed(failure, addresses.is_single(), Instant::now()) {
+        let has_untried = addresses.has_other(self.attempts.tried());
+        match self.attempts.failed(failure, has_untried, Instant::now()) {
             NextAttempt::Again => Attempt::Failed,
             NextAttempt::Refuse(refusal) => Attempt::Refused(refusal),
         }
@@ -134,7 +167,7 @@ impl<'a> StoreFetch<'a> {
         self.report.detail = Some(format!("{error}{place}"));
     }
 
-    /// A connection to an address of the store, to another one than before if there is one.
+    /// A connection to an address of the store, to another than before if there is one.
     async fn connect(&mut self) -> Result<StoreConnection, Attempt> {
         let pause = self.attempts.pause(upstream::retry_pause(), Instant::now());
         if !pause.is_zero() {
@@ -145,42 +178,80 @@ impl<'a> StoreFetch<'a> {
             return Err(Attempt::Refused(Refusal::UpstreamTimeout));
         }
         let addresses = &self.store.addresses;
-        let picked = addresses.pick(self.attempts.address(), self.deadlines.lookup(left)).await;
-        let Some(address) = picked else {
+        let picked = addresses.pick(self.attempts.tried(), self.deadlines.lookup(left)).await;
+        let Some(chosen) = picked else {
             self.note_end();
             return Err(Attempt::Refused(Refusal::UpstreamUnresolved));
         };
-        self.attempts.begin(address);
-        // The first look-up of the name has taken some of the time.
-        let left = self.time_left();
-        let tls = self.store.profile.endpoint.tls;
-        let peer = upstream::peer(address, tls, self.target, &self.client.config, left);
-        let fresh = self.attempts.needs_new_connection();
-        StoreConnection::open(&self.client.pool, &peer, fresh).await.map_err(|error| {
+        self.chosen = Some(chosen);
+        self.attempts.begin(chosen.address, Instant::now());
+        if !self.attempts.needs_new_connection() {
+            let peer = self.peer(chosen);
+            if let Some(connection) = StoreConnection::reuse(&self.client.pool, &peer).await {
+                return Ok(connection);
+            }
+        }
+        self.new_connection(chosen).await.map_err(|error| {
             self.note_error(&error);
-            self.failed(&of_connect(&error))
+            self.failed(&of_connect(&error), false)
         })
+    }
+
+    /// The peer of an attempt. The first look-up of the name has taken some of the time.
+    fn peer(&self, chosen: Chosen) -> HttpPeer {
+        let tls = self.store.profile.endpoint.tls;
+        upstream::peer(chosen, tls, self.target, &self.client.config, self.time_left())
+    }
+
+    /// A new connection to this address, or to another one that connects first.
+    async fn new_connection(&mut self, chosen: Chosen) -> pingora::Result<StoreConnection> {
+        let addresses = &self.store.addresses;
+        let limit = self.deadlines.connect(self.time_left());
+        let over = Instant::now() + limit;
+        let mut tried = self.attempts.tried().to_vec();
+        let dialed = dial(addresses, chosen.address, &mut tried, limit).await;
+        for address in tried {
+            self.attempts.went_to(address);
+        }
+        let (address, stream) = dialed?;
+        self.attempts.went_to(address);
+        let chosen = if address == chosen.address { chosen } else { addresses.begin(address) };
+        self.chosen = Some(chosen);
+        let mut peer = self.peer(chosen);
+        peer.options.custom_l4 = Some(ReadyConnection::new(stream));
+        let left = over.saturating_duration_since(Instant::now());
+        peer.options.total_connection_timeout = Some(self.deadlines.connect(left));
+        StoreConnection::connect(&self.client.pool, &peer).await
     }
 
     /// Sends the request on this connection, and decides on the answer.
     async fn exchange(&mut self, mut connection: StoreConnection) -> Attempt {
         let Self { store, target, method, conditions, .. } = self;
-        let request =
-            match signed_request(&store.signer, target, method, conditions, signing_time()) {
-                Ok(request) => request,
-                Err(refusal) => return Attempt::Refused(refusal),
-            };
+        let signer = match &store.listing_signer {
+            Some(signer) if self.is_listing => signer,
+            _ => &store.signer,
+        };
+        let request = match signed_request(signer, target, method, conditions, signing_time()) {
+            Ok(request) => request,
+            Err(refusal) => return Attempt::Refused(refusal),
+        };
         let limit = self.deadlines.head(self.time_left());
         match tokio::time::timeout(limit, connection.ask(request)).await {
-            Ok(Ok(head)) => self.decide(connection, head).await,
+            Ok(Ok(head)) => {
+                if let Some(chosen) = self.chosen {
+                    self.store.addresses.answered(chosen, is_error_of_address(head.status));
+                }
+                self.decide(connection, head).await
+            }
             Ok(Err(error)) => {
                 self.note_error(&error);
-                self.failed(&of_exchange(&error, connection.is_reused()))
+                let reused = connection.is_reused();
+                self.failed(&of_exchange(&error, reused), reused)
             }
             Err(_late) => {
                 self.note_end();
                 self.report.detail = Some(LATE.to_owned());
-                self.failed(&AttemptFailure::Late)
+                self.failed(&AttemptFailure::Late, connection.is_reused())
             }
         }
     }
@@ -201,13 +272,21 @@ impl<'a> StoreFetch<'a> {
         };
         let decision = answer::decide(&context, head.status, &head.headers);
         if let Some(refusal) = self.head_refused.take_if(|_| is_object(&decision)) {
-            // The GET is allowed: the refusal of the HEAD says nothing about the object.
-            return Attempt::Refused(refusal);
+            // The GET is allowed: its head is the answer that the HEAD would have.
+            return match of_whole(&head.headers) {
+                Some(headers) if matches!(decision, AnswerDecision::Deliver(_)) => {
+                    let address = self.attempts.address();
+                    let (status, body) =
+                        (StatusCode::OK, StoreBody::new(connection, None, address));
+                    Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
+                }
+                _ => Attempt::Refused(refusal),
+            };
         }
         match decision {
             AnswerDecision::Deliver(status) => {
                 let length = answer::body_length(status, &head.headers);
-                let body = StoreBody::new(connection, length);
+                let body = StoreBody::new(connection, length, self.attempts.address());
                 let headers = head.headers.clone();
                 Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
             }
@@ -219,10 +298,17 @@ impl<'a> StoreFetch<'a> {
                 let now = Instant::now();
                 let left = self.attempts.may_retry(now).then(|| self.attempts.time_left(now));
                 self.read_document(connection, &head, left).await;
-                self.failed(&AttemptFailure::Answer(refusal))
+                self.failed(&AttemptFailure::Answer(refusal), false)
             }
             AnswerDecision::Refuse(refusal) => {
                 self.read_document(connection, &head, None).await;
+                // 405 and 501 say that the method is not allowed (RFC 9110, sections 15.5.6, 15.6.2).
+                let refuses_head = matches!(head.status.as_u16(), 400 | 405 | 501);
+                if refuses_head && self.method == Method::HEAD && self.attempts.ask_in_another_way()
+                {
+                    self.ask_for_code(refusal);
+                    return Attempt::Failed;
+                }
                 Attempt::Refused(refusal)
             }
             AnswerDecision::ReadCode => {
@@ -282,6 +368,21 @@ impl<'a> StoreFetch<'a> {
             connection.release();
         }
     }
+}
+
+/// The headers of the whole object, by those of its first byte.
+fn of_whole(part: &HeaderMap) -> Option<HeaderMap> {
+    let place = part.get(CONTENT_RANGE).and_then(ContentRange::parse);
+    let mut headers = part.clone();
+    match place {
+        None => {}
+        Some(ContentRange::Part { len: Some(length), .. }) => {
+            headers.remove(CONTENT_RANGE);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) => return None,
+    }
+    Some(headers)
 }
 
 /// Whether the store has answered with the object, or with a range that it does not have.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
@@ -23,28 +24,32 @@ pub(super) struct StoreConnection {
 }
 
 impl StoreConnection {
-    /// A connection of the pool to this peer, or else a new one; `fresh` leaves the pool alone.
+    /// An idle connection of the pool to this peer, if there is one.
+    pub(super) async fn reuse(pool: &Arc<Pool>, peer: &HttpPeer) -> Option<Self> {
+        let stream = pool.take(peer.reuse_hash()).await?;
+        Some(Self::over(stream, pool, peer, true))
+    }
+
+    /// A new connection to this peer.
     ///
     /// # Errors
-    /// When there is no connection within the peer's deadlines.
-    pub(super) async fn open(pool: &Arc<Pool>, peer: &HttpPeer, fresh: bool) -> Result<Self> {
-        let key = peer.reuse_hash();
-        let kept = if fresh { None } else { pool.take(key).await };
-        let reused = kept.is_some();
-        let stream = match kept {
-            Some(stream) => stream,
-            None => pool.connect(peer).await.map_err(Error::into_up)?,
-        };
+    /// When there is none within the peer's deadlines.
+    pub(super) async fn connect(pool: &Arc<Pool>, peer: &HttpPeer) -> Result<Self> {
+        let stream = pool.connect(peer).await.map_err(Error::into_up)?;
+        Ok(Self::over(stream, pool, peer, false))
+    }
+
+    fn over(stream: Stream, pool: &Arc<Pool>, peer: &HttpPeer, reused: bool) -> Self {
         let mut session = HttpSession::new_with_options(stream, peer);
         session.read_timeout = peer.options.read_timeout;
         session.write_timeout = peer.options.write_timeout;
-        Ok(Self {
+        Self {
             session,
             pool: Arc::clone(pool),
-            key,
+            key: peer.reuse_hash(),
             idle_timeout: peer.options.idle_timeout,
             reused,
-        })
+        }
     }
 
     /// Whether another request was answered on it before.
@@ -55,6 +60,11 @@ impl StoreConnection {
     /// As [`exchange`].
     pub(super) async fn ask(&mut self, request: RequestHeader) -> Result<ResponseHeader> {
         exchange(&mut self.session, request).await
+    }
+
+    /// How long the next pieces of the body may take, each.
+    pub(super) fn set_patience(&mut self, pause: Duration) {
+        self.session.read_timeout = Some(pause);
     }
 
     /// The next piece of the body, at most 64 KiB and not empty; `None` at its end. A future

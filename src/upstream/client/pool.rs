@@ -99,12 +99,24 @@ impl IdleConnections {
     }
 
     fn push(&mut self, peer: u64, idle: IdleConnection, capacity: usize) -> bool {
+        if self.count >= capacity {
+            self.drop_one_of_others(peer);
+        }
         let has_room = self.count < capacity;
         if has_room {
             self.by_peer.entry(peer).or_default().push(idle);
             self.count += 1;
         }
         has_room
+    }
+
+    /// Makes room: connections of another group may be dead ([`crate::upstream::pool_trust`]), and are
+    /// not used again.
+    fn drop_one_of_others(&mut self, peer: u64) {
+        let other = self.by_peer.keys().find(|other| **other != peer).copied();
+        if let Some(closed) = other.and_then(|other| self.pop(other)) {
+            drop(closed);
+        }
     }
 
     /// Removes the connections to this peer whose task has ended.

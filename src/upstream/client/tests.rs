@@ -9,6 +9,7 @@ use crate::upstream::resolve::EndpointAddresses;
 use super::*;
 use script::{PATIENCE, Script, Step, answer, error, send, whole};
 
+mod addresses;
 mod bodies;
 mod script;
 
@@ -21,6 +22,7 @@ fn config() -> UpstreamConfig {
         retries: 1,
         idle_timeout: PATIENCE,
         keepalive_pool_size: 4,
+        probe: false,
         dns_refresh: PATIENCE,
         max_in_flight: 16,
         client_share: 50,
@@ -33,7 +35,7 @@ fn config() -> UpstreamConfig {
 const SHORT: Duration = Duration::from_millis(100);
 
 /// A store without credentials at these addresses.
-fn store_at(sockets: &[std::net::SocketAddr]) -> Store {
+fn store_at(sockets: &[SocketAddr]) -> Store {
     let endpoint = Endpoint::parse(&format!("http://{}", sockets[0])).unwrap();
     let profile = Profile::unsigned(None, endpoint);
     Store::new(
@@ -207,14 +209,16 @@ async fn a_busy_store_is_asked_once_more() {
 async fn a_refused_connection_is_followed_by_another_address() {
     let script = Script::always(vec![whole(200, "tile")]).await;
     // Nobody listens on the same port of another address.
-    let closed = std::net::SocketAddr::new([127, 0, 0, 2].into(), script.address.port());
+    let closed = SocketAddr::new([127, 0, 0, 2].into(), script.address.port());
     let store = store_at(&[closed, script.address]);
     let fetcher = StoreClient::new(&config());
-    for attempts in [2, 1, 1, 1] {
+    for _ in 0..4 {
         let fetched = ask(&fetcher, &store, &FetchRequest::default()).await;
         assert_eq!(read(fetched.outcome).await.unwrap(), "tile");
-        assert_eq!(fetched.report.attempts, attempts, "the refusing address is passed over");
+        assert_eq!(fetched.report.attempts, 1, "nothing was sent to the refusing address");
     }
+    let states: Vec<_> = store.addresses.report().iter().map(|it| it.state.as_str()).collect();
+    assert_eq!(states, ["passed_over", "healthy"]);
     let fetched = ask(&fetcher, &store_at(&[closed]), &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.unwrap_err(), Refusal::UpstreamUnreachable);
     assert_eq!(fetched.report.attempts, 2);

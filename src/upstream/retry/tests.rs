@@ -11,15 +11,15 @@ fn address(last: u8) -> SocketAddr {
 
 fn attempts(retries: u8, now: Instant) -> Attempts {
     let mut attempts = Attempts::start(RetryPolicy { retries, total: TOTAL }, now);
-    attempts.begin(address(1));
+    attempts.begin(address(1), now);
     attempts
 }
 
 /// The pause before another attempt, and whether it needs a new connection; or the refusal.
 type Row = Result<(Duration, bool), Refusal>;
 
-fn next(attempts: &mut Attempts, failure: &AttemptFailure, only: bool, now: Instant) -> Row {
-    match attempts.failed(failure, only, now) {
+fn next(attempts: &mut Attempts, failure: &AttemptFailure, has_untried: bool, now: Instant) -> Row {
+    match attempts.failed(failure, has_untried, now) {
         NextAttempt::Again => Ok((attempts.pause(JITTER, now), attempts.needs_new_connection())),
         NextAttempt::Refuse(refusal) => Err(refusal),
     }
@@ -28,56 +28,64 @@ fn next(attempts: &mut Attempts, failure: &AttemptFailure, only: bool, now: Inst
 #[test]
 fn each_failure_has_its_next_attempt() {
     use AttemptFailure::{Answer, Final, Late, NoConnection, Reset};
+    use Refusal::{
+        UpstreamBusy, UpstreamError, UpstreamProtocol, UpstreamReset, UpstreamTimeout,
+        UpstreamUnreachable, UpstreamUnresolved,
+    };
     let now = Instant::now();
-    let unreachable = || NoConnection(Refusal::UpstreamUnreachable);
-    let none = Duration::ZERO;
-    for (failure, only_address, first, second, penalised) in [
-        (unreachable(), true, Ok((JITTER, false)), Err(Refusal::UpstreamUnreachable), true),
-        (unreachable(), false, Ok((none, false)), Err(Refusal::UpstreamUnreachable), true),
+    let at_once = || Ok((Duration::ZERO, false));
+    let after_a_pause = || Ok((JITTER, false));
+    let fresh = || Ok((Duration::ZERO, true));
+    for (failure, has_untried, first, second, fault) in [
         (
-            NoConnection(Refusal::UpstreamTimeout),
+            NoConnection(UpstreamUnreachable),
             false,
-            Ok((none, false)),
-            Err(Refusal::UpstreamTimeout),
-            true,
+            after_a_pause(),
+            Err(UpstreamUnreachable),
+            Some(Fault::Connection),
         ),
-        (Reset { reused: false }, false, Ok((JITTER, false)), Err(Refusal::UpstreamReset), false),
-        (Reset { reused: true }, false, Ok((none, true)), Ok((none, true)), false),
-        (
-            Answer(Refusal::UpstreamError),
-            false,
-            Ok((JITTER, false)),
-            Err(Refusal::UpstreamError),
-            false,
-        ),
-        (
-            Answer(Refusal::UpstreamBusy(5)),
-            false,
-            Ok((JITTER, false)),
-            Err(Refusal::UpstreamBusy(5)),
-            false,
-        ),
-        (Late, false, Err(Refusal::UpstreamTimeout), Err(Refusal::UpstreamTimeout), true),
-        (
-            Final(Refusal::UpstreamProtocol),
-            false,
-            Err(Refusal::UpstreamProtocol),
-            Err(Refusal::UpstreamProtocol),
-            false,
-        ),
-        (
-            Final(Refusal::UpstreamUnresolved),
-            false,
-            Err(Refusal::UpstreamUnresolved),
-            Err(Refusal::UpstreamUnresolved),
-            false,
-        ),
+        (NoConnection(UpstreamUnreachable), true, at_once(), at_once(), Some(Fault::Connection)),
+        (NoConnection(UpstreamTimeout), true, at_once(), at_once(), Some(Fault::Connection)),
+        (Reset { reused: false }, true, after_a_pause(), Err(UpstreamReset), Some(Fault::Reset)),
+        (Reset { reused: true }, true, fresh(), fresh(), None),
+        (Answer(UpstreamError), true, after_a_pause(), Err(UpstreamError), None),
+        (Answer(UpstreamBusy(5)), true, after_a_pause(), Err(UpstreamBusy(5)), None),
+        (Late, true, at_once(), Err(UpstreamTimeout), Some(Fault::Late)),
+        (Late, false, Err(UpstreamTimeout), Err(UpstreamTimeout), Some(Fault::Late)),
+        (Final(UpstreamProtocol), true, Err(UpstreamProtocol), Err(UpstreamProtocol), None),
+        (Final(UpstreamUnresolved), true, Err(UpstreamUnresolved), Err(UpstreamUnresolved), None),
     ] {
         let mut attempts = attempts(1, now);
-        assert_eq!(next(&mut attempts, &failure, only_address, now), first, "{failure:?}");
-        attempts.begin(address(2));
-        assert_eq!(next(&mut attempts, &failure, only_address, now), second, "{failure:?}");
-        assert_eq!(failure.penalises_address(), penalised, "{failure:?}");
+        assert_eq!(next(&mut attempts, &failure, has_untried, now), first, "{failure:?}");
+        attempts.begin(address(2), now);
+        assert_eq!(next(&mut attempts, &failure, has_untried, now), second, "{failure:?}");
+        assert_eq!(failure.fault(), fault, "{failure:?}");
+    }
+}
+
+#[test]
+fn no_retry_is_needed_for_an_address_that_gives_no_connection() {
+    let now = Instant::now();
+    let mut attempts = attempts(0, now);
+    let refused = AttemptFailure::NoConnection(Refusal::UpstreamUnreachable);
+    for nth in 2..=u8::try_from(MAX_ADDRESSES).unwrap() {
+        assert_eq!(next(&mut attempts, &refused, true, now), Ok((Duration::ZERO, false)));
+        attempts.begin(address(nth), now);
+    }
+    let refusal = Refusal::UpstreamUnreachable;
+    assert_eq!(next(&mut attempts, &refused, true, now), Err(refusal), "there is a bound");
+}
+
+#[test]
+fn a_pool_is_discredited_by_a_connection_that_was_idle() {
+    for (failure, reused, discredited) in [
+        (AttemptFailure::Reset { reused: true }, true, true),
+        (AttemptFailure::Reset { reused: false }, false, false),
+        (AttemptFailure::Late, true, true),
+        (AttemptFailure::Late, false, false),
+        (AttemptFailure::Answer(Refusal::UpstreamError), true, false),
+    ] {
+        assert_eq!(failure.discredits_pool(reused), discredited, "{failure:?} {reused}");
     }
 }
 
@@ -90,7 +98,7 @@ fn without_retries_only_a_reused_connection_is_replaced() {
         (AttemptFailure::Reset { reused: false }, false),
         (AttemptFailure::Reset { reused: true }, true),
     ] {
-        assert_eq!(next(&mut attempts(0, now), &failure, true, now).is_ok(), is_again);
+        assert_eq!(next(&mut attempts(0, now), &failure, false, now).is_ok(), is_again);
     }
 }
 
@@ -130,9 +138,15 @@ fn attempts_know_their_number_their_place_and_their_time() {
     let now = Instant::now();
     let mut attempts = Attempts::start(RetryPolicy { retries: 1, total: TOTAL }, now);
     assert_eq!((attempts.made(), attempts.address()), (0, None));
-    attempts.begin(address(1));
-    attempts.begin(address(2));
+    attempts.begin(address(1), now);
+    attempts.went_to(address(3));
+    let later = now + Duration::from_secs(1);
+    attempts.begin(address(2), later);
     assert_eq!((attempts.made(), attempts.address()), (2, Some(address(2))));
+    assert_eq!(attempts.tried(), [address(1), address(3), address(2)]);
+    assert_eq!(attempts.began(), later);
+    attempts.went_to(address(1));
+    assert_eq!(attempts.tried(), [address(3), address(2), address(1)]);
     let second = Duration::from_secs;
     assert_eq!(attempts.duration(now + second(1)), second(1));
     attempts.end(now + second(2));

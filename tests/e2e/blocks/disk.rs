@@ -74,8 +74,9 @@ fn stale_metadata_from_disk_is_revalidated_with_its_blocks() {
     origin.clear();
     let gateway = start_scanned(&setup);
     let confirmed = assert_part(&gateway, &body, 0..2 * BLOCK);
-    assert!(status(&confirmed).contains("fwd-status=304"), "{}", status(&confirmed));
-    assert_eq!(asked_of(&origin), [format!("HEAD !={etag}")]);
+    assert!(status(&confirmed).contains("fwd-status=200"), "{}", status(&confirmed));
+    // RGW's 304 does not name the version.
+    assert_eq!(asked_of(&origin), [format!("HEAD !={etag}"), "HEAD".to_owned()]);
     // Overwritten: no byte of the old version is served from disk.
     let new = Version::new(2, LENGTH);
     origin.put("big.png", new.body.as_ref().clone());

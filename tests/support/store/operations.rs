@@ -1,5 +1,4 @@
-//! The operations besides reading objects: uploads and listings, for tests that use the store
-//! directly. A gateway must never request them.
+//! The operations besides reading objects: listings, and uploads, which a gateway must never request.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +76,10 @@ impl S3 for Operations {
         self.require_listing()?;
         let input = request.input;
         let prefix = input.prefix.clone().unwrap_or_default();
-        let after = input.continuation_token.as_deref().or(input.start_after.as_deref());
+        let token = input.continuation_token.as_deref().map(key_of_token).transpose()?;
+        let after = token.as_deref().or(input.start_after.as_deref());
+        let is_encoded = input.encoding_type.is_some();
+        let shown = |key: &str| if is_encoded { form_encoded(key) } else { key.to_owned() };
         let wanted =
             input.max_keys.and_then(|n| usize::try_from(n).ok()).map_or(PAGE, |n| n.min(PAGE));
         let buckets = read(&self.0.0.buckets);
@@ -91,19 +93,27 @@ impl S3 for Operations {
             if after.is_some_and(|after| key.as_str() <= after) {
                 continue;
             }
+            let delimiter = input.delimiter.as_deref();
+            let group = delimiter.and_then(|delimiter| {
+                let (group, _) = tail.split_once(delimiter)?;
+                Some(format!("{prefix}{group}{delimiter}"))
+            });
+            // A group belongs to one page, however many keys it has.
+            if group.as_ref().is_some_and(|group| groups.contains(group)) {
+                last = Some(key.clone());
+                continue;
+            }
             if contents.len() + groups.len() == wanted {
                 is_truncated = true;
                 break;
             }
             last = Some(key.clone());
-            if let Some(delimiter) = &input.delimiter
-                && let Some((group, _)) = tail.split_once(delimiter.as_str())
-            {
-                groups.insert(format!("{prefix}{group}{delimiter}"));
+            if let Some(group) = group {
+                groups.insert(group);
                 continue;
             }
             contents.push(s3s::dto::Object {
-                key: Some(key.clone()),
+                key: Some(shown(key)),
                 size: i64::try_from(object.body.len()).ok(),
                 e_tag: Some(ETag::Strong(object.etag().to_owned())),
                 last_modified: Some(object.last_modified.into()),
@@ -111,16 +121,17 @@ impl S3 for Operations {
             });
         }
         let common_prefixes =
-            groups.into_iter().map(|group| CommonPrefix { prefix: Some(group) }).collect();
+            groups.iter().map(|group| CommonPrefix { prefix: Some(shown(group)) }).collect();
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: i32::try_from(contents.len()).ok(),
             contents: Some(contents),
             common_prefixes: Some(common_prefixes),
             name: Some(input.bucket),
-            prefix: input.prefix,
+            prefix: input.prefix.as_deref().map(shown),
+            encoding_type: input.encoding_type,
             delimiter: input.delimiter,
             is_truncated: Some(is_truncated),
-            next_continuation_token: last.filter(|_| is_truncated),
+            next_continuation_token: last.filter(|_| is_truncated).map(hex::encode),
             ..ListObjectsV2Output::default()
         }))
     }
@@ -139,6 +150,24 @@ impl S3 for Operations {
             ..ListBucketsOutput::default()
         }))
     }
+}
+
+/// The last key of the page before, in a token.
+fn key_of_token(token: &str) -> S3Result<String> {
+    let key = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    key.ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
+}
+
+/// `encoding-type=url` as Amazon has it: as in a form, but slashes stay.
+fn form_encoded(key: &str) -> String {
+    let encoded = key.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => {
+            char::from(byte).to_string()
+        }
+        b' ' => "+".to_owned(),
+        byte => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {

@@ -5,7 +5,7 @@ with config.settings.
 {{- define "s3proxy.settings" -}}
 {{- $config := .Values.config -}}
 {{- $admin := printf "%s:%d" (ternary $config.address "127.0.0.1" .Values.admin.expose) (int .Values.admin.port) -}}
-{{- $cache := dict "memory" .Values.cache.memory "blocks" (dict "share" (int .Values.cache.blocksShare)) -}}
+{{- $cache := dict "memory" (include "s3proxy.cacheMemory" .) "blocks" (dict "share" (int .Values.cache.blocksShare)) -}}
 {{- with .Values.cache.disk -}}
 {{- if .enabled -}}
 {{- $size := printf "%dMiB" (div (mul (int .volumeGiB) 1024 9) 10) -}}
@@ -65,4 +65,31 @@ with config.settings.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end }}
+
+{{/* A quantity of Kubernetes in whole MiB; empty if it is none, or no whole number of its unit. */}}
+{{- define "s3proxy.mebibytes" -}}
+{{- $text := toString . -}}
+{{- if regexMatch "^[0-9]+(k|Ki|M|Mi|G|Gi|T|Ti)?$" $text -}}
+{{- $units := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "G" 1000000000 "Gi" 1073741824 "T" 1000000000000 "Ti" 1099511627776 -}}
+{{- $unit := get $units (regexReplaceAll "^[0-9]+" $text "") -}}
+{{- div (mul (int64 (regexFind "^[0-9]+" $text)) (int64 $unit)) 1048576 -}}
+{{- end -}}
+{{- end }}
+
+{{/*
+The memory of the cache. `auto` is 40 % of the limit, but at most three quarters of the request, so that a
+full cache does not take memory that the pod has not requested.
+*/}}
+{{- define "s3proxy.cacheMemory" -}}
+{{- $memory := toString .Values.cache.memory -}}
+{{- $request := include "s3proxy.mebibytes" ((.Values.resources).requests).memory -}}
+{{- $limit := include "s3proxy.mebibytes" ((.Values.resources).limits).memory -}}
+{{- if and (eq $memory "auto") $request $limit -}}
+{{- $fits := max 16 (div (mul (int64 $request) 3) 4) -}}
+{{- if lt $fits (div (mul (int64 $limit) 2) 5) -}}
+{{- $memory = printf "%dMiB" $fits -}}
+{{- end -}}
+{{- end -}}
+{{- $memory -}}
 {{- end }}

@@ -24,9 +24,16 @@ impl BlockReader {
         for (_, block) in &self.pending {
             match block {
                 PendingBlock::InFlight { on_disk: true, .. } => self.expected.disk += 1,
-                PendingBlock::InFlight { on_disk: false, .. } => self.expected.store += 1,
+                PendingBlock::InFlight { on_disk: false, .. } | PendingBlock::Gap(..) => {
+                    self.expected.store += 1;
+                }
                 PendingBlock::Cached(_) | PendingBlock::Filling { .. } => {}
             }
+        }
+        if let Some(own) = &self.own_body {
+            let bytes = self.start..own.bytes().end.min(self.end);
+            let blocks = self.layout.touched(&bytes);
+            self.expected.store += blocks.end - blocks.start;
         }
         let left = count_of(&self.remaining);
         if left > TURN {
@@ -53,7 +60,7 @@ impl BlockReader {
         let bounded = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let indexes = self.remaining.iter().cloned().flatten();
         for index in indexes.skip(bounded(skip)).take(bounded(number)) {
-            let key = self.blocks.key_of(&self.request.key, index);
+            let key = self.blocks.key_of(&self.request.key, self.layout, index);
             match self.fetches.tiers.block_place(&key) {
                 BlockPlace::Memory => self.expected.memory += 1,
                 BlockPlace::Disk => self.expected.disk += 1,

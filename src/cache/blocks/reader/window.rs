@@ -2,13 +2,22 @@
 //! wait for the store, and the blocks that are read ahead for the next request of its client.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
+use crate::cache::blocks::arriving_body::BlockReservation;
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::range_fetch::RangeFetch;
 use crate::cache::blocks::reader::counter::count_one;
 use crate::cache::blocks::reader::{BlockReader, PendingBlock};
-use crate::cache::blocks::reserve::{BlockLookup, BlockRange, BlockReservation};
+use crate::cache::blocks::reserve::{BlockLookup, BlockRange};
+use crate::cache::tiers::BlockPlace;
+
+/// The most separate places of an object that are fetched at once for one client: it may leave before it
+/// has read them.
+const MAX_FETCHES: usize = 8;
+/// The most blocks of one request, 4 GiB in blocks of 1 MiB: each is looked up before.
+const MAX_GAP: u64 = 4096;
 
 impl BlockReader {
     /// Looks up the next blocks, once half of those that it looked up before are read.
@@ -23,19 +32,42 @@ impl BlockReader {
             self.window = self.window.saturating_mul(2).min(self.max_window);
         }
         let mut run = VecDeque::new();
+        let mut fetches = self.fetches_pending();
+        let mut fetched = None;
         while (self.pending.len() as u64) < self.window {
             let Some(index) = self.next_remaining() else { break };
+            let is_adjacent = fetched.is_some_and(|last: u64| last + 1 == index);
+            if fetches >= MAX_FETCHES && !is_adjacent {
+                self.put_back(index);
+                break;
+            }
             let range = BlockRange::needed_from(self.first_needed(index));
-            match self.fetches.lookup(&self.request, &self.blocks, index, range) {
+            self.join_arriving(index);
+            match self.fetches.lookup(&self.request, &self.blocks, self.layout, index, range) {
                 BlockLookup::Cached(block) => {
-                    let block = self.cached(index, block);
+                    let block = self.cached(block);
                     self.pending.push_back((index, block));
                 }
                 BlockLookup::InFlight(fetch) => {
                     self.pending
                         .push_back((index, PendingBlock::InFlight { fetch, on_disk: false }));
                 }
+                BlockLookup::Reserved(reservation)
+                    if !reservation.on_disk && self.is_long_gap(index) =>
+                {
+                    if self.pending.is_empty() {
+                        let end = self.end_of_gap(index);
+                        self.pending.push_back((index, PendingBlock::Gap(reservation, end)));
+                    } else {
+                        // When the reader is there: nothing waits for its store meanwhile.
+                        drop(reservation);
+                        self.put_back(index);
+                    }
+                    break;
+                }
                 BlockLookup::Reserved(reservation) => {
+                    fetches += usize::from(!is_adjacent);
+                    fetched = Some(index);
                     let (fetch, on_disk) = (Arc::clone(reservation.fetch()), reservation.on_disk);
                     self.pending.push_back((index, PendingBlock::InFlight { fetch, on_disk }));
                     self.add_to_run(&mut run, reservation);
@@ -50,19 +82,65 @@ impl BlockReader {
         self.fetch(run);
     }
 
-    fn cached(&self, index: u64, block: Arc<Block>) -> PendingBlock {
-        if self.arriving.contains(&index) {
-            count_one(&self.counter.store);
-        } else {
-            count_one(&self.counter.memory);
-            self.fetches.tiers.statistics().block_hits.inc();
-        }
+    fn cached(&self, block: Arc<Block>) -> PendingBlock {
+        count_one(&self.counter.memory);
+        self.fetches.tiers.statistics().block_hits.inc();
         PendingBlock::Cached(block)
+    }
+
+    /// The fetches of separate blocks that it waits for.
+    fn fetches_pending(&self) -> usize {
+        let mut last = None;
+        let mut count = 0;
+        for (index, block) in &self.pending {
+            if matches!(block, PendingBlock::InFlight { .. }) {
+                count += usize::from(last.is_none_or(|last: u64| last + 1 != *index));
+                last = Some(*index);
+            }
+        }
+        count
+    }
+
+    /// Has the block reserved by a body that will bring it, if there is one that is near.
+    fn join_arriving(&self, index: u64) {
+        if !self.blocks.has_arriving()
+            || self.fetches.tiers.has_block(&self.blocks.key_of(
+                &self.request.key,
+                self.layout,
+                index,
+            ))
+        {
+            return;
+        }
+        for body in self.blocks.arriving() {
+            body.reserve_up_to(&self.fetches, self.layout, index);
+        }
+    }
+
+    /// Whether the reader wants many blocks from this one on, which come as its own body, if they
+    /// are missing: it names no end, or more than the largest window.
+    fn is_long_gap(&self, index: u64) -> bool {
+        let run = self.remaining.front().filter(|run| run.start == index + 1);
+        let wanted = run.map_or(1, |run| run.end - index);
+        !self.request.extent.is_bounded() || wanted > self.max_window
+    }
+
+    /// The end of the missing blocks from this one on, bytes.
+    fn end_of_gap(&self, index: u64) -> u64 {
+        let wanted = self.remaining.front().filter(|run| run.start == index + 1);
+        let wanted = wanted.map_or(index + 1, |run| run.end).min(index + MAX_GAP);
+        let is_missing = |index: &u64| {
+            let key = self.blocks.key_of(&self.request.key, self.layout, *index);
+            self.fetches.tiers.block_place(&key) == BlockPlace::Nowhere
+                && self.fetches.in_flight.get(&key).is_none()
+        };
+        let end = (index + 1..wanted).find(|index| !is_missing(index)).unwrap_or(wanted);
+        self.layout.bytes(end - 1).end
     }
 
     /// The offset of the first byte of a block that is needed.
     fn first_needed(&self, index: u64) -> u64 {
-        let bytes = self.blocks.layout.bytes(index);
+        let bytes = self.layout.bytes(index);
         if bytes.contains(&self.start) { self.start - bytes.start } else { 0 }
     }
 
@@ -71,14 +149,18 @@ impl BlockReader {
         if !self.remaining.is_empty() {
             return;
         }
-        for index in std::mem::take(&mut self.read_ahead) {
+        let ahead = std::mem::take(&mut self.read_ahead);
+        if self.layout.size < self.blocks.layout.size && self.is_read_ahead(&ahead) {
+            return;
+        }
+        for index in ahead {
             let tiers = &self.fetches.tiers;
-            if tiers.has_block(&self.blocks.key_of(&self.request.key, index)) {
+            if tiers.has_block(&self.blocks.key_of(&self.request.key, self.layout, index)) {
                 continue;
             }
             // Read-ahead never evicts anything.
             let range = BlockRange { evicts: false, ..BlockRange::needed_from(0) };
-            match self.fetches.lookup(&self.request, &self.blocks, index, range) {
+            match self.fetches.lookup(&self.request, &self.blocks, self.layout, index, range) {
                 BlockLookup::Cached(_) => {}
                 BlockLookup::InFlight(fetch) => self.read_ahead_fetches.push(fetch),
                 BlockLookup::Reserved(reservation) => {
@@ -89,6 +171,15 @@ impl BlockReader {
                 BlockLookup::NoRoom => break,
             }
         }
+    }
+
+    /// Whether the first half of these parts of blocks is there: the next request asks for more.
+    fn is_read_ahead(&self, ahead: &Range<u64>) -> bool {
+        let half = ahead.start..ahead.start + (ahead.end - ahead.start).div_ceil(2);
+        half.into_iter().all(|index| {
+            let key = self.blocks.key_of(&self.request.key, self.layout, index);
+            self.fetches.tiers.has_block(&key) || self.fetches.in_flight.get(&key).is_some()
+        })
     }
 
     pub(super) fn next_remaining(&mut self) -> Option<u64> {
@@ -142,7 +233,8 @@ impl BlockReader {
             return;
         }
         let (fetches, request) = (Arc::clone(&self.fetches), Arc::clone(&self.request));
-        let (blocks, queue_timeout) = (Arc::clone(&self.blocks), self.queue_timeout());
-        RangeFetch { fetches, request, blocks, reservations, queue_timeout }.begin();
+        let (blocks, layout) = (Arc::clone(&self.blocks), self.layout);
+        let queue_timeout = self.queue_timeout();
+        RangeFetch { fetches, request, blocks, layout, reservations, queue_timeout }.begin();
     }
 }

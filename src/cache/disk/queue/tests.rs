@@ -13,7 +13,38 @@ fn record(key: &str, size: usize) -> DiskRecord {
         freshness: freshness(0),
         headers: http::HeaderMap::new(),
         body: vec![1; size].into(),
+        held: None,
     }
+}
+
+#[test]
+fn memory_that_only_the_queue_holds_gives_way_to_a_fetch() {
+    let (budget, other) = (Budget::new(1000), Budget::new(1000));
+    let mut queue = Queue::new(1 << 20);
+    let mut add = |key: &str, budget: &Arc<Budget>| {
+        let held = Arc::new(budget.take(100).unwrap());
+        let record = DiskRecord { held: Some(Arc::clone(&held)), ..record(key, 90) };
+        assert!(queue.push(FileName::of(&record.key), Job::Write(Arc::new(record))));
+        held
+    };
+    let cached = add("cached", &budget);
+    let _foreign = (add("foreign", &other), add("one", &budget), add("two", &budget)).0;
+    assert_eq!((budget.held(), queue.bytes()), (300, 4 * (OVERHEAD + 90)), "it waits, and counts");
+    let is_queued = |queue: &Queue, key: &str| {
+        let name = FileName::of(&CacheKey::from_bytes(key.as_bytes()));
+        matches!(queue.find(name), Some(Job::Write(_)))
+    };
+    assert_eq!(queue.shed(50, &budget), 1);
+    assert_eq!(
+        (budget.held(), is_queued(&queue, "one"), is_queued(&queue, "two")),
+        (200, false, true)
+    );
+    assert_eq!(queue.shed(500, &budget), 1, "of what memory has, nothing would become free");
+    assert_eq!((budget.held(), other.held()), (100, 100));
+    assert!(is_queued(&queue, "cached") && is_queued(&queue, "foreign"));
+    drop(cached);
+    assert_eq!(queue.shed(1, &budget), 1, "evicted meanwhile");
+    assert_eq!(budget.held(), 0);
 }
 
 fn freshness(seconds: u64) -> Freshness {

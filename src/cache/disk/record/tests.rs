@@ -26,6 +26,7 @@ fn record(key: &[u8], headers: &[(&str, &[u8])], body: Vec<u8>) -> DiskRecord {
         },
         headers: map,
         body: body.into(),
+        held: None,
     }
 }
 
@@ -48,7 +49,9 @@ fn process() -> SystemTime {
 
 fn file(record: &DiskRecord) -> Vec<u8> {
     let mut bytes = head_bytes(record, process()).unwrap();
-    bytes.extend_from_slice(&record.body);
+    for piece in record.body.pieces() {
+        bytes.extend_from_slice(piece);
+    }
     bytes
 }
 
@@ -68,7 +71,8 @@ fn read(bytes: &[u8], key: &CacheKey) -> Result<DiskRecord, Damage> {
         return Err(Damage::Checksum);
     }
     let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
-    Ok(DiskRecord { key, requested_at, settings, freshness, headers, body: body.to_vec().into() })
+    let body = body.to_vec().into();
+    Ok(DiskRecord { key, requested_at, settings, freshness, headers, body, held: None })
 }
 
 #[test]
@@ -143,7 +147,8 @@ fn truncated_extended_and_empty_files_are_seen() {
 #[test]
 fn parts_of_another_record_do_not_fit() {
     let (one, mut other) = (tile(), tile());
-    other.body = other.body.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>().into();
+    other.body =
+        other.body.pieces().iter().flatten().map(|byte| byte ^ 1).collect::<Vec<u8>>().into();
     other.freshness.fresh_until += Duration::from_secs(1);
     let (first, second) = (file(&one), file(&other));
     let head = head_length(&first).unwrap();
@@ -226,7 +231,7 @@ fn another_freshness_fits_its_own_head_alone() {
 fn a_piece_is_checked_alone() {
     let record = tile();
     let head = RecordHead::parse(&file(&record), process()).unwrap();
-    let body = &record.body;
+    let body = record.body.pieces().concat();
     assert!(head.fits(1, &body[PIECE..2 * PIECE]));
     assert!(head.fits(2, &body[2 * PIECE..]));
     assert!(head.fits(1, &body[PIECE..]));

@@ -347,9 +347,13 @@ fn the_schema_refuses_no_value_that_the_loader_accepts_and_few_others() {
             let mut one = serde_yaml::Value::Null;
             insert(&mut one, path, &parsed);
             let accepted = validator.accepts_value(one);
-            let mut of_path = problems
-                .iter()
-                .filter(|problem| problem.key.as_ref().is_some_and(|key| key.starts_with(path)));
+            // Not those of another setting whose name begins with this one.
+            let is_of_path = |key: &String| {
+                let rest = key.strip_prefix(path.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            let mut of_path =
+                problems.iter().filter(|problem| problem.key.as_ref().is_some_and(is_of_path));
             let is_wrong = of_path.clone().next().is_some();
             assert!(is_wrong || accepted, "the schema refuses {path}: {value}");
             // Other messages are of settings that contradict each other.

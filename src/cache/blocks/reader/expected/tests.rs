@@ -43,7 +43,7 @@ fn reader(blocks: u64) -> BlockReader {
     let held = Arc::new(Budget::new(1).take(1).expect("room"));
     let object = Arc::new(Blocks::new(head, HeaderMap::new(), version, size, held));
     let whole = 0..blocks * size;
-    BlockReader::new(&fetches, &Arc::new(request), &object, std::slice::from_ref(&whole))
+    BlockReader::new(&fetches, &Arc::new(request), &object, std::slice::from_ref(&whole), None)
 }
 
 #[tokio::test]

@@ -1,0 +1,253 @@
+//! Folders, in profiles with `index` or `listing`: which request is for one, and what it is answered with
+//! where no object answers it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::cache::{CacheRequest, LookupResult};
+use crate::gateway::Gateway;
+use crate::gateway::admit::Admitted;
+use crate::gateway::context::Context;
+use crate::gateway::html::wants_page;
+use crate::mime::{MimePolicy, TypeRule};
+use crate::protocol::request_check::target_path;
+use crate::response::refusal::Refusal;
+use crate::s3::address::{ObjectAddress, check_key};
+use crate::s3::encode::{decode, encode_path};
+use crate::upstream::Store;
+use crate::upstream::client::FetchRequest;
+
+/// What a request is answered with where no object answers it.
+#[derive(Debug)]
+pub struct OpenedFolder {
+    pub store: Arc<Store>,
+    /// Its key is the prefix of the folder: empty, or it ends with a slash.
+    pub address: Arc<ObjectAddress>,
+    pub answer: FolderAnswer,
+}
+
+/// How a folder answers.
+#[derive(Debug)]
+pub enum FolderAnswer {
+    /// With what is in it.
+    Listing,
+    /// The URL lacks the final slash: with a redirect if anything is in the folder, else with this.
+    AddSlash { otherwise: Refusal },
+}
+
+impl Gateway {
+    /// Admits a request in a profile whose folders are opened. The store is admitted already.
+    pub(super) fn admit_where_folders_open(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        store: &Arc<Store>,
+        address: ObjectAddress,
+    ) -> Result<Admitted, Refusal> {
+        let (path, query) = path_and_query(client);
+        let asks_for_object = parameter(query, "object").is_some();
+        if !address.key.is_empty() && (!address.key.ends_with('/') || asks_for_object) {
+            let folder =
+                (!asks_for_object && self.may_be_folder(client, &address.key)).then(|| {
+                    let key = format!("{}/", address.key);
+                    Arc::new(ObjectAddress { key, ..address.clone() })
+                });
+            let admitted = self.admit_address(client, ctx, Some(store), address);
+            let otherwise = match &admitted {
+                Ok(_) => Refusal::ObjectNotFound,
+                Err(refusal) => refusal.clone(),
+            };
+            ctx.folder = folder.map(|address| {
+                let answer = FolderAnswer::AddSlash { otherwise };
+                Box::new(OpenedFolder { store: Arc::clone(store), address, answer })
+            });
+            return match admitted {
+                Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => Ok(Admitted::Folder),
+                admitted => admitted.map(Admitted::Object),
+            };
+        }
+        if !path.ends_with(b"/") {
+            // Of an encoded slash; links that are relative to the folder need a plain one.
+            return self.redirect_to_folder(client, &address, query);
+        }
+        let prefix = Arc::new(address);
+        if store.profile.listing {
+            let (store, address) = (Arc::clone(store), Arc::clone(&prefix));
+            let answer = FolderAnswer::Listing;
+            ctx.folder = Some(Box::new(OpenedFolder { store, address, answer }));
+        }
+        let asks_for_listing = parameter(query, "continuation-token").is_some()
+            || parameter(query, "format").is_some();
+        if let Some(index) = index_of(store, &prefix).filter(|_| !asks_for_listing) {
+            match self.admit_address(client, ctx, Some(store), index) {
+                Ok(object) => return Ok(Admitted::Object(object)),
+                Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        ctx.address = Some(prefix);
+        if ctx.folder.is_some() { Ok(Admitted::Folder) } else { Err(Refusal::ObjectNotFound) }
+    }
+
+    /// Whether a redirect to a folder may answer for this key. A browser that asks for a page gets one for
+    /// any name.
+    fn may_be_folder(&self, client: &RequestHeader, key: &str) -> bool {
+        check_key(key).is_ok() && (has_name_of_folder(&self.heads.mime, key) || wants_page(client))
+    }
+
+    /// Answers for a folder, where no object has answered.
+    pub(super) async fn open_folder(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        folder: OpenedFolder,
+    ) -> Result<()> {
+        self.note_exchange(ctx);
+        ctx.folder_opened = true;
+        match folder.answer {
+            FolderAnswer::Listing => self.answer_listing(session, ctx, folder).await,
+            FolderAnswer::AddSlash { ref otherwise } => {
+                let is_folder = self.is_folder(session, &folder).await;
+                if !is_folder {
+                    return self.write_refusal(session, ctx, otherwise.clone()).await;
+                }
+                let client = session.req_header();
+                let (_, query) = path_and_query(client);
+                match self.redirect_to_folder(client, &folder.address, query) {
+                    Ok(Admitted::Response(response)) => self.respond(session, ctx, &response).await,
+                    _ => self.write_refusal(session, ctx, otherwise.clone()).await,
+                }
+            }
+        }
+    }
+
+    /// Whether anything is in the folder. Without `listing` only its index object is asked for, which
+    /// needs no further permission.
+    async fn is_folder(&self, session: &Session, folder: &OpenedFolder) -> bool {
+        let none = HeaderMap::new();
+        let (store, address) = (Arc::clone(&folder.store), Arc::clone(&folder.address));
+        if store.profile.listing {
+            let wanted = Arc::new(CacheRequest::listing(store, address, None, &none));
+            let (_, page) = self.list_page(session, &wanted).await;
+            return page.is_ok_and(|page| !page.is_empty());
+        }
+        let Some(index) = index_of(&store, &address) else { return false };
+        let wanted = CacheRequest::new(store, Arc::new(index), None, &Method::HEAD, &none);
+        let wanted = Arc::new(wanted);
+        if let Some(cache) = self.cache.filter(|_| wanted.rule.store) {
+            match cache.cache().find(&wanted).await.what {
+                LookupResult::Object { .. } => return true,
+                LookupResult::Refused(_) => return false,
+                LookupResult::Bypass => {}
+            }
+        }
+        let request = FetchRequest { head_only: true, ..FetchRequest::default() };
+        self.client.fetch(&wanted.store, wanted.target(), &request).await.outcome.is_ok()
+    }
+
+    /// 307 to the path of a folder.
+    fn redirect_to_folder(
+        &self,
+        client: &RequestHeader,
+        folder: &ObjectAddress,
+        query: &[u8],
+    ) -> Result<Admitted, Refusal> {
+        let mut path = [&self.prefix, "/s3/"].concat();
+        if let Some(profile) = &folder.profile {
+            path.push_str(profile);
+            path.push('@');
+        }
+        encode_path(folder.bucket.as_bytes(), &mut path);
+        path.push('/');
+        encode_path(folder.key.as_bytes(), &mut path);
+        self.redirect(client, path.as_bytes(), query).map(Admitted::Response)
+    }
+}
+
+/// Path and query of the request target; the query begins with `?` or is empty.
+pub(super) fn path_and_query(client: &RequestHeader) -> (&[u8], &[u8]) {
+    let target = target_path(client.raw_path());
+    let query = target.iter().position(|byte| *byte == b'?');
+    target.split_at(query.unwrap_or(target.len()))
+}
+
+/// The decoded value of a parameter of a query; `None` where it is missing or no text.
+pub(super) fn parameter(query: &[u8], name: &str) -> Option<String> {
+    let query = query.strip_prefix(b"?")?;
+    query.split(|byte| *byte == b'&').find_map(|parameter| {
+        let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+        let is_named = parts.next()? == name.as_bytes();
+        let value = decode(parts.next().unwrap_or_default()).ok().filter(|_| is_named)?;
+        String::from_utf8(value).ok()
+    })
+}
+
+/// Whether a key could be that of a folder without its slash, by its last segment. Not the names that
+/// viewers and readers of Zarr ask for in numbers where there is nothing: those of a known type, of digits
+/// and dots, and with a dot in front. For them a program is worth no request to the store.
+fn has_name_of_folder(mime: &MimePolicy, key: &str) -> bool {
+    let last = key.rsplit('/').next().unwrap_or_default();
+    let is_chunk = last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_typed = !matches!(mime.rule(key), None | Some(TypeRule::Default));
+    !is_chunk && !is_typed && !last.starts_with('.')
+}
+
+/// The address of the index object of a folder.
+fn index_of(store: &Store, folder: &ObjectAddress) -> Option<ObjectAddress> {
+    let key = [&folder.key, store.profile.index.as_deref()?].concat();
+    check_key(&key).ok()?;
+    Some(ObjectAddress { key, ..folder.clone() })
+}
+
+impl OpenedFolder {
+    /// `profile@bucket`, or the bucket alone.
+    pub(super) fn bucket(&self) -> String {
+        let profile = self.address.profile.as_deref().unwrap_or_default();
+        let at = if profile.is_empty() { "" } else { "@" };
+        [profile, at, &self.address.bucket].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mime::MimeSettings;
+
+    #[test]
+    fn tiles_and_chunks_have_no_name_of_a_folder() {
+        let mime = MimePolicy::new(&MimeSettings::default()).expect("a policy");
+        for (key, expected) in [
+            ("hips/Norder3", true),
+            ("Norder3", true),
+            ("data/image.zarr", true),
+            ("release/v1.0", true),
+            ("hips/Norder3/Dir0/Npix1.png", false),
+            ("hips/image.fits.fz", false),
+            ("hips/properties", false),
+            ("a.zarr/flux/c/0/12", false),
+            ("a.zarr/flux/0.12", false),
+            ("a.zarr/flux/.zarray", false),
+        ] {
+            assert_eq!(has_name_of_folder(&mime, key), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_found_by_name_and_decoded() {
+        for (query, name, value) in [
+            ("?a=1&continuation-token=x%2F%3D", "continuation-token", Some("x/=")),
+            ("?object", "object", Some("")),
+            ("?object=", "object", Some("")),
+            ("?objects", "object", None),
+            ("", "object", None),
+            ("?format=%zz", "format", None),
+            ("?format=%FF", "format", None),
+        ] {
+            assert_eq!(parameter(query.as_bytes(), name).as_deref(), value, "{query}");
+        }
+    }
+}

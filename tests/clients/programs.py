@@ -1,0 +1,39 @@
+"""The reads of programs beside the same reads from nginx, which serves the same files, and the limits
+on what they may cost the store."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A cold read may cost the store `requests`, of any method, and `ratio` times the bytes of bodies
+    that nginx sends to the same client. A warm one may cost it nothing."""
+
+    client: str
+    reads: str
+    script: str
+    key: str
+    requests: int
+    ratio: float = 1.5
+    # The file is overwritten while it is read: what arrives must be the old version, whole.
+    overwritten: bool = False
+
+
+WGET, CURL = "read_wget.sh", "read_curl.sh"
+
+# Requests: of readers of a whole file one, where they ask once; of the others, as many as nginx gets from
+# them, and some more where they ask for all the rest and leave: how much they read is not known before.
+PROGRAMS = [
+    Program("wget", "the whole file", WGET, "whole.bin", 1),
+    Program("wget, overwritten", "the same, overwritten meanwhile", WGET, "changed.bin", 1, overwritten=True),
+    Program("wget, resumed", "20 MB, then the rest", "read_wget_resumed.sh", "whole.bin", 4),
+    Program("curl", "four ranges of 256 KiB", CURL, "whole.bin", 5),
+    Program("curl, parallel", "eight ranges at once", "read_curl_parallel.sh", "whole.bin", 10),
+    Program("seeks", "ten times 1000 bytes of `bytes=N-`", "seeks.py", "whole.bin", 20),
+    Program("pdf.js", "one page of 100", "read_pdf.mjs", "book.pdf", 26),
+    Program("ffprobe", "duration and streams", "read_ffprobe.sh", "film.mp4", 6),
+    Program("ffmpeg", "one frame from the middle", "read_ffmpeg.sh", "film.mp4", 8),
+    Program("DuckDB", "a sum over one column of ten", "read_duckdb.py", "table.parquet", 10),
+    Program("polars", "the same", "read_polars.py", "table.parquet", 9),
+    Program("pmtiles, JavaScript", "twelve tiles of two levels", "read_map.mjs", "map.pmtiles", 13),
+]
