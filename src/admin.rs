@@ -117,9 +117,9 @@ impl Admin {
             if let Some((content_type, content)) = page::file(path) {
                 return (StatusCode::OK, content_type, content.into());
             }
-            if let Some(name) = profiles::probed(method, path) {
-                return json_page(self.probe(name).await);
-            }
+        }
+        if let Some(name) = profiles::probed(method, path) {
+            return json_page(self.probe(name).await);
         }
         json_page(self.answer(method, path).await)
     }

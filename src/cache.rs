@@ -69,6 +69,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
@@ -84,6 +85,9 @@ use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::upstream::client::{FetchReport, StoreClient};
+
+/// How long a request that waits for a failing store waits for its own outcome still.
+const OUTCOME_WAIT: Duration = Duration::from_millis(5);
 
 /// How often a request looks again if the outcome of a fetch is not usable for it.
 const MAX_LOOKS: usize = 5;
@@ -171,20 +175,22 @@ impl Cache {
             let is_served = |old: &Arc<Entry>| {
                 !fetch.is_purged() && !self.tiers.is_purged(&request.key, old.requested_at)
             };
-            let outcome = tokio::select! {
-                biased;
-                outcome = fetch.outcome() => Some(outcome),
-                refusal = self.store_is_late(request, old.as_deref()) => {
-                    let old = old.as_ref().filter(|old| is_served(old));
-                    match old.and_then(|old| self.stale_if_error(old, refusal, None)) {
-                        Some(lookup) => return lookup,
-                        None => None,
+            let outcome = 'outcome: {
+                tokio::select! {
+                    biased;
+                    outcome = fetch.outcome() => outcome,
+                    refusal = self.store_is_late(request, old.as_deref()) => {
+                        // If it was this request that failed, its outcome is a moment away.
+                        if let Ok(outcome) = timeout(OUTCOME_WAIT, fetch.outcome()).await {
+                            break 'outcome outcome;
+                        }
+                        let old = old.as_ref().filter(|old| is_served(old));
+                        match old.and_then(|old| self.stale_if_error(old, refusal, None)) {
+                            Some(lookup) => return lookup,
+                            None => fetch.outcome().await,
+                        }
                     }
                 }
-            };
-            let outcome = match outcome {
-                Some(outcome) => outcome,
-                None => fetch.outcome().await,
             };
             let old = old.filter(is_served);
             match self.resolve(request, outcome, old.as_deref(), why, follows) {
@@ -429,7 +435,7 @@ impl Cache {
             return std::future::pending().await;
         }
         let outage = &request.store.outage;
-        match tokio::time::timeout(self.revalidate_timeout, outage.begun()).await {
+        match timeout(self.revalidate_timeout, outage.begun()).await {
             Ok(refusal) => refusal,
             Err(_late) => {
                 outage.begin(Refusal::UpstreamTimeout);

@@ -148,7 +148,9 @@ impl Store {
     pub fn note(&self, asked: &UpstreamOutcome<'_>) {
         let waited = (asked.verdict != StoreVerdict::Unknown).then_some(asked.waited);
         self.metrics.asked(asked.status, asked.attempts, waited);
-        match asked.refusal.filter(|refusal| refusal.is_store_failure()) {
+        // Another error answers this request alone, such as HEAD that is not allowed.
+        let is_down = asked.status.is_none_or(|status| status >= 500 || status == 429);
+        match asked.refusal.filter(|refusal| is_down && refusal.is_store_failure()) {
             Some(refusal) => self.outage.begin(refusal.clone()),
             None if asked.status.is_some() => self.outage.end(),
             None => {}

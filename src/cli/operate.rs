@@ -65,7 +65,8 @@ fn ask(replica: &Replica) -> Result<serde_json::Value, String> {
 pub(super) fn purge(options: &PurgeOptions, own: Option<SocketAddr>) -> u8 {
     let targets: Vec<String> =
         options.targets.iter().map(|it| admin_purge::target_of(it)).collect();
-    if let Some(target) = targets.iter().find(|target| !target.contains('/')) {
+    let names_object = |target: &String| target.contains('/') && !target.contains("://");
+    if let Some(target) = targets.iter().find(|target| !names_object(target)) {
         print_error(&format!("s3proxy: {target}: {}\n", admin_purge::TARGET));
         return BAD_CONFIGURATION;
     }

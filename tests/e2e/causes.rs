@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use crate::admin::Admin;
 use crate::client::{Client, PATIENCE};
-use crate::faulty::{self, Faulty, Gate, Recorded, Step};
+use crate::faulty::{self, Faulty, Gate, Recorded, Step, runtime};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::scrape::parse;
 
@@ -84,6 +85,9 @@ fn gateway(store: &Faulty, memory: &str) -> (Gateway, Admin) {
         },
         "profiles": {
             "keyless": {"endpoint": store.url()},
+            "folders": {
+                "endpoint": store.url(), "listing": true, "credentials": {"anonymous": true},
+            },
             "listed": {"endpoint": store.url(), "buckets": ["sky"], "credentials": {"anonymous": true}},
         },
     }));
@@ -190,6 +194,7 @@ fn provoke(
         }
         "credentials_missing" => get("keyless@sky/a.png"),
         "upstream_forbidden" => get("sky/forbidden.png"),
+        "listing_denied" => get("folders@forbidden/"),
         "upstream_busy" => get("sky/busy.png"),
         "upstream_redirect" => get("sky/redirect.png"),
         "upstream_error" => get("sky/error.png"),
@@ -203,10 +208,15 @@ fn provoke(
             return Some((None, logged(gateway, answer.request_id())));
         }
         "client_gone" => {
-            let mut client = gateway.connect();
-            client.request("GET", "/s3proxy/s3/sky/stall2.png", &[("X-Request-ID", "gone")]);
-            store.await_requests(1);
-            drop(client);
+            let head =
+                "GET /s3proxy/s3/sky/stall2.png HTTP/1.1\r\nHost: a\r\nX-Request-ID: gone\r\n\r\n";
+            runtime().block_on(async {
+                let stream = tokio::net::TcpStream::connect(gateway.address).await;
+                let mut stream = stream.expect("accepted");
+                stream.write_all(head.as_bytes()).await.expect("written");
+                store.await_requests(1);
+                stream.set_zero_linger().expect("a reset when dropped");
+            });
             return Some((None, logged(gateway, "gone")));
         }
         _ => return None,

@@ -51,7 +51,10 @@ fn logged(gateway: &Gateway, id: &str) -> Value {
     line
 }
 
-const REQUESTS: &[(&str, &str, &[(&str, &str)])] = &[
+/// Method, path and headers.
+type Request = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const REQUESTS: &[Request] = &[
     ("GET", "/s3proxy/s3/sky/a.png", &[]),
     ("GET", "/s3proxy/s3/sky/a.png", &[("Connection", "keep-alive")]),
     ("HEAD", "/s3proxy/s3/sky/a.png", &[]),
