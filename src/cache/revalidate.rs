@@ -84,7 +84,9 @@ pub(super) async fn revalidate(
     let (question, shown) = ask(head()).await;
     match shown.outcome {
         Ok(FetchResponse::Object { headers, .. }) if is_same(&headers) => {
-            if confirmation == Confirmation::Nameless {
+            if shown.report.head_by_get {
+                learned.learn(RevalidateBy::Condition);
+            } else if confirmation == Confirmation::Nameless {
                 learned.learn(RevalidateBy::Head);
             }
             let (headers, report) = (ConfirmedHeaders::All(headers), shown.report);

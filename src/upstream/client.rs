@@ -75,6 +75,8 @@ pub struct FetchReport {
     pub request_id: Option<String>,
     /// The reason of a failed connection, for a person.
     pub detail: Option<String>,
+    /// The store refused HEAD, and answered a GET of one byte in its place.
+    pub head_by_get: bool,
 }
 
 /// An answer that is not refused.

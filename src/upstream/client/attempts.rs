@@ -273,6 +273,7 @@ impl<'a> StoreFetch<'a> {
         let decision = answer::decide(&context, head.status, &head.headers);
         if let Some(refusal) = self.head_refused.take_if(|_| is_object(&decision)) {
             // The GET is allowed: its head is the answer that the HEAD would have.
+            self.report.head_by_get = true;
             return match of_whole(&head.headers) {
                 Some(headers) if matches!(decision, AnswerDecision::Deliver(_)) => {
                     let address = self.attempts.address();

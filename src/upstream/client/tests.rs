@@ -153,6 +153,7 @@ async fn the_report_says_what_the_log_needs() {
             code: Some("NoSuchKey".to_owned()),
             request_id: Some("tx0-1".to_owned()),
             detail: None,
+            head_by_get: false,
         }
     );
 }
