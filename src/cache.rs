@@ -57,7 +57,7 @@ pub use self::fill::Truncated;
 pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
 pub use self::key::CacheKey;
 pub use self::lookup::{Lookup, LookupResult};
-pub use self::object::ObjectBody;
+pub use self::object::{Object, ObjectBody};
 pub use self::passing::PassingObject;
 pub use self::purge::pending::{PurgeScope, Removed};
 pub use self::request::{CacheRequest, Extent};

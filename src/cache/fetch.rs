@@ -117,7 +117,10 @@ impl Fetches {
         request: &Arc<CacheRequest>,
         old: Option<&Arc<Entry>>,
     ) -> Join {
-        let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
+        // What the store has said already is no answer to a client that has it asked again.
+        let usable = |fetch: &Fetch<FetchOutcome>| {
+            self.is_usable(request, fetch) && !(request.no_cache && fetch.is_published())
+        };
         if self.is_not_worth_a_fetch(request) && old.is_none() && !self.tiers.has_disk() {
             // It may still follow a fetch in flight.
             let fetch = self.in_flight.get(&request.key).filter(|fetch| usable(fetch));

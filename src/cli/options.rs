@@ -32,7 +32,7 @@ pub(super) struct ServeOptions {
     /// Serve the store at this URL alone, without a configuration file: http://host/s3proxy/s3/BUCKET/KEY
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     endpoint: Option<String>,
-    /// File with its access key, in the format of ~/.aws/credentials; default: AWS_ACCESS_KEY_ID, or [default] of
+    /// File with its access key, in the format of ~/.aws/credentials; default: AWS_ACCESS_KEY_ID, or section `default` of
     /// ~/.aws/credentials
     #[arg(long, value_name = "FILE", requires = "endpoint")]
     access_key_file: Option<String>,

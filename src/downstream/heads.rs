@@ -111,7 +111,7 @@ impl ClientConnection {
         body: &[Bytes],
         body_bytes: &mut u64,
     ) -> io::Result<()> {
-        let mut progress = Progress { head, body, offset: 0 };
+        let mut progress = Unwritten { head, body, offset: 0 };
         let mut head_bytes = head.len();
         poll_fn(|context| {
             while !progress.is_done() {
@@ -133,14 +133,14 @@ impl ClientConnection {
 }
 
 /// How much of a response is written.
-struct Progress<'a> {
+struct Unwritten<'a> {
     head: &'a [u8],
     body: &'a [Bytes],
     /// Bytes written of the first part that is not complete.
     offset: usize,
 }
 
-impl Progress<'_> {
+impl Unwritten<'_> {
     fn is_done(&self) -> bool {
         self.head.is_empty() && self.body.is_empty()
     }

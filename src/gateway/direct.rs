@@ -11,8 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::conditional_filter::to_304;
 
-use crate::cache::object::Object;
-use crate::cache::{LookupResult, ObjectBody};
+use crate::cache::{LookupResult, Object, ObjectBody};
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;

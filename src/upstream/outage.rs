@@ -70,7 +70,7 @@ impl Outage {
     }
 
     /// The right to ask the failing store again, for as long as the request takes: one at a time, and
-    /// one in [`BETWEEN_PROBES`].
+    /// one a second.
     #[must_use]
     pub fn probe(&self, now: Instant) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.probe).try_acquire_owned().ok()?;

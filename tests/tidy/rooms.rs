@@ -168,6 +168,7 @@ const CACHE_FACE: &[&str] = &[
     "Extent",
     "Lookup",
     "LookupResult",
+    "Object",
     "ObjectBody",
     "Truncated",
     "BodySlot",
