@@ -12,3 +12,4 @@ pub mod error;
 pub mod html;
 pub mod landing;
 pub mod listing;
+pub mod viewer;

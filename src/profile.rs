@@ -49,6 +49,8 @@ pub struct Profile {
     pub listing: bool,
     /// How long a page of a listing is fresh.
     pub listing_ttl: Duration,
+    /// Whether browsers are shown viewers of surveys and FITS files.
+    pub viewer: bool,
     /// Whether the landing page names the profile.
     pub listed: bool,
     /// Which objects of this profile are cached, and for how long.
@@ -76,6 +78,7 @@ impl Profile {
             index: None,
             listing: false,
             listing_ttl: Duration::from_secs(60),
+            viewer: false,
             listed: false,
             cache: CacheRules::default(),
         }
@@ -101,7 +104,7 @@ impl Profile {
     /// Whether the URL of a folder may have an answer.
     #[must_use]
     pub fn opens_folders(&self) -> bool {
-        self.listing || self.index.is_some()
+        self.listing || self.viewer || self.index.is_some()
     }
 
     /// Whether the two profiles are equal except for their credentials.

@@ -319,6 +319,7 @@ impl<'a> ProfileReader<'_, 'a> {
             index: written.index,
             listing: written.listing,
             listing_ttl: written.listing_ttl,
+            viewer: written.viewer,
             listed: written.listed,
             cache,
         })

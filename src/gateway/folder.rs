@@ -12,8 +12,10 @@ use crate::cache::{CacheRequest, LookupResult};
 use crate::gateway::Gateway;
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
-use crate::gateway::html::wants_page;
+use crate::gateway::html::{viewer_page, wants_page};
 use crate::mime::{MimePolicy, TypeRule};
+use crate::pages::viewer::{Viewer, is_fits};
+use crate::profile::ContentTypeFrom;
 use crate::protocol::request_check::target_path;
 use crate::response::refusal::Refusal;
 use crate::s3::address::{ObjectAddress, check_key};
@@ -35,6 +37,8 @@ pub struct OpenedFolder {
 pub enum FolderAnswer {
     /// With what is in it.
     Listing,
+    /// With the viewer of a survey, if it holds one; else with what is in it, if the profile lists folders.
+    Viewer,
     /// The URL lacks the final slash: with a redirect if anything is in the folder, else with this.
     AddSlash { otherwise: Refusal },
 }
@@ -49,6 +53,14 @@ impl Gateway {
         address: ObjectAddress,
     ) -> Result<Admitted, Refusal> {
         let (path, query) = path_and_query(client);
+        if store.profile.viewer
+            && is_fits(&address.key)
+            && wants_page(client)
+            && parameter(query, "raw").is_none()
+        {
+            let page = viewer_page(Viewer::Fits, &self.pages.site, &address);
+            return Ok(Admitted::Response(page));
+        }
         let asks_for_object = parameter(query, "object").is_some();
         if !address.key.is_empty() && (!address.key.ends_with('/') || asks_for_object) {
             let folder =
@@ -75,13 +87,14 @@ impl Gateway {
             return self.redirect_to_folder(client, &address, query);
         }
         let prefix = Arc::new(address);
-        if store.profile.listing {
-            let (store, address) = (Arc::clone(store), Arc::clone(&prefix));
-            let answer = FolderAnswer::Listing;
-            ctx.folder = Some(Box::new(OpenedFolder { store, address, answer }));
-        }
         let asks_for_listing = parameter(query, "continuation-token").is_some()
             || parameter(query, "format").is_some();
+        let views = store.profile.viewer && !asks_for_listing && wants_page(client);
+        if store.profile.listing || views {
+            let (store, address) = (Arc::clone(store), Arc::clone(&prefix));
+            let answer = if views { FolderAnswer::Viewer } else { FolderAnswer::Listing };
+            ctx.folder = Some(Box::new(OpenedFolder { store, address, answer }));
+        }
         if let Some(index) = index_of(store, &prefix).filter(|_| !asks_for_listing) {
             match self.admit_address(client, ctx, Some(store), index) {
                 Ok(object) => return Ok(Admitted::Object(object)),
@@ -110,6 +123,21 @@ impl Gateway {
         ctx.folder_opened = true;
         match folder.answer {
             FolderAnswer::Listing => self.answer_listing(session, ctx, folder).await,
+            FolderAnswer::Viewer => {
+                let properties = object_in(&folder.address, "properties");
+                let holds_survey = match properties {
+                    Some(properties) => self.exists(&folder.store, properties, &Method::GET).await,
+                    None => false,
+                };
+                if holds_survey {
+                    let page = viewer_page(Viewer::Survey, &self.pages.site, &folder.address);
+                    return self.respond(session, ctx, &page).await;
+                }
+                if folder.store.profile.listing {
+                    return self.answer_listing(session, ctx, folder).await;
+                }
+                self.write_refusal(session, ctx, Refusal::ObjectNotFound).await
+            }
             FolderAnswer::AddSlash { ref otherwise } => {
                 let is_folder = self.is_folder(session, &folder).await;
                 if !is_folder {
@@ -136,7 +164,20 @@ impl Gateway {
             return page.is_ok_and(|page| !page.is_empty());
         }
         let Some(index) = index_of(&store, &address) else { return false };
-        let wanted = CacheRequest::new(store, Arc::new(index), None, &Method::HEAD, &none);
+        self.exists(&store, index, &Method::HEAD).await
+    }
+
+    /// Whether there is such an object that may be served.
+    async fn exists(&self, store: &Arc<Store>, address: ObjectAddress, method: &Method) -> bool {
+        let content_type = match store.profile.content_type {
+            ContentTypeFrom::Origin => None,
+            ContentTypeFrom::Key => match self.heads.mime.key_type(&address.key) {
+                Ok(content_type) => Some(content_type),
+                Err(_) => return false,
+            },
+        };
+        let (store, none) = (Arc::clone(store), HeaderMap::new());
+        let wanted = CacheRequest::new(store, Arc::new(address), content_type, method, &none);
         let wanted = Arc::new(wanted);
         if let Some(cache) = self.cache.filter(|_| wanted.rule.store) {
             match cache.cache().find(&wanted).await.what {
@@ -198,7 +239,12 @@ fn has_name_of_folder(mime: &MimePolicy, key: &str) -> bool {
 
 /// The address of the index object of a folder.
 fn index_of(store: &Store, folder: &ObjectAddress) -> Option<ObjectAddress> {
-    let key = [&folder.key, store.profile.index.as_deref()?].concat();
+    object_in(folder, store.profile.index.as_deref()?)
+}
+
+/// The address of an object in a folder.
+fn object_in(folder: &ObjectAddress, name: &str) -> Option<ObjectAddress> {
+    let key = [&folder.key, name].concat();
     check_key(&key).ok()?;
     Some(ObjectAddress { key, ..folder.clone() })
 }

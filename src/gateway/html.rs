@@ -12,12 +12,14 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::forwarded_scheme;
 use crate::pages::assets;
 use crate::pages::error::ErrorPage;
-use crate::pages::html;
+use crate::pages::html::{self, Site};
 use crate::pages::landing::ListedProfile;
+use crate::pages::viewer::{self, Viewer};
 use crate::protocol::accept::{Preferred, preferred};
 use crate::protocol::timestamp::rfc3339;
 use crate::response::gateway_response::GatewayResponse;
 use crate::response::refusal::Refusal;
+use crate::s3::address::ObjectAddress;
 use crate::upstream::Store;
 
 /// The media type of a page.
@@ -40,6 +42,19 @@ pub(super) fn page(body: String) -> GatewayResponse {
         body: body.into_bytes(),
         headers: page_headers(),
     }
+}
+
+/// A page with a viewer.
+pub(super) fn viewer_page(viewer: Viewer, site: &Site, address: &ObjectAddress) -> GatewayResponse {
+    let key = address.key.strip_suffix('/').unwrap_or(&address.key);
+    let name = key.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(&address.bucket);
+    let mut response = page(viewer.page(site, name));
+    for (header, value) in &mut response.headers {
+        if *header == CONTENT_SECURITY_POLICY {
+            *value = HeaderValue::from_static(viewer::CONTENT_SECURITY_POLICY);
+        }
+    }
+    response
 }
 
 /// Whether the client is a browser that shows a page.
@@ -66,7 +81,7 @@ impl Gateway {
         Some(GatewayResponse {
             status: if is_known { 304 } else { 200 },
             content_type: if is_known { "" } else { asset.media_type },
-            body: if is_known { Vec::new() } else { asset.content.as_bytes().to_vec() },
+            body: if is_known { Vec::new() } else { asset.content.clone().into_bytes() },
             headers: vec![
                 (CACHE_CONTROL, HeaderValue::from_static(assets::CACHE_CONTROL)),
                 (ETAG, etag),

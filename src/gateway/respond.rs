@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -13,6 +13,7 @@ use crate::cache::LookupResult;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
+use crate::pages::viewer::is_fits;
 use crate::protocol::cache_status::CacheStatus;
 use crate::protocol::cors;
 use crate::protocol::request_id::X_REQUEST_ID;
@@ -66,6 +67,11 @@ impl Gateway {
         if let Some(object) = &ctx.object {
             let value = cache_status(object.cache_status(), object.expected);
             add(&CACHE_STATUS, value.as_bytes());
+            let wanted = &object.wanted;
+            if wanted.store.profile.viewer && is_fits(&wanted.address.key) {
+                // A browser gets a page at the same URL.
+                add(&VARY, b"Accept");
+            }
         }
         if let Some(cors) = self.reloads.cors.load().as_ref() {
             let headers = cors::headers(cors, &client.method, &client.headers);

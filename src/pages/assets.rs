@@ -8,10 +8,27 @@ pub const STYLE: &str = "page.css";
 /// The icon of every page.
 pub const ICON: &str = "icon.svg";
 
-/// Every asset: the name in the source, the media type, the content.
-const FILES: [(&str, &str, &str); 2] = [
+/// The script of the page of a survey.
+pub const SKY: &str = "sky.js";
+/// The script of the page of a FITS file.
+pub const FITS: &str = "fits.js";
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Every asset: the name in the source, the media type, the content. A script follows those that it
+/// imports.
+const FILES: [(&str, &str, &str); 11] = [
     (STYLE, "text/css; charset=utf-8", include_str!("assets/page.css")),
     (ICON, "image/svg+xml", include_str!("assets/icon.svg")),
+    ("healpix.js", SCRIPT, include_str!("assets/healpix.js")),
+    ("survey.js", SCRIPT, include_str!("assets/survey.js")),
+    ("tiles.js", SCRIPT, include_str!("assets/tiles.js")),
+    ("draw.js", SCRIPT, include_str!("assets/draw.js")),
+    (SKY, SCRIPT, include_str!("assets/sky.js")),
+    ("fits-header.js", SCRIPT, include_str!("assets/fits-header.js")),
+    ("fits-pixels.js", SCRIPT, include_str!("assets/fits-pixels.js")),
+    ("ranges.js", SCRIPT, include_str!("assets/ranges.js")),
+    (FITS, SCRIPT, include_str!("assets/fits.js")),
 ];
 
 /// `Cache-Control` of an asset.
@@ -24,7 +41,8 @@ pub struct Asset {
     pub name: String,
     /// `Content-Type`.
     pub media_type: &'static str,
-    pub content: &'static str,
+    /// A script names the scripts that it imports as they are served.
+    pub content: String,
     /// `ETag`, with its quotes.
     pub etag: String,
     /// The name in the source.
@@ -39,12 +57,16 @@ impl Assets {
     /// The assets of this build.
     #[must_use]
     pub fn new() -> Self {
-        Self(
-            FILES
-                .iter()
-                .map(|(file, media_type, content)| asset(file, media_type, content))
-                .collect(),
-        )
+        let mut assets: Vec<Asset> = Vec::with_capacity(FILES.len());
+        for (file, media_type, content) in FILES {
+            let mut content = content.to_owned();
+            for imported in &assets {
+                let name = format!("'./{}'", imported.name);
+                content = content.replace(&format!("'./{}'", imported.file), &name);
+            }
+            assets.push(asset(file, media_type, content));
+        }
+        Self(assets)
     }
 
     /// The asset that is served with this name.
@@ -66,8 +88,8 @@ impl Default for Assets {
     }
 }
 
-fn asset(file: &'static str, media_type: &'static str, content: &'static str) -> Asset {
-    let digest = Sha256::digest(content);
+fn asset(file: &'static str, media_type: &'static str, content: String) -> Asset {
+    let digest = Sha256::digest(&content);
     let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let (stem, extension) = file.rsplit_once('.').unwrap_or((file, ""));
     Asset {
@@ -97,10 +119,22 @@ mod tests {
 
     #[test]
     fn no_asset_loads_anything() {
-        for (file, _, content) in FILES {
+        for (file, media_type, content) in FILES {
             let own = content.replace("http://www.w3.org/2000/svg", "");
-            for loads in ["http", "@import", "url(", "<script", "//"] {
+            let comments = if media_type == SCRIPT { "<!--" } else { "//" };
+            for loads in ["http:", "https:", "@import", "url(", "<script", comments] {
                 assert!(!own.contains(loads), "{file}: {loads}");
+            }
+        }
+    }
+
+    #[test]
+    fn scripts_import_each_other_by_the_names_that_are_served() {
+        let assets = Assets::new();
+        for asset in &assets.0 {
+            for imported in asset.content.split("from './").skip(1) {
+                let name = imported.split('\'').next().unwrap_or_default();
+                assert!(assets.get(name.as_bytes()).is_some(), "{} imports {name}", asset.file);
             }
         }
     }

@@ -41,6 +41,7 @@ impl Profile {
             index: _,
             listing: _,
             listing_ttl: _,
+            viewer: _,
             listed: _,
             // By `Fingerprint::rule`.
             cache: _,

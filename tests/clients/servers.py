@@ -62,7 +62,7 @@ http {{
   uwsgi_temp_path {folder}/nginx-temporary;
   scgi_temp_path {folder}/nginx-temporary;
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port} sndbuf=64k;
     root {bucket};
   }}
 }}

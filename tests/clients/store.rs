@@ -14,10 +14,11 @@ mod store;
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use store::{Object, Request, Store};
 
@@ -65,7 +66,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let bucket = path.file_name().and_then(|name| name.to_str()).ok_or("a name of UTF-8")?;
         fill(&store, bucket, &path, "")?;
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    // A connection of loopback takes megabytes that nobody reads: a network would not. The store counts
+    // what it sends, so its buffer is small.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(64 << 10)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener = socket.listen(1024)?;
     let serving = store.serve(listener, &access_key, &secret_key)?;
     writeln!(io::stdout(), "{} {access_key} {secret_key}", serving.address().port())?;
     // The workers serve in the background; this thread has nothing else to do.

@@ -42,6 +42,7 @@ mod routes;
 mod folders;
 
 mod pages;
+mod viewer;
 // Answers with an object: status, headers, bytes, HEAD, HTTP/1.0.
 mod objects;
 // Which keys are served, and with which media type.

@@ -4,6 +4,7 @@
 pub(in crate::cache) mod counter;
 mod expected;
 mod own_body;
+mod slow_start;
 mod window;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use crate::cache::blocks::object::{Block, Blocks};
 use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
 use crate::cache::blocks::reader::counter::{BlockCounter, count_one};
 use crate::cache::blocks::reader::own_body::OwnBody;
+use crate::cache::blocks::reader::slow_start::SlowStart;
 use crate::cache::blocks::tier::FIRST_BLOCKS;
 use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
@@ -76,6 +78,8 @@ pub struct BlockReader {
     own_body: Option<OwnBody>,
     /// The block of that body that was counted last.
     counted: Option<u64>,
+    /// How fast it gets what the store sends.
+    pace: SlowStart,
     counter: Arc<BlockCounter>,
     /// Where the blocks come from, as far as known when the response begins.
     expected: BlockCounts,
@@ -198,6 +202,7 @@ impl BlockReader {
             position: start,
             own_body: None,
             counted: None,
+            pace: SlowStart::new(!bounded),
             counter: Arc::default(),
             expected: BlockCounts::default(),
         }
@@ -226,7 +231,10 @@ impl BlockReader {
         }
         let read = match self.cached_bytes(position, end) {
             Some(bytes) => Some(bytes),
-            None => Box::pin(self.wait_for_bytes(position, end)).await.map_err(|it| it.error)?,
+            None => {
+                self.pace.wait(position.saturating_sub(self.start)).await;
+                Box::pin(self.wait_for_bytes(position, end)).await.map_err(|it| it.error)?
+            }
         };
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;
         Ok(read)

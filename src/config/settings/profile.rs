@@ -105,6 +105,12 @@ settings! {
             reload: "true",
             text: "How long a page of a listing is fresh in the cache.",
         }
+        viewer: bool {
+            kind: kind::boolean(),
+            default: "false",
+            reload: "true",
+            text: "Show browsers a sky viewer for a folder that holds a HiPS survey (`properties`), and a page with header and picture for a FITS file. Other clients, and URLs with `?raw`, get the object.",
+        }
         listed: bool {
             kind: kind::boolean(),
             default: "false",
