@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use s3proxy::config::Flags;
@@ -12,22 +13,28 @@ use s3proxy::{logging, server};
 /// Names and values of environment variables.
 pub(crate) type Environment = BTreeMap<String, String>;
 
+/// What the environment cannot say: the settings of the profile.
+pub(crate) const SETTINGS: &str =
+    "profiles:\n  hips: { buckets: [sky], listed: true, listing: true, viewer: true }\n";
+
 /// The settings of the gateway.
 ///
-/// One profile, `hips`, with its access key in the URL of its endpoint. The Content-Security-Policy that
-/// blocks scripts from buckets is off, because the viewer is such a script.
+/// One profile, `hips`, with its access key in the URL of its endpoint. `config` is a file with
+/// [`SETTINGS`].
 pub(crate) fn environment(
-    listen: SocketAddr,
+    (listen, admin): (SocketAddr, SocketAddr),
+    config: &Path,
     store: SocketAddr,
     access_key: &str,
     secret_key: &str,
 ) -> Environment {
     [
         ("S3PROXY_LISTEN", listen.to_string()),
-        ("S3PROXY_ADMIN_LISTEN", "off".to_owned()),
+        ("S3PROXY_ADMIN_LISTEN", admin.to_string()),
+        ("S3PROXY_CONFIG", config.display().to_string()),
         ("S3_ENDPOINT_URL", format!("http://{store}")),
         ("LSST_RESOURCES_S3_PROFILE_hips", format!("http://{access_key}:{secret_key}@{store}")),
-        ("S3PROXY_CONTENT_SECURITY_POLICY", "false".to_owned()),
+        ("S3PROXY_CORS_ORIGINS", "*".to_owned()),
         ("S3PROXY_CACHE_MAX_AGE", "86400".to_owned()),
         ("S3PROXY_LOG_LEVEL", "WARNING".to_owned()),
     ]

@@ -66,12 +66,24 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     print_line(&filled);
 
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    let environment = gateway::environment(listen, serving.address(), &keys.access, &keys.secret);
-    print_line(&tour::text(listen, survey::deep_cell(), &environment));
+    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    let config = folder.path().join("s3proxy.yaml");
+    std::fs::write(&config, gateway::SETTINGS)
+        .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
+    let admin = free_address().map_err(|error| format!("no free port: {error}"))?;
+    let addresses = (listen, admin);
+    let environment =
+        gateway::environment(addresses, &config, serving.address(), &keys.access, &keys.secret);
+    print_line(&tour::text(addresses, survey::deep_cell(), &environment));
     let code = gateway::run(&environment)?;
     drop(serving);
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// An address on loopback that nothing listens on.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// A listener on loopback.
@@ -108,6 +120,7 @@ fn fill(store: &Store) -> io::Result<String> {
     let begun = Instant::now();
     let threads = thread::available_parallelism().map_or(2, usize::from);
     let (objects, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+    print_line("Computing a sky survey; this takes some seconds ...");
     survey::generate(threads, &|piece| {
         objects.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(piece.body.len() as u64, Ordering::Relaxed);

@@ -10,16 +10,23 @@ pub(crate) const BUCKET: &str = "sky";
 
 /// The text printed after the start. `deep` is order and number of the cell that has tiles of all
 /// orders.
-pub(crate) fn text(listen: SocketAddr, deep: (u8, u64), environment: &Environment) -> String {
+pub(crate) fn text(
+    (listen, admin): (SocketAddr, SocketAddr),
+    deep: (u8, u64),
+    environment: &Environment,
+) -> String {
     let (order, cell) = deep;
     let base = format!("http://{listen}/s3proxy/s3/hips@{BUCKET}");
     let tile = format!("{base}/Norder{}/Dir0/Npix{}.png", order + 1, 4 * cell);
     let fits_tile = format!("{base}/intensity/Norder{}/Dir0/Npix{}.fits", order + 1, 4 * cell);
     let pages = [
         (
-            format!("{base}/viewer.html"),
-            "drag and zoom over the sky; every tile comes through the gateway",
+            format!("{base}/"),
+            "the viewer of the survey: drag and zoom; every tile comes through the gateway",
         ),
+        (format!("{base}/panorama.fits"), "the header and the picture of a FITS file of 34 MB"),
+        (format!("{base}/Norder3/"), "a folder of the bucket"),
+        (format!("http://{admin}/"), "the status page for operators, live"),
         (format!("{base}/index.html"), "the front page of the survey"),
         (tile.clone(), "a tile"),
         (format!("{base}/Norder3/Allsky.png"), "thumbnails of all tiles of order 3 in one picture"),
@@ -40,6 +47,12 @@ pub(crate) fn text(listen: SocketAddr, deep: (u8, u64), environment: &Environmen
         ),
         (format!("curl -sI {fits_tile}"), "a FITS tile of 1,054,080 bytes, as in real surveys"),
         (format!("curl -s {base}/Moc.fits | wc -c"), "the coverage map, a FITS table"),
+        (
+            format!("curl -sI {tile} | grep -i cache-status"),
+            "from the store the first time, from memory the second time",
+        ),
+        (format!("curl -s -X PURGE http://{admin}/hips@{BUCKET}/"), "remove it all from the cache"),
+        (format!("curl -s http://{admin}/metrics | grep hits"), "metrics for Prometheus"),
         (
             format!(
                 "curl -sI -H \"If-None-Match: $(curl -sI {tile} | sed -n 's/^etag: //Ip' | tr -d '\\r')\" {tile}"
@@ -64,11 +77,10 @@ pub(crate) fn text(listen: SocketAddr, deep: (u8, u64), environment: &Environmen
     for (line, shows) in curls {
         let _ = write!(text, "  {line}\n      {shows}\n");
     }
-    text.push_str(concat!(
-        "\nThe viewer is a script in a bucket. Therefore this gateway runs with\n",
-        "S3PROXY_CONTENT_SECURITY_POLICY=false; by default browsers block such scripts.\n",
-        "\nPress Ctrl-C to stop.",
-    ));
+    let _ = write!(
+        text,
+        "\nIn Aladin Lite, open the survey by the URL {base}/\n\nPress Ctrl-C to stop.",
+    );
     text
 }
 
@@ -86,8 +98,11 @@ mod tests {
     fn every_address_is_complete_and_no_secret_is_shown() {
         let listen: SocketAddr = "127.0.0.1:8081".parse().unwrap();
         let store: SocketAddr = "127.0.0.1:9000".parse().unwrap();
-        let environment = gateway::environment(listen, store, "ACCESSKEY", "SECRETKEY");
-        let text = text(listen, (2, 165), &environment);
+        let admin: SocketAddr = "127.0.0.1:9090".parse().unwrap();
+        let config = std::path::Path::new("s3proxy.yaml");
+        let addresses = (listen, admin);
+        let environment = gateway::environment(addresses, config, store, "ACCESSKEY", "SECRETKEY");
+        let text = text(addresses, (2, 165), &environment);
         for address in [
             "http://127.0.0.1:8081/s3proxy/s3/hips@sky/Norder3/Dir0/Npix660.png\n",
             "http://127.0.0.1:8081/s3proxy/s3/hips@sky/intensity/Norder3/Dir0/Npix660.fits\n",

@@ -11,7 +11,6 @@ pub(crate) fn publish_all(publish: Publish<'_>) {
         body: text.as_bytes().to_vec(),
     };
     publish(page("index.html", include_str!("pages/index.html")));
-    publish(page("viewer.html", include_str!("pages/viewer.html")));
     publish(properties("properties", &colour()));
     publish(properties("intensity/properties", &intensity()));
 }

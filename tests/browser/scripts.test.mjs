@@ -1,0 +1,30 @@
+import test from 'node:test'; import assert from 'node:assert/strict';
+import * as h from '../../src/pages/assets/healpix.js'; import {describe,parseProperties} from '../../src/pages/assets/survey.js';
+import {parseHeader,parseCard,imageOf} from '../../src/pages/assets/fits-header.js'; import * as p from '../../src/pages/assets/fits-pixels.js'; import {multipart} from '../../src/pages/assets/ranges.js';
+test('a direction lies in the cell that says so', () => {
+  for (let order=0; order<=7; order++) for (let n=0;n<2000;n++){
+    const index=Math.floor(Math.random()*12*4**order), x=0.01+0.98*Math.random(), y=0.01+0.98*Math.random();
+    assert.equal(h.cellAt(order,h.cellDirection(order,index,x,y)), index);
+  }});
+test('galactic pole', () => {
+  const [ra,dec]=h.toDegrees(h.icrsFromGalactic([0,0,1])); assert.ok(Math.abs(ra-192.859508)<1e-4 && Math.abs(dec-27.128336)<1e-4,[ra,dec]);
+  const v=h.fromDegrees(12,34); const w=h.icrsFromGalactic(h.galacticFromIcrs(v)); for(const i of [0,1,2]) assert.ok(Math.abs(v[i]-w[i])<1e-12);
+});
+test('properties', () => {
+  const s=describe('# c\nhips_order = 5\r\nhips_tile_format = png fits\nhips_frame=equatorial\nobs_title = A = B\n');
+  assert.deepEqual([s.order,s.format,s.title,s.orderMin],[5,'png','A = B',0]);
+  assert.throws(()=>describe(''),/hips_order/); assert.throws(()=>describe('hips_order=3\nhips_tile_format=fits'),/shows/);
+});
+test('sexagesimal',()=>{ assert.equal(h.sexagesimal(256.6,-41.8),'17h 06m 24.0s −41° 48′ 00″'); assert.equal(h.sexagesimal(359.99999,0),'00h 00m 00.0s +00° 00′ 00″')});
+test('header',()=>{
+  const cards=['SIMPLE  =                    T / x','BITPIX  =                  -32','NAXIS   =                    2','NAXIS1  =                   10','NAXIS2  =                    4',"OBJECT  = 'it''s / a' / c",'COMMENT hello','END'];
+  const b=new TextEncoder().encode(cards.map(c=>c.padEnd(80)).join('').padEnd(2880));
+  const u=parseHeader(b,0); assert.equal(u.dataBytes,160); assert.equal(u.next,5760); assert.equal(u.values.get('OBJECT'),"it's / a");
+  const i=imageOf(u); assert.equal(i.rowBytes,40); assert.equal(parseHeader(b.subarray(0,400),0),null); assert.throws(()=>parseHeader(new Uint8Array(80),0));
+  assert.deepEqual(p.plan(i,1000).ranges,[[2880,3039]]);
+  const big={...i,width:4096,height:4096,rowBytes:16384}; const r=p.plan(big,2**21); assert.ok(r.rows<=128&&r.rows>=96,r.rows);
+  assert.equal(p.plan({...big,width:16384,height:16384,rowBytes:65536},2**21),null);
+});
+test('multipart',()=>{const b=new TextEncoder().encode('\r\n--X\r\nContent-Type: a\r\nContent-Range: bytes 2-4/10\r\n\r\nabc\r\n--X\r\nContent-Range: bytes 6-7/10\r\n\r\nde\r\n--X--\r\n');
+ const m=multipart(b); assert.deepEqual(m.map(x=>[x.first,x.last,new TextDecoder().decode(x.bytes)]),[[2,4,'abc'],[6,7,'de']]);});
+test('paint',()=>{const img={width:2,height:2,values:Float64Array.from([0,1,NaN,2])}; const px=p.paint(img,[0,2],10); assert.deepEqual([px[3],px[7],px[8],px[12]],[0,255,0,p.stretch(1,[0,2],10)].map((v,i)=>i==2?px[8]:v));});
