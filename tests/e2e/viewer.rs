@@ -9,7 +9,7 @@ use crate::origin::Origin;
 
 const BROWSER: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 
-fn gateway(origin: &Origin, profile: serde_json::Value, memory: &str) -> Gateway {
+fn gateway(origin: &Origin, profile: &serde_json::Value, memory: &str) -> Gateway {
     Setup::new(&origin.url())
         .env("S3PROXY_CACHE_MEMORY", memory)
         .yaml(json!({ "default_profile": profile }))
@@ -34,7 +34,7 @@ fn a_browser_sees_a_survey_and_a_fits_file_and_programs_get_the_object() {
     origin.put("hips/properties", "hips_order = 3\n");
     origin.put("a.fits", "SIMPLE  =                    T");
     for memory in ["0", "64MiB"] {
-        let gateway = gateway(&origin, json!({ "viewer": true }), memory);
+        let gateway = gateway(&origin, &json!({ "viewer": true }), memory);
         let browse = |path: &str| gateway.send("GET", path, &[BROWSER]);
         assert_is_viewer(&browse("/s3proxy/s3/sky/hips/"), "/s3proxy/assets/sky-");
         let page = browse("/s3proxy/s3/sky/a.fits");
@@ -55,7 +55,7 @@ fn a_browser_sees_a_survey_and_a_fits_file_and_programs_get_the_object() {
 fn the_scripts_of_a_viewer_are_served_with_all_that_they_import() {
     let origin = Origin::start();
     origin.put("hips/properties", "hips_order = 3\n");
-    let gateway = gateway(&origin, json!({ "viewer": true }), "64MiB");
+    let gateway = gateway(&origin, &json!({ "viewer": true }), "64MiB");
     for path in ["/s3proxy/s3/sky/hips/", "/s3proxy/s3/sky/a.fits"] {
         let page = gateway.send("GET", path, &[BROWSER]);
         let script = page.text().split("src=\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -84,7 +84,7 @@ fn a_survey_comes_after_an_index_and_before_a_listing() {
     origin.put("paged/properties", "hips_order = 3\n");
     origin.put("plain/tile.png", "tile");
     let all = json!({ "viewer": true, "listing": true, "index": "index.html" });
-    let gateway = gateway(&origin, all, "64MiB");
+    let gateway = gateway(&origin, &all, "64MiB");
     let browse = |path: &str| gateway.send("GET", &format!("/s3proxy/s3/sky/{path}"), &[BROWSER]);
     assert_is_viewer(&browse("hips/"), "/s3proxy/assets/sky-");
     assert_eq!(browse("paged/").text(), "<p>own page");
@@ -100,7 +100,7 @@ fn without_the_setting_nothing_is_a_viewer() {
     let origin = Origin::start();
     origin.put("a.fits", "SIMPLE  =                    T");
     origin.put("hips/properties", "hips_order = 3\n");
-    let gateway = gateway(&origin, json!({}), "64MiB");
+    let gateway = gateway(&origin, &json!({}), "64MiB");
     let fits = gateway.send("GET", "/s3proxy/s3/sky/a.fits", &[BROWSER]);
     assert!(fits.text().starts_with("SIMPLE") && fits.header("vary").is_none(), "{fits:?}");
     assert_eq!(gateway.send("GET", "/s3proxy/s3/sky/hips/", &[BROWSER]).status(), 415);
