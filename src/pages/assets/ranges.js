@@ -1,4 +1,4 @@
-// Byte ranges of one version of an object (RFC 9110, section 14). Counts what was read.
+// Byte ranges of one version of an object (RFC 9110, section 14). Counts the bytes.
 
 // Ranges in one request; the gateway answers up to 64.
 const PARTS = 32;

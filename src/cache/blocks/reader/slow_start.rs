@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const FIRST: u64 = 64 << 10;
 /// The time in which that amount doubles.
 const STEP: Duration = Duration::from_millis(2);
-/// After so many steps there is no limit.
+/// The number of steps after which there is no limit.
 const STEPS: u32 = 12;
 
 /// The pace of one response.
