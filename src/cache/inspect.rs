@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::blocks::layout::Layout;
+use crate::cache::blocks::layout::{Layout, grain};
 use crate::cache::blocks::version::Version;
 use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
@@ -160,13 +160,20 @@ async fn with_blocks(
 }
 
 fn count_blocks(tiers: &Tiers, object: &CacheKey, version: &Version) -> StoredBlocks {
-    let layout = Layout { size: tiers.blocks().size(), length: version.length };
-    let (count, size) = (layout.count(), layout.size);
+    let (size, length) = (tiers.blocks().size(), version.length);
+    let layout = Layout::new(size, length);
+    let (count, pages) = (layout.count(), Layout::new(grain(size, size), length));
     let looked_for = count.min(MAX_BLOCKS);
     let mut blocks = StoredBlocks { size, count, looked_for, memory: 0, disk: 0, kept: 0 };
     for index in 0..looked_for {
-        let key = object.block(version.mark(), size, index);
-        let (in_memory, on_disk) = (tiers.has_block(&key), tiers.has_on_disk(&key));
+        // Whole, or in pages.
+        let is_there = |has: &dyn Fn(&CacheKey) -> bool| {
+            let key = |layout: Layout, index| object.block(version.mark(), layout.size, index);
+            let mut parts = pages.touched(&layout.bytes(index));
+            has(&key(layout, index)) || parts.all(|part| has(&key(pages, part)))
+        };
+        let in_memory = is_there(&|key| tiers.has_block(key));
+        let on_disk = is_there(&|key| tiers.has_on_disk(key));
         blocks.memory += u64::from(in_memory);
         blocks.disk += u64::from(on_disk);
         blocks.kept += u64::from(in_memory || on_disk);

@@ -120,7 +120,8 @@ impl StoreResponse<'_> {
                     blocks.layout_for(last.min(length.saturating_sub(1)).saturating_sub(first) + 1)
                 }
                 Extent::Range(ByteRange::Suffix(suffix)) => blocks.layout_for(suffix.min(length)),
-                _ => blocks.layout,
+                Extent::Range(ByteRange::FromTo { first, last: None }) => blocks.open_layout(first),
+                Extent::Whole | Extent::Head => blocks.open_layout(0),
             };
             let delivery = Delivery { bytes, body, requested_at, layout, fills: true };
             BodySlot::new(ArrivingBody::new(self.blocks, request, &blocks, delivery, None))

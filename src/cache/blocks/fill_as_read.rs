@@ -19,7 +19,7 @@ use bytes::{Buf as _, Bytes};
 use crate::cache::blocks::arrival::Arrival;
 use crate::cache::blocks::arriving_body::{ArrivingBody, BlockReservation, FillingBlock, Passing};
 use crate::cache::blocks::fetches::BlockFetches;
-use crate::cache::blocks::layout::Layout;
+use crate::cache::blocks::layout::{Layout, PAGE};
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::range_fetch::own_memory;
 use crate::cache::blocks::reserve::{BlockLookup, BlockRange};
@@ -142,11 +142,12 @@ impl ArrivingBody {
         layout: Layout,
         index: u64,
     ) {
-        if layout != self.layout {
+        let bytes = layout.bytes(index);
+        let (layout, index) = (self.layout, self.layout.index(bytes.start));
+        if layout.bytes(index) != bytes {
             return;
         }
         let mut passing = self.lock();
-        let layout = self.layout;
         let most = fetches.tiers.blocks().max_request();
         let near = passing.client.map(|client| layout.index(client.saturating_add(most)));
         if !passing.filling.is_empty() && near.is_some_and(|near| index <= near) {
@@ -234,11 +235,33 @@ impl ArrivingBody {
         if left == 0 || left > most || !self.is_filling() {
             return;
         }
+        self.run_until(fetches, |passing| passing.filling.is_empty());
+    }
+
+    /// Completes the block that is being filled, in a task of its own, if less than a page of it is left: a
+    /// client that leaves and comes again finds what it has read.
+    pub(super) fn finish_block(self: &Arc<Self>, fetches: &Arc<BlockFetches>) {
+        let (end, left) = {
+            let passing = self.lock();
+            let Some(first) = passing.filling.front().filter(|_| !passing.failed) else { return };
+            let end = self.layout.bytes(first.index).end;
+            (end, end.saturating_sub(passing.position))
+        };
+        if left < PAGE {
+            self.run_until(fetches, move |passing| passing.position >= end);
+        }
+    }
+
+    fn run_until(
+        self: &Arc<Self>,
+        fetches: &Arc<BlockFetches>,
+        is_done: impl Fn(&Passing) -> bool + Send + 'static,
+    ) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (body, fetches) = (Arc::clone(self), Arc::clone(fetches));
             let _runs_on = runtime.spawn(async move {
-                let filled = body.advance(&fetches, |passing| passing.filling.is_empty());
-                let _in_time = tokio::time::timeout(FILL_TIME, filled).await;
+                let advanced = body.advance(&fetches, is_done);
+                let _in_time = tokio::time::timeout(FILL_TIME, advanced).await;
             });
         }
     }

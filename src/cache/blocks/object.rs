@@ -7,7 +7,7 @@ use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::arriving_body::ArrivingBody;
-use crate::cache::blocks::layout::{Layout, coarser, grain};
+use crate::cache::blocks::layout::{Layout, beginning, coarser, grain};
 use crate::cache::blocks::streams::Streams;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
@@ -43,7 +43,7 @@ impl Blocks {
         size: u64,
         held: Arc<Held>,
     ) -> Self {
-        let layout = Layout { size, length: version.length };
+        let layout = Layout::new(size, version.length);
         Self {
             head,
             lifetime,
@@ -66,18 +66,26 @@ impl Blocks {
     /// The layout for a range of `wanted` bytes.
     #[must_use]
     pub(super) fn layout_for(&self, wanted: u64) -> Layout {
-        Layout { size: grain(self.layout.size, wanted), ..self.layout }
+        Layout::new(grain(self.layout.size, wanted), self.layout.length)
     }
 
-    /// The layout of larger blocks that may hold those of this one.
-    pub(super) fn coarser_layouts(&self, than: Layout) -> impl Iterator<Item = Layout> {
-        coarser(self.layout.size, than.size).map(move |size| Layout { size, ..than })
+    /// The layout for a client that has named no end, and begins at `start`.
+    #[must_use]
+    pub(super) fn open_layout(&self, start: u64) -> Layout {
+        self.layout.with_pages(beginning(start, self.layout.size))
+    }
+
+    /// The layouts of the larger blocks that may hold a block of `size` bytes.
+    pub(super) fn coarser_layouts(&self, size: u64) -> impl Iterator<Item = Layout> {
+        let length = self.layout.length;
+        coarser(self.layout.size, size).map(move |size| Layout::new(size, length))
     }
 
     /// The key of a block of this layout.
     #[must_use]
     pub fn key_of(&self, object: &CacheKey, layout: Layout, index: u64) -> CacheKey {
-        object.block(self.version.mark(), layout.size, index)
+        let size = layout.size_of(index);
+        object.block(self.version.mark(), size, layout.bytes(index).start / size)
     }
 
     /// The clients that read it in order.

@@ -80,6 +80,8 @@ pub struct BlockReader {
     counted: Option<u64>,
     /// How fast it gets what the store sends.
     pace: SlowStart,
+    /// The bytes from this position on, which it gets after a pause.
+    after_pause: Option<(u64, Bytes)>,
     counter: Arc<BlockCounter>,
     /// Where the blocks come from, as far as known when the response begins.
     expected: BlockCounts,
@@ -160,13 +162,18 @@ impl BlockReader {
             }
             _ => 0,
         };
+        let start = ranges.first().map_or(0, |range| range.start);
         let layout = layout.unwrap_or_else(|| match ranges.first() {
             // A client that has read half a block in order will read the other half.
             Some(range) if bounded && ahead < blocks.layout.size / 2 => {
                 let small = blocks.layout_for(range.end - range.start);
-                fetches.larger_at_hand(request, blocks, small, ranges).unwrap_or(small)
+                let larger = || fetches.larger_at_hand(request, blocks, small, ranges);
+                match small == blocks.layout {
+                    true => fetches.layout_from(request, blocks, start, false),
+                    false => larger().unwrap_or(small),
+                }
             }
-            _ => blocks.layout,
+            _ => fetches.layout_from(request, blocks, start, !bounded),
         });
         let mut remaining: VecDeque<Range<u64>> = VecDeque::new();
         for range in ranges {
@@ -181,7 +188,6 @@ impl BlockReader {
         let max_window = (most / layout.size).max(1);
         let all = count_of(&remaining);
         let window = if bounded { all.clamp(1, max_window) } else { FIRST_BLOCKS.min(max_window) };
-        let start = ranges.first().map_or(0, |range| range.start);
         let end = ranges.last().map_or(0, |range| range.end);
         let next = remaining.back().map_or(0, |last| last.end);
         let read_ahead = next..next.saturating_add(ahead / layout.size).min(layout.count());
@@ -203,6 +209,7 @@ impl BlockReader {
             own_body: None,
             counted: None,
             pace: SlowStart::new(!bounded),
+            after_pause: None,
             counter: Arc::default(),
             expected: BlockCounts::default(),
         }
@@ -230,10 +237,17 @@ impl BlockReader {
             return Ok(None);
         }
         let read = match self.cached_bytes(position, end) {
-            Some(bytes) => Some(bytes),
+            _ if let Some((at, bytes)) = &self.after_pause && *at == position => {
+                let next = position + bytes.len() as u64;
+                self.pause_at(next).await;
+                self.after_pause.take().map(|(_, bytes)| bytes)
+            }
+            Some(bytes) => Some(self.split_before_pause(position, end, bytes)),
             None => {
-                self.pace.wait(position.saturating_sub(self.start)).await;
-                Box::pin(self.wait_for_bytes(position, end)).await.map_err(|it| it.error)?
+                self.pause_at(position).await;
+                let read = Box::pin(self.wait_for_bytes(position, end)).await;
+                let read = read.map_err(|it| it.error)?;
+                read.map(|bytes| self.split_before_pause(position, end, bytes))
             }
         };
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;
@@ -456,6 +470,7 @@ impl Drop for BlockReader {
                 own.body().finish(&self.fetches, self.layout.size);
             } else if own.body().left() > 0 {
                 self.fetches.tiers.statistics().block_fetches_abandoned.inc();
+                own.body().finish_block(&self.fetches);
             }
         }
         // Nothing is read ahead for a client that has left before its end.

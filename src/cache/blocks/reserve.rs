@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::cache::blocks::arrival::BlockFetch;
 use crate::cache::blocks::arriving_body::BlockReservation;
 use crate::cache::blocks::fetches::BlockFetches;
-use crate::cache::blocks::layout::Layout;
+use crate::cache::blocks::layout::{Layout, beginning};
 use crate::cache::blocks::object::{Block, Blocks};
 use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
@@ -94,7 +94,7 @@ impl BlockFetches {
         index: u64,
     ) -> Option<Arc<Block>> {
         let bytes = layout.bytes(index);
-        blocks.coarser_layouts(layout).find_map(|larger| {
+        blocks.coarser_layouts(layout.size_of(index)).find_map(|larger| {
             let at = larger.index(bytes.start);
             let block = self.tiers.lookup_block(&blocks.key_of(&request.key, larger, at))?;
             block.part(bytes.start - larger.bytes(at).start, bytes.end - bytes.start)
@@ -111,12 +111,40 @@ impl BlockFetches {
     ) -> Option<Layout> {
         let is_at_hand = |larger: &Layout| {
             let mut indexes = ranges.iter().flat_map(|range| larger.touched(range));
-            indexes.all(|index| {
-                let key = blocks.key_of(&request.key, *larger, index);
-                self.tiers.block_place(&key) != BlockPlace::Nowhere
-                    || self.in_flight.get(&key).is_some()
-            })
+            indexes.all(|index| self.is_at_hand(request, blocks, *larger, index))
         };
-        blocks.coarser_layouts(layout).find(is_at_hand)
+        blocks.coarser_layouts(layout.size).find(is_at_hand)
+    }
+
+    /// The layout for a reader that begins at `start` and reads far: with pages in the beginning if it may
+    /// leave soon (`is_open`), or if they are at hand. Blocks that are at hand stay blocks.
+    pub(super) fn layout_from(
+        &self,
+        request: &CacheRequest,
+        blocks: &Blocks,
+        start: u64,
+        is_open: bool,
+    ) -> Layout {
+        let (whole, open) = (blocks.layout, blocks.open_layout(start));
+        if open == whole || !is_open && !self.is_at_hand(request, blocks, open, open.index(start)) {
+            return whole;
+        }
+        let is_missing = |index: &u64| !self.is_at_hand(request, blocks, whole, *index);
+        let all = beginning(start, whole.size);
+        let first = all.clone().find(is_missing).unwrap_or(all.end);
+        let missing = (first..all.end).take_while(is_missing).count() as u64;
+        whole.with_pages(first..first + missing)
+    }
+
+    /// Whether a block is in memory, on disk or in flight.
+    fn is_at_hand(
+        &self,
+        request: &CacheRequest,
+        blocks: &Blocks,
+        layout: Layout,
+        index: u64,
+    ) -> bool {
+        let key = blocks.key_of(&request.key, layout, index);
+        self.tiers.block_place(&key) != BlockPlace::Nowhere || self.in_flight.get(&key).is_some()
     }
 }

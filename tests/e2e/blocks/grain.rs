@@ -4,7 +4,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::blocks::{PATH, Shelf, Version, assert_part, stretches};
+use crate::admin::Admin;
+use crate::admin_kept::await_in_memory;
+use crate::blocks::{
+    PATH, Shelf, Version, assert_is_part, assert_part, assert_whole, held_back, stretches,
+};
 use crate::cached::{status, with_cache};
 use crate::client::{Client, Ending};
 use crate::crowd::Watched;
@@ -101,7 +105,7 @@ fn small_reads_are_served_from_larger_blocks() {
     assert!(whole.body == *reads.version.body);
     reads.watched.await_fetches_done();
     reads.shelf.asked();
-    let parts = [5..10, 3 * MIB - 5..3 * MIB + 5, 10 * MIB + 7..10 * MIB + 700_000];
+    let parts = [5..10, 0..9 * MIB, 3 * MIB - 5..3 * MIB + 5, 10 * MIB + 7..10 * MIB + 700_000];
     assert_eq!(reads.read(&parts), (0, 0));
     let answer = assert_part(&reads.watched.gateway, &reads.version.body, 5..10);
     assert!(status(&answer).starts_with("s3proxy; hit"), "{}", status(&answer));
@@ -131,19 +135,100 @@ fn scattered_ranges_are_not_all_requested_at_once() {
     assert_eq!(reads.shelf.asked().len(), 60);
 }
 
-/// Players and `wget -c`: an open range that is left after the first bytes.
+/// What a client requests, and leaves after some kilobytes: a player and `wget -c` an open range, pdf.js a
+/// whole file.
+const LEFT: [(Option<usize>, usize); 3] =
+    [(None, 0), (Some(1000), 0), (Some(3 * MIB + 700_000), 3 * MIB + 10 * PAGE)];
+const PAGE: usize = 64 * KIB;
+/// Sent before the client leaves: not a number of pages.
+const SENT: usize = 100_000;
+const READ: usize = 20_000;
+
+impl Reads {
+    /// Clients request all bytes from these places on, read some, and leave; the store sends only the first
+    /// bytes of each answer before.
+    fn leave(&self, starts: &[Option<usize>]) {
+        let gate = Gate::new();
+        let held = gate.clone();
+        self.shelf.now_by(move |version, request| held_back(version.answer(request), SENT, &held));
+        for start in starts {
+            let range = start.map(|start| format!("bytes={start}-"));
+            let headers: Vec<_> = range.iter().map(|range| ("Range", range.as_str())).collect();
+            let mut client = Client::narrow(self.watched.gateway.address);
+            client.request("GET", PATH, &headers);
+            assert_eq!(
+                client.head().expect("a head").status,
+                if start.is_some() { 206 } else { 200 }
+            );
+            assert!(client.fill_to(READ));
+        }
+        gate.open();
+        self.watched.await_fetches_done();
+        self.shelf.now_by(Version::answer);
+    }
+}
+
+#[test]
+fn a_response_that_is_left_begins_at_its_page_and_leaves_complete_pages() {
+    for (start, from) in LEFT {
+        let reads = Reads::new();
+        reads.leave(&[start]);
+        let asked = reads.shelf.asked();
+        let expected = start.map_or("GET".to_owned(), |_| format!("GET bytes={from}-"));
+        assert_eq!(asked, [expected]);
+        let received = reads.watched.metric(RECEIVED);
+        // The rest of the page, and what was on its way.
+        assert!(received <= 5 * PAGE as u64, "{start:?}: {received} bytes");
+        let first = start.unwrap_or(0);
+        assert_eq!(reads.read(&[first..first + READ]), (0, 0), "{start:?}: the same bytes again");
+
+        // The same request again, to its end: the store is asked for the rest of its pages.
+        let body = &reads.version.body;
+        match start {
+            None => assert_whole(&reads.watched.gateway.get(PATH), body),
+            Some(start) => {
+                let range = format!("bytes={start}-");
+                let again = reads.watched.gateway.send("GET", PATH, &[("Range", &range)]);
+                assert_is_part(&again, body, start..LENGTH);
+            }
+        }
+        reads.watched.await_fetches_done();
+        let rest = stretches(&reads.shelf.asked());
+        assert_eq!(rest.len(), 1, "{start:?}: {rest:?}");
+        let (at, end) = (rest[0].start, rest[0].end);
+        assert!(at.is_multiple_of(PAGE) && at > from && at <= from + 5 * PAGE, "{start:?}: {at}");
+        assert_eq!(end, LENGTH);
+
+        // Long reads need no more than the blocks of which pages are cached.
+        assert_part(&reads.watched.gateway, body, first..LENGTH - 1);
+        assert_eq!(reads.shelf.asked(), Vec::<String>::new(), "{start:?}: a long range");
+        assert_whole(&reads.watched.gateway.get(PATH), body);
+        let asked = reads.shelf.asked();
+        let fetched: usize = stretches(&asked).iter().map(|stretch| stretch.len()).sum();
+        assert!(asked.len() <= 1 && fetched <= first / MIB * MIB + 2 * MIB, "{start:?}: {asked:?}");
+    }
+}
+
+/// Players seek.
 #[test]
 fn open_ranges_that_are_left_fetch_little() {
     let reads = Reads::new();
-    for nth in 0..10 {
-        let mut client = Client::narrow(reads.watched.gateway.address);
-        client.request("GET", PATH, &[("Range", &format!("bytes={}-", nth * 3 * MIB + 1000))]);
-        assert_eq!(client.head().expect("a head").status, 206);
-        assert!(client.fill_to(1000));
-        drop(client);
-    }
-    reads.watched.await_fetches_done();
+    let starts: Vec<_> = (0..10).map(|nth| Some(nth * 3 * MIB + 1000)).collect();
+    reads.leave(&starts);
     let received = reads.watched.metric(RECEIVED);
-    println!("ten open ranges, 1000 bytes read of each: {received} bytes");
-    assert!(received <= 21_000_000, "{received} bytes");
+    println!("ten open ranges, {READ} bytes read of each: {received} bytes");
+    assert!(received <= 50 * PAGE as u64, "{received} bytes");
+    let again: Vec<_> = starts.iter().flatten().map(|start| *start..start + READ).collect();
+    assert_eq!(reads.read(&again), (0, 0), "what they have read, again");
+}
+
+#[test]
+fn an_object_that_was_read_whole_is_reported_in_all_its_blocks() {
+    let shelf = Shelf::with(&Version::new(1, LENGTH));
+    let setup = with_cache(&shelf.url()).env("S3PROXY_CACHE_MEMORY", "512MiB");
+    let (setup, admin) = Admin::of(setup);
+    let gateway = setup.start();
+    gateway.get(PATH);
+    let blocks = await_in_memory(&admin, "sky/big.png")["memory"]["blocks"].clone();
+    assert_eq!(blocks["memory"], LENGTH / MIB, "{blocks}");
 }
