@@ -20,6 +20,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
+use crate::downstream::acknowledged::Acknowledgements;
+use crate::downstream::final_response::bad_request_response;
 use crate::downstream::linger::Linger;
 use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
@@ -30,9 +32,11 @@ use crate::protocol::head_scan::{HeadScan, Scan};
 use crate::protocol::request_check::BadRequest;
 use crate::protocol::request_id::new_request_id;
 
+mod acknowledged;
 pub mod app;
 pub mod drain;
 mod exchange;
+mod final_response;
 mod heads;
 pub mod limits;
 mod linger;
@@ -86,6 +90,7 @@ pub struct ClientConnection {
     read_timer: Timer,
     idle_timer: Timer,
     write_timer: Timer,
+    acknowledgements: Acknowledgements,
     flush_timer: Timer,
     linger: Linger,
     exchange: Exchange,
@@ -120,6 +125,7 @@ impl ClientConnection {
             read_timer: Timer::default(),
             idle_timer: Timer::default(),
             write_timer: Timer::default(),
+            acknowledgements: Acknowledgements::new(limits.tcp_user_timeout),
             flush_timer: Timer::default(),
             linger: Linger::default(),
             exchange: Exchange::new(),
@@ -282,8 +288,8 @@ impl ClientConnection {
         !self.exchange.is_responding()
     }
 
-    /// Fails a write that has been pending for longer than the write timeout, or of a client that reads
-    /// too slowly while its answer holds a permit.
+    /// Fails a write that has been pending for longer than the write timeout, or of a client that has
+    /// vanished, or reads too slowly while its answer holds a permit.
     fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -291,6 +297,7 @@ impl ClientConnection {
     ) -> Poll<std::io::Result<T>> {
         let is_paced = self.exchange.holds_permit();
         if written.is_ready() {
+            self.acknowledgements.reset();
             if self.write_timer.started.take().is_some() && is_paced {
                 self.pace.resume(Instant::now());
             }
@@ -301,8 +308,10 @@ impl ClientConnection {
         } else if self.pace.is_too_slow(self.min_rate, Instant::now()) {
             return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
-        let started = *self.write_timer.started.get_or_insert_with(Instant::now);
-        ready!(self.write_timer.poll(context, started + self.write_timeout));
+        if self.acknowledgements.poll_stopped(&self.stream, context).is_pending() {
+            let started = *self.write_timer.started.get_or_insert_with(Instant::now);
+            ready!(self.write_timer.poll(context, started + self.write_timeout));
+        }
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 }
@@ -333,35 +342,6 @@ impl AsyncRead for ClientConnection {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// The complete response to a request head that Pingora does not pass to the gateway.
-fn bad_request_response(error: BadRequest, id: &str) -> Vec<u8> {
-    let reason = match error {
-        BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
-        BadRequest::HeadersTooSlow => "Request Timeout",
-        _ => "Bad Request",
-    };
-    let body = serde_json::json!({
-        "message": error.message(),
-        "cause": error.cause(),
-        "request_id": id,
-    });
-    final_response(error.status(), reason, "", id, &body.to_string())
-}
-
-/// A complete response with `Connection: close`. `more` are further header lines, each ending in
-/// `\r\n`.
-fn final_response(status: u16, reason: &str, more: &str, id: &str, body: &str) -> Vec<u8> {
-    #[expect(clippy::disallowed_methods, reason = "the Date of the response")]
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         X-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nDate: {date}\r\n{more}\
-         Connection: close\r\n\r\n{body}",
-        body.len(),
-    )
-    .into_bytes()
 }
 
 impl AsyncWrite for ClientConnection {

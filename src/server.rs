@@ -201,16 +201,17 @@ fn log_tiers(config: &Config, cache: Option<&Cache>) {
     info!("cache: at most {memory} bytes in memory, {disk}");
 }
 
-/// A client that vanished is noticed after `downstream.tcp_user_timeout`, also while nothing is sent.
+/// A client that vanished is noticed within `downstream.tcp_user_timeout` while nothing is sent. While bytes
+/// wait for it, its connection sees whether it acknowledges any.
 fn socket_options(config: &Config) -> TcpSocketOptions {
     let timeout = config.downstream.tcp_user_timeout;
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(TcpKeepalive {
-        idle: timeout,
-        interval: (timeout / 4).max(Duration::from_secs(1)),
+        idle: (timeout / 2).max(Duration::from_secs(1)),
+        interval: (timeout / 8).max(Duration::from_secs(1)),
         count: 4,
         #[cfg(target_os = "linux")]
-        user_timeout: timeout,
+        user_timeout: Duration::ZERO,
     });
     options
 }

@@ -178,15 +178,9 @@ fn is_media_type(kind: &str) -> bool {
     visible && kind.trim() == kind && parts.is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
 }
 
-/// Origins as browsers send them, or a single `*`. A variable may also name them without the form of a
-/// JSON list, with commas between them: no origin contains one.
+/// Origins as browsers send them, or a single `*`.
 pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
-    let origins = match written {
-        Written::Text(text) if is_bare(text) => {
-            text.split(',').map(|origin| origin.trim().to_owned()).collect()
-        }
-        _ => list(written)?,
-    };
+    let origins = list(written)?;
     if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
         return Err("must be either \"*\" alone or a list of origins".to_owned());
     }
@@ -201,11 +195,6 @@ pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
         }
     }
     Ok(origins)
-}
-
-/// Whether the text is neither JSON nor empty.
-fn is_bare(text: &str) -> bool {
-    text.trim() == "*" || text.trim_start().starts_with("http")
 }
 
 fn not_an_origin(origin: &str) -> String {

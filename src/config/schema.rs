@@ -208,7 +208,14 @@ fn accepted(accepts: Accepts) -> Value {
             schema
         }
         Accepts::List { of, at_least } => {
-            json!({ "type": ["array", "null"], "items": text(of), "minItems": at_least })
+            // One text stands for a list of one.
+            let mut schema = text(of);
+            if let Some(schema) = schema.as_object_mut() {
+                schema.insert("type".to_owned(), json!(["array", "string", "null"]));
+                schema.insert("items".to_owned(), text(of));
+                schema.insert("minItems".to_owned(), at_least.into());
+            }
+            schema
         }
         Accepts::Mapping(form) => {
             json!({ "type": ["object", "null"], "additionalProperties": text(form) })

@@ -265,10 +265,15 @@ pub(super) fn address(written: Written<'_>) -> Result<SocketAddr, String> {
     })
 }
 
-/// A list of texts; JSON in a variable.
+/// A list of texts, or one text in place of a list of one. In a variable a list is JSON, or has commas
+/// between its texts.
 pub(super) fn list(written: Written<'_>) -> Result<Vec<String>, String> {
     let wrong = |wanted: &str| Err(format!("must be {wanted}, such as [\"a\", \"b\"]"));
     match written {
+        Written::Text(text) if is_bare(text) => {
+            Ok(text.split(',').map(|item| item.trim().to_owned()).collect())
+        }
+        Written::Yaml(Value::String(text)) if !text.is_empty() => Ok(vec![text.clone()]),
         Written::Text(json) => match serde_json::from_str(json) {
             Ok(list) => Ok(list),
             Err(_) => wrong("a JSON list of texts"),
@@ -280,6 +285,12 @@ pub(super) fn list(written: Written<'_>) -> Result<Vec<String>, String> {
             .map_or_else(|| wrong("a list of texts only"), Ok),
         Written::Yaml(_) => wrong("a list of texts"),
     }
+}
+
+/// Whether the text of a variable is no JSON.
+fn is_bare(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty() && text != "null" && !text.starts_with(['[', '{', '"'])
 }
 
 /// A mapping from text to text, in the order written; JSON in a variable.
@@ -418,7 +429,7 @@ mod tests {
         let pair = Ok(vec![("a".to_owned(), "b".to_owned())]);
         assert_eq!(map(Written::Text(r#"{"a":"b"}"#)), pair);
         assert_eq!(map(Written::Yaml(&yaml("a: b"))), pair);
-        for text in ["", "a,b", "{}", "[1]", "\"a\"", "null"] {
+        for text in ["", " ", "{}", "[1]", "\"a\"", "null", "[a, b]"] {
             assert!(list(Written::Text(text)).is_err(), "{text}");
         }
         for text in ["", "[]", "{\"a\":1}", "a", "null"] {
@@ -426,6 +437,18 @@ mod tests {
         }
         assert!(list(Written::Yaml(&yaml("[1]"))).is_err());
         assert!(map(Written::Yaml(&yaml("a: 1"))).is_err());
+    }
+
+    #[test]
+    fn one_text_stands_for_a_list_of_one() {
+        let texts = |texts: &[&str]| Ok(texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(list(Written::Yaml(&yaml("'*'"))), texts(&["*"]));
+        assert_eq!(list(Written::Yaml(&yaml("a, b"))), texts(&["a, b"]), "not split");
+        assert_eq!(list(Written::Text(" a ")), texts(&["a"]));
+        assert_eq!(list(Written::Text("a, b")), texts(&["a", "b"]));
+        for node in ["''", "1", "true", "{a: b}", "null"] {
+            assert!(list(Written::Yaml(&yaml(node))).is_err(), "{node}");
+        }
     }
 
     #[test]

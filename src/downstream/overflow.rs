@@ -10,7 +10,7 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
 use crate::config::LogFormat;
-use crate::downstream::final_response;
+use crate::downstream::final_response::final_response;
 use crate::downstream::limits::ClientLimits;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};

@@ -120,11 +120,10 @@ def judge(program, result):
         yield f"cold: {page.cost(cold)}; at most {program.requests} requests are right"
     if not cold["gets"] or not cold["bytes"]:
         yield "cold: nothing reached the store, so nothing was counted"
-    if program.leaves:
-        if warm["bytes"] > program.ratio * nginx["bytes"] or warm["heads"] + warm["gets"] > program.requests:
-            yield f"warm: {page.cost(warm)}; at most what a cold read may cost is right"
-    elif warm["heads"] + warm["gets"]:
-        yield f"warm: {page.cost(warm)}; nothing is right"
+    if warm["heads"] + warm["gets"] > program.warm:
+        yield f"warm: {page.cost(warm)}; at most {program.warm} requests are right"
+    if warm["bytes"] > (program.ratio * nginx["bytes"] if program.warm else 0):
+        yield f"warm: {page.cost(warm)}; at most {program.ratio} times nginx's bytes are right"
 
 
 def counts(requests):

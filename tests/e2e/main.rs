@@ -30,6 +30,7 @@ mod files;
 mod gateway;
 mod log;
 mod origin;
+mod running;
 mod scene;
 #[path = "../support/tally.rs"]
 mod tally;

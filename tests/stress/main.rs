@@ -24,6 +24,9 @@ mod gateway;
 mod log;
 #[path = "../e2e/ports.rs"]
 mod ports;
+#[expect(dead_code, reason = "shared with the tests of the running gateway")]
+#[path = "../e2e/running.rs"]
+mod running;
 #[path = "../e2e/scrape.rs"]
 mod scrape;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]

@@ -237,7 +237,9 @@ impl BlockReader {
             return Ok(None);
         }
         let read = match self.cached_bytes(position, end) {
-            _ if let Some((at, bytes)) = &self.after_pause && *at == position => {
+            _ if let Some((at, bytes)) = &self.after_pause
+                && *at == position =>
+            {
                 let next = position + bytes.len() as u64;
                 self.pause_at(next).await;
                 self.after_pause.take().map(|(_, bytes)| bytes)

@@ -676,3 +676,38 @@ async fn a_record_takes_its_room_before_it_is_read_and_is_a_miss_without() {
     assert_eq!(budget.held(), 0);
     assert!(tier.read(&key(1), room).await.is_some(), "and the file is still there");
 }
+
+/// The bodies that wait outside of every budget are bounded, whatever is put, replaced and removed.
+#[tokio::test]
+async fn at_most_8_mib_wait_to_be_written_without_being_counted() {
+    let bench = Bench::new();
+    let held = Arc::new(AtomicBool::new(true));
+    let hold = Arc::clone(&held);
+    let write: Write = Box::new(move |file, bytes, at| {
+        eventually("the disk moves on", || !hold.load(Ordering::SeqCst));
+        plain_write()(file, bytes, at)
+    });
+    let statistics = Arc::clone(&bench.statistics);
+    let tier = scanned(DiskTier::open_with(&bench.path(), CAPACITY, statistics, write));
+    let (budget, mut random) = (Budget::new(1 << 30), fastrand::Rng::with_seed(1));
+    let uncounted = |number: usize| match tier.shared.lock().queue.find(FileName::of(&key(number)))
+    {
+        Some(Job::Write(record)) if record.held.is_none() => record.body.len(),
+        _ => 0,
+    };
+    let mut most = 0;
+    for _ in 0..200 {
+        let (number, bytes) = (random.usize(0..40), random.u64(1..3 << 20));
+        if random.u8(..) < 64 {
+            tier.remove(&key(number));
+        } else {
+            let held = Some(Arc::new(budget.take(bytes).expect("there is room")));
+            let body = StoredBody::from(vec![1; usize::try_from(bytes).unwrap()]);
+            tier.put(DiskRecord { body, held, ..record(number) });
+        }
+        most = most.max((0..40).map(uncounted).sum());
+    }
+    assert!(most <= UNCOUNTED_BYTES, "{most} bytes");
+    assert!(most > UNCOUNTED_BYTES / 2 && budget.held() > 0, "both kinds: {most} bytes");
+    held.store(false, Ordering::SeqCst);
+}

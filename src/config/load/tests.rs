@@ -5,6 +5,7 @@ mod shipped;
 mod stores;
 
 use super::*;
+use crate::config::kind::Accepts;
 use crate::config::settings::global;
 use crate::config::{LogFormat, show, show_json};
 use crate::profile::Profile;
@@ -338,6 +339,34 @@ fn files_that_cannot_be_read_are_named() {
         assert!(problems[0].starts_with(&start), "{problems:?}");
     }
     assert!(env(&[("S3PROXY_UPSTREAM_CA_FILE", "ca.pem")]).load().is_ok());
+}
+
+#[test]
+fn every_list_may_be_one_text() {
+    let lists = global().filter(|row| matches!(row.accepts, Accepts::List { .. }));
+    let mut count = 0;
+    for row in lists {
+        let item = match row.path {
+            "cors.origins" => "https://a.example",
+            path if path.starts_with("mime.") => "image/png",
+            _ => "a.example",
+        };
+        let (first, second) = row.path.split_once('.').unwrap_or((row.path, ""));
+        let value = |value: &str| match second {
+            "" => format!("{first}: {value}"),
+            _ => format!("{first}:\n  {second}: {value}"),
+        };
+        let read = |written: Case<'_>| format!("{:?}", written.good().config);
+        let many = format!("[{item}]");
+        assert_eq!(read(yaml(&value(item))), read(yaml(&value(&many))), "{}", row.path);
+        if !row.variable.is_empty() {
+            let many = format!("[\"{item}\"]");
+            let of_variable = |text| read(env(&[(row.variable, text)]));
+            assert_eq!(of_variable(item), of_variable(&many), "{}", row.path);
+        }
+        count += 1;
+    }
+    assert!(count >= 4, "{count} lists");
 }
 
 #[test]

@@ -131,7 +131,7 @@ settings! {
             kind: kind::time::<1000, HOUR>(),
             variable: "S3PROXY_DOWNSTREAM_TCP_USER_TIMEOUT",
             default: "20s",
-            text: "How long sent bytes may stay unacknowledged, or the client may accept none, before the connection is closed (`TCP_USER_TIMEOUT` of Linux): the time for which a client that vanished holds its place.",
+            text: "How long a client may acknowledge none of the bytes that wait for it before its connection is closed (the user timeout of TCP, RFC 5482): the time for which a client that vanished holds its place. A client that reads slowly acknowledges.",
         }
         max_connections: usize {
             kind: kind::count::<usize, 16, 1_000_000>(),

@@ -218,6 +218,7 @@ fn open_ranges_that_are_left_fetch_little() {
     let received = reads.watched.metric(RECEIVED);
     println!("ten open ranges, {READ} bytes read of each: {received} bytes");
     assert!(received <= 50 * PAGE as u64, "{received} bytes");
+    reads.shelf.asked();
     let again: Vec<_> = starts.iter().flatten().map(|start| *start..start + READ).collect();
     assert_eq!(reads.read(&again), (0, 0), "what they have read, again");
 }

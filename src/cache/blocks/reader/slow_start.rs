@@ -52,7 +52,12 @@ impl SlowStart {
 
 impl BlockReader {
     /// Puts the last of these bytes aside, if the response has to wait after them.
-    pub(super) fn split_before_pause(&mut self, position: u64, end: u64, mut bytes: Bytes) -> Bytes {
+    pub(super) fn split_before_pause(
+        &mut self,
+        position: u64,
+        end: u64,
+        mut bytes: Bytes,
+    ) -> Bytes {
         let next = position + bytes.len() as u64;
         let at = bytes.len().saturating_sub(AFTER_PAUSE);
         if at >= AFTER_PAUSE && next < end && !self.pause_before(next).is_zero() {
@@ -116,11 +121,7 @@ mod tests {
             (1 << 40, 24, 0),
             (u64::MAX, 25, 0),
         ] {
-            assert_eq!(
-                pause(sent, millis(elapsed)),
-                millis(expected),
-                "{sent} after {elapsed} ms"
-            );
+            assert_eq!(pause(sent, millis(elapsed)), millis(expected), "{sent} after {elapsed} ms");
         }
     }
 }
