@@ -62,18 +62,23 @@ def is_of_one_version(path, head, body):
     return any(whole[first : last and last + 1].startswith(body) for whole in versions)
 
 
-async def run(job, started):
+async def run(job, share, started):
+    """`share`, from 0 to 1: the jobs' requests do not come at the same moments."""
     rate = job["rate"]
-    begins = (nth / rate if rate else 0 for nth in range(len(job["paths"])))
+    begins = ((nth + share) / rate if rate else 0 for nth in range(len(job["paths"])))
     return await asyncio.gather(
         *(get(job, path, started, begin) for path, begin in zip(job["paths"], begins))
     )
 
 
 async def main():
-    started = time.monotonic() + 0.1
     jobs = json.loads(sys.stdin.read())
-    print(json.dumps(await asyncio.gather(*(run(job, started) for job in jobs))))
+    for path in {path for job in jobs for path in job["paths"]}:
+        body_of(f"/sky/{path}")
+    started = time.monotonic() + 0.1
+    shares = (nth / len(jobs) for nth in range(len(jobs)))
+    answers = await asyncio.gather(*(run(job, share, started) for job, share in zip(jobs, shares)))
+    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

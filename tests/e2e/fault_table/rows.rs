@@ -128,6 +128,8 @@ fn unfinished(status: u16) -> Vec<Step> {
 
 const ASKS_A_BYTE: &str = "check asks for the first byte, which fits this answer";
 const ASKS_THE_BUCKET: &str = "the bucket is asked whether it may be listed";
+const CONFIRMS_THE_STALE: &str =
+    "a stale object is confirmed by it, and HEAD asks for the metadata";
 const READS_CODE_AGAIN: &str =
     "the head is handed on before the document, which is asked for again";
 pub(super) const READS_NO_BODY: &str = "check reads nothing of an object";
@@ -221,7 +223,13 @@ fn statuses() -> Vec<Row> {
         ),
         row("503 with Retry-After", later, 503, "upstream_busy", 1),
         row("204", always(vec![head(204, &[])]), 502, "upstream_error", 1),
-        row("304 unasked", always(vec![head(304, &[])]), 502, "upstream_protocol", 1),
+        row("304 unasked", always(vec![head(304, &[])]), 502, "upstream_protocol", 1).but(
+            Road::Stale,
+            200,
+            "",
+            2,
+            CONFIRMS_THE_STALE,
+        ),
         row("206 unasked", always(faulty::answer(206, &part, b"t")), 502, "upstream_protocol", 1)
             .but(Road::Check, 200, "", 1, ASKS_A_BYTE),
         row(
