@@ -1,5 +1,6 @@
 //! A minimal Pingora proxy, to separate the cost of the framework from the cost of the gateway:
-//! `bare LISTEN UPSTREAM THREADS` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`, unsigned.
+//! `bare LISTEN UPSTREAM THREADS [tls]` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`,
+//! unsigned; with `tls` over TLS, whatever the certificate.
 
 use async_trait::async_trait;
 use pingora::Result;
@@ -14,7 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-struct Bare(std::net::SocketAddr);
+struct Bare(std::net::SocketAddr, bool);
 
 #[async_trait]
 impl ProxyHttp for Bare {
@@ -26,7 +27,7 @@ impl ProxyHttp for Bare {
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
         #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
-        let peer = HttpPeer::new(self.0, false, String::new());
+        let peer = HttpPeer::new(self.0, self.1, String::new());
         Ok(Box::new(peer))
     }
 
@@ -52,10 +53,11 @@ fn main() {
     ) else {
         return;
     };
+    let tls = arguments.next().as_deref() == Some("tls");
     let conf = ServerConf { threads, grace_period_seconds: Some(0), ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, Bare(upstream));
+    let mut service = http_proxy_service(&server.configuration, Bare(upstream, tls));
     service.add_listener(
         ListenerConfig::tcp(listen).l4_buffer(L4BufferSettings::new(8 * 1024, 32 * 1024)),
     );

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,7 @@ STORE = """
   access_log off;
   open_file_cache max=100 inactive=1h;
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{tls};
     root {folder}/store;
     add_header x-amz-request-id tx00000000000000000000a-0000000000-1234-default always;
     error_page 404 /404.xml;
@@ -76,7 +77,8 @@ PROXY = LOG_FORMAT + """
   server {{
     listen 127.0.0.1:{port};
     location {proxied} {{
-      proxy_pass http://store/bucket/;
+      proxy_pass {scheme}://store/bucket/;
+      {trust}
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_buffer_size 16k; proxy_buffers 16 32k; proxy_busy_buffers_size 64k;
@@ -145,6 +147,7 @@ class Server:
     """One server: a process, and with nginx its workers; on these CPUs alone where they are given."""
 
     files = None  # the folder of a cache that is kept in files
+    scheme = "http"
 
     def __init__(self, stack, name, port, base, command, output, env=None, cpus=None):
         self.name, self.port, self.base = name, port, base
@@ -180,7 +183,7 @@ class Server:
             self.process.wait()
 
     def url(self, key):
-        return f"http://127.0.0.1:{self.port}{self.base}{key}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{self.base}{key}"
 
     def pids(self):
         pid = self.process.pid
@@ -218,7 +221,11 @@ class Server:
 
     def ask(self, path, headers=None):
         """Status, headers and body, as one client sees them."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        if self.scheme == "https":
+            anyone = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=anyone)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             connection.request("GET", path, headers=headers or {})
             answer = connection.getresponse()
@@ -254,7 +261,15 @@ def nginx(stack, folder, name, workers, base, http, cpus=None, nopush="on", **va
     return Server(stack, name, port, base, command, output, cpus=cpus)
 
 
-def store(stack, folder, sizes):
+# A store that speaks TLS, and a proxy that trusts its certificate alone, as the gateway does.
+STORE_TLS = """ ssl;
+    ssl_certificate {folder}/store.crt; ssl_certificate_key {folder}/store.key;
+    ssl_protocols TLSv1.3"""
+TRUST = """proxy_ssl_protocols TLSv1.3; proxy_ssl_verify on; proxy_ssl_session_reuse on;
+      proxy_ssl_trusted_certificate {folder}/store.crt; proxy_ssl_name 127.0.0.1;"""
+
+
+def store(stack, folder, sizes, tls=False):
     """The store: files of these sizes (bytes, by key), without a byte of them on the disk."""
     bucket = folder / "store" / "bucket"
     bucket.mkdir(parents=True)
@@ -262,14 +277,27 @@ def store(stack, folder, sizes):
         with (bucket / key).open("wb") as file:
             file.truncate(size)
     (folder / "store" / "404.xml").write_text(NO_SUCH_KEY)
-    return nginx(stack, folder, "store", 1, DIRECT, STORE)
+    if tls:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-addext", "basicConstraints=critical,CA:FALSE",
+             "-keyout", folder / "store.key", "-out", folder / "store.crt"],
+            check=True, capture_output=True,
+        )
+    speaks = STORE_TLS.format(folder=folder) if tls else ""
+    server = nginx(stack, folder, "store", 1, DIRECT, STORE, tls=speaks)
+    server.scheme = "https" if tls else "http"
+    return server
 
 
 def reverse_proxy(stack, folder, upstream, threads, access_log):
     """nginx as a reverse proxy: it neither signs nor checks anything."""
     log = json_log(folder, "nginx") if access_log else "off"
+    trust = TRUST.format(folder=folder) if upstream.scheme == "https" else ""
     return nginx(
-        stack, folder, "nginx", threads, PROXIED, PROXY, log=log, store=upstream.port, proxied=PROXIED
+        stack, folder, "nginx", threads, PROXIED, PROXY, log=log, store=upstream.port, proxied=PROXIED,
+        scheme=upstream.scheme, trust=trust,
     )
 
 
@@ -290,11 +318,13 @@ def gateway(
         "S3PROXY_ADMIN_LISTEN": "off",
         "S3PROXY_PROFILE": "production",
         "S3PROXY_LOG_LEVEL": "INFO" if access_log else "ERROR",
-        "S3_ENDPOINT_URL": f"http://{endpoint}",
+        "S3_ENDPOINT_URL": f"{upstream.scheme}://{endpoint}",
         "AWS_ACCESS_KEY_ID": "benchaccesskey",
         "AWS_SECRET_ACCESS_KEY": "benchsecretkey",
-        "LSST_RESOURCES_S3_PROFILE_bench": f"http://benchaccesskey:benchsecretkey@{endpoint}",
+        "LSST_RESOURCES_S3_PROFILE_bench": f"{upstream.scheme}://benchaccesskey:benchsecretkey@{endpoint}",
     }
+    if upstream.scheme == "https":
+        environment["S3PROXY_UPSTREAM_CA_FILE"] = str(folder / "store.crt")
     return Server(stack, name, port, PROXIED, [binary], output, environment, cpus)
 
 
@@ -303,4 +333,5 @@ def bare(stack, folder, binary, upstream, threads):
     port = free_port()
     output = stack.enter_context((folder / "pingora.log").open("ab"))
     command = [binary, f"127.0.0.1:{port}", f"127.0.0.1:{upstream.port}", threads]
+    command += ["tls"] if upstream.scheme == "https" else []
     return Server(stack, "pingora", port, PROXIED, command, output)

@@ -216,6 +216,13 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         "Attempts after the first of a request to a store.",
         |store| store.metrics.retries.clone(),
     )?;
+    by_profile(
+        page,
+        stores,
+        "s3proxy_upstream_continuations",
+        "Requests for the rest of a body that broke off.",
+        |store| store.metrics.continuations.clone(),
+    )?;
     by_profile(page, stores, "s3proxy_upstream_bytes", "Bytes that came from stores.", |store| {
         store.metrics.received.clone()
     })?;

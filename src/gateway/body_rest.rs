@@ -58,10 +58,11 @@ impl Gateway {
                 return true;
             }
         };
-        for _ in 0..body.continuations() {
-            if let Some(address) = body.address() {
+        if let Some(address) = body.address() {
+            for _ in 0..body.continuations() {
                 attempts.begin(address, Instant::now());
             }
+            object.upstream.continued = body.continuations();
         }
         if !is_whole {
             return false;

@@ -106,6 +106,8 @@ pub struct UpstreamState {
     pub unread_error: Option<Refusal>,
     /// All of the body, if its rest can be requested should it break off.
     pub rest: Option<Box<BodyRest>>,
+    /// How many of the attempts were requests for the rest, which count for themselves in the metrics.
+    pub continued: u8,
 }
 
 /// How the body of the store's response is forwarded.
@@ -239,6 +241,7 @@ impl ObjectRequest {
             body: BodyPlan::Pass,
             unread_error: None,
             rest: None,
+            continued: 0,
         };
         Self {
             wanted: Arc::new(wanted),

@@ -156,7 +156,7 @@ impl Gateway {
         store.note(&UpstreamOutcome {
             status: upstream.status,
             code: upstream.code.as_deref(),
-            attempts: upstream.attempts.made(),
+            attempts: upstream.attempts.made().saturating_sub(upstream.continued),
             waited: upstream.attempts.duration(now),
             ago: upstream.attempts.since_end(now),
             verdict: match &ctx.refusal {

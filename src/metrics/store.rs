@@ -38,6 +38,8 @@ pub struct StoreMetrics {
     pub asked: StatusCounters,
     /// Attempts after the first.
     pub retries: Counter,
+    /// Requests for the rest of a body that broke off.
+    pub continuations: Counter,
     /// From the first attempt to the head of the last answer.
     pub waited: Histogram,
     pub errors: CauseCounters,
@@ -54,6 +56,7 @@ impl Default for StoreMetrics {
             sent: Counter::default(),
             asked: StatusCounters::default(),
             retries: Counter::default(),
+            continuations: Counter::default(),
             waited: Histogram::default(),
             errors: CauseCounters::new(UPSTREAM_CAUSES),
             received: Counter::default(),

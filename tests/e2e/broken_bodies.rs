@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{Answer, Ending};
+use crate::crowd::{Watched, await_that};
 use crate::faulty::{self, Faulty, Recorded, Step, head, settled};
 use crate::gateway::{Gateway, Setup};
 
@@ -88,6 +89,29 @@ fn a_body_that_breaks_off_arrives_whole() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn each_request_for_the_rest_of_a_body_is_counted() {
+    const COUNTER: &str = "s3proxy_upstream_continuations_total{profile=\"default\"}";
+    let requests = |status| {
+        format!("s3proxy_upstream_requests_total{{profile=\"default\",status=\"{status}\"}}")
+    };
+    for (road, memory) in ROADS {
+        let store = Faulty::scripted(|request, nth| match nth {
+            0 | 1 => broken(request, &body(10_000), "\"a\"", 1_000, Step::Reset),
+            _ => answer(request, &body(10_000), "\"a\""),
+        });
+        let watched = Watched::start(gateway(&store, memory));
+        assert_eq!(watched.metric(COUNTER), 0, "{road}");
+        assert!(get(&watched.gateway, &[]).body == body(10_000), "{road}");
+        assert_eq!(watched.metric(COUNTER), 2, "{road}");
+        // Each is a request of its own, and none a retry.
+        await_that("the first request is counted", || watched.metric(&requests(200)) == 1);
+        assert_eq!(watched.metric(&requests(206)), 2, "{road}");
+        let retries = "s3proxy_upstream_retries_total{profile=\"default\"}";
+        assert_eq!(watched.metric(retries), 0, "{road}");
     }
 }
 

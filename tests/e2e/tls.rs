@@ -60,13 +60,17 @@ fn any_other_certificate_is_refused_before_a_request_is_sent() {
     let genuine = front(&authority, "localhost", spy.address);
     let misnamed = front(&authority, "other.example.org", spy.address);
     let strange = front(&stranger, "localhost", spy.address);
+    let strange_by_address = front(&stranger, "127.0.0.1", spy.address);
     let file = authority.file();
-    for (what, port, ca_file) in [
-        ("unknown to the system", genuine, None),
-        ("for another name", misnamed, Some(file.as_path())),
-        ("of another authority", strange, Some(file.as_path())),
+    let trusted = Some(file.as_path());
+    for (what, host, port, ca_file) in [
+        ("unknown to the system", "localhost", genuine, None),
+        ("for another name", "localhost", misnamed, trusted),
+        ("for a name, not the address", "127.0.0.1", genuine, trusted),
+        ("of another authority", "localhost", strange, trusted),
+        ("of another authority, for an address", "127.0.0.1", strange_by_address, trusted),
     ] {
-        let gateway = gateway(&format!("https://localhost:{port}"), ca_file);
+        let gateway = gateway(&format!("https://{host}:{port}"), ca_file);
         let answer = gateway.object("sky/a.png");
         assert_eq!(answer.status(), 502, "{what}");
         gateway.line_of(&answer);

@@ -174,11 +174,12 @@ class Lab:
             store.silence(GATEWAY)
 
     @contextlib.contextmanager
-    def gateway(self, cached, settings=None, environment=None):
-        """The gateway on a port of its own; `cached` or not decides on the road to the store."""
+    def gateway(self, cached, settings=None, environment=None, cache=None):
+        """The gateway on a port of its own; `cached` or not decides on the road to the store. `settings` are
+        those of `upstream`, `cache` those of the cache."""
         port, admin = next(self.ports), next(self.ports)
         log = self.folder / f"gateway-{port}.log"
-        configuration = self.configuration(port, admin, cached, settings)
+        configuration = self.configuration(port, admin, cached, settings, cache)
         with log.open("w") as out:
             gateway = Process(
                 self.gateway_host, self.binary, "--config", configuration,
@@ -199,22 +200,23 @@ class Lab:
         steps = json.loads(done.stdout)["sections"][0]["steps"]
         return {step["name"]: step["detail"] for step in steps}
 
-    def configuration(self, port, admin, cached, settings):
+    def configuration(self, port, admin, cached, settings, cache=None):
         upstream = "".join(f"  {name}: {value}\n" for name, value in (settings or {}).items())
+        cache = json.dumps({"memory": "256MiB" if cached else 0, **(cache or {})})
         configuration = self.folder / f"gateway-{port}.yaml"
         configuration.write_text(
             f"listen: 0.0.0.0:{port}\nadmin: {{ listen: 127.0.0.1:{admin} }}\n"
             f"log: {{ level: INFO }}\nserver: {{ lame_duck: 0s, grace_period: 1s }}\n"
-            f"cache: {{ memory: {'256MiB' if cached else 0} }}\n"
+            f"cache: {cache}\n"
             f"upstream:\n  client_share: 100\n{upstream}"
             f"default_profile: {{ endpoint: 'http://{NAME}:{PORT}' }}\n"
         )
         return configuration
 
     @contextlib.contextmanager
-    def nginx(self, addresses=V4, timeouts=(2, 5)):
+    def nginx(self, addresses=V4, timeouts=(2, 5), cache=""):
         """nginx in front of the same addresses, with the same timeouts in seconds: to connect, and for
-        the first byte."""
+        the first byte and each later one; with these directives of a cache, if any."""
         port = next(self.ports)
         connect, read = timeouts
         servers = "".join(
@@ -222,16 +224,20 @@ class Lab:
             for address in addresses
         )
         log = self.folder / f"nginx-{port}.log"
+        if cache:
+            cache = f"proxy_cache kept; {cache}"
         configuration = self.folder / f"nginx-{port}.conf"
         configuration.write_text(
-            f"daemon off; worker_processes 1; pid {self.folder}/nginx-{port}.pid;\n"
+            f"daemon off; user root; worker_processes 1; pid {self.folder}/nginx-{port}.pid;\n"
             f"error_log {log} warn;\nevents {{ worker_connections 4096; }}\nhttp {{\n"
             f"  access_log off;\n"
+            f"  proxy_cache_path {self.folder}/nginx-{port} keys_zone=kept:10m use_temp_path=off;\n"
             f"  upstream store {{\n{servers}    keepalive 512;\n  }}\n"
             f"  server {{ listen {port}; location / {{\n"
             f"    proxy_pass http://store; proxy_http_version 1.1;\n"
             f"    proxy_set_header Connection ''; proxy_buffering on;\n"
-            f"    proxy_connect_timeout {connect}s; proxy_read_timeout {read}s;\n  }} }}\n}}\n"
+            f"    proxy_connect_timeout {connect}s; proxy_read_timeout {read}s;\n"
+            f"    {cache}\n  }} }}\n}}\n"
         )
         nginx = Process(self.gateway_host, "nginx", "-c", configuration,
                         stderr=subprocess.DEVNULL)
@@ -273,7 +279,7 @@ class Server:
         """`number` requests for objects that were never asked for, or for these."""
         paths = paths or [f"tile-{next(self.names)}-{size}.png" for _ in range(number)]
         return {"host": GATEWAY, "port": self.port, "rate": rate,
-                "paths": [self.prefix + path for path in paths], **options}
+                "prefix": self.prefix, "paths": paths, **options}
 
     def get(self, number, rate=0, **options):
         return self.lab.load(self.job(number, rate, **options))[0]

@@ -6,8 +6,10 @@ import sys
 import time
 import traceback
 
+import addresses  # noqa: F401, adds its scenarios
+import answers  # noqa: F401, adds its scenarios
 from lab import Lab
-from scenarios import SCENARIOS
+from scenario import SCENARIOS
 
 
 class Report:

@@ -8,28 +8,23 @@ Each line on standard input is a command with its arguments as JSON, answered by
     {"do": "mode", "mode": "ok"}           how requests are answered from now on, see `MODES`
     {"do": "listen", "on": false}          refuses connections, or accepts them again
     {"do": "doom"}                         the connections that are open now are reset at their next request
-    {"do": "counts"}                       requests and connections so far; then both count from 0
+    {"do": "counts"}                       requests, connections and broken bodies so far; then all count from 0
 
-The body of `/BUCKET/NAME-SIZE.png` has SIZE bytes; a body is the same for the same path and version.
+objects.py has the bytes of the objects.
 """
 
 import asyncio
-import hashlib
+import collections
 import json
 import re
 import socket
 import struct
 import sys
 
+from objects import body_of, etag_of
+
 ERROR = b'<?xml version="1.0"?><Error><Code>%s</Code></Error>'
-
-
-def body_of(path, version):
-    """The bytes of an object."""
-    size = re.search(r"-(\d+)\.", path)
-    seed = hashlib.sha256(f"{path} {version}".encode()).digest()
-    size = int(size[1]) if size else 100
-    return (seed * (size // len(seed) + 1))[:size]
+COUNTS = {"requests": 0, "connections": 0, "broken": 0}
 
 
 class Connection:
@@ -62,9 +57,11 @@ class Store:
         self.port = port
         self.mode = "ok"
         self.options = {}
-        self.version = 1
+        self.versions = collections.defaultdict(lambda: 1)
+        self.bodies = 0
+        self.broken = set()
         self.connections = set()
-        self.counts = {"requests": 0, "connections": 0}
+        self.counts = dict(COUNTS)
         self.server = None
 
     async def listen(self, on):
@@ -115,25 +112,66 @@ class Store:
                     connection.doomed = True
                 return {"doomed": len(self.connections)}
             case "counts":
-                counts, self.counts = self.counts, {"requests": 0, "connections": 0}
+                counts, self.counts = self.counts, dict(COUNTS)
                 return {**counts, "open": len(self.connections)}
         return {}
 
 
+def answer(store, path, headers):
+    """Status, headers and body for the object, or the part of it that is asked for."""
+    version = store.versions[path]
+    body, etag = body_of(path, version), etag_of(path, version)
+    common = {"ETag": etag, "x-amz-request-id": "tx1", "Last-Modified": "Wed, 01 Jan 2025 00:00:00 GMT"}
+    if headers.get("if-match", etag) != etag:
+        return 412, {"Content-Type": "application/xml"}, ERROR % b"PreconditionFailed"
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+    if not asked:
+        return 200, common, body
+    first, last = int(asked[1]), int(asked[2] or len(body) - 1)
+    last = min(last, len(body) - 1)
+    common["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
+    return 206, common, body[first : last + 1]
+
+
 async def ok(store, connection, method, path, headers):
     """The object, or the part of it that is asked for."""
-    body = body_of(path, store.version)
-    common = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "x-amz-request-id": "tx1"}
-    common["Last-Modified"] = "Wed, 01 Jan 2025 00:00:00 GMT"
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
-    if asked:
-        first, last = int(asked[1]), int(asked[2] or len(body) - 1)
-        last = min(last, len(body) - 1)
-        common["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
-        body = body[first : last + 1]
-    status = 206 if asked else 200
+    status, common, body = answer(store, path, headers)
     await connection.send(status, common, body, method == "HEAD")
     return True
+
+
+async def cut(store, connection, method, path, headers):
+    """Every fifth body ends half-way, but only once of an object: by RST; or in silence, until the other side
+    ends the connection (`silent`), unless it continues another. With `change` the object is another one from
+    then on."""
+    status, common, body = answer(store, path, headers)
+    is_body = method == "GET" and status < 300
+    if store.options.get("silent") and "if-match" in headers:
+        is_body = False
+    store.bodies += is_body
+    if not is_body or store.bodies % 5 or path in store.broken:
+        return await ok(store, connection, method, path, headers)
+    store.broken.add(path)
+    store.counts["broken"] += 1
+    connection.head(status, {"Content-Length": len(body), **common})
+    connection.writer.write(body[: len(body) // 2])
+    await connection.writer.drain()
+    if store.options.get("change"):
+        store.versions[path] += 1
+    if store.options.get("silent"):
+        return await hang(store, connection, method, path, headers)
+    # The first half leaves before the end does.
+    await asyncio.sleep(0.05)
+    connection.reset()
+    return False
+
+
+async def unfinished(store, connection, method, path, headers):
+    """An error whose document stops half-way, until the other side ends the connection."""
+    connection.head(store.options["status"], {
+        "Content-Type": "application/xml", "Content-Length": 1000, "x-amz-request-id": "tx1"})
+    connection.writer.write(b'<?xml version="1.0"?><Error><Code>')
+    return await hang(store, connection, method, path, headers)
 
 
 async def hang(store, connection, method, path, headers):
@@ -163,7 +201,8 @@ async def reset(store, connection, method, path, headers):
 
 
 # What a store does with a request; true if the connection stays open.
-MODES = {"ok": ok, "hang": hang, "slow": slow, "error": error, "reset": reset}
+MODES = {"ok": ok, "hang": hang, "slow": slow, "error": error, "reset": reset, "cut": cut,
+         "unfinished": unfinished}
 
 
 async def main():

@@ -226,6 +226,7 @@ impl StoreBody {
         }
         while rest.count_try() {
             *attempts = attempts.saturating_add(1);
+            store.metrics.continuations.inc();
             match client.fetch_rest(store, target, rest, self.address).await {
                 Ok(Some(Self { state: BodyState::Arriving(mut connection), address, .. })) => {
                     connection.set_patience(Deadlines::of(&client.config).pause(rest.may_try()));

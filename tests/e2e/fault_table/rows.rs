@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::faulty::{self, Step, head};
+use crate::fault_table::bodies::bodies;
+use crate::faulty::{self, Recorded, Step, head};
 
 /// What the client gets, the cause in the log, and how many requests reach the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +19,16 @@ pub(super) struct Verdict {
 pub(super) enum Road {
     Uncached,
     Cached,
+    /// A fetch of the cache, which has a stale object.
+    Stale,
     Check,
 }
 
+type Script = dyn Fn(&Recorded, usize) -> Vec<Step> + Send + Sync;
+
 /// Where the store is, and what it does with the request of this number.
 pub(super) enum Store {
-    Script(Arc<dyn Fn(usize) -> Vec<Step> + Send + Sync>),
+    Script(Arc<Script>),
     Refuses,
     Unresolved,
 }
@@ -34,17 +39,24 @@ pub(super) struct Row {
     pub(super) verdict: Verdict,
     /// Whether the fault is met on a connection that has served another request.
     pub(super) reused: bool,
+    /// How many of the requests are for the rest of a body.
+    pub(super) rest: usize,
     /// Where the verdict is another, and the reason.
     pub(super) but: Vec<(Road, Verdict, &'static str)>,
 }
 
 impl Row {
     pub(super) fn on(&self, road: Road) -> Verdict {
-        let other = self.but.iter().find(|(of, ..)| *of == road);
-        other.map_or(self.verdict, |(_, verdict, _)| *verdict)
+        if let Some((_, verdict, _)) = self.but.iter().find(|(of, ..)| *of == road) {
+            return *verdict;
+        }
+        match road {
+            Road::Stale => self.on(Road::Cached).with_a_stale_object(),
+            _ => self.verdict,
+        }
     }
 
-    fn but(
+    pub(super) fn but(
         mut self,
         road: Road,
         status: u16,
@@ -60,21 +72,41 @@ impl Row {
         self.reused = true;
         self
     }
+
+    /// So many of the requests are for the rest of a body.
+    pub(super) fn rest(mut self, requests: usize) -> Self {
+        self.rest = requests;
+        self
+    }
 }
 
-fn row(name: &'static str, store: Store, status: u16, cause: &'static str, requests: usize) -> Row {
+impl Verdict {
+    /// A failure of the store has the stale object served in its place.
+    fn with_a_stale_object(self) -> Self {
+        let is_final = ["", "object_not_found", "upstream_cut"].contains(&self.cause);
+        Self { status: if is_final { self.status } else { 200 }, ..self }
+    }
+}
+
+pub(super) fn row(
+    name: &'static str,
+    store: Store,
+    status: u16,
+    cause: &'static str,
+    requests: usize,
+) -> Row {
     let verdict = Verdict { status, cause, requests };
-    Row { name, store, verdict, reused: false, but: Vec::new() }
+    Row { name, store, verdict, reused: false, rest: 0, but: Vec::new() }
 }
 
 /// The same steps for every request.
 fn always(steps: Vec<Step>) -> Store {
-    Store::Script(Arc::new(move |_| steps.clone()))
+    Store::Script(Arc::new(move |_, _| steps.clone()))
 }
 
 /// These steps for the first request; after it the store is well.
 fn once(steps: Vec<Step>) -> Store {
-    Store::Script(Arc::new(move |nth| match nth {
+    Store::Script(Arc::new(move |_, nth| match nth {
         0 => steps.clone(),
         _ => faulty::object(b"tile"),
     }))
@@ -96,9 +128,11 @@ fn unfinished(status: u16) -> Vec<Step> {
 
 const ASKS_A_BYTE: &str = "check asks for the first byte, which fits this answer";
 const ASKS_THE_BUCKET: &str = "the bucket is asked whether it may be listed";
+const CONFIRMS_THE_STALE: &str =
+    "a stale object is confirmed by it, and HEAD asks for the metadata";
 const READS_CODE_AGAIN: &str =
     "the head is handed on before the document, which is asked for again";
-const READS_NO_BODY: &str = "check reads nothing of an object";
+pub(super) const READS_NO_BODY: &str = "check reads nothing of an object";
 const NEVER_REUSES: &str = "check never uses a connection twice";
 
 fn connections() -> Vec<Row> {
@@ -189,7 +223,13 @@ fn statuses() -> Vec<Row> {
         ),
         row("503 with Retry-After", later, 503, "upstream_busy", 1),
         row("204", always(vec![head(204, &[])]), 502, "upstream_error", 1),
-        row("304 unasked", always(vec![head(304, &[])]), 502, "upstream_protocol", 1),
+        row("304 unasked", always(vec![head(304, &[])]), 502, "upstream_protocol", 1).but(
+            Road::Stale,
+            200,
+            "",
+            2,
+            CONFIRMS_THE_STALE,
+        ),
         row("206 unasked", always(faulty::answer(206, &part, b"t")), 502, "upstream_protocol", 1)
             .but(Road::Check, 200, "", 1, ASKS_A_BYTE),
         row(
@@ -312,5 +352,5 @@ fn heads_and_documents() -> Vec<Row> {
 
 /// The table.
 pub(super) fn rows() -> Vec<Row> {
-    [connections(), statuses(), heads_and_documents()].into_iter().flatten().collect()
+    [connections(), statuses(), heads_and_documents(), bodies()].into_iter().flatten().collect()
 }
