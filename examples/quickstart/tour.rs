@@ -84,7 +84,9 @@ fn shell(addresses: Addresses, base: &str, deep: (u8, u64)) -> Vec<Line> {
         (format!("curl -s {base}/Moc.fits | wc -c"), "the coverage map, a FITS table"),
         (format!("curl -s '{base}/Norder3/?format=json'"), "the listing as JSON"),
         (
-            format!("curl -sI -H 'Origin: https://viewer.example.org' {tile_url} | grep -i ^access"),
+            format!(
+                "curl -sI -H 'Origin: https://viewer.example.org' {tile_url} | grep -i ^access"
+            ),
             "CORS: a page of another host may read the tile",
         ),
         (
@@ -112,7 +114,9 @@ fn shell(addresses: Addresses, base: &str, deep: (u8, u64)) -> Vec<Line> {
 fn commands(base: &str, deep: (u8, u64), config: &Path) -> Vec<Line> {
     let run = |command: &str, rest: &str| {
         let config = config.display();
-        format!("cargo run -q --release -- {command} --config {config} {rest}").trim_end().to_owned()
+        format!("cargo run -q --release -- {command} --config {config} {rest}")
+            .trim_end()
+            .to_owned()
     };
     let tile = tile(deep, "png");
     vec![

@@ -393,7 +393,8 @@ mod tests {
         let parameters = object_parameters();
         let described = parameters.as_array().expect("a list");
         for name in read {
-            let is_described = described.iter().any(|one| one["in"] == "query" && one["name"] == name);
+            let is_described =
+                described.iter().any(|one| one["in"] == "query" && one["name"] == name);
             assert!(is_described, "{name}");
         }
     }
