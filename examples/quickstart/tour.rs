@@ -28,8 +28,8 @@ pub(crate) fn text(addresses: Addresses, deep: (u8, u64), config: &Path) -> Stri
     }
     let _ = write!(
         text,
-        "\nCORS is on: Aladin Lite on any page opens the surveys by their URLs,\n  {base}/\n  {base}/intensity/\n\
-         \nPress Ctrl-C to stop.",
+        "\nCORS is on: Aladin Lite on any page opens the surveys by these URLs, without a slash at the end\n  \
+         {base}\n  {base}/intensity\n\nPress Ctrl-C to stop.",
     );
     text
 }

@@ -7,7 +7,10 @@ import path from 'node:path';
 import { launchWithGraphics, run, watch } from './browser.mjs';
 
 const [, , gateway, folder] = process.argv;
-const survey = `${gateway}/s3proxy/s3/hips@sky/`;
+// Aladin Lite adds a slash itself.
+const survey = `${gateway}/s3proxy/s3/hips@sky`;
+const properties = await (await fetch(`${survey}/properties`)).text();
+const target = ['ra', 'dec'].map(name => new RegExp(`hips_initial_${name} *= *(\\S+)`).exec(properties)[1]).join(' ');
 const PACKAGES = path.resolve('node_modules');
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm' };
 // docs/recipes.md has the same lines.
@@ -16,13 +19,13 @@ const PAGES = {
 <script type="module">
 import A from '/aladin-lite/dist/aladin.js';
 await A.init;
-window.aladin = A.aladin('#sky', { survey: '${survey}', fov: 60, cooFrame: 'ICRS' });
+window.aladin = A.aladin('#sky', { survey: '${survey}', target: '${target}', fov: 10 });
 </script>`,
   '/js9.html': `<!doctype html><title>JS9</title>
 <link rel="stylesheet" href="/js9/js9-allinone.css"><script src="/js9/js9-allinone.js"></script>
 <div class="JS9"></div>
 <script>
-JS9.Load('${survey}intensity/Norder3/Dir0/Npix660.fits', { onload: image => { window.loaded = image; } });
+$(document).on('JS9:ready', () => JS9.Load('${survey}/intensity/Norder3/Dir0/Npix660.fits', { onload: image => { window.loaded = image; } }));
 </script>`,
 };
 
@@ -64,7 +67,7 @@ async function colours(page, name) {
   }, picture.toString('base64'));
 }
 
-const paths = answers => answers.map(answer => `${answer.status()} ${new URL(answer.url()).pathname.split('hips@sky/')[1]}`);
+const paths = answers => answers.map(answer => `${answer.status()} ${answer.url().replace(survey, '').split('?')[0]}`);
 
 async function aladin() {
   const { page, answers, problems } = await open('aladin');
@@ -91,14 +94,15 @@ async function js9() {
   const { page, answers, problems } = await open('js9');
   await page.waitForFunction(() => window.loaded, null, { timeout: 60000 });
   const drawn = await colours(page, 'js9');
-  const [width, value] = await page.evaluate(() => {
+  const [width, finite] = await page.evaluate(() => {
     const { raw } = JS9.GetImage(window.loaded);
-    return [raw.width, raw.data[0]];
+    return [raw.width, raw.data.filter(Number.isFinite).length];
   });
   assert.equal(width, 512);
-  assert.ok(Number.isFinite(value) && drawn > 50, `${value}, ${drawn} colours`);
+  assert.ok(finite > 1000 && drawn > 50, `${finite} values, ${drawn} colours`);
   assert.deepEqual(problems, []);
-  assert.deepEqual(paths(answers), ['200 intensity/Norder3/Dir0/Npix660.fits']);
+  // JS9 adds a query, which the gateway ignores.
+  assert.deepEqual(paths(answers), ['200 /intensity/Norder3/Dir0/Npix660.fits']);
   await page.context().close();
   return `${drawn} colours, ${answers.length} request`;
 }
