@@ -1,54 +1,70 @@
-//! The gateway as the quickstart runs it: configured by environment variables only, like its
-//! container.
+//! The gateway as the quickstart runs it: with a configuration file and a credentials file, as on a
+//! server. Other commands of `s3proxy` find the running gateway by the same file.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use s3proxy::config::Flags;
 use s3proxy::reload::Sources;
 use s3proxy::{logging, server};
 
-/// Names and values of environment variables.
-pub(crate) type Environment = BTreeMap<String, String>;
+/// What the configuration names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    /// Of the gateway.
+    pub(crate) listen: SocketAddr,
+    /// Of its admin listener.
+    pub(crate) admin: SocketAddr,
+    /// Of the S3 server.
+    pub(crate) store: SocketAddr,
+}
 
-/// What the environment cannot say: the settings of the profile.
-pub(crate) const SETTINGS: &str =
-    "profiles:\n  hips: { buckets: [sky], listed: true, listing: true, viewer: true }\n";
-
-/// The settings of the gateway.
+/// Writes both files into a folder that no other user can read. Returns the path of the configuration.
 ///
-/// One profile, `hips`, with its access key in the URL of its endpoint. `config` is a file with
-/// [`SETTINGS`].
-pub(crate) fn environment(
-    (listen, admin): (SocketAddr, SocketAddr),
-    config: &Path,
-    store: SocketAddr,
+/// # Errors
+/// When a file cannot be written.
+pub(crate) fn write_files(
+    folder: &Path,
+    addresses: Addresses,
     access_key: &str,
     secret_key: &str,
-) -> Environment {
-    [
-        ("S3PROXY_LISTEN", listen.to_string()),
-        ("S3PROXY_ADMIN_LISTEN", admin.to_string()),
-        ("S3PROXY_CONFIG", config.display().to_string()),
-        ("S3_ENDPOINT_URL", format!("http://{store}")),
-        ("LSST_RESOURCES_S3_PROFILE_hips", format!("http://{access_key}:{secret_key}@{store}")),
-        ("S3PROXY_CORS_ORIGINS", "*".to_owned()),
-        ("S3PROXY_CACHE_MAX_AGE", "86400".to_owned()),
-        ("S3PROXY_LOG_LEVEL", "WARNING".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+) -> io::Result<PathBuf> {
+    let credentials = folder.join("aws-credentials.ini");
+    fs::write(
+        &credentials,
+        format!("[hips]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"),
+    )?;
+    let config = folder.join("s3proxy.yaml");
+    fs::write(&config, settings(addresses, &credentials))?;
+    Ok(config)
+}
+
+fn settings(Addresses { listen, admin, store }: Addresses, credentials: &Path) -> String {
+    let credentials = credentials.display();
+    format!(
+        "listen: {listen}\n\
+         admin: {{ listen: \"{admin}\" }}\n\
+         credentials_file: '{credentials}'\n\
+         cache_max_age: 1d\n\
+         cors: {{ origins: [\"*\"] }}\n\
+         log: {{ level: WARNING }}\n\
+         profiles:\n  \
+         hips: {{ endpoint: \"http://{store}\", buckets: [sky], listed: true, listing: true, viewer: true }}\n"
+    )
 }
 
 /// Runs the gateway until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// One line that describes the configuration error, or why the gateway cannot start.
-pub(crate) fn run(environment: &Environment) -> Result<ExitCode, String> {
+pub(crate) fn run(config: &Path) -> Result<ExitCode, String> {
+    let environment = ("S3PROXY_CONFIG".to_owned(), config.display().to_string());
     let sources = Sources {
-        environment: environment.clone(),
+        environment: BTreeMap::from([environment]),
         flags: Flags::default(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
     };
@@ -59,4 +75,29 @@ pub(crate) fn run(environment: &Environment) -> Result<ExitCode, String> {
     server::run(&start, false).map_err(|error| error.to_string())?;
     log.flush();
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_a_configuration_without_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let [listen, admin, store] =
+            [8080, 9090, 9000].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let config =
+            write_files(folder.path(), Addresses { listen, admin, store }, "ID", "SECRET").unwrap();
+        let sources = Sources {
+            environment: BTreeMap::from([(
+                "S3PROXY_CONFIG".to_owned(),
+                config.display().to_string(),
+            )]),
+            flags: Flags::default(),
+            processors: 1,
+        };
+        let loaded = sources.load().unwrap().loaded;
+        assert_eq!(loaded.warnings, [""; 0]);
+        assert_eq!(loaded.config.gateway.listen, listen);
+    }
 }

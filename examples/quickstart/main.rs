@@ -67,15 +67,12 @@ fn run(options: &Options) -> Result<ExitCode, String> {
 
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let config = folder.path().join("s3proxy.yaml");
-    std::fs::write(&config, gateway::SETTINGS)
-        .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
     let admin = free_address().map_err(|error| format!("no free port: {error}"))?;
-    let addresses = (listen, admin);
-    let environment =
-        gateway::environment(addresses, &config, serving.address(), &keys.access, &keys.secret);
-    print_line(&tour::text(addresses, survey::deep_cell(), &environment));
-    let code = gateway::run(&environment)?;
+    let addresses = gateway::Addresses { listen, admin, store: serving.address() };
+    let config = gateway::write_files(folder.path(), addresses, &keys.access, &keys.secret)
+        .map_err(|error| format!("cannot write into {}: {error}", folder.path().display()))?;
+    print_line(&tour::text(addresses, survey::deep_cell(), &config));
+    let code = gateway::run(&config)?;
     drop(serving);
     runtime.shutdown_background();
     Ok(code)

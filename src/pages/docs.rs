@@ -23,9 +23,13 @@ used, if there is one. Percent-encode the object key once; a raw <code>+</code> 
 <tr><td><code>Range: bytes=0-99</code></td><td>206: a part; several ranges are answered as
 <code>multipart/byteranges</code></td></tr>
 <tr><td><code>If-None-Match</code>, <code>If-Modified-Since</code></td><td>304 if your copy is still right</td></tr>
+<tr><td><code>If-Match</code>, <code>If-Unmodified-Since</code>, <code>If-Range</code></td><td>412, or the whole object,
+if it has changed</td></tr>
 <tr><td><code>GET {p}/s3/profile@bucket/folder/</code></td><td>the folder, where the operator has turned it on: its
 <code>index.html</code>, or what is in it; as JSON with <code>?format=json</code> or
 <code>Accept: application/json</code></td></tr>
+<tr><td>a browser at a survey's folder, or a FITS file</td><td>a viewer, where the operator has turned it on; with
+<code>?raw</code> the file itself</td></tr>
 <tr><td><code>GET {p}/</code></td><td>name and version as JSON; a page for browsers</td></tr>
 <tr><td><code>GET {p}/openapi.json</code></td><td><a href=\"{p}/openapi.json\">the OpenAPI document</a></td></tr>
 <tr><td><code>GET /</code></td><td>as <code>{p}/</code>, for health probes; no request to a store</td></tr>
@@ -53,6 +57,11 @@ mod tests {
         let site = Site::new("<b>\"x\"", "/p", "3");
         let page = render(&site, "Data", "https://data.example:8443");
         assert!(page.contains("curl -O https://data.example:8443/p/s3/"), "{page}");
+        for request in
+            ["HEAD", "multipart/byteranges", "format=json", "If-None-Match", "If-Range", "viewer"]
+        {
+            assert!(page.contains(request), "{request}");
+        }
         assert!(!page.contains("<b>") && !page.contains("<script") && !page.contains("src="));
     }
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { chromium } from 'playwright-core';
+import { launch, watch } from './browser.mjs';
 
 const [, , gateway, admin, folder] = process.argv;
 const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
@@ -32,11 +32,64 @@ const colours = page => page.evaluate(() => {
   return seen.size;
 });
 
+// The brightness of points of the canvas in the viewer, with the galactic coordinates that it shows for
+// them: [longitude, latitude, brightness].
+const points = page => page.evaluate(async count => {
+  const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
+  const context = canvas.getContext('2d'), ratio = canvas.width / canvas.clientWidth, found = [];
+  const frame = () => new Promise(resolve => { requestAnimationFrame(resolve); });
+  for (let n = 0; n < count; n++) {
+    // Two irrational steps spread the points evenly.
+    const x = box.width * (0.05 + 0.9 * (n * 0.754877666 % 1)), y = box.height * (0.05 + 0.9 * (n * 0.569840291 % 1));
+    canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + x, clientY: box.top + y }));
+    await frame();
+    await frame();
+    const text = document.getElementById('position').textContent;
+    const [, l, b] = /galactic (-?[\d.]+), (-?[\d.]+)/.exec(text);
+    const { data } = context.getImageData(x * ratio - 3, y * ratio - 3, 7, 7), light = [];
+    for (let at = 0; at < data.length; at += 4) light.push(data[at] + data[at + 1] + data[at + 2]);
+    // The median: stars are points in the tiles and not in the panorama.
+    found.push([Number(l), Number(b), light.sort((one, other) => one - other)[24]]);
+  }
+  return found;
+}, 150);
+
+// The panorama of the quickstart: the same sky, computed on another grid. Plate carrée in galactic
+// coordinates, longitude zero in the middle, float32 (examples/quickstart/survey/fits.rs).
+async function panorama() {
+  const view = new DataView(await (await fetch(`${survey}panorama.fits`)).arrayBuffer(), 2880);
+  return (l, b) => {
+    const column = Math.floor((0.5 - (l > 180 ? l - 360 : l) / 360) * 4096), row = Math.floor((0.5 + b / 180) * 2048);
+    return view.getFloat32(4 * (row * 4096 + column));
+  };
+}
+
+// Spearman's: 1 where one value rises with the other, near 0 where they have nothing to do with each other.
+function correlation(pairs) {
+  const ranks = values => {
+    const order = values.map((value, n) => [value, n]).sort(([a], [b]) => a - b), all = [];
+    for (const [rank, [, n]] of order.entries()) all[n] = rank - (values.length - 1) / 2;
+    return all;
+  };
+  const [a, b] = [0, 1].map(side => ranks(pairs.map(pair => pair[side])));
+  const sum = (x, y) => x.reduce((total, value, n) => total + value * y[n], 0);
+  return sum(a, b) / Math.sqrt(sum(a, a) * sum(b, b));
+}
+
+async function compareSky(page) {
+  const computed = await panorama(), shown = await points(page);
+  const right = correlation(shown.map(([l, b, light]) => [computed(l, b), light]));
+  // The same colours at other places must not pass.
+  const wrong = correlation(shown.map(([l, b], n) => [computed(l, b), shown[(n + 40) % shown.length][2]]));
+  assert.ok(right > 0.85 && right - wrong > 0.3, `drawn and computed sky agree by ${right.toFixed(2)}, other places by ${wrong.toFixed(2)}`);
+}
+
 const idle = page => page.waitForFunction(() => document.getElementById('sky').dataset.idle === 'true', null, { timeout: 30000 });
 
 async function useSky(page, screen) {
   await idle(page);
   assert.ok(await colours(page) > 100, 'the sky is drawn');
+  if (screen === 'light') await compareSky(page);
   const before = await page.textContent('#position');
   await page.focus('#sky');
   await page.keyboard.press('ArrowRight');
@@ -66,23 +119,15 @@ async function useFits(page) {
   await page.fill('#softening', '3');
 }
 
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+const browser = await launch();
 let failed = 0, passed = 0;
 for (const [screen, options] of Object.entries(SCREENS)) {
   const context = await browser.newContext(options);
   for (const [name, { url, status = 200, use }] of Object.entries(pages)) {
     const page = await context.newPage();
-    const problems = [];
     // Tiles that a survey does not have are no fault of a page, and this script reads canvases.
-    const isTile = text => /Npix\d+|willReadFrequently/.test(text);
-    page.on('console', message => {
-      const where = `${message.text()} ${message.location().url}`;
-      if (message.type() !== 'log' && !(status !== 200 && where.includes('404')) && !isTile(where)) problems.push(where);
-    });
-    page.on('pageerror', error => problems.push(String(error)));
-    page.on('requestfailed', request => {
-      if (!isTile(request.url())) problems.push(`failed: ${request.url()}`);
-    });
+    const problems = watch(page, text =>
+      /Npix\d+|willReadFrequently/.test(text) || status !== 200 && text.includes(String(status)));
     try {
       const response = await page.goto(url);
       assert.equal(response.status(), status, url);

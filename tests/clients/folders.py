@@ -126,7 +126,7 @@ def main():
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = make(folder / "store" / "data")
         store = servers.Store(stack, options.store, folder / "store")
-        gateway = servers.Gateway(stack, options.gateway, folder, store)
+        gateway = servers.Gateway(stack, options.gateway, folder, store, "32MiB")
         for program in [wget, rclone, rclone_ls, lftp, fsspec]:
             name = program.__name__
             if not available(program):

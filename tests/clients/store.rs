@@ -5,8 +5,10 @@
 //! output has the port on 127.0.0.1, the access key and the secret key, which are valid for this
 //! run only. Each line on standard input is a command, answered by one line of JSON: `requests`
 //! returns all requests so far, `clear` returns the same and then discards them, `put BUCKET/KEY`
-//! stores the file of this path again, or for the first time, and returns `null`. The program ends
-//! at the end of its input.
+//! stores the file of this path again, or for the first time, and returns `null`. `make JSON` stores
+//! an object that no folder can hold, `{"bucket", "key", "runs": [{"text", "length"}]}`: each text over and
+//! over to its length, or once without a length. It returns `null`. The program ends at the end of its
+//! input.
 
 #[expect(dead_code, reason = "the run serves and counts; the rest is for the tests")]
 #[path = "../support/store.rs"]
@@ -43,6 +45,22 @@ fn put(store: &Store, folder: &Path, path: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Stores an object of runs.
+fn make(store: &Store, json: &str) -> Result<(), Box<dyn Error>> {
+    let wanted: Value = serde_json::from_str(json)?;
+    let text = |of: &Value, name: &str| -> Result<String, String> {
+        of[name].as_str().map(str::to_owned).ok_or_else(|| format!("{name} is missing"))
+    };
+    let mut runs = Vec::new();
+    for run in wanted["runs"].as_array().ok_or("runs are missing")? {
+        let text = text(run, "text")?;
+        let length = run["length"].as_u64().unwrap_or(text.len() as u64);
+        runs.push((text, length));
+    }
+    store.put(&text(&wanted, "bucket")?, &text(&wanted, "key")?, Object::of_runs(runs));
+    Ok(())
+}
+
 fn as_json(request: &Request) -> Value {
     json!({
         "method": request.method,
@@ -53,6 +71,10 @@ fn as_json(request: &Request) -> Value {
         "bytes": request.bytes_sent,
         "complete": request.complete,
     })
+}
+
+fn requests(store: &Store) -> Value {
+    store.requests().iter().map(as_json).collect()
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -77,18 +99,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The workers serve in the background; this thread has nothing else to do.
     for line in io::stdin().lock().lines() {
         let line = line?;
-        let requests: Vec<Value> = store.requests().iter().map(as_json).collect();
-        let answer = match (line.as_str(), line.strip_prefix("put ")) {
-            ("requests", _) => Value::from(requests),
-            ("clear", _) => {
+        let answer = match line.split_once(' ').unwrap_or((&line, "")) {
+            ("requests", "") => requests(&store),
+            ("clear", "") => {
+                let requests = requests(&store);
                 store.clear_log();
-                Value::from(requests)
+                requests
             }
-            (_, Some(path)) => {
+            ("put", path) => {
                 put(&store, Path::new(&folder), path)?;
                 Value::Null
             }
-            (other, None) => return Err(format!("{other:?} is not a command").into()),
+            ("make", json) => {
+                make(&store, json)?;
+                Value::Null
+            }
+            _ => return Err(format!("{line:?} is not a command").into()),
         };
         writeln!(io::stdout(), "{answer}")?;
     }

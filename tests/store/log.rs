@@ -53,6 +53,23 @@ async fn an_answer_given_up_by_its_reader_stays_incomplete() {
 }
 
 #[tokio::test]
+async fn an_object_of_runs_is_read_across_them() {
+    let store = Store::new();
+    let runs = [("head", 4), ("abc", 1 << 30), ("", 2), ("z", 3)];
+    store.put("sky", "runs.fits", Object::of_runs(runs));
+    let serving = start(&store, Manners::rgw()).await;
+    for (range, bytes) in [
+        ("bytes=0-9", &b"headabcabc"[..]),
+        ("bytes=3-4", b"da"),
+        ("bytes=1073741824-1073741832", b"abca\0\0zzz"),
+        ("bytes=-3", b"zzz"),
+    ] {
+        let part = get("/sky/runs.fits").with("range", range).send(&serving).await;
+        assert_eq!((part.status, &part.body[..]), (206, bytes), "{range}");
+    }
+}
+
+#[tokio::test]
 async fn an_aborted_store_ends_its_connections() {
     let store = Store::new();
     store.put("sky", "big.fits", Object::repeated("", 1 << 30));

@@ -28,8 +28,34 @@ fn every_cause_is_documented() {
         let causes: Vec<&str> =
             lines.iter().filter_map(|line| line.split("=> \"").nth(1)?.split('"').next()).collect();
         assert!(causes.len() >= at_least, "the causes of {path} were found: {causes:?}");
-        assert_none("docs/http.md leaves out", &undocumented(&causes, &file("docs/http.md")));
+        for page in ["docs/http.md", "docs/troubleshooting.md"] {
+            assert_none(&format!("{page} leaves out"), &undocumented(&causes, &file(page)));
+        }
     }
+}
+
+/// The book has every page of `docs`, and the README leads to it.
+#[test]
+fn every_page_is_in_the_book() {
+    let summary = file("docs/SUMMARY.md");
+    let in_book: Vec<&str> = links(&summary);
+    let pages = files("docs", &[".md"]);
+    assert!(pages.len() > 20, "the pages were found: {}", pages.len());
+    let left_out: Vec<String> = pages
+        .iter()
+        .map(|page| page.path.trim_start_matches("docs/"))
+        .filter(|page| *page != "SUMMARY.md" && !in_book.contains(page))
+        .map(str::to_owned)
+        .collect();
+    assert_none("docs/SUMMARY.md leaves out", &left_out);
+    let readme = file("README.md");
+    let in_readme: Vec<&str> = links(&readme);
+    let unreachable: Vec<String> = in_book
+        .iter()
+        .filter(|page| !page.contains('/') && !in_readme.contains(&&*format!("docs/{page}")))
+        .map(|page| (*page).to_owned())
+        .collect();
+    assert_none("README.md leads not to", &unreachable);
 }
 
 /// The names that serde gives to the fields of a struct, without flattened ones.

@@ -206,10 +206,13 @@ fn object_responses() -> Responses {
 fn folder_or_object() -> Value {
     json!({
         "description": "the object; for a key that ends with a slash, where the profile has index or \
-            listing, the index object of the folder or what is in it",
+            listing, the index object of the folder or what is in it, as a page or as JSON; where the \
+            profile has viewer, a page for browsers that shows a survey (a folder with properties) or a \
+            FITS file",
         "content": {
             "*/*": { "schema": { "type": "string", "format": "binary" } },
             "application/json": { "schema": named_schema("Folder") },
+            "text/html": { "schema": { "type": "string" } },
         },
     })
 }
@@ -258,8 +261,13 @@ fn object_parameters() -> Value {
         bucket(),
         key(),
         query("format", "json: a folder as JSON"),
+        query("raw", "with any value: a FITS file itself, where the profile has viewer"),
+        query("object", "with any value: the object whose key ends with the slash, not the folder"),
         query("continuation-token", "the next page of a folder, from `next` or its link"),
-        header("Accept", "application/json: a folder as JSON; text/html: errors as pages"),
+        header(
+            "Accept",
+            "application/json: a folder as JSON; text/html: pages for folders, viewers and errors",
+        ),
         header("Range", "one or several byte ranges, such as bytes=0-99,200-299"),
         header("If-None-Match", "entity tags"),
         header("If-Modified-Since", "an HTTP date"),
@@ -351,6 +359,44 @@ mod tests {
             &paths["/"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(*schema, named_schema("Metadata"));
         assert!(!paths.contains_key(""), "a path starts with a slash");
+    }
+
+    #[test]
+    fn ranges_heads_folders_and_viewers_are_described() {
+        let object = &described_paths("/p", false)["/p/s3/{bucket}/{key}"];
+        for method in ["get", "head"] {
+            let responses = &object[method]["responses"];
+            let partial = responses["206"]["description"].as_str().unwrap_or_default();
+            assert!(partial.contains("multipart/byteranges"), "{method}: {partial}");
+            let whole = responses["200"]["description"].as_str().unwrap_or_default();
+            for word in ["index", "listing", "viewer", "JSON"] {
+                assert!(whole.contains(word), "{method}: {word}: {whole}");
+            }
+        }
+        let content = object["get"]["responses"]["200"]["content"].as_object().expect("content");
+        let types: Vec<&str> = content.keys().map(String::as_str).collect();
+        assert_eq!(types, ["*/*", "application/json", "text/html"]);
+    }
+
+    /// Every parameter that `gateway/folder.rs` and `gateway/listing.rs` read, by their text.
+    #[test]
+    fn every_parameter_of_a_query_is_described() {
+        let sources = [include_str!("../folder.rs"), include_str!("../listing.rs")].concat();
+        let mut read: Vec<&str> = sources
+            .split("parameter(query, \"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        read.sort_unstable();
+        read.dedup();
+        assert!(read.len() >= 3, "the parameters were found: {read:?}");
+        let parameters = object_parameters();
+        let described = parameters.as_array().expect("a list");
+        for name in read {
+            let is_described =
+                described.iter().any(|one| one["in"] == "query" && one["name"] == name);
+            assert!(is_described, "{name}");
+        }
     }
 
     #[test]

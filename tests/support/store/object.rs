@@ -26,8 +26,15 @@ pub(crate) struct Object {
 pub(crate) enum Content {
     /// Stored bytes.
     Bytes(Bytes),
-    /// `length` bytes of `block` over and over: objects larger than memory.
-    Repeated { block: Bytes, length: u64 },
+    /// One after the other: objects larger than memory.
+    Runs(Vec<Run>),
+}
+
+/// `length` bytes of `block` over and over.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    block: Bytes,
+    length: u64,
 }
 
 impl Object {
@@ -40,11 +47,18 @@ impl Object {
     /// An object of `length` bytes, which repeat `block`. An empty block stands for zeros.
     #[must_use]
     pub(crate) fn repeated(block: impl Into<Bytes>, length: u64) -> Self {
-        let mut block = block.into();
-        if block.is_empty() {
-            block = Bytes::from_static(&[0; 4096]);
-        }
-        Self::of(Content::Repeated { block, length })
+        Self::of_runs([(block, length)])
+    }
+
+    /// An object of blocks, each repeated up to its length, one after the other.
+    #[must_use]
+    pub(crate) fn of_runs<B: Into<Bytes>>(runs: impl IntoIterator<Item = (B, u64)>) -> Self {
+        let runs = runs.into_iter().map(|(block, length)| {
+            let block = block.into();
+            let block = if block.is_empty() { Bytes::from_static(&[0; 4096]) } else { block };
+            Run { block, length }
+        });
+        Self::of(Content::Runs(runs.collect()))
     }
 
     fn of(body: Content) -> Self {
@@ -92,30 +106,52 @@ impl Content {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Repeated { length, .. } => *length,
+            Self::Runs(runs) => runs.iter().map(|run| run.length).sum(),
         }
     }
 
     /// The first bytes of `wanted`, at most `limit`; empty at its end.
     #[must_use]
     pub(crate) fn chunk(&self, wanted: &Range<u64>, limit: usize) -> Bytes {
-        let (bytes, start) = match self {
-            Self::Bytes(bytes) => (bytes, wanted.start),
-            Self::Repeated { block, .. } => (block, wanted.start % block.len() as u64),
-        };
-        let left = wanted.end.min(self.len()).saturating_sub(wanted.start);
-        let start = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(limit);
-        bytes.slice(start..start.saturating_add(length).min(bytes.len()))
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        let end = wanted.end.min(wanted.start.saturating_add(limit));
+        match self {
+            Self::Bytes(bytes) => slice(bytes, wanted.start, end),
+            Self::Runs(runs) => {
+                let mut first = 0;
+                for Run { block, length } in runs {
+                    let within = wanted.start.saturating_sub(first);
+                    if within < *length {
+                        let start = within % block.len() as u64;
+                        let left = end.min(first + length).saturating_sub(wanted.start);
+                        return slice(block, start, start.saturating_add(left));
+                    }
+                    first += length;
+                }
+                Bytes::new()
+            }
+        }
     }
 
     fn etag(&self) -> String {
         match self {
             Self::Bytes(bytes) => hex::encode(Md5::digest(bytes)),
             // A multipart upload's tag is no MD5 of the body either.
-            Self::Repeated { block, length } => {
-                format!("{}-{length}", hex::encode(Md5::digest(block)))
+            Self::Runs(runs) => {
+                let mut digest = Md5::new();
+                for run in runs {
+                    digest.update(&run.block);
+                    digest.update(run.length.to_be_bytes());
+                }
+                format!("{}-{}", hex::encode(digest.finalize()), runs.len())
             }
         }
     }
+}
+
+/// The bytes from `start` to `end`, as far as there are any.
+fn slice(bytes: &Bytes, start: u64, end: u64) -> Bytes {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    let start = place(start);
+    bytes.slice(start..place(end).max(start))
 }
