@@ -2,7 +2,7 @@
 //! wait for and one for values that are written. It knows names and bytes, and nothing of the cache.
 //!
 //! No command outlives its time, none is sent a second time, and none is sent without a connection. After
-//! failures in a row a breaker leaves the engine alone; the caller of [`Engine::probed`] tries it again.
+//! failures in a row no request asks the engine for a while; the caller of [`Engine::probed`] tries it all the time.
 
 mod breaker;
 mod connect;
@@ -147,29 +147,12 @@ impl Engine {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Whether the breaker pauses: not even a probe is sent.
-    #[must_use]
-    pub fn is_pausing(&self) -> bool {
-        locked(&self.breaker).is_pausing(Instant::now())
-    }
-
-    /// Notes the result of a probe. Returns whether it has closed the breaker.
-    pub fn probed(&self, result: Result<(), EngineError>) -> bool {
+    /// Notes the result of a probe: it is used if the probe has succeeded, and no pause is in progress.
+    pub fn probed(&self, result: Result<(), EngineError>) {
         let mut breaker = locked(&self.breaker);
-        match result {
-            Ok(()) => {
-                let _was_open = breaker.close(Instant::now());
-                let is_closed = !breaker.is_pausing(Instant::now());
-                is_closed && !self.is_closed.swap(true, Ordering::AcqRel)
-            }
-            Err(_) => {
-                if !breaker.is_pausing(Instant::now()) {
-                    breaker.open(Instant::now());
-                }
-                self.is_closed.store(false, Ordering::Release);
-                false
-            }
-        }
+        let now = Instant::now();
+        let is_closed = result.is_ok() && breaker.close(now);
+        self.is_closed.store(is_closed, Ordering::Release);
     }
 
     /// How often a command has failed for this reason.

@@ -444,11 +444,14 @@ impl Fetches {
         // Not stored if it was purged while it was read.
         let stored = tiers.store(leader, Arc::clone(&entry), DiskChange::None, SharedChange::None);
         let outcome = outcome(entry);
-        let hits = match &outcome {
-            FetchOutcome::FromShared(_) => &tiers.statistics().shared_hits,
-            _ => &tiers.statistics().disk_hits,
+        let (hits, is_usable) = match &outcome {
+            // Memory may have no room for it.
+            FetchOutcome::FromShared(_) => {
+                (&tiers.statistics().shared_hits, !leader.fetch().is_purged())
+            }
+            _ => (&tiers.statistics().disk_hits, stored),
         };
-        if !stored {
+        if !is_usable {
             return leader.finish(FetchOutcome::NotCached);
         }
         hits.inc();

@@ -17,6 +17,8 @@ use crate::engine::error::EngineError;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the first connection may take before its failure is logged.
 const FIRST_CONNECTION: Duration = Duration::from_secs(3);
+/// The same while the engine fails.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often a replica says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often replicas that are gone are looked for.
@@ -28,9 +30,10 @@ const EVICTING: &[&str] = &["allkeys-", "volatile-"];
 /// What is known of the engine.
 #[derive(Debug, Default)]
 struct Acquaintance {
+    /// Whether requests use it.
+    is_up: bool,
     /// Whether a failure has been logged since it was last in use.
     has_warned: bool,
-    was_up: bool,
     /// The last purge that the others were told that this replica obeys.
     said: Option<(StreamId, Instant)>,
     tidied: Option<Instant>,
@@ -49,32 +52,26 @@ pub(super) async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
             tokio::time::sleep(PAUSE).await;
         }
         loop {
-            if let Some(result) = look(tiers, fetches, &mut known).await {
-                note(tiers, result, &mut known).await;
-            }
-            tiers.rest_of_shared(PAUSE).await;
+            let result = look(tiers, fetches, &mut known).await;
+            note(tiers, result, &mut known).await;
+            tiers.rest_of_shared(if result.is_ok() { PAUSE } else { AFTER_FAILURE }).await;
         }
     };
     tokio::join!(tiers.serve_shared(), in_step);
 }
 
-/// Looks for purges of others, and obeys them. `None` while the engine is left alone.
+/// Looks for purges of others, and obeys them.
 async fn look(
     tiers: &Arc<Tiers>,
     fetches: &Arc<Fetches>,
     known: &mut Acquaintance,
-) -> Option<Result<(), EngineError>> {
+) -> Result<(), EngineError> {
     // The first time, and whenever the engine was away, before it is looked at: who purges from now on
     // waits for this replica.
-    if known.said.is_none()
-        && let Err(error) = tiers.say_obeyed(StreamId::default()).await
-    {
-        return Some(Err(error)).filter(|_| !tiers.is_shared_pausing());
+    if known.said.is_none() {
+        tiers.say_obeyed(StreamId::default()).await?;
     }
-    let polled = match tiers.poll_shared().await? {
-        Ok(polled) => polled,
-        Err(error) => return Some(Err(error)),
-    };
+    let polled = tiers.poll_shared().await?;
     if polled.has_lost {
         warn!(
             "shared cache: the engine has lost the purges that it had recorded; everything in it, and in this \
@@ -88,42 +85,45 @@ async fn look(
     let is_due =
         known.said.is_none_or(|(said, at)| said != polled.last || at.elapsed() >= HEARTBEAT);
     if is_due {
-        if let Err(error) = tiers.say_obeyed(polled.last).await {
-            return Some(Err(error));
-        }
+        tiers.say_obeyed(polled.last).await?;
         known.said = Some((polled.last, Instant::now()));
     }
     if known.tidied.is_none_or(|at| at.elapsed() >= TIDY) {
         known.tidied = Some(Instant::now());
         tiers.forget_gone_replicas().await;
     }
-    Some(Ok(()))
+    Ok(())
 }
 
 /// Notes and logs whether the engine is used.
 async fn note(tiers: &Tiers, result: Result<(), EngineError>, known: &mut Acquaintance) {
-    let is_back = tiers.shared_polled(result);
-    match result {
-        Ok(()) => {
-            if is_back && (!known.was_up || known.has_warned) {
-                info!("shared cache: connected");
-                known.has_warned = false;
-            }
-            known.was_up = true;
+    let is_up = tiers.shared_polled(result);
+    if is_up && !known.is_up {
+        info!("shared cache: in use");
+        known.has_warned = false;
+    }
+    let was_up = std::mem::replace(&mut known.is_up, is_up);
+    let error = match result {
+        Ok(()) if is_up => {
             if !known.has_checked_memory {
                 known.has_checked_memory = true;
                 check_memory(tiers).await;
             }
+            return;
         }
-        Err(error) => {
-            known.said = None;
-            if !known.has_warned {
-                known.has_warned = true;
-                let (_, details) = tiers.about_engine().await;
-                let details = details.map(|text| format!(" ({text})")).unwrap_or_default();
-                warn!("shared cache: not used: {error}{details}; requests go on to the stores");
-            }
-        }
+        // It answers, but not to requests.
+        Ok(()) if was_up => EngineError::Timeout,
+        Ok(()) => return,
+        Err(error) => error,
+    };
+    if result.is_err() {
+        known.said = None;
+    }
+    if !known.has_warned {
+        known.has_warned = true;
+        let (_, details) = tiers.about_engine().await;
+        let details = details.map(|text| format!(" ({text})")).unwrap_or_default();
+        warn!("shared cache: not used: {error}{details}; requests go on to the stores");
     }
 }
 

@@ -36,7 +36,7 @@ impl EngineBreaker {
     }
 
     /// Opens it, for longer than the last time if that was a moment ago.
-    pub(super) fn open(&mut self, now: Instant) {
+    fn open(&mut self, now: Instant) {
         let pause = match self.last {
             Some((pause, ended)) if now.duration_since(ended) < 2 * pause + FIRST_PAUSE => {
                 (2 * pause).min(LONGEST_PAUSE)
@@ -48,18 +48,15 @@ impl EngineBreaker {
         self.last = Some((pause, now + pause));
     }
 
-    /// Whether the engine is left alone at this time.
-    pub(super) fn is_pausing(&self, now: Instant) -> bool {
-        self.open_until.is_some_and(|until| now < until)
-    }
-
-    /// A probe after the pause has succeeded. Returns whether the breaker was open.
+    /// A probe has succeeded. Returns whether the breaker is closed now: not within the pause.
     pub(super) fn close(&mut self, now: Instant) -> bool {
-        if self.is_pausing(now) {
+        if self.open_until.is_some_and(|until| now < until) {
             return false;
         }
-        self.failures = 0;
-        self.open_until.take().is_some()
+        if self.open_until.take().is_some() {
+            self.failures = 0;
+        }
+        true
     }
 }
 
@@ -77,10 +74,10 @@ mod tests {
         assert!(!breaker.failed(now) && !breaker.failed(now));
         assert!(breaker.failed(now), "the third in a row");
         assert!(!breaker.failed(now), "it is open already");
-        assert!(breaker.is_pausing(now) && !breaker.is_pausing(now + SECOND));
         assert!(!breaker.close(now), "not within the pause");
         assert!(breaker.close(now + SECOND));
-        assert!(!breaker.close(now + SECOND), "it is closed");
+        assert!(breaker.close(now + SECOND), "it stays closed");
+        assert!(!breaker.failed(now + SECOND) && !breaker.failed(now + SECOND));
     }
 
     #[test]
@@ -88,13 +85,12 @@ mod tests {
         let (mut breaker, mut now) = (EngineBreaker::default(), Instant::now());
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             breaker.open(now);
-            assert!(breaker.is_pausing(now + SECOND * seconds - SECOND / 2), "{seconds}");
+            assert!(!breaker.close(now + SECOND * seconds - SECOND / 2), "{seconds}");
             now += SECOND * seconds;
-            assert!(!breaker.is_pausing(now), "{seconds}");
-            assert!(breaker.close(now));
+            assert!(breaker.close(now), "{seconds}");
         }
         now += 70 * SECOND;
         breaker.open(now);
-        assert!(!breaker.is_pausing(now + SECOND));
+        assert!(breaker.close(now + SECOND));
     }
 }

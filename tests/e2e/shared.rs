@@ -3,6 +3,7 @@
 mod engine;
 mod faults;
 mod leases;
+mod model;
 mod purges;
 mod values;
 

@@ -1,5 +1,6 @@
 //! The replicas that share the engine. Each says there, once a second, up to which purge it obeys.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::cache::shared::SharedTier;
@@ -81,6 +82,7 @@ impl SharedTier {
 
     /// Says good-bye: no purge waits for this replica any more.
     pub(in crate::cache) async fn leave(&self) {
+        self.is_synchronised.store(false, Ordering::Release);
         let _may_be_down = self.engine.remove_field(&self.replicas_name, &self.id).await;
         self.engine.close().await;
     }

@@ -97,12 +97,6 @@ impl SharedTier {
         self.engine.is_connected()
     }
 
-    /// Whether the engine is left alone for now.
-    #[must_use]
-    pub(in crate::cache) fn is_pausing(&self) -> bool {
-        self.engine.is_pausing()
-    }
-
     /// Why there is no connection, in the words of the engine or the system.
     #[must_use]
     pub(in crate::cache) fn last_failure(&self) -> Option<String> {
@@ -169,15 +163,12 @@ impl SharedTier {
         Ok(polled)
     }
 
-    /// Notes whether the engine answered; `true`: it is used from now on, and was not before.
-    pub(in crate::cache) fn polled(&self, result: Result<(), EngineError>) -> bool {
-        let is_ok = result.is_ok();
-        let is_news = self.engine.probed(result);
+    /// Notes whether the engine answered.
+    pub(in crate::cache) fn polled(&self, result: Result<(), EngineError>) {
+        self.engine.probed(result);
         let unrecorded = self.unrecorded();
-        let is_synchronised = is_ok && unrecorded.purges.is_empty();
-        let was = self.is_synchronised.swap(is_synchronised, Ordering::AcqRel);
-        drop(unrecorded);
-        is_news || (is_synchronised && !was && self.engine.is_in_use())
+        let is_synchronised = result.is_ok() && unrecorded.purges.is_empty();
+        self.is_synchronised.store(is_synchronised, Ordering::Release);
     }
 
     fn learn(&self, entries: Vec<StreamEntry>, polled: &mut Polled) {

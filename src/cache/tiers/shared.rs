@@ -44,7 +44,10 @@ impl Tiers {
 
     /// What the shared tier knows of the object, as far as the settings of this request have made it. Its
     /// memory is not reserved yet.
-    pub async fn lookup_in_shared(&self, request: &CacheRequest) -> Option<SharedAnswer> {
+    pub(in crate::cache) async fn lookup_in_shared(
+        &self,
+        request: &CacheRequest,
+    ) -> Option<SharedAnswer> {
         if !request.rule.store {
             return None;
         }
@@ -52,7 +55,7 @@ impl Tiers {
     }
 
     /// The same by key and settings.
-    pub async fn peek_in_shared(
+    pub(in crate::cache) async fn peek_in_shared(
         &self,
         key: &CacheKey,
         settings: Fingerprint,
@@ -69,14 +72,18 @@ impl Tiers {
     }
 
     /// The block in the shared tier, if it has this length.
-    pub async fn lookup_block_in_shared(&self, key: &CacheKey, length: u64) -> Option<DiskRecord> {
+    pub(in crate::cache) async fn lookup_block_in_shared(
+        &self,
+        key: &CacheKey,
+        length: u64,
+    ) -> Option<DiskRecord> {
         let (kind, record) = self.shared.as_ref()?.read(key, 0).await?;
         let fits = kind == ValueKind::Object && record.body.len() == length;
         (fits && !self.is_purged(key, record.requested_at)).then_some(record)
     }
 
     /// Asks for the lease of the fetch of this object.
-    pub async fn lease(&self, request: &CacheRequest) -> LeaseResult {
+    pub(in crate::cache) async fn lease(&self, request: &CacheRequest) -> LeaseResult {
         match &self.shared {
             Some(shared) => shared.lease(&request.key, request.settings.profile).await,
             None => LeaseResult::None,
@@ -162,10 +169,15 @@ impl Tiers {
         tokio::join!(shared.keep_connected(), shared.write_queued());
     }
 
-    /// Looks at the shared tier for purges of other replicas. `None` if it is left alone for now.
-    pub async fn poll_shared(&self) -> Option<Result<Polled, EngineError>> {
-        let shared = self.shared.as_ref().filter(|shared| !shared.is_pausing())?;
-        Some(shared.poll(self.has_disk()).await)
+    /// Looks at the shared tier for purges of other replicas.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(in crate::cache) async fn poll_shared(&self) -> Result<Polled, EngineError> {
+        match &self.shared {
+            Some(shared) => shared.poll(self.has_disk()).await,
+            None => Err(EngineError::Connection),
+        }
     }
 
     /// Whether there is a connection to the engine of the shared tier.
@@ -174,15 +186,11 @@ impl Tiers {
         self.shared.as_ref().is_some_and(|shared| shared.is_connected())
     }
 
-    /// Whether the engine of the shared tier is left alone for now.
-    #[must_use]
-    pub fn is_shared_pausing(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.is_pausing())
-    }
-
-    /// Notes whether the shared tier answered; `true` if it is used from now on, and was not before.
+    /// Notes whether the shared tier answered. Returns whether it is used from now on.
     pub fn shared_polled(&self, result: Result<(), EngineError>) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.polled(result))
+        let Some(shared) = &self.shared else { return false };
+        shared.polled(result);
+        shared.is_up()
     }
 
     /// Says that this replica obeys all purges up to this one.

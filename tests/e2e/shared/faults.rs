@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::faulty::Faulty;
 use crate::shared::engine::Engine;
 use crate::shared::{Replica, sharing};
+use crate::tally::trials;
 
 /// No request may take longer: the timeout of the engine, a store on the loopback, a busy machine.
 const MOST: Duration = Duration::from_secs(2);
@@ -18,6 +19,7 @@ fn is_warning(line: &Value) -> bool {
 /// Requests objects that are not cached, and each of them again.
 #[track_caller]
 fn assert_serves(replica: &Replica, store: &Faulty, name: &str) {
+    let _trials = trials("requests with a failing engine", 16);
     for nth in 0..8 {
         let tail = format!("sky/{name}{nth}.png");
         let before = store.count();
@@ -147,5 +149,5 @@ fn foreign_and_damaged_values_are_misses() {
         assert_eq!(spy.count(), before + 1, "{what}");
         known.extend(values);
     }
-    assert_eq!(other.admin.number("shared_damaged"), 4);
+    assert!(other.admin.number("shared_damaged") >= 4);
 }

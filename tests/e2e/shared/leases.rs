@@ -8,6 +8,7 @@ use crate::faulty::{self, Faulty, Gate, Step};
 use crate::scene::tile;
 use crate::shared::Replica;
 use crate::shared::engine::Engine;
+use crate::tally::trials;
 
 #[test]
 fn many_clients_of_several_replicas_cost_the_store_one_request_a_tile() {
@@ -19,6 +20,7 @@ fn many_clients_of_several_replicas_cost_the_store_one_request_a_tile() {
     let store = Faulty::always(slow);
     let replicas: Vec<Replica> =
         (0..REPLICAS).map(|_| Replica::start(&store.url(), &engine)).collect();
+    let _trials = trials("clients of a herd", CLIENTS);
     let barrier = Barrier::new(CLIENTS);
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {

@@ -113,8 +113,9 @@ fn blocks_of_a_large_object_are_shared() {
     };
     let range = "bytes=5000000-5099999";
     assert!(read(&one, range) == bytes[5_000_000..5_100_000]);
-    one.admin.await_number("block_entries", |blocks| blocks >= 1);
-    one.await_written(2);
+    let blocks = one.admin.await_number("block_entries", |blocks| blocks >= 1);
+    // And the metadata.
+    one.await_written(blocks + 1);
     let before = origin.count();
     assert!(read(&other, range) == bytes[5_000_000..5_100_000]);
     assert_eq!(origin.count(), before, "{:?}", origin.requests());
@@ -143,7 +144,8 @@ fn with_a_key_no_value_of_anybody_else_is_served() {
     plain.await_written(1);
     let one = start(with_key("one", secret));
     one.get("sky/a.png");
-    assert_eq!((spy.count(), one.admin.number("shared_damaged")), (2, 1));
+    assert_eq!(spy.count(), 2);
+    assert!(one.admin.number("shared_damaged") >= 1);
     one.await_written(1);
     let same = start(with_key("same", secret));
     same.get("sky/a.png");
