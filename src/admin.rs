@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use log::info;
+use log::{info, warn};
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
@@ -174,7 +174,8 @@ impl Admin {
     }
 
     /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash. Says what
-    /// was removed; what takes longer than a moment goes on in the background.
+    /// was removed; what takes longer than a moment goes on in the background. With a shared tier it waits
+    /// for the other replicas, and says which of them obey.
     async fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
         let target = path.strip_prefix(b"/").unwrap_or(path);
@@ -189,13 +190,21 @@ impl Admin {
         // After this time it goes on in the background.
         drop(timeout(PURGE_WAIT, progress.wait_for(|removed| removed.complete)).await);
         let removed = *progress.borrow();
+        let replicas = cache.obeyed().await;
         let name = address.name();
         info!(
             "purged {}{}",
             name.escape_debug(),
             if below { " and all objects below it" } else { "" }
         );
-        (StatusCode::OK, json!({ "purged": name, "below": below, "removed": removed }))
+        let mut page = json!({ "purged": name, "below": below, "removed": removed });
+        if let (Some(replicas), Some(page)) = (replicas, page.as_object_mut()) {
+            if !replicas.recorded || !replicas.missing.is_empty() {
+                warn!("{}", purge::not_everywhere(&name, &replicas));
+            }
+            page.insert("replicas".to_owned(), json!(replicas));
+        }
+        (StatusCode::OK, page)
     }
 
     /// Purges the listing that names the object or folder: that of the folder above.

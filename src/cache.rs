@@ -1,7 +1,7 @@
 //! The cache: objects in memory and on disk. Each is fetched once, however many clients request it.
 //!
 //! A request is answered by the first of these that can: the memory tier, a fetch in flight, the disk
-//! tier, the store. Fetches are tasks of their own, so clients that leave or read slowly do not harm
+//! tier, the tier that replicas share, the store. Fetches are tasks of their own, so clients that leave or read slowly do not harm
 //! them. There are three layers:
 //!
 //! - [`Cache`], in this file, is what the other rooms use: find, open, purge, inspect, close. It
@@ -14,8 +14,8 @@
 //!
 //! Where additions belong:
 //!
-//! - A further tier, such as one that replicas share: a field of `Tiers`, as described there. A fetch
-//!   asks it in `Fetches::read_from_disk`, before the store.
+//! - A further tier: a field of `Tiers`, as described there. A fetch asks it before the store, as
+//!   `Fetches::ask_replicas` asks the shared tier.
 //! - Answers before the framework takes the request: the first half of [`Cache::find`], `Tiers::lookup`
 //!   and `Cache::evaluate`, waits for nothing. A method of [`Cache`] can return its lookup.
 //! - Objects known to be missing without a request to the store: an entry with
@@ -41,8 +41,10 @@ pub mod object;
 mod outcome;
 mod passing;
 mod purge;
+mod replicas;
 mod request;
 mod revalidate;
+mod shared;
 pub mod statistics;
 mod stored_headers;
 mod tiers;
@@ -61,6 +63,7 @@ pub use self::object::{Object, ObjectBody};
 pub use self::passing::PassingObject;
 pub use self::purge::pending::{PurgeScope, Removed};
 pub use self::request::{CacheRequest, Extent};
+pub use self::shared::{ReplicaReport, SharedStatus};
 pub use self::tiers::report::Tier;
 
 use std::ops::Range;
@@ -79,6 +82,7 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
 use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
+use crate::engine::Engine;
 use crate::profile::cache_rules::Rule;
 use crate::profile::fingerprint::Fingerprint;
 use crate::protocol::cache_status::{CacheStatus, ForwardReason, Stale};
@@ -125,15 +129,17 @@ impl Cache {
         Tiers::max_object_of(memory, config, rule)
     }
 
-    /// A cache of `memory` bytes, with a disk tier if one is configured.
+    /// A cache of `memory` bytes, with a disk tier if one is configured, and with the shared tier in this
+    /// engine; [`Cache::serve_replicas`] connects it.
     #[must_use]
     pub fn new(
         memory: u64,
         config: &CacheConfig,
+        engine: Option<Engine>,
         client: StoreClient,
         heads: Arc<ObjectHeads>,
     ) -> Arc<Self> {
-        let tiers = Tiers::new(memory, config);
+        let tiers = Tiers::new(memory, config, engine);
         let fetches = Fetches::new(&tiers, Arc::new(client), heads, config.background_refreshes);
         Arc::new(Self { tiers, fetches, revalidate_timeout: config.revalidate_timeout })
     }
@@ -141,6 +147,7 @@ impl Cache {
     /// Finds an object, or has it fetched.
     pub async fn find(&self, request: &Arc<CacheRequest>) -> Lookup {
         let began = now();
+        let mut is_shared = false;
         let mut entry = self.tiers.lookup(request);
         let mut no_cache = request.no_cache;
         if let Some(entry) = &entry {
@@ -149,7 +156,7 @@ impl Cache {
         }
         for _ in 0..MAX_LOOKS {
             let (old, why) = match self.evaluate(request, entry.take(), no_cache, began) {
-                Evaluation::Serve(lookup) => return lookup,
+                Evaluation::Serve(lookup) => return lookup.with_shared(is_shared),
                 Evaluation::AskStore { old, why } => (old, why),
             };
             let outage = request.store.outage.cause();
@@ -193,6 +200,7 @@ impl Cache {
                 }
             };
             let old = old.filter(is_served);
+            is_shared = matches!(outcome, Some(FetchOutcome::FromShared(_)));
             match self.resolve(request, outcome, old.as_deref(), why, follows) {
                 Resolution::Serve(lookup) => return lookup,
                 Resolution::LookAgain(None) if self.fetches.is_not_worth_a_fetch(request) => {
@@ -251,9 +259,39 @@ impl Cache {
     }
 
     /// Purges one object, or every object whose key begins with this one. When this returns, they
-    /// are no longer served; their memory is freed in the background. Returns how far that is.
+    /// are no longer served; their memory is freed in the background. Returns how far that is. Replicas
+    /// that share a tier obey soon ([`Cache::obeyed`]).
     pub fn purge(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
+        let progress = self.purge_here(key, scope);
+        self.tiers.record_purge(key, scope);
+        progress
+    }
+
+    /// The same in this replica alone: its settings have changed.
+    pub fn purge_here(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
         purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge))
+    }
+
+    /// Waits until the replicas that share a tier obey the purges so far, for some seconds; `None`
+    /// without a shared tier.
+    pub async fn obeyed(&self) -> Option<ReplicaReport> {
+        self.tiers.obeyed().await
+    }
+
+    /// Keeps this replica in step with those that share a tier. Never returns.
+    pub async fn serve_replicas(&self) {
+        replicas::run(&self.tiers, &self.fetches).await;
+    }
+
+    /// Says good-bye to the replicas that share a tier.
+    pub async fn leave_replicas(&self) {
+        self.tiers.leave_shared().await;
+    }
+
+    /// How the tier does that replicas share; `None` if there is none.
+    #[must_use]
+    pub fn shared_status(&self) -> Option<SharedStatus> {
+        self.tiers.shared_status()
     }
 
     /// What the tiers hold of an object that these settings have made. Must be called within a Tokio
@@ -337,7 +375,7 @@ impl Cache {
             }
             (None, ..) => return Evaluation::AskStore { old: None, why: ForwardReason::Stale },
         };
-        let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale };
+        let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale, shared: false };
         Evaluation::Serve(Lookup { what, status, report: None, fault: None })
     }
 
@@ -363,7 +401,7 @@ impl Cache {
                 let what = LookupResult::Refused(Refusal::Internal);
                 Lookup { what, ..Lookup::bypass(why) }
             }
-            Some(FetchOutcome::FromDisk(entry)) => {
+            Some(FetchOutcome::FromDisk(entry) | FetchOutcome::FromShared(entry)) => {
                 let is_purged = self.tiers.is_purged(&request.key, entry.requested_at);
                 return Resolution::LookAgain(Some(entry).filter(|_| !is_purged));
             }
@@ -421,7 +459,8 @@ impl Cache {
         let (now, freshness) = (now(), old.freshness);
         let source = old.source().filter(|_| freshness.usable_if_error(now))?;
         self.statistics().stale_served.inc();
-        let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale: Some(Stale::IfError) };
+        let stale = Some(Stale::IfError);
+        let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale, shared: false };
         let what = LookupResult::cached(source, freshness);
         Some(Lookup { what, status, report, fault: Some(refusal) })
     }

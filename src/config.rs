@@ -5,6 +5,7 @@
 
 mod cache;
 mod endpoint_url;
+mod engine_url;
 mod env;
 mod file;
 mod headers;
@@ -34,7 +35,9 @@ use std::time::Duration;
 use crate::mime::MimePolicy;
 use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::protocol::cors::Cors;
+use crate::s3::secret::Secret;
 
+pub use engine_url::{EngineUrl, Topology};
 pub use layers::{Effective, Flags};
 pub use load::{Inputs, Loaded, load, read_file};
 pub use problem::{Problem, ValueSource};
@@ -117,6 +120,8 @@ pub struct CacheConfig {
     pub memory: CacheMemory,
     /// `None`: nothing is cached on disk.
     pub disk: Option<DiskConfig>,
+    /// `None`: each replica has a cache of its own.
+    pub shared: Option<SharedConfig>,
     /// Maximum number of revalidations in the background at the same time; at least 1.
     pub background_refreshes: usize,
     /// How long a request waits for a revalidation while there is a stale object to serve.
@@ -131,6 +136,32 @@ pub enum CacheMemory {
     Auto,
     /// Bytes; 0 turns the cache off, including its disk tier.
     Bytes(u64),
+}
+
+/// The tier that replicas share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedConfig {
+    pub engine: EngineConfig,
+    /// What the names of all keys in the engine begin with.
+    pub prefix: String,
+    /// Maximum size of an object in it, bytes.
+    pub max_object: u64,
+    /// The secret that values are authenticated with.
+    pub mac_key: Option<Secret>,
+    /// The names of the profiles that use it, [`DEFAULT_LABEL`] for the default profile; `None`: all.
+    pub profiles: Option<Vec<String>>,
+}
+
+/// The Valkey or Redis of the shared tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    pub url: EngineUrl,
+    /// Read for each new connection.
+    pub password_file: Option<PathBuf>,
+    /// The CA certificates to trust; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// How long a command may take.
+    pub timeout: Duration,
 }
 
 /// The disk tier.

@@ -10,7 +10,7 @@
 //! | 3 | [`profile`]: one store with its credentials and rules; [`pages`]: what a browser shows |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
 //! | 5 | [`response`]: the head of an object, or a refusal; [`logging`]: the access log and its writer |
-//! | 6 | [`upstream`]: asking a store; [`downstream`]: a client's connection |
+//! | 6 | [`upstream`]: asking a store; [`downstream`]: a client's connection; [`engine`]: the Valkey or Redis of the shared cache |
 //! | 7 | [`cache`]: memory, disk, and one fetch per object |
 //! | 8 | [`reload`]: a changed configuration takes effect |
 //! | 9 | [`gateway`]: the `ProxyHttp` hooks; start reading here |
@@ -24,6 +24,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod downstream;
+pub mod engine;
 pub mod explain;
 pub mod gateway;
 pub mod logging;

@@ -138,6 +138,8 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         // It calls it an error that the other process of an upgrade is not ready yet, and tries again.
         // `pingora_core::server` logs the result.
         .filter_module("pingora_core::server::transfer_fd", LevelFilter::Off)
+        // The gateway logs itself when the engine of the shared cache fails, and when it is back.
+        .filter_module("fred", LevelFilter::Off)
         .target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match config.format {
         LogFormat::Production => builder.format(|buffer, record| {

@@ -345,8 +345,11 @@ impl Reloader {
         log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
-                let _goes_on = cache
-                    .purge(&CacheKey::of_profile(outdated.name.as_deref()), PurgeScope::Prefix);
+                // Answers that other settings have made are other values in the shared tier.
+                let _goes_on = cache.purge_here(
+                    &CacheKey::of_profile(outdated.name.as_deref()),
+                    PurgeScope::Prefix,
+                );
             }
         }
         for warning in loaded.warnings.iter().filter(|new| !applied.warnings.contains(new)) {
@@ -360,7 +363,10 @@ impl Reloader {
         // Logged only when something new needs a restart, and then with everything that does.
         let mut new = needs_restart(&applied.settings, &loaded.settings);
         let mut pending = needs_restart(&self.started_with, &loaded.settings);
-        let live_files = [&loaded.config_file, &loaded.credentials_file];
+        let engine = loaded.config.cache.shared.as_ref().map(|shared| &shared.engine);
+        // Read again for each connection to the engine.
+        let password_file = engine.and_then(|engine| engine.password_file.clone());
+        let live_files = [&loaded.config_file, &loaded.credentials_file, &password_file];
         let other_files = watched
             .in_force()
             .changed(files)

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use log::{info, warn};
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
-use pingora::server::{ExecutionPhase, RunArgs, Server};
-use pingora::services::background::background_service;
+use pingora::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
@@ -24,6 +26,7 @@ use crate::config::Config;
 use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
+use crate::engine::Engine;
 use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
@@ -45,6 +48,9 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Write buffer of a connection, bytes: writes are combined before they reach it
 /// (`downstream/write_buffer.rs`).
 const WRITE_BUFFER_BYTES: usize = 512;
+
+/// How long the end of the process waits for the engine of the shared tier.
+const GOOD_BYE: Duration = Duration::from_millis(500);
 
 /// Limit of connections to the admin listener: probes, scrapers and operators need a few.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -86,7 +92,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let stores = Arc::new(CurrentStores::new(&config.profiles, &config.upstream));
     let server_conf = pingora_conf(config);
     let heads = Arc::new(ObjectHeads::new(config));
-    let cache = cache(config, &heads);
+    let cache = cache(config, &heads)?;
     let limits = Arc::new(ClientLimits::new(
         max_connections(config),
         config.downstream.max_requests_per_user,
@@ -148,6 +154,12 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     reloader.threads = Some(1);
     server.add_service(reloader);
 
+    if let Some(cache) = cache.as_ref().filter(|_| config.cache.shared.is_some()) {
+        let mut replicas = background_service("replicas", Replicas(Arc::clone(cache)));
+        replicas.threads = Some(1);
+        server.add_service(replicas);
+    }
+
     log_profiles(start);
     log_tiers(config, cache.as_deref());
     match config.admin_listen {
@@ -199,6 +211,23 @@ fn log_tiers(config: &Config, cache: Option<&Cache>) {
         None => "nothing on disk".to_owned(),
     };
     info!("cache: at most {memory} bytes in memory, {disk}");
+    if let Some(shared) = &config.cache.shared {
+        info!("cache: shared with other replicas in {}", shared.engine.url);
+    }
+}
+
+/// Keeps the cache in step with those of other replicas, as long as the process runs.
+struct Replicas(Arc<Cache>);
+
+#[async_trait]
+impl BackgroundService for Replicas {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = self.0.serve_replicas() => {}
+            _ended = shutdown.changed() => {}
+        }
+        let _in_time = timeout(GOOD_BYE, self.0.leave_replicas()).await;
+    }
 }
 
 /// A client that vanished is noticed within `downstream.tcp_user_timeout` while nothing is sent. While bytes
@@ -234,13 +263,19 @@ fn max_connections(config: &Config) -> usize {
 }
 
 /// The cache, unless it is off.
-fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
+///
+/// # Errors
+/// The CA certificates of the engine of the shared tier cannot be read.
+fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Result<Option<Arc<Cache>>, StartError> {
     let memory = budget(config.cache.memory);
     if memory == 0 {
-        return None;
+        return Ok(None);
     }
+    let shared = config.cache.shared.as_ref();
+    let engine = shared.map(|shared| Engine::new(&shared.engine)).transpose();
+    let engine = engine.map_err(StartError::Engine)?;
     let client = StoreClient::new(&config.upstream);
-    Some(Cache::new(memory, &config.cache, client, Arc::clone(heads)))
+    Ok(Some(Cache::new(memory, &config.cache, engine, client, Arc::clone(heads))))
 }
 
 /// Binds the address and releases it: where that fails, Pingora would panic on another thread. The socket
@@ -260,6 +295,8 @@ pub enum StartError {
     Signals(std::io::Error),
     /// The certificates to trust cannot be read.
     Certificates(CertificatesError),
+    /// The client of the shared tier cannot be made: its certificates cannot be read.
+    Engine(String),
     /// The socket of an upgrade is missing, or other users can reach it.
     UpgradeSock(String),
 }
@@ -271,6 +308,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {error}; set another address with {setting}")
             }
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::Engine(problem) => write!(f, "cache.shared.ca_file: {problem}"),
             Self::UpgradeSock(problem) => write!(f, "server.upgrade_sock: {problem}"),
             Self::Certificates(error) => write!(
                 f,

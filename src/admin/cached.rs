@@ -27,12 +27,15 @@ impl Admin {
         let rule = *store.profile.cache.of(&address.key);
         let settings = Fingerprint { profile: store.fingerprint, rule };
         let inspection = cache.inspect(&key, settings).await;
-        let document = json!({
+        let mut document = json!({
             "object": address.name(),
             "memory": inspection.memory,
             "disk": inspection.disk,
             "fetch_under_way": inspection.fetch_under_way,
         });
+        if let (Some(shared), Some(document)) = (inspection.shared, document.as_object_mut()) {
+            document.insert("shared".to_owned(), json!(shared));
+        }
         (StatusCode::OK, document)
     }
 }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::cache::{Cache, Tier};
+use crate::cache::{Cache, SharedStatus, Tier};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::gateway::pages::VERSION;
@@ -59,6 +59,9 @@ impl Collector for MetricSources {
         if let Some(cache) = &self.cache {
             cache_tiers(page, cache)?;
             cache_counters(page, cache)?;
+            if let Some(shared) = cache.shared_status() {
+                shared_tier(page, cache, &shared)?;
+            }
         }
         self.state(page)?;
         #[cfg(target_os = "linux")]
@@ -279,28 +282,35 @@ fn cache_tiers(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Er
         family(page, name, help, gauges)?;
     }
     let with_disk = tiers.iter().any(|tier| tier.name == "disk");
+    let with_shared = cache.shared_status().is_some();
     for (name, help, counters) in [
         (
             "s3proxy_cache_hits",
             "Requests (and, of blocks, blocks) answered from this tier.",
-            [
+            &[
                 ("memory", &statistics.memory_hits),
                 ("blocks", &statistics.block_hits),
                 ("disk", &statistics.disk_hits),
-            ],
+                ("shared", &statistics.shared_hits),
+            ][..],
         ),
         (
             "s3proxy_cache_evictions",
             "What was pushed out of this tier.",
-            [
+            &[
                 ("memory", &statistics.memory_evictions),
                 ("blocks", &statistics.block_evictions),
                 ("disk", &statistics.disk_evictions),
             ],
         ),
     ] {
-        let present = counters.into_iter().filter(|(tier, _)| with_disk || *tier != "disk");
-        let counters = present.map(|(tier, counter)| ([("tier", tier)], counter.clone()));
+        let is_present = |tier: &str| match tier {
+            "disk" => with_disk,
+            "shared" => with_shared,
+            _ => true,
+        };
+        let present = counters.iter().filter(|(tier, _)| is_present(tier));
+        let counters = present.map(|(tier, counter)| ([("tier", *tier)], (*counter).clone()));
         family(page, name, help, counters)?;
     }
     Ok(())
@@ -349,6 +359,67 @@ fn cache_counters(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(),
         ),
         None => Ok(()),
     }
+}
+
+fn shared_tier(
+    page: &mut DescriptorEncoder<'_>,
+    cache: &Cache,
+    shared: &SharedStatus,
+) -> Result<(), Error> {
+    let statistics = cache.statistics();
+    for (name, help, counter) in [
+        (
+            "s3proxy_cache_shared_misses",
+            "Requests for which the shared tier was asked in vain.",
+            &statistics.shared_misses,
+        ),
+        (
+            "s3proxy_cache_shared_writes",
+            "Values written to the shared tier.",
+            &statistics.shared_writes,
+        ),
+        (
+            "s3proxy_cache_shared_dropped",
+            "Values not written to the shared tier, which was full, slow or down.",
+            &statistics.shared_dropped,
+        ),
+        (
+            "s3proxy_cache_shared_damaged",
+            "Values of the shared tier found damaged or foreign.",
+            &statistics.shared_damaged,
+        ),
+        (
+            "s3proxy_cache_shared_leases",
+            "Fetches for which this replica had the lease.",
+            &statistics.shared_leases,
+        ),
+        (
+            "s3proxy_cache_shared_waits",
+            "Fetches that waited for another replica.",
+            &statistics.shared_waits,
+        ),
+    ] {
+        single(page, name, help, counter)?;
+    }
+    let errors = shared.errors.iter();
+    family(
+        page,
+        "s3proxy_cache_shared_errors",
+        "Failed commands to the engine of the shared tier, by cause.",
+        errors.map(|(cause, number)| ([("cause", *cause)], ConstCounter::new(*number))),
+    )?;
+    single(
+        page,
+        "s3proxy_cache_shared_queued_bytes",
+        "Bytes that wait to be written to the shared tier.",
+        &ConstGauge::new(shared.queued_bytes),
+    )?;
+    single(
+        page,
+        "s3proxy_cache_shared_up",
+        "1 while the shared tier is used, 0 while it is left alone because its engine fails.",
+        &ConstGauge::new(u64::from(shared.is_up)),
+    )
 }
 
 #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::admin::replicas::Replica;
 use crate::admin::request::send;
+use crate::cache::ReplicaReport;
 use crate::profile::DEFAULT_LABEL;
 use crate::s3::encode::decode;
 use crate::terminal::escaped;
@@ -72,6 +73,32 @@ pub(super) fn without_page<'a>(target: &'a [u8], prefix: &str) -> Result<&'a [u8
     }
 }
 
+/// What the log says of a purge that not all replicas obey.
+pub(super) fn not_everywhere(name: &str, replicas: &ReplicaReport) -> String {
+    let name = escaped(name);
+    if replicas.recorded {
+        let missing = escaped(&replicas.missing.join(", "));
+        format!(
+            "purge of {name}: these replicas did not confirm it, and obey as soon as they reach the engine \
+             of the shared cache again: {missing}"
+        )
+    } else {
+        format!(
+            "purge of {name}: the engine of the shared cache cannot be reached: other replicas obey when \
+             this one reaches it again; purge each of them with --replicas"
+        )
+    }
+}
+
+/// Whether an answer says that all replicas obey that share a tier.
+#[must_use]
+pub fn is_obeyed(answer: &str) -> bool {
+    let answer: Value = serde_json::from_str(answer).unwrap_or_default();
+    let Some(replicas) = answer.get("replicas") else { return true };
+    let is_recorded = replicas.get("recorded") == Some(&Value::Bool(true));
+    is_recorded && replicas.get("missing").and_then(Value::as_array).is_none_or(Vec::is_empty)
+}
+
 /// Purges a target of one process. Returns its answer.
 ///
 /// # Errors
@@ -106,6 +133,26 @@ pub fn removed(answer: &str) -> String {
             text.push_str("; the rest is being removed, and not served any more");
         }
         (None, _) => {}
+    }
+    if let Some(replicas) = answer.get("replicas") {
+        text.push_str(&obeyed(replicas));
+    }
+    text
+}
+
+/// Which of the replicas that share a tier obey, in words.
+fn obeyed(replicas: &Value) -> String {
+    let list =
+        |name: &str| replicas.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (obeyed, missing) = (list("obeyed"), list("missing"));
+    if replicas.get("recorded") != Some(&Value::Bool(true)) {
+        return "; not recorded for the replicas that share the cache".to_owned();
+    }
+    let all = obeyed.len() + missing.len();
+    let mut text = format!("; {} of {all} replicas obey", obeyed.len());
+    if !missing.is_empty() {
+        let names: Vec<String> = missing.iter().filter_map(Value::as_str).map(escaped).collect();
+        text.push_str(&format!(", not {}", names.join(", ")));
     }
     text
 }
@@ -167,6 +214,14 @@ mod tests {
             (
                 r#"{"purged":"s3://b/c","below":false,"removed":{"memory":0,"blocks":0,"disk":null,"complete":false}}"#,
                 "s3://b/c: removed 0 from memory; the rest is being removed, and not served any more",
+            ),
+            (
+                r#"{"purged":"s3://b/c","removed":{"memory":1,"complete":true},"replicas":{"recorded":true,"obeyed":["a/1","b/1"],"missing":["c/1"]}}"#,
+                "s3://b/c: removed 1 from memory; 2 of 3 replicas obey, not c/1",
+            ),
+            (
+                r#"{"purged":"s3://b/c","removed":{"memory":1,"complete":true},"replicas":{"recorded":false,"obeyed":[],"missing":[]}}"#,
+                "s3://b/c: removed 1 from memory; not recorded for the replicas that share the cache",
             ),
             (r#"{"purged":"s3://b/\u001b[2J","below":false}"#, "s3://b/\\u{1b}[2J"),
             ("?", "an unknown object"),

@@ -60,6 +60,7 @@ impl Status {
             max_connections: limits.max_connections(),
             tiers: cache.as_ref().map(|cache| cache.tiers()),
             disk_is_up: cache.as_ref().and_then(|cache| cache.disk_is_up()),
+            shared_is_up: cache.as_ref().and_then(|it| it.shared_status()).map(|it| it.is_up),
             profiles: stores.iter().map(|store| profiles::with_state(store)).collect(),
             reloads,
         };

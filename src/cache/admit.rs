@@ -22,7 +22,7 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::passing::{AnswerSlot, PassingObject};
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::{confirmed_headers, for_disk, lifetime_headers, own_copy};
-use crate::cache::tiers::{DiskChange, Tiers};
+use crate::cache::tiers::{DiskChange, SharedChange, Tiers};
 use crate::cache::weight::head_weight;
 use crate::response::object_head::ObjectHeads;
 use crate::upstream::answer::content_length;
@@ -74,13 +74,18 @@ impl StoreResponse<'_> {
     }
 
     /// Stores an entry without a body in memory if there is room for it, and removes the record on
-    /// disk.
-    fn store_marker(&self, freshness: Freshness, content: fn(Arc<Held>) -> EntryContent) -> bool {
+    /// disk; with this change of the shared tier.
+    fn store_marker(
+        &self,
+        freshness: Freshness,
+        content: fn(Arc<Held>) -> EntryContent,
+        shared: SharedChange,
+    ) -> bool {
         let key = &self.request.key;
         match self.tiers.reserve(key, 0) {
             Some(room) => {
                 let entry = self.entry(freshness, content(room.into_held()));
-                self.tiers.store(self.leader, entry, DiskChange::Remove)
+                self.tiers.store(self.leader, entry, DiskChange::Remove, shared)
             }
             None => {
                 self.tiers.remove_from_disk(self.leader, key);
@@ -89,28 +94,34 @@ impl StoreResponse<'_> {
         }
     }
 
-    /// Caches that the store has no such object. Returns for how many seconds.
-    pub(super) fn cache_negative(&self) -> Option<i64> {
+    /// Caches that the store has no such object, where one was cached if it `replaces` that. Returns for
+    /// how many seconds.
+    pub(super) fn cache_negative(&self, replaces: bool) -> Option<i64> {
         let lifetime = self.request.rule.negative_ttl;
         if lifetime.is_zero() {
             self.tiers.remove(self.leader, &self.request.key);
             return None;
         }
         let freshness = Freshness::for_a_while(now(), lifetime);
-        self.store_marker(freshness, EntryContent::Negative).then(|| freshness.ttl(now()))
+        let shared = SharedChange::Negative { must_hide: replaces };
+        let stored = self.store_marker(freshness, EntryContent::Negative, shared);
+        stored.then(|| freshness.ttl(now()))
     }
 
     /// Caches that the object is not cached: requests bypass the cache without waiting for a fetch.
     pub(super) fn hit_for_pass(&self) {
         let lifetime = hit_for_pass_lifetime(&self.request.rule);
-        self.store_marker(Freshness::for_a_while(now(), lifetime), EntryContent::HitForPass);
+        let freshness = Freshness::for_a_while(now(), lifetime);
+        let shared = SharedChange::Hide { must_hide: false };
+        self.store_marker(freshness, EntryContent::HitForPass, shared);
     }
 
     /// The store no longer gives the gateway access to the object: the stored one is not served before
     /// the store confirms it again, not even if the store fails.
     pub(super) fn invalidate(&self, entry: &Entry) {
         let entry = self.entry(entry.freshness.invalidated(), entry.content.clone());
-        self.tiers.store(self.leader, entry, DiskChange::Remove);
+        let shared = SharedChange::Hide { must_hide: true };
+        self.tiers.store(self.leader, entry, DiskChange::Remove, shared);
     }
 
     /// The store has confirmed the body of the stored object, which gets a new lifetime and the headers
@@ -140,7 +151,8 @@ impl StoreResponse<'_> {
             Some(freshness) => {
                 let content = source.content().unwrap_or_else(|| entry.content.clone());
                 let entry = self.entry(freshness, content);
-                (freshness, self.tiers.store(self.leader, entry, change))
+                let shared = self.shared_write(&headers, &source);
+                (freshness, self.tiers.store(self.leader, entry, change, shared))
             }
             None => {
                 self.hit_for_pass();
@@ -165,12 +177,31 @@ impl StoreResponse<'_> {
         DiskChange::Write { headers: for_disk(headers, &self.request.store.profile), body }
     }
 
+    /// The change of the shared tier for an object that the store has confirmed.
+    fn shared_write(&self, headers: &HeaderMap, source: &ObjectBody) -> SharedChange {
+        let body = match source {
+            ObjectBody::Stored(object) => object.body.clone(),
+            ObjectBody::Blocks(_) => StoredBody::default(),
+            ObjectBody::Streaming(_) | ObjectBody::Passing(_) => return SharedChange::None,
+        };
+        self.share(headers, body)
+    }
+
+    /// The change of the shared tier for an object with these headers and this body.
+    fn share(&self, headers: &HeaderMap, body: StoredBody) -> SharedChange {
+        if self.tiers.shares(&self.request.key, body.len()) {
+            SharedChange::Write { headers: for_disk(headers, &self.request.store.profile), body }
+        } else {
+            SharedChange::None
+        }
+    }
+
     /// Admits a page of a listing. It is read to its end before, since stores send it in chunks; what
     /// the headers of the store say about caching is meant for objects.
     pub(super) fn admit_listing(&self, document: Bytes) {
         let (tiers, key) = (self.tiers, &self.request.key);
         let freshness = Freshness::of_object(&HeaderMap::new(), &self.request.rule, now());
-        let head = ResponseHeader::build_no_case(StatusCode::OK, None).ok();
+        let head = listing_head();
         let room = tiers.reserve(key, document.len() as u64);
         let (Some(freshness), Some(head), Some(room)) = (freshness, head, room) else {
             tiers.statistics().no_room.inc();
@@ -178,10 +209,11 @@ impl StoreResponse<'_> {
             return self.leader.publish(FetchOutcome::Bypass { answer: None, report });
         };
         let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(document));
+        let shared = self.share(&lifetime, body.clone());
         let object = Arc::new(Object::of(head, lifetime, body, room.into_held()));
         let (arriving, report) = (None, Arc::clone(&self.report));
         let entry = self.entry(freshness, EntryContent::Object(Arc::clone(&object)));
-        let stored = tiers.store(self.leader, entry, DiskChange::None);
+        let stored = tiers.store(self.leader, entry, DiskChange::None, shared);
         let source = ObjectBody::Stored(object);
         self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
     }
@@ -231,10 +263,17 @@ impl StoreResponse<'_> {
         } else {
             DiskChange::Remove
         };
+        let shared = self.share(headers, body.clone());
         let (head, lifetime) = (streaming.head.clone(), streaming.lifetime.clone());
         let object = Arc::new(Object::of(head, lifetime, body, held));
-        tiers.store(self.leader, self.entry(freshness, EntryContent::Object(object)), change);
+        let entry = self.entry(freshness, EntryContent::Object(object));
+        tiers.store(self.leader, entry, change, shared);
     }
+}
+
+/// The head of a page of a listing.
+pub(super) fn listing_head() -> Option<ResponseHeader> {
+    ResponseHeader::build_no_case(StatusCode::OK, None).ok()
 }
 
 /// Fills a buffer from a body, to its end.

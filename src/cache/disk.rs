@@ -12,7 +12,7 @@ mod name;
 mod peek;
 mod queue;
 mod reader;
-mod record;
+pub(in crate::cache) mod record;
 mod shared;
 mod sweep;
 mod writer;

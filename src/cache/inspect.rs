@@ -15,6 +15,7 @@ use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
 use crate::cache::tiers::Tiers;
+use crate::cache::tiers::shared::SharedAnswer;
 use crate::profile::fingerprint::Fingerprint;
 use crate::upstream::answer::content_length;
 
@@ -27,6 +28,10 @@ pub struct Inspection {
     pub memory: Option<StoredEntry>,
     /// Requests are served from it if memory has nothing.
     pub disk: Option<StoredEntry>,
+    /// In the tier that replicas share: requests are served from it if the others have nothing. `None`
+    /// without such a tier, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<StoredEntry>,
     /// Whether it is being fetched or revalidated.
     pub fetch_under_way: bool,
 }
@@ -121,7 +126,18 @@ pub(super) async fn inspect(
         }
         None => None,
     };
-    Inspection { memory, disk, fetch_under_way }
+    let shared = tiers.peek_in_shared(key, settings).await.map(|answer| match answer {
+        SharedAnswer::Object(record) => {
+            let (headers, length) = (&record.headers, record.body.len());
+            let whole = content_length(headers).filter(|whole| *whole > length);
+            let what = if whole.is_some() { StoredContent::Head } else { StoredContent::Object };
+            stored(what, record.freshness, now, Some(whole.unwrap_or(length)), headers)
+        }
+        SharedAnswer::Negative(record) => {
+            stored(StoredContent::Negative, record.freshness, now, None, &record.headers)
+        }
+    });
+    Inspection { memory, disk, shared, fetch_under_way }
 }
 
 async fn in_memory(

@@ -57,6 +57,18 @@ impl Lookup {
         Self { what: LookupResult::cached(source, freshness), ..self }
     }
 
+    /// The same, marked if its entry came from the tier that replicas share.
+    #[must_use]
+    pub(in crate::cache) fn with_shared(self, is_shared: bool) -> Self {
+        match self.status {
+            CacheStatus::Hit { ttl, stale, .. } => {
+                let status = CacheStatus::Hit { ttl, stale, shared: is_shared };
+                Self { status, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// A request that bypasses the cache.
     #[must_use]
     pub fn bypass(why: ForwardReason) -> Self {

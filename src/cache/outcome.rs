@@ -15,6 +15,8 @@ use crate::upstream::client::FetchReport;
 pub(super) enum FetchOutcome {
     /// It was on disk, and is in memory now.
     FromDisk(Arc<Entry>),
+    /// It was in the tier that replicas share, and is in memory now.
+    FromShared(Arc<Entry>),
     /// It is not cached, and the request was not worth a request to the store.
     NotCached,
     Object {

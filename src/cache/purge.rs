@@ -15,9 +15,9 @@ use crate::cache::tiers::Tiers;
 
 /// How long a purge is pending after its sweep. A request that looked an entry up before the purge
 /// compares it with the purge once more when the entry is at hand: at once in memory, at most two
-/// seconds later where it is read from disk.
+/// seconds later where it is read from disk or from the shared tier.
 const PENDING_AFTER_SWEEP: Duration = Duration::from_secs(3);
-/// The same without a disk tier.
+/// The same with memory alone.
 const PENDING_IN_MEMORY: Duration = Duration::from_millis(100);
 
 /// Purges one object, or every object whose key begins with this one. When this returns, they are no
@@ -44,7 +44,8 @@ pub(super) fn begin(
 /// no store.
 async fn finish(tiers: &Tiers, purge: &Purge, removed: &watch::Sender<Removed>) {
     tiers.sweep(purge, removed).await;
-    let rest = if tiers.has_disk() { PENDING_AFTER_SWEEP } else { PENDING_IN_MEMORY };
+    let reads = tiers.has_disk() || tiers.has_shared();
+    let rest = if reads { PENDING_AFTER_SWEEP } else { PENDING_IN_MEMORY };
     tokio::time::sleep(rest).await;
     tiers.end_purge(purge);
 }

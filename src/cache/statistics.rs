@@ -11,6 +11,20 @@ pub struct Statistics {
     pub memory_hits: Counter,
     /// Requests answered from disk.
     pub disk_hits: Counter,
+    /// Requests answered from the shared tier.
+    pub shared_hits: Counter,
+    /// Requests for which the shared tier was asked in vain.
+    pub shared_misses: Counter,
+    /// Values written to the shared tier.
+    pub shared_writes: Counter,
+    /// Values not written, because the queue was full, or the engine failed.
+    pub shared_dropped: Counter,
+    /// Values of the shared tier found damaged or foreign.
+    pub shared_damaged: Counter,
+    /// Leases of fetches that this replica has taken ...
+    pub shared_leases: Counter,
+    /// ... and fetches that waited for the lease of another replica.
+    pub shared_waits: Counter,
     /// Requests for which the store was asked.
     pub misses: Counter,
     /// Requests that were coalesced: they followed the fetch of another request.
@@ -41,8 +55,10 @@ pub struct Statistics {
     pub no_room: Counter,
     /// Blocks served from memory ...
     pub block_hits: Counter,
-    /// ... and from disk.
+    /// ... and from disk ...
     pub block_disk_hits: Counter,
+    /// ... and from the shared tier.
+    pub block_shared_hits: Counter,
     /// Requests to stores for blocks of objects whose heads were cached.
     pub block_fetches: Counter,
     /// Blocks that came from stores.
@@ -68,6 +84,13 @@ impl Statistics {
         let counters = [
             ("memory_hits", &self.memory_hits),
             ("disk_hits", &self.disk_hits),
+            ("shared_hits", &self.shared_hits),
+            ("shared_misses", &self.shared_misses),
+            ("shared_writes", &self.shared_writes),
+            ("shared_dropped", &self.shared_dropped),
+            ("shared_damaged", &self.shared_damaged),
+            ("shared_leases", &self.shared_leases),
+            ("shared_waits", &self.shared_waits),
             ("misses", &self.misses),
             ("collapsed", &self.collapsed),
             ("stale_served", &self.stale_served),
@@ -84,6 +107,7 @@ impl Statistics {
             ("no_room", &self.no_room),
             ("block_hits", &self.block_hits),
             ("block_disk_hits", &self.block_disk_hits),
+            ("block_shared_hits", &self.block_shared_hits),
             ("block_fetches", &self.block_fetches),
             ("blocks_fetched", &self.blocks_fetched),
             ("blocks_read_ahead", &self.blocks_read_ahead),

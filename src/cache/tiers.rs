@@ -10,12 +10,13 @@
 //!   reload may store one after the reload's purge, and records outlive the process.
 //! - A record on disk from the future is stale, and every purge covers it (`clock.rs`).
 //!
-//! A further tier, such as one that replicas share, is a field here beside `disk`: it is read where
-//! [`Tiers::lookup_on_disk`] finds nothing, written in [`Tiers::store`], and swept in
-//! `tiers/remove.rs`. Its records carry `requested_at`, by which purges are applied.
+//! The tier that replicas share is a field like the others (`tiers/shared.rs`): it is read where
+//! [`Tiers::lookup_on_disk`] finds nothing, and written in [`Tiers::store`]. It has no sweep, because its
+//! values know which purges cover them.
 
 mod remove;
 pub(super) mod report;
+pub(super) mod shared;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,9 +36,11 @@ use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::PendingPurges;
 use crate::cache::request::{CacheRequest, Extent};
+use crate::cache::shared::SharedTier;
 use crate::cache::statistics::Statistics;
 use crate::cache::weight::MAX_WITHOUT_BODY;
 use crate::config::CacheConfig;
+use crate::engine::Engine;
 use crate::profile::cache_rules::Rule;
 use crate::profile::fingerprint::Fingerprint;
 
@@ -46,13 +49,14 @@ use crate::profile::fingerprint::Fingerprint;
 const DISK_LOOKS: u32 = 20;
 const DISK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Objects and blocks in memory and on disk, within their limits.
+/// Objects and blocks in memory, on disk and in the shared tier, within their limits.
 #[derive(Debug)]
 pub struct Tiers {
     memory: Arc<MemoryTier>,
     budget: Arc<Budget>,
     blocks: BlockTier,
     disk: Option<DiskTier>,
+    shared: Option<Arc<SharedTier>>,
     purges: PendingPurges,
     statistics: Arc<Statistics>,
 }
@@ -71,6 +75,25 @@ pub enum DiskChange {
     Remove,
 }
 
+/// What happens in the shared tier while an entry is stored in memory.
+#[derive(Debug)]
+pub enum SharedChange {
+    None,
+    /// The entry is written, with these headers of the store and this body.
+    Write {
+        headers: HeaderMap,
+        body: StoredBody,
+    },
+    /// There is no such object. `must_hide`: what it holds must not be served any more.
+    Negative {
+        must_hide: bool,
+    },
+    /// There is nothing to serve.
+    Hide {
+        must_hide: bool,
+    },
+}
+
 /// Where a block is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockPlace {
@@ -80,9 +103,10 @@ pub enum BlockPlace {
 }
 
 impl Tiers {
-    /// Tiers that take `memory` bytes of memory, with a disk tier if one is configured.
+    /// Tiers that take `memory` bytes of memory, with a disk tier if one is configured, and with a shared
+    /// tier in this engine.
     #[must_use]
-    pub fn new(memory: u64, config: &CacheConfig) -> Arc<Self> {
+    pub fn new(memory: u64, config: &CacheConfig, engine: Option<Engine>) -> Arc<Self> {
         let statistics = Arc::new(Statistics::default());
         let blocks = BlockTier::new(memory, config.blocks, &statistics);
         let memory = memory - share_of(memory, config.blocks);
@@ -91,11 +115,15 @@ impl Tiers {
             let capacity = Capacity { all: disk.size, blocks };
             DiskTier::open(&disk.path, capacity, Arc::clone(&statistics))
         });
+        let shared = config.shared.as_ref().zip(engine).map(|(shared, engine)| {
+            Arc::new(SharedTier::new(shared, engine, Arc::clone(&statistics)))
+        });
         Arc::new(Self {
             // The rest is for bodies that are arriving, and for those that slow clients still read
             // after their eviction.
             memory: Arc::new(MemoryTier::new(memory - memory / 8, Arc::clone(&statistics))),
             disk,
+            shared,
             purges: PendingPurges::default(),
             budget: Budget::new(memory),
             blocks,
@@ -257,7 +285,7 @@ impl Tiers {
     #[must_use]
     pub fn max_object_of(memory: u64, config: &CacheConfig, rule: &Rule) -> u64 {
         // Without a disk tier: its folder belongs to the running gateway.
-        let tiers = Self::new(memory, &CacheConfig { disk: None, ..config.clone() });
+        let tiers = Self::new(memory, &CacheConfig { disk: None, ..config.clone() }, None);
         tiers.max_object_with(rule, config.disk.is_some())
     }
 
@@ -355,17 +383,19 @@ impl Tiers {
 
 // Changes.
 impl Tiers {
-    /// Stores the entry that a fetch has brought in memory, and changes the disk with it, unless
-    /// another fetch has replaced this one after a purge. Returns whether a tier took it. Both happen
+    /// Stores the entry that a fetch has brought in memory, and changes disk and shared tier with it,
+    /// unless another fetch has replaced this one after a purge. Returns whether a tier took it. Both happen
     /// under the lock of the fetch, so that no purge comes in between.
     pub fn store<T: Clone>(
         &self,
         leader: &Leader<T>,
         entry: Arc<Entry>,
         change: DiskChange,
+        shared: SharedChange,
     ) -> bool {
         let mut stored = false;
         leader.if_current(|| {
+            self.share(&entry, shared);
             let on_disk = self.disk.as_ref().map(|disk| (disk, entry.key.clone()));
             let (requested_at, freshness) = (entry.requested_at, entry.freshness);
             let held = Some(Arc::clone(entry.held()));
@@ -404,13 +434,17 @@ impl Tiers {
         leader.if_current(|| {
             self.memory.remove(key.as_bytes());
             self.remove_record(key);
+            self.hide_in_shared(key, leader.fetch().settings, leader.fetch().began);
         });
     }
 
     /// Removes the record of an object from disk, unless another fetch has replaced this one after a
     /// purge.
     pub fn remove_from_disk<T: Clone>(&self, leader: &Leader<T>, key: &CacheKey) {
-        leader.if_current(|| self.remove_record(key));
+        leader.if_current(|| {
+            self.remove_record(key);
+            self.hide_in_shared(key, leader.fetch().settings, leader.fetch().began);
+        });
     }
 
     fn remove_record(&self, key: &CacheKey) {

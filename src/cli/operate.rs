@@ -94,7 +94,11 @@ pub(super) fn purge(options: &PurgeOptions, own: Option<SocketAddr>) -> u8 {
                 Err(error) => print_error(&format!("s3proxy: {}\n", escaped(error))),
             }
         }
-        failed += usize::from(answers.iter().any(Result::is_err));
+        let is_failure = |answer: &Result<String, String>| match answer {
+            Ok(answer) => !admin_purge::is_obeyed(answer),
+            Err(_) => true,
+        };
+        failed += usize::from(answers.iter().any(is_failure));
     }
     if options.is_everywhere() {
         let (all, purged) = (replicas.len(), replicas.len() - failed);

@@ -2,11 +2,13 @@
 //! profile, patterns for all profiles, the profile, all profiles.
 
 mod blocks;
+pub(super) mod shared;
 
 use serde_yaml::Value;
 use wildmatch::WildMatch;
 
 use crate::config::layers::{Layers, Location, Reported};
+use crate::config::load::Inputs;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::cache::{
     RuleOverrides, WrittenDisk, WrittenPatterns, WrittenRule, WrittenTiers, disk, pattern, rule,
@@ -64,7 +66,7 @@ impl From<WrittenRule> for Rule {
 }
 
 /// Reads the settings of the cache as a whole.
-pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
+pub(super) fn tiers(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<CacheConfig, Reported> {
     let file = Location::default();
     let WrittenTiers { memory, background_refreshes, revalidate_timeout } =
         WrittenTiers::read(layers, &file)?;
@@ -85,7 +87,8 @@ pub(super) fn tiers(layers: &mut Layers<'_>) -> Result<CacheConfig, Reported> {
         layers.report.warnings.push(warning);
     }
     let disk = path.map(|path| DiskConfig { path, size });
-    Ok(CacheConfig { memory, disk, background_refreshes, revalidate_timeout, blocks })
+    let shared = shared::shared(layers, inputs, memory)?;
+    Ok(CacheConfig { memory, disk, shared, background_refreshes, revalidate_timeout, blocks })
 }
 
 /// Reads the rules for all profiles.

@@ -71,11 +71,24 @@ fn keys_of(user_info: &str) -> Result<Keys, String> {
     }
 }
 
+/// What may be shown of what stands before the `@`.
+const SHOWN_SCHEMES: &[&str] = &[
+    "https://",
+    "http://",
+    "redis://",
+    "rediss://",
+    "redis-cluster://",
+    "rediss-cluster://",
+    "redis-sentinel://",
+    "rediss-sentinel://",
+];
+
 /// The URL with everything up to the last `@` taken out, as far as it may be shown.
 pub(super) fn redacted(url: &str) -> String {
     let Some((secret, shown)) = url.rsplit_once('@') else { return url.to_owned() };
-    let scheme = ["https://", "http://"]
-        .into_iter()
+    let scheme = SHOWN_SCHEMES
+        .iter()
+        .copied()
         .find(|scheme| {
             secret.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
         })

@@ -10,6 +10,7 @@ use log::LevelFilter;
 use wildmatch::WildMatch;
 
 use crate::config::endpoint_url::{self, EndpointUrl};
+use crate::config::engine_url::{self, EngineUrl};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules};
 use crate::profile::ContentTypeFrom;
@@ -127,6 +128,9 @@ const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
 const HEADERS: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~?-]+$";
 const HEADER_VALUE: &str = "^[!-~]([ -~]*[!-~])?$";
+const ENGINE: &str = "^([Rr][Ee][Dd][Ii][Ss][Ss]?(-[A-Za-z]+)?://.+)?$";
+const ENGINE_PREFIX: &str = "^[A-Za-z0-9._:-]{1,64}$";
+const PROFILE_NAME: &str = "^[A-Za-z0-9._-]+$";
 const ENDPOINT: &str = "^(aws|[Hh][Tt][Tt][Pp][Ss]?://.+)$";
 
 pub(super) const fn boolean() -> Kind<bool> {
@@ -291,6 +295,18 @@ pub(super) const fn cache_control() -> Kind<Option<HeaderValue>> {
 
 pub(super) const fn endpoint() -> Kind<Option<EndpointUrl>> {
     text_kind(endpoint_url::endpoint_url, "URL, or `aws`", ENDPOINT)
+}
+
+pub(super) const fn engine_url() -> Kind<Option<EngineUrl>> {
+    text_kind(engine_url::engine_url, "URL of a Valkey or Redis", ENGINE)
+}
+
+pub(super) const fn engine_prefix() -> Kind<String> {
+    text_kind(rules::engine_prefix, "letters, digits and `._:-`", ENGINE_PREFIX)
+}
+
+pub(super) const fn profile_names() -> Kind<Option<Vec<String>>> {
+    list_kind(rules::profile_names, "names of profiles", PROFILE_NAME)
 }
 
 pub(super) const fn patterns() -> Kind<usize> {

@@ -131,7 +131,7 @@ fn read_config_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Option<Path
     Some(path)
 }
 
-fn unreadable(source: ValueSource, path: &Path, error: &io::Error) -> Problem {
+pub(super) fn unreadable(source: ValueSource, path: &Path, error: &io::Error) -> Problem {
     Problem::new(source, format!("cannot be read: {error}")).value(path.display().to_string())
 }
 
@@ -170,11 +170,12 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let server = server(layers, inputs.processors)?;
     let AdminConfig { listen: admin_listen, hosts: admin_hosts } = admin(layers, gateway.listen)?;
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
-    let cache = cache::tiers(layers)?;
+    let cache = cache::tiers(layers, inputs)?;
     let rules = cache::shared(layers, &cache)?;
     let sandbox = gateway.content_security_policy;
     let profiles = profiles::resolve(layers, &credentials, &gateway.region, sandbox, &rules);
     let profiles::ResolvedProfiles { profiles, orphan_sections } = profiles?;
+    cache::shared::check_profiles(layers, cache.shared.as_ref(), &profiles);
     let config = Config {
         gateway,
         log,
@@ -317,7 +318,7 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
         layers.report.show_from(key, path.to_owned(), ValueSource::Variable(name.to_owned()));
     }
     if let Some(path) = &config.ca_file {
-        check_ca_file(layers, inputs, path);
+        cache::shared::check_certificates(layers, inputs, &upstream::ca_file().row, path);
     }
     let UpstreamConfig { first_byte_timeout, read_timeout, .. } = config;
     if first_byte_timeout > read_timeout {
@@ -329,19 +330,6 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
         layers.report.contradiction(&first, &second, &message);
     }
     Ok(config)
-}
-
-fn check_ca_file(layers: &mut Layers<'_>, inputs: &Inputs<'_>, path: &Path) {
-    let key = upstream::ca_file().row.path;
-    let source = layers.report.source(key);
-    let problem = match (inputs.read)(path) {
-        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return,
-        Ok(_) => {
-            Problem::new(source, "contains no PEM certificate").value(path.display().to_string())
-        }
-        Err(error) => unreadable(source, path, &error),
-    };
-    layers.report.problem(problem.key(key));
 }
 
 fn server(layers: &mut Layers<'_>, processors: usize) -> Result<ServerConfig, Reported> {

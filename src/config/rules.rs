@@ -10,6 +10,7 @@ use wildmatch::WildMatch;
 use crate::config::value::{Written, address, count, list, map, optional, size, size_text, text};
 use crate::config::{CacheMemory, LogFormat};
 use crate::profile::ContentTypeFrom;
+use crate::s3::address::is_profile_name;
 use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// One of a few words, exactly as written.
@@ -45,6 +46,26 @@ pub(super) const ADDRESSINGS: &[(&str, Addressing)] =
 
 pub(super) const CONTENT_TYPES: &[(&str, ContentTypeFrom)] =
     &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)];
+
+/// What the names of keys in an engine begin with. Braces would choose the slot of a cluster.
+pub(super) fn engine_prefix(written: Written<'_>) -> Result<String, String> {
+    let text = text(written)?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
+        Ok(text)
+    } else {
+        Err("must be 1 to 64 letters, digits and ._:-".to_owned())
+    }
+}
+
+/// Names of profiles, or nothing for all of them.
+pub(super) fn profile_names(written: Written<'_>) -> Result<Option<Vec<String>>, String> {
+    let names = optional(written, list)?;
+    match names.iter().flatten().find(|name| !is_profile_name(name)) {
+        Some(name) => Err(format!("has a name that no profile can have: {name:?}")),
+        None => Ok(names),
+    }
+}
 
 /// One of [`LOG_FORMATS`].
 pub(super) fn log_format(written: Written<'_>) -> Result<LogFormat, String> {

@@ -118,6 +118,7 @@ const GLOBAL: &[&[Row]] = &[
     process::admin::ROWS,
     cache::tiers::ROWS,
     cache::disk::ROWS,
+    cache::shared::ROWS,
     cache::blocks::ROWS,
     cache::rule::ROWS,
     cache::patterns::ROWS,
@@ -145,6 +146,7 @@ pub(super) static MAPPINGS: &[(&str, &str)] = &[
         "The cache of the gateway. For the caches of clients see `cache_max_age` and the `cache_control` of a profile.",
     ),
     ("cache.disk", "The disk tier of the cache."),
+    ("cache.shared", "The tier of the cache that replicas share, in a Valkey or Redis."),
     (
         "cache.blocks",
         "Objects larger than `max_object`, and objects of which clients request parts, are cached in blocks.",

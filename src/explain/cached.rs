@@ -43,9 +43,11 @@ pub(super) fn read(admin: SocketAddr, status: &str, document: &str) -> GatewayRe
 }
 
 impl GatewayReport {
-    /// The entry that answers requests: that in memory, else that on disk.
+    /// The entry that answers requests: that in memory, else that on disk, else that of the shared tier.
     pub(super) fn serving_entry(&self) -> Option<&StoredEntry> {
-        self.inspection().and_then(|found| found.memory.as_ref().or(found.disk.as_ref()))
+        self.inspection().and_then(|found| {
+            found.memory.as_ref().or(found.disk.as_ref()).or(found.shared.as_ref())
+        })
     }
 
     /// The whole answer.
@@ -77,7 +79,11 @@ impl GatewayReport {
 }
 
 fn describe(inspection: &Inspection) -> String {
-    let tiers = [("in memory", &inspection.memory), ("on disk", &inspection.disk)];
+    let tiers = [
+        ("in memory", &inspection.memory),
+        ("on disk", &inspection.disk),
+        ("in the shared tier", &inspection.shared),
+    ];
     let mut parts: Vec<String> = tiers
         .into_iter()
         .filter_map(|(tier, entry)| Some(format!("{tier}: {}", describe_entry(entry.as_ref()?))))
@@ -172,7 +178,7 @@ mod tests {
                 "in memory: whole object, age 3 s, stale for 5 s, served while",
             ),
         ] {
-            let inspection = Inspection { memory, disk, fetch_under_way: false };
+            let inspection = Inspection { memory, disk, shared: None, fetch_under_way: false };
             let document = serde_json::to_string(&inspection).expect("JSON");
             let finding = read(admin(), "200", &document).finding();
             assert_eq!(finding.state, StepState::Ok);
@@ -185,7 +191,8 @@ mod tests {
     fn memory_comes_before_disk() {
         let [memory, disk] =
             [1, 2].map(|ttl| Some(kept(StoredContent::Object, StoredState::Fresh, ttl)));
-        let inspection = Inspection { memory: memory.clone(), disk, fetch_under_way: false };
+        let inspection =
+            Inspection { memory: memory.clone(), disk, shared: None, fetch_under_way: false };
         let report = GatewayReport::Inspected { admin: admin(), inspection: Box::new(inspection) };
         assert_eq!(report.serving_entry(), memory.as_ref());
     }

@@ -82,13 +82,24 @@ pub struct HttpRequestRecord<'a> {
 pub struct BlocksRecord {
     blocks_memory: u64,
     blocks_disk: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    blocks_shared: u64,
     blocks_store: u64,
 }
 
 impl From<BlockCounts> for BlocksRecord {
-    fn from(BlockCounts { memory, disk, store, .. }: BlockCounts) -> Self {
-        Self { blocks_memory: memory, blocks_disk: disk, blocks_store: store }
+    fn from(BlockCounts { memory, disk, shared, store, .. }: BlockCounts) -> Self {
+        Self {
+            blocks_memory: memory,
+            blocks_disk: disk,
+            blocks_shared: shared,
+            blocks_store: store,
+        }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The fields of the request to the store.

@@ -8,8 +8,9 @@ use crate::protocol::timestamp::push_decimal;
 /// The outcome of the cache for one request. Its text has no cache name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
-    /// Served from the cache; `ttl` in seconds, negative when stale.
-    Hit { ttl: i64, stale: Option<Stale> },
+    /// Served from the cache; `ttl` in seconds, negative when stale. `shared`: from the tier that replicas
+    /// share.
+    Hit { ttl: i64, stale: Option<Stale>, shared: bool },
     /// Forwarded to the store (`fwd`); `status` is the store's (`fwd-status`).
     Forwarded {
         why: ForwardReason,
@@ -40,6 +41,7 @@ pub enum ForwardReason {
 pub struct BlockCounts {
     pub memory: u64,
     pub disk: u64,
+    pub shared: u64,
     pub store: u64,
     /// Blocks that were not looked up, because the response has more than are counted.
     pub uncounted: u64,
@@ -52,6 +54,7 @@ impl BlockCounts {
         for (name, count) in [
             ("memory=", self.memory),
             ("disk=", self.disk),
+            ("shared=", self.shared),
             ("store=", self.store),
             ("uncounted=", self.uncounted),
         ] {
@@ -111,13 +114,15 @@ impl CacheStatus {
     pub fn push_to(&self, text: &mut String, blocks: BlockCounts) {
         let mut detail = None;
         match *self {
-            Self::Hit { ttl, stale } => {
+            Self::Hit { ttl, stale, shared } => {
                 text.push_str("hit; ttl=");
                 push_number(text, ttl);
-                detail = stale.map(|stale| match stale {
-                    Stale::WhileRevalidate => "stale-while-revalidate",
-                    Stale::IfError => "stale-if-error",
-                });
+                // A stale object says why it was served; that says more than where it came from.
+                detail = match stale {
+                    Some(Stale::WhileRevalidate) => Some("stale-while-revalidate"),
+                    Some(Stale::IfError) => Some("stale-if-error"),
+                    None => shared.then_some("shared"),
+                };
             }
             Self::Forwarded { why, status, ttl, stored, collapsed } => {
                 text.push_str(match why {
@@ -247,15 +252,15 @@ mod tests {
             collapsed,
         };
         for (status, text) in [
-            (CacheStatus::Hit { ttl: 30, stale: None }, "hit; ttl=30"),
-            (CacheStatus::Hit { ttl: 0, stale: None }, "hit; ttl=0"),
+            (CacheStatus::Hit { ttl: 30, stale: None, shared: false }, "hit; ttl=30"),
+            (CacheStatus::Hit { ttl: 0, stale: None, shared: false }, "hit; ttl=0"),
             (CacheStatus::Hit { ttl: i64::MIN, stale: None }, "hit; ttl=-9223372036854775808"),
             (
-                CacheStatus::Hit { ttl: -3, stale: Some(Stale::WhileRevalidate) },
+                CacheStatus::Hit { ttl: -3, stale: Some(Stale::WhileRevalidate), shared: false },
                 "hit; ttl=-3; detail=stale-while-revalidate",
             ),
             (
-                CacheStatus::Hit { ttl: -400, stale: Some(Stale::IfError) },
+                CacheStatus::Hit { ttl: -400, stale: Some(Stale::IfError), shared: false },
                 "hit; ttl=-400; detail=stale-if-error",
             ),
             (
@@ -281,8 +286,8 @@ mod tests {
     #[test]
     fn blocks_are_counted_by_where_they_come_from() {
         let blocks = |memory, disk, store| BlockCounts { memory, disk, store, uncounted: 0 };
-        let hit = CacheStatus::Hit { ttl: 30, stale: None };
-        let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError) };
+        let hit = CacheStatus::Hit { ttl: 30, stale: None, shared: false };
+        let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError), shared: false };
         for (status, blocks, text) in [
             (hit, blocks(2, 0, 0), "hit; ttl=30; detail=\"memory=2\""),
             (hit, blocks(2, 1, 0), "hit; ttl=30; detail=\"memory=2, disk=1\""),
@@ -312,9 +317,12 @@ mod tests {
             collapsed,
         };
         for (status, word) in [
-            (CacheStatus::Hit { ttl: 1, stale: None }, "hit"),
-            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::IfError) }, "stale"),
-            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::WhileRevalidate) }, "stale"),
+            (CacheStatus::Hit { ttl: 1, stale: None, shared: false }, "hit"),
+            (CacheStatus::Hit { ttl: -1, stale: Some(Stale::IfError), shared: false }, "stale"),
+            (
+                CacheStatus::Hit { ttl: -1, stale: Some(Stale::WhileRevalidate), shared: false },
+                "stale",
+            ),
             (forwarded(ForwardReason::Miss, Some(200), false), "miss"),
             (forwarded(ForwardReason::Stale, Some(200), false), "miss"),
             (forwarded(ForwardReason::Stale, Some(304), false), "revalidated"),

@@ -44,8 +44,9 @@ mod tests {
 
     #[test]
     fn the_value_lists_the_known_times() {
-        let hit = CacheStatus::Hit { ttl: 9, stale: None };
-        let stale = CacheStatus::Hit { ttl: -9, stale: Some(Stale::WhileRevalidate) };
+        let hit = CacheStatus::Hit { ttl: 9, stale: None, shared: false };
+        let stale =
+            CacheStatus::Hit { ttl: -9, stale: Some(Stale::WhileRevalidate), shared: false };
         let micros = Duration::from_micros;
         for (cache, store, total, text) in [
             (None, None, 40, "total;dur=0.0"),

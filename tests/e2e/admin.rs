@@ -9,6 +9,7 @@ use crate::cached::with_cache;
 use crate::client::{self, Answer, Client, PATIENCE};
 use crate::faulty::Faulty;
 use crate::gateway::{Setup, free_port};
+use crate::metrics::with_silent_engine;
 
 /// The admin listener of a gateway.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +102,7 @@ fn each_number_of_the_cache_is_documented() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().to_str().expect("UTF-8");
     let setup = with_cache(&spy.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
-    let (setup, admin) = Admin::of(setup);
+    let (setup, admin) = Admin::of(with_silent_engine(setup));
     let _gateway = setup.start();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
     let text = std::fs::read_to_string(path).expect("the documentation");
@@ -109,6 +110,7 @@ fn each_number_of_the_cache_is_documented() {
     let rows: String = table.lines().filter(|line| line.starts_with('|')).collect();
     let cache = admin.cache();
     let names = cache.as_object().into_iter().chain(cache["disk"].as_object());
+    let names = names.chain(cache["shared"].as_object());
     let names: Vec<&String> = names.flat_map(|fields| fields.keys()).collect();
     assert!(names.len() > 30, "{names:?}");
     for name in names {

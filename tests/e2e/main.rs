@@ -152,6 +152,8 @@ mod disk_sizes;
 mod clock;
 // Purges of the disk tier.
 mod disk_purges;
+// The tier that replicas share, in a real Valkey or Redis.
+mod shared;
 // Damaged cache files.
 mod disk_damage;
 // Disks that are full, read-only, failing, or not there.

@@ -215,13 +215,19 @@ fn store_failures_are_counted_by_cause_and_requests_in_flight_are_reported() {
     assert_eq!(numbers["s3proxy_upstream_retries_total{profile=\"default\"}"], 3.0);
 }
 
+/// The same with a shared tier that nothing serves.
+pub(crate) fn with_silent_engine(setup: crate::gateway::Setup) -> crate::gateway::Setup {
+    setup.env("S3PROXY_CACHE_SHARED_URL", "redis://127.0.0.1:1").tolerate("shared cache: not used")
+}
+
 /// The documented metrics are those of a scrape.
 #[test]
 fn the_documented_metrics_are_those_of_a_scrape() {
     let origin = Origin::start();
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().to_str().expect("UTF-8");
-    let watched = Watched::start(with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk));
+    let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
+    let watched = Watched::start(with_silent_engine(setup));
     let scraped = watched.scrape();
     let exposed: BTreeSet<&str> = scraped
         .lines()

@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["profile", "pages"],
     &["config"],
     &["response", "logging"],
-    &["upstream", "downstream"],
+    &["upstream", "downstream", "engine"],
     &["cache"],
     &["reload"],
     &["gateway"],
@@ -39,6 +39,9 @@ const PURE_FILES: &[&str] = &[
     "src/cache/disk/record.rs",
     "src/cache/freshness.rs",
     "src/cache/key.rs",
+    "src/cache/shared/purges.rs",
+    "src/cache/shared/script.rs",
+    "src/engine/breaker.rs",
     "src/check/reply.rs",
     "src/check/transport.rs",
     "src/check/verdict.rs",
@@ -184,6 +187,8 @@ const CACHE_FACE: &[&str] = &[
     "StoredState",
     "PurgeScope",
     "Removed",
+    "ReplicaReport",
+    "SharedStatus",
     "Tier",
 ];
 
@@ -206,6 +211,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/fetch.rs",
         "src/cache/inspect.rs",
         "src/cache/purge.rs",
+        "src/cache/replicas.rs",
         "src/cache/revalidate.rs",
     ],
     &["src/cache.rs"],
@@ -290,8 +296,14 @@ fn only_the_tiers_read_a_tier_and_know_the_pending_purges() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| is_of_cache(&source.path)) {
         let theirs: &[&str] = &["src/cache/tiers.rs", "src/cache/tiers/"];
-        let tiers: &[&str] = &["src/cache/memory/", "src/cache/disk.rs", "src/cache/disk/"];
-        let names_tier: &[&str] = &["MemoryTier", "DiskTier"];
+        let tiers: &[&str] = &[
+            "src/cache/memory/",
+            "src/cache/disk.rs",
+            "src/cache/disk/",
+            "src/cache/shared.rs",
+            "src/cache/shared/",
+        ];
+        let names_tier: &[&str] = &["MemoryTier", "DiskTier", "SharedTier"];
         let names_purges: &[&str] = &["PendingPurges"];
         if source.is_in(theirs) {
             continue;

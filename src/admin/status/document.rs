@@ -28,6 +28,8 @@ pub(super) struct Facts<'a> {
     pub(super) tiers: Option<Vec<Tier>>,
     /// `None` without a disk tier.
     pub(super) disk_is_up: Option<bool>,
+    /// `None` without a tier that replicas share.
+    pub(super) shared_is_up: Option<bool>,
     pub(super) profiles: Vec<Value>,
     pub(super) reloads: &'a Reloads,
 }
@@ -60,7 +62,7 @@ pub(super) fn document(facts: &Facts<'_>, ring: &Ring) -> Value {
             "in_flight": store_requests_in_flight,
         },
         "connections": { "open": connections, "limit": facts.max_connections },
-        "cache": facts.tiers.as_ref().map(|tiers| cache(tiers, facts.disk_is_up)),
+        "cache": facts.tiers.as_ref().map(|tiers| cache(tiers, facts)),
         "profiles": facts.profiles,
         "reloads": reloads(facts.reloads),
         "history": history(facts, ring),
@@ -93,7 +95,7 @@ fn errors(facts: &Facts<'_>, passed: &Totals) -> Vec<Value> {
     rows.into_iter().map(row).collect()
 }
 
-fn cache(tiers: &[Tier], disk_is_up: Option<bool>) -> Value {
+fn cache(tiers: &[Tier], facts: &Facts<'_>) -> Value {
     let tiers = tiers.iter().map(|tier| {
         json!({
             "tier": tier.name,
@@ -102,7 +104,11 @@ fn cache(tiers: &[Tier], disk_is_up: Option<bool>) -> Value {
             "entries": tier.entries,
         })
     });
-    json!({ "tiers": tiers.collect::<Vec<_>>(), "disk_up": disk_is_up })
+    json!({
+        "tiers": tiers.collect::<Vec<_>>(),
+        "disk_up": facts.disk_is_up,
+        "shared_up": facts.shared_is_up,
+    })
 }
 
 fn reloads(reloads: &Reloads) -> Value {
@@ -178,6 +184,7 @@ mod tests {
             max_connections: 10,
             tiers: None,
             disk_is_up: None,
+            shared_is_up: None,
             profiles: Vec::new(),
             reloads: &reloads,
         };

@@ -204,6 +204,7 @@
       .map((profile) => `Profile ${profile.profile} fails: ${profile.last_error.cause}.`);
     if (reloads.failing) news.push("The files of the configuration are invalid: the previous one stays in force.");
     if (status.cache && status.cache.disk_up === false) news.push("The disk of the cache is out of service.");
+    if (status.cache && status.cache.shared_up === false) news.push("The cache that replicas share is out of service.");
     if (status.state === "ending") news.push("The process is about to end.");
     say(news.join(" "));
   };

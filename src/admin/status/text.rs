@@ -74,6 +74,11 @@ fn detail(label: &str, status: &Value, paint: Paint) -> String {
     let tone = if down { Tone::Bad } else { Tone::Normal };
     let remark = if down { ", out of service" } else { "" };
     line("disk", tone, &format!("{}{remark}", fill(status, true)));
+    match status.pointer("/cache/shared_up") {
+        Some(Value::Bool(true)) => line("shared", Tone::Normal, "in use"),
+        Some(Value::Bool(false)) => line("shared", Tone::Bad, "out of service"),
+        _ => {}
+    }
     let failing = is_reload_failing(status);
     let reloads = format!(
         "{} succeeded, {} failed{}",
@@ -341,6 +346,7 @@ mod tests {
                     { "tier": "blocks", "bytes": 0, "limit": 1_048_576, "entries": 0 },
                 ],
                 "disk_up": null,
+                "shared_up": false,
             },
             "profiles": [
                 {
@@ -365,6 +371,7 @@ mod tests {
             "  failures     0.50/s\n",
             "  memory       1.0 MiB of 4.0 MiB (25.0 %)\n",
             "  disk         off\n",
+            "  shared       out of service\n",
             "hips     failing  https://s3.example.org  ...7QXM     2026-11-28 23:00:01 UTC  \
              upstream_timeout, 01:00:00 UTC  2 of 64\n",
             "upstream_timeout  3            12\n",

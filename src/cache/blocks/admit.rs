@@ -20,7 +20,7 @@ use crate::cache::object::ObjectBody;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::Extent;
 use crate::cache::stored_headers::{for_disk, lifetime_headers, own_copy, whole_length};
-use crate::cache::tiers::DiskChange;
+use crate::cache::tiers::{DiskChange, SharedChange};
 use crate::cache::weight::head_weight;
 use crate::protocol::range::{ByteRange, ContentRange};
 use crate::upstream::answer::content_length;
@@ -101,15 +101,21 @@ impl StoreResponse<'_> {
         let blocks = Arc::new(Blocks::new(head, lifetime, version, size, room.into_held()));
         let old = tiers.replaced_version(&request.key);
         let old = old.filter(|old| old.version != blocks.version);
+        let body = StoredBody::default();
         let change = if tiers.has_disk() {
-            DiskChange::Write { headers: for_disk(headers, profile), body: StoredBody::default() }
+            DiskChange::Write { headers: for_disk(headers, profile), body: body.clone() }
         } else {
             DiskChange::None
         };
+        let shared = if tiers.shares(&request.key, 0) {
+            SharedChange::Write { headers: for_disk(headers, profile), body }
+        } else {
+            SharedChange::None
+        };
         let entry = self.entry(freshness, EntryContent::Blocks(Arc::clone(&blocks)));
-        let stored = tiers.store(self.leader, entry, change);
+        let stored = tiers.store(self.leader, entry, change, shared);
         if let Some(old) = old.filter(|_| stored) {
-            tiers.drop_version(&request.key, &old);
+            tiers.drop_version(&request.key, &old, request.settings);
         }
         let source = ObjectBody::Blocks(Arc::clone(&blocks));
         let arriving = range.map(|BodyRange { bytes, mut body }| {

@@ -18,6 +18,8 @@ pub(in crate::cache) type BlockFetch = Fetch<Arrival>;
 pub(in crate::cache) enum Arrival {
     /// It was on disk, and is in memory now.
     OnDisk(Arc<Block>),
+    /// It was in the tier that replicas share, and is in memory now.
+    Shared(Arc<Block>),
     /// It is arriving, from the byte `from` of the block on.
     Filling {
         from: u64,

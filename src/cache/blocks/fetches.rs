@@ -53,7 +53,7 @@ impl BlockFetches {
         match error {
             BlockError::Changed => {
                 let is_news = !blocks.is_dropped();
-                self.tiers.drop_version(key, blocks);
+                self.tiers.drop_version(key, blocks, request.settings);
                 if is_news && self.unreliable.note_change(key, &blocks.version, now()) {
                     log::warn!(
                         "{}: the store has replaced the same version {CHANGES} times within {} s, as \
@@ -63,14 +63,15 @@ impl BlockFetches {
                         CHANGING.as_secs()
                     );
                     let lifetime = hit_for_pass_lifetime(&request.rule);
-                    self.tiers.hit_for_pass_instead_of(key, blocks, lifetime);
+                    self.tiers.hit_for_pass_instead_of(key, blocks, request.settings, lifetime);
                 }
             }
-            BlockError::AccessLost => self.tiers.remove_head(key, blocks),
+            BlockError::AccessLost => self.tiers.remove_head(key, blocks, request.settings),
             BlockError::NoRanges => {
                 self.tiers.hit_for_pass_instead_of(
                     key,
                     blocks,
+                    request.settings,
                     hit_for_pass_lifetime(&request.rule),
                 );
             }

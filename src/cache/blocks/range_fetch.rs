@@ -1,13 +1,14 @@
 //! Fetching adjacent blocks: one request to the store, whose body fills one block after the other. It
 //! is a task of its own, which ends early when no reader follows the blocks that are left.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::task::JoinSet;
 
 use crate::cache::blocks::arrival::{Arrival, BlockError};
 use crate::cache::blocks::arriving_body::BlockReservation;
@@ -17,17 +18,21 @@ use crate::cache::blocks::object::{Block, Blocks};
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
 use crate::cache::clock::now;
+use crate::cache::disk::DiskRecord;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fill::{FILL_TIME, FillBuffer, Truncated};
 use crate::cache::freshness::Freshness;
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::whole_length;
-use crate::cache::tiers::DiskChange;
+use crate::cache::tiers::{DiskChange, SharedChange};
 use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody};
+
+/// Blocks of one fetch that the shared tier is asked for, at most.
+const MAX_SHARED: usize = 16;
 
 /// Adjacent blocks to fetch.
 pub(super) struct RangeFetch {
@@ -53,10 +58,44 @@ impl RangeFetch {
                 false => None,
             };
             match on_disk {
-                Some((entry, block)) => return self.store_from_disk(reservation, entry, block),
+                Some((entry, block)) => {
+                    return self.store_found(reservation, entry, Arrival::OnDisk(block));
+                }
                 None => self.reservations.push_front(reservation),
             }
         }
+        self.take_shared().await;
+        // What another replica has may lie in between.
+        let mut rest = std::mem::take(&mut self.reservations);
+        while let Some(first) = rest.pop_front() {
+            let mut next = first.index + 1;
+            let mut adjacent = VecDeque::from([first]);
+            while let Some(reservation) = rest.pop_front_if(|it| it.index == next && it.from == 0) {
+                next += 1;
+                adjacent.push_back(reservation);
+            }
+            if rest.is_empty() {
+                self.reservations = adjacent;
+                return self.ask_store().await;
+            }
+            let _runs_on = tokio::spawn(self.part(adjacent).ask_store());
+        }
+    }
+
+    /// The same fetch for some of its blocks.
+    fn part(&self, reservations: VecDeque<BlockReservation>) -> Self {
+        let Self { fetches, request, blocks, layout, queue_timeout, reservations: _ } = self;
+        Self {
+            fetches: Arc::clone(fetches),
+            request: Arc::clone(request),
+            blocks: Arc::clone(blocks),
+            layout: *layout,
+            reservations,
+            queue_timeout: *queue_timeout,
+        }
+    }
+
+    async fn ask_store(self) {
         let statistics = self.fetches.tiers.statistics();
         if !self.reservations.iter().any(|it| it.leader.has_followers()) {
             statistics.block_fetches_abandoned.inc();
@@ -127,26 +166,54 @@ impl RangeFetch {
         if record.body.len() != bytes.end - bytes.start {
             return None;
         }
-        let held = Arc::clone(reservation.room.held());
-        let block = Arc::new(Block::new(0, record.body, held));
-        let (requested_at, freshness) = (record.requested_at, record.freshness);
-        let content = EntryContent::Block(Arc::clone(&block));
-        Some((
-            Arc::new(Entry { key: record.key, requested_at, settings: None, freshness, content }),
-            block,
-        ))
+        Some(entry_of(reservation, record))
     }
 
-    fn store_from_disk(
-        &self,
-        mut reservation: BlockReservation,
-        entry: Arc<Entry>,
-        block: Arc<Block>,
-    ) {
-        reservation.room.free_room();
-        self.fetches.tiers.store(&reservation.leader, entry, DiskChange::None);
-        reservation.leader.finish(Arrival::OnDisk(block));
+    /// Stores the blocks that the shared tier has.
+    async fn take_shared(&mut self) {
+        let tiers = &self.fetches.tiers;
+        let mut lookups = JoinSet::new();
+        let whole = self.reservations.iter().filter(|it| it.from == 0 && tiers.shares(&it.key, 0));
+        for reservation in whole.take(MAX_SHARED) {
+            let (tiers, key, index) =
+                (Arc::clone(tiers), reservation.key.clone(), reservation.index);
+            let bytes = self.layout.bytes(index);
+            lookups.spawn(async move {
+                (index, tiers.lookup_block_in_shared(&key, bytes.end - bytes.start).await)
+            });
+        }
+        let mut found = HashMap::new();
+        while let Some(lookup) = lookups.join_next().await {
+            if let Ok((index, Some(record))) = lookup {
+                found.insert(index, record);
+            }
+        }
+        for reservation in std::mem::take(&mut self.reservations) {
+            match found.remove(&reservation.index) {
+                Some(record) => {
+                    let (entry, block) = entry_of(&reservation, record);
+                    self.store_found(reservation, entry, Arrival::Shared(block));
+                }
+                None => self.reservations.push_back(reservation),
+            }
+        }
     }
+
+    /// Stores a block that a lower tier has.
+    fn store_found(&self, mut reservation: BlockReservation, entry: Arc<Entry>, arrival: Arrival) {
+        reservation.room.free_room();
+        self.fetches.tiers.store(&reservation.leader, entry, DiskChange::None, SharedChange::None);
+        reservation.leader.finish(arrival);
+    }
+}
+
+/// The block of a record, in the room that is reserved for it.
+fn entry_of(reservation: &BlockReservation, record: DiskRecord) -> (Arc<Entry>, Arc<Block>) {
+    let held = Arc::clone(reservation.room.held());
+    let DiskRecord { key, requested_at, freshness, body, .. } = record;
+    let block = Arc::new(Block::new(0, body, held));
+    let content = EntryContent::Block(Arc::clone(&block));
+    (Arc::new(Entry { key, requested_at, settings: None, freshness, content }), block)
 }
 
 /// Fills one block, and leaves the bytes of the next one in `rest`.
@@ -202,13 +269,19 @@ impl BlockFetches {
         } else {
             DiskChange::None
         };
+        let is_shared = reservation.from == 0 && tiers.shares(&reservation.key, body.len());
+        let shared = if is_shared {
+            SharedChange::Write { headers: HeaderMap::new(), body: body.clone() }
+        } else {
+            SharedChange::None
+        };
         let held = Arc::clone(reservation.room.held());
         let block = Arc::new(Block::new(reservation.from, body, held));
         let freshness = Freshness::for_a_while(requested_at, Duration::ZERO);
         let (key, content) = (reservation.key.clone(), EntryContent::Block(block));
         let entry = Arc::new(Entry { key, requested_at, settings: None, freshness, content });
         reservation.room.free_room();
-        tiers.store(&reservation.leader, entry, change);
+        tiers.store(&reservation.leader, entry, change, shared);
     }
 
     /// Requests a range of this version of an object from the store.

@@ -357,6 +357,11 @@ impl BlockReader {
                     self.fetches.tiers.statistics().block_disk_hits.inc();
                     *block = PendingBlock::Cached(stored);
                 }
+                Some(Arrival::Shared(stored)) => {
+                    count_one(&self.counter.shared);
+                    self.fetches.tiers.statistics().block_shared_hits.inc();
+                    *block = PendingBlock::Cached(stored);
+                }
                 Some(Arrival::Filling { from, fill, body }) => {
                     count_one(&self.counter.store);
                     let body = body.upgrade();

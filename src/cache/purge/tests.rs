@@ -12,7 +12,7 @@ use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::inflight::{InFlightFetches, Role};
 use crate::cache::object::Object;
-use crate::cache::tiers::DiskChange;
+use crate::cache::tiers::{DiskChange, SharedChange};
 use crate::config::{self, Config, Flags, Inputs};
 
 const ENTRIES: usize = 50_000;
@@ -43,7 +43,7 @@ fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
     let object = Object::of(head, http::HeaderMap::new(), body, held);
     let content = EntryContent::Object(Arc::new(object));
     let entry = Entry { key, requested_at: now(), settings: None, freshness, content };
-    assert!(tiers.store(&leader, Arc::new(entry), DiskChange::None));
+    assert!(tiers.store(&leader, Arc::new(entry), DiskChange::None, SharedChange::None));
     memory_bytes(tiers) - before
 }
 
@@ -54,7 +54,7 @@ fn memory_bytes(tiers: &Tiers) -> u64 {
 #[tokio::test]
 async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
     let config = config();
-    let tiers = Tiers::new(1 << 30, &config.cache);
+    let tiers = Tiers::new(1 << 30, &config.cache, None);
     for nth in 0..ENTRIES {
         store(&tiers, key(&config, &format!("many/{nth}.png")));
     }

@@ -17,6 +17,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::{Purge, PurgeScope, Removed};
 use crate::cache::tiers::Tiers;
+use crate::profile::fingerprint::Fingerprint;
 
 /// Blocks of a version that are looked for on disk by their names; for more blocks than these, all
 /// files of blocks are looked through.
@@ -93,7 +94,7 @@ impl Tiers {
 
     /// Removes the head of an object if it is still the head of this version: the next request asks
     /// the store for it.
-    pub fn remove_head(&self, key: &CacheKey, blocks: &Blocks) {
+    pub fn remove_head(&self, key: &CacheKey, blocks: &Blocks, settings: Fingerprint) {
         match self.memory.peek(key.as_bytes()).map(|entry| entry.source()) {
             Some(Some(ObjectBody::Blocks(stored))) if stored.version == blocks.version => {
                 self.memory.remove(key.as_bytes());
@@ -103,11 +104,18 @@ impl Tiers {
             None => {}
         }
         self.remove_record(key);
+        self.hide_in_shared(key, Some(settings), now());
     }
 
     /// Replaces the head of an object by a hit-for-pass entry with this lifetime.
-    pub fn hit_for_pass_instead_of(&self, key: &CacheKey, blocks: &Blocks, lifetime: Duration) {
-        self.remove_head(key, blocks);
+    pub fn hit_for_pass_instead_of(
+        &self,
+        key: &CacheKey,
+        blocks: &Blocks,
+        settings: Fingerprint,
+        lifetime: Duration,
+    ) {
+        self.remove_head(key, blocks, settings);
         let Some(room) = self.reserve(key, 0) else { return };
         let requested_at = now();
         let freshness = Freshness::for_a_while(requested_at, lifetime);
@@ -124,12 +132,12 @@ impl Tiers {
     }
 
     /// Removes the head and the blocks of a version that the store has replaced or deleted.
-    pub fn drop_version(self: &Arc<Self>, key: &CacheKey, blocks: &Blocks) {
+    pub fn drop_version(self: &Arc<Self>, key: &CacheKey, blocks: &Blocks, settings: Fingerprint) {
         if !blocks.mark_dropped() {
             return;
         }
         self.statistics.versions_dropped.inc();
-        self.remove_head(key, blocks);
+        self.remove_head(key, blocks, settings);
         let (tiers, object) = (Arc::clone(self), key.clone());
         let (layout, mark) = (blocks.layout, *blocks.version.mark());
         // There may be very many blocks.

@@ -41,6 +41,17 @@ impl Tiers {
             })
         });
         report.insert("disk".to_owned(), disk.into());
+        if let Some(shared) = self.shared_status() {
+            let errors: serde_json::Map<String, Value> =
+                shared.errors.iter().map(|(cause, n)| ((*cause).to_owned(), (*n).into())).collect();
+            let shared = json!({
+                "state": if shared.is_up { "on" } else { "off" },
+                "queued": shared.queued,
+                "queued_bytes": shared.queued_bytes,
+                "errors": errors,
+            });
+            report.insert("shared".to_owned(), shared);
+        }
         Value::Object(report)
     }
 

@@ -1,6 +1,7 @@
 //! The configuration as a whole: environment, YAML and INI in, values or problems out.
 
 mod cache;
+mod shared;
 mod shipped;
 mod stores;
 
@@ -47,6 +48,9 @@ impl Case<'_> {
             Some("c.ini" | "/home/u/c.ini") => Ok(self.ini.to_owned()),
             Some("/home/x/.aws/credentials") => Ok(INI.to_owned()),
             Some("ca.pem") => Ok("-----BEGIN CERTIFICATE-----".to_owned()),
+            Some("password") => Ok("hush-engine\n".to_owned()),
+            Some("mac") => Ok("hush-0123456789abcdef0123456789abcdef\n".to_owned()),
+            Some("empty") => Ok(" \n".to_owned()),
             Some("denied") => Err(io::ErrorKind::PermissionDenied.into()),
             _ => Err(io::ErrorKind::NotFound.into()),
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::config::CacheMemory;
+use crate::config::engine_url::EngineUrl;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::row::{Row, Setting, Shown};
@@ -26,6 +27,8 @@ const MAX_BLOCK: u64 = 16 << 20;
 const MAX_SHARE: usize = 90;
 /// More, bytes, is a download and no read-ahead.
 const MAX_READ_AHEAD: u64 = 256 << 20;
+/// The engine is busy with one value at a time: a larger one, bytes, would delay all others.
+const MAX_SHARED_OBJECT: u64 = 64 << 20;
 /// More than any machine has, bytes.
 const MAX_SIZE: u64 = 1 << 50;
 
@@ -69,6 +72,62 @@ settings! {
             variable: "S3PROXY_CACHE_DISK_SIZE",
             default: "10GiB",
             text: "Maximum disk space of this directory.",
+        }
+    }
+}
+
+settings! {
+    /// The tier that replicas share, as written.
+    #[derive(Debug, Clone)]
+    pub(in crate::config) struct WrittenShared, shared at "cache.shared." {
+        url: Option<EngineUrl> {
+            kind: kind::engine_url(),
+            variable: "S3PROXY_CACHE_SHARED_URL",
+            default: "null",
+            shown: Shown::Url,
+            text: "A Valkey or Redis that all replicas share, such as `redis://valkey:6379`; `rediss://` with TLS; see [shared-cache.md](shared-cache.md) for clusters and sentinels. Unset: each replica has a cache of its own.",
+        }
+        password_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            variable: "S3PROXY_CACHE_SHARED_PASSWORD_FILE",
+            default: "null",
+            text: "A file with the password. It is read again for each new connection.",
+        }
+        ca_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            variable: "S3PROXY_CACHE_SHARED_CA_FILE",
+            default: "null",
+            text: "PEM file with the CA certificates to trust for `rediss://`. Default: those of the system.",
+        }
+        mac_key_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            variable: "S3PROXY_CACHE_SHARED_MAC_KEY_FILE",
+            default: "null",
+            text: "A file with a secret of at least 32 characters, the same for all replicas. Values are then authenticated (HMAC-SHA256), and those of anybody else are not served.",
+        }
+        prefix: String {
+            kind: kind::engine_prefix(),
+            variable: "S3PROXY_CACHE_SHARED_PREFIX",
+            default: "s3proxy",
+            text: "What the names of all keys in the engine begin with. Gateways with the same prefix share their cache.",
+        }
+        timeout: Duration {
+            kind: kind::time::<10, 1000>(),
+            variable: "S3PROXY_CACHE_SHARED_TIMEOUT",
+            default: "150ms",
+            text: "How long a request waits for the engine before it goes on to the store.",
+        }
+        max_object: u64 {
+            kind: kind::size::<u64, 1024, MAX_SHARED_OBJECT>(),
+            variable: "S3PROXY_CACHE_SHARED_MAX_OBJECT",
+            default: "4MiB",
+            text: "Maximum size of an object that is stored in the engine.",
+        }
+        profiles: Option<Vec<String>> {
+            kind: kind::profile_names(),
+            variable: "S3PROXY_CACHE_SHARED_PROFILES",
+            default: "null",
+            text: "The profiles whose objects are stored in the engine; `default` is the default profile. Unset: all profiles.",
         }
     }
 }

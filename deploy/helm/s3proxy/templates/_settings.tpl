@@ -12,6 +12,17 @@ with config.settings.
 {{- $_ := set $cache "disk" (dict "path" "/var/cache/s3proxy" "size" $size) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.cache.shared -}}
+{{- if .url -}}
+{{- $shared := dict "url" .url -}}
+{{- range $setting, $entry := dict "password_file" .passwordKey "mac_key_file" .macKey "ca_file" .caKey -}}
+{{- if and $.Values.cache.shared.secretName $entry -}}
+{{- $_ := set $shared $setting (printf "/etc/s3proxy/shared/%s" $setting) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $cache "shared" $shared -}}
+{{- end -}}
+{{- end -}}
 {{- $own := dict
   "listen" (printf "%s:8080" $config.address)
   "path_prefix" $config.pathPrefix
@@ -46,7 +57,8 @@ with config.settings.
 {{- end -}}
 {{- include "s3proxy.refuseOverlap" (dict "own" $own "more" $config.settings "path" "config.settings") -}}
 {{- $text := toYaml (mustMergeOverwrite $own (deepCopy $config.settings)) -}}
-{{- if regexMatch "://[^\\s\"']*@" $text -}}
+{{- $withoutUsers := regexReplaceAll "(rediss?(?:-[a-z]+)?://)[A-Za-z0-9._-]+@" $text "${1}" -}}
+{{- if regexMatch "://[^\\s\"']*@" $withoutUsers -}}
 {{- fail "a URL in config contains credentials: put the access key into the Secret, not into the ConfigMap" -}}
 {{- end -}}
 {{- $text -}}

@@ -9,6 +9,7 @@ use crate::protocol::cache_status::BlockCounts;
 pub struct BlockCounter {
     pub(super) memory: AtomicU64,
     pub(super) disk: AtomicU64,
+    pub(super) shared: AtomicU64,
     pub(super) store: AtomicU64,
 }
 
@@ -16,9 +17,9 @@ impl BlockCounter {
     /// The numbers so far.
     #[must_use]
     pub fn so_far(&self) -> BlockCounts {
-        let [memory, disk, store] =
-            [&self.memory, &self.disk, &self.store].map(|count| count.load(Ordering::Relaxed));
-        BlockCounts { memory, disk, store, uncounted: 0 }
+        let [memory, disk, shared, store] = [&self.memory, &self.disk, &self.shared, &self.store]
+            .map(|count| count.load(Ordering::Relaxed));
+        BlockCounts { memory, disk, shared, store, uncounted: 0 }
     }
 }
 

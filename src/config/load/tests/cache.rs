@@ -30,6 +30,7 @@ fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
     let tiers = CacheConfig {
         memory: CacheMemory::Auto,
         disk: None,
+        shared: None,
         background_refreshes: 64,
         revalidate_timeout: Duration::from_secs(1),
         blocks: BlocksConfig { size: 1 << 20, share: 25, read_ahead: 8 << 20 },
@@ -69,6 +70,7 @@ fn every_setting_has_a_variable_and_a_key() {
         let tiers = CacheConfig {
             memory: CacheMemory::Bytes(512 << 20),
             disk: Some(DiskConfig { path: "/cache".into(), size: 1 << 30 }),
+            shared: None,
             background_refreshes: 8,
             revalidate_timeout: seconds(9),
             blocks: BlocksConfig { size: 2 << 20, share: 40, read_ahead: 4 << 20 },

@@ -27,7 +27,7 @@ fn reader(blocks: u64) -> BlockReader {
     let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
     let inputs = Inputs { environment, flags: Flags::default(), processors: 1, read: &read };
     let config = config::load(&inputs).expect("a valid configuration").config;
-    let tiers = Tiers::new(64 << 20, &config.cache);
+    let tiers = Tiers::new(64 << 20, &config.cache, None);
     let size = tiers.blocks().size();
     let client = Arc::new(StoreClient::new(&config.upstream));
     let fetches = BlockFetches::new(tiers, client);

@@ -1,0 +1,133 @@
+//! The settings of the tier that replicas share, and the files that they name.
+
+use std::path::Path;
+
+use crate::config::layers::{Layers, Location, Reported};
+use crate::config::load::{Inputs, unreadable};
+use crate::config::problem::Problem;
+use crate::config::settings::cache::{WrittenShared, shared, tiers};
+use crate::config::settings::row::Row;
+use crate::config::{CacheMemory, EngineConfig, Profiles, SharedConfig};
+use crate::profile::DEFAULT_LABEL;
+use crate::s3::secret::Secret;
+
+/// The shortest secret that values are authenticated with, bytes.
+const MIN_MAC_KEY: usize = 32;
+
+/// Reads the settings of the shared tier. `memory` is the memory of the whole cache.
+pub(in crate::config) fn shared(
+    layers: &mut Layers<'_>,
+    inputs: &Inputs<'_>,
+    memory: CacheMemory,
+) -> Result<Option<SharedConfig>, Reported> {
+    let written = WrittenShared::read(layers, &Location::default())?;
+    let WrittenShared {
+        url,
+        password_file,
+        ca_file,
+        mac_key_file,
+        prefix,
+        timeout,
+        max_object,
+        profiles,
+    } = written;
+    let url_key = shared::url().row.path;
+    let Some(url) = url else {
+        let files = [
+            (shared::password_file().row, password_file.is_some()),
+            (shared::ca_file().row, ca_file.is_some()),
+            (shared::mac_key_file().row, mac_key_file.is_some()),
+            (shared::profiles().row, profiles.is_some()),
+        ];
+        let idle = files.iter().filter(|(_, is_written)| *is_written).map(|(row, _)| row.path);
+        let idle: Vec<&str> = idle.collect();
+        if !idle.is_empty() && !layers.report.is_wrong(url_key) {
+            let verb = if idle.len() == 1 { "has" } else { "have" };
+            let warning = format!("{} {verb} no effect without {url_key}", idle.join(", "));
+            layers.report.warnings.push(warning);
+        }
+        return Ok(None);
+    };
+    if memory == CacheMemory::Bytes(0) {
+        let memory_key = tiers::memory().row.path;
+        layers
+            .report
+            .warnings
+            .push(format!("{url_key} has no effect: {memory_key} is 0, which turns the cache off"));
+    }
+    if let Some(path) = &password_file {
+        let row = shared::password_file().row;
+        secret(layers, inputs, &row, path, 1);
+    }
+    let mac_key = mac_key_file
+        .as_deref()
+        .and_then(|path| secret(layers, inputs, &shared::mac_key_file().row, path, MIN_MAC_KEY));
+    if let Some(path) = &ca_file {
+        let row = shared::ca_file().row;
+        check_certificates(layers, inputs, &row, path);
+        if !url.tls {
+            let message = format!("{} needs a {url_key} that begins with rediss", row.path);
+            layers.report.contradiction(&row, &shared::url().row, &message);
+        }
+    }
+    let engine = EngineConfig { url, password_file, ca_file, timeout };
+    Ok(Some(SharedConfig { engine, prefix, max_object, mac_key, profiles }))
+}
+
+/// The secret in a file, without the line end.
+fn secret(
+    layers: &mut Layers<'_>,
+    inputs: &Inputs<'_>,
+    row: &Row,
+    path: &Path,
+    least: usize,
+) -> Option<Secret> {
+    let source = layers.report.source(row.path);
+    let problem = match (inputs.read)(path) {
+        Ok(text) if text.trim().len() >= least => return Some(Secret::new(text.trim().to_owned())),
+        Ok(text) if text.trim().is_empty() => Problem::new(source, "names an empty file"),
+        Ok(_) => Problem::new(source, format!("names a file with less than {least} characters")),
+        Err(error) => unreadable(source, path, &error),
+    };
+    layers.report.problem(problem.key(row.path).value(path.display().to_string()));
+    None
+}
+
+/// Reports a file that holds no certificate.
+pub(in crate::config) fn check_certificates(
+    layers: &mut Layers<'_>,
+    inputs: &Inputs<'_>,
+    row: &Row,
+    path: &Path,
+) {
+    let source = layers.report.source(row.path);
+    let problem = match (inputs.read)(path) {
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return,
+        Ok(_) => {
+            Problem::new(source, "contains no PEM certificate").value(path.display().to_string())
+        }
+        Err(error) => unreadable(source, path, &error),
+    };
+    layers.report.problem(problem.key(row.path));
+}
+
+/// Reports names of profiles that there are not, and profiles that are never stored.
+pub(in crate::config) fn check_profiles(
+    layers: &mut Layers<'_>,
+    config: Option<&SharedConfig>,
+    profiles: &Profiles,
+) {
+    let row = shared::profiles().row;
+    for name in config.iter().filter_map(|config| config.profiles.as_ref()).flatten() {
+        let known = profiles.named.contains_key(name)
+            || name == DEFAULT_LABEL && profiles.default.is_some();
+        if known {
+            continue;
+        }
+        let source = layers.report.source(row.path);
+        let names = profiles.default.iter().map(|_| DEFAULT_LABEL);
+        let names = names.chain(profiles.named.keys().map(String::as_str)).collect::<Vec<_>>();
+        let message = format!("there is no such profile; there are {}", names.join(", "));
+        layers.report.problem(Problem::new(source, message).key(row.path).value(name.clone()));
+    }
+}
