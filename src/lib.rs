@@ -14,7 +14,7 @@
 //! | 7 | [`cache`]: memory, disk, and one fetch per object |
 //! | 8 | [`reload`]: a changed configuration takes effect |
 //! | 9 | [`gateway`]: the `ProxyHttp` hooks; start reading here |
-//! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check` |
+//! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check`; [`warm`]: `s3proxy warm` |
 //! | 11 | [`explain`]: `s3proxy explain`; [`server`]: the process |
 //! | 12 | [`cli`]: the command line |
 
@@ -39,3 +39,4 @@ pub mod server;
 pub mod survey;
 pub mod terminal;
 pub mod upstream;
+pub mod warm;

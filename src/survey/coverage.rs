@@ -8,8 +8,8 @@ use crate::survey::{MAX_ORDER, Tile};
 
 pub use self::fits::{InvalidMap, MAX_MAP_BYTES};
 
-/// Part of the sky, in ICRS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Part of the sky, in ICRS; by default nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Cells of [`MAX_ORDER`]: ascending, not empty, with gaps between them.
     ranges: Vec<Range<u64>>,

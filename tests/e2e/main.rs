@@ -31,6 +31,7 @@ mod gateway;
 mod log;
 mod origin;
 mod scene;
+mod surveys;
 #[path = "../support/tally.rs"]
 mod tally;
 
@@ -159,6 +160,10 @@ mod disk_faults;
 mod admin_kept;
 // `s3proxy explain`.
 mod explain;
+// `s3proxy check --hips`.
+mod survey_check;
+// `s3proxy warm`.
+mod warm;
 // `Server-Timing`.
 mod scrape;
 mod server_timing;

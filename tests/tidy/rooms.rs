@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["cache"],
     &["reload"],
     &["gateway"],
-    &["admin", "check"],
+    &["admin", "check", "warm"],
     &["explain", "server"],
     &["cli"],
 ];
@@ -41,6 +41,9 @@ const PURE_FILES: &[&str] = &[
     "src/cache/freshness.rs",
     "src/cache/key.rs",
     "src/check/reply.rs",
+    "src/check/survey/judge.rs",
+    "src/check/survey/observed.rs",
+    "src/check/survey/tiles.rs",
     "src/check/transport.rs",
     "src/check/verdict.rs",
     "src/explain/",
@@ -60,6 +63,8 @@ const PURE_FILES: &[&str] = &[
     "src/upstream/rest.rs",
     "src/upstream/retry.rs",
     "src/upstream/turns.rs",
+    "src/warm/answer.rs",
+    "src/warm/keys.rs",
 ];
 
 /// What pure code does not name.

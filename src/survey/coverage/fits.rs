@@ -71,23 +71,23 @@ pub(super) fn read(file: &[u8]) -> Result<Coverage, InvalidMap> {
         return Err(InvalidMap::TooLarge);
     }
     let primary = Header::read(file, 0)?;
-    primary.expect("SIMPLE", "T")?;
-    primary.expect("NAXIS", "0")?;
+    primary.require("SIMPLE", "T")?;
+    primary.require("NAXIS", "0")?;
     let table = Header::read(file, primary.end)?;
-    table.expect("XTENSION", "BINTABLE")?;
-    table.expect("BITPIX", "8")?;
-    table.expect("NAXIS", "2")?;
-    table.expect("PCOUNT", "0")?;
-    table.expect("GCOUNT", "1")?;
-    table.expect("TFIELDS", "1")?;
+    table.require("XTENSION", "BINTABLE")?;
+    table.require("BITPIX", "8")?;
+    table.require("NAXIS", "2")?;
+    table.require("PCOUNT", "0")?;
+    table.require("GCOUNT", "1")?;
+    table.require("TFIELDS", "1")?;
     // MOC 1.1 requires it, MOC 2.0 for maps of the sky: any other frame is not the standard's.
-    table.expect("COORDSYS", "C")?;
+    table.require("COORDSYS", "C")?;
     if table.get("PIXTYPE").is_some() {
-        table.expect("PIXTYPE", "HEALPIX")?;
+        table.require("PIXTYPE", "HEALPIX")?;
     }
     // A map of time, or of sky and time, has the same form.
     if table.get("MOCDIM").is_some() {
-        table.expect("MOCDIM", "SPACE")?;
+        table.require("MOCDIM", "SPACE")?;
     }
     let encoding = match table.get("ORDERING") {
         Some("RANGE") => Encoding::Range,
@@ -214,7 +214,7 @@ impl<'a> Header<'a> {
         values.next().is_none().then_some(*value)
     }
 
-    fn expect(&self, keyword: &'static str, value: &'static str) -> Result<(), InvalidMap> {
+    fn require(&self, keyword: &'static str, value: &'static str) -> Result<(), InvalidMap> {
         let is_so = self.get(keyword) == Some(value);
         is_so.then_some(()).ok_or(InvalidMap::Keyword(keyword, value))
     }
