@@ -4,6 +4,7 @@
 //! - [`check_all`] tests every profile: its settings, the DNS name, port, certificate and clock of its
 //!   store, and whether the store knows the access key.
 //! - [`check_object`] does for one object what the gateway does for its URL.
+//! - [`check_survey`] compares the files of a HiPS survey, in a bucket or on a disk.
 //!
 //! The verdicts are pure functions (`verdict`, `transport`, `object_name`, `reply`); `reach` and `request` send
 //! requests. Each step has a deadline, so a check always ends.
@@ -22,6 +23,7 @@ use crate::upstream::certificates::Trusted;
 pub(crate) use crate::check::object::{CheckExchange, Checked, whole_length};
 pub use crate::check::report::CheckReport;
 pub(crate) use crate::check::request::{ProbeAnswer, clock};
+pub use crate::check::survey::{SurveyPlace, check_survey};
 
 mod deadline;
 mod object;
@@ -31,6 +33,7 @@ mod reach;
 mod reply;
 pub mod report;
 mod request;
+mod survey;
 mod transport;
 mod verdict;
 

@@ -2,6 +2,9 @@
 
 mod operate;
 mod options;
+mod progress;
+mod survey;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write};
@@ -14,6 +17,8 @@ use clap_complete::Shell;
 use crate::check;
 use crate::cli::operate::{purge, status};
 use crate::cli::options::{Overrides, PurgeOptions, ServeOptions, StatusOptions};
+use crate::cli::survey::{CheckOptions, check_hips};
+use crate::cli::warm::{WarmOptions, warm};
 use crate::config::{self, Config, Flags, Loaded, Problem};
 use crate::explain::{Options, explain};
 use crate::logging;
@@ -40,6 +45,9 @@ Examples:
                                               purge a prefix in every replica
   s3proxy check                               test every profile
   s3proxy check hips@sky/Norder3/Allsky.png   test one object: the response, and the reason for it
+  s3proxy check --hips ./survey               check a HiPS survey before it is uploaded
+  s3proxy check --hips hips@sky/survey/       check it in its bucket, with the rules of the gateway
+  s3proxy warm --orders 3-6 hips@sky/survey/  fill the cache of the running gateway with a survey
   s3proxy explain https://data.example.org/s3proxy/s3/hips@sky/Norder3/Allsky.png
                                               trace a URL that a user reported
 
@@ -77,14 +85,7 @@ enum Command {
         overrides: Overrides,
     },
     /// Test every profile, one profile or one object, with the requests of the gateway; exit code 0 if no test fails
-    Check {
-        /// PROFILE@BUCKET/KEY or the URL of an object, or PROFILE; without it every profile is tested
-        #[arg(value_name = "OBJECT")]
-        object: Option<String>,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Check(CheckOptions),
     /// Trace how a URL is handled: key, cache rules, cached copy, the signed request and the store's
     /// answer
     Explain {
@@ -105,6 +106,8 @@ enum Command {
     Status(StatusOptions),
     /// Purge objects from the cache of a running s3proxy, or of all replicas
     Purge(PurgeOptions),
+    /// Ask a running s3proxy for the tiles of a survey, or for any list of keys, to fill its cache before a release
+    Warm(WarmOptions),
     /// Print the completion script of a shell
     #[command(alias = "completion")]
     Completions {
@@ -150,14 +153,20 @@ impl Cli {
                     SUCCESS
                 })
             }
-            Command::Check { object, json } => with_configuration(environment, flags, |loaded| {
-                check_stores(loaded, object.as_deref(), json, paint)
+            Command::Check(options) => with_configuration(environment, flags, |loaded| {
+                if options.hips {
+                    return check_hips(loaded, &options, paint);
+                }
+                check_stores(loaded, options.object.as_deref(), options.json, paint)
             }),
             Command::Explain { urls, json, admin, offline } => {
                 with_configuration(environment, flags, |loaded| {
                     let admin = admin.or(loaded.config.admin_listen);
                     explain_urls(loaded, &urls, json, Options { admin, offline }, paint)
                 })
+            }
+            Command::Warm(options) => {
+                with_configuration(environment, flags, |loaded| warm(&loaded.config, &options))
             }
             Command::Status(options) if options.names_replicas() => status(&options, None, paint),
             Command::Status(options) => with_admin(environment, flags, "its URL", |admin| {
@@ -418,6 +427,9 @@ mod tests {
             &["explain", "--offline", "--admin", "127.0.0.1:1", "b/k"],
             &["status", "--admin", "127.0.0.1:1"],
             &["serve", "--bucket", "b"],
+            &["check", "--hips"],
+            &["check", "--samples", "100", "hips@b/k"],
+            &["check", "--hips", "--samples", "9", "./survey"],
             &["serve", "--access-key-file", "f"],
             &["serve", "--endpoint", "http://h", "--config", "x"],
             &["status", "--replicas", "dns:a:1", "127.0.0.1:1"],

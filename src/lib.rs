@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`terminal`]: colours and tables |
+//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`survey`]: what a HiPS says of itself; [`terminal`]: colours and tables |
 //! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
 //! | 3 | [`profile`]: one store with its credentials and rules; [`pages`]: what a browser shows |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
@@ -14,7 +14,7 @@
 //! | 7 | [`cache`]: memory, disk, and one fetch per object |
 //! | 8 | [`reload`]: a changed configuration takes effect |
 //! | 9 | [`gateway`]: the `ProxyHttp` hooks; start reading here |
-//! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check` |
+//! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check`; [`warm`]: `s3proxy warm` |
 //! | 11 | [`explain`]: `s3proxy explain`; [`server`]: the process |
 //! | 12 | [`cli`]: the command line |
 
@@ -37,5 +37,7 @@ pub mod reload;
 pub mod response;
 pub mod s3;
 pub mod server;
+pub mod survey;
 pub mod terminal;
 pub mod upstream;
+pub mod warm;

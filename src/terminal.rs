@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+pub mod progress;
+
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {

@@ -112,6 +112,7 @@ pub enum Subject {
     Gateway,
     Profile,
     Object,
+    Survey,
 }
 
 /// The steps of one subject, in order.
@@ -129,7 +130,7 @@ impl CheckSection {
             (Subject::Gateway, _) => "gateway".to_owned(),
             (Subject::Profile, Some(name)) => format!("profile {name}"),
             (Subject::Profile, None) => "default profile (URLs without profile@)".to_owned(),
-            (Subject::Object, name) => name.clone().unwrap_or_default(),
+            (Subject::Object | Subject::Survey, name) => name.clone().unwrap_or_default(),
         }
     }
 

@@ -109,6 +109,31 @@ class Agreement(unittest.TestCase):
             self.assertEqual(path["backend"]["service"]["name"], service["metadata"]["name"])
             self.assertEqual(path["backend"]["service"]["port"]["number"], service["spec"]["ports"][0]["port"])
 
+    def test_the_job_that_fills_the_cache_asks_the_gateway(self):
+        for found in self.each():
+            if "Job" not in found:
+                continue
+            pod = found["Job"]["spec"]["template"]
+            # The Service must not send requests to it.
+            self.assertNotEqual(pod["metadata"]["labels"]["app.kubernetes.io/name"], "s3proxy")
+            self.assertFalse(pod["spec"]["automountServiceAccountToken"])
+            (container,) = pod["spec"]["containers"]
+            self.assertEqual(container["image"], found.container["image"])
+            (prefix,) = [entry["value"] for entry in container["env"]]
+            self.assertEqual(prefix, found.settings["path_prefix"])
+            self.assertEqual(container["args"][:3], ["warm", "--url", f"http://{found['Service']['metadata']['name']}:8080"])
+            self.assertIn(pod["metadata"]["labels"], [
+                peer["podSelector"]["matchLabels"]
+                for rule in found["NetworkPolicy"]["spec"]["ingress"]
+                for peer in rule["from"]
+                if "podSelector" in peer
+            ])
+        warm = {"warm": {"place": "hips@sky/"}, "admin": {"replicasService": True}}
+        container = release("usdfprod", warm)["Job"]["spec"]["template"]["spec"]["containers"][0]
+        self.assertEqual(container["args"][:3], ["warm", "--replicas", "dns:s3proxy-admin:8080"])
+        names = {release("usdfprod", {"warm": {"place": place}})["Job"]["metadata"]["name"] for place in ("a@b/", "a@c/")}
+        self.assertEqual(len(names), 2, "a Job cannot be changed")
+
     def test_pods_have_no_rights(self):
         for found in self.each():
             self.assertLessEqual(RESTRICTED.items(), found.pod["spec"]["securityContext"].items())
@@ -173,7 +198,7 @@ class Phalanx(unittest.TestCase):
 class Behaviour(unittest.TestCase):
     def test_only_named_peers_reach_the_admin_port(self):
         found = release("everything")
-        public, admin = found["NetworkPolicy"]["spec"]["ingress"]
+        public, _, admin = found["NetworkPolicy"]["spec"]["ingress"]
         self.assertEqual(public["from"], values("everything")["networkPolicy"]["from"])
         self.assertEqual(admin["ports"], [{"protocol": "TCP", "port": 9191}])
         self.assertEqual(admin["from"], values("everything")["networkPolicy"]["adminFrom"])
@@ -188,7 +213,7 @@ class Behaviour(unittest.TestCase):
         self.assertEqual((entry["port"], entry["targetPort"]), (9191, "admin"))
         labels = found.pod["metadata"]["labels"]
         self.assertLessEqual(service["spec"]["selector"].items(), labels.items())
-        _, admin = found["NetworkPolicy"]["spec"]["ingress"]
+        *_, admin = found["NetworkPolicy"]["spec"]["ingress"]
         self.assertEqual(admin["from"][:-1], values("everything")["networkPolicy"]["adminFrom"])
         self.assertEqual(admin["from"][-1], {"podSelector": {"matchLabels": service["spec"]["selector"]}})
 

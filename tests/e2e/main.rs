@@ -32,6 +32,7 @@ mod log;
 mod origin;
 mod running;
 mod scene;
+mod surveys;
 #[path = "../support/tally.rs"]
 mod tally;
 
@@ -162,6 +163,10 @@ mod disk_faults;
 mod admin_kept;
 // `s3proxy explain`.
 mod explain;
+// `s3proxy check --hips`.
+mod survey_check;
+// `s3proxy warm`.
+mod warm;
 // `Server-Timing`.
 mod scrape;
 mod server_timing;

@@ -4,7 +4,7 @@ use super::{Source, assert_none, sources};
 
 /// From the ground up. A file imports its own room and rooms of lower floors, and nothing else.
 const FLOORS: &[&[&str]] = &[
-    &["protocol", "mime", "terminal"],
+    &["protocol", "mime", "survey", "terminal"],
     &["s3", "metrics"],
     &["profile", "pages"],
     &["config"],
@@ -13,13 +13,14 @@ const FLOORS: &[&[&str]] = &[
     &["cache"],
     &["reload"],
     &["gateway"],
-    &["admin", "check"],
+    &["admin", "check", "warm"],
     &["explain", "server"],
     &["cli"],
 ];
 
 /// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
-const PURE_ROOMS: &[&str] = &["protocol", "mime", "terminal", "s3", "profile", "pages", "config"];
+const PURE_ROOMS: &[&str] =
+    &["protocol", "mime", "survey", "terminal", "s3", "profile", "pages", "config"];
 
 /// Files of other rooms that hold to the same. A folder ends with a slash.
 const PURE_FILES: &[&str] = &[
@@ -43,6 +44,9 @@ const PURE_FILES: &[&str] = &[
     "src/cache/shared/script.rs",
     "src/engine/breaker.rs",
     "src/check/reply.rs",
+    "src/check/survey/judge.rs",
+    "src/check/survey/observed.rs",
+    "src/check/survey/tiles.rs",
     "src/check/transport.rs",
     "src/check/verdict.rs",
     "src/explain/",
@@ -62,6 +66,8 @@ const PURE_FILES: &[&str] = &[
     "src/upstream/rest.rs",
     "src/upstream/retry.rs",
     "src/upstream/turns.rs",
+    "src/warm/answer.rs",
+    "src/warm/keys.rs",
 ];
 
 /// What pure code does not name.
