@@ -1,5 +1,6 @@
 //! A profile: one S3 store with its endpoint, the credentials for it, and the rules for its objects.
 
+pub mod alias;
 pub mod cache_rules;
 pub mod fingerprint;
 

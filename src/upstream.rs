@@ -38,8 +38,10 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
+use crate::profile::alias::{Aliases, NamedObject};
 use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::response::refusal::Refusal;
+use crate::s3::address::{AddressError, ObjectAddress};
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
@@ -195,11 +197,15 @@ pub struct UpstreamOutcome<'a> {
     pub refusal: Option<&'a Refusal>,
 }
 
+/// An object and its store; `None` if there is no profile of this name.
+pub type FoundObject = (NamedObject, Option<Arc<Store>>);
+
 /// Every store, by profile name.
 #[derive(Debug)]
 pub struct Stores {
     default: Option<Arc<Store>>,
     named: BTreeMap<String, Arc<Store>>,
+    aliases: Arc<Aliases>,
     endpoints: Vec<Arc<EndpointAddresses>>,
 }
 
@@ -260,7 +266,7 @@ impl Stores {
                 asked.push(Arc::clone(&store.addresses));
             }
         }
-        Self { default, named, endpoints: asked }
+        Self { default, named, aliases: Arc::clone(&profiles.aliases), endpoints: asked }
     }
 
     /// Every store, the default first.
@@ -278,6 +284,16 @@ impl Stores {
                 self.named.get(name).or_else(default)
             }
         }
+    }
+
+    /// The object that an address names, after aliases, and its store.
+    ///
+    /// # Errors
+    /// The key after aliases breaks a rule.
+    pub fn find(&self, requested: ObjectAddress) -> Result<FoundObject, AddressError> {
+        let named = self.aliases.apply(requested)?;
+        let store = self.get(named.target().profile.as_deref()).map(Arc::clone);
+        Ok((named, store))
     }
 
     /// The addresses to refresh at intervals: those of stores that accept requests.
@@ -312,6 +328,14 @@ impl CurrentStores {
     #[must_use]
     pub fn get(&self, profile: Option<&str>) -> Option<Arc<Store>> {
         self.stores.load().get(profile).map(Arc::clone)
+    }
+
+    /// The object that an address names, after aliases, and its store. Both are of one configuration.
+    ///
+    /// # Errors
+    /// As for [`Stores::find`].
+    pub fn find(&self, requested: ObjectAddress) -> Result<FoundObject, AddressError> {
+        self.stores.load().find(requested)
     }
 
     /// Replaces the profiles.

@@ -38,7 +38,7 @@ impl ProfileCheck {
         profile: &Arc<Profile>,
         connector: Option<Arc<TransportConnector>>,
     ) -> Self {
-        let Profiles { default, named } = &config.profiles;
+        let Profiles { default, named, .. } = &config.profiles;
         let is_default = profile.name.is_none();
         Self {
             profile: Arc::clone(profile),

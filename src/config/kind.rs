@@ -123,6 +123,7 @@ const REGION: &str = "^[A-Za-z0-9._-]{1,63}$";
 const INDEX_NAME: &str = "^([^/\u{0}]{1,255})?$";
 const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
+const FOLDER: &str = "^[^/]+/(.*/)?$";
 const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
 const HEADERS: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~?-]+$";
@@ -257,6 +258,12 @@ pub(super) const fn optional_media_types() -> Kind<Option<Vec<String>>> {
 pub(super) const fn optional_media_map() -> Kind<Option<Vec<(String, String)>>> {
     let form = Form { name: "names to media types", pattern: MEDIA_TYPE };
     Kind { read: rules::optional_media_map, accepts: Accepts::Mapping(form) }
+}
+
+/// Folders to the folders that they stand for, in the order written.
+pub(super) const fn aliases() -> Kind<Vec<(String, String)>> {
+    let form = Form { name: "folders to folders", pattern: FOLDER };
+    Kind { read: value::map, accepts: Accepts::Mapping(form) }
 }
 
 pub(super) const fn origins() -> Kind<Vec<String>> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::config::Profiles;
 use crate::profile::Profile;
+use crate::profile::alias::Aliases;
+use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 
 /// Characters of an access key id that are shown.
@@ -50,6 +52,7 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
             changes.outdated.push(OutdatedProfile { name: before.name.clone() });
         }
     }
+    changes.lines.extend(alias_changes(&old.aliases, &new.aliases));
     for profile in new.iter().filter(|profile| old.get(profile.name.as_deref()).is_none()) {
         let credentials = describe(&profile.credentials);
         let line =
@@ -57,6 +60,21 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         changes.lines.push(line);
     }
     changes
+}
+
+/// Aliases that are added, removed or lead elsewhere.
+fn alias_changes(old: &Aliases, new: &Aliases) -> Vec<String> {
+    let named = |all: &Aliases, name: &ObjectAddress| all.iter().any(|alias| alias.name == *name);
+    let changed = new.iter().filter(|alias| !old.iter().any(|before| before == *alias));
+    let mut lines: Vec<_> = changed
+        .map(|alias| {
+            let verb = if named(old, &alias.name) { "changed" } else { "added" };
+            format!("alias {verb}: {alias}")
+        })
+        .collect();
+    let removed = old.iter().filter(|alias| !named(new, &alias.name));
+    lines.extend(removed.map(|alias| format!("alias removed: {alias}")));
+    lines
 }
 
 /// The difference between two credentials that are not equal.
@@ -138,7 +156,8 @@ mod tests {
     fn profiles(named: &[Profile]) -> Profiles {
         let named = named.iter().map(|p| (p.label().to_owned(), Arc::new(p.clone())));
         let default = Some(Arc::new(profile(None, "AKIADEFAULTDEFAULT", "s")));
-        Profiles { default, named: named.collect::<BTreeMap<_, _>>() }
+        let named = named.collect::<BTreeMap<_, _>>();
+        Profiles { default, named, aliases: Arc::default() }
     }
 
     #[test]
