@@ -138,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::profile::Profile;
+    use crate::profile::alias::Alias;
     use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::Endpoint;
     use crate::s3::secret::Secret;
@@ -193,6 +194,31 @@ mod tests {
         let outdated: Vec<_> = changes.outdated.iter().filter_map(|o| o.name.as_deref()).collect();
         assert_eq!(outdated, ["c", "d"]);
         assert!(!format!("{changes:?}").contains("secret-of"));
+    }
+
+    #[test]
+    fn aliases_that_lead_elsewhere_are_named() {
+        let with = |all: &[(&str, &str)]| {
+            let folder = |key: &str| {
+                ObjectAddress::of_text("sky", key.to_owned(), true).expect("an address")
+            };
+            let alias = |(name, target): &(&str, &str)| Alias {
+                name: folder(name),
+                target: folder(target),
+            };
+            let aliases = Aliases::new(all.iter().map(alias).collect(), 60);
+            Profiles { aliases: Arc::new(aliases), ..profiles(&[]) }
+        };
+        let old = with(&[("a/", "x/"), ("b/", "x/"), ("c/", "x/")]);
+        let new = with(&[("a/", "x/"), ("b/", "y/"), ("d/", "x/")]);
+        assert_eq!(
+            changes(&old, &new).lines,
+            [
+                "alias changed: sky/b/ -> sky/y/",
+                "alias added: sky/d/ -> sky/x/",
+                "alias removed: sky/c/ -> sky/x/",
+            ]
+        );
     }
 
     #[test]

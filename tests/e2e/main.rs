@@ -39,6 +39,9 @@ mod harness;
 // Pages of the gateway itself: metadata, documentation, redirects, refusals, order of checks.
 mod routes;
 
+// Folders that stand for others.
+mod aliases;
+
 mod folders;
 
 mod pages;
