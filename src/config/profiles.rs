@@ -102,7 +102,10 @@ pub(super) fn resolve(
                 .to_owned(),
         );
     }
-    Ok(ResolvedProfiles { profiles: Profiles { default, named, aliases: Arc::default() }, orphan_sections })
+    Ok(ResolvedProfiles {
+        profiles: Profiles { default, named, aliases: Arc::default() },
+        orphan_sections,
+    })
 }
 
 /// Where the settings of the default profile are written: `profiles.default` is another name of
