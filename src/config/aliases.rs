@@ -8,13 +8,13 @@ use crate::config::settings::gateway::{WrittenAliases, aliases};
 use crate::profile::alias::{Alias, Aliases, overlap};
 use crate::s3::address::ObjectAddress;
 
-/// Reads the aliases.
+/// Reads the aliases. `None`: the profiles are wrong.
 ///
 /// # Errors
 /// Every mistake is reported.
 pub(super) fn resolve(
     layers: &mut Layers<'_>,
-    profiles: &Profiles,
+    profiles: Option<&Profiles>,
     bucket_validation: bool,
 ) -> Result<Aliases, Reported> {
     let written = WrittenAliases::read(layers, &Location::default())?;
@@ -28,11 +28,14 @@ pub(super) fn resolve(
         match folders {
             Err(message) => problems.push((name, message)),
             Ok(alias) => {
-                problems.extend(mistakes(&alias, profiles).map(|message| (name, message)));
-                if read.iter().any(|(_, it)| {
-                    overlap(&it.name, &alias.name) && it.name.key == alias.name.key
-                }) {
-                    problems.push((name, "is defined twice: default@ names the profile of URLs without one".to_owned()));
+                let mistakes = profiles.into_iter().flat_map(|all| mistakes(&alias, all));
+                problems.extend(mistakes.map(|message| (name, message)));
+                if read
+                    .iter()
+                    .any(|(_, it)| overlap(&it.name, &alias.name) && it.name.key == alias.name.key)
+                {
+                    let twice = "is there twice: default@ names the profile of URLs without one";
+                    problems.push((name, twice.to_owned()));
                 }
                 read.push((name, alias));
             }
@@ -68,10 +71,7 @@ fn folder(text: &str, bucket_validation: bool) -> Result<ObjectAddress, String> 
 }
 
 /// Profiles that do not exist, and a target that every request would be refused for.
-fn mistakes<'a>(
-    alias: &'a Alias,
-    profiles: &'a Profiles,
-) -> impl Iterator<Item = String> + use<'a> {
+fn mistakes(alias: &Alias, profiles: &Profiles) -> Vec<String> {
     let unknown = [&alias.name, &alias.target].into_iter().filter_map(|address| {
         let is_known = profiles.get(address.profile.as_deref()).is_some();
         (!is_known).then(|| match &address.profile {
@@ -84,7 +84,7 @@ fn mistakes<'a>(
     let refused = profile.filter(|profile| !profile.admits(&target.bucket)).map(|profile| {
         format!("profile {} does not serve the bucket {}", profile.label(), target.bucket)
     });
-    unknown.chain(refused)
+    unknown.chain(refused).collect()
 }
 
 fn chain(alias: &Alias, other: &Alias) -> String {

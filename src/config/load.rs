@@ -176,9 +176,10 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let rules = cache::shared(layers, &cache)?;
     let sandbox = gateway.content_security_policy;
     let profiles = profiles::resolve(layers, &credentials, &gateway.region, sandbox, &rules);
+    let known = profiles.as_ref().ok().map(|resolved| &resolved.profiles);
+    let aliases = aliases::resolve(layers, known, gateway.bucket_validation);
     let profiles::ResolvedProfiles { mut profiles, orphan_sections } = profiles?;
-    let aliases = aliases::resolve(layers, &profiles, gateway.bucket_validation)?;
-    profiles.aliases = Arc::new(aliases);
+    profiles.aliases = Arc::new(aliases?);
     let config = Config {
         gateway,
         log,

@@ -138,7 +138,8 @@ impl Gateway {
                     None => false,
                 };
                 if holds_survey {
-                    let page = viewer_page(Viewer::Survey, &self.pages.site, &folder.named.requested);
+                    let page =
+                        viewer_page(Viewer::Survey, &self.pages.site, &folder.named.requested);
                     return self.respond(session, ctx, &page).await;
                 }
                 if folder.store.profile.listing {

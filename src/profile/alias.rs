@@ -137,10 +137,8 @@ mod tests {
     }
 
     fn aliases(all: &[(&str, &str)]) -> Aliases {
-        let alias = |(name, target): &(&str, &str)| Alias {
-            name: address(name),
-            target: address(target),
-        };
+        let alias =
+            |(name, target): &(&str, &str)| Alias { name: address(name), target: address(target) };
         Aliases::new(all.iter().map(alias).collect(), 60)
     }
 
@@ -195,7 +193,10 @@ mod tests {
         assert_eq!(index.requested.name(), "s3://sky/c/x/index.html");
         assert_eq!(index.target().name(), "s3://sky/dp1/x/index.html");
         assert!(folder.inside(&"k".repeat(1024)).is_none());
-        assert_eq!(aliases.iter().next().map(ToString::to_string).as_deref(), Some("sky/c/ -> sky/dp1/"));
+        assert_eq!(
+            aliases.iter().next().map(ToString::to_string).as_deref(),
+            Some("sky/c/ -> sky/dp1/")
+        );
     }
 
     proptest! {

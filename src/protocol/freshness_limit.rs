@@ -4,7 +4,8 @@
 use http::HeaderValue;
 
 /// Directives that restrict or describe a response and say nothing about how long it is fresh.
-const KEPT: [&str; 5] = ["public", "private", "no-transform", "must-revalidate", "proxy-revalidate"];
+const KEPT: [&str; 5] =
+    ["public", "private", "no-transform", "must-revalidate", "proxy-revalidate"];
 
 /// The value of `Cache-Control` for an answer that clients may use for at most `limit` seconds from now;
 /// `age` is its `Age`, seconds, which counts against `max-age`. `None` if the present values forbid clients
@@ -60,11 +61,16 @@ mod tests {
             (&["private=\"a, b\", max-age=900"], 0, Some("private, max-age=60")),
             (&["max-age=soon"], 7, Some("max-age=7")),
             (&["max-age=1, max-age=50"], 0, Some("max-age=1")),
-            (&["stale-while-revalidate=9000, must-revalidate"], 0, Some("must-revalidate, max-age=60")),
+            (
+                &["stale-while-revalidate=9000, must-revalidate"],
+                0,
+                Some("must-revalidate, max-age=60"),
+            ),
             (&["no-store"], 0, None),
             (&["max-age=9", "no-cache"], 0, None),
         ] {
-            let present: Vec<_> = present.iter().map(|text| HeaderValue::from_static(text)).collect();
+            let present: Vec<_> =
+                present.iter().map(|text| HeaderValue::from_static(text)).collect();
             let value = limited(present.iter(), age, 60);
             assert_eq!(value, expected.map(HeaderValue::from_static), "{present:?} {age}");
         }

@@ -50,7 +50,10 @@ fn the_target_of_an_alias_is_signed_and_cached_and_both_names_are_logged() {
     let asked = origin.requests();
     assert_eq!((asked.len(), asked[0].path.as_str()), (1, "/sky/dp1/a%20b.png"), "{asked:?}");
     let line = line_of(&gateway, "s3://hips@sky/current/a b.png");
-    assert_eq!((&line["target"], &line["profile"]), (&"s3://hips@sky/dp1/a b.png".into(), &"hips".into()));
+    assert_eq!(
+        (&line["target"], &line["profile"]),
+        (&"s3://hips@sky/dp1/a b.png".into(), &"hips".into())
+    );
     // Warm under both names.
     for name in ["current", "dp1"] {
         let answer = gateway.object(&format!("hips@sky/{name}/a%20b.png"));
@@ -61,7 +64,10 @@ fn the_target_of_an_alias_is_signed_and_cached_and_both_names_are_logged() {
     // A refusal names what the client wrote.
     let missing = gateway.object("hips@sky/current/no.png");
     assert!(missing.text().contains("s3://hips@sky/current/no.png"), "{}", missing.text());
-    assert_eq!(admin.send("GET", "/cache/hips@sky/current/a%20b.png").json()["object"], "s3://hips@sky/dp1/a b.png");
+    assert_eq!(
+        admin.send("GET", "/cache/hips@sky/current/a%20b.png").json()["object"],
+        "s3://hips@sky/dp1/a b.png"
+    );
     assert_eq!(admin.purge("hips@sky/current/")["purged"], "s3://hips@sky/dp1/");
     let again = gateway.object("hips@sky/dp1/a%20b.png");
     assert!(!status(&again).contains("hit"), "{}", status(&again));
@@ -122,7 +128,11 @@ fn a_reload_switches_the_release_and_readers_finish_the_one_they_began() {
         if is_old && request.target.ends_with("big.png") {
             let Some(Step::Send(all)) = steps.pop() else { panic!("a body") };
             let (start, rest) = all.split_at(1000);
-            steps.extend([Step::Send(start.to_vec()), Step::Wait(held.clone()), Step::Send(rest.to_vec())]);
+            steps.extend([
+                Step::Send(start.to_vec()),
+                Step::Wait(held.clone()),
+                Step::Send(rest.to_vec()),
+            ]);
         }
         steps
     });
