@@ -5,6 +5,7 @@
 
 mod aliases;
 mod cache;
+mod credentials_from;
 mod endpoint_url;
 mod env;
 mod file;

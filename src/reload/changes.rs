@@ -7,10 +7,7 @@ use crate::config::Profiles;
 use crate::profile::Profile;
 use crate::profile::alias::Aliases;
 use crate::s3::address::ObjectAddress;
-use crate::s3::credentials::Credentials;
-
-/// Characters of an access key id that are shown.
-const SHOWN: usize = 4;
+use crate::s3::credentials::{Credentials, masked_id};
 
 /// The differences between two sets of profiles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +44,10 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
             let change = credentials_change(&before.credentials, &after.credentials);
             changes.lines.push(format!("profile {label}: {change}"));
         }
+        if before.provider != after.provider {
+            let (old, new) = (describe(before), describe(after));
+            changes.lines.push(format!("profile {label}: {old} replaced by {new}"));
+        }
         if !after.differs_only_in_credentials(before) {
             changes.lines.push(format!("profile {label}: settings changed"));
             changes.outdated.push(OutdatedProfile { name: before.name.clone() });
@@ -54,7 +55,7 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
     }
     changes.lines.extend(alias_changes(&old.aliases, &new.aliases));
     for profile in new.iter().filter(|profile| old.get(profile.name.as_deref()).is_none()) {
-        let credentials = describe(&profile.credentials);
+        let credentials = describe(profile);
         let line =
             format!("profile {} added: {}, {credentials}", profile.label(), profile.endpoint);
         changes.lines.push(line);
@@ -95,7 +96,9 @@ fn credentials_change(before: &Credentials, after: &Credentials) -> String {
         (Credentials::Missing(_), Credentials::Missing(_)) => {
             "credentials still missing".to_owned()
         }
-        _ => format!("{} replaced by {}", describe(before), describe(after)),
+        _ => {
+            format!("{} replaced by {}", describe_credentials(before), describe_credentials(after))
+        }
     }
 }
 
@@ -103,31 +106,25 @@ fn credentials_change(before: &Credentials, after: &Credentials) -> String {
 #[must_use]
 pub fn profile_lines(profiles: &Profiles) -> Vec<String> {
     let line = |profile: &Arc<Profile>| {
-        let (label, credentials) = (profile.label(), describe(&profile.credentials));
+        let (label, credentials) = (profile.label(), describe(profile));
         format!("profile {label}: {}, {credentials}", profile.endpoint)
     };
     profiles.iter().map(line).collect()
 }
 
 /// How a profile signs its requests.
-fn describe(credentials: &Credentials) -> String {
+fn describe(profile: &Profile) -> String {
+    match &profile.provider {
+        Some(provider) => format!("credentials from {provider}"),
+        None => describe_credentials(&profile.credentials),
+    }
+}
+
+fn describe_credentials(credentials: &Credentials) -> String {
     match credentials {
         Credentials::Keys { keys, .. } => format!("access key {}", masked_id(&keys.access_key_id)),
         Credentials::Anonymous => "unsigned requests".to_owned(),
         Credentials::Missing(_) => "missing credentials".to_owned(),
-    }
-}
-
-/// The end of an access key id that is long enough not to be revealed by it.
-#[must_use]
-pub fn masked_id(access_key_id: &str) -> String {
-    let characters: Vec<char> = access_key_id.chars().collect();
-    match characters.len().checked_sub(SHOWN) {
-        Some(rest) if rest >= SHOWN => {
-            let end: String = characters.into_iter().skip(rest).collect();
-            format!("...{end}")
-        }
-        _ => "...".to_owned(),
     }
 }
 

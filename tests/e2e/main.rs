@@ -24,10 +24,13 @@ mod cached;
 #[path = "../support/canary.rs"]
 mod canary;
 mod client;
+// Credentials for a limited time.
+mod credentials;
 mod crowd;
 mod faulty;
 mod files;
 mod gateway;
+mod issuers;
 mod log;
 mod origin;
 mod scene;
