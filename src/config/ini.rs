@@ -374,12 +374,13 @@ mod tests {
     #[test]
     fn ways_to_credentials_that_are_not_supported_are_named() {
         let (file, problems) =
-            read("[a]\nrole_arn = arn:aws:iam::1:role/x\n[b]\ncredential_process = /bin/hush");
+            read("[a]\nrole_arn = r\ncredential_source = hush\n[b]\nsso_session = hush");
         assert_eq!(problems, [""; 0]);
         assert_eq!(file.warnings.len(), 2, "{:?}", file.warnings);
-        assert!(file.warnings[0].starts_with("c.ini:2: [a] role_arn is not supported"));
-        assert!(file.warnings[1].starts_with("c.ini:4: [b] credential_process is not supported"));
+        assert!(file.warnings[0].starts_with("c.ini:3: [a] credential_source is not supported"));
+        assert!(file.warnings[1].starts_with("c.ini:5: [b] sso_session is not supported"));
         assert!(!file.warnings[1].contains("hush"));
+        assert_eq!(file.sections["a"].other.role_arn.as_deref(), Some("r"));
     }
 
     #[test]

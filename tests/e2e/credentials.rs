@@ -30,6 +30,14 @@ fn profile(setup: Setup, origin: &Origin, credentials: &Value) -> Setup {
         .yaml(json!({"profiles": {"hips": {"endpoint": origin.url(), "credentials": credentials}}}))
 }
 
+/// A profile whose credentials are issued until the end of the century.
+pub(crate) fn with_issued(setup: Setup, url: &str) -> Setup {
+    let issued = json!({"Version": 1, "AccessKeyId": ISSUED, "SecretAccessKey": SECRET,
+        "Expiration": "2099-01-01T00:00:00Z"});
+    let credentials = json!({"from": "process", "process": format!("/bin/echo '{issued}'")});
+    setup.yaml(json!({"profiles": {"issued": {"endpoint": url, "credentials": credentials}}}))
+}
+
 fn script(folder: &Path, text: &str) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let path = folder.join("issue me");
@@ -39,6 +47,12 @@ fn script(folder: &Path, text: &str) -> String {
     std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o755)).expect("executable");
     std::fs::rename(&beside, &path).expect("renamed");
     path.to_str().expect("UTF-8").to_owned()
+}
+
+/// The same answer with credentials that have expired.
+fn of_2001(answer: &str) -> String {
+    let (start, expiration) = answer.split_once("<Expiration>").expect("an expiration");
+    format!("{start}<Expiration>2001{}", expiration.get(4..).unwrap_or_default())
 }
 
 /// The state of the profile on the admin listener.
@@ -248,7 +262,7 @@ fn a_failed_renewal_leaves_valid_credentials_in_force_and_is_reported() {
         (
             "expired",
             200,
-            sts_answer(ISSUED, SECRET, Duration::ZERO).replace("20", "19"),
+            of_2001(&sts_answer(ISSUED, SECRET, HOUR)),
             "expired already",
         ),
         ("another key", 200, sts_answer("has space", SECRET, HOUR), "cannot be sent in a header"),

@@ -45,7 +45,7 @@ impl ProfileReader<'_, '_> {
                 return Err(self.refuse(found, "from", other));
             }
             let written = found.written.clone();
-            let provider = self.named(from, &written, endpoint, region);
+            let provider = self.provider_from(from, &written, endpoint, region);
             let provider = provider.map_err(|message| self.refuse(found, "from", message))?;
             return Ok(Some((provider, self.source_in_file(found, "from"))));
         }
@@ -129,7 +129,7 @@ impl ProfileReader<'_, '_> {
     }
 
     /// The provider of this name.
-    fn named(
+    fn provider_from(
         &self,
         from: CredentialsFrom,
         written: &WrittenCredentials,
@@ -305,7 +305,7 @@ impl ProfileReader<'_, '_> {
         ] {
             if self.variable(name).is_some() {
                 let source = ValueSource::Variable(name.to_owned());
-                return match self.named(from, &found.written, endpoint, region) {
+                return match self.provider_from(from, &found.written, endpoint, region) {
                     Ok(provider) => Ok(Some((provider, source))),
                     Err(message) => Err(self.layers.report.problem(Problem::new(source, message))),
                 };
