@@ -39,7 +39,7 @@ mod verdict;
 /// without an endpoint and the reverse.
 pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
     let (certificates, connector) = connector(config);
-    let config = &with_credentials(config, connector.is_some()).await;
+    let config = &with_credentials(config).await;
     let connector = connector.map(Arc::new);
     let mut steps: Vec<CheckStep> = warnings.iter().map(|warning| warning_step(warning)).collect();
     if steps.is_empty() {
@@ -68,7 +68,7 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
 /// after `/s3/`, or the `s3://` name of messages and logs.
 pub async fn check_object(config: &Config, object: &str) -> CheckReport {
     let (certificates, connector) = connector(config);
-    let config = &with_credentials(config, connector.is_some()).await;
+    let config = &with_credentials(config).await;
     let section = match connector {
         Some(connector) => ObjectCheck::new(config, Some(&connector)).run(object).await.section,
         None => CheckSection { subject: Subject::Gateway, name: None, steps: vec![certificates] },
@@ -82,7 +82,6 @@ pub(crate) async fn examine(config: &Config, object: &str, ask: bool) -> Checked
         return ObjectCheck::new(config, None).run(object).await;
     }
     let (certificates, connector) = connector(config);
-    let config = &with_credentials(config, connector.is_some()).await;
     let mut checked = ObjectCheck::new(config, connector.as_ref()).run(object).await;
     if connector.is_none() {
         // The gateway does not start like this.
@@ -94,9 +93,9 @@ pub(crate) async fn examine(config: &Config, object: &str, ask: bool) -> Checked
 
 /// The configuration with the credentials that the providers issue now. Without trusted certificates none is
 /// asked.
-async fn with_credentials(config: &Config, may_ask: bool) -> Config {
+pub(crate) async fn with_credentials(config: &Config) -> Config {
     let mut config = config.clone();
-    if may_ask {
+    if Trusted::read(&config.upstream).is_ok() {
         config.profiles = obtained(&config.profiles, &config.upstream).await;
     }
     config

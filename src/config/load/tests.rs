@@ -1,6 +1,7 @@
 //! The configuration as a whole: environment, YAML and INI in, values or problems out.
 
 mod cache;
+mod providers;
 mod shipped;
 mod stores;
 
