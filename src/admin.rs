@@ -217,7 +217,7 @@ impl Admin {
         cache.purge(&key, PurgeScope::Object);
     }
 
-    /// The object named by a percent-encoded `profile@bucket/key`, its store and its cache key. `expected` is the
+    /// The object named by a percent-encoded `profile@bucket/key`, after aliases, its store and its cache key. `expected` is the
     /// message for a target of another form.
     fn object(
         &self,
@@ -231,9 +231,14 @@ impl Admin {
         let (bucket, key) = parts.ok_or_else(|| error_page(StatusCode::BAD_REQUEST, expected))?;
         let address = ObjectAddress::parse(bucket, key, self.bucket_validation)
             .map_err(|error| error_page(StatusCode::BAD_REQUEST, &error.to_string()))?;
-        let Some(store) = self.stores.get(address.profile.as_deref()) else {
+        let (named, store) = self
+            .stores
+            .find(address)
+            .map_err(|error| error_page(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        let Some(store) = store else {
             return Err(error_page(StatusCode::NOT_FOUND, "unknown profile"));
         };
+        let address = named.target().as_ref().clone();
         let key = CacheKey::new(&store.profile, &address.bucket, &address.key);
         Ok((address, store, key))
     }

@@ -19,6 +19,7 @@ use crate::check::report::{CheckSection, CheckStep, Finding, Subject};
 use crate::config::Config;
 use crate::response::refusal::Refusal;
 use crate::upstream::certificates::Trusted;
+use crate::upstream::current_stores::obtained;
 
 pub(crate) use crate::check::object::{CheckExchange, Checked, whole_length};
 pub use crate::check::report::CheckReport;
@@ -41,6 +42,7 @@ mod verdict;
 /// without an endpoint and the reverse.
 pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
     let (certificates, connector) = connector(config);
+    let config = &with_credentials(config).await;
     let connector = connector.map(Arc::new);
     let mut steps: Vec<CheckStep> = warnings.iter().map(|warning| warning_step(warning)).collect();
     if steps.is_empty() {
@@ -69,6 +71,7 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
 /// after `/s3/`, or the `s3://` name of messages and logs.
 pub async fn check_object(config: &Config, object: &str) -> CheckReport {
     let (certificates, connector) = connector(config);
+    let config = &with_credentials(config).await;
     let section = match connector {
         Some(connector) => ObjectCheck::new(config, Some(&connector)).run(object).await.section,
         None => CheckSection { subject: Subject::Gateway, name: None, steps: vec![certificates] },
@@ -89,6 +92,16 @@ pub(crate) async fn examine(config: &Config, object: &str, ask: bool) -> Checked
         checked.refusal = checked.refusal.or(Some(Refusal::Internal));
     }
     checked
+}
+
+/// The configuration with the credentials that the providers issue now. Without trusted certificates none is
+/// asked.
+pub(crate) async fn with_credentials(config: &Config) -> Config {
+    let mut config = config.clone();
+    if Trusted::read(&config.upstream).is_ok() {
+        config.profiles = obtained(&config.profiles, &config.upstream).await;
+    }
+    config
 }
 
 fn warning_step(warning: &str) -> CheckStep {

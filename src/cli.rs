@@ -291,9 +291,10 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
             log::error!("{error}");
             match error {
                 StartError::Certificates(_) | StartError::Engine(_) => BAD_CONFIGURATION,
-                StartError::Listen { .. } | StartError::Signals(_) | StartError::UpgradeSock(_) => {
-                    FAILED
-                }
+                StartError::Listen { .. }
+                | StartError::Signals(_)
+                | StartError::Runtime(_)
+                | StartError::UpgradeSock(_) => FAILED,
             }
         }
     };

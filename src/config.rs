@@ -3,7 +3,9 @@
 //! The modules below read environment, YAML, INI and options; nothing else in the gateway reads the
 //! environment or a configuration file. `config/settings.rs` declares every setting.
 
+mod aliases;
 mod cache;
+mod credentials_from;
 mod endpoint_url;
 mod engine_url;
 mod env;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mime::MimePolicy;
+use crate::profile::alias::Aliases;
 use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::protocol::cors::Cors;
 use crate::s3::secret::Secret;
@@ -83,6 +86,8 @@ pub struct Profiles {
     /// profile, and such URLs are refused.
     pub default: Option<Arc<Profile>>,
     pub named: BTreeMap<String, Arc<Profile>>,
+    /// Folders that stand for others.
+    pub aliases: Arc<Aliases>,
 }
 
 impl Profiles {
@@ -103,8 +108,14 @@ impl Profiles {
     pub fn only(&self, name: &str) -> Option<Self> {
         let profile = Arc::clone(self.get(Some(name))?);
         Some(match profile.name.clone() {
-            Some(name) => Self { default: None, named: BTreeMap::from([(name, profile)]) },
-            None => Self { default: Some(profile), named: BTreeMap::new() },
+            Some(name) => {
+                let named = BTreeMap::from([(name, profile)]);
+                Self { default: None, named, aliases: Arc::clone(&self.aliases) }
+            }
+            None => {
+                let aliases = Arc::clone(&self.aliases);
+                Self { default: Some(profile), named: BTreeMap::new(), aliases }
+            }
         })
     }
 

@@ -39,17 +39,20 @@ pub struct Options {
 
 /// Explains one object; the argument is that of [`check::check_object`].
 pub async fn explain(config: &Config, argument: &str, options: Options) -> Explanation {
+    let issued = if options.offline { None } else { Some(check::with_credentials(config).await) };
+    let config = issued.as_ref().unwrap_or(config);
     let mut checked = check::examine(config, argument, !options.offline).await;
     let steps = std::mem::take(&mut checked.section.steps);
     let name = checked.section.name.take().unwrap_or_default();
     let mut explanation = Explanation::new(name, steps);
     match &checked.named {
         Ok(named) => {
-            let address = named.address.clone();
             let written = named.written.as_deref();
-            explanation.note("address", key_notes::notes(written, &address.key));
-            explain_object(&mut explanation, config, &address, &checked, options).await;
-            explanation.address = Some(address);
+            explanation.note("address", key_notes::notes(written, &named.address.key));
+            let address = checked.aliased.as_ref().unwrap_or(&named.address);
+            explain_object(&mut explanation, config, address, &checked, options).await;
+            explanation.address = Some(named.address.clone());
+            explanation.aliased = checked.aliased.as_ref().map(ObjectAddress::name);
         }
         Err(status) => explanation.conclude(outcome::no_object(*status), Vec::new()),
     }

@@ -1,8 +1,10 @@
 //! A profile: one S3 store with its endpoint, the credentials for it, and the rules for its objects.
 
+pub mod alias;
 pub mod cache_rules;
 pub mod fingerprint;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -11,6 +13,7 @@ use wildmatch::WildMatch;
 use crate::profile::cache_rules::CacheRules;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Endpoint};
+use crate::s3::provider::Provider;
 use crate::s3::secret::Secret;
 use crate::s3::sign::Signer;
 
@@ -26,7 +29,10 @@ pub struct Profile {
     /// The region of the credential scope, such as `us-east-1`.
     pub region: String,
     pub addressing: Addressing,
+    /// What requests are signed with now.
     pub credentials: Credentials,
+    /// Issues the credentials, if they are for a limited time; they are missing until it has.
+    pub provider: Option<Arc<Provider>>,
     /// The buckets that are served; `None` is every bucket.
     pub buckets: Option<Vec<WildMatch>>,
     /// Answer 404 for a 403 of the store: S3 answers 403 for missing keys to credentials without
@@ -67,6 +73,7 @@ impl Profile {
             region: "us-east-1".to_owned(),
             addressing: Addressing::Path,
             credentials: Credentials::Anonymous,
+            provider: None,
             buckets: None,
             missing_on_403: false,
             content_type: ContentTypeFrom::Key,

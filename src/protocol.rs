@@ -20,6 +20,7 @@ pub mod conditional;
 pub mod cors;
 pub mod entity_tag;
 pub mod forwarded_conditions;
+pub mod freshness_limit;
 pub mod head_scan;
 pub mod http_date;
 pub mod range;

@@ -4,6 +4,7 @@
 mod changes;
 mod files;
 mod names;
+mod renewals;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -26,11 +27,14 @@ use crate::protocol::cors::Cors;
 use crate::reload::changes::changes;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
+use crate::reload::renewals::Renewals;
 use crate::reload::watched::{Trigger, WatchedFiles};
 use crate::upstream::CurrentStores;
+use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 
-pub use changes::{masked_id, profile_lines};
+pub use crate::s3::credentials::masked_id;
+pub use changes::profile_lines;
 
 /// Minimum time between two reloads that a store triggers: a store that does not know an access key says
 /// so to every request.
@@ -151,6 +155,7 @@ pub struct Reloader {
     cache: Option<Arc<Cache>>,
     reloads: Arc<Reloads>,
     probes: Arc<Probes>,
+    issuer: Arc<Issuer>,
     /// How often files are checked; zero: never.
     interval: Duration,
     dns_refresh: Duration,
@@ -177,6 +182,7 @@ impl Reloader {
         cache: Option<Arc<Cache>>,
         reloads: Arc<Reloads>,
         probes: Arc<Probes>,
+        issuer: Arc<Issuer>,
     ) -> Self {
         let config = &start.loaded.config;
         Self {
@@ -185,6 +191,7 @@ impl Reloader {
             cache,
             reloads,
             probes,
+            issuer,
             interval: config.server.reload_interval,
             dns_refresh: config.upstream.dns_refresh,
             files: start.files.clone(),
@@ -202,6 +209,8 @@ impl Reloader {
         let mut watched = WatchedFiles::new(self.files.clone());
         let mut lookups = EndpointLookups::default();
         lookups.update(&self.stores, self.dns_refresh);
+        let mut renewals = Renewals::new(&self.issuer, &self.stores, &self.probes);
+        renewals.update();
         self.probes.start(None, &self.stores.load());
         let mut ticks = (!self.interval.is_zero()).then(|| {
             let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
@@ -216,6 +225,7 @@ impl Reloader {
                     continue;
                 }
                 last_by_store = Some(Instant::now());
+                renewals.renew_now();
             }
             let paths = watched.paths();
             let take_snapshot = move || Snapshot::of(paths, &config::read_file);
@@ -230,9 +240,11 @@ impl Reloader {
             let Some((result, files)) = self.read_settled(&seen).await else { continue };
             match self.validate(result, &files, &watched) {
                 Ok(loaded) => {
+                    self.stores.prepare(&loaded.config.profiles, &self.issuer).await;
                     self.apply(loaded, &watched, &files, &mut applied);
                     watched.applied(files);
                     lookups.update(&self.stores, self.dns_refresh);
+                    renewals.update();
                 }
                 Err(problems) => {
                     self.reloads.record(false);

@@ -8,5 +8,6 @@ pub mod encode;
 pub mod endpoint;
 pub mod error_code;
 pub mod list;
+pub mod provider;
 pub mod secret;
 pub mod sign;

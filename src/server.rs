@@ -36,6 +36,7 @@ use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
 use crate::upstream::client::StoreClient;
+use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
@@ -90,6 +91,8 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         }
     }
     let stores = Arc::new(CurrentStores::new(&config.profiles, &config.upstream));
+    let issuer = Arc::new(Issuer::new(&config.upstream));
+    request_first_credentials(config, &stores, &issuer).map_err(StartError::Runtime)?;
     let server_conf = pingora_conf(config);
     let heads = Arc::new(ObjectHeads::new(config));
     let cache = cache(config, &heads)?;
@@ -149,7 +152,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         service.add_listener(listener);
         server.add_service(service);
     }
-    let reloader = Reloader::new(start, stores, cache.clone(), reloads, probes);
+    let reloader = Reloader::new(start, stores, cache.clone(), reloads, probes, issuer);
     let mut reloader = background_service("reload", reloader);
     reloader.threads = Some(1);
     server.add_service(reloader);
@@ -175,6 +178,20 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         cache.close();
     }
     info!("s3proxy stopped");
+    Ok(())
+}
+
+/// Requests the first credentials of providers, before the first request of a client.
+fn request_first_credentials(
+    config: &Config,
+    stores: &CurrentStores,
+    issuer: &Arc<Issuer>,
+) -> std::io::Result<()> {
+    if stores.issuances().is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(stores.prepare(&config.profiles, issuer));
     Ok(())
 }
 
@@ -293,6 +310,8 @@ pub enum StartError {
     Listen { address: SocketAddr, setting: &'static str, error: std::io::Error },
     /// The signals that end the process cannot be received.
     Signals(std::io::Error),
+    /// Nothing can wait for the first credentials.
+    Runtime(std::io::Error),
     /// The certificates to trust cannot be read.
     Certificates(CertificatesError),
     /// The client of the shared tier cannot be made: its certificates cannot be read.
@@ -307,6 +326,7 @@ impl std::fmt::Display for StartError {
             Self::Listen { address, setting, error } => {
                 write!(f, "cannot listen on {address}: {error}; set another address with {setting}")
             }
+            Self::Runtime(error) => write!(f, "cannot request credentials: {error}"),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
             Self::Engine(problem) => write!(f, "cache.shared.ca_file: {problem}"),
             Self::UpgradeSock(problem) => write!(f, "server.upgrade_sock: {problem}"),

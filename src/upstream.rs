@@ -26,25 +26,28 @@
 //! | how many requests are in progress | [`admission`] (not for the check) |
 //! | whether the store fails at the moment, so that stale objects do not wait for it | [`outage`] |
 //!
-//! Besides, [`probe`] asks each store once through the client of the cache.
+//! Besides, [`probe`] asks each store once through the client of the cache, and [`issue`] requests credentials
+//! for a limited time, which [`current_stores`] gives to the stores ([`issuance`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
+use crate::profile::alias::{Aliases, NamedObject};
 use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::response::refusal::Refusal;
+use crate::s3::address::{AddressError, ObjectAddress};
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
+use crate::upstream::issuance::Issuance;
 use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
 use crate::upstream::outage::Outage;
 use crate::upstream::resolve::EndpointAddresses;
@@ -52,16 +55,21 @@ use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
 use crate::upstream::turns::Chosen;
 
+pub use current_stores::CurrentStores;
+
 pub mod admission;
 pub mod answer;
 pub mod certificates;
 pub mod client;
+pub mod current_stores;
 pub mod deadline;
 pub mod dial;
 pub mod error;
 pub mod error_document;
 pub mod error_verdict;
 pub mod health;
+pub mod issuance;
+pub mod issue;
 pub mod last_outcome;
 pub mod outage;
 pub mod pool_trust;
@@ -96,6 +104,8 @@ pub struct Store {
     pub shares: Arc<ClientShares>,
     /// How cached objects are revalidated.
     pub revalidation: LearnedRevalidation,
+    /// The credentials of its provider, if it has one.
+    pub issuance: Option<Arc<Issuance>>,
     /// Its successor, if only the access key was replaced.
     newer: OnceLock<Arc<Self>>,
 }
@@ -129,6 +139,7 @@ impl Store {
             admission,
             shares,
             revalidation: LearnedRevalidation::default(),
+            issuance: None,
             newer: OnceLock::new(),
         }
     }
@@ -195,11 +206,15 @@ pub struct UpstreamOutcome<'a> {
     pub refusal: Option<&'a Refusal>,
 }
 
+/// An object and its store; `None` if there is no profile of this name.
+pub type FoundObject = (NamedObject, Option<Arc<Store>>);
+
 /// Every store, by profile name.
 #[derive(Debug)]
 pub struct Stores {
     default: Option<Arc<Store>>,
     named: BTreeMap<String, Arc<Store>>,
+    aliases: Arc<Aliases>,
     endpoints: Vec<Arc<EndpointAddresses>>,
 }
 
@@ -207,12 +222,18 @@ impl Stores {
     /// Builds the stores of a configuration; profiles with the same endpoint share its addresses.
     #[must_use]
     pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
-        Self::renewed(None, profiles, config)
+        Self::renewed(None, profiles, config, &[])
     }
 
-    /// As [`Stores::new`]; stores and endpoints that have not changed are taken over from `before`.
+    /// As [`Stores::new`]; stores and endpoints that have not changed are taken over from `before`. The
+    /// issuances are those of the providers of the profiles.
     #[must_use]
-    pub fn renewed(before: Option<&Self>, profiles: &Profiles, config: &UpstreamConfig) -> Self {
+    pub fn renewed(
+        before: Option<&Self>,
+        profiles: &Profiles,
+        config: &UpstreamConfig,
+        issuances: &[Arc<Issuance>],
+    ) -> Self {
         let mut endpoints: Vec<(Endpoint, Arc<EndpointAddresses>)> = Vec::new();
         for store in before.iter().flat_map(|before| before.iter()) {
             endpoints.push((store.profile.endpoint.clone(), Arc::clone(&store.addresses)));
@@ -238,8 +259,16 @@ impl Stores {
                 None => limits_of(config),
             };
             let mut store = Store::new(Arc::clone(profile), addresses, limits);
+            let provider = profile.provider.as_ref();
+            store.issuance = provider.and_then(|it| issuance::of(it, issuances)).map(Arc::clone);
             if let Some(same) = same {
                 store.metrics = Arc::clone(&same.metrics);
+            }
+            if let Some(same) = same.filter(|same| {
+                profile.provider.is_some() && profile.differs_only_in_credentials(&same.profile)
+            }) {
+                // Its credentials are renewed often.
+                store.last_outcome = Arc::clone(&same.last_outcome);
             }
             let store = Arc::new(store);
             let signs = matches!(profile.credentials, Credentials::Keys { .. });
@@ -255,12 +284,13 @@ impl Stores {
             profiles.named.iter().map(|(name, profile)| (name.clone(), store(profile))).collect();
         let mut asked: Vec<Arc<EndpointAddresses>> = Vec::new();
         for store in default.iter().chain(named.values()) {
-            let usable = !matches!(store.profile.credentials, Credentials::Missing(_));
+            let missing = matches!(store.profile.credentials, Credentials::Missing(_));
+            let usable = !missing || store.profile.provider.is_some();
             if usable && !asked.iter().any(|known| Arc::ptr_eq(known, &store.addresses)) {
                 asked.push(Arc::clone(&store.addresses));
             }
         }
-        Self { default, named, endpoints: asked }
+        Self { default, named, aliases: Arc::clone(&profiles.aliases), endpoints: asked }
     }
 
     /// Every store, the default first.
@@ -280,44 +310,20 @@ impl Stores {
         }
     }
 
+    /// The object that an address names, after aliases, and its store.
+    ///
+    /// # Errors
+    /// The key after aliases breaks a rule.
+    pub fn find(&self, requested: ObjectAddress) -> Result<FoundObject, AddressError> {
+        let named = self.aliases.apply(requested)?;
+        let store = self.get(named.target().profile.as_deref()).map(Arc::clone);
+        Ok((named, store))
+    }
+
     /// The addresses to refresh at intervals: those of stores that accept requests.
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<EndpointAddresses>] {
         &self.endpoints
-    }
-}
-
-/// The current stores. A reload replaces all of them at once; requests in progress keep theirs.
-#[derive(Debug)]
-pub struct CurrentStores {
-    stores: ArcSwap<Stores>,
-    config: UpstreamConfig,
-}
-
-impl CurrentStores {
-    /// The stores of a configuration.
-    #[must_use]
-    pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
-        let stores = ArcSwap::from_pointee(Stores::new(profiles, config));
-        Self { stores, config: config.clone() }
-    }
-
-    /// All current stores.
-    #[must_use]
-    pub fn load(&self) -> Arc<Stores> {
-        self.stores.load_full()
-    }
-
-    /// The store a URL names; `None` names the default.
-    #[must_use]
-    pub fn get(&self, profile: Option<&str>) -> Option<Arc<Store>> {
-        self.stores.load().get(profile).map(Arc::clone)
-    }
-
-    /// Replaces the profiles.
-    pub fn replace(&self, profiles: &Profiles) {
-        let stores = Stores::renewed(Some(&self.load()), profiles, &self.config);
-        self.stores.store(Arc::new(stores));
     }
 }
 

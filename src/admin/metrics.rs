@@ -4,6 +4,7 @@
 use std::fmt::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -206,6 +207,7 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         "Requests to stores, by the status of the last answer.",
         requests,
     )?;
+    credentials(page, stores)?;
     let errors = stores.iter().flat_map(|store| {
         store.metrics.errors.counters().map(|(cause, counter)| {
             ([("profile", store.profile.label()), ("cause", cause)], counter.clone())
@@ -262,6 +264,35 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         "s3proxy_upstream_addresses",
         "Addresses of the store, by their health.",
         addresses,
+    )
+}
+
+/// Credentials for a limited time. Profiles with another source have none of these.
+fn credentials(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Error> {
+    #[expect(clippy::disallowed_methods, reason = "the time that is left")]
+    let now = SystemTime::now();
+    let issued = || stores.iter().filter_map(|store| Some((store, store.issuance.as_ref()?)));
+    let left = issued().filter_map(|(store, issuance)| {
+        let left = issuance.seconds_left(now)?;
+        Some(([("profile", store.profile.label())], ConstGauge::new(left)))
+    });
+    family(
+        page,
+        "s3proxy_credentials_expiry_seconds",
+        "Time until the credentials of the profile expire, negative afterwards.",
+        left,
+    )?;
+    let renewals = issued().flat_map(|(store, issuance)| {
+        let state = issuance.state();
+        [("success", state.succeeded), ("failure", state.failed)].map(|(result, times)| {
+            ([("profile", store.profile.label()), ("result", result)], ConstCounter::new(times))
+        })
+    });
+    family(
+        page,
+        "s3proxy_credentials_renewals",
+        "Requests to the provider of the profile's credentials.",
+        renewals,
     )
 }
 

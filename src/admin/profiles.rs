@@ -41,6 +41,11 @@ pub(super) fn of(store: &Store) -> Value {
         Credentials::Anonymous => ("none: requests are unsigned".to_owned(), None),
         Credentials::Missing(reason) => (format!("missing: {reason}"), None),
     };
+    let expires = match &profile.credentials {
+        Credentials::Keys { source: CredentialSource::Provider { expires, .. }, .. } => *expires,
+        _ => None,
+    };
+    let renewal = store.issuance.as_ref().map(|issuance| issuance.state());
     let failure = store.last_outcome.last_failure().map(|failure| {
         json!({ "at": rfc3339(failure.at), "cause": failure.cause, "code": failure.code })
     });
@@ -50,6 +55,8 @@ pub(super) fn of(store: &Store) -> Value {
         "region": profile.region,
         "credentials": credentials,
         "key_id": key,
+        "expires": expires.map(rfc3339),
+        "renewal_error": renewal.and_then(|renewal| renewal.last_error),
         "last_success": store.last_outcome.last_success().map(rfc3339),
         "last_error": failure,
         "addresses": store.addresses.report().iter().map(address).collect::<Value>(),
@@ -70,5 +77,6 @@ fn text(source: &CredentialSource) -> String {
         CredentialSource::EndpointUrl(place) => format!("the URL of {place}"),
         CredentialSource::Environment => "AWS_ACCESS_KEY_ID".to_owned(),
         CredentialSource::File { path, section } => format!("{} [{section}]", path.display()),
+        CredentialSource::Provider { provider, .. } => provider.to_string(),
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Checked {
     pub section: CheckSection,
     /// The object that the argument names; else the status of the gateway's response to it.
     pub named: Result<ObjectName, u16>,
+    /// The object that it stands for, if an alias applies.
+    pub aliased: Option<ObjectAddress>,
     /// Why a client would get no object of the store; `None` also if no request was sent.
     pub refusal: Option<Refusal>,
     /// The request to the store and its answer, if one was sent.
@@ -64,13 +66,27 @@ impl<'a> ObjectCheck<'a> {
     /// Runs every step, up to the first that ends the request.
     pub(super) async fn run(mut self, argument: &str) -> Checked {
         let GatewayConfig { path_prefix, bucket_validation, .. } = &self.config.gateway;
-        let mut refusal = None;
+        let (mut refusal, mut aliased) = (None, None);
         let (name, named) = match read(argument, path_prefix, *bucket_validation) {
             Ok(named) => {
-                let profile = self.config.profiles.get(named.address.profile.as_deref());
+                let profiles = &self.config.profiles;
+                let applied = profiles.aliases.apply(named.address.clone());
+                let target = applied.as_ref().map_or(&named.address, |it| it.target().as_ref());
+                let profile = profiles.get(target.profile.as_deref());
                 let opens = profile.is_some_and(|profile| profile.opens_folders());
                 self.note("address", address_finding(&named.address, named.was_cut, opens));
-                match self.serve(&named.address).await {
+                let served = match &applied {
+                    Ok(applied) => {
+                        if let Some(object) = &applied.aliased {
+                            let stands = format!("stands for {}", object.target.name());
+                            self.note("alias", Finding::ok(stands));
+                            aliased = Some(object.target.as_ref().clone());
+                        }
+                        self.serve(applied.target()).await
+                    }
+                    Err(error) => Err(Refusal::Address(*error)),
+                };
+                match served {
                     Ok(finding) => self.note("answer", finding),
                     Err(why) => {
                         self.note("answer", refused(&why));
@@ -88,7 +104,7 @@ impl<'a> ObjectCheck<'a> {
         };
         let section =
             CheckSection { subject: Subject::Object, name: Some(name), steps: self.steps };
-        Checked { section, named, refusal, asked: self.asked }
+        Checked { section, named, aliased, refusal, asked: self.asked }
     }
 
     fn note(&mut self, name: &'static str, finding: Finding) {
@@ -103,7 +119,7 @@ impl<'a> ObjectCheck<'a> {
             is_folder && profile.opens_folders() && profile.admits(&address.bucket)
         });
         let Some(profile) = opens else { return self.serve_object(address).await };
-        if matches!(profile.credentials, Credentials::Missing(_)) {
+        if self.lacks_credentials(profile) {
             return Err(Refusal::CredentialsMissing);
         }
         let listed = "200: a listing, if the access key has s3:ListBucket for the bucket";
@@ -122,6 +138,12 @@ impl<'a> ObjectCheck<'a> {
             }
             answer => answer,
         }
+    }
+
+    /// Whether requests are refused. What a provider would issue is unknown if nothing is asked.
+    fn lacks_credentials(&self, profile: &Profile) -> bool {
+        let is_unknown = self.connector.is_none() && profile.provider.is_some();
+        matches!(profile.credentials, Credentials::Missing(_)) && !is_unknown
     }
 
     /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
@@ -157,8 +179,14 @@ impl<'a> ObjectCheck<'a> {
         if !profile.admits(&address.bucket) {
             return Err(Refusal::BucketNotAllowed);
         }
-        self.note("credentials", credentials(profile, false));
-        if matches!(profile.credentials, Credentials::Missing(_)) {
+        let finding = match &profile.provider {
+            Some(provider) if self.connector.is_none() => {
+                Finding::skipped(format!("{provider} is not asked"))
+            }
+            _ => credentials(profile, false),
+        };
+        self.note("credentials", finding);
+        if self.lacks_credentials(profile) {
             return Err(Refusal::CredentialsMissing);
         }
         match self.connector {

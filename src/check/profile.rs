@@ -16,7 +16,7 @@ use crate::check::verdict::{Probe, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
 use crate::profile::Profile;
 use crate::reload::masked_id;
-use crate::s3::credentials::Credentials;
+use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::{Addressing, Target};
 
 /// Buckets of an allow list that are tested.
@@ -38,7 +38,7 @@ impl ProfileCheck {
         profile: &Arc<Profile>,
         connector: Option<Arc<TransportConnector>>,
     ) -> Self {
-        let Profiles { default, named } = &config.profiles;
+        let Profiles { default, named, .. } = &config.profiles;
         let is_default = profile.name.is_none();
         Self {
             profile: Arc::clone(profile),
@@ -181,23 +181,41 @@ pub(super) fn shares_endpoint(profile: &Profile, default: Option<&Profile>) -> b
     profile.name.is_some() && default.is_some_and(|default| default.endpoint == profile.endpoint)
 }
 
+/// How long credentials of a provider are valid.
+fn validity(credentials: &Credentials) -> String {
+    let Credentials::Keys { source: CredentialSource::Provider { expires, .. }, .. } = credentials
+    else {
+        return String::new();
+    };
+    match expires.map(|expires| expires.duration_since(clock()).unwrap_or_default()) {
+        Some(left) => format!(", valid for {} s", left.as_secs()),
+        None => ", without an end".to_owned(),
+    }
+}
+
 /// The source of the access key, and the end of its id.
 pub(super) fn credentials(profile: &Profile, is_spare: bool) -> Finding {
     match &profile.credentials {
         Credentials::Keys { keys, .. } => {
             let id = masked_id(&keys.access_key_id);
             let token = if keys.session_token.is_some() { ", with a session token" } else { "" };
-            Finding::ok(format!("access key {id} from {}{token}", key_source(profile)))
+            let valid = validity(&profile.credentials);
+            Finding::ok(format!("access key {id} from {}{token}{valid}", key_source(profile)))
         }
         Credentials::Anonymous => Finding::ok("none: requests are unsigned (anonymous: true)"),
         Credentials::Missing(why) if is_spare => Finding::warning(
             format!("none: URLs without profile@ are refused: {why}"),
             "use URLs with profile@, or add credentials for the default profile",
         ),
-        Credentials::Missing(why) => Finding::failed(
-            format!("none: every request is refused: {why}"),
-            "add aws_access_key_id and aws_secret_access_key under the profile's name to the \
-             credentials file, or set anonymous: true",
-        ),
+        Credentials::Missing(why) => {
+            let advice = profile.provider.as_ref().map(|provider| provider.advice());
+            Finding::failed(
+                format!("none: every request is refused: {why}"),
+                advice.unwrap_or(
+                    "add aws_access_key_id and aws_secret_access_key under the profile's name to the \
+                     credentials file, or set anonymous: true",
+                ),
+            )
+        }
     }
 }

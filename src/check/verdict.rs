@@ -364,6 +364,9 @@ pub(crate) fn key_source(profile: &Profile) -> String {
         Credentials::Keys { source: CredentialSource::File { path, section }, .. } => {
             format!("section [{section}] of {}", path.display())
         }
+        Credentials::Keys { source: CredentialSource::Provider { provider, .. }, .. } => {
+            provider.to_string()
+        }
         Credentials::Anonymous | Credentials::Missing(_) => "the configuration".to_owned(),
     }
 }

@@ -10,10 +10,6 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("NO_PROXY", PROXY),
     ("AWS_CONFIG_FILE", "set the region with AWS_DEFAULT_REGION, and the rest in the YAML file"),
     ("AWS_DEFAULT_PROFILE", "name the section with AWS_PROFILE"),
-    ("AWS_ROLE_ARN", ROLE),
-    ("AWS_WEB_IDENTITY_TOKEN_FILE", ROLE),
-    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ROLE),
-    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", ROLE),
     ("AWS_MAX_ATTEMPTS", "upstream.retries and upstream.total_timeout limit the attempts"),
     ("AWS_RETRY_MODE", "upstream.retries and upstream.total_timeout limit the attempts"),
     ("AWS_USE_FIPS_ENDPOINT", ENDPOINT),
@@ -23,7 +19,6 @@ pub(super) const NAMES: &[(&str, &str)] = &[
 ];
 
 const PROXY: &str = "s3proxy connects to stores directly, and not through a proxy";
-const ROLE: &str = "s3proxy signs with access keys only, and assumes no role";
 const ENDPOINT: &str = "name the endpoint with S3_ENDPOINT_URL";
 
 /// A line for each of these variables that is set.
@@ -52,7 +47,7 @@ mod tests {
 
     #[test]
     fn what_2_0_1_heeded_is_not_ignored_without_a_word() {
-        for name in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "AWS_CONFIG_FILE", "AWS_ROLE_ARN"] {
+        for name in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "AWS_CONFIG_FILE"] {
             let lines = of(name, "hush");
             assert_eq!(lines.len(), 1, "{name}");
             assert!(lines[0].starts_with(&format!("{name} is not used: ")), "{lines:?}");

@@ -15,7 +15,7 @@ use ini::{Ini, ParseOption};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::rules;
 use crate::config::value::Written;
-use crate::s3::credentials::Keys;
+use crate::s3::credentials::{Keys, is_credential};
 use crate::s3::secret::Secret;
 
 /// The sections of a credentials file, by name.
@@ -35,6 +35,20 @@ pub(super) struct IniSection {
     pub(super) keys: Option<Keys>,
     /// The region and its line.
     pub(super) region: Option<(String, usize)>,
+    /// Other ways to credentials.
+    pub(super) other: IniProvider,
+}
+
+/// The settings of a section that lead to credentials other than an access key.
+#[derive(Debug, Default)]
+pub(super) struct IniProvider {
+    pub(super) role_arn: Option<String>,
+    /// The section with the access key that assumes the role.
+    pub(super) source_profile: Option<String>,
+    pub(super) role_session_name: Option<String>,
+    pub(super) external_id: Option<String>,
+    pub(super) web_identity_token_file: Option<String>,
+    pub(super) credential_process: Option<String>,
 }
 
 /// Reads a credentials file. Returns the valid sections, and the problems of the others; no section
@@ -176,14 +190,7 @@ const REGION: &str = "region";
 const OLD_TOKEN: &str = "aws_security_token";
 const OURS: [&str; 5] = [ID, SECRET, TOKEN, OLD_TOKEN, REGION];
 /// Other ways to credentials, which s3proxy does not know.
-const NOT_SUPPORTED: [&str; 6] = [
-    "role_arn",
-    "credential_process",
-    "credential_source",
-    "source_profile",
-    "web_identity_token_file",
-    "sso_session",
-];
+const NOT_SUPPORTED: [&str; 2] = ["credential_source", "sso_session"];
 
 /// A warning for each way to credentials in a section that s3proxy does not know.
 fn not_supported(path: &Path, name: &str, written: &WrittenSection) -> Vec<String> {
@@ -191,8 +198,8 @@ fn not_supported(path: &Path, name: &str, written: &WrittenSection) -> Vec<Strin
     found
         .map(|Pair { key, line, .. }| {
             format!(
-                "{}: [{name}] {key} is not supported and not used: s3proxy signs with \
-                 {ID} and {SECRET} only",
+                "{}: [{name}] {key} is not supported and not used: see docs/credentials.md for the \
+                 sources of credentials",
                 at(path, *line)
             )
         })
@@ -224,7 +231,16 @@ impl<'a> SectionReader<'a> {
             Ok(region) => Some((region, self.line(REGION))),
             Err(message) => self.refuse(REGION, &message),
         });
-        IniSection { line: self.written.line, keys, region }
+        let text = |key: &str| self.get(key).map(str::to_owned);
+        let other = IniProvider {
+            role_arn: text("role_arn"),
+            source_profile: text("source_profile"),
+            role_session_name: text("role_session_name"),
+            external_id: text("external_id"),
+            web_identity_token_file: text("web_identity_token_file"),
+            credential_process: text("credential_process"),
+        };
+        IniSection { line: self.written.line, keys, region, other }
     }
 
     /// The value of a key; an empty one is no value.
@@ -266,11 +282,6 @@ impl<'a> SectionReader<'a> {
 /// What a problem says of an access key, secret or token that cannot be signed with.
 pub(super) const NOT_A_CREDENTIAL: &str =
     "must be printable ASCII without spaces or line breaks, also at its ends";
-
-/// Whether the text is visible ASCII, and so can be part of a signed header.
-pub(super) fn is_credential(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
-}
 
 #[cfg(test)]
 mod tests {
@@ -363,12 +374,13 @@ mod tests {
     #[test]
     fn ways_to_credentials_that_are_not_supported_are_named() {
         let (file, problems) =
-            read("[a]\nrole_arn = arn:aws:iam::1:role/x\n[b]\ncredential_process = /bin/hush");
+            read("[a]\nrole_arn = r\ncredential_source = hush\n[b]\nsso_session = hush");
         assert_eq!(problems, [""; 0]);
         assert_eq!(file.warnings.len(), 2, "{:?}", file.warnings);
-        assert!(file.warnings[0].starts_with("c.ini:2: [a] role_arn is not supported"));
-        assert!(file.warnings[1].starts_with("c.ini:4: [b] credential_process is not supported"));
+        assert!(file.warnings[0].starts_with("c.ini:3: [a] credential_source is not supported"));
+        assert!(file.warnings[1].starts_with("c.ini:5: [b] sso_session is not supported"));
         assert!(!file.warnings[1].contains("hush"));
+        assert_eq!(file.sections["a"].other.role_arn.as_deref(), Some("r"));
     }
 
     #[test]

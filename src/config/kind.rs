@@ -9,12 +9,13 @@ use http::{HeaderName, HeaderValue};
 use log::LevelFilter;
 use wildmatch::WildMatch;
 
+use crate::config::credentials_from::{self, CredentialsFrom};
 use crate::config::endpoint_url::{self, EndpointUrl};
 use crate::config::engine_url::{self, EngineUrl};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules};
 use crate::profile::ContentTypeFrom;
-use crate::s3::endpoint::Addressing;
+use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
 /// Reads a value of one kind.
@@ -124,6 +125,9 @@ const REGION: &str = "^[A-Za-z0-9._-]{1,63}$";
 const INDEX_NAME: &str = "^([^/\u{0}]{1,255})?$";
 const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
+const LINE: &str = "^[^\u{0}-\u{1f}\u{7f}]+$";
+const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://.+";
+const FOLDER: &str = "^[^/]+/(.*/)?$";
 const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
 const HEADERS: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~?-]+$";
@@ -261,6 +265,28 @@ pub(super) const fn optional_media_types() -> Kind<Option<Vec<String>>> {
 pub(super) const fn optional_media_map() -> Kind<Option<Vec<(String, String)>>> {
     let form = Form { name: "names to media types", pattern: MEDIA_TYPE };
     Kind { read: rules::optional_media_map, accepts: Accepts::Mapping(form) }
+}
+
+/// See [`credentials_from::CredentialsFrom`].
+pub(super) const fn credentials_from() -> Kind<Option<CredentialsFrom>> {
+    let accepts = Accepts::Words(|| rules::words(credentials_from::WORDS));
+    Kind { read: credentials_from::credentials_from, accepts }
+}
+
+/// Text without control characters.
+pub(super) const fn optional_line() -> Kind<Option<String>> {
+    text_kind(credentials_from::optional_line, "text", LINE)
+}
+
+/// The URL of a provider of credentials.
+pub(super) const fn provider_url() -> Kind<Option<Endpoint>> {
+    text_kind(credentials_from::provider_url, "URL", URL)
+}
+
+/// Folders to the folders that they stand for, in the order written.
+pub(super) const fn aliases() -> Kind<Vec<(String, String)>> {
+    let form = Form { name: "folders to folders", pattern: FOLDER };
+    Kind { read: value::map, accepts: Accepts::Mapping(form) }
 }
 
 pub(super) const fn origins() -> Kind<Vec<String>> {

@@ -5,8 +5,10 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::aliases;
 use crate::config::cache;
 use crate::config::env::Environment;
 use crate::config::file::File;
@@ -174,7 +176,10 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let rules = cache::shared(layers, &cache)?;
     let sandbox = gateway.content_security_policy;
     let profiles = profiles::resolve(layers, &credentials, &gateway.region, sandbox, &rules);
-    let profiles::ResolvedProfiles { profiles, orphan_sections } = profiles?;
+    let known = profiles.as_ref().ok().map(|resolved| &resolved.profiles);
+    let aliases = aliases::resolve(layers, known, gateway.bucket_validation);
+    let profiles::ResolvedProfiles { mut profiles, orphan_sections } = profiles?;
+    profiles.aliases = Arc::new(aliases?);
     cache::shared::check_profiles(layers, cache.shared.as_ref(), &profiles);
     let config = Config {
         gateway,

@@ -2,6 +2,7 @@
 //! and contradictions between them.
 
 mod credentials;
+mod providers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,7 +93,9 @@ pub(super) fn resolve(
             Ok((profile.label().to_owned(), Arc::new(profile)))
         })
         .collect::<Result<_, _>>()?;
-    let usable = |profile: &Arc<Profile>| !matches!(profile.credentials, Credentials::Missing(_));
+    let usable = |profile: &Arc<Profile>| {
+        profile.provider.is_some() || !matches!(profile.credentials, Credentials::Missing(_))
+    };
     let is_reported =
         layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
     if !is_reported && !default.iter().chain(named.values()).any(usable) {
@@ -102,7 +105,10 @@ pub(super) fn resolve(
                 .to_owned(),
         );
     }
-    Ok(ResolvedProfiles { profiles: Profiles { default, named }, orphan_sections })
+    Ok(ResolvedProfiles {
+        profiles: Profiles { default, named, aliases: Arc::default() },
+        orphan_sections,
+    })
 }
 
 /// Where the settings of the default profile are written: `profiles.default` is another name of
@@ -237,9 +243,10 @@ impl<'a> ProfileReader<'_, 'a> {
         let written = WrittenProfile::read(layers, &place(endpoint_variable))?;
         let section_variable =
             section.map(|section| (profile::credentials::section().row.path, section));
-        let WrittenCredentials { section, anonymous } =
-            WrittenCredentials::read(layers, &place(section_variable))?;
-        let section = section.or_else(|| only_section(layers, self.file));
+        let mut written_credentials = WrittenCredentials::read(layers, &place(section_variable))?;
+        if written_credentials.section.is_none() {
+            written_credentials.section = only_section(layers, self.file);
+        }
         let key = |setting: &str| format!("{}.{setting}", prefix.join("."));
         let forbidden = if let Some(value) = &written.cache_control
             && let Some(reason) = headers::forbids_storing(value)
@@ -255,10 +262,9 @@ impl<'a> ProfileReader<'_, 'a> {
         let forbidden = forbidden.map(|(setting, reason)| Forbidden { key: key(setting), reason });
         let cache = cache::of_profile(layers, prefix, self.cache, forbidden.as_ref())?;
         // Without these the credentials are unknown.
-        let wrong =
-            [profile::credentials::section().row.path, profile::credentials::anonymous().row.path]
-                .iter()
-                .any(|setting| layers.report.is_wrong(&key(setting)));
+        let wrong = profile::credentials::ROWS
+            .iter()
+            .any(|setting| layers.report.is_wrong(&key(setting.path)));
 
         let (explicit, url_keys) = match written.endpoint {
             Some(EndpointUrl { endpoint, keys }) => (endpoint, keys),
@@ -282,13 +288,12 @@ impl<'a> ProfileReader<'_, 'a> {
             prefix: prefix.join("."),
             path: prefix,
             name,
-            section,
-            anonymous,
+            written: written_credentials,
             url_keys,
             environment_keys: environment_keys?,
         };
         let region = self.region(&found, written.region);
-        let credentials = self.credentials(found)?;
+        let (credentials, provider) = self.credentials(found, explicit.as_ref(), &region)?;
         let default_addressing =
             if explicit.is_some() { Addressing::Path } else { Addressing::Virtual };
         let addressing = written.addressing.unwrap_or(default_addressing);
@@ -308,6 +313,7 @@ impl<'a> ProfileReader<'_, 'a> {
             region,
             addressing,
             credentials,
+            provider: provider.map(Arc::new),
             buckets: written.buckets,
             missing_on_403: written.missing_on_403,
             content_type: written.content_type,

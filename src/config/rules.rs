@@ -14,7 +14,7 @@ use crate::s3::address::is_profile_name;
 use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// One of a few words, exactly as written.
-fn one_of<T: Copy>(written: Written<'_>, words: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn one_of<T: Copy>(written: Written<'_>, words: &[(&str, T)]) -> Result<T, String> {
     let text = text(written).unwrap_or_default();
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();

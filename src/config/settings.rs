@@ -109,6 +109,7 @@ use crate::config::settings::row::Row;
 /// The settings of the whole gateway, in the order of the documentation.
 const GLOBAL: &[&[Row]] = &[
     gateway::gateway::ROWS,
+    gateway::aliases::ROWS,
     process::log::ROWS,
     gateway::mime::ROWS,
     gateway::cors::ROWS,

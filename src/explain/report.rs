@@ -32,6 +32,8 @@ pub struct Explanation {
     name: String,
     steps: Vec<AnnotatedStep>,
     pub(super) address: Option<ObjectAddress>,
+    /// The `s3://` name of the object that it stands for, if an alias applies.
+    pub(super) aliased: Option<String>,
     pub(super) cached: Option<Inspection>,
     pub(super) store: Option<StoreAnswer>,
     answer: Option<ClientAnswer>,
@@ -41,7 +43,7 @@ impl Explanation {
     /// An explanation that begins with the steps of a check.
     pub(super) fn new(name: String, steps: Vec<CheckStep>) -> Self {
         let steps = steps.into_iter().map(AnnotatedStep::from).collect();
-        Self { name, steps, address: None, cached: None, store: None, answer: None }
+        Self { name, steps, address: None, aliased: None, cached: None, store: None, answer: None }
     }
 
     /// The object, or the argument if it names none.
@@ -123,7 +125,7 @@ impl Explanation {
     }
 
     /// `{"object", "served", "status", "cause", "from", "why", "fix", "address": {"profile", "bucket",
-    /// "key"}, "kept": {"memory", "disk", "fetch_under_way"}, "store": {...}, "steps": [{"name",
+    /// "key"}, "target", "kept": {"memory", "disk", "fetch_under_way"}, "store": {...}, "steps": [{"name",
     /// "state", "detail", "fix", "milliseconds", "notes"}]}`. Keys stay, and the values of `cause`,
     /// `from`, `state` and a step's `name`; `why`, `detail`, `fix` and `notes` are texts and may
     /// change.
@@ -144,6 +146,7 @@ impl Explanation {
                 "bucket": address.bucket,
                 "key": address.key,
             })),
+            "target": self.aliased,
             "kept": self.cached,
             "store": self.store,
             "steps": self.steps,

@@ -16,6 +16,7 @@ use crate::gateway::html::{self, origin, wants_page};
 use crate::gateway::route::{Route, route};
 use crate::metrics::Page;
 use crate::profile::ContentTypeFrom;
+use crate::profile::alias::NamedObject;
 use crate::protocol::request_check::{BadRequest, inspect, target_path};
 use crate::response::gateway_response::GatewayResponse;
 use crate::response::refusal::Refusal;
@@ -128,24 +129,25 @@ impl Gateway {
     ) -> Result<Admitted, Refusal> {
         let address =
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
-        let store = self.stores.get(address.profile.as_deref());
+        let (named, store) = self.stores.find(address).map_err(Refusal::Address)?;
+        ctx.set_name(&named);
         if let Some(store) = store.as_ref().filter(|store| store.profile.opens_folders()) {
-            ctx.address = Some(Arc::new(address.clone()));
-            admit_store(ctx, store, &address)?;
-            return self.admit_where_folders_open(client, ctx, store, address);
+            admit_store(ctx, store, named.target())?;
+            return self.admit_where_folders_open(client, ctx, store, named);
         }
-        self.admit_address(client, ctx, store.as_ref(), address).map(Admitted::Object)
+        self.admit_address(client, ctx, store.as_ref(), &named).map(Admitted::Object)
     }
 
-    /// Admits a request for the object at this address.
+    /// Admits a request for this object.
     pub(super) fn admit_address(
         &self,
         client: &RequestHeader,
         ctx: &mut Context,
         store: Option<&Arc<Store>>,
-        address: ObjectAddress,
+        named: &NamedObject,
     ) -> Result<Box<ObjectRequest>, Refusal> {
-        let address = Arc::clone(ctx.address.insert(Arc::new(address)));
+        ctx.set_name(named);
+        let address = Arc::clone(named.target());
         if address.key.is_empty() {
             // An empty key would list the bucket.
             return Err(Refusal::ObjectNotFound);

@@ -13,6 +13,7 @@ use crate::downstream::limits::UserPermit;
 use crate::gateway::folder::OpenedFolder;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
+use crate::profile::alias::{AliasedObject, NamedObject};
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::forwarded_conditions::{UpstreamConditions, upstream_conditions};
 use crate::protocol::selection::Selection;
@@ -42,8 +43,10 @@ pub struct Context {
     pub user_permit: Option<UserPermit>,
     /// A health probe, logged at debug level.
     pub is_probe: bool,
-    /// The requested object, once the path is parsed.
+    /// The requested object as the client named it, once the path is parsed.
     pub address: Option<Arc<ObjectAddress>>,
+    /// The object that it stands for, if an alias applies.
+    pub aliased: Option<AliasedObject>,
     pub object: Option<Box<ObjectRequest>>,
     /// What answers if no object does.
     pub folder: Option<Box<OpenedFolder>>,
@@ -165,6 +168,7 @@ impl Context {
             user_permit: None,
             is_probe: false,
             address: None,
+            aliased: None,
             object: None,
             folder: None,
             folder_opened: false,
@@ -180,6 +184,12 @@ impl Context {
     #[must_use]
     pub fn lookup(&self) -> Option<&Lookup> {
         self.object.as_ref()?.lookup()
+    }
+
+    /// Sets the requested object.
+    pub fn set_name(&mut self, named: &NamedObject) {
+        self.address = Some(Arc::clone(&named.requested));
+        self.aliased.clone_from(&named.aliased);
     }
 }
 

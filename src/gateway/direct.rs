@@ -16,7 +16,7 @@ use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
 use crate::gateway::log_line::Sent;
-use crate::gateway::respond::may_have_a_body;
+use crate::gateway::respond::{limit_freshness, may_have_a_body};
 use crate::gateway::storage::{part_of, refused};
 use crate::gateway::{Gateway, request_id};
 use crate::protocol::selection::{Selection, select};
@@ -180,10 +180,11 @@ impl Gateway {
         }
         object.lookup = Some(lookup);
         let selection = object.selection.clone();
-        let (status, mut head) = object_head(&stored, &selection);
-        ctx.ttfb = Some(ctx.started.elapsed());
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());
+        let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
+        let (status, mut head) = object_head(&stored, &selection, limit);
+        ctx.ttfb = Some(ctx.started.elapsed());
         let _never_fails = write!(head, "Age: {age}\r\n");
         self.request_headers(client, ctx, |name, value| {
             head.extend_from_slice(name.as_str().as_bytes());
@@ -201,9 +202,14 @@ impl Gateway {
     }
 }
 
-/// Status line and lines of the head of a cached object, without `Age`.
-fn object_head(stored: &Object, selection: &Selection) -> (StatusCode, Vec<u8>) {
-    if *selection == Selection::Whole {
+/// Status line and lines of the head of a cached object, without `Age`. `limit` is the age and the time for
+/// which clients may use it, seconds, if an alias was requested.
+fn object_head(
+    stored: &Object,
+    selection: &Selection,
+    limit: Option<(u64, u64)>,
+) -> (StatusCode, Vec<u8>) {
+    if *selection == Selection::Whole && limit.is_none() {
         let mut head = status_line(StatusCode::OK);
         head.extend_from_slice(stored.head_lines());
         return (StatusCode::OK, head);
@@ -214,6 +220,9 @@ fn object_head(stored: &Object, selection: &Selection) -> (StatusCode, Vec<u8>) 
         to_304(&mut changed);
     }
     let _sent_by_offset = part_of(selection, stored.body.len(), &mut changed);
+    if let Some((age, max_age)) = limit {
+        let _of_a_valid_value = limit_freshness(&mut changed, age, max_age);
+    }
     let mut head = status_line(changed.status);
     changed.header_to_h1_wire(&mut head);
     (changed.status, head)

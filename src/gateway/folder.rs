@@ -16,10 +16,12 @@ use crate::gateway::html::{viewer_page, wants_page};
 use crate::mime::{MimePolicy, TypeRule};
 use crate::pages::viewer::{Viewer, is_fits};
 use crate::profile::ContentTypeFrom;
+use crate::profile::alias::NamedObject;
 use crate::protocol::request_check::target_path;
 use crate::response::refusal::Refusal;
 use crate::s3::address::{ObjectAddress, check_key};
 use crate::s3::encode::{decode, encode_path};
+use crate::s3::list::ListPage;
 use crate::upstream::Store;
 use crate::upstream::client::FetchRequest;
 
@@ -28,7 +30,7 @@ use crate::upstream::client::FetchRequest;
 pub struct OpenedFolder {
     pub store: Arc<Store>,
     /// Its key is the prefix of the folder: empty, or it ends with a slash.
-    pub address: Arc<ObjectAddress>,
+    pub named: NamedObject,
     pub answer: FolderAnswer,
 }
 
@@ -50,9 +52,10 @@ impl Gateway {
         client: &RequestHeader,
         ctx: &mut Context,
         store: &Arc<Store>,
-        address: ObjectAddress,
+        named: NamedObject,
     ) -> Result<Admitted, Refusal> {
         let (path, query) = path_and_query(client);
+        let address = Arc::clone(&named.requested);
         if store.profile.viewer
             && is_fits(&address.key)
             && wants_page(client)
@@ -63,19 +66,17 @@ impl Gateway {
         }
         let asks_for_object = parameter(query, "object").is_some();
         if !address.key.is_empty() && (!address.key.ends_with('/') || asks_for_object) {
-            let folder =
-                (!asks_for_object && self.may_be_folder(client, &address.key)).then(|| {
-                    let key = format!("{}/", address.key);
-                    Arc::new(ObjectAddress { key, ..address.clone() })
-                });
-            let admitted = self.admit_address(client, ctx, Some(store), address);
+            let folder = (!asks_for_object && self.may_be_folder(client, &address.key))
+                .then(|| self.folder_without_slash(&address))
+                .flatten();
+            let admitted = self.admit_address(client, ctx, Some(store), &named);
             let otherwise = match &admitted {
                 Ok(_) => Refusal::ObjectNotFound,
                 Err(refusal) => refusal.clone(),
             };
-            ctx.folder = folder.map(|address| {
+            ctx.folder = folder.map(|(named, store)| {
                 let answer = FolderAnswer::AddSlash { otherwise };
-                Box::new(OpenedFolder { store: Arc::clone(store), address, answer })
+                Box::new(OpenedFolder { store, named, answer })
             });
             return match admitted {
                 Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => Ok(Admitted::Folder),
@@ -86,24 +87,31 @@ impl Gateway {
             // Of an encoded slash; links that are relative to the folder need a plain one.
             return self.redirect_to_folder(client, &address, query);
         }
-        let prefix = Arc::new(address);
         let asks_for_listing = parameter(query, "continuation-token").is_some()
             || parameter(query, "format").is_some();
         let views = store.profile.viewer && !asks_for_listing && wants_page(client);
         if store.profile.listing || views {
-            let (store, address) = (Arc::clone(store), Arc::clone(&prefix));
+            let (store, named) = (Arc::clone(store), named.clone());
             let answer = if views { FolderAnswer::Viewer } else { FolderAnswer::Listing };
-            ctx.folder = Some(Box::new(OpenedFolder { store, address, answer }));
+            ctx.folder = Some(Box::new(OpenedFolder { store, named, answer }));
         }
-        if let Some(index) = index_of(store, &prefix).filter(|_| !asks_for_listing) {
-            match self.admit_address(client, ctx, Some(store), index) {
+        if let Some(index) = index_of(store, &named).filter(|_| !asks_for_listing) {
+            match self.admit_address(client, ctx, Some(store), &index) {
                 Ok(object) => return Ok(Admitted::Object(object)),
                 Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => {}
                 Err(refusal) => return Err(refusal),
             }
         }
-        ctx.address = Some(prefix);
+        ctx.set_name(&named);
         if ctx.folder.is_some() { Ok(Admitted::Folder) } else { Err(Refusal::ObjectNotFound) }
+    }
+
+    /// The folder of this name and its store, if the store opens folders. With its slash it may have an alias.
+    fn folder_without_slash(&self, address: &ObjectAddress) -> Option<(NamedObject, Arc<Store>)> {
+        let key = format!("{}/", address.key);
+        let (named, store) = self.stores.find(ObjectAddress { key, ..address.clone() }).ok()?;
+        let store = store.filter(|store| store.profile.opens_folders())?;
+        store.profile.admits(&named.target().bucket).then_some((named, store))
     }
 
     /// Whether a redirect to a folder may answer for this key. A browser that asks for a page gets one for
@@ -124,13 +132,14 @@ impl Gateway {
         match folder.answer {
             FolderAnswer::Listing => self.answer_listing(session, ctx, folder).await,
             FolderAnswer::Viewer => {
-                let properties = object_in(&folder.address, "properties");
+                let properties = folder.named.inside("properties");
                 let holds_survey = match properties {
-                    Some(properties) => self.exists(&folder.store, properties, &Method::GET).await,
+                    Some(properties) => self.exists(&folder.store, &properties, &Method::GET).await,
                     None => false,
                 };
                 if holds_survey {
-                    let page = viewer_page(Viewer::Survey, &self.pages.site, &folder.address);
+                    let page =
+                        viewer_page(Viewer::Survey, &self.pages.site, &folder.named.requested);
                     return self.respond(session, ctx, &page).await;
                 }
                 if folder.store.profile.listing {
@@ -145,7 +154,7 @@ impl Gateway {
                 }
                 let client = session.req_header();
                 let (_, query) = path_and_query(client);
-                match self.redirect_to_folder(client, &folder.address, query) {
+                match self.redirect_to_folder(client, &folder.named.requested, query) {
                     Ok(Admitted::Response(response)) => self.respond(session, ctx, &response).await,
                     _ => self.write_refusal(session, ctx, otherwise.clone()).await,
                 }
@@ -157,18 +166,19 @@ impl Gateway {
     /// needs no further permission.
     async fn is_folder(&self, session: &Session, folder: &OpenedFolder) -> bool {
         let none = HeaderMap::new();
-        let (store, address) = (Arc::clone(&folder.store), Arc::clone(&folder.address));
+        let (store, address) = (Arc::clone(&folder.store), Arc::clone(folder.named.target()));
         if store.profile.listing {
             let wanted = Arc::new(CacheRequest::listing(store, address, None, &none));
             let (_, page) = self.list_page(session, &wanted).await;
             return page.is_ok_and(|page| !page.is_empty());
         }
-        let Some(index) = index_of(&store, &address) else { return false };
-        self.exists(&store, index, &Method::HEAD).await
+        let Some(index) = index_of(&store, &folder.named) else { return false };
+        self.exists(&store, &index, &Method::HEAD).await
     }
 
     /// Whether there is such an object that may be served.
-    async fn exists(&self, store: &Arc<Store>, address: ObjectAddress, method: &Method) -> bool {
+    async fn exists(&self, store: &Arc<Store>, named: &NamedObject, method: &Method) -> bool {
+        let address = Arc::clone(named.target());
         let content_type = match store.profile.content_type {
             ContentTypeFrom::Origin => None,
             ContentTypeFrom::Key => match self.heads.mime.key_type(&address.key) {
@@ -177,7 +187,7 @@ impl Gateway {
             },
         };
         let (store, none) = (Arc::clone(store), HeaderMap::new());
-        let wanted = CacheRequest::new(store, Arc::new(address), content_type, method, &none);
+        let wanted = CacheRequest::new(store, address, content_type, method, &none);
         let wanted = Arc::new(wanted);
         if let Some(cache) = self.cache.filter(|_| wanted.rule.store) {
             match cache.cache().find(&wanted).await.what {
@@ -237,24 +247,36 @@ fn has_name_of_folder(mime: &MimePolicy, key: &str) -> bool {
     !is_chunk && !is_typed && !last.starts_with('.')
 }
 
-/// The address of the index object of a folder.
-fn index_of(store: &Store, folder: &ObjectAddress) -> Option<ObjectAddress> {
-    object_in(folder, store.profile.index.as_deref()?)
-}
-
-/// The address of an object in a folder.
-fn object_in(folder: &ObjectAddress, name: &str) -> Option<ObjectAddress> {
-    let key = [&folder.key, name].concat();
-    check_key(&key).ok()?;
-    Some(ObjectAddress { key, ..folder.clone() })
+/// The index object of a folder.
+fn index_of(store: &Store, folder: &NamedObject) -> Option<NamedObject> {
+    folder.inside(store.profile.index.as_deref()?)
 }
 
 impl OpenedFolder {
-    /// `profile@bucket`, or the bucket alone.
+    /// `profile@bucket` as the client named it, or the bucket alone.
     pub(super) fn bucket(&self) -> String {
-        let profile = self.address.profile.as_deref().unwrap_or_default();
+        let address = &self.named.requested;
+        let profile = address.profile.as_deref().unwrap_or_default();
         let at = if profile.is_empty() { "" } else { "@" };
-        [profile, at, &self.address.bucket].concat()
+        [profile, at, &address.bucket].concat()
+    }
+
+    /// The prefix of its keys.
+    pub(super) fn prefix(&self) -> &str {
+        &self.named.target().key
+    }
+
+    /// Gives the keys of a page the prefix that the client named, so that links stay below an alias.
+    pub(super) fn rename(&self, page: &mut ListPage) {
+        if self.named.aliased.is_none() {
+            return;
+        }
+        let objects = page.objects.iter_mut().map(|object| &mut object.key);
+        for key in objects.chain(&mut page.folders) {
+            if let Some(rest) = key.strip_prefix(self.prefix()) {
+                *key = [&self.named.requested.key, rest].concat();
+            }
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Gateway {
         ctx: &mut Context,
         folder: OpenedFolder,
     ) -> Result<()> {
-        ctx.address = Some(Arc::clone(&folder.address));
+        ctx.set_name(&folder.named);
         let (_, query) = path_and_query(session.req_header());
         let token = parameter(query, "continuation-token");
         let form = form(session, query);
@@ -65,7 +65,7 @@ impl Gateway {
         ctx.object = Some(Box::new(object));
         let mut page = match page {
             // S3 has no folders: one without objects does not exist.
-            Ok(page) if page.is_empty() && token.is_none() && !folder.address.key.is_empty() => {
+            Ok(page) if page.is_empty() && token.is_none() && !folder.prefix().is_empty() => {
                 return self.write_refusal(session, ctx, Refusal::ObjectNotFound).await;
             }
             Ok(page) => page,
@@ -73,8 +73,8 @@ impl Gateway {
         };
         let left_out = self.leave_out(&folder, &mut page);
         let bucket = folder.bucket();
-        let shown =
-            FolderPage { site: &self.pages.site, bucket: &bucket, prefix: &folder.address.key };
+        let prefix = &folder.named.requested.key;
+        let shown = FolderPage { site: &self.pages.site, bucket: &bucket, prefix };
         let mut headers = page_headers();
         headers.extend(cache_control.map(|value| (CACHE_CONTROL, value)));
         if form == ListingForm::Whole && page.next.is_some() {
@@ -99,7 +99,7 @@ impl Gateway {
         folder: &OpenedFolder,
         token: Option<&str>,
     ) -> CacheRequest {
-        let (store, address) = (Arc::clone(&folder.store), Arc::clone(&folder.address));
+        let (store, address) = (Arc::clone(&folder.store), Arc::clone(folder.named.target()));
         CacheRequest::listing(store, address, token, &session.req_header().headers)
     }
 
@@ -138,16 +138,18 @@ impl Gateway {
         (lookup, document.and_then(|document| parse(&document, prefix)))
     }
 
-    /// Leaves out the objects that are not served; returns their number.
+    /// Leaves out the objects that are not served, and gives the others the names that the client uses;
+    /// returns the number of those left out.
     fn leave_out(&self, folder: &OpenedFolder, page: &mut ListPage) -> usize {
-        if folder.store.profile.content_type != ContentTypeFrom::Key {
-            return 0;
-        }
         let before = page.objects.len();
-        let prefix = &folder.address.key;
-        let is_served = |key: &str| self.heads.mime.key_type(key).is_ok();
-        page.objects.retain(|object| object.key == *prefix || is_served(&object.key));
-        before - page.objects.len()
+        if folder.store.profile.content_type == ContentTypeFrom::Key {
+            let is_served = |key: &str| self.heads.mime.key_type(key).is_ok();
+            let is_marker = |key: &str| key == folder.prefix();
+            page.objects.retain(|object| is_marker(&object.key) || is_served(&object.key));
+        }
+        let left_out = before - page.objects.len();
+        folder.rename(page);
+        left_out
     }
 
     /// Sends all pages of the store as one answer, as they come. If one fails, the answer ends before its

@@ -92,6 +92,7 @@ impl Gateway {
             user: text(X_AUTH_REQUEST_USER),
             request_id: &ctx.request_id,
             path: ctx.address.as_deref().map(ObjectAddress::name),
+            target: ctx.aliased.as_ref().map(|aliased| aliased.target.name()),
             profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
             status: status.map(|status| status.as_u16()),
             cache: ctx.object.as_ref().map(|object| object.cache_status()),

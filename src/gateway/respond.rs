@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -16,6 +16,7 @@ use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
 use crate::pages::viewer::is_fits;
 use crate::protocol::cache_status::CacheStatus;
 use crate::protocol::cors;
+use crate::protocol::freshness_limit::limited;
 use crate::protocol::request_id::X_REQUEST_ID;
 use crate::protocol::server_timing::{self, SERVER_TIMING, TIMING_ALLOW_ORIGIN, allowed_origin};
 use crate::response::gateway_response::GatewayResponse;
@@ -52,6 +53,10 @@ impl Gateway {
                 added = Err(error);
             }
         });
+        if let Some(aliased) = &ctx.aliased {
+            let age = head.headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok());
+            limit_freshness(head, age.unwrap_or(0), aliased.max_age)?;
+        }
         added
     }
 
@@ -174,6 +179,18 @@ impl Gateway {
         self.refusal_as_page(client, &refusal, object.as_deref(), request_id, &mut response);
         ctx.refusal = Some(refusal);
         response
+    }
+}
+
+/// Limits how long clients may use an answer for an alias. A refusal gets no limit that it did not have.
+pub(super) fn limit_freshness(head: &mut ResponseHeader, age: u64, max_age: u64) -> Result<()> {
+    let is_object = matches!(head.status.as_u16(), 200 | 206 | 304);
+    if !is_object && !head.headers.contains_key(CACHE_CONTROL) {
+        return Ok(());
+    }
+    match limited(head.headers.get_all(CACHE_CONTROL).iter(), age, max_age) {
+        Some(value) => head.insert_header(CACHE_CONTROL, value),
+        None => Ok(()),
     }
 }
 

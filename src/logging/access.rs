@@ -33,6 +33,9 @@ pub struct AccessRecord<'a> {
     /// The `s3://` name of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The `s3://` name of the object that an alias stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<&'a str>,
     /// `None` if the client left before the response began.
@@ -270,6 +273,10 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
         millis(record.duration),
         record.bytes_sent,
     );
+    if let Some(target) = &record.target {
+        line.push_str(" -> ");
+        line.push_str(target);
+    }
     if let Some(cause) = record.cause {
         line.push_str("  ");
         line.push_str(cause);
@@ -359,6 +366,7 @@ mod tests {
             user: Some("u1"),
             request_id: "id",
             path: Some("s3://hips@bk/k.png".to_owned()),
+            target: None,
             profile: Some("hips"),
             status: Some(200),
             cache: Some(CacheStatus::Bypass),

@@ -37,6 +37,7 @@ impl Profile {
             region: _,
             addressing: _,
             credentials: _,
+            provider: _,
             buckets: _,
             index: _,
             listing: _,

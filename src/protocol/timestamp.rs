@@ -1,7 +1,7 @@
 //! Times and numbers as text: RFC 3339 for the log, the basic format of ISO 8601 for signatures.
 //! Written digit by digit without `format!`, because every request needs both.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// RFC 3339 in UTC with microseconds: `2013-05-24T00:00:00.000042Z`.
 #[must_use]
@@ -27,6 +27,54 @@ pub fn amz_date_time(now: SystemTime) -> String {
     now.push_time(&mut text, "");
     text.push('Z');
     text
+}
+
+/// The time in a text of RFC 3339, such as `2013-05-24T00:00:00Z`; fractions of a second are dropped. `None`
+/// for another text and for times before 1970.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let number = |from: usize, to: usize| -> Option<u64> {
+        let digits = text.get(from..to)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let separators = [(4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":")];
+    let separated = separators
+        .iter()
+        .all(|(at, mark)| text.get(*at..at + 1).is_some_and(|it| it.eq_ignore_ascii_case(mark)));
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let is_date = (1970..).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !separated || !is_date || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let rest = text.get(19..)?;
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => rest,
+    };
+    let offset = if zone.eq_ignore_ascii_case("z") { 0 } else { offset(zone)? };
+    // As in `Civil::of`, the other way round.
+    let years = if month > 2 { year } else { year - 1 };
+    let months = (month + 9) % 12;
+    let days =
+        365 * years + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1;
+    let local = (days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second;
+    let utc = local.checked_add_signed(-offset)?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(utc))
+}
+
+/// Seconds of an offset such as `+01:30`.
+fn offset(zone: &str) -> Option<i64> {
+    let (sign, rest) = zone.split_at_checked(1)?;
+    let sign = match sign {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    ((0..24).contains(&hours) && (0..60).contains(&minutes))
+        .then_some(sign * (hours * 60 + minutes) * 60)
 }
 
 /// A calendar date and time of day in UTC. Times before 1970 count as 1970.
@@ -106,9 +154,32 @@ fn digit(number: u32) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_of_rfc_3339_are_read_back() {
+        for seconds in [0, 68_169_599, 68_169_600, 951_782_400, 1_369_353_600, 4_107_542_400] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time), "{seconds}");
+        }
+        let time = UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        for (text, read) in [
+            ("2013-05-24T00:00:00Z", Some(time)),
+            ("2013-05-24t00:00:00.123456789z", Some(time)),
+            ("2013-05-24T02:00:00+02:00", Some(time)),
+            ("2013-05-23T18:30:00-05:30", Some(time)),
+            ("2013-05-24T00:00:00", None),
+            ("2013-05-24 00:00:00Z", None),
+            ("2013-13-24T00:00:00Z", None),
+            ("2013-05-24T00:00:00Zx", None),
+            ("1369353600", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_rfc3339(text), read, "{text}");
+        }
+    }
 
     #[test]
     fn known_times_have_known_texts() {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use crate::config::Profiles;
 use crate::profile::Profile;
-use crate::s3::credentials::Credentials;
-
-/// Characters of an access key id that are shown.
-const SHOWN: usize = 4;
+use crate::profile::alias::Aliases;
+use crate::s3::address::ObjectAddress;
+use crate::s3::credentials::{Credentials, masked_id};
 
 /// The differences between two sets of profiles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,18 +44,38 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
             let change = credentials_change(&before.credentials, &after.credentials);
             changes.lines.push(format!("profile {label}: {change}"));
         }
+        if before.provider != after.provider {
+            let (old, new) = (describe(before), describe(after));
+            changes.lines.push(format!("profile {label}: {old} replaced by {new}"));
+        }
         if !after.differs_only_in_credentials(before) {
             changes.lines.push(format!("profile {label}: settings changed"));
             changes.outdated.push(OutdatedProfile { name: before.name.clone() });
         }
     }
+    changes.lines.extend(alias_changes(&old.aliases, &new.aliases));
     for profile in new.iter().filter(|profile| old.get(profile.name.as_deref()).is_none()) {
-        let credentials = describe(&profile.credentials);
+        let credentials = describe(profile);
         let line =
             format!("profile {} added: {}, {credentials}", profile.label(), profile.endpoint);
         changes.lines.push(line);
     }
     changes
+}
+
+/// Aliases that are added, removed or lead elsewhere.
+fn alias_changes(old: &Aliases, new: &Aliases) -> Vec<String> {
+    let named = |all: &Aliases, name: &ObjectAddress| all.iter().any(|alias| alias.name == *name);
+    let changed = new.iter().filter(|alias| !old.iter().any(|before| before == *alias));
+    let mut lines: Vec<_> = changed
+        .map(|alias| {
+            let verb = if named(old, &alias.name) { "changed" } else { "added" };
+            format!("alias {verb}: {alias}")
+        })
+        .collect();
+    let removed = old.iter().filter(|alias| !named(new, &alias.name));
+    lines.extend(removed.map(|alias| format!("alias removed: {alias}")));
+    lines
 }
 
 /// The difference between two credentials that are not equal.
@@ -77,7 +96,9 @@ fn credentials_change(before: &Credentials, after: &Credentials) -> String {
         (Credentials::Missing(_), Credentials::Missing(_)) => {
             "credentials still missing".to_owned()
         }
-        _ => format!("{} replaced by {}", describe(before), describe(after)),
+        _ => {
+            format!("{} replaced by {}", describe_credentials(before), describe_credentials(after))
+        }
     }
 }
 
@@ -85,31 +106,25 @@ fn credentials_change(before: &Credentials, after: &Credentials) -> String {
 #[must_use]
 pub fn profile_lines(profiles: &Profiles) -> Vec<String> {
     let line = |profile: &Arc<Profile>| {
-        let (label, credentials) = (profile.label(), describe(&profile.credentials));
+        let (label, credentials) = (profile.label(), describe(profile));
         format!("profile {label}: {}, {credentials}", profile.endpoint)
     };
     profiles.iter().map(line).collect()
 }
 
 /// How a profile signs its requests.
-fn describe(credentials: &Credentials) -> String {
+fn describe(profile: &Profile) -> String {
+    match &profile.provider {
+        Some(provider) => format!("credentials from {provider}"),
+        None => describe_credentials(&profile.credentials),
+    }
+}
+
+fn describe_credentials(credentials: &Credentials) -> String {
     match credentials {
         Credentials::Keys { keys, .. } => format!("access key {}", masked_id(&keys.access_key_id)),
         Credentials::Anonymous => "unsigned requests".to_owned(),
         Credentials::Missing(_) => "missing credentials".to_owned(),
-    }
-}
-
-/// The end of an access key id that is long enough not to be revealed by it.
-#[must_use]
-pub fn masked_id(access_key_id: &str) -> String {
-    let characters: Vec<char> = access_key_id.chars().collect();
-    match characters.len().checked_sub(SHOWN) {
-        Some(rest) if rest >= SHOWN => {
-            let end: String = characters.into_iter().skip(rest).collect();
-            format!("...{end}")
-        }
-        _ => "...".to_owned(),
     }
 }
 
@@ -120,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::profile::Profile;
+    use crate::profile::alias::Alias;
     use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::Endpoint;
     use crate::s3::secret::Secret;
@@ -138,7 +154,8 @@ mod tests {
     fn profiles(named: &[Profile]) -> Profiles {
         let named = named.iter().map(|p| (p.label().to_owned(), Arc::new(p.clone())));
         let default = Some(Arc::new(profile(None, "AKIADEFAULTDEFAULT", "s")));
-        Profiles { default, named: named.collect::<BTreeMap<_, _>>() }
+        let named = named.collect::<BTreeMap<_, _>>();
+        Profiles { default, named, aliases: Arc::default() }
     }
 
     #[test]
@@ -174,6 +191,31 @@ mod tests {
         let outdated: Vec<_> = changes.outdated.iter().filter_map(|o| o.name.as_deref()).collect();
         assert_eq!(outdated, ["c", "d"]);
         assert!(!format!("{changes:?}").contains("secret-of"));
+    }
+
+    #[test]
+    fn aliases_that_lead_elsewhere_are_named() {
+        let with = |all: &[(&str, &str)]| {
+            let folder = |key: &str| {
+                ObjectAddress::of_text("sky", key.to_owned(), true).expect("an address")
+            };
+            let alias = |(name, target): &(&str, &str)| Alias {
+                name: folder(name),
+                target: folder(target),
+            };
+            let aliases = Aliases::new(all.iter().map(alias).collect(), 60);
+            Profiles { aliases: Arc::new(aliases), ..profiles(&[]) }
+        };
+        let old = with(&[("a/", "x/"), ("b/", "x/"), ("c/", "x/")]);
+        let new = with(&[("a/", "x/"), ("b/", "y/"), ("d/", "x/")]);
+        assert_eq!(
+            changes(&old, &new).lines,
+            [
+                "alias changed: sky/b/ -> sky/y/",
+                "alias added: sky/d/ -> sky/x/",
+                "alias removed: sky/c/ -> sky/x/",
+            ]
+        );
     }
 
     #[test]

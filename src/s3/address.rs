@@ -81,8 +81,20 @@ impl ObjectAddress {
     ) -> Result<Self, AddressError> {
         let segment = decode_text(bucket_segment)?;
         let key = decode_text(key)?;
+        Self::of_text(&segment, key, validate_bucket)
+    }
+
+    /// The address of the two parts, which are decoded already.
+    ///
+    /// # Errors
+    /// The first rule that they break.
+    pub fn of_text(
+        segment: &str,
+        key: String,
+        validate_bucket: bool,
+    ) -> Result<Self, AddressError> {
         let (profile, bucket) = match segment.split_once('@') {
-            None => (None, segment.as_str()),
+            None => (None, segment),
             Some((_, rest)) if rest.contains('@') => return Err(AddressError::ManyAt),
             Some(("", _)) => return Err(AddressError::ProfileEmpty),
             Some((profile, _)) if !is_profile_name(profile) => {

@@ -77,7 +77,11 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         log: LogConfig { format: LogFormat::Development, level: log::LevelFilter::Info },
         mime: MimePolicy::new(&MimeSettings::default()).expect("the default rules"),
         cors: None,
-        profiles: Profiles { default: Some(Arc::new(default)), named: BTreeMap::from_iter(named) },
+        profiles: Profiles {
+            default: Some(Arc::new(default)),
+            named: BTreeMap::from_iter(named),
+            aliases: Arc::default(),
+        },
         upstream: UpstreamConfig {
             connect_timeout: Duration::from_millis(500),
             first_byte_timeout: Duration::from_millis(500),

@@ -24,10 +24,13 @@ mod cached;
 #[path = "../support/canary.rs"]
 mod canary;
 mod client;
+// Credentials for a limited time.
+mod credentials;
 mod crowd;
 mod faulty;
 mod files;
 mod gateway;
+mod issuers;
 mod log;
 mod origin;
 mod running;
@@ -40,6 +43,9 @@ mod tally;
 mod harness;
 // Pages of the gateway itself: metadata, documentation, redirects, refusals, order of checks.
 mod routes;
+
+// Folders that stand for others.
+mod aliases;
 
 mod folders;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cached::with_cache;
 use crate::client::Client;
+use crate::credentials::with_issued;
 use crate::crowd::{Watched, await_that, numbered};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::{ACCESS_KEY, SECRET_KEY};
@@ -227,6 +228,7 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().to_str().expect("UTF-8");
     let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
+    let setup = with_issued(setup, &origin.url());
     let watched = Watched::start(with_silent_engine(setup));
     let scraped = watched.scrape();
     let exposed: BTreeSet<&str> = scraped

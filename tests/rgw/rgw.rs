@@ -146,7 +146,7 @@ pub(crate) fn encode(key: &str) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the tests' only look at the environment")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -20,6 +20,9 @@ const MAY_EXPOSE: &[&str] = &[
     "src/config/headers.rs",
     // The key that values of the shared tier are authenticated with.
     "src/cache/shared/value.rs",
+    "src/s3/provider/sts.rs",
+    "src/config/headers.rs",
+    "src/upstream/issue/call.rs",
 ];
 
 /// Calls that would end the process, or a request, without an answer.

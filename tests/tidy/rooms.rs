@@ -62,6 +62,7 @@ const PURE_FILES: &[&str] = &[
     "src/upstream/deadline.rs",
     "src/upstream/error_document.rs",
     "src/upstream/health.rs",
+    "src/upstream/issuance.rs",
     "src/upstream/pool_trust.rs",
     "src/upstream/rest.rs",
     "src/upstream/retry.rs",

@@ -135,6 +135,7 @@
 
   const profileState = (profile) => {
     if (profile.credentials.startsWith("missing")) return ["no access key", "bad"];
+    if (profile.renewal_error) return ["credentials not renewed", "bad"];
     const failed = profile.last_error ? Date.parse(profile.last_error.at) : 0;
     const succeeded = profile.last_success ? Date.parse(profile.last_success) : 0;
     if (failed > succeeded) return ["failing", "bad"];
@@ -187,7 +188,8 @@
       const error = profile.last_error;
       const code = error && error.code ? ` (${error.code})` : "";
       return [[profile.profile], profileState(profile), [profile.endpoint],
-        [profile.key_id ? `${profile.key_id}, ${profile.credentials}` : profile.credentials],
+        [(profile.key_id ? `${profile.key_id}, ` : "") + profile.credentials +
+          (profile.expires ? `, until ${profile.expires}` : "")],
         [ago(profile.last_success, status.now)],
         [error ? `${error.cause}${code}, ${ago(error.at, status.now)}` : "none"],
         [`${profile.in_flight} of ${profile.in_flight_limit}`, "number"]];

@@ -134,6 +134,9 @@ fn profile_state(profile: &Value) -> (&'static str, Tone) {
     if word(profile, "/credentials").starts_with("missing") {
         return ("no access key", Tone::Bad);
     }
+    if at("/renewal_error").is_some() {
+        return ("credentials not renewed", Tone::Bad);
+    }
     match (at("/last_success"), at("/last_error/at")) {
         (success, Some(error)) if success.is_none_or(|success| error > success) => {
             ("failing", Tone::Bad)

@@ -2,6 +2,7 @@
 
 mod cache;
 mod shared;
+mod providers;
 mod shipped;
 mod stores;
 

@@ -1,14 +1,19 @@
 //! The credentials of a profile: the access key in its endpoint URL, else (for the default profile) that
-//! of the environment, else a section of the credentials file. `anonymous` sends unsigned requests.
+//! of the environment, else a section of the credentials file, else (for the default profile) a provider that the
+//! environment names. `from` names one of them. `anonymous` sends unsigned requests.
 
-use crate::config::ini::{IniSection, NOT_A_CREDENTIAL, is_credential};
+use crate::config::credentials_from::CredentialsFrom;
+use crate::config::ini::{IniSection, NOT_A_CREDENTIAL};
 use crate::config::layers::{Effective, Layers, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::ProfileReader;
 use crate::config::settings::gateway::gateway;
+use crate::config::settings::profile::WrittenCredentials;
 use crate::config::settings::variable;
-use crate::s3::credentials::{CredentialSource, Credentials, Keys};
+use crate::s3::credentials::{CredentialSource, Credentials, Keys, is_credential};
+use crate::s3::endpoint::Endpoint;
+use crate::s3::provider::Provider;
 use crate::s3::secret::Secret;
 
 /// `AWS_ACCESS_KEY_ID` and its companions.
@@ -53,20 +58,18 @@ pub(super) struct CredentialSettings<'n> {
     /// The same, in its parts.
     pub(super) path: &'n [&'n str],
     pub(super) name: Option<&'n str>,
-    /// The section that was named.
-    pub(super) section: Option<String>,
-    pub(super) anonymous: bool,
+    pub(super) written: WrittenCredentials,
     pub(super) url_keys: Option<Keys>,
     pub(super) environment_keys: Option<Keys>,
 }
 
 impl CredentialSettings<'_> {
     pub(super) fn section_name(&self) -> &str {
-        self.section.as_deref().or(self.name).unwrap_or("default")
+        self.written.section.as_deref().or(self.name).unwrap_or("default")
     }
 
     /// The path of a key under `credentials`.
-    fn path(&self, setting: &'static str) -> Vec<&str> {
+    pub(super) fn path(&self, setting: &'static str) -> Vec<&str> {
         self.path.iter().copied().chain(["credentials", setting]).collect()
     }
 }
@@ -75,9 +78,18 @@ impl ProfileReader<'_, '_> {
     /// Decides what the profile's requests are signed with, and shows where it was found.
     pub(super) fn credentials(
         &mut self,
-        found: CredentialSettings<'_>,
-    ) -> Result<Credentials, Reported> {
+        mut found: CredentialSettings<'_>,
+        endpoint: Option<&Endpoint>,
+        region: &str,
+    ) -> Result<(Credentials, Option<Provider>), Reported> {
         let key = format!("{}.credentials", found.prefix);
+        let provider = self.provider(&mut found, endpoint, region)?;
+        if let Some((provider, source)) = provider {
+            let value = format!("from {provider}");
+            self.layers.report.settings.push(Effective { key, value, source });
+            let missing = Credentials::Missing(format!("{provider} has issued none yet"));
+            return Ok((missing, Some(provider)));
+        }
         let (credentials, source) = self.find_credentials(found, &key)?;
         let value = match &credentials {
             Credentials::Keys { keys, .. } => key_shown(&keys.access_key_id),
@@ -94,7 +106,7 @@ impl ProfileReader<'_, '_> {
             _ => value,
         };
         self.layers.report.settings.push(Effective { key, value, source });
-        Ok(credentials)
+        Ok((credentials, None))
     }
 
     fn find_credentials(
@@ -104,9 +116,10 @@ impl ProfileReader<'_, '_> {
     ) -> Result<(Credentials, ValueSource), Reported> {
         let endpoint_key = format!("{}.endpoint", found.prefix);
         let endpoint_source = self.layers.report.source(&endpoint_key);
-        if found.anonymous {
+        if found.written.anonymous || found.written.from == Some(CredentialsFrom::Anonymous) {
             self.check_anonymous(&found, key)?;
-            let source = self.source_in_file(&found, "anonymous");
+            let setting = if found.written.anonymous { "anonymous" } else { "from" };
+            let source = self.source_in_file(&found, setting);
             return Ok((Credentials::Anonymous, source));
         }
         if let Some(keys) = found.url_keys {
@@ -139,7 +152,8 @@ impl ProfileReader<'_, '_> {
             .is_some_and(|file| file.get(&found.path("section")).is_some());
         if found.url_keys.is_some() || file_names_section {
             let other = if file_names_section { "a section" } else { "keys in the endpoint URL" };
-            let source = self.source_in_file(found, "anonymous");
+            let setting = if found.written.anonymous { "anonymous" } else { "from" };
+            let source = self.source_in_file(found, setting);
             let problem = Problem::new(source, format!("is anonymous and has {other}: choose one"));
             return Err(self.layers.report.problem(problem.key(key)));
         }
@@ -192,7 +206,10 @@ impl ProfileReader<'_, '_> {
         let report = &mut self.layers.report;
         let written = report.source(&format!("{}.endpoint", found.prefix));
         // With named profiles only, a warning about the default profile would be noise.
-        if found.name.is_some() || found.section.is_some() || written != ValueSource::Default {
+        if found.name.is_some()
+            || found.written.section.is_some()
+            || written != ValueSource::Default
+        {
             let urls = match found.name {
                 Some(name) => format!("{name}@"),
                 None => "URLs without a profile".to_owned(),
@@ -207,7 +224,11 @@ impl ProfileReader<'_, '_> {
     }
 
     /// Where the file has this setting of the profile's credentials.
-    fn source_in_file(&self, found: &CredentialSettings<'_>, setting: &'static str) -> ValueSource {
+    pub(super) fn source_in_file(
+        &self,
+        found: &CredentialSettings<'_>,
+        setting: &'static str,
+    ) -> ValueSource {
         let path = found.path(setting);
         let file = self.layers.file.as_ref();
         let overridden = found.name.is_none()

@@ -10,6 +10,27 @@ use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 
 settings! {
+    /// Folders that stand for others, as written.
+    #[derive(Debug, Clone)]
+    pub(in crate::config) struct WrittenAliases, aliases at "" {
+        aliases: Vec<(String, String)> {
+            kind: kind::aliases(),
+            variable: "S3PROXY_ALIASES",
+            default: "{}",
+            reload: "true",
+            text: "Folders that stand for others, such as `{hips@sky/current/: hips@sky/dp1_v2/}`: a release is switched by one change. Decoded, with a slash at the end. The longest that matches applies, once.",
+        }
+        alias_max_age: u64 {
+            kind: kind::seconds(),
+            variable: "S3PROXY_ALIAS_MAX_AGE",
+            default: "60",
+            reload: "true",
+            text: "How long clients may use an answer for an alias without asking again, seconds: `Cache-Control` allows no more.",
+        }
+    }
+}
+
+settings! {
     /// The routes, and what holds for all responses.
     #[derive(Debug, Clone)]
     pub struct GatewayConfig, gateway at "" {

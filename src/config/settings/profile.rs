@@ -1,18 +1,20 @@
 //! The settings of one profile. Their paths are within `default_profile` or `profiles.NAME`. Only the
 //! endpoint and the section have variables, and these differ between the two.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
+use crate::config::credentials_from::CredentialsFrom;
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 use crate::profile::ContentTypeFrom;
-use crate::s3::endpoint::Addressing;
+use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
 settings! {
@@ -137,6 +139,69 @@ settings! {
             shown: Shown::Elsewhere,
             reload: "true",
             text: "Send unsigned requests, for public buckets. A missing access key never causes unsigned requests.",
+        }
+        from: Option<CredentialsFrom> {
+            kind: kind::credentials_from(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "Where the credentials come from, see [credentials.md](credentials.md). Unset: the first of URL, environment and credentials file that has some.",
+        }
+        process: Option<String> {
+            kind: kind::optional_line(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "With `from: process`: the program and its arguments. No shell runs it.",
+        }
+        role_arn: Option<String> {
+            kind: kind::optional_line(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "The role to assume, with the access key of the profile or with `from: web_identity`. Unset: `AWS_ROLE_ARN` for `web_identity`.",
+        }
+        role_session_name: Option<String> {
+            kind: kind::optional_line(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "The name of the session in the records of STS. Unset: `AWS_ROLE_SESSION_NAME`, or else `s3proxy`.",
+        }
+        external_id: Option<String> {
+            kind: kind::optional_line(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "The external id that the role requires, with `role_arn` and an access key.",
+        }
+        web_identity_token_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "With `from: web_identity`: the file with the token, read for each request. Unset: `AWS_WEB_IDENTITY_TOKEN_FILE`.",
+        }
+        sts_endpoint: Option<Endpoint> {
+            kind: kind::provider_url(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "The URL of the STS for `role_arn`. Unset: the endpoint of the profile, or that of AWS in its region.",
+        }
+        uri: Option<Endpoint> {
+            kind: kind::provider_url(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "The URL for `from: container` or `instance`. Unset: `AWS_CONTAINER_CREDENTIALS_FULL_URI` or `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`; `http://169.254.169.254` for `instance`.",
+        }
+        token_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            default: "null",
+            shown: Shown::Elsewhere,
+            reload: "true",
+            text: "With `from: container`: the file with the authorization token, read for each request. Unset: `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` or `AWS_CONTAINER_AUTHORIZATION_TOKEN`.",
         }
     }
 }

@@ -19,6 +19,15 @@ pub(in crate::config) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 pub(in crate::config) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 /// The old name of [`SESSION_TOKEN`].
 pub(in crate::config) const OLD_SESSION_TOKEN: &str = "AWS_SECURITY_TOKEN";
+pub(in crate::config) const ROLE_ARN: &str = "AWS_ROLE_ARN";
+pub(in crate::config) const ROLE_SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
+pub(in crate::config) const WEB_IDENTITY_TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
+/// The container endpoint of ECS: a path at 169.254.170.2.
+pub(in crate::config) const CONTAINER_RELATIVE_URI: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+/// The container endpoint of EKS and others: a URL.
+pub(in crate::config) const CONTAINER_FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+pub(in crate::config) const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+pub(in crate::config) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 /// The endpoint of a named profile: the rest of the variable's name is the name of the profile.
 pub(in crate::config) const PROFILE_ENDPOINT: &str = "LSST_RESOURCES_S3_PROFILE_";
 
@@ -35,5 +44,12 @@ pub(in crate::config) const FURTHER: &[&str] = &[
     SECRET_ACCESS_KEY,
     SESSION_TOKEN,
     OLD_SESSION_TOKEN,
+    ROLE_ARN,
+    ROLE_SESSION_NAME,
+    WEB_IDENTITY_TOKEN_FILE,
+    CONTAINER_RELATIVE_URI,
+    CONTAINER_FULL_URI,
+    CONTAINER_TOKEN,
+    CONTAINER_TOKEN_FILE,
     PROFILE_ENDPOINT,
 ];

@@ -1,0 +1,180 @@
+//! The stores in force. A reload replaces all of them at once, and a provider that issues credentials those of its
+//! profiles; requests in progress keep theirs, or follow to the newest credentials.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use log::{info, warn};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::{Profiles, UpstreamConfig};
+use crate::s3::address::{AddressError, ObjectAddress};
+use crate::s3::credentials::masked_id;
+use crate::upstream::issuance::{Issuance, filled, issuances_of};
+use crate::upstream::issue::{Issuer, clock};
+use crate::upstream::{FoundObject, Store, Stores};
+
+/// How long a start, or a reload with another provider, waits for its first credentials.
+const FIRST_CREDENTIALS: Duration = Duration::from_secs(5);
+
+/// The current stores.
+#[derive(Debug)]
+pub struct CurrentStores {
+    stores: ArcSwap<Stores>,
+    config: UpstreamConfig,
+    applied: Mutex<AppliedProfiles>,
+}
+
+/// What the stores were made of.
+#[derive(Debug)]
+struct AppliedProfiles {
+    /// As configured: without credentials that were issued.
+    profiles: Profiles,
+    issuances: Vec<Arc<Issuance>>,
+}
+
+impl CurrentStores {
+    /// The stores of a configuration.
+    #[must_use]
+    pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
+        let issuances = issuances_of(profiles, &[]);
+        let stores = Stores::renewed(None, &filled(profiles, &issuances), config, &issuances);
+        Self {
+            stores: ArcSwap::from_pointee(stores),
+            config: config.clone(),
+            applied: Mutex::new(AppliedProfiles { profiles: profiles.clone(), issuances }),
+        }
+    }
+
+    /// All current stores.
+    #[must_use]
+    pub fn load(&self) -> Arc<Stores> {
+        self.stores.load_full()
+    }
+
+    /// The store a URL names; `None` names the default.
+    #[must_use]
+    pub fn get(&self, profile: Option<&str>) -> Option<Arc<Store>> {
+        self.stores.load().get(profile).map(Arc::clone)
+    }
+
+    /// The object that an address names, after aliases, and its store. Both are of one configuration.
+    ///
+    /// # Errors
+    /// As for [`Stores::find`].
+    pub fn find(&self, requested: ObjectAddress) -> Result<FoundObject, AddressError> {
+        self.stores.load().find(requested)
+    }
+
+    /// Replaces the profiles. Credentials of unchanged providers stay.
+    pub fn replace(&self, profiles: &Profiles) {
+        let mut applied = self.lock();
+        applied.issuances = issuances_of(profiles, &applied.issuances);
+        applied.profiles = profiles.clone();
+        self.apply(&applied);
+    }
+
+    /// Gives the stores what their providers have issued last.
+    pub fn refill(&self) {
+        self.apply(&self.lock());
+    }
+
+    /// The credentials of every provider in force.
+    #[must_use]
+    pub fn issuances(&self) -> Vec<Arc<Issuance>> {
+        self.lock().issuances.clone()
+    }
+
+    /// Requests the first credentials of providers that were not asked yet, at the same time, so that the
+    /// first requests of clients do not wait for them. Those that take longer go on in the background.
+    pub async fn prepare(&self, profiles: &Profiles, issuer: &Arc<Issuer>) {
+        let known = self.issuances();
+        let all = issuances_of(profiles, &known);
+        let mut requests = JoinSet::new();
+        for issuance in all.iter().filter(|issuance| !issuance.was_requested()) {
+            let (issuer, issuance) = (Arc::clone(issuer), Arc::clone(issuance));
+            requests.spawn(async move { request(&issuer, &issuance).await });
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let _the_others_go_on_later =
+            timeout(FIRST_CREDENTIALS, async { while requests.join_next().await.is_some() {} })
+                .await;
+        let mut applied = self.lock();
+        let of_others = |it: &Arc<Issuance>| !all.iter().any(|new| Arc::ptr_eq(new, it));
+        let old: Vec<_> = applied.issuances.iter().filter(|it| of_others(it)).cloned().collect();
+        applied.issuances = all.iter().cloned().chain(old).collect();
+        self.apply(&applied);
+    }
+
+    fn apply(&self, applied: &AppliedProfiles) {
+        let AppliedProfiles { profiles, issuances } = applied;
+        let profiles = filled(profiles, issuances);
+        let stores = Stores::renewed(Some(&self.load()), &profiles, &self.config, issuances);
+        self.stores.store(Arc::new(stores));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AppliedProfiles> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Requests credentials of a provider once, and records and logs how that went. Returns the pause before
+/// the next request; `None` if what was issued does not expire.
+pub async fn request(issuer: &Issuer, issuance: &Issuance) -> Option<Duration> {
+    let started = Instant::now();
+    let result = issuer.issue(&issuance.provider).await;
+    let (took, now) = (started.elapsed(), clock());
+    let pause = issuance.record(result, now, took, fastrand::f64());
+    let (provider, state) = (&issuance.provider, issuance.state());
+    match (&state.last_error, &state.issued) {
+        (None, Some(issued)) => {
+            let id = masked_id(&issued.keys.access_key_id);
+            let valid = match issuance.seconds_left(now) {
+                Some(seconds) => format!("valid for {seconds:.0} s"),
+                None => "without an end".to_owned(),
+            };
+            info!("credentials issued by {provider}: access key {id}, {valid}");
+        }
+        (error, issued) => {
+            let error = error.as_deref().unwrap_or_default();
+            let left = match issuance.seconds_left(now) {
+                _ if issued.is_none() => {
+                    "requests of its profiles are refused until then".to_owned()
+                }
+                Some(seconds) if seconds > 0.0 => {
+                    format!("the present ones are valid for another {seconds:.0} s")
+                }
+                _ => "the present ones have expired".to_owned(),
+            };
+            let pause = pause.unwrap_or_default().as_secs_f64();
+            warn!(
+                "no credentials issued by {provider}: {error}; next request in {pause:.1} s, {left}; {}",
+                provider.advice()
+            );
+        }
+    }
+    pause
+}
+
+/// The profiles with credentials of their providers, which are requested now: for the commands that check them.
+pub async fn obtained(profiles: &Profiles, config: &UpstreamConfig) -> Profiles {
+    let issuances = issuances_of(profiles, &[]);
+    if issuances.is_empty() {
+        return profiles.clone();
+    }
+    let issuer = Arc::new(Issuer::new(config));
+    let mut requests = JoinSet::new();
+    for issuance in &issuances {
+        let (issuer, issuance) = (Arc::clone(&issuer), Arc::clone(issuance));
+        requests.spawn(async move {
+            let result = issuer.issue(&issuance.provider).await;
+            issuance.record(result, clock(), Duration::ZERO, 0.0);
+        });
+    }
+    while requests.join_next().await.is_some() {}
+    filled(profiles, &issuances)
+}

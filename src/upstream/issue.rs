@@ -1,0 +1,225 @@
+//! Requests to providers of credentials, each with one deadline. What a provider said is in the error; nothing
+//! that it issued is.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use tokio::process::Command;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::config::UpstreamConfig;
+use crate::s3::endpoint::Endpoint;
+use crate::s3::provider::reply::{
+    MAX_REPLY_BYTES, error_text, parse_metadata, parse_process, parse_sts, shown,
+};
+use crate::s3::provider::sts::{FORM, role_form, signature, web_identity_form};
+use crate::s3::provider::{ContainerToken, Issued, Provider, Role};
+use crate::s3::secret::Secret;
+use crate::upstream::issue::call::{Call, Caller};
+
+mod call;
+
+/// How long a provider may take to issue credentials.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest file with a token that is read, bytes.
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+/// How long a token of the instance metadata may be used, seconds.
+const METADATA_TOKEN_SECONDS: &str = "60";
+
+/// Why no credentials were issued, in one line without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueError(String);
+
+impl fmt::Display for IssueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for IssueError {}
+
+impl From<String> for IssueError {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// Requests credentials of providers.
+pub struct Issuer {
+    caller: Caller,
+}
+
+impl Issuer {
+    /// An issuer that trusts the certificates of the stores.
+    ///
+    /// # Panics
+    /// As [`crate::upstream::client::StoreClient::new`].
+    #[must_use]
+    pub fn new(config: &UpstreamConfig) -> Self {
+        Self { caller: Caller::new(config) }
+    }
+
+    /// Requests new credentials of this provider.
+    ///
+    /// # Errors
+    /// What it said, or why there was no answer.
+    pub async fn issue(&self, provider: &Provider) -> Result<Issued, IssueError> {
+        match timeout(TIMEOUT, Box::pin(self.request(provider))).await {
+            Ok(issued) => issued,
+            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs()).into()),
+        }
+    }
+
+    async fn request(&self, provider: &Provider) -> Result<Issued, IssueError> {
+        match provider {
+            Provider::Process(command) => run(command).await,
+            Provider::WebIdentity { role, token_file } => {
+                let form = web_identity_form(role, &token(token_file).await?);
+                self.ask_sts(role, &form, Vec::new()).await
+            }
+            Provider::Role { role, keys, external_id } => {
+                let form = role_form(role, external_id.as_deref());
+                let headers = signature(role, keys, &path_of(&role.sts), &form, clock());
+                self.ask_sts(role, &form, headers).await
+            }
+            Provider::Container { endpoint, token: authorization } => {
+                let authorization = match authorization {
+                    ContainerToken::None => None,
+                    ContainerToken::Text(text) => Some(text.clone()),
+                    ContainerToken::File(path) => Some(token(path).await?),
+                };
+                let mut headers =
+                    vec![(ACCEPT.as_str(), Secret::new("application/json".to_owned()))];
+                headers.extend(authorization.map(|text| (AUTHORIZATION.as_str(), text)));
+                let path = path_of(endpoint);
+                let body = self.get(endpoint, &Method::GET, &path, headers).await?;
+                Ok(parse_metadata(&body, clock())?)
+            }
+            Provider::Instance(endpoint) => self.ask_instance(endpoint).await,
+        }
+    }
+
+    async fn ask_sts(
+        &self,
+        role: &Role,
+        form: &Secret,
+        mut headers: Vec<(&'static str, Secret)>,
+    ) -> Result<Issued, IssueError> {
+        headers.push((CONTENT_TYPE.as_str(), Secret::new(FORM.to_owned())));
+        let path = path_of(&role.sts);
+        let call = Call { method: &Method::POST, path: &path, headers, body: Some(form) };
+        let (status, body) = self.caller.call(&role.sts, call).await?;
+        match status {
+            200 => Ok(parse_sts(&body, clock())?),
+            _ => Err(format!("it answered {}", error_text(status, &body)).into()),
+        }
+    }
+
+    /// Version 2 of the metadata service: a token by PUT, then the name of the role, then its credentials.
+    /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>
+    async fn ask_instance(&self, endpoint: &Endpoint) -> Result<Issued, IssueError> {
+        const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
+        let base = &endpoint.base_path;
+        let ttl = Secret::new(METADATA_TOKEN_SECONDS.to_owned());
+        let ttl = vec![("x-aws-ec2-metadata-token-ttl-seconds", ttl)];
+        let path = format!("{base}/latest/api/token");
+        let token = text(&self.get(endpoint, &Method::PUT, &path, ttl).await?)?;
+        let token = || vec![("x-aws-ec2-metadata-token", Secret::new(token.clone()))];
+        let path = format!("{base}{CREDENTIALS}");
+        let roles = text(&self.get(endpoint, &Method::GET, &path, token()).await?)?;
+        let role = roles.lines().next().unwrap_or_default().trim();
+        if role.is_empty()
+            || !role.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c))
+        {
+            return Err("the instance has no role".to_owned().into());
+        }
+        let path = format!("{path}{role}");
+        let body = self.get(endpoint, &Method::GET, &path, token()).await?;
+        Ok(parse_metadata(&body, clock())?)
+    }
+
+    async fn get(
+        &self,
+        endpoint: &Endpoint,
+        method: &Method,
+        path: &str,
+        headers: Vec<(&'static str, Secret)>,
+    ) -> Result<Vec<u8>, IssueError> {
+        let call = Call { method, path, headers, body: None };
+        let (status, body) = self.caller.call(endpoint, call).await?;
+        match status {
+            200 => Ok(body),
+            _ => Err(format!("it answered {}", error_text(status, &body)).into()),
+        }
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
+    }
+}
+
+/// The path of an endpoint, which is `/` if it has none.
+fn path_of(endpoint: &Endpoint) -> String {
+    if endpoint.base_path.is_empty() { "/".to_owned() } else { endpoint.base_path.clone() }
+}
+
+fn text(body: &[u8]) -> Result<String, IssueError> {
+    let text = std::str::from_utf8(body).ok().filter(|text| !text.contains('\0'));
+    Ok(text.ok_or_else(|| "its answer is no text".to_owned())?.trim().to_owned())
+}
+
+/// The token in a file, which is read each time.
+async fn token(path: &Path) -> Result<Secret, IssueError> {
+    let shown = path.display().to_string();
+    let path = path.to_owned();
+    let read = spawn_blocking(move || {
+        use io::Read as _;
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(MAX_TOKEN_BYTES).read_to_string(&mut text)?;
+        Ok::<_, io::Error>(text)
+    });
+    let text = read.await.map_err(io::Error::other).flatten();
+    let text = text.map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let token = text.trim();
+    if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(format!("{shown} does not hold a token").into());
+    }
+    Ok(Secret::new(token.to_owned()))
+}
+
+/// Runs a credential process and reads its output. It ends with the request.
+async fn run(command: &[String]) -> Result<Issued, IssueError> {
+    let (program, arguments) = command.split_first().ok_or_else(|| "no program".to_owned())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| format!("it cannot be run: {error}"))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        return Err(format!("it ended with {}: {}", output.status, shown(last)).into());
+    }
+    if output.stdout.len() > MAX_REPLY_BYTES {
+        return Err(format!("it printed more than {MAX_REPLY_BYTES} bytes").into());
+    }
+    Ok(parse_process(&output.stdout, clock())?)
+}
+
+/// The time, which signatures hold and expirations are compared with.
+#[expect(clippy::disallowed_methods, reason = "credentials expire by the clock")]
+pub(crate) fn clock() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,136 @@
+//! One small request over a connection of its own: no redirect is followed, and the answer is bounded.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method};
+use pingora::Error;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::config::UpstreamConfig;
+use crate::s3::endpoint::Endpoint;
+use crate::s3::provider::reply::MAX_REPLY_BYTES;
+use crate::s3::secret::Secret;
+use crate::upstream::answer::is_interim;
+
+/// How long a connection may take, and each read and write.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends the requests.
+pub(super) struct Caller {
+    connector: TransportConnector,
+}
+
+/// A request. The values of the headers are secrets.
+pub(super) struct Call<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) headers: Vec<(&'static str, Secret)>,
+    pub(super) body: Option<&'a Secret>,
+}
+
+impl Caller {
+    pub(super) fn new(config: &UpstreamConfig) -> Self {
+        let mut options = ConnectorOptions::new(1);
+        options.ca_file = config.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned());
+        Self { connector: TransportConnector::new(Some(options)) }
+    }
+
+    /// The status and the body of the answer.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn call(
+        &self,
+        endpoint: &Endpoint,
+        call: Call<'_>,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let mut last = format!("{} has no address", endpoint.host);
+        for address in addresses(endpoint).await? {
+            match self.connect(endpoint, address).await {
+                Ok(mut session) => {
+                    let answered = Box::pin(exchange(&mut session, endpoint, call));
+                    return answered.await.map_err(|error| format!("no answer: {error}"));
+                }
+                Err(error) => last = format!("no connection to {address}: {error}"),
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<HttpSession, Box<Error>> {
+        #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
+        let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
+        peer.options.connection_timeout = Some(STEP_TIMEOUT);
+        peer.options.total_connection_timeout = Some(STEP_TIMEOUT);
+        let mut session = HttpSession::new(self.connector.new_stream(&peer).await?);
+        session.read_timeout = Some(STEP_TIMEOUT);
+        session.write_timeout = Some(STEP_TIMEOUT);
+        Ok(session)
+    }
+}
+
+/// The addresses of the name of an endpoint.
+async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+    }
+    let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
+    match found {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => Err(format!("{} does not resolve: {error}", endpoint.host)),
+    }
+}
+
+async fn exchange(
+    session: &mut HttpSession,
+    endpoint: &Endpoint,
+    call: Call<'_>,
+) -> Result<(u16, Vec<u8>), Box<Error>> {
+    let length = call.body.map(|body| body.expose().len());
+    let mut head = RequestHeader::build(call.method.clone(), call.path.as_bytes(), Some(8))?;
+    head.insert_header(HOST, endpoint.authority())?;
+    head.insert_header(USER_AGENT, concat!("s3proxy/", env!("CARGO_PKG_VERSION")))?;
+    for (name, value) in &call.headers {
+        let mut value = HeaderValue::from_str(value.expose())
+            .map_err(|_| Error::explain(pingora::ErrorType::InvalidHTTPHeader, "a header value"))?;
+        value.set_sensitive(true);
+        head.insert_header(HeaderName::from_static(name), value)?;
+    }
+    if let Some(length) = length {
+        head.insert_header(CONTENT_LENGTH, length)?;
+    } else if *call.method == Method::PUT {
+        head.insert_header(CONTENT_LENGTH, 0)?;
+    }
+    session.write_request_header(Box::new(head)).await?;
+    if let Some(body) = call.body {
+        session.write_body(body.expose().as_bytes()).await?;
+    }
+    session.finish_body().await?;
+    let status = loop {
+        session.read_response().await?;
+        match session.resp_header() {
+            Some(head) if !is_interim(head.status) => break head.status.as_u16(),
+            _ => {}
+        }
+    };
+    let mut body = Vec::new();
+    while let Some(piece) = session.read_body_bytes().await? {
+        if body.len() + piece.len() > MAX_REPLY_BYTES {
+            return Err(Error::explain(
+                pingora::ErrorType::InternalError,
+                "the answer is too long",
+            ));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok((status, body))
+}

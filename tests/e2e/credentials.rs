@@ -1,0 +1,445 @@
+//! Credentials that are issued for a limited time: each source, its faults, and renewal while clients read.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::admin::Admin;
+use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup};
+use crate::issuers::{Call, Issuer, json_answer, sts_answer};
+use crate::origin::Origin;
+use crate::tally::trials;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const ISSUED: &str = "ASIAISSUEDISSUED";
+const SECRET: &str = "canary/OfAnIssuedKey";
+
+/// A store that accepts the issued access key alone.
+fn origin() -> Origin {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    origin.refuse_key(ACCESS_KEY);
+    origin.accept_key(ISSUED, SECRET);
+    origin
+}
+
+fn profile(setup: Setup, origin: &Origin, credentials: &Value) -> Setup {
+    setup
+        .yaml(json!({"profiles": {"hips": {"endpoint": origin.url(), "credentials": credentials}}}))
+}
+
+/// A profile whose credentials are issued until the end of the century.
+pub(crate) fn with_issued(setup: Setup, url: &str) -> Setup {
+    let issued = json!({"Version": 1, "AccessKeyId": ISSUED, "SecretAccessKey": SECRET,
+        "Expiration": "2099-01-01T00:00:00Z"});
+    let credentials = json!({"from": "process", "process": format!("/bin/echo '{issued}'")});
+    setup.yaml(json!({"profiles": {"issued": {"endpoint": url, "credentials": credentials}}}))
+}
+
+fn script(folder: &Path, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join("issue me");
+    // Written beside and renamed: a file that is open for writing cannot be run.
+    let beside = folder.join("new");
+    std::fs::write(&beside, format!("#!/bin/sh\n{text}\n")).expect("written");
+    std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o755)).expect("executable");
+    std::fs::rename(&beside, &path).expect("renamed");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// The same answer with credentials that have expired.
+fn of_2001(answer: &str) -> String {
+    let (start, expiration) = answer.split_once("<Expiration>").expect("an expiration");
+    format!("{start}<Expiration>2001{}", expiration.get(4..).unwrap_or_default())
+}
+
+/// The state of the profile on the admin listener.
+fn state(admin: Admin) -> Value {
+    let answer = admin.send("GET", "/profiles").json();
+    let all = answer.as_array().expect("a list");
+    all.iter().find(|it| it["profile"] == "hips").expect("the profile").clone()
+}
+
+fn get(gateway: &Gateway) -> u16 {
+    gateway.object("hips@sky/a.png").status()
+}
+
+#[test]
+fn every_source_issues_credentials_that_sign_requests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token_file = folder.path().join("token");
+    std::fs::write(&token_file, "first-token\n").expect("written");
+    let token_path = token_file.to_str().expect("UTF-8");
+    let sts = Issuer::start(|call: &Call, _| match call.body.as_str() {
+        body if body.contains("Action=AssumeRoleWithWebIdentity&")
+            && body.contains("&WebIdentityToken=first-token")
+            && call.header("authorization").is_empty() =>
+        {
+            (200, sts_answer(ISSUED, SECRET, HOUR))
+        }
+        body if body.contains("Action=AssumeRole&")
+            && call.header("authorization").contains(&format!("Credential={ACCESS_KEY}/"))
+            && call.header("authorization").contains("/sts/aws4_request") =>
+        {
+            (200, sts_answer(ISSUED, SECRET, HOUR))
+        }
+        _ => (403, "<Error><Code>AccessDenied</Code></Error>".to_owned()),
+    });
+    let container = Issuer::start(|call: &Call, _| match call.header("authorization") {
+        "first-token" if call.path == "/v1/credentials" => {
+            (200, json_answer(ISSUED, SECRET, HOUR, "Token"))
+        }
+        _ => (401, String::new()),
+    });
+    let instance = Issuer::start(|call: &Call, _| {
+        let has_token = call.header("x-aws-ec2-metadata-token") == "metadata-token";
+        match (call.method.as_str(), call.path.as_str()) {
+            ("PUT", "/latest/api/token") => (200, "metadata-token".to_owned()),
+            ("GET", "/latest/meta-data/iam/security-credentials/") if has_token => {
+                (200, "role-of-pod\n".to_owned())
+            }
+            ("GET", "/latest/meta-data/iam/security-credentials/role-of-pod") if has_token => {
+                (200, json_answer(ISSUED, SECRET, HOUR, "Token"))
+            }
+            // As version 1 would be asked.
+            _ => (401, String::new()),
+        }
+    });
+    let printed = json_answer(ISSUED, SECRET, HOUR, "SessionToken");
+    let program = script(folder.path(), &format!("test \"$1\" = 'a b' && echo '{printed}'"));
+    let origin = origin();
+    let keys =
+        format!("[hips]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    let uri = format!("{}/v1/credentials", container.url());
+    let with = |credentials: Value| profile(Setup::bare(), &origin, &credentials);
+    let role_in_ini = |section: &str| {
+        let text = format!("{}[hips]\n{section}\n", keys.replace("[hips]", "[source]"));
+        with(json!({"sts_endpoint": null})).ini(&text)
+    };
+    let cases = [
+        ("process", with(json!({"from": "process", "process": format!("'{program}' 'a b'")}))),
+        ("process in the file", role_in_ini(&format!("credential_process = '{program}' \"a b\""))),
+        (
+            "web identity",
+            with(json!({"from": "web_identity", "role_arn": "arn:aws:iam::1:role/r",
+                "web_identity_token_file": token_path, "sts_endpoint": sts.url()})),
+        ),
+        (
+            "web identity of the pod",
+            with(json!({"from": "web_identity", "sts_endpoint": sts.url()}))
+                .env("AWS_WEB_IDENTITY_TOKEN_FILE", token_path)
+                .env("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+        ),
+        (
+            "role",
+            with(json!({"role_arn": "arn:aws:iam::1:role/r", "sts_endpoint": sts.url()}))
+                .ini(&keys),
+        ),
+        ("container", with(json!({"from": "container", "uri": uri, "token_file": token_path}))),
+        (
+            "container of the pod",
+            with(json!({"from": "container"}))
+                .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
+                .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_path),
+        ),
+        ("instance", with(json!({"from": "instance", "uri": instance.url()}))),
+    ];
+    for (name, setup) in cases {
+        origin.clear();
+        let (setup, admin) = Admin::of(setup);
+        let gateway = setup.start();
+        assert_eq!(get(&gateway), 200, "{name}");
+        let asked = origin.requests();
+        let request = asked.last().expect("a request");
+        assert!(request.header("authorization").contains(ISSUED), "{name}: {request:?}");
+        assert_eq!(request.header("x-amz-security-token"), format!("canary-token-of-{ISSUED}"));
+        let state = state(admin);
+        assert_eq!(
+            (&state["key_id"], &state["renewal_error"]),
+            (&"...SUED".into(), &Value::Null),
+            "{name}"
+        );
+        assert!(state["expires"].as_str().is_some_and(|at| at.ends_with('Z')), "{name}: {state}");
+        let metrics = admin.send("GET", "/metrics");
+        let left = metrics.text().lines().find_map(|line| {
+            line.strip_prefix("s3proxy_credentials_expiry_seconds{profile=\"hips\"} ")
+        });
+        let left: f64 = left.expect("the metric").parse().expect("a number");
+        assert!((3000.0..3601.0).contains(&left), "{name}: {left}");
+    }
+    assert!(instance.calls().iter().all(|call| {
+        call.method == "PUT" || !call.header("x-aws-ec2-metadata-token").is_empty()
+    }));
+    // The default profile uses what the environment of a pod names.
+    origin.clear();
+    let gateway = Setup::bare()
+        .env("S3_ENDPOINT_URL", &origin.url())
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
+        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_path)
+        .start();
+    assert_eq!(gateway.object("sky/a.png").status(), 200);
+    assert!(origin.requests()[0].header("authorization").contains(ISSUED));
+}
+
+/// A refresh broke the traffic of peers of this gateway.
+#[test]
+fn ten_thousand_requests_over_five_expiries_of_a_slow_and_failing_sts_have_no_error() {
+    const LIFE: Duration = Duration::from_secs(3);
+    const REQUESTS: usize = 10_000;
+    const CLIENTS: usize = 8;
+    let origin = std::sync::Arc::new(Origin::start());
+    origin.put("a.png", "tile");
+    origin.refuse_key(ACCESS_KEY);
+    let accepting = std::sync::Arc::clone(&origin);
+    let sts = Issuer::start(move |_: &Call, nth| {
+        std::thread::sleep(Duration::from_secs(1));
+        if nth % 3 == 2 {
+            return (503, "<Error><Code>ServiceUnavailable</Code></Error>".to_owned());
+        }
+        let id = format!("ASIARENEWED{nth:05}");
+        accepting.accept_key(&id, SECRET);
+        let answer = sts_answer(&id, SECRET, LIFE);
+        let store = std::sync::Arc::clone(&accepting);
+        std::thread::spawn(move || {
+            // The expiration is rounded up to a second.
+            std::thread::sleep(LIFE + Duration::from_secs(1));
+            store.refuse_key(&id);
+        });
+        (200, answer)
+    });
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(token.path(), "token").expect("written");
+    let credentials = json!({"from": "web_identity", "role_arn": "arn:aws:iam::1:role/r",
+        "web_identity_token_file": token.path(), "sts_endpoint": sts.url()});
+    let setup = profile(Setup::bare(), &origin, &credentials).tolerate("no credentials issued by");
+    let gateway = setup.start();
+    let _trials = trials("requests while credentials are renewed", REQUESTS);
+    let (made, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = gateway.connect();
+                while made.fetch_add(1, Ordering::Relaxed) < REQUESTS || began.elapsed() < 6 * LIFE
+                {
+                    let answer = client.exchange("GET", "/s3proxy/s3/hips@sky/a.png", &[]);
+                    if answer.status() != 200 {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner(), 0, "of {}", made.into_inner());
+    let mut ids: Vec<String> = origin
+        .requests()
+        .iter()
+        .filter_map(|request| {
+            let authorization = request.header("authorization").to_owned();
+            authorization.split("Credential=").nth(1)?.split('/').next().map(str::to_owned)
+        })
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert!(ids.len() >= 6, "five expiries: {ids:?}");
+    let failures = sts.calls().len() / 3;
+    assert!(failures >= 2, "some renewals failed: {failures}");
+}
+
+#[test]
+fn a_failed_renewal_leaves_valid_credentials_in_force_and_is_reported() {
+    let origin = origin();
+    for (name, status, body, said) in [
+        (
+            "refused",
+            403,
+            "<Error><Code>AccessDenied</Code><Message>no trust</Message></Error>".to_owned(),
+            "403 AccessDenied no trust",
+        ),
+        ("garbage", 200, "<html>canary</html>".to_owned(), "no AccessKeyId"),
+        (
+            "expired",
+            200,
+            of_2001(&sts_answer(ISSUED, SECRET, HOUR)),
+            "expired already",
+        ),
+        ("another key", 200, sts_answer("has space", SECRET, HOUR), "cannot be sent in a header"),
+    ] {
+        let failing = body.clone();
+        let sts = Issuer::start(move |_: &Call, nth| match nth {
+            0 => (200, sts_answer(ISSUED, SECRET, Duration::from_secs(2))),
+            _ => (status, failing.clone()),
+        });
+        let token = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(token.path(), "token").expect("written");
+        let credentials = json!({"from": "web_identity", "role_arn": "arn:aws:iam::1:role/r",
+            "web_identity_token_file": token.path(), "sts_endpoint": sts.url()});
+        let (setup, admin) = Admin::of(profile(Setup::bare(), &origin, &credentials));
+        let gateway = setup.tolerate("no credentials issued by").start();
+        assert_eq!(get(&gateway), 200, "{name}");
+        let line = gateway.expect_log("a failed renewal", |line| {
+            let event = line["event"].as_str().unwrap_or_default();
+            event.starts_with("no credentials issued by the token ") && event.contains(said)
+        });
+        assert_eq!(line["severity"], "warning", "{name}");
+        assert!(line["event"].as_str().is_some_and(|it| it.contains("check that the token file")));
+        assert_eq!(get(&gateway), 200, "{name}: the store still accepts the access key");
+        let state = state(admin);
+        assert_eq!(state["key_id"], "...SUED", "{name}");
+        assert!(
+            state["renewal_error"].as_str().is_some_and(|it| it.contains(said)),
+            "{name}: {state}"
+        );
+        let metrics = admin.send("GET", "/metrics");
+        let failures = "s3proxy_credentials_renewals_total{profile=\"hips\",result=\"failure\"} ";
+        assert!(
+            metrics
+                .text()
+                .lines()
+                .any(|line| { line.strip_prefix(failures).is_some_and(|times| times != "0") }),
+            "{name}: {}",
+            metrics.text()
+        );
+    }
+}
+
+#[test]
+fn requests_are_refused_until_a_provider_issues_and_then_served() {
+    let origin = origin();
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = script(folder.path(), "echo 'vault is sealed' >&2; exit 3");
+    let credentials = json!({"from": "process", "process": format!("'{program}' --token=canary")});
+    let setup = profile(Setup::bare(), &origin, &credentials);
+    let gateway = setup.tolerate("no credentials issued by").tolerate("s3://hips@sky").start();
+    let answer = gateway.object("hips@sky/a.png");
+    answer.refused("credentials_missing", "message");
+    let detail = gateway.line_of(&answer)["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        detail.contains("has issued none: it ended with exit status: 3: vault is sealed"),
+        "{detail}"
+    );
+    assert_eq!(origin.count(), 0);
+    let printed = json_answer(ISSUED, SECRET, HOUR, "SessionToken");
+    script(folder.path(), &format!("echo '{printed}'"));
+    gateway.expect_log("the credentials", |line| {
+        line["event"].as_str().is_some_and(|it| it.starts_with("credentials issued by the program"))
+    });
+    let began = Instant::now();
+    while get(&gateway) != 200 {
+        assert!(began.elapsed() < Duration::from_secs(5), "issued and not used");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_access_key_that_the_store_refuses_is_renewed_at_once() {
+    let origin = std::sync::Arc::new(origin());
+    let accepting = std::sync::Arc::clone(&origin);
+    let container = Issuer::start(move |_: &Call, nth| {
+        if nth == 0 {
+            return (200, json_answer(ISSUED, SECRET, HOUR, "Token"));
+        }
+        accepting.accept_key("ASIASECONDSECOND", SECRET);
+        (200, json_answer("ASIASECONDSECOND", SECRET, HOUR, "Token"))
+    });
+    let credentials = json!({"from": "container", "uri": container.url()});
+    let setup = profile(Setup::bare(), &origin, &credentials);
+    let gateway = setup.tolerate("upstream_forbidden").start();
+    assert_eq!(get(&gateway), 200);
+    origin.refuse_key(ISSUED);
+    assert_eq!(get(&gateway), 403);
+    gateway.expect_log("the next credentials", |line| {
+        line["event"].as_str().is_some_and(|it| it.contains("access key ...COND"))
+    });
+    let began = Instant::now();
+    while get(&gateway) != 200 {
+        assert!(began.elapsed() < Duration::from_secs(5), "issued and not used");
+    }
+    assert_eq!(container.calls().len(), 2, "an hour is left");
+}
+
+#[test]
+fn check_and_explain_say_what_a_provider_said_and_what_to_do() {
+    let origin = origin();
+    let sts = Issuer::start(|_: &Call, _| {
+        (403, "<Error><Code>AccessDenied</Code><Message>no trust</Message></Error>".to_owned())
+    });
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(token.path(), "token").expect("written");
+    let credentials = |url: &str| {
+        json!({"from": "web_identity", "role_arn": "arn:aws:iam::1:role/r",
+            "web_identity_token_file": token.path(), "sts_endpoint": url})
+    };
+    let failing = profile(Setup::bare(), &origin, &credentials(sts.url()));
+    for arguments in
+        [&["check", "hips"][..], &["check", "hips@sky/a.png"], &["explain", "hips@sky/a.png"]]
+    {
+        let run = failing.clone().args(arguments).run();
+        assert_eq!(run.status.code(), Some(1), "{run:?}");
+        for words in [
+            "has issued none: it answered 403 AccessDenied no trust",
+            "arn:aws:iam::1:role/r",
+            "fix: check that the token file exists",
+        ] {
+            assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+        }
+    }
+    let offline = failing.args(&["explain", "--offline", "hips@sky/a.png"]).run();
+    assert!(offline.stdout.contains("is not asked"), "{}", offline.stdout);
+    let sts = Issuer::start(|_: &Call, _| (200, sts_answer(ISSUED, SECRET, HOUR)));
+    let working = profile(Setup::bare(), &origin, &credentials(sts.url()));
+    let run = working.args(&["check", "hips@sky/a.png"]).run();
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert!(run.stdout.contains("access key ...SUED from the token"), "{}", run.stdout);
+    assert!(run.stdout.contains("valid for 3"), "{}", run.stdout);
+}
+
+#[test]
+fn mistakes_of_providers_are_reported_at_start() {
+    let text = "\
+profiles:
+  a:
+    endpoint: http://127.0.0.1:9
+    credentials: {from: web_identity}
+  b:
+    endpoint: http://store.example:9
+    credentials: {from: web_identity, role_arn: r, web_identity_token_file: /t}
+  c:
+    endpoint: http://127.0.0.1:9
+    credentials: {from: container, uri: \"http://10.0.0.1/x\"}
+  d:
+    endpoint: http://127.0.0.1:9
+    credentials: {from: process, process: \"a 'b\"}
+  e:
+    endpoint: http://127.0.0.1:9
+    credentials: {role_arn: r}
+  f:
+    endpoint: http://key:canary@127.0.0.1:9
+    credentials: {from: instance}
+  g:
+    endpoint: http://127.0.0.1:9
+    credentials: {from: instance, token_file: /t}
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, text).expect("written");
+    let path = path.to_str().expect("UTF-8");
+    let run = Setup::bare().args(&["config", "--config", path]).run();
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+    for (line, words) in [
+        (4, "needs web_identity_token_file, or AWS_WEB_IDENTITY_TOKEN_FILE"),
+        (7, "needs credentials.sts_endpoint"),
+        (10, "must begin with https://, or be an address of this machine"),
+        (13, "quotes must be closed"),
+        (16, "needs an access key that assumes the role"),
+        (19, "has keys in the endpoint URL: choose one"),
+        (22, "is not used: it needs from: container"),
+    ] {
+        let start = format!("{path}:{line}: ");
+        let lines = run.stderr.lines().chain(run.stdout.lines());
+        let found = lines.filter(|text| text.contains(&start) && text.contains(words)).count();
+        assert_eq!(found, 1, "line {line}: {words}\n{run:?}");
+    }
+}
