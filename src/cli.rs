@@ -281,7 +281,7 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
         Err(error) => {
             log::error!("{error}");
             match error {
-                StartError::Certificates(_) => BAD_CONFIGURATION,
+                StartError::Certificates(_) | StartError::Tls(_) => BAD_CONFIGURATION,
                 StartError::Listen { .. } | StartError::Signals(_) | StartError::UpgradeSock(_) => {
                     FAILED
                 }

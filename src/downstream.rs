@@ -23,6 +23,7 @@ use crate::config::{DownstreamConfig, LogFormat};
 use crate::downstream::linger::Linger;
 use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
+use crate::downstream::tls::Transport;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
@@ -40,6 +41,7 @@ mod overflow;
 mod pace;
 mod request_head;
 mod timer;
+pub mod tls;
 pub mod write_buffer;
 
 pub use exchange::Exchange;
@@ -97,6 +99,7 @@ impl ClientConnection {
         limits: &DownstreamConfig,
         log_format: LogFormat,
         metrics: Arc<Metrics>,
+        transport: Transport,
     ) -> Self {
         Self {
             stream,
@@ -122,7 +125,7 @@ impl ClientConnection {
             write_timer: Timer::default(),
             flush_timer: Timer::default(),
             linger: Linger::default(),
-            exchange: Exchange::new(),
+            exchange: Exchange::new(transport),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Source, assert_none, sources};
 
 /// From the ground up. A file imports its own room and rooms of lower floors, and nothing else.
 const FLOORS: &[&[&str]] = &[
-    &["protocol", "mime", "terminal"],
+    &["protocol", "mime", "terminal", "certificate"],
     &["s3", "metrics"],
     &["profile", "pages"],
     &["config"],
@@ -19,7 +19,8 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
-const PURE_ROOMS: &[&str] = &["protocol", "mime", "terminal", "s3", "profile", "pages", "config"];
+const PURE_ROOMS: &[&str] =
+    &["protocol", "mime", "terminal", "certificate", "s3", "profile", "pages", "config"];
 
 /// Files of other rooms that hold to the same. A folder ends with a slash.
 const PURE_FILES: &[&str] = &[
