@@ -83,19 +83,30 @@ impl Chain {
     }
 }
 
-impl Identity {
-    /// Joins a chain with the private key of its first certificate, PEM text: PKCS#8, PKCS#1 or SEC1.
+/// A private key. `Debug` hides it.
+#[derive(Debug)]
+pub struct PrivateKey(PrivateKeyDer<'static>);
+
+impl PrivateKey {
+    /// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
     ///
     /// # Errors
-    /// When there is no key, or it belongs to another certificate.
-    pub fn new(Chain(chain): Chain, key: &str) -> Result<Self, CertificateError> {
-        let key = match PrivateKeyDer::from_pem_slice(key.as_bytes()) {
-            Ok(key) => key,
-            Err(rustls::pki_types::pem::Error::NoItemsFound) => {
-                return Err(CertificateError::NoKey);
-            }
-            Err(error) => return Err(CertificateError::Key(error.to_string())),
-        };
+    /// When there is none, or it is damaged.
+    pub fn parse(pem: &str) -> Result<Self, CertificateError> {
+        match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
+            Ok(key) => Ok(Self(key)),
+            Err(rustls::pki_types::pem::Error::NoItemsFound) => Err(CertificateError::NoKey),
+            Err(error) => Err(CertificateError::Key(error.to_string())),
+        }
+    }
+}
+
+impl Identity {
+    /// Joins a chain with the private key of its first certificate.
+    ///
+    /// # Errors
+    /// When the key is of an unknown kind, or belongs to another certificate.
+    pub fn new(Chain(chain): Chain, PrivateKey(key): PrivateKey) -> Result<Self, CertificateError> {
         let first = chain.first().ok_or(CertificateError::NoCertificate)?;
         let certificate = decoded(first)?;
         let names = names(&certificate);

@@ -15,24 +15,29 @@ fn pair(names: &[&str]) -> (String, String) {
     (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
 }
 
+fn made(chain: Chain, key: &str) -> Result<Identity, CertificateError> {
+    Identity::new(chain, PrivateKey::parse(key)?)
+}
+
 #[test]
 fn a_certificate_and_its_key_make_an_identity() {
     let (certificate, key) = pair(&["sky.example.org", "127.0.0.1", "::1"]);
     let chain = Chain::parse(&certificate).expect("a chain");
-    let identity = Identity::new(chain, &key).expect("an identity");
+    let identity = made(chain, &key).expect("an identity");
     assert_eq!(identity.names, ["sky.example.org", "127.0.0.1", "::1"]);
     let day = |year: u64| UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_557_600 + 864_000);
     assert!(identity.is_valid(day(2026)));
     assert!(!identity.is_valid(day(2023)));
     assert!(!identity.is_valid(day(2030)));
-    assert!(!format!("{identity:?}").contains("PRIVATE"));
+    let key = PrivateKey::parse(&key).expect("a key");
+    assert!(format!("{key:?} {identity:?}").len() < 300, "{key:?} {identity:?}");
 }
 
 #[test]
 fn both_may_be_in_one_file() {
     let (certificate, key) = pair(&["a.example.org"]);
     let both = format!("{key}{certificate}");
-    assert!(Identity::new(Chain::parse(&both).expect("a chain"), &both).is_ok());
+    assert!(made(Chain::parse(&both).expect("a chain"), &both).is_ok());
 }
 
 #[test]
@@ -44,7 +49,7 @@ fn what_is_wrong_is_said() {
     let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(matches!(Chain::parse(rubbish), Err(CertificateError::Certificate(_))));
     let chain = Chain::parse(&certificate).expect("a chain");
-    let with = |key: &str| Identity::new(chain.clone(), key).unwrap_err();
+    let with = |key: &str| made(chain.clone(), key).unwrap_err();
     assert_eq!(with(&other), CertificateError::Mismatch);
     assert_eq!(with(&certificate), CertificateError::NoKey);
     let rubbish = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
@@ -70,7 +75,7 @@ proptest! {
             let text = if which { &mut certificate } else { &mut key };
             let at = at % text.len();
             text.replace_range(at..=at, char::from(byte).encode_utf8(&mut [0; 4]));
-            let _error_or_not = Chain::parse(&certificate).and_then(|chain| Identity::new(chain, &key));
+            let _error_or_not = Chain::parse(&certificate).and_then(|chain| made(chain, &key));
         }
     }
 }

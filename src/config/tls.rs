@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 
-use crate::certificate::{CertificateError, Chain, Identity, authorities};
+use crate::certificate::{CertificateError, Chain, Identity, PrivateKey, authorities};
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::Problem;
@@ -15,7 +15,6 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::process;
 use crate::config::settings::row::Row;
 use crate::config::settings::tls::{WrittenTls, tls};
-use crate::s3::secret::Secret;
 
 /// The listener with TLS.
 #[derive(Debug, Clone)]
@@ -57,10 +56,9 @@ pub(super) fn read(
     let chain = certificate
         .as_deref()
         .and_then(|path| parsed(layers, inputs, &tls::certificate_file().row, path, Chain::parse));
-    let text = key.as_deref().and_then(|path| {
-        let secret = |text: &str| Ok(Secret::new(text.to_owned()));
-        parsed(layers, inputs, &tls::key_file().row, path, secret)
-    });
+    let private_key = key
+        .as_deref()
+        .and_then(|path| parsed(layers, inputs, &tls::key_file().row, path, PrivateKey::parse));
     let client_authorities = match client_ca_file.as_deref() {
         Some(path) => {
             let read = parsed(layers, inputs, &tls::client_ca_file().row, path, authorities);
@@ -73,8 +71,8 @@ pub(super) fn read(
         let warning = "the files of tls are not used: tls.listen is off";
         layers.report.warnings.push(warning.to_owned());
     }
-    let (Some(chain), Some(text)) = (chain, text) else { return Ok(None) };
-    match Identity::new(chain, text.expose()) {
+    let (Some(chain), Some(private_key)) = (chain, private_key) else { return Ok(None) };
+    match Identity::new(chain, private_key) {
         Ok(identity) => {
             let Some(listen) = listen else { return Ok(None) };
             let files = [certificate, key, client_ca_file].into_iter().flatten().collect();

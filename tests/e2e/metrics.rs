@@ -221,7 +221,9 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let origin = Origin::start();
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().to_str().expect("UTF-8");
-    let watched = Watched::start(with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk));
+    let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
+    let edge = crate::tls_port::Edge::new();
+    let watched = Watched::start(edge.setup(setup));
     let scraped = watched.scrape();
     let exposed: BTreeSet<&str> = scraped
         .lines()
