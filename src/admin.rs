@@ -65,7 +65,7 @@ impl Admin {
     /// The admin listener of this gateway.
     #[must_use]
     pub fn new(shared: &GatewayDependencies, probes: &Arc<Probes>, config: &Config) -> Self {
-        let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, .. } =
+        let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, tls, .. } =
             shared.clone();
         let metrics = MetricSources {
             metrics,
@@ -74,6 +74,7 @@ impl Admin {
             reloads,
             lifecycle: Arc::clone(&lifecycle),
             limits,
+            tls,
         };
         Self {
             cache,

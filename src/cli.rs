@@ -290,7 +290,9 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
         Err(error) => {
             log::error!("{error}");
             match error {
-                StartError::Certificates(_) | StartError::Engine(_) => BAD_CONFIGURATION,
+                StartError::Certificates(_) | StartError::Engine(_) | StartError::Tls(_) => {
+                    BAD_CONFIGURATION
+                }
                 StartError::Listen { .. }
                 | StartError::Signals(_)
                 | StartError::Runtime(_)

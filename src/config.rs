@@ -26,6 +26,7 @@ mod schema;
 mod settings;
 mod shape;
 mod show;
+mod tls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub use settings::gateway::GatewayConfig;
 pub use settings::is_live;
 pub use settings::process::{LogConfig, ServerConfig};
 pub use show::{show, show_json};
+pub use tls::TlsConfig;
 
 /// Everything the gateway runs on.
 #[derive(Debug, Clone)]
@@ -63,6 +65,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     pub downstream: DownstreamConfig,
     pub server: ServerConfig,
+    /// The listener with TLS, if there is one.
+    pub tls: Option<TlsConfig>,
     pub cache: CacheConfig,
     /// The listener for operators, if there is one.
     pub admin_listen: Option<SocketAddr>,

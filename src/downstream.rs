@@ -25,6 +25,7 @@ use crate::downstream::final_response::bad_request_response;
 use crate::downstream::linger::Linger;
 use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
+use crate::downstream::tls::Transport;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
@@ -44,6 +45,7 @@ mod overflow;
 mod pace;
 mod request_head;
 mod timer;
+pub mod tls;
 pub mod write_buffer;
 
 pub use exchange::Exchange;
@@ -102,6 +104,7 @@ impl ClientConnection {
         limits: &DownstreamConfig,
         log_format: LogFormat,
         metrics: Arc<Metrics>,
+        transport: Transport,
     ) -> Self {
         Self {
             stream,
@@ -128,7 +131,7 @@ impl ClientConnection {
             acknowledgements: Acknowledgements::new(limits.tcp_user_timeout),
             flush_timer: Timer::default(),
             linger: Linger::default(),
-            exchange: Exchange::new(),
+            exchange: Exchange::new(transport),
         }
     }
 

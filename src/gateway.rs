@@ -20,6 +20,7 @@ use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
+use crate::downstream::tls::TlsPort;
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
@@ -95,14 +96,17 @@ pub struct GatewayDependencies {
     pub reloads: Arc<Reloads>,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<ClientLimits>,
+    /// The port for TLS, if there is one.
+    pub tls: Option<Arc<TlsPort>>,
 }
 
 impl Gateway {
     /// A gateway on this configuration.
     #[must_use]
     pub fn new(config: &Config, shared: GatewayDependencies) -> Self {
-        let GatewayDependencies { stores, cache, heads, lifecycle, reloads, metrics, limits } =
-            shared;
+        let GatewayDependencies {
+            stores, cache, heads, lifecycle, reloads, metrics, limits, ..
+        } = shared;
         reloads.cors.store(config.cors.clone().map(Arc::new));
         Self {
             prefix: config.gateway.path_prefix.clone(),
@@ -160,6 +164,8 @@ impl ProxyHttp for Gateway {
             exchange.start_response();
             if let Some(admitted) = exchange.take_admitted::<Context>() {
                 *ctx = *admitted;
+            } else {
+                ctx.transport = exchange.transport().clone();
             }
         }
         // Pingora has evaluated the Connection header of the request.
@@ -250,7 +256,7 @@ impl ProxyHttp for Gateway {
                 let is_part = head.headers.contains_key(RANGE);
                 let priority = if is_part { Priority::Bulk } else { Priority::Whole };
                 let store = &object.wanted.store;
-                let client = client_of(session);
+                let client = client_of(session, &ctx.transport);
                 object.upstream.share =
                     store.shares.acquire(&client, self.upstream.queue_timeout).await;
                 if object.upstream.share.is_none() {

@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`survey`]: what a HiPS says of itself; [`terminal`]: colours and tables |
+//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`survey`]: what a HiPS says of itself; [`terminal`]: colours and tables; [`certificate`]: who the gateway is over TLS |
 //! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
 //! | 3 | [`profile`]: one store with its credentials and rules; [`pages`]: what a browser shows |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
@@ -20,6 +20,7 @@
 
 pub mod admin;
 pub mod cache;
+pub mod certificate;
 pub mod check;
 pub mod cli;
 pub mod config;

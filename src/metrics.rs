@@ -47,6 +47,7 @@ const CAUSES: &[&str] = &[
     "request_malformed",
     "headers_too_large",
     "headers_too_slow",
+    "tls_required",
 ];
 
 /// The part of the gateway that a request is for.

@@ -22,8 +22,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::cache::{Cache, CacheKey, PurgeScope};
-use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
+use crate::certificate::Identity;
+use crate::config::{
+    self, Effective, Flags, Inputs, Loaded, Problem, Profiles, TlsConfig, is_live,
+};
+use crate::downstream::tls::TlsPort;
 use crate::protocol::cors::Cors;
+use crate::protocol::timestamp::rfc3339;
 use crate::reload::changes::changes;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
@@ -156,6 +161,7 @@ pub struct Reloader {
     reloads: Arc<Reloads>,
     probes: Arc<Probes>,
     issuer: Arc<Issuer>,
+    tls: Option<Arc<TlsPort>>,
     /// How often files are checked; zero: never.
     interval: Duration,
     dns_refresh: Duration,
@@ -183,6 +189,7 @@ impl Reloader {
         reloads: Arc<Reloads>,
         probes: Arc<Probes>,
         issuer: Arc<Issuer>,
+        tls: Option<Arc<TlsPort>>,
     ) -> Self {
         let config = &start.loaded.config;
         Self {
@@ -192,6 +199,7 @@ impl Reloader {
             reloads,
             probes,
             issuer,
+            tls,
             interval: config.server.reload_interval,
             dns_refresh: config.upstream.dns_refresh,
             files: start.files.clone(),
@@ -336,8 +344,16 @@ impl Reloader {
     ) -> Result<Loaded, Vec<String>> {
         let loaded = result
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let lost = watched.in_force().lost(files);
-        if lost.is_empty() { Ok(loaded) } else { Err(lost) }
+        let mut problems = watched.in_force().lost(files);
+        if let (Some(port), Some(tls)) = (&self.tls, &loaded.config.tls) {
+            #[expect(clippy::disallowed_methods, reason = "the certificate is valid for some time")]
+            let now = SystemTime::now();
+            let is_other = expiry(&tls.identity) != port.not_after();
+            if is_other && !tls.identity.is_valid(now) {
+                problems.push(format!("{}: it is not valid now", certificate_line(&tls.identity)));
+            }
+        }
+        if problems.is_empty() { Ok(loaded) } else { Err(problems) }
     }
 
     /// Applies a valid configuration.
@@ -354,6 +370,9 @@ impl Reloader {
         self.stores.replace(&profiles);
         self.probes.start(Some(&before), &self.stores.load());
         self.reloads.cors.store(loaded.config.cors.map(Arc::new));
+        if let (Some(port), Some(tls)) = (&self.tls, &loaded.config.tls) {
+            self.replace_certificate(port, tls, watched, files);
+        }
         log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
@@ -379,11 +398,11 @@ impl Reloader {
         // Read again for each connection to the engine.
         let password_file = engine.and_then(|engine| engine.password_file.clone());
         let live_files = [&loaded.config_file, &loaded.credentials_file, &password_file];
-        let other_files = watched
-            .in_force()
-            .changed(files)
-            .into_iter()
-            .filter(|path| !live_files.iter().any(|known| known.as_ref() == Some(path)));
+        let tls_files = loaded.config.tls.as_ref().map_or(&[][..], |tls| &tls.files);
+        let other_files = watched.in_force().changed(files).into_iter().filter(|path| {
+            !tls_files.contains(path)
+                && !live_files.iter().any(|known| known.as_ref() == Some(path))
+        });
         for path in other_files {
             let path = format!("contents of {}", path.display());
             new.push(path.clone());
@@ -395,6 +414,40 @@ impl Reloader {
         *applied = AppliedConfig { profiles, settings: loaded.settings, warnings: loaded.warnings };
         self.reloads.record(true);
     }
+
+    /// Later handshakes use the certificate of the configuration, if one of its files has changed.
+    fn replace_certificate(
+        &self,
+        port: &TlsPort,
+        tls: &TlsConfig,
+        watched: &WatchedFiles,
+        files: &Snapshot,
+    ) {
+        let changed = watched.in_force().changed(files);
+        let is_known = tls.files.iter().all(|file| watched.in_force().paths().contains(file));
+        if is_known && !tls.files.iter().any(|file| changed.contains(&file)) {
+            return;
+        }
+        match port.replace(tls) {
+            Ok(()) => info!("{} is in use", certificate_line(&tls.identity)),
+            Err(error) => error!("tls.client_ca_file: {error}; the previous one stays in force"),
+        }
+    }
+}
+
+/// A certificate in one line of the log.
+#[must_use]
+pub fn certificate_line(identity: &Identity) -> String {
+    let names = match identity.names.is_empty() {
+        true => "no name".to_owned(),
+        false => identity.names.join(", "),
+    };
+    format!("TLS certificate for {names}, valid until {}", rfc3339(identity.not_after))
+}
+
+/// Seconds since the Unix epoch.
+fn expiry(identity: &Identity) -> u64 {
+    identity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Settings that differ and need a restart.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use log::{info, warn};
@@ -26,11 +26,12 @@ use crate::config::Config;
 use crate::downstream::app::Guarded;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
+use crate::downstream::tls::TlsPort;
 use crate::engine::Engine;
 use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
-use crate::reload::{Reloader, Reloads, Start, profile_lines};
+use crate::reload::{Reloader, Reloads, Start, certificate_line, profile_lines};
 use crate::response::object_head::ObjectHeads;
 use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
@@ -84,6 +85,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     if !upgrade {
         for (address, setting) in [
             (Some(config.gateway.listen), "--listen or S3PROXY_LISTEN"),
+            (config.tls.as_ref().map(|tls| tls.listen), "S3PROXY_TLS_LISTEN"),
             (config.admin_listen, "S3PROXY_ADMIN_LISTEN"),
         ] {
             let Some(address) = address else { continue };
@@ -100,6 +102,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         max_connections(config),
         config.downstream.max_requests_per_user,
     ));
+    let tls = tls_port(config)?;
     let shared = GatewayDependencies {
         stores: Arc::clone(&stores),
         cache: cache.clone(),
@@ -108,6 +111,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         reloads: Arc::clone(&reloads),
         metrics: Arc::default(),
         limits,
+        tls,
     };
     let gateway = Gateway::new(config, shared.clone());
     let opt = Opt { upgrade, ..Opt::default() };
@@ -126,12 +130,13 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
             config,
             Arc::clone(&shared.limits),
             Arc::clone(&shared.metrics),
-        ),
+        )
+        .with_tls(shared.tls.clone()),
     );
-    let listener = ListenerConfig::tcp(config.gateway.listen.to_string())
-        .tcp_socket_options(socket_options(config))
-        .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
-    service.add_listener(listener);
+    service.add_listener(listener(config, config.gateway.listen));
+    if let Some(tls) = &config.tls {
+        service.add_listener(listener(config, tls.listen));
+    }
     server.add_service(service);
     let probes = Arc::new(Probes::new(&config.upstream));
     if let Some(address) = config.admin_listen {
@@ -146,13 +151,11 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         let admin = Guarded::new(admin, name, config, limits, uncounted);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
-        let listener = ListenerConfig::tcp(address.to_string())
-            .tcp_socket_options(socket_options(config))
-            .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
-        service.add_listener(listener);
+        service.add_listener(listener(config, address));
         server.add_service(service);
     }
-    let reloader = Reloader::new(start, stores, cache.clone(), reloads, probes, issuer);
+    let reloader =
+        Reloader::new(start, stores, cache.clone(), reloads, probes, issuer, shared.tls.clone());
     let mut reloader = background_service("reload", reloader);
     reloader.threads = Some(1);
     server.add_service(reloader);
@@ -168,6 +171,9 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     match config.admin_listen {
         Some(admin) => info!("admin listener on http://{admin}/, with the status page"),
         None => info!("no admin listener: admin.listen is off"),
+    }
+    if let Some(tls) = &config.tls {
+        info!("{}, on https://{}/", certificate_line(&tls.identity), tls.listen);
     }
     info!(
         "s3proxy {VERSION} listening on http://{}{}/",
@@ -193,6 +199,25 @@ fn request_first_credentials(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(stores.prepare(&config.profiles, issuer));
     Ok(())
+}
+
+/// The port for TLS, if there is one. A certificate that is not valid now is served all the same: a client
+/// may accept it, and there is no other.
+fn tls_port(config: &Config) -> Result<Option<Arc<TlsPort>>, StartError> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    #[expect(clippy::disallowed_methods, reason = "the certificate is valid for some time")]
+    let now = SystemTime::now();
+    if !tls.identity.is_valid(now) {
+        warn!("{}: it is not valid now", certificate_line(&tls.identity));
+    }
+    let port = TlsPort::new(tls, config.downstream.header_timeout).map_err(StartError::Tls)?;
+    Ok(Some(Arc::new(port)))
+}
+
+fn listener(config: &Config, address: SocketAddr) -> ListenerConfig {
+    ListenerConfig::tcp(address.to_string())
+        .tcp_socket_options(socket_options(config))
+        .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES))
 }
 
 /// Logs which stores are served, with which access keys, and to whom.
@@ -318,6 +343,8 @@ pub enum StartError {
     Engine(String),
     /// The socket of an upgrade is missing, or other users can reach it.
     UpgradeSock(String),
+    /// The authorities of `tls.client_ca_file` cannot be used.
+    Tls(String),
 }
 
 impl std::fmt::Display for StartError {
@@ -329,6 +356,7 @@ impl std::fmt::Display for StartError {
             Self::Runtime(error) => write!(f, "cannot request credentials: {error}"),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
             Self::Engine(problem) => write!(f, "cache.shared.ca_file: {problem}"),
+            Self::Tls(problem) => write!(f, "tls.client_ca_file: {problem}"),
             Self::UpgradeSock(problem) => write!(f, "server.upgrade_sock: {problem}"),
             Self::Certificates(error) => write!(
                 f,

@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::cache::{Cache, SharedStatus, Tier};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
+use crate::downstream::tls::TlsPort;
 use crate::gateway::pages::VERSION;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
@@ -35,6 +36,7 @@ pub struct MetricSources {
     pub reloads: Arc<Reloads>,
     pub lifecycle: Arc<Lifecycle>,
     pub limits: Arc<ClientLimits>,
+    pub tls: Option<Arc<TlsPort>>,
 }
 
 impl MetricSources {
@@ -65,6 +67,9 @@ impl Collector for MetricSources {
             }
         }
         self.state(page)?;
+        if let Some(tls) = &self.tls {
+            tls_port(page, tls)?;
+        }
         #[cfg(target_os = "linux")]
         process(page)?;
         Ok(())
@@ -184,6 +189,30 @@ impl MetricSources {
         )?;
         single(page, "s3proxy_build", "The version that runs.", &Info::new([("version", VERSION)]))
     }
+}
+
+fn tls_port(page: &mut DescriptorEncoder<'_>, tls: &TlsPort) -> Result<(), Error> {
+    let counts = &tls.handshakes;
+    let outcomes = [
+        ("done", &counts.done),
+        ("failed", &counts.failed),
+        ("timeout", &counts.timed_out),
+        ("plain_http", &counts.plain),
+    ];
+    family(
+        page,
+        "s3proxy_tls_handshakes",
+        "New connections to the port for TLS, by the outcome of the handshake.",
+        outcomes.map(|(outcome, times)| {
+            ([("outcome", outcome)], ConstCounter::new(times.load(Ordering::Relaxed)))
+        }),
+    )?;
+    single(
+        page,
+        "s3proxy_tls_certificate_not_after_timestamp_seconds",
+        "When the certificate of the port for TLS expires.",
+        &ConstGauge::new(tls.not_after()),
+    )
 }
 
 fn request_labels<'a>(

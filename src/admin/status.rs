@@ -45,7 +45,8 @@ impl Status {
 
     /// The document of `GET /status`.
     pub(super) fn document(&self) -> Value {
-        let MetricSources { metrics, stores, cache, reloads, lifecycle, limits } = &self.sources;
+        let MetricSources { metrics, stores, cache, reloads, lifecycle, limits, .. } =
+            &self.sources;
         let stores = stores.load();
         let causes: Vec<&str> = metrics.causes().counters().map(|(cause, _)| cause).collect();
         #[expect(clippy::disallowed_methods, reason = "clients compare times of stores with it")]

@@ -25,6 +25,7 @@ fn admin() -> Admin {
         reloads: Arc::default(),
         metrics: Arc::default(),
         limits: Arc::new(ClientLimits::new(16, 0)),
+        tls: None,
     };
     Admin::new(&shared, &Arc::new(Probes::new(&config.upstream)), config)
 }

@@ -23,6 +23,7 @@ use crate::config::settings::gateway::{WrittenCors, WrittenMime, cors, gateway, 
 use crate::config::settings::process::{self, AdminConfig, server};
 use crate::config::settings::variable;
 use crate::config::shape;
+use crate::config::tls;
 use crate::config::value::{Written, size};
 use crate::config::{
     Config, DownstreamConfig, GatewayConfig, LogConfig, ServerConfig, UpstreamConfig,
@@ -171,6 +172,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let downstream = DownstreamConfig::read(layers, &file)?;
     let server = server(layers, inputs.processors)?;
     let AdminConfig { listen: admin_listen, hosts: admin_hosts } = admin(layers, gateway.listen)?;
+    let tls = tls::read(layers, inputs, gateway.listen, admin_listen)?;
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers, inputs)?;
     let rules = cache::shared(layers, &cache)?;
@@ -190,6 +192,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         upstream,
         downstream,
         server,
+        tls,
         cache,
         admin_listen,
         admin_hosts,

@@ -101,6 +101,7 @@ pub(super) mod paths;
 pub(super) mod process;
 pub(super) mod profile;
 pub(super) mod row;
+pub(super) mod tls;
 pub(super) mod variable;
 
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
@@ -117,6 +118,7 @@ const GLOBAL: &[&[Row]] = &[
     connections::downstream::ROWS,
     process::server::ROWS,
     process::admin::ROWS,
+    tls::tls::ROWS,
     cache::tiers::ROWS,
     cache::disk::ROWS,
     cache::shared::ROWS,
@@ -142,6 +144,7 @@ pub(super) static MAPPINGS: &[(&str, &str)] = &[
     ("downstream", "Connections of clients."),
     ("server", "The process."),
     ("admin", "The listener for operators."),
+    ("tls", "The listener with TLS."),
     (
         "cache",
         "The cache of the gateway. For the caches of clients see `cache_max_age` and the `cache_control` of a profile.",

@@ -11,7 +11,8 @@ use pingora::server::ShutdownWatch;
 use crate::config::{Config, DownstreamConfig, LogFormat};
 use crate::downstream::ClientConnection;
 use crate::downstream::limits::ClientLimits;
-use crate::downstream::overflow::Overflow;
+use crate::downstream::overflow::{Overflow, refuse_plain};
+use crate::downstream::tls::{Handshake, TlsPort, Transport};
 use crate::metrics::Metrics;
 
 /// An application whose client connections are limited in number, size of head and time.
@@ -22,6 +23,7 @@ pub struct Guarded<A> {
     limits: Arc<ClientLimits>,
     metrics: Arc<Metrics>,
     overflow: Overflow,
+    tls: Option<Arc<TlsPort>>,
 }
 
 impl<A> Guarded<A> {
@@ -42,7 +44,14 @@ impl<A> Guarded<A> {
             limits,
             metrics,
             overflow: Overflow::new(limit),
+            tls: None,
         }
+    }
+
+    /// Its connections to this port begin with a TLS handshake.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsPort>>) -> Self {
+        Self { tls, ..self }
     }
 }
 
@@ -56,12 +65,28 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        let tls = self.tls.as_ref().filter(|tls| tls.is_of(&stream));
         let Some(_permit) = self.limits.try_connect() else {
-            self.overflow.refuse(stream, &self.limits, &self.metrics, self.log_format).await;
+            let is_tls = tls.is_some();
+            let (metrics, format) = (&self.metrics, self.log_format);
+            self.overflow.refuse(stream, is_tls, &self.limits, metrics, format).await;
             return None;
         };
+        let (stream, transport) = match tls {
+            None => (stream, Transport::default()),
+            // Boxed: most connections are plain, and have no room for it.
+            Some(tls) => match Box::pin(tls.accept(stream)).await {
+                Handshake::Done(stream, transport) => (stream, transport),
+                Handshake::Plain(stream) => {
+                    Box::pin(refuse_plain(stream, &self.metrics, self.log_format)).await;
+                    return None;
+                }
+                Handshake::Failed => return None,
+            },
+        };
         let metrics = Arc::clone(&self.metrics);
-        let connection = ClientConnection::new(stream, &self.config, self.log_format, metrics);
+        let connection =
+            ClientConnection::new(stream, &self.config, self.log_format, metrics, transport);
         self.app.process_new(Box::new(connection), shutdown).await
     }
 

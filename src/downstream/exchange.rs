@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::downstream::tls::Transport;
+
 /// State of the current request, set by the gateway's hooks and read by the connection: whether a
 /// response is in progress, and the deadline for the store's response.
 ///
@@ -26,10 +28,11 @@ pub struct Exchange {
     permit: AtomicBool,
     /// What was decided about the request before Pingora read it.
     admitted: Mutex<Option<Box<dyn Any + Send>>>,
+    transport: Transport,
 }
 
 impl Exchange {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(transport: Transport) -> Self {
         Self {
             base: Instant::now(),
             responding: AtomicBool::new(false),
@@ -40,7 +43,14 @@ impl Exchange {
             immediate: AtomicBool::new(false),
             permit: AtomicBool::new(false),
             admitted: Mutex::default(),
+            transport,
         }
+    }
+
+    /// How the client of this connection is connected.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// The request head is complete: bytes written from now on are its response.

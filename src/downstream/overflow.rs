@@ -1,5 +1,7 @@
-//! Connections beyond the limit: refused with a 503 in one write, and closed.
+//! Connections that are refused before any request: those beyond the limit with a 503, and plain HTTP on the
+//! port for TLS with a 400; in one write, and closed.
 
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +10,14 @@ use std::time::{Duration, Instant};
 use log::warn;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::config::LogFormat;
-use crate::downstream::final_response::final_response;
+use crate::downstream::final_response::{bad_request_response, final_response};
 use crate::downstream::limits::ClientLimits;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
+use crate::protocol::request_check::BadRequest;
 use crate::protocol::request_id::new_request_id;
 use crate::response::refusal::Refusal;
 
@@ -46,10 +50,12 @@ impl Overflow {
         Self { limit, lingering: AtomicUsize::new(0), log: Mutex::default() }
     }
 
-    /// Sends a 503, logs it with the request id and the address of the client, and closes the connection.
+    /// Sends a 503, logs it with the request id and the address of the client, and closes the connection. A
+    /// client of TLS could not read the response: its connection is closed alone.
     pub(super) async fn refuse(
         &self,
         stream: Stream,
+        is_tls: bool,
         limits: &ClientLimits,
         metrics: &Metrics,
         log_format: LogFormat,
@@ -59,13 +65,17 @@ impl Overflow {
         metrics.cause(refusal.cause());
         self.log_refusal(limits);
         let id = new_request_id();
-        let digest = stream.get_socket_digest();
-        let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
-        let client = client.map(|client| client.ip().to_canonical());
-        access::refused(log_format, client, (refusal.status(), refusal.cause()), &id);
+        access::refused(log_format, client_of(&stream), (refusal.status(), refusal.cause()), &id);
+        if is_tls {
+            return;
+        }
         let lingering = self.lingering.fetch_add(1, Ordering::Relaxed);
         let linger = if lingering < MAX_LINGERING { LINGER } else { SHORT_LINGER };
-        let _gone_or_late = tokio::time::timeout(linger, send_refusal(stream, &refusal, &id)).await;
+        let refused = refusal.response(None, "", &id);
+        let body = String::from_utf8_lossy(&refused.body);
+        let more = "Retry-After: 1\r\n";
+        let response = final_response(refused.status, "Service Unavailable", more, &id, &body);
+        let _gone_or_late = timeout(linger, send_last(stream, &response)).await;
         self.lingering.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -86,14 +96,27 @@ impl Overflow {
     }
 }
 
-/// Sends the refusal, then reads until the client closes: TCP resets a connection that is closed with
-/// unread bytes, and the client would lose the response.
-async fn send_refusal(mut stream: Stream, refusal: &Refusal, id: &str) -> std::io::Result<()> {
-    let refused = refusal.response(None, "", id);
-    let body = String::from_utf8_lossy(&refused.body);
-    let more = "Retry-After: 1\r\n";
-    let response = final_response(refused.status, "Service Unavailable", more, id, &body);
-    stream.write_all(&response).await?;
+/// Tells a client that speaks plain HTTP that the port is for TLS, and closes the connection.
+pub(super) async fn refuse_plain(stream: Stream, metrics: &Metrics, log_format: LogFormat) {
+    let error = BadRequest::TlsRequired;
+    metrics.page(Page::Other, Some(error.status()));
+    metrics.cause(error.cause());
+    let id = new_request_id();
+    access::refused_head(log_format, client_of(&stream), error, &id);
+    let response = bad_request_response(error, &id);
+    let _gone_or_late = timeout(LINGER, send_last(stream, &response)).await;
+}
+
+fn client_of(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest();
+    let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
+    client.map(|client| client.ip().to_canonical())
+}
+
+/// Sends the last response of a connection, then reads until the client closes: TCP resets a connection that
+/// is closed with unread bytes, and the client would lose the response.
+async fn send_last(mut stream: Stream, response: &[u8]) -> std::io::Result<()> {
+    stream.write_all(response).await?;
     stream.flush().await?;
     AsyncWriteExt::shutdown(&mut stream).await?;
     let mut unread = [0; 1024];

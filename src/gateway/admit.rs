@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::CacheRequest;
+use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
 use crate::gateway::html::{self, origin, wants_page};
@@ -24,7 +25,7 @@ use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 use crate::upstream::Store;
 
-pub(super) const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
+const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -72,10 +73,9 @@ impl Gateway {
                 if !readable {
                     return Err(Refusal::MethodNotAllowed);
                 }
-                self.require_user(client)?;
-                let user = client.headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes);
-                ctx.user_permit =
-                    self.limits.start_request(user).map_err(|_| Refusal::UserSaturated)?;
+                self.require_user(client, ctx)?;
+                let permit = self.limits.start_request(user(&client.headers, &ctx.transport));
+                ctx.user_permit = permit.map_err(|_| Refusal::UserSaturated)?;
                 self.admit_object(client, ctx, bucket, key)
             }
             _ if !readable => Err(Refusal::MethodNotAllowed),
@@ -85,20 +85,20 @@ impl Gateway {
                 if !wants_page(client) {
                     return Ok(json(&self.pages.index));
                 }
-                Ok(Admitted::Response(self.landing_page(client)))
+                Ok(Admitted::Response(self.landing_page(client, ctx)))
             }
             Route::Metadata => {
                 ctx.event = "Request for application metadata";
                 ctx.page = Page::Metadata;
-                self.require_user(client)?;
+                self.require_user(client, ctx)?;
                 if !wants_page(client) {
                     return Ok(json(&self.pages.metadata));
                 }
-                Ok(Admitted::Response(self.landing_page(client)))
+                Ok(Admitted::Response(self.landing_page(client, ctx)))
             }
             Route::OpenApi => {
                 ctx.page = Page::Docs;
-                Ok(json(&self.pages.openapi(&origin(client))))
+                Ok(json(&self.pages.openapi(&origin(client, &ctx.transport))))
             }
             Route::Asset { name } => {
                 ctx.page = Page::Docs;
@@ -107,14 +107,14 @@ impl Gateway {
             }
             Route::Docs => {
                 ctx.page = Page::Docs;
-                Ok(Admitted::Response(html::page(self.pages.docs(&origin(client)))))
+                Ok(Admitted::Response(html::page(self.pages.docs(&origin(client, &ctx.transport)))))
             }
             Route::Redirect { add_slash } => {
                 let mut path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
                 if add_slash {
                     path.push(b'/');
                 }
-                self.redirect(client, &path, query).map(Admitted::Response)
+                self.redirect(client, ctx, &path, query).map(Admitted::Response)
             }
             Route::Unknown => Err(Refusal::RouteUnknown),
         }
@@ -169,12 +169,12 @@ impl Gateway {
         Ok(Box::new(object))
     }
 
-    fn landing_page(&self, client: &RequestHeader) -> GatewayResponse {
-        html::page(self.pages.landing(&origin(client), &self.listed_profiles()))
+    fn landing_page(&self, client: &RequestHeader, ctx: &Context) -> GatewayResponse {
+        html::page(self.pages.landing(&origin(client, &ctx.transport), &self.listed_profiles()))
     }
 
-    fn require_user(&self, client: &RequestHeader) -> Result<(), Refusal> {
-        if self.require_user && !client.headers.contains_key(X_AUTH_REQUEST_USER) {
+    fn require_user(&self, client: &RequestHeader, ctx: &Context) -> Result<(), Refusal> {
+        if self.require_user && user(&client.headers, &ctx.transport).is_none() {
             return Err(Refusal::UserMissing);
         }
         Ok(())
@@ -200,12 +200,13 @@ impl Gateway {
     pub(super) fn redirect(
         &self,
         client: &RequestHeader,
+        ctx: &Context,
         path: &[u8],
         query: &[u8],
     ) -> Result<GatewayResponse, Refusal> {
         let headers = &client.headers;
         let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        let scheme = forwarded_scheme(headers).unwrap_or("http");
+        let scheme = scheme(headers, &ctx.transport);
         let mut location = Vec::new();
         if !host.is_empty() {
             location.extend_from_slice(format!("{scheme}://").as_bytes());
@@ -236,8 +237,19 @@ fn admit_store(ctx: &mut Context, store: &Store, address: &ObjectAddress) -> Res
     Ok(())
 }
 
-/// `X-Forwarded-Proto`, trusted only when `X-Forwarded-For` contains an address, as in s3proxy 2.0.1.
-pub(super) fn forwarded_scheme(headers: &HeaderMap) -> Option<&'static str> {
+/// The user: the name in the client's certificate, else `X-Auth-Request-User`.
+pub(super) fn user<'a>(headers: &'a HeaderMap, transport: &'a Transport) -> Option<&'a [u8]> {
+    let certified = transport.user.as_deref().map(str::as_bytes);
+    certified.or_else(|| headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes))
+}
+
+/// The scheme of the URL as the client wrote it: `X-Forwarded-Proto`, trusted only when `X-Forwarded-For`
+/// contains an address, as in s3proxy 2.0.1; else that of the connection.
+pub(super) fn scheme(headers: &HeaderMap, transport: &Transport) -> &'static str {
+    forwarded_scheme(headers).unwrap_or(if transport.is_tls { "https" } else { "http" })
+}
+
+fn forwarded_scheme(headers: &HeaderMap) -> Option<&'static str> {
     forwarded_for(headers)?;
     let scheme = headers.get(X_FORWARDED_PROTO)?.as_bytes();
     ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
@@ -266,9 +278,9 @@ pub(super) fn peer_ip(session: &Session) -> Option<IpAddr> {
 
 /// The client, for its share of permits: the user, else the address in `X-Forwarded-For`, else that of the
 /// connection.
-pub(super) fn client_of(session: &Session) -> Vec<u8> {
-    if let Some(user) = session.get_header(X_AUTH_REQUEST_USER) {
-        return [b"user ", user.as_bytes()].concat();
+pub(super) fn client_of(session: &Session, transport: &Transport) -> Vec<u8> {
+    if let Some(user) = user(&session.req_header().headers, transport) {
+        return [b"user ", user].concat();
     }
     let address = remote_ip(&session.req_header().headers, peer_ip(session));
     address.map(|address| address.to_string()).unwrap_or_default().into_bytes()

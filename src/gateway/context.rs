@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
+use crate::downstream::tls::Transport;
 use crate::gateway::folder::OpenedFolder;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;
@@ -36,6 +37,8 @@ pub struct Context {
     pub in_flight: RunningRequest,
     /// The client's `X-Request-ID` or a new one; set in `early_request_filter`.
     pub request_id: String,
+    /// How the client is connected.
+    pub transport: Transport,
     /// The `event` field of the log line.
     pub event: &'static str,
     pub page: Page,
@@ -163,6 +166,7 @@ impl Context {
             started: Instant::now(),
             in_flight,
             request_id: String::new(),
+            transport: Transport::default(),
             event: "request",
             page: Page::Other,
             user_permit: None,

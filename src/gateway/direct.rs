@@ -67,6 +67,7 @@ impl Gateway {
         let keeps_alive = keeps_alive(client).filter(|_| self.direct_hits)?;
         let mut ctx = Context::new(self.lifecycle.start_request());
         ctx.request_id = request_id(client);
+        ctx.transport = exchange.transport().clone();
         let mut closes = false;
         let made = match self.admit(client, &mut ctx) {
             Ok(Admitted::Response(response)) => self.own(client, &mut ctx, response),

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::{CacheRequest, LookupResult};
+use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
@@ -85,7 +86,7 @@ impl Gateway {
         }
         if !path.ends_with(b"/") {
             // Of an encoded slash; links that are relative to the folder need a plain one.
-            return self.redirect_to_folder(client, &address, query);
+            return self.redirect_to_folder(client, ctx, &address, query);
         }
         let asks_for_listing = parameter(query, "continuation-token").is_some()
             || parameter(query, "format").is_some();
@@ -148,13 +149,13 @@ impl Gateway {
                 self.write_refusal(session, ctx, Refusal::ObjectNotFound).await
             }
             FolderAnswer::AddSlash { ref otherwise } => {
-                let is_folder = self.is_folder(session, &folder).await;
+                let is_folder = self.is_folder(session, &ctx.transport, &folder).await;
                 if !is_folder {
                     return self.write_refusal(session, ctx, otherwise.clone()).await;
                 }
                 let client = session.req_header();
                 let (_, query) = path_and_query(client);
-                match self.redirect_to_folder(client, &folder.named.requested, query) {
+                match self.redirect_to_folder(client, ctx, &folder.named.requested, query) {
                     Ok(Admitted::Response(response)) => self.respond(session, ctx, &response).await,
                     _ => self.write_refusal(session, ctx, otherwise.clone()).await,
                 }
@@ -164,12 +165,17 @@ impl Gateway {
 
     /// Whether anything is in the folder. Without `listing` only its index object is asked for, which
     /// needs no further permission.
-    async fn is_folder(&self, session: &Session, folder: &OpenedFolder) -> bool {
+    async fn is_folder(
+        &self,
+        session: &Session,
+        transport: &Transport,
+        folder: &OpenedFolder,
+    ) -> bool {
         let none = HeaderMap::new();
         let (store, address) = (Arc::clone(&folder.store), Arc::clone(folder.named.target()));
         if store.profile.listing {
             let wanted = Arc::new(CacheRequest::listing(store, address, None, &none));
-            let (_, page) = self.list_page(session, &wanted).await;
+            let (_, page) = self.list_page(session, transport, &wanted).await;
             return page.is_ok_and(|page| !page.is_empty());
         }
         let Some(index) = index_of(&store, &folder.named) else { return false };
@@ -204,6 +210,7 @@ impl Gateway {
     fn redirect_to_folder(
         &self,
         client: &RequestHeader,
+        ctx: &Context,
         folder: &ObjectAddress,
         query: &[u8],
     ) -> Result<Admitted, Refusal> {
@@ -215,7 +222,7 @@ impl Gateway {
         encode_path(folder.bucket.as_bytes(), &mut path);
         path.push('/');
         encode_path(folder.key.as_bytes(), &mut path);
-        self.redirect(client, path.as_bytes(), query).map(Admitted::Response)
+        self.redirect(client, ctx, path.as_bytes(), query).map(Admitted::Response)
     }
 }
 

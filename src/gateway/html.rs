@@ -8,8 +8,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
+use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
-use crate::gateway::admit::forwarded_scheme;
+use crate::gateway::admit::scheme;
 use crate::pages::assets;
 use crate::pages::error::ErrorPage;
 use crate::pages::html::{self, Site};
@@ -63,12 +64,12 @@ pub(super) fn wants_page(client: &RequestHeader) -> bool {
 }
 
 /// Scheme and host as the client named them; empty without `Host`.
-pub(super) fn origin(client: &RequestHeader) -> String {
+pub(super) fn origin(client: &RequestHeader, transport: &Transport) -> String {
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if host.is_empty() {
         return String::new();
     }
-    [forwarded_scheme(&client.headers).unwrap_or("http"), "://", host].concat()
+    [scheme(&client.headers, transport), "://", host].concat()
 }
 
 impl Gateway {

@@ -13,6 +13,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::{CacheRequest, Lookup, LookupResult, ObjectBody};
+use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::admit::client_of;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
@@ -59,7 +60,7 @@ impl Gateway {
         let wanted = self.page_request(session, &folder, token.as_deref());
         let client = ClientRequest::of(session.req_header());
         let mut object = ObjectRequest::new(wanted, &client, self.attempts());
-        let (lookup, page) = self.list_page(session, &object.wanted).await;
+        let (lookup, page) = self.list_page(session, &ctx.transport, &object.wanted).await;
         object.lookup = Some(lookup);
         let cache_control = cache_control(&object);
         ctx.object = Some(Box::new(object));
@@ -107,6 +108,7 @@ impl Gateway {
     pub(super) async fn list_page(
         &self,
         session: &Session,
+        transport: &Transport,
         wanted: &Arc<CacheRequest>,
     ) -> (Lookup, Result<ListPage, Refusal>) {
         let prefix = &wanted.address.key;
@@ -128,7 +130,7 @@ impl Gateway {
             }
         }
         let store = &wanted.store;
-        let client = client_of(session);
+        let client = client_of(session, transport);
         let share = store.shares.acquire(&client, self.upstream.queue_timeout).await;
         if share.is_none() {
             return (lookup, Err(Refusal::UserSaturated));
@@ -189,7 +191,7 @@ impl Gateway {
             };
             write(session, std::mem::take(&mut html), false).await?;
             let wanted = Arc::new(self.page_request(session, folder, Some(&token)));
-            let (_, page) = self.list_page(session, &wanted).await;
+            let (_, page) = self.list_page(session, &ctx.transport, &wanted).await;
             match page {
                 Ok(mut page) if page.next.as_ref() != Some(&token) => {
                     left_out += self.leave_out(folder, &mut page);

@@ -11,8 +11,9 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::config::LogFormat;
+use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
-use crate::gateway::admit::{X_AUTH_REQUEST_USER, forwarded_scheme, remote_ip};
+use crate::gateway::admit::{remote_ip, scheme, user};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
 use crate::logging::access::{self, AccessRecord, HttpRequestRecord, UpstreamRecord};
@@ -84,12 +85,13 @@ impl Gateway {
             event: ctx.event,
             http_request: HttpRequestRecord {
                 method: &client.method,
-                url: request_url(client),
+                url: request_url(client, &ctx.transport),
                 status,
                 remote_ip: remote_ip(&client.headers, sent.peer),
                 user_agent: text(USER_AGENT),
             },
-            user: text(X_AUTH_REQUEST_USER),
+            user: user(&client.headers, &ctx.transport)
+                .and_then(|user| std::str::from_utf8(user).ok()),
             request_id: &ctx.request_id,
             path: ctx.address.as_deref().map(ObjectAddress::name),
             target: ctx.aliased.as_ref().map(|aliased| aliased.target.name()),
@@ -186,8 +188,8 @@ fn status_of(refusal: &Refusal) -> Option<StatusCode> {
 
 /// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may contain a
 /// token.
-fn request_url(client: &RequestHeader) -> String {
-    let scheme = forwarded_scheme(&client.headers).unwrap_or("http");
+fn request_url(client: &RequestHeader, transport: &Transport) -> String {
+    let scheme = scheme(&client.headers, transport);
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = crate::protocol::request_check::target_path(client.raw_path());
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();

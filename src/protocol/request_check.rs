@@ -21,6 +21,8 @@ pub enum BadRequest {
     Malformed,
     HeadersTooLarge,
     HeadersTooSlow,
+    /// Plain HTTP on the port for TLS.
+    TlsRequired,
 }
 
 impl BadRequest {
@@ -36,6 +38,7 @@ impl BadRequest {
             Self::Malformed => "request_malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeadersTooSlow => "headers_too_slow",
+            Self::TlsRequired => "tls_required",
         }
     }
 
@@ -72,6 +75,7 @@ impl BadRequest {
             Self::HeadersTooSlow => {
                 "the request line and headers did not arrive in time: send the request again"
             }
+            Self::TlsRequired => "this port serves HTTPS: use https:// in the URL",
         }
     }
 }

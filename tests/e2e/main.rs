@@ -109,6 +109,7 @@ mod one_store;
 mod store_state;
 // Stores behind TLS.
 mod tls;
+mod tls_port;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;

@@ -229,7 +229,8 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let disk = folder.path().to_str().expect("UTF-8");
     let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
     let setup = with_issued(setup, &origin.url());
-    let watched = Watched::start(with_silent_engine(setup));
+    let edge = crate::tls_port::Edge::new();
+    let watched = Watched::start(with_silent_engine(edge.setup(setup)));
     let scraped = watched.scrape();
     let exposed: BTreeSet<&str> = scraped
         .lines()

@@ -1,8 +1,8 @@
 //! The configuration as a whole: environment, YAML and INI in, values or problems out.
 
 mod cache;
-mod shared;
 mod providers;
+mod shared;
 mod shipped;
 mod stores;
 

@@ -1,0 +1,188 @@
+//! The certificate and the private key with which the gateway serves TLS, and the authorities of client
+//! certificates, from PEM text (RFC 7468).
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::RootCertStore;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// A certificate chain and the private key of its first certificate.
+#[derive(Clone)]
+pub struct Identity {
+    /// What rustls signs handshakes with.
+    pub key: Arc<CertifiedKey>,
+    /// The names and addresses that the certificate is for.
+    pub names: Vec<String>,
+    pub not_before: SystemTime,
+    pub not_after: SystemTime,
+}
+
+/// Why PEM text is no usable certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateError {
+    /// There is no `CERTIFICATE` in the text.
+    NoCertificate,
+    /// A certificate cannot be read.
+    Certificate(String),
+    /// There is no unencrypted private key in the text.
+    NoKey,
+    /// The private key cannot be read, or is of an unknown kind.
+    Key(String),
+    /// The private key belongs to another certificate.
+    Mismatch,
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => f.write_str("contains no PEM certificate"),
+            Self::Certificate(error) => {
+                write!(f, "contains a certificate that cannot be read: {error}")
+            }
+            Self::NoKey => f.write_str("contains no unencrypted private key in PEM"),
+            Self::Key(error) => write!(f, "contains a private key that cannot be used: {error}"),
+            Self::Mismatch => f.write_str("is not the private key of the certificate"),
+        }
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("names", &self.names)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate chain: the server's own certificate first, then those that lead to an authority.
+#[derive(Debug, Clone)]
+pub struct Chain(Vec<CertificateDer<'static>>);
+
+impl Chain {
+    /// Reads the certificates of a file.
+    ///
+    /// # Errors
+    /// When there is none, or one is damaged.
+    pub fn parse(pem: &str) -> Result<Self, CertificateError> {
+        let chain = certificates(pem)?;
+        for certificate in &chain {
+            decoded(certificate)?;
+        }
+        Ok(Self(chain))
+    }
+}
+
+/// A private key. `Debug` hides it.
+#[derive(Debug)]
+pub struct PrivateKey(PrivateKeyDer<'static>);
+
+impl PrivateKey {
+    /// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn parse(pem: &str) -> Result<Self, CertificateError> {
+        match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
+            Ok(key) => Ok(Self(key)),
+            Err(rustls::pki_types::pem::Error::NoItemsFound) => Err(CertificateError::NoKey),
+            Err(error) => Err(CertificateError::Key(error.to_string())),
+        }
+    }
+}
+
+impl Identity {
+    /// Joins a chain with the private key of its first certificate.
+    ///
+    /// # Errors
+    /// When the key is of an unknown kind, or belongs to another certificate.
+    pub fn new(Chain(chain): Chain, PrivateKey(key): PrivateKey) -> Result<Self, CertificateError> {
+        let first = chain.first().ok_or(CertificateError::NoCertificate)?;
+        let certificate = decoded(first)?;
+        let names = names(&certificate);
+        let validity = certificate.validity();
+        let not_before = time(validity.not_before.timestamp());
+        let not_after = time(validity.not_after.timestamp());
+        let key =
+            CertifiedKey::from_der(chain.clone(), key, &default_provider()).map_err(|error| {
+                match error {
+                    rustls::Error::InconsistentKeys(_) => CertificateError::Mismatch,
+                    other => CertificateError::Key(other.to_string()),
+                }
+            })?;
+        Ok(Self { key: Arc::new(key), names, not_before, not_after })
+    }
+
+    /// Whether the certificate is valid at this time.
+    #[must_use]
+    pub fn is_valid(&self, now: SystemTime) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+}
+
+/// The authorities whose client certificates are accepted.
+///
+/// # Errors
+/// When there is none, or one is damaged.
+pub fn authorities(pem: &str) -> Result<RootCertStore, CertificateError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        store.add(certificate).map_err(|error| CertificateError::Certificate(error.to_string()))?;
+    }
+    Ok(store)
+}
+
+/// The name of a client by its certificate: the common name of the subject; `None` if it has none that is
+/// text.
+#[must_use]
+pub fn common_name(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| CertificateError::Certificate(error.to_string()))?;
+    if all.is_empty() { Err(CertificateError::NoCertificate) } else { Ok(all) }
+}
+
+fn decoded<'a>(
+    certificate: &'a CertificateDer<'_>,
+) -> Result<X509Certificate<'a>, CertificateError> {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, certificate)) => Ok(certificate),
+        Err(error) => Err(CertificateError::Certificate(error.to_string())),
+    }
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(alternatives)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(octets) => Some(Ipv4Addr::from(octets).to_string()),
+            Err(_) => Some(Ipv6Addr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
+        },
+        _ => None,
+    };
+    alternatives.value.general_names.iter().filter_map(name).collect()
+}
+
+/// Seconds since the Unix epoch; before it, the epoch.
+fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

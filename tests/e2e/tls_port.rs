@@ -1,0 +1,325 @@
+//! The port for TLS: the same answers as on the plain one, certificates that are exchanged while clients
+//! connect, and clients that never finish a handshake.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream as AsyncStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::admin::Admin;
+use crate::authority::Authority;
+use crate::cached::with_cache;
+use crate::client::{Client, Ending, PATIENCE};
+use crate::faulty::runtime;
+use crate::gateway::{Setup, free_port};
+use crate::origin::Origin;
+use crate::reload::event;
+use crate::scrape;
+
+const NAME: &str = "sky.example.org";
+
+/// The files of the port for TLS, and its authority.
+pub(crate) struct Edge {
+    authority: Authority,
+    folder: TempDir,
+    pub(crate) address: SocketAddr,
+}
+
+impl Edge {
+    pub(crate) fn new() -> Self {
+        let edge = Self {
+            authority: Authority::new(),
+            folder: tempfile::tempdir().expect("a folder"),
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+        };
+        edge.write(&edge.authority.pair(NAME, false));
+        edge
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces both files, each by a rename.
+    fn write(&self, (certificate, key): &(String, String)) {
+        for (name, text) in [("tls.key", key), ("tls.crt", certificate)] {
+            let new = self.path("new");
+            std::fs::write(&new, text).expect("written");
+            std::fs::rename(&new, self.path(name)).expect("renamed");
+        }
+    }
+
+    pub(crate) fn setup(&self, setup: Setup) -> Setup {
+        setup.yaml(json!({
+            "tls": {
+                "listen": self.address.to_string(),
+                "certificate_file": self.path("tls.crt"),
+                "key_file": self.path("tls.key"),
+            },
+            "server": { "reload_interval": "50ms" },
+        }))
+    }
+
+    fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        let authority =
+            CertificateDer::from_pem_file(self.authority.file()).expect("a certificate");
+        roots.add(authority).expect("an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match pair {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain =
+                    vec![CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM")];
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(chain, key).expect("a pair")
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
+    async fn handshake(&self, connector: &TlsConnector) -> std::io::Result<TlsStream<AsyncStream>> {
+        let name = ServerName::try_from(NAME).expect("a name");
+        connector.connect(name, AsyncStream::connect(self.address).await?).await
+    }
+
+    /// Opens one connection through TLS, which the client of this suite uses as a plain one.
+    fn connect(&self, pair: Option<&(String, String)>) -> std::io::Result<Client> {
+        let connector = self.connector(pair);
+        let near = runtime().block_on(async {
+            let mut far = self.handshake(&connector).await?;
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let near = listener.local_addr()?;
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await?;
+                tokio::io::copy_bidirectional(&mut stream, &mut far).await
+            });
+            std::io::Result::Ok(near)
+        })?;
+        Client::try_connect(near)
+    }
+}
+
+fn metric(admin: Admin, name: &str) -> f64 {
+    let answer = admin.send("GET", "/metrics");
+    *scrape::parse(answer.text()).get(name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn handshakes(admin: Admin, outcome: &str) -> f64 {
+    metric(admin, &format!("s3proxy_tls_handshakes_total{{outcome=\"{outcome}\"}}"))
+}
+
+fn await_handshakes(admin: Admin, outcome: &str, number: f64) {
+    let deadline = Instant::now() + PATIENCE;
+    while handshakes(admin, outcome) < number {
+        assert!(Instant::now() < deadline, "{outcome}: {}", handshakes(admin, outcome));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Everything that arrives until the gateway closes the connection.
+fn read_all(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut arrived = Vec::new();
+    let _closed_or_reset = stream.read_to_end(&mut arrived);
+    String::from_utf8_lossy(&arrived).into_owned()
+}
+
+#[test]
+fn objects_and_pages_arrive_as_on_the_plain_port() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let large: Vec<u8> = (0..6_000_000_u32).map(|at| at.to_le_bytes()[0] ^ 7).collect();
+    origin.put("large.fits", large.clone());
+    let edge = Edge::new();
+    let gateway = edge.setup(with_cache(&origin.url())).start();
+    let mut client = edge.connect(None).expect("a handshake");
+    for _ in 0..3 {
+        let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]);
+        assert_eq!((answer.status(), answer.text()), (200, "tile"));
+        let line = gateway.line_of(&answer);
+        let url = "https://gateway.test/s3proxy/s3/sky/a.png";
+        assert_eq!(line["httpRequest"]["requestUrl"], url);
+    }
+    for (range, bytes) in [("bytes=0-9", &large[..10]), ("bytes=5999990-", &large[5_999_990..])] {
+        let answer = client.exchange("GET", "/s3proxy/s3/sky/large.fits", &[("Range", range)]);
+        assert_eq!((answer.status(), &answer.body[..]), (206, bytes), "{range}");
+    }
+    let answer = client.exchange("GET", "/s3proxy/s3/sky/large.fits", &[]);
+    assert_eq!((answer.status(), answer.ending), (200, Ending::Whole));
+    assert!(answer.body == large, "other bytes");
+    let head = client.exchange("HEAD", "/s3proxy/s3/sky/a.png", &[]);
+    assert_eq!((head.status(), head.body.len()), (200, 0));
+    let missing = client.exchange("GET", "/s3proxy/s3/sky/none.png", &[]);
+    assert_eq!(missing.refused("object_not_found", "message").is_string(), true);
+    let moved = client.exchange("GET", "/s3proxy/docs/", &[]);
+    assert_eq!(moved.header("location"), Some("https://gateway.test/s3proxy/docs"));
+    assert_eq!(gateway.object("sky/a.png").text(), "tile", "on the plain port");
+}
+
+#[test]
+fn two_hundred_handshakes_in_a_row_of_exchanged_certificates_all_succeed() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let (setup, admin) = Admin::of(edge.setup(with_cache(&origin.url())));
+    let gateway = setup.start();
+    let mut old = edge.connect(None).expect("a handshake");
+    let connector = edge.connector(None);
+    for exchange in 0..4 {
+        edge.write(&edge.authority.pair(NAME, false));
+        for _ in 0..50 {
+            let made = runtime().block_on(edge.handshake(&connector));
+            assert!(made.is_ok(), "{made:?}");
+        }
+        gateway.expect_log("the new certificate", |line| {
+            event(line).starts_with("TLS certificate for sky.example.org")
+                && event(line).ends_with("in use")
+        });
+        let answer = old.exchange("GET", "/s3proxy/s3/sky/a.png", &[]);
+        assert_eq!(answer.text(), "tile", "an open connection, after exchange {exchange}");
+    }
+    assert_eq!(handshakes(admin, "done"), 201.0);
+    assert_eq!(handshakes(admin, "failed"), 0.0);
+    let expires = metric(admin, "s3proxy_tls_certificate_not_after_timestamp_seconds");
+    assert_eq!(expires, 3_786_912_000.0, "2090-01-01");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_leaves_the_one_before_in_force() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let gateway = edge.setup(with_cache(&origin.url())).start();
+    let good = edge.authority.pair(NAME, false);
+    let stranger = edge.authority.pair(NAME, false);
+    for (pair, mentions) in [
+        ((good.0.clone(), stranger.1), "is not the private key of the certificate"),
+        ((String::from("rubbish"), good.1.clone()), "contains no PEM certificate"),
+        (edge.authority.pair(NAME, true), "it is not valid now"),
+    ] {
+        edge.write(&pair);
+        let line = gateway.expect_log("a refused certificate", |line| {
+            event(line).starts_with("configuration not reloaded") && event(line).contains(mentions)
+        });
+        assert!(!event(&line).contains("PRIVATE"), "{line}");
+        let mut client = edge.connect(None).expect("the certificate before");
+        assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).text(), "tile");
+        // Another one: the same again would be no change.
+        edge.write(&edge.authority.pair(NAME, false));
+        gateway.expect_log("the good certificate", |line| event(line).ends_with("in use"));
+    }
+}
+
+#[test]
+fn plain_http_on_the_port_is_told_so() {
+    let edge = Edge::new();
+    let (setup, admin) = Admin::of(edge.setup(Setup::new("http://127.0.0.1:1")));
+    let gateway = setup.start();
+    let mut client = Client::connect(edge.address);
+    let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]);
+    assert_eq!(answer.status(), 400);
+    let message = answer.refused("tls_required", "message");
+    assert_eq!(message, "this port serves HTTPS: use https:// in the URL");
+    assert_eq!(answer.ending, Ending::Whole);
+    gateway.line_of(&answer);
+    assert_eq!(handshakes(admin, "plain_http"), 1.0);
+}
+
+#[test]
+fn clients_that_never_finish_a_handshake_are_ended_and_counted() {
+    let edge = Edge::new();
+    let setup = edge.setup(Setup::new("http://127.0.0.1:1"));
+    let setup = setup.env("S3PROXY_DOWNSTREAM_HEADER_TIMEOUT", "1s");
+    let (setup, admin) = Admin::of(setup.env("S3PROXY_DOWNSTREAM_MAX_CONNECTIONS", "16"));
+    let gateway = setup.start();
+    let mut silent = TcpStream::connect(edge.address).expect("accepted");
+    let mut half = TcpStream::connect(edge.address).expect("accepted");
+    half.write_all(&[22, 3, 1, 2, 0, 1]).expect("the start of a handshake");
+    let began = Instant::now();
+    for stream in [&mut silent, &mut half] {
+        assert_eq!(read_all(stream), "");
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    await_handshakes(admin, "timeout", 2.0);
+    let mut rubbish = TcpStream::connect(edge.address).expect("accepted");
+    rubbish.write_all(&[[22, 3, 1, 0, 5].as_slice(), b"hello"].concat()).expect("written");
+    let _alert = read_all(&mut rubbish);
+    let gone = TcpStream::connect(edge.address).expect("accepted");
+    drop(gone);
+    await_handshakes(admin, "failed", 2.0);
+    // Handshakes count among the connections: the seventeenth is closed, and told nothing that is not TLS.
+    let held: Vec<_> =
+        (0..16).map(|_| TcpStream::connect(edge.address).expect("accepted")).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while metric(admin, "s3proxy_connections") < 16.0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut beyond = TcpStream::connect(edge.address).expect("accepted");
+    assert_eq!(read_all(&mut beyond), "");
+    gateway.expect_log("the refusal", |line| event(line).starts_with("connections_full: "));
+    gateway.expect_log("its request", |line| line["cause"] == "connections_full");
+    drop(held);
+}
+
+#[test]
+fn a_client_certificate_is_required_and_names_the_user() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let ca = edge.authority.file();
+    let setup = edge.setup(with_cache(&origin.url())).yaml(json!({
+        "tls": { "client_ca_file": ca },
+        "require_user": true,
+    }));
+    let (setup, admin) = Admin::of(setup);
+    let gateway = setup.start();
+    let stranger = Authority::new().pair("intruder", false);
+    for pair in [None, Some(&stranger)] {
+        // With TLS 1.3 the client learns of the refusal when it reads.
+        let refused = match edge.connect(pair) {
+            Err(_) => true,
+            Ok(mut client) => {
+                client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
+                client.answer("GET").is_none()
+            }
+        };
+        assert!(refused, "served without a certificate of the authority");
+    }
+    await_handshakes(admin, "failed", 2.0);
+    let mut client = edge.connect(Some(&edge.authority.pair("reader-1", false))).expect("accepted");
+    let spoofed = [("X-Auth-Request-User", "somebody")];
+    let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
+    assert_eq!((answer.status(), answer.text()), (200, "tile"));
+    assert_eq!(gateway.line_of(&answer)["user"], "reader-1");
+}
+
+#[test]
+fn mistakes_of_the_port_end_the_start_and_are_all_reported() {
+    let missing = Path::new("/nonexistent/tls.crt");
+    let run = Setup::new("http://127.0.0.1:1")
+        .yaml(json!({
+            "listen": "127.0.0.1:8443",
+            "tls": { "listen": "127.0.0.1:8443", "certificate_file": missing },
+        }))
+        .run();
+    assert_eq!(run.status.code(), Some(2));
+    for part in ["need different ports", "needs tls.key_file", "tls.crt\" cannot be read"] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+}
