@@ -4,8 +4,7 @@ use super::{Source, assert_none, sources};
 
 /// From the ground up. A file imports its own room and rooms of lower floors, and nothing else.
 const FLOORS: &[&[&str]] = &[
-    &["protocol", "mime", "survey", "terminal"],
-    &["protocol", "mime", "terminal", "certificate"],
+    &["protocol", "mime", "survey", "terminal", "certificate"],
     &["s3", "metrics"],
     &["profile", "pages"],
     &["config"],
@@ -21,8 +20,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
 const PURE_ROOMS: &[&str] =
-    &["protocol", "mime", "survey", "terminal", "s3", "profile", "pages", "config"];
-    &["protocol", "mime", "terminal", "certificate", "s3", "profile", "pages", "config"];
+    &["protocol", "mime", "survey", "terminal", "certificate", "s3", "profile", "pages", "config"];
 
 /// Files of other rooms that hold to the same. A folder ends with a slash.
 const PURE_FILES: &[&str] = &[
