@@ -76,7 +76,7 @@ impl Row {
         self
     }
 
-    /// So many of the requests are for the rest of a body.
+    /// This number of its requests is for the rest of a body.
     pub(super) fn rest(mut self, requests: usize) -> Self {
         self.rest = requests;
         self
