@@ -9,18 +9,19 @@ use crate::faulty::{self, Recorded, Step};
 const WHOLE: &[u8] = b"a tile of the sky";
 const OTHER: &[u8] = b"another tile, sky";
 /// How much of a body comes before it breaks off.
-const PIECE: usize = 5;
+const PIECE: usize = 2;
 
 /// The object under this entity tag, or the part of it that is asked for.
 fn object(request: &Recorded, body: &[u8], etag: &str) -> Vec<Step> {
     let etag = ("ETag", etag);
     let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
-    let Some((first, _)) = range.and_then(|range| range.split_once('-')) else {
+    let Some((first, last)) = range.and_then(|range| range.split_once('-')) else {
         return faulty::answer(200, &[etag], body);
     };
     let first: usize = first.parse().expect("a position");
-    let part = format!("bytes {first}-{}/{}", body.len() - 1, body.len());
-    faulty::answer(206, &[etag, ("Content-Range", &part)], &body[first..])
+    let last = last.parse().unwrap_or(body.len() - 1);
+    let part = format!("bytes {first}-{last}/{}", body.len());
+    faulty::answer(206, &[etag, ("Content-Range", &part)], &body[first..=last])
 }
 
 /// The same, with [`PIECE`] bytes of its body and this end.

@@ -47,12 +47,15 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn on(&self, road: Road) -> Verdict {
-        if let Some((_, verdict, _)) = self.but.iter().find(|(of, ..)| *of == road) {
-            return *verdict;
-        }
+        let other = self.but.iter().find(|(of, ..)| *of == road);
+        other.map_or_else(|| self.usual(road), |(_, verdict, _)| *verdict)
+    }
+
+    /// The verdict on a road for which the row has no other.
+    pub(super) fn usual(&self, road: Road) -> Verdict {
         match road {
             Road::Stale => self.on(Road::Cached).with_a_stale_object(),
-            _ => self.verdict,
+            Road::Uncached | Road::Cached | Road::Check => self.verdict,
         }
     }
 
@@ -73,7 +76,7 @@ impl Row {
         self
     }
 
-    /// So many of the requests are for the rest of a body.
+    /// This number of its requests is for the rest of a body.
     pub(super) fn rest(mut self, requests: usize) -> Self {
         self.rest = requests;
         self
@@ -127,6 +130,7 @@ fn unfinished(status: u16) -> Vec<Step> {
 }
 
 const ASKS_A_BYTE: &str = "check asks for the first byte, which fits this answer";
+const IS_ABOUT_THE_OBJECT: &str = "the store answers, and forbids the object";
 const ASKS_THE_BUCKET: &str = "the bucket is asked whether it may be listed";
 const CONFIRMS_THE_STALE: &str =
     "a stale object is confirmed by it, and HEAD asks for the metadata";
@@ -199,13 +203,9 @@ fn statuses() -> Vec<Row> {
     let later = always(answer(503, &[("Retry-After", "7")]));
     let part = [("Content-Range", "bytes 0-0/4")];
     rows.extend([
-        row("403 AccessDenied", denied, 403, "upstream_forbidden", 1).but(
-            Road::Check,
-            403,
-            "upstream_forbidden",
-            2,
-            ASKS_THE_BUCKET,
-        ),
+        row("403 AccessDenied", denied, 403, "upstream_forbidden", 1)
+            .but(Road::Check, 403, "upstream_forbidden", 2, ASKS_THE_BUCKET)
+            .but(Road::Stale, 403, "upstream_forbidden", 1, IS_ABOUT_THE_OBJECT),
         row("403 without a body", always(answer(403, &[])), 403, "upstream_forbidden", 1),
         row(
             "404 without a length",
