@@ -114,7 +114,7 @@ impl Issuer {
         headers.push((CONTENT_TYPE.as_str(), Secret::new(FORM.to_owned())));
         let path = path_of(&role.sts);
         let call = Call { method: &Method::POST, path: &path, headers, body: Some(form) };
-        let (status, body) = self.caller.call(&role.sts, call).await?;
+        let (status, body) = self.caller.call(&role.sts, &call).await?;
         match status {
             200 => Ok(parse_sts(&body, clock())?),
             _ => Err(format!("it answered {}", error_text(status, &body)).into()),
@@ -152,7 +152,7 @@ impl Issuer {
         headers: Vec<(&'static str, Secret)>,
     ) -> Result<Vec<u8>, IssueError> {
         let call = Call { method, path, headers, body: None };
-        let (status, body) = self.caller.call(endpoint, call).await?;
+        let (status, body) = self.caller.call(endpoint, &call).await?;
         match status {
             200 => Ok(body),
             _ => Err(format!("it answered {}", error_text(status, &body)).into()),

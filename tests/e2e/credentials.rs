@@ -259,12 +259,7 @@ fn a_failed_renewal_leaves_valid_credentials_in_force_and_is_reported() {
             "403 AccessDenied no trust",
         ),
         ("garbage", 200, "<html>canary</html>".to_owned(), "no AccessKeyId"),
-        (
-            "expired",
-            200,
-            of_2001(&sts_answer(ISSUED, SECRET, HOUR)),
-            "expired already",
-        ),
+        ("expired", 200, of_2001(&sts_answer(ISSUED, SECRET, HOUR)), "expired already"),
         ("another key", 200, sts_answer("has space", SECRET, HOUR), "cannot be sent in a header"),
     ] {
         let failing = body.clone();

@@ -16,7 +16,8 @@ fn rgw_issues_credentials_for_a_role_that_read_objects() {
     let Some(rgw) = Rgw::from_environment("sts") else { return };
     let Some(role) = variable(ROLE_ARN) else {
         // The test runner hides the output of a passing test.
-        let skipped = format!("\nSKIPPED: the test of RGW's STS did nothing, {ROLE_ARN} is not set.\n");
+        let skipped =
+            format!("\nSKIPPED: the test of RGW's STS did nothing, {ROLE_ARN} is not set.\n");
         let _closed = std::io::stderr().write_all(skipped.as_bytes());
         return;
     };
@@ -30,10 +31,12 @@ fn rgw_issues_credentials_for_a_role_that_read_objects() {
              credentials: {{role_arn: \"{arn}\"}}\n"
         )
     };
-    let text = ["profiles:\n", &profile("role", &role), &profile("other", &format!("{role}-other"))];
+    let text =
+        ["profiles:\n", &profile("role", &role), &profile("other", &format!("{role}-other"))];
     std::fs::write(&path, text.concat()).expect("the configuration");
     let path = path.to_str().expect("UTF-8");
-    let gateway = Gateway::start_with(&rgw, &[("S3PROXY_CACHE_MEMORY", "0"), ("S3PROXY_CONFIG", path)]);
+    let gateway =
+        Gateway::start_with(&rgw, &[("S3PROXY_CACHE_MEMORY", "0"), ("S3PROXY_CONFIG", path)]);
     let answer = gateway.ask("GET", &gateway.path_for("role", "a.txt"), &[]);
     assert_eq!((answer.status, answer.text()), (200, "read by a role".to_owned()), "{answer:?}");
     let refused = gateway.ask("GET", &gateway.path_for("other", "a.txt"), &[]);

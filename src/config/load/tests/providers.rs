@@ -36,7 +36,10 @@ fn a_section_names_a_role_a_token_or_a_program_as_for_awss_own_tools() {
         assert!(!show(&loaded).contains("hush"));
     }
     for (section, problem) in [
-        ("role_arn = r", "c.ini:4: [hips]: role_arn needs source_profile or web_identity_token_file"),
+        (
+            "role_arn = r",
+            "c.ini:4: [hips]: role_arn needs source_profile or web_identity_token_file",
+        ),
         (
             "role_arn = r\nsource_profile = nobody",
             "c.ini:4: [hips]: source_profile: there is no access key in [nobody]",
