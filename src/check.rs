@@ -25,6 +25,7 @@ pub use crate::check::report::CheckReport;
 pub(crate) use crate::check::request::{ProbeAnswer, clock};
 
 mod deadline;
+mod media_type;
 mod object;
 mod object_name;
 mod profile;

@@ -19,7 +19,7 @@ use crate::s3::provider::reply::{
     MAX_REPLY_BYTES, error_text, parse_metadata, parse_process, parse_sts, shown,
 };
 use crate::s3::provider::sts::{FORM, role_form, signature, web_identity_form};
-use crate::s3::provider::{ContainerToken, Issued, Provider, Role};
+use crate::s3::provider::{ContainerToken, Issued, Provider, StsRole};
 use crate::s3::secret::Secret;
 use crate::upstream::issue::call::{Call, Caller};
 
@@ -107,7 +107,7 @@ impl Issuer {
 
     async fn ask_sts(
         &self,
-        role: &Role,
+        role: &StsRole,
         form: &Secret,
         mut headers: Vec<(&'static str, Secret)>,
     ) -> Result<Issued, IssueError> {
