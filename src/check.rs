@@ -27,6 +27,7 @@ pub(crate) use crate::check::request::{ProbeAnswer, clock};
 pub use crate::check::survey::{SurveyPlace, check_survey};
 
 mod deadline;
+mod media_type;
 mod object;
 mod object_name;
 mod profile;

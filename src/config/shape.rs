@@ -185,7 +185,8 @@ mod tests {
             (
                 "profiles:\n  hips:\n    credentials:\n      secret: hush",
                 "c.yaml:4: profiles.hips.credentials.secret: is an unknown key; known here are \
-                 section, anonymous",
+                 section, anonymous, from, process, role_arn, role_session_name, external_id, \
+                 web_identity_token_file, sts_endpoint, uri, token_file",
             ),
             (
                 "cache:\n  patterns:\n  - match: a\n  - match: b\n    tll: 1h",

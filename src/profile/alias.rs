@@ -154,7 +154,7 @@ mod tests {
             ("hips@sky/current/", "hips@sky/dp1_v2/"),
             ("hips@sky/current/beta/", "lab@fits/dp2/"),
             ("whole/", "hips@sky/all/"),
-            ("hips@sky/root/", "hips@other/"),
+            ("hips@sky/all/", "hips@other/"),
         ]);
         for (requested, expected) in [
             ("hips@sky/current/a b.png", "s3://hips@sky/dp1_v2/a b.png"),
@@ -171,7 +171,7 @@ mod tests {
             ("sky/current/a", "s3://sky/current/a"),
             ("whole/a", "s3://hips@sky/all/a"),
             ("default@whole/a", "s3://hips@sky/all/a"),
-            ("hips@sky/root/a", "s3://hips@other/a"),
+            ("hips@sky/all/a", "s3://hips@other/a"),
         ] {
             assert_eq!(target(&aliases, requested), expected, "{requested}");
         }

@@ -20,9 +20,9 @@ pub enum Provider {
     /// A program prints the credentials: its name, then its arguments.
     Process(Vec<String>),
     /// `AssumeRoleWithWebIdentity` of STS, with a token that is read from a file for each request.
-    WebIdentity { role: Role, token_file: PathBuf },
+    WebIdentity { role: StsRole, token_file: PathBuf },
     /// `AssumeRole` of STS, signed with an access key.
-    Role { role: Role, keys: Keys, external_id: Option<String> },
+    StsRole { role: StsRole, keys: Keys, external_id: Option<String> },
     /// The endpoint of the container: ECS, EKS Pod Identity. Its path is the base path.
     Container { endpoint: Endpoint, token: ContainerToken },
     /// The metadata of an EC2 instance, version 2.
@@ -31,7 +31,7 @@ pub enum Provider {
 
 /// A role, and the STS that issues credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
+pub struct StsRole {
     pub arn: String,
     /// Names the session in the records of STS.
     pub session_name: String,

@@ -19,7 +19,7 @@ use crate::s3::provider::reply::{
     MAX_REPLY_BYTES, error_text, parse_metadata, parse_process, parse_sts, shown,
 };
 use crate::s3::provider::sts::{FORM, role_form, signature, web_identity_form};
-use crate::s3::provider::{ContainerToken, Issued, Provider, Role};
+use crate::s3::provider::{ContainerToken, Issued, Provider, StsRole};
 use crate::s3::secret::Secret;
 use crate::upstream::issue::call::{Call, Caller};
 
@@ -107,14 +107,14 @@ impl Issuer {
 
     async fn ask_sts(
         &self,
-        role: &Role,
+        role: &StsRole,
         form: &Secret,
         mut headers: Vec<(&'static str, Secret)>,
     ) -> Result<Issued, IssueError> {
         headers.push((CONTENT_TYPE.as_str(), Secret::new(FORM.to_owned())));
         let path = path_of(&role.sts);
         let call = Call { method: &Method::POST, path: &path, headers, body: Some(form) };
-        let (status, body) = self.caller.call(&role.sts, call).await?;
+        let (status, body) = self.caller.call(&role.sts, &call).await?;
         match status {
             200 => Ok(parse_sts(&body, clock())?),
             _ => Err(format!("it answered {}", error_text(status, &body)).into()),
@@ -152,7 +152,7 @@ impl Issuer {
         headers: Vec<(&'static str, Secret)>,
     ) -> Result<Vec<u8>, IssueError> {
         let call = Call { method, path, headers, body: None };
-        let (status, body) = self.caller.call(endpoint, call).await?;
+        let (status, body) = self.caller.call(endpoint, &call).await?;
         match status {
             200 => Ok(body),
             _ => Err(format!("it answered {}", error_text(status, &body)).into()),

@@ -44,7 +44,7 @@ fn script(folder: &Path, text: &str) -> String {
     // Written beside and renamed: a file that is open for writing cannot be run.
     let beside = folder.join("new");
     std::fs::write(&beside, format!("#!/bin/sh\n{text}\n")).expect("written");
-    std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o755)).expect("executable");
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).expect("executable");
     std::fs::rename(&beside, &path).expect("renamed");
     path.to_str().expect("UTF-8").to_owned()
 }

@@ -13,7 +13,7 @@ use crate::config::settings::profile::WrittenCredentials;
 use crate::config::settings::variable;
 use crate::s3::credentials::{Keys, is_credential};
 use crate::s3::endpoint::Endpoint;
-use crate::s3::provider::{ContainerToken, Provider, Role, is_allowed, split_command};
+use crate::s3::provider::{ContainerToken, Provider, StsRole, is_allowed, split_command};
 use crate::s3::secret::Secret;
 
 /// The address of the container endpoint of ECS.
@@ -213,7 +213,7 @@ impl ProfileReader<'_, '_> {
         arn: String,
         endpoint: Option<&Endpoint>,
         region: &str,
-    ) -> Result<Role, String> {
+    ) -> Result<StsRole, String> {
         let is_aws = |endpoint: &&Endpoint| endpoint.host.ends_with(".amazonaws.com");
         let sts = match (&written.sts_endpoint, endpoint.filter(|it| !is_aws(it))) {
             (Some(sts), _) => sts.clone(),
@@ -230,7 +230,7 @@ impl ProfileReader<'_, '_> {
         let session_name = written.role_session_name.clone();
         let session_name = session_name.or_else(|| self.variable(variable::ROLE_SESSION_NAME));
         let session_name = session_name.unwrap_or_else(|| SESSION_NAME.to_owned());
-        Ok(Role { arn, session_name, sts, region: region.to_owned() })
+        Ok(StsRole { arn, session_name, sts, region: region.to_owned() })
     }
 
     /// The provider in the profile's section of the credentials file.

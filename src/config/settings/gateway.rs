@@ -22,7 +22,6 @@ settings! {
         }
         alias_max_age: u64 {
             kind: kind::seconds(),
-            variable: "S3PROXY_ALIAS_MAX_AGE",
             default: "60",
             reload: "true",
             text: "How long clients may use an answer for an alias without asking again, seconds: `Cache-Control` allows no more.",

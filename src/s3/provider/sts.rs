@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::protocol::timestamp::amz_date_time;
 use crate::s3::credentials::Keys;
 use crate::s3::encode::encode_query;
-use crate::s3::provider::Role;
+use crate::s3::provider::StsRole;
 use crate::s3::secret::Secret;
 
 /// The media type of the form, which is signed.
@@ -18,18 +18,18 @@ pub const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// The form of `AssumeRoleWithWebIdentity`. It holds the token.
 #[must_use]
-pub fn web_identity_form(role: &Role, token: &Secret) -> Secret {
+pub fn web_identity_form(role: &StsRole, token: &Secret) -> Secret {
     form("AssumeRoleWithWebIdentity", role, &[("WebIdentityToken", token.expose())])
 }
 
 /// The form of `AssumeRole`.
 #[must_use]
-pub fn role_form(role: &Role, external_id: Option<&str>) -> Secret {
+pub fn role_form(role: &StsRole, external_id: Option<&str>) -> Secret {
     let external = external_id.map(|id| ("ExternalId", id));
     form("AssumeRole", role, external.as_slice())
 }
 
-fn form(action: &str, role: &Role, further: &[(&str, &str)]) -> Secret {
+fn form(action: &str, role: &StsRole, further: &[(&str, &str)]) -> Secret {
     let fields = [
         ("Action", action),
         ("Version", "2011-06-15"),
@@ -51,7 +51,7 @@ fn form(action: &str, role: &Role, further: &[(&str, &str)]) -> Secret {
 /// The signed headers of a POST of this form to STS, besides `Host` and `Content-Type`.
 #[must_use]
 pub fn signature(
-    role: &Role,
+    role: &StsRole,
     keys: &Keys,
     path: &str,
     form: &Secret,
@@ -96,8 +96,8 @@ mod tests {
     use super::*;
     use crate::s3::endpoint::Endpoint;
 
-    fn role() -> Role {
-        Role {
+    fn role() -> StsRole {
+        StsRole {
             arn: "arn:aws:iam::1:role/a b".to_owned(),
             session_name: "s3proxy".to_owned(),
             sts: Endpoint::parse("http://127.0.0.1:8000").expect("an endpoint"),

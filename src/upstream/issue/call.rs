@@ -47,7 +47,7 @@ impl Caller {
     pub(super) async fn call(
         &self,
         endpoint: &Endpoint,
-        call: Call<'_>,
+        call: &Call<'_>,
     ) -> Result<(u16, Vec<u8>), String> {
         let mut last = format!("{} has no address", endpoint.host);
         for address in addresses(endpoint).await? {
@@ -93,7 +93,7 @@ async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, String> {
 async fn exchange(
     session: &mut HttpSession,
     endpoint: &Endpoint,
-    call: Call<'_>,
+    call: &Call<'_>,
 ) -> Result<(u16, Vec<u8>), Box<Error>> {
     let length = call.body.map(|body| body.expose().len());
     let mut head = RequestHeader::build(call.method.clone(), call.path.as_bytes(), Some(8))?;
