@@ -28,8 +28,9 @@ use crate::engine::breaker::EngineBreaker;
 use crate::engine::error::EngineError;
 use crate::engine::reply::Reply;
 
-/// How long a value may take to be written: no request waits for it.
+/// How long a value may take to be written, and what else no request waits for.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The position of an entry in a stream, which the engine gives: milliseconds and a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +205,7 @@ impl Engine {
         reply.map_err(|error| self.failed(error))
     }
 
+    /// Sends a command that a request waits for.
     async fn ask(
         &self,
         name: &'static str,
@@ -211,6 +213,18 @@ impl Engine {
         arguments: Vec<Argument>,
     ) -> Result<Reply, EngineError> {
         self.send(&self.reads, &self.options, name, key, arguments).await
+    }
+
+    /// Sends a command that no request waits for.
+    async fn tell(
+        &self,
+        name: &'static str,
+        key: &str,
+        arguments: Vec<Argument>,
+    ) -> Result<Reply, EngineError> {
+        let timeout = self.options.timeout.map(|timeout| timeout.max(BACKGROUND_TIMEOUT));
+        let options = Options { timeout, ..self.options.clone() };
+        self.send(&self.reads, &options, name, key, arguments).await
     }
 }
 
@@ -264,7 +278,7 @@ impl Engine {
     /// # Errors
     /// No answer, or another one.
     pub async fn time(&self, key: &str) -> Result<u64, EngineError> {
-        let texts = self.ask("TIME", key, Vec::new()).await?.texts()?;
+        let texts = self.tell("TIME", key, Vec::new()).await?.texts()?;
         let number = |at: usize| texts.get(at).and_then(|text| text.parse::<u64>().ok());
         let (seconds, micros) = number(0).zip(number(1)).ok_or(EngineError::Reply)?;
         Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
@@ -287,7 +301,7 @@ impl Engine {
             "COUNT".into(),
             Argument::Integer(count.into()),
         ];
-        self.ask("XRANGE", stream, arguments).await?.entries()
+        self.tell("XRANGE", stream, arguments).await?.entries()
     }
 
     /// Appends an entry to a stream of at most `most` entries, at this position or at one that the engine
@@ -306,7 +320,7 @@ impl Engine {
         let mut arguments: Vec<Argument> =
             vec![stream.into(), "MAXLEN".into(), Argument::Integer(most.into()), id.into()];
         arguments.extend(fields);
-        let texts = self.ask("XADD", stream, arguments).await?.texts()?;
+        let texts = self.tell("XADD", stream, arguments).await?.texts()?;
         texts.first().and_then(|id| StreamId::parse(id)).ok_or(EngineError::Reply)
     }
 
@@ -321,7 +335,7 @@ impl Engine {
         value: String,
     ) -> Result<(), EngineError> {
         let arguments = vec![hash.into(), field.into(), value.into()];
-        self.ask("HSET", hash, arguments).await?.number().map(|_| ())
+        self.tell("HSET", hash, arguments).await?.number().map(|_| ())
     }
 
     /// Removes a field of a hash.
@@ -330,7 +344,7 @@ impl Engine {
     /// No answer, or another one.
     pub async fn remove_field(&self, hash: &str, field: &str) -> Result<(), EngineError> {
         let arguments = vec![hash.into(), field.into()];
-        self.ask("HDEL", hash, arguments).await?.number().map(|_| ())
+        self.tell("HDEL", hash, arguments).await?.number().map(|_| ())
     }
 
     /// The fields of a hash with their values.
@@ -338,7 +352,7 @@ impl Engine {
     /// # Errors
     /// No answer, or another one.
     pub async fn fields(&self, hash: &str) -> Result<Vec<(String, String)>, EngineError> {
-        let texts = self.ask("HGETALL", hash, vec![hash.into()]).await?.texts()?;
+        let texts = self.tell("HGETALL", hash, vec![hash.into()]).await?.texts()?;
         let pairs = texts.chunks_exact(2);
         let pairs = pairs.filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())));
         Ok(pairs.collect())

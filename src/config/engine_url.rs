@@ -1,4 +1,5 @@
-//! The URL of a Valkey or Redis: one server, a cluster, or the sentinels that know the server.
+//! The URL of a Valkey or Redis: one server, a cluster, or the sentinels that know the server; and what the
+//! names of keys in it begin with.
 //!
 //! | scheme | hosts | path |
 //! |---|---|---|
@@ -62,6 +63,17 @@ impl fmt::Display for EngineUrl {
 /// Reads a URL; nothing written is `None`. No message contains a password.
 pub(super) fn engine_url(written: Written<'_>) -> Result<Option<EngineUrl>, String> {
     optional(written, |written| parse(&text(written)?))
+}
+
+/// What the names of keys in an engine begin with. Braces would choose the slot of a cluster.
+pub(super) fn engine_prefix(written: Written<'_>) -> Result<String, String> {
+    let text = text(written)?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
+        Ok(text)
+    } else {
+        Err("must be 1 to 64 letters, digits and ._:-".to_owned())
+    }
 }
 
 fn parse(url: &str) -> Result<EngineUrl, String> {

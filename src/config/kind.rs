@@ -328,7 +328,7 @@ pub(super) const fn engine_url() -> Kind<Option<EngineUrl>> {
 }
 
 pub(super) const fn engine_prefix() -> Kind<String> {
-    text_kind(rules::engine_prefix, "letters, digits and `._:-`", ENGINE_PREFIX)
+    text_kind(engine_url::engine_prefix, "letters, digits and `._:-`", ENGINE_PREFIX)
 }
 
 pub(super) const fn profile_names() -> Kind<Option<Vec<String>>> {

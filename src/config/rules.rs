@@ -47,17 +47,6 @@ pub(super) const ADDRESSINGS: &[(&str, Addressing)] =
 pub(super) const CONTENT_TYPES: &[(&str, ContentTypeFrom)] =
     &[("key", ContentTypeFrom::Key), ("origin", ContentTypeFrom::Origin)];
 
-/// What the names of keys in an engine begin with. Braces would choose the slot of a cluster.
-pub(super) fn engine_prefix(written: Written<'_>) -> Result<String, String> {
-    let text = text(written)?;
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
-    if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
-        Ok(text)
-    } else {
-        Err("must be 1 to 64 letters, digits and ._:-".to_owned())
-    }
-}
-
 /// Names of profiles, or nothing for all of them.
 pub(super) fn profile_names(written: Written<'_>) -> Result<Option<Vec<String>>, String> {
     let names = optional(written, list)?;

@@ -118,6 +118,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         cache: CacheConfig {
             memory: CacheMemory::Bytes(0),
             disk: None,
+            shared: None,
             background_refreshes: 1,
             revalidate_timeout: Duration::from_secs(1),
             blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },

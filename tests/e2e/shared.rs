@@ -5,6 +5,7 @@ mod faults;
 mod leases;
 mod model;
 mod purges;
+mod topologies;
 mod values;
 
 use std::time::{Duration, Instant};
@@ -57,7 +58,9 @@ impl Replica {
     }
 }
 
-/// A gateway in front of this store that shares its cache.
+/// A gateway in front of this store that shares its cache, and is patient on a busy machine.
 fn sharing(store: &str, engine: &Engine) -> Setup {
-    with_cache(store).env("S3PROXY_CACHE_SHARED_URL", &engine.url())
+    with_cache(store)
+        .env("S3PROXY_CACHE_SHARED_URL", &engine.url())
+        .env("S3PROXY_CACHE_SHARED_TIMEOUT", "1s")
 }

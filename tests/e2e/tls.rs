@@ -13,7 +13,7 @@ use crate::gateway::{Gateway, Setup, free_port};
 use crate::origin::Origin;
 
 /// Terminates TLS as `name` and passes everything to the plain store behind.
-fn front(authority: &Authority, name: &str, store: SocketAddr) -> u16 {
+pub(crate) fn front(authority: &Authority, name: &str, store: SocketAddr) -> u16 {
     let acceptor = authority.acceptor(name, false);
     let listener = runtime().block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let port = listener.local_addr().expect("an address").port();

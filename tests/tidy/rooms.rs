@@ -216,6 +216,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/blocks/reader/",
         "src/cache/blocks/reserve.rs",
         "src/cache/fetch.rs",
+        "src/cache/fetch/",
         "src/cache/inspect.rs",
         "src/cache/purge.rs",
         "src/cache/replicas.rs",

@@ -32,7 +32,7 @@ use crate::upstream::answer::content_length;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody};
 
 /// Blocks of one fetch that the shared tier is asked for, at most.
-const MAX_SHARED: usize = 16;
+const MAX_SHARED: usize = 64;
 
 /// Adjacent blocks to fetch.
 pub(super) struct RangeFetch {

@@ -22,7 +22,7 @@ use crate::profile::fingerprint::Fingerprint;
 
 /// What the shared tier knows of an object.
 #[derive(Debug)]
-pub enum SharedAnswer {
+pub(in crate::cache) enum SharedAnswer {
     Object(DiskRecord),
     /// There is no such object.
     Negative(DiskRecord),

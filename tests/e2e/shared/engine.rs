@@ -1,7 +1,7 @@
 //! A Valkey or Redis of its own for a test.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,10 @@ impl Engine {
 
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     pub(crate) fn url(&self) -> String {

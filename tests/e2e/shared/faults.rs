@@ -5,12 +5,24 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::faulty::Faulty;
+use crate::gateway::Setup;
 use crate::shared::engine::Engine;
 use crate::shared::{Replica, sharing};
 use crate::tally::trials;
 
 /// No request may take longer: the timeout of the engine, a store on the loopback, a busy machine.
 const MOST: Duration = Duration::from_secs(2);
+
+/// With the timeout that gateways have by default.
+fn hurried(store: &Faulty, engine: &Engine) -> Setup {
+    sharing(&store.url(), engine).without("S3PROXY_CACHE_SHARED_TIMEOUT")
+}
+
+fn started(store: &Faulty, engine: &Engine) -> Replica {
+    let replica = Replica::of(hurried(store, engine).tolerate("it does not answer in time"));
+    replica.await_state("on");
+    replica
+}
 
 fn is_warning(line: &Value) -> bool {
     line["event"].as_str().is_some_and(|text| text.starts_with("shared cache: not used: "))
@@ -37,7 +49,7 @@ fn assert_serves(replica: &Replica, store: &Faulty, name: &str) {
 fn an_engine_that_is_killed_costs_no_request_and_is_used_again() {
     let Some(mut engine) = Engine::start() else { return };
     let spy = Faulty::spy();
-    let replica = Replica::start(&spy.url(), &engine);
+    let replica = started(&spy, &engine);
     assert_serves(&replica, &spy, "before");
     engine.kill();
     assert_serves(&replica, &spy, "down");
@@ -54,7 +66,7 @@ fn a_gateway_starts_without_its_engine() {
     let Some(mut engine) = Engine::start() else { return };
     let spy = Faulty::spy();
     engine.kill();
-    let replica = Replica::of(sharing(&spy.url(), &engine));
+    let replica = Replica::of(hurried(&spy, &engine));
     assert_serves(&replica, &spy, "down");
     replica.gateway.expect_log("a warning", is_warning);
     engine.restart();
@@ -65,7 +77,7 @@ fn a_gateway_starts_without_its_engine() {
 fn an_engine_that_stops_costs_the_first_requests_a_moment_and_is_then_left_alone() {
     let Some(engine) = Engine::start() else { return };
     let spy = Faulty::spy();
-    let replica = Replica::start(&spy.url(), &engine);
+    let replica = started(&spy, &engine);
     assert_serves(&replica, &spy, "before");
     engine.signal("STOP");
     assert_serves(&replica, &spy, "stopped");
@@ -87,7 +99,7 @@ fn a_wrong_password_is_named_and_a_right_one_is_read_without_a_restart() {
     let path = folder.path().join("password");
     std::fs::write(&path, "wrong-password\n").expect("a file");
     let path_text = path.to_str().expect("UTF-8");
-    let setup = sharing(&spy.url(), &engine).env("S3PROXY_CACHE_SHARED_PASSWORD_FILE", path_text);
+    let setup = hurried(&spy, &engine).env("S3PROXY_CACHE_SHARED_PASSWORD_FILE", path_text);
     let replica = Replica::of(setup);
     assert_serves(&replica, &spy, "refused");
     let line = replica.gateway.expect_log("a warning", is_warning);
@@ -106,7 +118,7 @@ fn an_engine_that_takes_nothing_is_no_fault() {
     ] {
         let Some(engine) = Engine::start() else { return };
         let spy = Faulty::spy();
-        let replica = Replica::start(&spy.url(), &engine);
+        let replica = started(&spy, &engine);
         for command in commands {
             let answer = engine.ask(command);
             assert!(answer.starts_with("+OK"), "{command}: {answer}");
@@ -123,7 +135,7 @@ fn an_engine_that_takes_nothing_is_no_fault() {
 fn foreign_and_damaged_values_are_misses() {
     let Some(engine) = Engine::start() else { return };
     let spy = Faulty::spy();
-    let (one, other) = (Replica::start(&spy.url(), &engine), Replica::start(&spy.url(), &engine));
+    let (one, other) = (started(&spy, &engine), started(&spy, &engine));
     let cases = [
         ("another value", &["SET NAME hello"][..]),
         ("one byte", &["SETRANGE NAME 200 ~"]),

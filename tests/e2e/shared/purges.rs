@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::gateway::Setup;
 use crate::purge::command;
 use crate::scene::{Scene, tile};
-use crate::shared::Replica;
 use crate::shared::engine::Engine;
+use crate::shared::{Replica, sharing};
 
 fn names(said: &Value, list: &str) -> usize {
     said["replicas"][list].as_array().expect("a list").len()
@@ -61,8 +61,10 @@ fn a_replica_that_starts_later_obeys_earlier_purges() {
 fn a_replica_that_does_not_answer_is_named_and_obeys_when_it_is_back() {
     let Some(engine) = Engine::start() else { return };
     let scene = Scene::start(tile("old", &[]));
-    let (one, other) =
-        (Replica::start(&scene.url(), &engine), Replica::start(&scene.url(), &engine));
+    let one = Replica::start(&scene.url(), &engine);
+    // Its time passes while it is stopped.
+    let other = Replica::of(sharing(&scene.url(), &engine).tolerate("shared cache: not used"));
+    other.await_state("on");
     assert_eq!(other.get("sky/a.png").1, "old");
     other.gateway.signal("STOP");
     let run = command(&one.admin, &["sky/a.png"]);
