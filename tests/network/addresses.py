@@ -10,7 +10,7 @@ from scenario import (CONNECT, FIRST_BYTE, ROADS, TIMEOUTS, UNACKNOWLEDGED, figu
 
 @scenario("hung-node", "One of three nodes accepts connections and never answers; 55 requests/s")
 def _(lab, report):
-    rate, seconds = 55, 40
+    rate, seconds = 55, 30
     with contextlib.ExitStack() as stack:
         servers = {road: stack.enter_context(lab.gateway(cached, TIMEOUTS))
                    for road, cached in ROADS.items()}

@@ -42,7 +42,7 @@ def _(lab, report):
         wanted = tiles, f"stale-{way[:2]}-8388608.fits"
         with contextlib.ExitStack() as stack:
             servers = {"cached": stack.enter_context(lab.gateway(True, TIMEOUTS, cache=CACHE))}
-            if report.has_nginx:
+            if report.has_nginx and way == "hangs":
                 servers["nginx"] = stack.enter_context(
                     lab.nginx(timeouts=(CONNECT, FIRST_BYTE), cache=CACHE_OF_NGINX))
             for who, server in servers.items():
