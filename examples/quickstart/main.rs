@@ -66,7 +66,10 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     print_line(&filled);
 
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    let folder = tempfile::Builder::new()
+        .prefix("s3proxy-quickstart-")
+        .tempdir()
+        .map_err(|error| format!("no temporary folder: {error}"))?;
     let admin = free_address().map_err(|error| format!("no free port: {error}"))?;
     let addresses = gateway::Addresses { listen, admin, store: serving.address() };
     let config = gateway::write_files(folder.path(), addresses, &keys.access, &keys.secret)

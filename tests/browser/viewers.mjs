@@ -10,7 +10,7 @@ const [, , gateway, folder] = process.argv;
 // Aladin Lite adds a slash itself.
 const survey = `${gateway}/s3proxy/s3/hips@sky`;
 const properties = await (await fetch(`${survey}/properties`)).text();
-const target = ['ra', 'dec'].map(name => new RegExp(`hips_initial_${name} *= *(\\S+)`).exec(properties)[1]).join(' ');
+const [ra, dec, fov] = ['ra', 'dec', 'fov'].map(name => new RegExp(`hips_initial_${name} *= *(\\S+)`).exec(properties)[1]);
 const PACKAGES = path.resolve('node_modules');
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm' };
 // docs/recipes.md has the same lines.
@@ -19,7 +19,7 @@ const PAGES = {
 <script type="module">
 import A from '/aladin-lite/dist/aladin.js';
 await A.init;
-window.aladin = A.aladin('#sky', { survey: '${survey}', target: '${target}', fov: 10 });
+window.aladin = A.aladin('#sky', { survey: '${survey}', target: '${ra} ${dec}', fov: ${fov} });
 </script>`,
   '/js9.html': `<!doctype html><title>JS9</title>
 <link rel="stylesheet" href="/js9/js9-allinone.css"><script src="/js9/js9-allinone.js"></script>

@@ -65,7 +65,7 @@
 
   // A process that has just started is shown on two minutes, not squeezed into a corner.
   const span = (history) => Math.max(60, history.connections.length);
-  const minutes = (history) => number((span(history) * history.interval_seconds) / 60);
+  const minutes = (history) => String(Math.max(1, Math.round((span(history) * history.interval_seconds) / 60)));
 
   const chart = (card, history, lists) => {
     const known = lists.flatMap((list) => history[list].filter((value) => value !== null));
