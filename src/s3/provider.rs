@@ -22,7 +22,7 @@ pub enum Provider {
     /// `AssumeRoleWithWebIdentity` of STS, with a token that is read from a file for each request.
     WebIdentity { role: StsRole, token_file: PathBuf },
     /// `AssumeRole` of STS, signed with an access key.
-    StsRole { role: StsRole, keys: Keys, external_id: Option<String> },
+    Role { role: StsRole, keys: Keys, external_id: Option<String> },
     /// The endpoint of the container: ECS, EKS Pod Identity. Its path is the base path.
     Container { endpoint: Endpoint, token: ContainerToken },
     /// The metadata of an EC2 instance, version 2.

@@ -131,8 +131,8 @@ pub fn error_text(status: u16, body: &[u8]) -> String {
     let code = error_code(body).map(str::to_owned).or_else(|| of_json(["code", "Code"]));
     let message = element(body, "Message").or_else(|| of_json(["message", "Message"]));
     let parts = [Some(status.to_string()), code, message];
-    let parts: Vec<String> = parts.into_iter().flatten().map(|part| shown(&part)).collect();
-    parts.join(" ")
+    let parts = parts.into_iter().flatten().map(|part| shown(&part));
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn element(document: &[u8], name: &str) -> Option<String> {
@@ -229,6 +229,7 @@ mod tests {
         for (body, text) in [
             (xml, "403 AccessDenied Not authorized"),
             (r#"{"code":"X","message":"y"}"#, "403 X y"),
+            ("<Error><Code>NoSuchEntity</Code><Message></Message></Error>", "403 NoSuchEntity"),
             ("<html>", "403"),
         ] {
             assert_eq!(error_text(403, body.as_bytes()), text);

@@ -38,7 +38,7 @@ fn the_shipped_full_example_says_the_defaults() {
 /// The paths of every mapping of a YAML text whose keys are settings.
 fn mappings(node: &serde_yaml::Value, path: &[String], found: &mut Vec<Vec<String>>) {
     let Some(mapping) = node.as_mapping() else { return };
-    if path.last().is_some_and(|last| last == "upstream_headers") {
+    if path.last().is_some_and(|last| ["upstream_headers", "aliases"].contains(&last.as_str())) {
         return;
     }
     found.push(path.to_vec());
