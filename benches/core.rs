@@ -380,7 +380,7 @@ fn log_line(c: &mut Criterion) {
         path: Some(format!("s3://hips@rubin-hips-views/{key}")),
         profile: Some("hips"),
         status: Some(200),
-        cache: Some(CacheStatus::Hit { ttl: 287, stale: None }),
+        cache: Some(CacheStatus::Hit { ttl: 287, stale: None, shared: false }),
         blocks: None,
         duration: Duration::from_micros(180),
         ttfb: Some(Duration::from_micros(140)),

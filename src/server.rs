@@ -161,7 +161,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     server.add_service(reloader);
 
     if let Some(cache) = cache.as_ref().filter(|_| config.cache.shared.is_some()) {
-        let mut replicas = background_service("replicas", Replicas(Arc::clone(cache)));
+        let mut replicas = background_service("replicas", ReplicaService(Arc::clone(cache)));
         replicas.threads = Some(1);
         server.add_service(replicas);
     }
@@ -259,10 +259,10 @@ fn log_tiers(config: &Config, cache: Option<&Cache>) {
 }
 
 /// Keeps the cache in step with those of other replicas, as long as the process runs.
-struct Replicas(Arc<Cache>);
+struct ReplicaService(Arc<Cache>);
 
 #[async_trait]
-impl BackgroundService for Replicas {
+impl BackgroundService for ReplicaService {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         tokio::select! {
             () = self.0.serve_replicas() => {}

@@ -430,7 +430,7 @@ fn shared_tier(
     for (name, help, counter) in [
         (
             "s3proxy_cache_shared_misses",
-            "Requests for which the shared tier was asked in vain.",
+            "Requests for which the shared tier had no value.",
             &statistics.shared_misses,
         ),
         (

@@ -13,7 +13,7 @@ pub struct Statistics {
     pub disk_hits: Counter,
     /// Requests answered from the shared tier.
     pub shared_hits: Counter,
-    /// Requests for which the shared tier was asked in vain.
+    /// Requests for which the shared tier had no value.
     pub shared_misses: Counter,
     /// Values written to the shared tier.
     pub shared_writes: Counter,

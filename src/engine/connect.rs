@@ -108,7 +108,7 @@ pub(super) async fn keep(client: &Client) {
     }
 }
 
-/// The password, read for each connection: whoever replaces it need not restart the gateway.
+/// The password, read for each connection: a new one needs no restart.
 #[derive(Debug)]
 struct PasswordFile {
     path: PathBuf,

@@ -254,7 +254,15 @@ mod tests {
         for (status, text) in [
             (CacheStatus::Hit { ttl: 30, stale: None, shared: false }, "hit; ttl=30"),
             (CacheStatus::Hit { ttl: 0, stale: None, shared: false }, "hit; ttl=0"),
-            (CacheStatus::Hit { ttl: i64::MIN, stale: None }, "hit; ttl=-9223372036854775808"),
+            (
+                CacheStatus::Hit { ttl: i64::MIN, stale: None, shared: false },
+                "hit; ttl=-9223372036854775808",
+            ),
+            (CacheStatus::Hit { ttl: 9, stale: None, shared: true }, "hit; ttl=9; detail=shared"),
+            (
+                CacheStatus::Hit { ttl: -1, stale: Some(Stale::IfError), shared: true },
+                "hit; ttl=-1; detail=stale-if-error",
+            ),
             (
                 CacheStatus::Hit { ttl: -3, stale: Some(Stale::WhileRevalidate), shared: false },
                 "hit; ttl=-3; detail=stale-while-revalidate",
@@ -285,12 +293,15 @@ mod tests {
 
     #[test]
     fn blocks_are_counted_by_where_they_come_from() {
-        let blocks = |memory, disk, store| BlockCounts { memory, disk, store, uncounted: 0 };
+        let blocks =
+            |memory, disk, store| BlockCounts { memory, disk, store, ..BlockCounts::default() };
+        let shared = BlockCounts { shared: 2, ..blocks(1, 0, 1) };
         let hit = CacheStatus::Hit { ttl: 30, stale: None, shared: false };
         let stale = CacheStatus::Hit { ttl: -3, stale: Some(Stale::IfError), shared: false };
         for (status, blocks, text) in [
             (hit, blocks(2, 0, 0), "hit; ttl=30; detail=\"memory=2\""),
             (hit, blocks(2, 1, 0), "hit; ttl=30; detail=\"memory=2, disk=1\""),
+            (hit, shared, "fwd=partial; ttl=30; stored; detail=\"memory=1, shared=2, store=1\""),
             (hit, blocks(2, 0, 3), "fwd=partial; ttl=30; stored; detail=\"memory=2, store=3\""),
             (stale, blocks(1, 0, 0), "hit; ttl=-3; detail=\"stale-if-error, memory=1\""),
             (

@@ -26,7 +26,7 @@ if redis.call('GET', KEYS[1]) == '-' then
 end
 return 0";
 
-/// Ends a lease without an object: whoever waits goes to the store. Key: lease. Arguments: token, for how
+/// Ends a lease without an object: replicas that wait go to the store. Key: lease. Arguments: token, for how
 /// many milliseconds others go to the store without a lease.
 pub(super) const RELEASE: &str = "\
 if redis.call('GET', KEYS[1]) == ARGV[1] then

@@ -58,7 +58,7 @@ pub(in crate::cache) struct RemotePurge {
 pub(in crate::cache) struct Polled {
     /// The purges of others since the last look.
     pub(in crate::cache) purges: Vec<RemotePurge>,
-    /// The last purge, whoever made it.
+    /// The last purge, of this replica or another.
     pub(in crate::cache) last: StreamId,
     /// The engine has lost purges that this replica knew.
     pub(in crate::cache) has_lost: bool,
@@ -163,12 +163,14 @@ impl SharedTier {
         Ok(polled)
     }
 
-    /// Notes whether the engine answered.
-    pub(in crate::cache) fn polled(&self, result: Result<(), EngineError>) {
+    /// Notes whether the engine answered. Returns whether it is left alone no longer.
+    pub(in crate::cache) fn polled(&self, result: Result<(), EngineError>) -> bool {
         self.engine.probed(result);
         let unrecorded = self.unrecorded();
         let is_synchronised = result.is_ok() && unrecorded.purges.is_empty();
         self.is_synchronised.store(is_synchronised, Ordering::Release);
+        drop(unrecorded);
+        self.engine.is_in_use()
     }
 
     fn learn(&self, entries: Vec<StreamEntry>, polled: &mut Polled) {

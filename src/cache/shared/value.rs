@@ -1,4 +1,4 @@
-//! The format of a value in the engine: an envelope, then a record as on disk (`disk/record.rs`), whose
+//! The format of a value in the engine: an envelope, then a record as on disk (`cache/disk/record.rs`), whose
 //! checksums cover every byte of it. Its times are those of the engine's clock.
 //!
 //! | at | bytes | what |

@@ -186,11 +186,10 @@ impl Tiers {
         self.shared.as_ref().is_some_and(|shared| shared.is_connected())
     }
 
-    /// Notes whether the shared tier answered. Returns whether it is used from now on.
+    /// Notes whether the shared tier answered. Returns whether requests ask its engine from now on, if no
+    /// purge of this replica has to be recorded first.
     pub fn shared_polled(&self, result: Result<(), EngineError>) -> bool {
-        let Some(shared) = &self.shared else { return false };
-        shared.polled(result);
-        shared.is_up()
+        self.shared.as_ref().is_some_and(|shared| shared.polled(result))
     }
 
     /// Says that this replica obeys all purges up to this one.
