@@ -174,7 +174,7 @@ mod tests {
         };
         let first = whole.find('\n').unwrap() + 1;
         for length in first..whole.len() {
-            std::fs::write(&path, &whole[..length]).unwrap();
+            std::fs::write(&path, whole.get(..length).unwrap()).unwrap();
             let journal = Journal::open(&path).unwrap();
             assert!(!journal.has(7, "a").unwrap(), "{length}");
             journal.note(7, "a").unwrap();

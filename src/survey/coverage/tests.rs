@@ -182,7 +182,7 @@ fn numbers_that_are_no_cells_of_the_map_are_refused() {
         assert_eq!(read.clone().err(), result, "{ordering} {numbers:?}: {read:?}");
     }
     let map = Coverage::read(&written("RANGE", 13, &[5, 6], 4)).unwrap();
-    assert_eq!(map.tiles(13).collect::<Vec<_>>(), [5..6]);
+    assert_eq!(map.tiles(13).flatten().collect::<Vec<_>>(), [5]);
 }
 
 fn some_tiles() -> impl Strategy<Value = BTreeSet<Tile>> {
