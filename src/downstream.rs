@@ -35,6 +35,7 @@ use crate::protocol::request_id::new_request_id;
 
 mod acknowledged;
 pub mod app;
+pub mod client_socket;
 pub mod drain;
 mod exchange;
 mod final_response;

@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::{BlockError, Cache, Lookup, LookupResult, ObjectBody, OpenError};
+use crate::downstream::client_socket::ClientSocket;
 use crate::gateway::context::ObjectRequest;
 use crate::gateway::exchange;
 use crate::gateway::storage::{HitReader, refused};
@@ -63,7 +64,11 @@ pub(super) async fn open_hit(
             return true;
         }
         match cache.open(&object.wanted, &blocks, &parts, arriving).await {
-            Ok(reading) => {
+            Ok(mut reading) => {
+                let socket = session.digest().and_then(|digest| digest.socket_digest.clone());
+                if let Some(socket) = socket {
+                    reading.watch(ClientSocket::new(socket));
+                }
                 object.expected = reading.expected();
                 lookup.status =
                     lookup.status.of_blocks(object.expected, !reading.is_pass_through());

@@ -80,8 +80,8 @@ pub struct BlockReader {
     counted: Option<u64>,
     /// How fast it gets what the store sends.
     pace: SlowStart,
-    /// The bytes from this position on, which it gets after a pause.
-    after_pause: Option<(u64, Bytes)>,
+    /// The bytes from this position on, which its client gets when it has taken those before.
+    held_back: Option<(u64, Bytes)>,
     counter: Arc<BlockCounter>,
     /// Where the blocks come from, as far as known when the response begins.
     expected: BlockCounts,
@@ -209,7 +209,7 @@ impl BlockReader {
             own_body: None,
             counted: None,
             pace: SlowStart::new(!bounded),
-            after_pause: None,
+            held_back: None,
             counter: Arc::default(),
             expected: BlockCounts::default(),
         }
@@ -237,19 +237,19 @@ impl BlockReader {
             return Ok(None);
         }
         let read = match self.cached_bytes(position, end) {
-            _ if let Some((at, bytes)) = &self.after_pause
+            _ if let Some((at, bytes)) = &self.held_back
                 && *at == position =>
             {
                 let next = position + bytes.len() as u64;
-                self.pause_at(next).await;
-                self.after_pause.take().map(|(_, bytes)| bytes)
+                self.wait_for_client(next).await;
+                self.held_back.take().map(|(_, bytes)| bytes)
             }
-            Some(bytes) => Some(self.split_before_pause(position, end, bytes)),
+            Some(bytes) => Some(self.hold_back(position, end, bytes)),
             None => {
-                self.pause_at(position).await;
+                self.wait_for_client(position).await;
                 let read = Box::pin(self.wait_for_bytes(position, end)).await;
                 let read = read.map_err(|it| it.error)?;
-                read.map(|bytes| self.split_before_pause(position, end, bytes))
+                read.map(|bytes| self.hold_back(position, end, bytes))
             }
         };
         self.position = position + read.as_ref().map_or(0, Bytes::len) as u64;

@@ -282,7 +282,7 @@ fn variables_have_todays_meanings() {
         ("S3PROXY_STREAM_CHUNK_SIZE", "4096", true),
         ("S3PROXY_STREAM_CHUNK_SIZE", "4095", false),
         ("S3PROXY_ALSO_ALLOW_MIMETYPES", "[\"a/b\"]", true),
-        ("S3PROXY_ALSO_ALLOW_MIMETYPES", "a/b", false),
+        ("S3PROXY_ALSO_ALLOW_MIMETYPES", "a/b", true),
         ("S3PROXY_ALSO_ALLOW_MIMETYPES", "", false),
         ("S3PROXY_SUFFIX_MIMETYPES", "{\".x\":\"a/b\"}", true),
         ("S3PROXY_SUFFIX_MIMETYPES", "", false),

@@ -1,105 +1,112 @@
 //! The slow start of a response whose client has not said how far it will read. A player or a PDF reader
 //! requests everything from a place on, reads a little, and leaves: what fills the buffers of its connection
-//! meanwhile is requested from the store for nothing. So the store's bytes are passed on in amounts that
-//! double every few milliseconds, until the response is at full speed.
+//! meanwhile is requested from the store for nothing. So more is taken from the store only when the client
+//! has taken most of what it was sent, until it has proved to read on. No clock decides: a client on a
+//! busy machine leaves late.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::cache::blocks::reader::{BlockReader, PendingBlock};
+use crate::downstream::client_socket::ClientSocket;
 
-/// Bytes that are passed on at once.
-const FIRST: u64 = 64 << 10;
-/// The time in which that amount doubles.
-const STEP: Duration = Duration::from_millis(2);
-/// The number of steps after which there is no limit.
-const STEPS: u32 = 12;
+/// Bytes of a response after which it is at full speed.
+const SLOW: u64 = 4 << 20;
+/// Bytes that may wait for the client while more are taken from the store, or this part of those that it
+/// was sent.
+const WAITING: u64 = 32 << 10;
+const PART: u64 = 4;
+/// The first time between two looks at the connection, and the longest.
+const LOOK: Duration = Duration::from_millis(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(16);
+/// A client that takes nothing for this long gets the next bytes into the buffers of its connection.
+const LONGEST: Duration = Duration::from_secs(2);
+/// The last bytes before more are taken from the store are sent after the wait: if the client has left, it is
+/// this write that fails. More than a connection buffers.
+const HELD_BACK: usize = 8 << 10;
 
-/// Bytes that a response gets after a pause, if it has to wait before more are requested from the store: if
-/// its client has left meanwhile, it is this write that fails. More than a connection buffers.
-const AFTER_PAUSE: usize = 8 << 10;
-
-/// The pace of one response.
+/// The slow start of one response.
 #[derive(Debug)]
 pub(super) struct SlowStart {
-    /// When the response began; `None` at full speed.
-    began: Option<Instant>,
+    is_open: bool,
+    /// The connection of its client, if it is known.
+    client: Option<ClientSocket>,
 }
 
 impl SlowStart {
-    /// The pace of a response that begins now.
+    /// That of a response whose client has named no end (`is_open`); others are at full speed.
     pub(super) fn new(is_open: bool) -> Self {
-        Self { began: is_open.then(Instant::now) }
+        Self { is_open, client: None }
     }
 
-    /// Whether the response is not yet at full speed.
-    pub(super) fn is_slow(&mut self) -> bool {
-        self.began = self.began.filter(|began| began.elapsed() < STEP * STEPS);
-        self.began.is_some()
+    /// Whether a response that has got `sent` bytes is not yet at full speed.
+    fn is_slow(&self, sent: u64) -> bool {
+        self.client.is_some() && sent < SLOW
     }
 
-    /// How long a response that has got `sent` bytes waits before it gets more from the store.
-    pub(super) fn pause(&self, sent: u64) -> Duration {
-        self.began.map_or(Duration::ZERO, |began| pause(sent, began.elapsed()))
-    }
-
-    /// How long it is until the response is at full speed.
-    pub(super) fn rest(&self) -> Duration {
-        self.pause(u64::MAX)
+    /// Waits until no more than `most` bytes wait for the client, or it has left.
+    async fn wait(&self, most: u64) {
+        let Some(client) = &self.client else { return };
+        let (began, mut look) = (Instant::now(), LOOK);
+        while let Some(backlog) = client.backlog() {
+            if backlog.has_left || backlog.unsent <= most || began.elapsed() >= LONGEST {
+                return;
+            }
+            tokio::time::sleep(look).await;
+            look = (2 * look).min(LONGEST_LOOK);
+        }
     }
 }
 
 impl BlockReader {
-    /// Puts the last of these bytes aside, if the response has to wait after them.
-    pub(super) fn split_before_pause(
-        &mut self,
-        position: u64,
-        end: u64,
-        mut bytes: Bytes,
-    ) -> Bytes {
+    /// Looks at the connection of its client from now on.
+    pub fn watch(&mut self, client: ClientSocket) {
+        self.pace.client = Some(client).filter(|_| self.pace.is_open);
+    }
+
+    /// Holds the last of these bytes back, if the next ones are not in memory.
+    pub(super) fn hold_back(&mut self, position: u64, end: u64, mut bytes: Bytes) -> Bytes {
         let next = position + bytes.len() as u64;
-        let at = bytes.len().saturating_sub(AFTER_PAUSE);
-        if at >= AFTER_PAUSE && next < end && !self.pause_before(next).is_zero() {
-            self.after_pause = Some((position + at as u64, bytes.split_off(at)));
+        let at = bytes.len().saturating_sub(HELD_BACK);
+        if at >= HELD_BACK && next < end && self.most_waiting(next).is_some() {
+            self.held_back = Some((position + at as u64, bytes.split_off(at)));
         }
         bytes
     }
 
-    pub(super) async fn pause_at(&mut self, position: u64) {
-        let pause = self.pause_before(position);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+    /// Waits until its client has taken enough of the bytes before `position`.
+    pub(super) async fn wait_for_client(&mut self, position: u64) {
+        if let Some(most) = self.most_waiting(position) {
+            self.pace.wait(most).await;
         }
     }
 
-    /// How long the response waits before it gets the bytes from `position` on, which follow those read
-    /// last.
-    fn pause_before(&mut self, position: u64) -> Duration {
-        if !self.pace.is_slow() {
-            return Duration::ZERO;
-        }
+    /// How many bytes may wait for the client when the response gets those from `position` on, which follow
+    /// those read last; `None` for any number.
+    fn most_waiting(&mut self, position: u64) -> Option<u64> {
         let sent = position.saturating_sub(self.start);
+        if sent == 0 || !self.pace.is_slow(sent) {
+            return None;
+        }
         if self.own_body.is_none() {
             self.extend_window();
             let index = self.layout.index(position);
             let block = self.pending.iter().take(2).find(|(at, _)| *at == index);
             match block {
-                Some((_, PendingBlock::Cached(_))) => return Duration::ZERO,
+                Some((_, PendingBlock::Cached(_))) => return None,
                 Some((_, PendingBlock::InFlight { .. } | PendingBlock::Filling { .. })) => {}
-                // A client that has left here before has what it read then, and leaves again.
-                Some((_, PendingBlock::Gap(..))) | None if sent > 0 => return self.pace.rest(),
-                Some((_, PendingBlock::Gap(..))) | None => {}
+                // The store is to be asked. A client that has left here before leaves again.
+                Some((_, PendingBlock::Gap(..))) | None => return Some(0),
             }
         }
-        self.pace.pause(sent)
+        Some(most(sent))
     }
 }
 
-/// How long a response waits that has got `sent` bytes since it began.
-fn pause(sent: u64, elapsed: Duration) -> Duration {
-    let due = (0..STEPS).find(|step| sent < FIRST << step).map(|step| STEP * step);
-    due.unwrap_or(STEP * STEPS).saturating_sub(elapsed)
+/// How many of `sent` bytes may wait for the client.
+fn most(sent: u64) -> u64 {
+    WAITING.max(sent / PART)
 }
 
 #[cfg(test)]
@@ -107,21 +114,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_amount_doubles_with_each_step() {
-        let millis = Duration::from_millis;
-        for (sent, elapsed, expected) in [
-            (0, 0, 0),
-            (FIRST - 1, 0, 0),
-            (FIRST, 0, 2),
-            (FIRST, 1, 1),
-            (FIRST, 2, 0),
-            (2 * FIRST, 2, 2),
-            (64 * FIRST, 0, 14),
-            (1 << 40, 0, 24),
-            (1 << 40, 24, 0),
-            (u64::MAX, 25, 0),
-        ] {
-            assert_eq!(pause(sent, millis(elapsed)), millis(expected), "{sent} after {elapsed} ms");
+    fn what_may_wait_grows_with_what_was_sent() {
+        for (sent, waiting) in
+            [(1, 32 << 10), (128 << 10, 32 << 10), (256 << 10, 64 << 10), (4 << 20, 1 << 20)]
+        {
+            assert_eq!(most(sent), waiting, "{sent}");
         }
     }
 }
