@@ -9,7 +9,7 @@ const KEYS = 2500, AT_ONCE = 250;
 const PARTS = [
   '<', '>', '"', "'", '&', '&amp;', '%', '%41', '%2F', '+', '?', '#', ';', '@', ':', '=', '\\', '|', '`', '{', '}', '[', ']',
   ' ', '\n', '\r', '\t', '\u0001', '\u001b', '\u007f', '\u00a0', '\u2028', '\u202e', '\ufeff', '\uffff', 'é', 'e\u0301', 'שלום',
-  'مرحبا', '星', '🔭', '👩‍🚀', 'a', 'Z', '0', '.', '-', '_', '~', '<script>alert(1)</script>', '" onclick="alert(1)', "javascript:",
+  'مرحبا', '星', '🔭', '👩‍🚀', 'a', 'Z', '0', '.', '-', '_', '~', '<script>alert(1)<script>', '" onclick="alert(1)', "javascript:",
 ];
 // No URL can name these keys: their segments `.` and `..` are resolved on the way.
 const UNNAMED = ['tree/./x.txt', 'tree/../x.txt'];

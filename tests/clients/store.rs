@@ -49,12 +49,13 @@ fn put(store: &Store, folder: &Path, path: &str) -> Result<(), Box<dyn Error>> {
 fn make(store: &Store, json: &str) -> Result<(), Box<dyn Error>> {
     let wanted: Value = serde_json::from_str(json)?;
     let text = |of: &Value, name: &str| -> Result<String, String> {
-        of[name].as_str().map(str::to_owned).ok_or_else(|| format!("{name} is missing"))
+        let value = of.get(name).and_then(Value::as_str);
+        value.map(str::to_owned).ok_or_else(|| format!("{name} is missing"))
     };
     let mut runs = Vec::new();
-    for run in wanted["runs"].as_array().ok_or("runs are missing")? {
+    for run in wanted.get("runs").and_then(Value::as_array).ok_or("runs are missing")? {
         let text = text(run, "text")?;
-        let length = run["length"].as_u64().unwrap_or(text.len() as u64);
+        let length = run.get("length").and_then(Value::as_u64).unwrap_or(text.len() as u64);
         runs.push((text, length));
     }
     store.put(&text(&wanted, "bucket")?, &text(&wanted, "key")?, Object::of_runs(runs));
