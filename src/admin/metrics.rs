@@ -301,16 +301,24 @@ fn credentials(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), 
     #[expect(clippy::disallowed_methods, reason = "the time that is left")]
     let now = SystemTime::now();
     let issued = || stores.iter().filter_map(|store| Some((store, store.issuance.as_ref()?)));
-    let left = issued().filter_map(|(store, issuance)| {
-        let left = issuance.seconds_left(now)?;
-        Some(([("profile", store.profile.label())], ConstGauge::new(left)))
-    });
-    family(
-        page,
-        "s3proxy_credentials_expiry_seconds",
-        "Time until the credentials of the profile expire, negative afterwards.",
-        left,
-    )?;
+    let left: Vec<_> = issued()
+        .filter_map(|(store, issuance)| {
+            let left = issuance.seconds_left(now)?;
+            Some(([("profile", store.profile.label())], ConstGauge::new(left)))
+        })
+        .collect();
+    // A family without a sample is no valid exposition.
+    if !left.is_empty() {
+        family(
+            page,
+            "s3proxy_credentials_expiry_seconds",
+            "Time until the credentials of the profile expire, negative afterwards.",
+            left,
+        )?;
+    }
+    if issued().next().is_none() {
+        return Ok(());
+    }
     let renewals = issued().flat_map(|(store, issuance)| {
         let state = issuance.state();
         [("success", state.succeeded), ("failure", state.failed)].map(|(result, times)| {

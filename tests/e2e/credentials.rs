@@ -114,13 +114,11 @@ fn every_source_issues_credentials_that_sign_requests() {
         format!("[hips]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
     let uri = format!("{}/v1/credentials", container.url());
     let with = |credentials: Value| profile(Setup::bare(), &origin, &credentials);
-    let role_in_ini = |section: &str| {
-        let text = format!("{}[hips]\n{section}\n", keys.replace("[hips]", "[source]"));
-        with(json!({"sts_endpoint": null})).ini(&text)
-    };
+    let with_section =
+        |section: &str| with(json!({"anonymous": false})).ini(&format!("[hips]\n{section}\n"));
     let cases = [
         ("process", with(json!({"from": "process", "process": format!("'{program}' 'a b'")}))),
-        ("process in the file", role_in_ini(&format!("credential_process = '{program}' \"a b\""))),
+        ("process in the file", with_section(&format!("credential_process = '{program}' \"a b\""))),
         (
             "web identity",
             with(json!({"from": "web_identity", "role_arn": "arn:aws:iam::1:role/r",
