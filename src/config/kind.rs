@@ -13,6 +13,7 @@ use crate::config::endpoint_url::{self, EndpointUrl};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules};
 use crate::profile::ContentTypeFrom;
+use crate::profile::globs::Globs;
 use crate::s3::endpoint::Addressing;
 use crate::s3::secret::Secret;
 
@@ -267,7 +268,7 @@ pub(super) const fn host_names() -> Kind<Vec<String>> {
     list_kind(rules::host_names, "host names", HOST_NAME)
 }
 
-pub(super) const fn buckets() -> Kind<Option<Vec<WildMatch>>> {
+pub(super) const fn buckets() -> Kind<Option<Globs>> {
     let of = Form { name: "bucket names with `*` and `?`", pattern: BUCKETS };
     Kind { read: rules::buckets, accepts: Accepts::List { of, at_least: 1 } }
 }
