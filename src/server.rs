@@ -39,13 +39,6 @@ use crate::upstream::retry::MAX_ATTEMPTS;
 mod shutdown;
 mod upgrade;
 
-/// Read buffer of a connection, bytes: request heads are small, and every idle client would hold
-/// Pingora's 64 KiB.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// Write buffer of a connection, bytes: writes are combined before they reach it
-/// (`downstream/write_buffer.rs`).
-const WRITE_BUFFER_BYTES: usize = 512;
-
 /// Limit of connections to the admin listener: probes, scrapers and operators need a few.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
@@ -121,7 +114,8 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     );
     let listener = ListenerConfig::tcp(config.gateway.listen.to_string())
         .tcp_socket_options(socket_options(config))
-        .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
+        // `ClientConnection` has buffers, while it has bytes for them.
+        .l4_buffer(L4BufferSettings::unbuffered());
     service.add_listener(listener);
     server.add_service(service);
     let probes = Arc::new(Probes::new(&config.upstream));
@@ -139,7 +133,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         service.threads = Some(1);
         let listener = ListenerConfig::tcp(address.to_string())
             .tcp_socket_options(socket_options(config))
-            .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
+            .l4_buffer(L4BufferSettings::unbuffered());
         service.add_listener(listener);
         server.add_service(service);
     }
@@ -234,7 +228,7 @@ fn max_connections(config: &Config) -> usize {
 
 /// The cache, unless it is off.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Option<Arc<Cache>> {
-    let memory = budget(config.cache.memory);
+    let memory = budget(config.cache.memory, config.downstream.max_connections);
     if memory == 0 {
         return None;
     }

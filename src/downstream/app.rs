@@ -56,13 +56,22 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Some(_permit) = self.limits.try_connect() else {
+        let Some(permit) = self.limits.try_connect() else {
             self.overflow.refuse(stream, &self.limits, &self.metrics, self.log_format).await;
             return None;
         };
         let metrics = Arc::clone(&self.metrics);
-        let connection = ClientConnection::new(stream, &self.config, self.log_format, metrics);
-        self.app.process_new(Box::new(connection), shutdown).await
+        let connection =
+            ClientConnection::new(stream, permit, &self.config, self.log_format, metrics);
+        let mut open: Option<Stream> = Some(Box::new(connection));
+        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+        // Pingora's task has room for a TLS handshake, 9 KB, which an idle connection would keep.
+        let _runs_on = tokio::spawn(async move {
+            while let Some(connection) = open {
+                open = app.process_new(connection, &shutdown).await;
+            }
+        });
+        None
     }
 
     async fn cleanup(&self) {
