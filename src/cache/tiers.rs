@@ -34,6 +34,7 @@ use crate::cache::memory::reservation::Reservation;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::PendingPurges;
+use crate::cache::purge::sweeps::Sweeps;
 use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::statistics::Statistics;
 use crate::cache::weight::MAX_WITHOUT_BODY;
@@ -54,6 +55,7 @@ pub struct Tiers {
     blocks: BlockTier,
     disk: Option<DiskTier>,
     purges: PendingPurges,
+    sweeps: Sweeps,
     statistics: Arc<Statistics>,
 }
 
@@ -97,6 +99,7 @@ impl Tiers {
             memory: Arc::new(MemoryTier::new(memory - memory / 8, Arc::clone(&statistics))),
             disk,
             purges: PendingPurges::default(),
+            sweeps: Sweeps::default(),
             budget: Budget::new(memory),
             blocks,
             statistics,
