@@ -21,6 +21,8 @@ use s3proxy::logging::access::{AccessRecord, HttpRequestRecord, json_line};
 use s3proxy::metrics::store::{EndedRequest, StoreMetrics};
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::profile::Profile;
+use s3proxy::profile::cache_rules::{CacheRules, Rule};
+use s3proxy::profile::globs::Globs;
 use s3proxy::protocol::cache_status::{BlockCounts, CacheResult, CacheStatus};
 use s3proxy::protocol::forwarded_conditions::upstream_conditions;
 use s3proxy::protocol::timestamp::{push_decimal, rfc3339};
@@ -29,6 +31,7 @@ use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
 use s3proxy::upstream::answer::{AnswerContext, Ask, decide};
+use wildmatch::WildMatch;
 
 const TILE: &[u8] = b"LSSTCam/runs/DRP/DP2/cosmost2/color_gri/Norder7/Dir20000/Npix29183.webp";
 const ESCAPED: &[u8] = b"%E6%98%9F%E5%9B%BE/a%20b%2Bc//%25%C3%A9/%F0%9F%98%80/tile%20%281%29.png";
@@ -179,6 +182,24 @@ impl PlainHistogram {
 
 /// All metrics of a hit: the gateway's, with counters and histograms of prometheus-client; the same with
 /// plain atomics; and with its families, which look labels up.
+/// The cache rule of an object key, by the number of patterns; none of them matches.
+fn cache_rules(c: &mut Criterion) {
+    let key = std::str::from_utf8(TILE).expect("UTF-8");
+    for count in [0, 1, 10, 200] {
+        let pattern = |nth| WildMatch::new(&format!("*/survey{nth}/Norder*/Npix*.webp"));
+        let patterns: Vec<_> = (0..count).map(pattern).collect();
+        let each = patterns.clone();
+        let by_pattern = vec![Rule::default(); count];
+        let rules = CacheRules::new(Rule::default(), Globs::new(patterns), by_pattern);
+        c.bench_function(&format!("cache rule/{count} patterns"), |b| {
+            b.iter(|| rules.listed(black_box(key)).is_some())
+        });
+        c.bench_function(&format!("cache rule/{count} patterns, one by one"), |b| {
+            b.iter(|| each.iter().any(|pattern| pattern.matches(black_box(key))))
+        });
+    }
+}
+
 fn metrics(c: &mut Criterion) {
     let ended = EndedRequest {
         status: Some(200),
@@ -399,5 +420,5 @@ fn log_line(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, address, mime, sign, answer, metrics, log_line);
+criterion_group!(benches, address, mime, sign, answer, cache_rules, metrics, log_line);
 criterion_main!(benches);

@@ -189,7 +189,8 @@ impl Admin {
         let mut progress = cache.purge(&key, scope);
         self.purge_listing_above(cache, &address);
         // After this time it goes on in the background.
-        drop(timeout(PURGE_WAIT, progress.wait_for(|removed| removed.complete)).await);
+        let known = progress.wait_for(|removed| removed.complete || removed.deferred);
+        drop(timeout(PURGE_WAIT, known).await);
         let removed = *progress.borrow();
         let replicas = cache.obeyed().await;
         let name = address.name();

@@ -11,17 +11,13 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
 use crate::downstream::acknowledged::Acknowledgements;
 use crate::downstream::final_response::bad_request_response;
+use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::linger::Linger;
 use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
@@ -40,11 +36,13 @@ pub mod drain;
 mod exchange;
 mod final_response;
 mod heads;
+mod idle;
 pub mod limits;
 mod linger;
 mod overflow;
 mod pace;
 mod request_head;
+mod stream_traits;
 mod timer;
 pub mod tls;
 pub mod write_buffer;
@@ -63,6 +61,7 @@ const FLUSH_DELAY: Duration = Duration::from_millis(10);
 /// The connection of one client.
 pub struct ClientConnection {
     stream: Stream,
+    permit: ConnectionPermit,
     heads: HeadScan,
     header_timeout: Duration,
     write_timeout: Duration,
@@ -102,6 +101,7 @@ pub struct ClientConnection {
 impl ClientConnection {
     fn new(
         stream: Stream,
+        permit: ConnectionPermit,
         limits: &DownstreamConfig,
         log_format: LogFormat,
         metrics: Arc<Metrics>,
@@ -109,6 +109,7 @@ impl ClientConnection {
     ) -> Self {
         Self {
             stream,
+            permit,
             heads: HeadScan::new(limits.header_max_bytes),
             header_timeout: limits.header_timeout,
             write_timeout: limits.write_timeout,
@@ -401,14 +402,6 @@ impl AsyncWrite for ClientConnection {
     }
 }
 
-// Further traits that Pingora requires of a stream: the inner stream implements them.
-
-impl std::fmt::Debug for ClientConnection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ClientConnection").field(&self.stream).finish()
-    }
-}
-
 #[async_trait]
 impl Shutdown for ClientConnection {
     async fn shutdown(&mut self) {
@@ -418,64 +411,10 @@ impl Shutdown for ClientConnection {
             Poll::Ready(())
         })
         .await;
-        poll_fn(|context| self.linger.poll(&mut self.stream, context)).await;
+        // A new connection has its place: it is closed at once. It has nothing to read any more.
+        if !self.permit.is_claimed() {
+            poll_fn(|context| self.linger.poll(&mut self.stream, context)).await;
+        }
         self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for ClientConnection {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for ClientConnection {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.stream.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-#[async_trait]
-impl Peek for ClientConnection {}
-
-impl GetTimingDigest for ClientConnection {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for ClientConnection {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for ClientConnection {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
     }
 }

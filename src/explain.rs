@@ -87,7 +87,7 @@ async fn explain_object(
         } else {
             inspect_gateway(options.admin, address).await
         };
-        let memory = budget(config.cache.memory);
+        let memory = budget(config.cache.memory, config.downstream.max_connections);
         let whole = Cache::max_object_of(memory, &config.cache, rule);
         let (finding, notes) =
             rules::cache_rule(profile, address, whole, config.cache.blocks.share > 0);

@@ -170,7 +170,7 @@ impl ProxyHttp for Gateway {
         }
         // Pingora has evaluated the Connection header of the request.
         let keep_alive = session.as_downstream().get_keepalive().is_some();
-        let keepalive = (keep_alive && !self.lifecycle.is_draining() && !self.limits.is_crowded())
+        let keepalive = (keep_alive && !self.lifecycle.is_draining())
             .then_some(self.downstream.keepalive_timeout.as_secs());
         if ctx.request_id.is_empty() {
             ctx.request_id = request_id(session.req_header());

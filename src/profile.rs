@@ -3,6 +3,7 @@
 pub mod alias;
 pub mod cache_rules;
 pub mod fingerprint;
+pub mod globs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
 use crate::profile::cache_rules::CacheRules;
+use crate::profile::globs::Globs;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::provider::Provider;
@@ -34,7 +36,7 @@ pub struct Profile {
     /// Issues the credentials, if they are for a limited time; they are missing until it has.
     pub provider: Option<Arc<Provider>>,
     /// The buckets that are served; `None` is every bucket.
-    pub buckets: Option<Vec<WildMatch>>,
+    pub buckets: Option<Globs>,
     /// Answer 404 for a 403 of the store: S3 answers 403 for missing keys to credentials without
     /// `ListBucket`.
     pub missing_on_403: bool,
@@ -124,7 +126,7 @@ impl Profile {
     /// Whether this bucket is served.
     #[must_use]
     pub fn admits(&self, bucket: &str) -> bool {
-        self.buckets.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(bucket)))
+        self.buckets.as_ref().is_none_or(|globs| globs.matches(bucket))
     }
 
     /// The name for logs and messages; [`DEFAULT_LABEL`] for the default profile.

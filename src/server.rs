@@ -44,16 +44,8 @@ use crate::upstream::retry::MAX_ATTEMPTS;
 mod shutdown;
 mod upgrade;
 
-/// Read buffer of a connection, bytes: request heads are small, and every idle client would hold
-/// Pingora's 64 KiB.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// Write buffer of a connection, bytes: writes are combined before they reach it
-/// (`downstream/write_buffer.rs`).
-const WRITE_BUFFER_BYTES: usize = 512;
-
 /// How long the end of the process waits for the engine of the shared tier.
 const GOOD_BYE: Duration = Duration::from_millis(500);
-
 /// Limit of connections to the admin listener: probes, scrapers and operators need a few.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
@@ -217,7 +209,8 @@ fn tls_port(config: &Config) -> Result<Option<Arc<TlsPort>>, StartError> {
 fn listener(config: &Config, address: SocketAddr) -> ListenerConfig {
     ListenerConfig::tcp(address.to_string())
         .tcp_socket_options(socket_options(config))
-        .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES))
+        // `ClientConnection` has buffers, while it has bytes for them.
+        .l4_buffer(L4BufferSettings::unbuffered())
 }
 
 /// Logs which stores are served, with which access keys, and to whom.
@@ -309,7 +302,7 @@ fn max_connections(config: &Config) -> usize {
 /// # Errors
 /// The CA certificates of the engine of the shared tier cannot be read.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Result<Option<Arc<Cache>>, StartError> {
-    let memory = budget(config.cache.memory);
+    let memory = budget(config.cache.memory, config.downstream.max_connections);
     if memory == 0 {
         return Ok(None);
     }

@@ -260,12 +260,15 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
     by_profile(page, stores, "s3proxy_upstream_bytes", "Bytes that came from stores.", |store| {
         store.metrics.received.clone()
     })?;
-    by_profile(
+    let waited = stores.iter().filter_map(|store| {
+        let counts = store.metrics.waited.counts();
+        (!counts.is_empty()).then(|| ([("profile", store.profile.label())], counts))
+    });
+    family(
         page,
-        stores,
         "s3proxy_upstream_duration_seconds",
         "From the first attempt of a request to a store to the head of its last answer.",
-        |store| store.metrics.waited.counts(),
+        waited,
     )?;
     for (name, help, number) in [
         (
@@ -532,6 +535,11 @@ fn family<'a, M: EncodeMetric + TypedMetric, const N: usize>(
     help: &str,
     metrics: impl IntoIterator<Item = ([(&'static str, &'a str); N], M)>,
 ) -> Result<(), Error> {
+    let mut metrics = metrics.into_iter().peekable();
+    // Strict readers want a series below each name.
+    if metrics.peek().is_none() {
+        return Ok(());
+    }
     let mut encoder = page.encode_descriptor(name, help, None, M::TYPE)?;
     for (labels, metric) in metrics {
         metric.encode(encoder.encode_family(&labels)?)?;
@@ -551,7 +559,8 @@ fn by_profile<M: EncodeMetric + TypedMetric>(
     family(page, name, help, metrics)
 }
 
-/// Writes the histograms of hits, and of all other requests, of each profile.
+/// Writes the histograms of hits, and of all other requests, of each profile that has had a request: with
+/// hundreds of profiles, empty histograms would be most of the page.
 fn by_way(
     page: &mut DescriptorEncoder<'_>,
     stores: &Stores,
@@ -559,7 +568,8 @@ fn by_way(
     help: &str,
     histograms: fn(&StoreMetrics) -> &[Histogram; 2],
 ) -> Result<(), Error> {
-    let metrics = stores.iter().flat_map(|store| {
+    let requested = stores.iter().filter(|store| store.metrics.has_ended_any());
+    let metrics = requested.flat_map(|store| {
         StoreMetrics::WAYS.iter().zip(histograms(&store.metrics)).map(|(way, histogram)| {
             ([("profile", store.profile.label()), ("cache", *way)], histogram.counts())
         })

@@ -35,6 +35,7 @@ use crate::cache::memory::reservation::Reservation;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
 use crate::cache::purge::pending::PendingPurges;
+use crate::cache::purge::sweeps::Sweeps;
 use crate::cache::request::{CacheRequest, Extent};
 use crate::cache::shared::SharedTier;
 use crate::cache::statistics::Statistics;
@@ -58,6 +59,7 @@ pub struct Tiers {
     disk: Option<DiskTier>,
     shared: Option<Arc<SharedTier>>,
     purges: PendingPurges,
+    sweeps: Sweeps,
     statistics: Arc<Statistics>,
 }
 
@@ -125,6 +127,7 @@ impl Tiers {
             disk,
             shared,
             purges: PendingPurges::default(),
+            sweeps: Sweeps::default(),
             budget: Budget::new(memory),
             blocks,
             statistics,

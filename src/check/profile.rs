@@ -15,6 +15,7 @@ use crate::check::transport::{judge_no_answer, speaks_tls};
 use crate::check::verdict::{Probe, judge, judge_clock, key_source};
 use crate::config::{Config, Profiles, UpstreamConfig};
 use crate::profile::Profile;
+use crate::profile::globs::Globs;
 use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::{Addressing, Target};
@@ -103,7 +104,7 @@ impl ProfileCheck {
 
     /// Tests the buckets that the allow list names literally.
     async fn bucket_steps(&self, asker: Asker<'_>, steps: &mut Vec<CheckStep>) {
-        let globs = self.profile.buckets.iter().flatten();
+        let globs = self.profile.buckets.iter().flat_map(Globs::iter);
         let literal = globs.map(wildmatch::WildMatch::pattern).filter(|p| !p.contains(['*', '?']));
         for bucket in literal.take(MAX_BUCKETS) {
             let target = bucket_target(&self.profile, &bucket);

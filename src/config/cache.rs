@@ -18,12 +18,15 @@ use crate::config::settings::paths::{self, CACHE, PATTERNS};
 use crate::config::value::{Written, size_text};
 use crate::config::{CacheConfig, CacheMemory, DiskConfig};
 use crate::profile::cache_rules::{CacheRules, Rule};
+use crate::profile::globs::Globs;
 
 /// The rules for all profiles.
 #[derive(Debug, Clone)]
 pub(super) struct SharedRules {
     base: WrittenRule,
     patterns: Vec<Pattern>,
+    /// The globs of `patterns`: profiles without patterns of their own share them.
+    globs: Globs,
     /// The memory of the cache in bytes, if it is written.
     memory: Option<u64>,
 }
@@ -106,7 +109,8 @@ pub(super) fn shared(
     if layers.report.source(key) != ValueSource::Default {
         warn_of_large(layers, key, base.max_object, memory);
     }
-    Ok(SharedRules { base, patterns, memory })
+    let globs = patterns.iter().map(|pattern| pattern.keys.clone()).collect();
+    Ok(SharedRules { base, patterns, globs, memory })
 }
 
 /// Reads the rules of the profile written at `prefix`.
@@ -127,14 +131,19 @@ pub(super) fn of_profile(
         }
     }
     let base = own.over(&shared.base);
-    let rules = patterns.into_iter().chain(shared.patterns.iter().cloned());
-    let rules = rules.map(|pattern| (pattern.keys, pattern.rule.over(&base).into())).collect();
-    let mut rules = CacheRules { base: base.into(), patterns: rules };
+    let all = || patterns.iter().chain(&shared.patterns);
+    let globs = if patterns.is_empty() {
+        shared.globs.clone()
+    } else {
+        all().map(|pattern| pattern.keys.clone()).collect()
+    };
+    let made = |written: WrittenRule| {
+        let rule = Rule::from(written);
+        Rule { store: rule.store && forbidden.is_none(), ..rule }
+    };
+    let by_pattern = all().map(|pattern| made(pattern.rule.clone().over(&base))).collect();
+    let rules = CacheRules::new(made(base), globs, by_pattern);
     if let Some(forbidden) = forbidden {
-        rules.base.store = false;
-        for (_, rule) in &mut rules.patterns {
-            rule.store = false;
-        }
         let store = paths::written(&[&path[..], &[rule::store().row.key]].concat());
         let source = layers.report.source(&forbidden.key);
         layers.report.show_from(&store, false.to_string(), source);

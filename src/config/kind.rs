@@ -15,6 +15,7 @@ use crate::config::engine_url::{self, EngineUrl};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules};
 use crate::profile::ContentTypeFrom;
+use crate::profile::globs::Globs;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
@@ -297,7 +298,7 @@ pub(super) const fn host_names() -> Kind<Vec<String>> {
     list_kind(rules::host_names, "host names", HOST_NAME)
 }
 
-pub(super) const fn buckets() -> Kind<Option<Vec<WildMatch>>> {
+pub(super) const fn buckets() -> Kind<Option<Globs>> {
     let of = Form { name: "bucket names with `*` and `?`", pattern: BUCKETS };
     Kind { read: rules::buckets, accepts: Accepts::List { of, at_least: 1 } }
 }

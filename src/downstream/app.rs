@@ -66,7 +66,7 @@ where
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let tls = self.tls.as_ref().filter(|tls| tls.is_of(&stream));
-        let Some(_permit) = self.limits.try_connect() else {
+        let Some(permit) = self.limits.try_connect() else {
             let is_tls = tls.is_some();
             let (metrics, format) = (&self.metrics, self.log_format);
             self.overflow.refuse(stream, is_tls, &self.limits, metrics, format).await;
@@ -85,9 +85,23 @@ where
             },
         };
         let metrics = Arc::clone(&self.metrics);
-        let connection =
-            ClientConnection::new(stream, &self.config, self.log_format, metrics, transport);
-        self.app.process_new(Box::new(connection), shutdown).await
+        let connection = ClientConnection::new(
+            stream,
+            permit,
+            &self.config,
+            self.log_format,
+            metrics,
+            transport,
+        );
+        let mut open: Option<Stream> = Some(Box::new(connection));
+        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+        // Pingora's task has room for a TLS handshake, 9 KB, which an idle connection would keep.
+        let _runs_on = tokio::spawn(async move {
+            while let Some(connection) = open {
+                open = app.process_new(connection, &shutdown).await;
+            }
+        });
+        None
     }
 
     async fn cleanup(&self) {

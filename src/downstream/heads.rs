@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -15,8 +16,6 @@ use crate::downstream::request_head::{RequestHead, head_length, parse};
 
 /// Bytes read at once. A longer head takes several reads.
 const READ: usize = 2048;
-/// An empty buffer of at most this size stays allocated between requests, bytes.
-const KEPT: usize = READ;
 /// Parts of a body in one system call.
 const SLICES: usize = 17;
 
@@ -54,12 +53,13 @@ impl ClientConnection {
                     return Poll::Pending;
                 }
                 let is_over = stopped.as_mut().poll(context).is_ready()
+                    || self.permit.poll_idle(context, began).is_ready()
                     || self.idle_timer.poll_lazily(context, began + idle).is_ready();
                 if is_over { Poll::Ready(Ok(false)) } else { Poll::Pending }
             });
-            match more.await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return Received::End,
+            let more = more.await;
+            if !self.permit.end_idle() || !matches!(more, Ok(true)) {
+                return Received::End;
             }
         }
     }
@@ -72,17 +72,18 @@ impl ClientConnection {
         if self.ended {
             return Poll::Ready(Ok(false));
         }
-        let mut bytes = [0; READ];
-        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut bytes = [const { MaybeUninit::uninit() }; READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
         ready!(self.poll_head(context, &mut buffer))?;
         self.ahead.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 
-    /// Removes an answered head.
+    /// Removes an answered head. An idle connection keeps no buffer.
     pub fn consume(&mut self, length: usize) {
-        self.ahead.drain(..length.min(self.ahead.len()));
-        if self.ahead.is_empty() && self.ahead.capacity() > KEPT {
+        if length < self.ahead.len() {
+            self.ahead.drain(..length);
+        } else {
             self.ahead = Vec::new();
         }
     }

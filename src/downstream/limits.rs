@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::downstream::idle::{IdleMark, OpenConnections};
 
 /// Current counts and their limits.
 #[derive(Debug)]
 pub struct ClientLimits {
     connections: Arc<AtomicUsize>,
     max_connections: usize,
+    open: Arc<OpenConnections>,
     users: Arc<UserCounts>,
     /// 0 is unlimited.
     max_requests_per_user: usize,
@@ -25,17 +30,31 @@ impl ClientLimits {
         Self {
             connections: Arc::default(),
             max_connections,
+            open: OpenConnections::new(),
             users: Arc::default(),
             max_requests_per_user,
         }
     }
 
-    /// Counts a connection until the permit is dropped; `None` when the limit is reached.
+    /// Counts a connection until the permit is dropped. At the limit it gets the place of the connection
+    /// that has been idle for the longest time, which is then closed; `None` if no connection is idle.
     #[must_use]
     pub fn try_connect(&self) -> Option<ConnectionPermit> {
-        let permit = ConnectionPermit(Arc::clone(&self.connections));
-        let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        (before < self.max_connections).then_some(permit)
+        if !self.count() {
+            let closed = self.open.claim_longest(Instant::now());
+            self.connections.fetch_sub(closed, Ordering::Relaxed);
+            if !self.count() {
+                return None;
+            }
+        }
+        Some(ConnectionPermit { connections: Arc::clone(&self.connections), idle: self.open.add() })
+    }
+
+    fn count(&self) -> bool {
+        let counted = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            (open < self.max_connections).then_some(open + 1)
+        });
+        counted.is_ok()
     }
 
     /// The number of open connections.
@@ -48,13 +67,6 @@ impl ClientLimits {
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.max_connections
-    }
-
-    /// Whether more than 3/4 of the limit is open: connections are then closed after a response, in
-    /// place of being kept alive.
-    #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.connections() > self.max_connections - self.max_connections / 4
     }
 
     /// Counts a request of this user until the permit is dropped; `None` without a user or a limit.
@@ -86,13 +98,38 @@ impl UserCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserSaturated;
 
-/// Counts one open connection until it is dropped.
+/// Counts one open connection until it is dropped, or until its place is given to a new one.
 #[derive(Debug)]
-pub struct ConnectionPermit(Arc<AtomicUsize>);
+pub struct ConnectionPermit {
+    connections: Arc<AtomicUsize>,
+    idle: IdleMark,
+}
+
+impl ConnectionPermit {
+    /// The connection waits for a request since `since`. Ready when its place was given to a new one.
+    pub fn poll_idle(&self, context: &mut Context<'_>, since: Instant) -> Poll<()> {
+        self.idle.poll_idle(context, since)
+    }
+
+    /// The wait is over; false if the place was given to a new connection.
+    #[must_use]
+    pub fn end_idle(&self) -> bool {
+        self.idle.end_idle()
+    }
+
+    /// Whether the place was given to a new connection.
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        self.idle.is_claimed()
+    }
+}
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // The new connection has counted out a place that it was given.
+        if self.idle.end_idle() {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -124,13 +161,27 @@ mod tests {
         let limits = ClientLimits::new(4, 0);
         let mut open: Vec<_> = (0..4).filter_map(|_| limits.try_connect()).collect();
         assert_eq!((open.len(), limits.connections()), (4, 4));
-        assert!(limits.is_crowded());
         assert!(limits.try_connect().is_none());
         assert_eq!(limits.connections(), 4);
         open.pop();
-        assert!(!limits.is_crowded());
         assert!(limits.try_connect().is_some());
         open.clear();
+        assert_eq!(limits.connections(), 0);
+    }
+
+    #[test]
+    fn at_the_limit_an_idle_connection_gives_its_place_to_a_new_one() {
+        let limits = ClientLimits::new(2, 0);
+        let permits: Vec<_> = (0..2).filter_map(|_| limits.try_connect()).collect();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(permits[1].poll_idle(&mut context, Instant::now()).is_pending());
+        let new = limits.try_connect().expect("a place");
+        assert!(permits[1].is_claimed() && !permits[0].is_claimed());
+        assert_eq!(limits.connections(), 2);
+        assert!(limits.try_connect().is_none(), "the others are busy");
+        drop(permits);
+        assert_eq!(limits.connections(), 1, "the claimed place counts once");
+        drop(new);
         assert_eq!(limits.connections(), 0);
     }
 

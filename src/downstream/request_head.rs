@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, Version};
 use pingora::http::{RequestHeader, header_value_from_raw};
+use pingora::protocols::http::authority::validate_request_authority;
 
 /// More header fields than a browser behind an ingress sends. Pingora reads heads with more.
 const MAX_FIELDS: usize = 64;
@@ -52,6 +53,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<RequestHeader> {
         let value = header_value_from_raw(copy.slice_ref(within(&copy, bytes, field.value)?));
         header.append_header(name, value).ok()?;
     }
+    // Pingora refuses some heads that it has parsed, such as two `Host` fields.
+    validate_request_authority(&header).ok()?;
     Some(header)
 }
 
@@ -98,6 +101,9 @@ mod tests {
             "GET / HTTP/1.1\r\nHost h\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h\r\n\r\nmore",
             "GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: user@h\r\n\r\n",
+            "GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
         ] {
             assert!(parse(text.as_bytes()).is_none(), "{text:?}");
         }

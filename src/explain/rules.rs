@@ -149,8 +149,11 @@ mod tests {
         let stores =
             CacheRule { store: true, ttl: Duration::from_secs(300), ..CacheRule::default() };
         let never = CacheRule::default();
-        let cache =
-            CacheRules { base: stores, patterns: vec![(WildMatch::new("*/live/*"), never)] };
+        let cache = CacheRules::new(
+            stores,
+            [WildMatch::new("*/live/*")].into_iter().collect(),
+            vec![never],
+        );
         let endpoint = Endpoint::parse("https://s3.example.org").expect("an endpoint");
         let profile = Profile { cache, ..Profile::unsigned(Some("hips"), endpoint) };
         let rule = |key: &str| {

@@ -94,8 +94,7 @@ impl Gateway {
             exchange.hand_over(ctx);
             return None;
         };
-        let keeps_alive =
-            keeps_alive && !closes && !self.lifecycle.is_draining() && !self.limits.is_crowded();
+        let keeps_alive = keeps_alive && !closes && !self.lifecycle.is_draining();
         end_head(&mut head, keeps_alive);
         Some(Box::new(DirectAnswer { ctx, status, head, body, keeps_alive }))
     }
@@ -106,23 +105,23 @@ impl Gateway {
         connection: &mut ClientConnection,
         client: &RequestHeader,
         peer: Option<IpAddr>,
-        answer: DirectAnswer,
+        mut answer: Box<DirectAnswer>,
     ) -> bool {
-        let DirectAnswer { mut ctx, status, head, body, keeps_alive } = answer;
-        let parts = match &body {
+        let DirectAnswer { ctx, status, head, body, keeps_alive } = &mut *answer;
+        let parts = match body {
             Body::None => &[],
             Body::Whole(object) => object.body.pieces(),
             Body::Bytes(parts) => &parts[..],
         };
         let mut body_bytes = 0;
-        let sent = connection.write_response(&head, parts, &mut body_bytes).await;
+        let sent = connection.write_response(head, parts, &mut body_bytes).await;
         if let Err(error) = &sent {
             ctx.failure = Some("client_gone");
             ctx.detail = Some(error.to_string());
         }
         let failed = sent.is_err();
-        self.log_request(&Sent { client, peer, status: Some(status), body_bytes, failed }, &ctx);
-        keeps_alive && !failed
+        self.log_request(&Sent { client, peer, status: Some(*status), body_bytes, failed }, ctx);
+        *keeps_alive && !failed
     }
 
     /// A response of the gateway itself. The body is left out for HEAD.

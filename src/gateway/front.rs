@@ -33,6 +33,22 @@ impl Front {
         Self { gateway, proxy: Arc::new(proxy), keepalive_timeout }
     }
 
+    /// Lets Pingora answer the request that was handed over; `None` if the connection has ended.
+    async fn answer_by_proxy(
+        &self,
+        connection: Box<ClientConnection>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Box<ClientConnection>> {
+        let mut session = ServerSession::new_http1(connection);
+        // 0 is no limit: the head has arrived already.
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+        let reused = self.proxy.process_new_http(session, shutdown).await?;
+        let connection = reused.consume().0.into_any().downcast::<ClientConnection>().ok()?;
+        // Left where Pingora refused the request before its first hook.
+        drop(connection.exchange().take_admitted::<Context>());
+        Some(connection)
+    }
+
     /// Answers requests until one needs Pingora; `None` at the end of the connection. `idle` is the time
     /// that the first request may take to begin.
     async fn answer_directly(
@@ -61,7 +77,7 @@ impl Front {
                 return Some(());
             };
             connection.consume(head.length);
-            if !self.gateway.send(connection, &head.header, peer, *answer).await {
+            if !self.gateway.send(connection, &head.header, peer, answer).await {
                 return None;
             }
             idle = self.keepalive_timeout;
@@ -78,20 +94,13 @@ impl ServerApp for Front {
     ) -> Option<Stream> {
         let mut connection = stream.into_any().downcast::<ClientConnection>().ok()?;
         let mut idle = FIRST_BYTE;
-        loop {
-            if self.answer_directly(&mut connection, shutdown, idle).await.is_none() {
-                connection.shutdown().await;
-                return None;
-            }
-            let mut session = ServerSession::new_http1(connection);
-            // 0 is no limit: the head has arrived already.
-            session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
-            let reused = self.proxy.process_new_http(session, shutdown).await?;
-            connection = reused.consume().0.into_any().downcast().ok()?;
-            // Left where Pingora refused the request before its first hook.
-            drop(connection.exchange().take_admitted::<Context>());
+        while self.answer_directly(&mut connection, shutdown, idle).await.is_some() {
+            // In a box: an idle connection does not keep the room of Pingora's session.
+            connection = Box::pin(self.answer_by_proxy(connection, shutdown)).await?;
             idle = self.keepalive_timeout;
         }
+        connection.shutdown().await;
+        None
     }
 
     async fn cleanup(&self) {

@@ -16,6 +16,7 @@ use crate::pages::error::ErrorPage;
 use crate::pages::html::{self, Site};
 use crate::pages::landing::ListedProfile;
 use crate::pages::viewer::{self, Viewer};
+use crate::profile::globs::Globs;
 use crate::protocol::accept::{Preferred, preferred};
 use crate::protocol::timestamp::rfc3339;
 use crate::response::gateway_response::GatewayResponse;
@@ -136,7 +137,7 @@ impl Gateway {
 
 fn listed_profile(store: &Store) -> ListedProfile {
     let profile = &store.profile;
-    let buckets = profile.buckets.iter().flatten().map(ToString::to_string);
+    let buckets = profile.buckets.iter().flat_map(Globs::iter).map(ToString::to_string);
     let has_page = |bucket: &String| profile.listing && !bucket.contains(['*', '?']);
     let failure = store.last_outcome.last_failure();
     let success = store.last_outcome.last_success();

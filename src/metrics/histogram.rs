@@ -57,6 +57,14 @@ impl Histogram {
     }
 }
 
+impl HistogramCounts {
+    /// Whether no duration has been counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|count| *count == 0)
+    }
+}
+
 impl EncodeMetric for HistogramCounts {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), Error> {
         let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);

@@ -80,6 +80,12 @@ impl StoreMetrics {
     /// The labels of the two histograms of client requests.
     pub const WAYS: [&'static str; 2] = ["hit", "forward"];
 
+    /// Whether a request of a client has ended.
+    #[must_use]
+    pub fn has_ended_any(&self) -> bool {
+        self.duration.iter().any(|histogram| !histogram.counts().is_empty())
+    }
+
     /// Counts a request of a client.
     pub fn ended(&self, ended: &EndedRequest) {
         self.requests.count(ended.cache, ended.status);
@@ -121,7 +127,9 @@ mod tests {
             ttfb,
             bytes: 10,
         };
+        assert!(!metrics.has_ended_any());
         metrics.ended(&ended(CacheResult::Stale, Some(Duration::ZERO)));
+        assert!(metrics.has_ended_any());
         metrics.ended(&ended(CacheResult::Partial, None));
         metrics.asked(Some(404), 3, Some(Duration::ZERO));
         metrics.asked(None, 0, Some(Duration::ZERO));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+use crate::profile::globs::Globs;
+
 /// The cache rule for the keys that match a pattern. The default caches nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rule {
@@ -29,11 +31,19 @@ pub struct Rule {
 pub struct CacheRules {
     /// The rule for keys that match no pattern.
     pub base: Rule,
-    /// Rules by pattern, in order: the first pattern that matches the key applies.
-    pub patterns: Vec<(WildMatch, Rule)>,
+    /// Patterns of keys, in order: the first that matches the key applies.
+    patterns: Globs,
+    /// The rule of each pattern.
+    by_pattern: Vec<Rule>,
 }
 
 impl CacheRules {
+    /// Rules by pattern, each with the rule at the same place; `base` for keys that match none.
+    #[must_use]
+    pub fn new(base: Rule, patterns: Globs, by_pattern: Vec<Rule>) -> Self {
+        Self { base, patterns, by_pattern }
+    }
+
     /// The rule for this key.
     #[must_use]
     pub fn of(&self, key: &str) -> &Rule {
@@ -42,7 +52,8 @@ impl CacheRules {
 
     /// The first pattern that matches this key, with its rule.
     #[must_use]
-    pub fn listed(&self, key: &str) -> Option<&(WildMatch, Rule)> {
-        self.patterns.iter().find(|(pattern, _)| pattern.matches(key))
+    pub fn listed(&self, key: &str) -> Option<(&WildMatch, &Rule)> {
+        let place = self.patterns.first_match(key)?;
+        Some((self.patterns.get(place)?, self.by_pattern.get(place)?))
     }
 }

@@ -70,6 +70,7 @@ mod tests {
 
     use super::*;
     use crate::profile::ContentTypeFrom;
+    use crate::profile::globs::Globs;
     use crate::s3::credentials::Credentials;
     use crate::s3::endpoint::Endpoint;
 
@@ -94,7 +95,7 @@ mod tests {
         }
         let rotated = Profile {
             credentials: Credentials::Missing("no key".to_owned()),
-            buckets: Some(Vec::new()),
+            buckets: Some(Globs::default()),
             ..plain.clone()
         };
         assert_eq!(rotated.fingerprint(), plain.fingerprint());

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::config::UpstreamConfig;
 use crate::profile::Profile;
+use crate::profile::globs::Globs;
 use crate::response::refusal::Refusal;
 use crate::s3::credentials::Credentials;
 use crate::upstream::client::{FetchReport, StoreClient};
@@ -124,7 +125,7 @@ fn verdict(refusal: Option<&Refusal>, bucket_is_known: bool) -> StoreVerdict {
 
 /// A bucket that the profile names without a wildcard.
 fn named_bucket(profile: &Profile) -> Option<String> {
-    let names = profile.buckets.iter().flatten().map(ToString::to_string);
+    let names = profile.buckets.iter().flat_map(Globs::iter).map(ToString::to_string);
     names.into_iter().find(|name| !name.contains(['*', '?']))
 }
 

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 use s3proxy::check::report::StepState;
+use s3proxy::profile::globs::Globs;
 use s3proxy::profile::{ContentTypeFrom, Profile};
 use s3proxy::s3::secret::Secret;
 use s3proxy::terminal::Paint;
@@ -61,7 +62,7 @@ async fn an_empty_object_is_served() {
 #[tokio::test]
 async fn requests_that_the_gateway_refuses_never_reach_the_store() {
     let store = Store::start(healthy).await;
-    let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("data-*")]);
+    let buckets = Some(Globs::new(vec![WildMatch::new("bkt"), WildMatch::new("data-*")]));
     let config = config(vec![Profile { buckets, ..hips(&store.url()) }]);
     for (key, name, detail, fix, answer) in [
         ("hips@bkt/a.xyz", "type", "no rule gives", "mime.also_suffixes", "415 media_type_denied"),

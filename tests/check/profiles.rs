@@ -6,6 +6,7 @@ use std::sync::Arc;
 use s3proxy::check::check_all;
 use s3proxy::check::report::StepState;
 use s3proxy::profile::Profile;
+use s3proxy::profile::globs::Globs;
 use s3proxy::s3::credentials::Credentials;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -18,7 +19,7 @@ use crate::store::{Store, closed_port, dated, error, healthy};
 #[tokio::test]
 async fn a_healthy_profile_is_ok_and_reports_the_source_of_its_access_key() {
     let store = Store::start(healthy).await;
-    let buckets = Some(vec![WildMatch::new("bkt"), WildMatch::new("other-*")]);
+    let buckets = Some(Globs::new(vec![WildMatch::new("bkt"), WildMatch::new("other-*")]));
     let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
     assert!(report.is_well(), "{}", report.to_text(Paint::Plain));
     let of = |name| step(&report, "hips", name);
@@ -61,7 +62,7 @@ async fn a_store_that_refuses_the_access_key_is_explained() {
         ("503 Slow Down", "SlowDown", "too busy", "try again"),
     ] {
         let store = Store::start(move |_| error(status, code)).await;
-        let buckets = Some(vec![WildMatch::new("bkt")]);
+        let buckets = Some(Globs::new(vec![WildMatch::new("bkt")]));
         let report = all(&config(vec![Profile { buckets, ..hips(&store.url()) }])).await;
         assert!(!report.is_well(), "{code}");
         assert_eq!(store.requests().len(), 1, "its buckets would be refused as well");

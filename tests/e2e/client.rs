@@ -157,6 +157,11 @@ impl Client {
         self.stream.shutdown(std::net::Shutdown::Write).expect("an open connection");
     }
 
+    /// The same, where the gateway may have closed the connection already.
+    pub(crate) fn try_end_sending(&mut self) -> bool {
+        self.stream.shutdown(std::net::Shutdown::Write).is_ok()
+    }
+
     /// Sends a request with a `Host` and these headers, leaving the connection open.
     pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway.test\r\n");

@@ -149,6 +149,7 @@ mod typed;
 mod cache_status;
 // The disk tier: restarts and crashes.
 mod direct_hits;
+mod direct_streams;
 mod disk;
 // The memory of the process with it.
 mod disk_memory;

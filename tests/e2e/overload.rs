@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cached::{status, with_cache};
-use crate::client::{Answer, Client, Ending};
+use crate::client::{Answer, Client, Ending, Fate};
 use crate::crowd::{Watched, await_that, connect, numbered};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::Setup;
@@ -264,14 +264,44 @@ fn connections_over_the_limit_are_refused_and_others_are_served() {
         let answer = client.answer("GET").expect("an answer");
         assert_eq!(answer.status(), 200);
     }
-    // More than three in four were open: the answers closed the first of the connections.
-    await_that("there is room again", || watched.metric("s3proxy_connections") <= 12);
+    // All wait for a request now: a new connection takes the place of one.
     assert_eq!(gateway.get("/").status(), 200);
     assert_eq!(watched.metric("s3proxy_refusals_total{cause=\"connections_full\"}"), 1);
     gateway.expect_log("the refusals", |line| {
         line["message"].as_str().is_some_and(|text| text.contains("connections_full"))
             || line["event"].as_str().is_some_and(|text| text.contains("connections_full"))
     });
+}
+
+/// Idle connections kept their places, and the connection of each newcomer ended after one answer.
+#[test]
+fn the_longest_idle_connections_make_room_for_new_ones() {
+    const MOST: usize = 16;
+    let store = Faulty::spy();
+    let setup = Setup::new(&store.url()).env("S3PROXY_DOWNSTREAM_MAX_CONNECTIONS", "16");
+    let watched = Watched::start(setup);
+    let gateway = &watched.gateway;
+    await_that("no connection is left of the start", || watched.metric("s3proxy_connections") == 0);
+    let mut open = connect(gateway, MOST);
+    await_that("all are taken in", || watched.metric("s3proxy_connections") == MOST as u64);
+    // The first two never send a byte.
+    for client in &mut open[2..] {
+        assert_eq!(client.exchange("GET", "/", &[]).status(), 200);
+    }
+    let mut new = gateway.connect();
+    for _ in 0..3 {
+        let answer = new.exchange("GET", "/", &[]);
+        assert_eq!((answer.status(), answer.header("connection")), (200, Some("keep-alive")));
+    }
+    for client in &mut open[..2] {
+        let fate = client.fate(Duration::from_secs(10));
+        assert_eq!(fate, Fate::Closed, "the longest idle ones are closed");
+    }
+    for client in &mut open[2..] {
+        let answer = client.exchange("GET", "/", &[]);
+        assert_eq!(answer.status(), 200, "the others stay open");
+    }
+    assert_eq!(watched.metric("s3proxy_refusals_total{cause=\"connections_full\"}"), 0);
 }
 
 #[test]

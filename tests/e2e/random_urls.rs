@@ -14,7 +14,7 @@ use crate::origin::Origin;
 use crate::tally::trial;
 
 #[expect(clippy::disallowed_methods, reason = "no setting of the gateway")]
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|error| panic!("{variable} is a number: {error}")))
 }

@@ -18,19 +18,24 @@ const OWN_CGROUPS: &str = "/proc/self/cgroup";
 /// The folder of the hierarchies: the one of v2 itself, those of v1 in folders by controller.
 const HIERARCHIES: &str = "/sys/fs/cgroup";
 
-/// The budget of the cache under this memory limit, bytes: 40 % of it, as connections, bodies in
-/// flight and the allocator need room as well; 256 MiB without a limit.
+/// The memory of an idle connection, bytes.
+const IDLE_CONNECTION: u64 = 8 << 10;
+
+/// The budget of the cache under this memory limit, bytes: 40 % of it, as bodies in flight and the
+/// allocator need room as well, and at most half of what this many idle connections leave; 256 MiB without
+/// a limit.
 #[must_use]
-pub fn auto_budget(limit: Option<u64>) -> u64 {
-    limit.map_or(WITHOUT_LIMIT, |limit| limit / 5 * 2)
+pub fn auto_budget(limit: Option<u64>, connections: usize) -> u64 {
+    let idle = (connections as u64).saturating_mul(IDLE_CONNECTION);
+    limit.map_or(WITHOUT_LIMIT, |limit| (limit / 5 * 2).min(limit.saturating_sub(idle) / 2))
 }
 
-/// The memory of the cache by its setting, bytes; 0: there is no cache.
+/// The memory of the cache by its setting and the limit of connections, bytes; 0: there is no cache.
 #[must_use]
-pub fn budget(setting: CacheMemory) -> u64 {
+pub fn budget(setting: CacheMemory, connections: usize) -> u64 {
     match setting {
         CacheMemory::Bytes(bytes) => bytes,
-        CacheMemory::Auto => auto_budget(cgroup_limit()),
+        CacheMemory::Auto => auto_budget(cgroup_limit(), connections),
     }
 }
 
@@ -96,14 +101,18 @@ mod tests {
 
     #[test]
     fn the_budget_is_40_percent_of_the_limit_or_256_mib() {
-        for (limit, budget) in [
-            (None, 256 << 20),
-            (Some(GIB), 429_496_728),
-            (Some(5 * GIB), 2 * GIB),
-            (Some(0), 0),
-            (Some(u64::MAX), u64::MAX / 5 * 2),
+        for (limit, connections, budget) in [
+            (None, 4096, 256 << 20),
+            (Some(GIB), 4096, 429_496_728),
+            (Some(5 * GIB), 4096, 2 * GIB),
+            (Some(0), 4096, 0),
+            (Some(u64::MAX), 4096, u64::MAX / 5 * 2),
+            // Idle connections leave less than twice that.
+            (Some(128 << 20), 8192, 32 << 20),
+            (Some(GIB), 100_000, 127_270_912),
+            (Some(GIB), usize::MAX, 0),
         ] {
-            assert_eq!(auto_budget(limit), budget, "{limit:?}");
+            assert_eq!(auto_budget(limit, connections), budget, "{limit:?} {connections}");
         }
     }
 

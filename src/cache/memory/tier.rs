@@ -167,15 +167,29 @@ impl MemoryTier {
         self.cache.remove(key).is_some()
     }
 
-    /// Removes all entries that this covers, and returns their number. Looks at every entry, while
+    /// Removes all entries that this covers, and passes each to `removed`. Looks at every entry, while
     /// others read and write; entries inserted meanwhile may be missed.
-    pub fn remove_where(&self, covered: impl Fn(&Entry) -> bool) -> usize {
+    pub fn remove_where(&self, covered: impl Fn(&Entry) -> bool, mut removed: impl FnMut(&Entry)) {
+        for (key, weighed) in self.cache.iter() {
+            // Another entry may have replaced it since: ask again under the lock.
+            if weighed.entry.as_deref().is_some_and(&covered) {
+                self.remove_if(key.as_bytes(), &covered, &mut removed);
+            }
+        }
+    }
+
+    /// Removes the entry of a key if this covers it, and passes it to `removed`.
+    pub fn remove_if(
+        &self,
+        key: &[u8],
+        covered: impl Fn(&Entry) -> bool,
+        mut removed: impl FnMut(&Entry),
+    ) {
         let is_covered = |weighed: &Weighed| weighed.entry.as_deref().is_some_and(&covered);
-        let listed = self.cache.iter().filter(|(_, weighed)| is_covered(weighed));
-        // Another entry may have replaced it since: ask again under the lock.
-        let removed =
-            listed.filter(|(key, _)| self.cache.remove_if(key.as_bytes(), is_covered).is_some());
-        removed.count()
+        let gone = self.cache.remove_if(key, is_covered);
+        if let Some(entry) = gone.and_then(|(_, weighed)| weighed.entry) {
+            removed(&entry);
+        }
     }
 
     /// The weight of all entries, bytes; never above the capacity.

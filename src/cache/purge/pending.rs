@@ -1,26 +1,21 @@
 //! Pending purges: an entry that a purge covers is never served, from the moment of the purge, however
 //! many entries there are. A sweep removes the entries themselves later.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::cache::purge::scopes::Scopes;
+
 /// The purges that have not been swept yet.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct PendingPurges {
     /// Whether there are any, so that most lookups take no lock.
     any: AtomicBool,
-    pending: RwLock<Purges>,
-}
-
-#[derive(Debug, Default)]
-struct Purges {
-    /// By key, with the times of the purges.
-    objects: HashMap<Vec<u8>, Vec<SystemTime>>,
-    prefixes: Vec<Purge>,
+    /// With the times of the purges.
+    pending: RwLock<Scopes<SystemTime>>,
 }
 
 /// One purge.
@@ -53,6 +48,9 @@ pub struct Removed {
     pub disk: Option<u64>,
     /// Whether the purge has looked through all tiers.
     pub complete: bool,
+    /// Whether the memory is looked through later, together with other purges: nobody should wait for it.
+    #[serde(skip)]
+    pub deferred: bool,
 }
 
 impl Purge {
@@ -69,12 +67,9 @@ impl Purge {
 
 impl PendingPurges {
     /// Adds a purge. From now on the entries that it covers are not served.
-    pub(in crate::cache) fn add(&self, purge: Purge) {
+    pub(in crate::cache) fn add(&self, purge: &Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
-        match purge.scope {
-            PurgeScope::Object => pending.objects.entry(purge.key).or_default().push(purge.at),
-            PurgeScope::Prefix => pending.prefixes.push(purge),
-        }
+        pending.add(purge, purge.at);
         self.any.store(true, Ordering::Release);
     }
 
@@ -85,25 +80,14 @@ impl PendingPurges {
             return false;
         }
         let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
-        pending.objects.get(key).is_some_and(|purged| purged.iter().any(|at| requested_at <= *at))
-            || pending.prefixes.iter().any(|purge| purge.covers(key, requested_at))
+        pending.any(key, |at| requested_at <= *at)
     }
 
     /// Removes a purge, when no tier holds an entry that it covers any more.
     pub(in crate::cache) fn remove(&self, purge: &Purge) {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
-        match purge.scope {
-            PurgeScope::Object => {
-                if let Some(purged) = pending.objects.get_mut(&purge.key) {
-                    purged.retain(|at| *at != purge.at);
-                    if purged.is_empty() {
-                        pending.objects.remove(&purge.key);
-                    }
-                }
-            }
-            PurgeScope::Prefix => pending.prefixes.retain(|other| other != purge),
-        }
-        if pending.objects.is_empty() && pending.prefixes.is_empty() {
+        pending.remove(purge, |at| *at == purge.at);
+        if pending.is_empty() {
             self.any.store(false, Ordering::Release);
         }
     }
@@ -122,8 +106,8 @@ mod tests {
         assert!(!purges.covers(b"a/b", at(1)));
         let below = Purge { key: b"a/".to_vec(), scope: PurgeScope::Prefix, at: at(10) };
         let one = Purge { key: b"c".to_vec(), scope: PurgeScope::Object, at: at(20) };
-        purges.add(below.clone());
-        purges.add(one.clone());
+        purges.add(&below);
+        purges.add(&one);
         for (key, requested_at, covered) in [
             (&b"a/"[..], 10, true),
             (b"a/b", 9, true),

@@ -1,7 +1,6 @@
 //! A purge of many entries: they are not served from its moment on, and their memory is freed later.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -80,4 +79,34 @@ async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
     let other = key(&config, "other.png");
     assert!(tiers.peek(&other).is_some());
     assert!(!tiers.is_purged(&other, now()));
+}
+
+#[tokio::test]
+async fn each_of_many_purges_learns_what_was_removed_for_it() {
+    const PURGES: usize = 1000;
+    let config = config();
+    let tiers = Tiers::new(1 << 30, &config.cache);
+    for nth in 0..20_000 {
+        store(&tiers, key(&config, &format!("many/{nth:05}.png")));
+    }
+    // Most of them match nothing, one of all, and one in a hundred a hundred entries.
+    let prefix = |nth: usize| match nth {
+        0 => "many/00000".to_owned(),
+        nth if nth % 100 == 0 => format!("many/{:03}", nth / 100),
+        nth => format!("none/{nth}/"),
+    };
+    let mut removed: Vec<_> = (0..PURGES)
+        .map(|nth| begin(&tiers, &key(&config, &prefix(nth)), PurgeScope::Prefix, |_| ()))
+        .collect();
+    for (nth, removed) in removed.iter_mut().enumerate() {
+        let removed = *removed.wait_for(|removed| removed.complete).await.expect("a sweep");
+        let expected = match nth {
+            0 => 1,
+            nth if nth % 100 == 0 => 100,
+            _ => 0,
+        };
+        assert_eq!(removed.memory, expected, "{}", prefix(nth));
+    }
+    assert!(tiers.peek(&key(&config, "many/00100.png")).is_none());
+    assert!(tiers.peek(&key(&config, "many/00001.png")).is_some());
 }

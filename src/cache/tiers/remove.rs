@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::cache::blocks::layout::grain;
 use crate::cache::blocks::object::Blocks;
@@ -15,7 +15,9 @@ use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::object::ObjectBody;
-use crate::cache::purge::pending::{Purge, PurgeScope, Removed};
+use crate::cache::purge::pending::{Purge, PurgeScope};
+use crate::cache::purge::scopes::Scopes;
+use crate::cache::purge::sweeps::{Sweeps, Swept};
 use crate::cache::tiers::Tiers;
 use crate::profile::fingerprint::Fingerprint;
 
@@ -26,7 +28,7 @@ const MAX_BY_NAME: u64 = 4096;
 // Purges.
 impl Tiers {
     /// Adds a purge: entries that it covers are not served from now on.
-    pub fn add_purge(&self, purge: Purge) {
+    pub fn add_purge(&self, purge: &Purge) {
         self.purges.add(purge);
     }
 
@@ -35,48 +37,81 @@ impl Tiers {
         self.purges.remove(purge);
     }
 
-    /// Removes the entries that a purge covers, and counts them in `removed`. Entries stored meanwhile may
-    /// be left.
-    pub async fn sweep(&self, purge: &Purge, removed: &watch::Sender<Removed>) {
-        let disk = self.disk.as_ref();
-        let on_disk = Arc::new(AtomicU64::new(0));
-        let sweeping = disk.map(|disk| {
-            let (sweeping, swept) = oneshot::channel::<()>();
-            let (purge, on_disk) = (purge.clone(), Arc::clone(&on_disk));
-            let (scope, object) = (purge.scope, purge.key.clone());
-            let covered = move |key: &[u8], requested_at| {
-                let _dropped_after_the_sweep = &sweeping;
-                let is_covered = purge.covers(CacheKey::object_of(key), requested_at);
-                on_disk.fetch_add(u64::from(is_covered), Ordering::Relaxed);
-                is_covered
-            };
-            match scope {
-                PurgeScope::Object => disk.remove_blocks_where(&object, covered),
-                PurgeScope::Prefix => disk.remove_where(covered),
-            }
-            swept
-        });
-        if let (Some(disk), PurgeScope::Object) = (disk, purge.scope) {
-            let key = CacheKey::from_bytes(&purge.key);
-            on_disk.fetch_add(u64::from(disk.has(&key)), Ordering::Relaxed);
-            disk.remove(&key);
+    /// The purges that wait for a sweep of the memory.
+    #[must_use]
+    pub(in crate::cache) fn sweeps(&self) -> &Sweeps {
+        &self.sweeps
+    }
+
+    /// Removes the entries in memory that these purges cover. Returns what was removed for each: an entry
+    /// that several cover counts for each of them. Entries stored meanwhile may be left.
+    pub(in crate::cache) fn sweep_memory(&self, purges: &[Purge]) -> Vec<Swept> {
+        let mut scopes = Scopes::default();
+        for (place, purge) in purges.iter().enumerate() {
+            scopes.add(purge, (place, purge.at));
         }
-        let is_covered = |entry: &Entry| purge.covers(entry.key.object(), entry.requested_at);
-        let blocks = self.blocks.memory().remove_where(is_covered) as u64;
-        let memory = match purge.scope {
-            PurgeScope::Object => {
-                let is_held = self.memory.get(&purge.key).is_some_and(|entry| is_covered(&entry));
-                u64::from(is_held && self.memory.remove(&purge.key))
-            }
-            PurgeScope::Prefix => self.memory.remove_where(is_covered) as u64,
+        let is_covered =
+            |entry: &Entry| scopes.any(entry.key.object(), |(_, at)| entry.requested_at <= *at);
+        let mut swept = vec![Swept::default(); purges.len()];
+        let mut count = |entry: &Entry, count: fn(&mut Swept) -> &mut u64| {
+            scopes.any(entry.key.object(), |(place, at)| {
+                if let Some(swept) = swept.get_mut(*place).filter(|_| entry.requested_at <= *at) {
+                    *count(swept) += 1;
+                }
+                false
+            });
         };
-        removed.send_replace(Removed { memory, blocks, disk: None, complete: false });
-        let has_disk = sweeping.is_some();
-        if let Some(swept) = sweeping {
-            let _nothing_is_sent = swept.await;
+        self.blocks.memory().remove_where(is_covered, |entry| count(entry, |it| &mut it.blocks));
+        if purges.iter().any(|purge| purge.scope == PurgeScope::Prefix) {
+            self.memory.remove_where(is_covered, |entry| count(entry, |it| &mut it.memory));
+        } else {
+            for purge in purges {
+                self.memory.remove_if(&purge.key, is_covered, |entry| {
+                    count(entry, |it| &mut it.memory);
+                });
+            }
         }
-        let disk = has_disk.then(|| on_disk.load(Ordering::Relaxed));
-        removed.send_replace(Removed { memory, blocks, disk, complete: true });
+        swept
+    }
+
+    /// Removes the records on disk that a purge covers, later; `None` without a disk tier.
+    #[must_use]
+    pub(in crate::cache) fn sweep_disk(&self, purge: &Purge) -> Option<DiskSweep> {
+        let disk = self.disk.as_ref()?;
+        let removed = Arc::new(AtomicU64::new(0));
+        let (sweeping, swept) = oneshot::channel::<()>();
+        let (of_all, counted) = (purge.clone(), Arc::clone(&removed));
+        let covered = move |key: &[u8], requested_at| {
+            let _dropped_after_the_sweep = &sweeping;
+            let is_covered = of_all.covers(CacheKey::object_of(key), requested_at);
+            counted.fetch_add(u64::from(is_covered), Ordering::Relaxed);
+            is_covered
+        };
+        match purge.scope {
+            PurgeScope::Prefix => disk.remove_where(covered),
+            PurgeScope::Object => {
+                disk.remove_blocks_where(&purge.key, covered);
+                let key = CacheKey::from_bytes(&purge.key);
+                removed.fetch_add(u64::from(disk.has(&key)), Ordering::Relaxed);
+                disk.remove(&key);
+            }
+        }
+        Some(DiskSweep { removed, swept })
+    }
+}
+
+/// A sweep of the disk in progress.
+#[derive(Debug)]
+pub(in crate::cache) struct DiskSweep {
+    removed: Arc<AtomicU64>,
+    swept: oneshot::Receiver<()>,
+}
+
+impl DiskSweep {
+    /// Waits for its end. Returns the number of removed records.
+    pub(in crate::cache) async fn removed(self) -> u64 {
+        let _nothing_is_sent = self.swept.await;
+        self.removed.load(Ordering::Relaxed)
     }
 }
 
@@ -144,7 +179,7 @@ impl Tiers {
         let _runs_on = tokio::task::spawn_blocking(move || {
             let version = object.blocks_of(&mark);
             let is_of = move |key: &[u8]| key.starts_with(version.as_bytes());
-            tiers.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()));
+            tiers.blocks.memory().remove_where(|entry| is_of(entry.key.as_bytes()), |_| ());
             let Some(disk) = &tiers.disk else { return };
             let has_parts = grain(layout.size, 0) < layout.size;
             if has_parts || layout.count() > MAX_BY_NAME || disk.state() != DiskState::On {

@@ -137,7 +137,7 @@ settings! {
             kind: kind::count::<usize, 16, 1_000_000>(),
             variable: "S3PROXY_DOWNSTREAM_MAX_CONNECTIONS",
             default: "4096",
-            text: "Maximum number of client connections. Further connections are answered 503 and closed. When more than three quarters are open, each connection is closed after its response.",
+            text: "Maximum number of client connections. At the limit a new connection takes the place of the one that has been idle for the longest time; if none is idle, it is answered 503 and closed.",
         }
         max_requests_per_user: usize {
             kind: kind::count::<usize, 0, 1_000_000>(),

@@ -14,6 +14,7 @@ use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 use crate::profile::ContentTypeFrom;
+use crate::profile::globs::Globs;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
@@ -40,7 +41,7 @@ settings! {
             reload: "true",
             text: "Whether the bucket is in the path or in the host name of a request. Unset: `virtual` for AWS, `path` for an endpoint with a URL.",
         }
-        buckets: Option<Vec<WildMatch>> {
+        buckets: Option<Globs> {
             kind: kind::buckets(),
             default: "null",
             reload: "true",

@@ -172,8 +172,12 @@ fn removing_by_condition_takes_those_alone() {
         tier.insert(entry(&format!("{}/{n}", n % 4), 1000));
     }
     let below = |entry: &Entry| entry.key.as_bytes().starts_with(b"2/");
-    assert_eq!(tier.remove_where(below), 250);
-    assert_eq!(tier.remove_where(below), 0);
+    let remove = || {
+        let mut removed = 0;
+        tier.remove_where(below, |entry| removed += u64::from(below(entry)));
+        removed
+    };
+    assert_eq!((remove(), remove()), (250, 0));
     assert_eq!((tier.entries(), evictions(&tier)), (750, 0));
     assert!(tier.get(b"2/2").is_none() && tier.get(b"1/1").is_some());
 }
@@ -222,7 +226,9 @@ fn take(tier: &MemoryTier, step: &Step) -> Result<(), TestCaseError> {
             let doomed = |entry: &Entry| entry.weight().is_multiple_of(nth as u64);
             let all = model.len();
             model.retain(|_, entry| !doomed(entry));
-            prop_assert_eq!(tier.remove_where(doomed), all - model.len());
+            let mut removed = 0;
+            tier.remove_where(doomed, |_| removed += 1);
+            prop_assert_eq!(removed, all - model.len());
         }
     }
     let left = stored(tier);
@@ -268,7 +274,7 @@ fn threads_see_whole_entries_within_the_bound() {
                     tier.remove(key.as_bytes());
                 }
                 1 if random.u32(..20) == 0 => {
-                    tier.remove_where(|entry| entry.key.as_bytes().ends_with(b"7"));
+                    tier.remove_where(|entry| entry.key.as_bytes().ends_with(b"7"), |_| ());
                 }
                 2..50 => {
                     tier.insert(entry(&key, random.usize(..1_000_000)));

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::{BlocksConfig, CacheConfig, CacheMemory, DiskConfig};
-use crate::profile::cache_rules::Rule;
+use crate::profile::cache_rules::{CacheRules, Rule};
+use crate::profile::globs::Globs;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -37,8 +38,7 @@ fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
     };
     assert_eq!(config.cache, tiers);
     let rules = &config.profiles.default.as_ref().expect("a default profile").cache;
-    assert_eq!(rules.base, documented());
-    assert!(rules.patterns.is_empty());
+    assert_eq!(*rules, CacheRules::new(documented(), Globs::default(), Vec::new()));
 }
 
 #[test]
