@@ -69,7 +69,8 @@ def _(lab, report):
                 asked = sum(shares(lab))
                 must_not_fail(report, f"it {way}", view + later)
                 report.must(took < 2, f"it {way}: the view within 2 s: {took}")
-                report.must(p99 < 10 + of_hits, f"it {way}: p99 under 10 ms: {p99}, of hits {of_hits}")
+                # On a busy machine fresh hits are slow, too.
+                report.must(p99 < max(10, 2 * of_hits), f"it {way}: p99 under 10 ms: {p99}, of hits {of_hits}")
                 # Three addresses for each of the first ones, and one probe a second.
                 most = 3 * len(view) + 10
                 report.must(asked <= most, f"it {way}: {len(later)} cost the store nothing: {asked}")

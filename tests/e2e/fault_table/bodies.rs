@@ -11,6 +11,8 @@ const OTHER: &[u8] = b"another tile, sky";
 /// How much of a body comes before it breaks off.
 const PIECE: usize = 2;
 
+type Answering = fn(&Recorded) -> Vec<Step>;
+
 /// The object under this entity tag, or the part of it that is asked for.
 fn object(request: &Recorded, body: &[u8], etag: &str) -> Vec<Step> {
     let etag = ("ETag", etag);
@@ -51,7 +53,7 @@ pub(super) fn bodies() -> Vec<Row> {
         ("a body that stops half-way, once", Step::Stall),
     ]
     .map(|(name, end)| row(name, broken_then(end, same), 200, "", 2).rest(1));
-    let cut: [(&str, fn(&Recorded) -> Vec<Step>, usize); 4] = [
+    let cut: [(&str, Answering, usize); 4] = [
         ("its rest is of another version", |_| faulty::s3_error(412, "PreconditionFailed"), 1),
         ("its rest has another tag", |request| object(request, OTHER, "\"b\""), 1),
         ("its rest is the whole", |_| faulty::answer(200, &[("ETag", "\"a\"")], WHOLE), 1),
