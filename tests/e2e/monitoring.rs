@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cached::with_cache;
 use crate::crowd::{Watched, await_that, numbered};
-use crate::metrics::parse;
+use crate::metrics::{parse, with_silent_engine};
 use crate::origin::Origin;
 
 /// Metrics that Prometheus itself adds for each scraped target.
@@ -169,7 +169,7 @@ fn scrape() -> Vec<Selector> {
     origin.put("a.png", "a tile");
     origin.put("big.fits", numbered(300_000));
     let folder = tempfile::tempdir().expect("a folder");
-    let setup = with_cache(&origin.url())
+    let setup = with_silent_engine(with_cache(&origin.url()))
         .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
         .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
         .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB");
