@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::cached::with_cache;
 use crate::credentials::with_issued;
 use crate::crowd::{Watched, await_that, numbered};
-use crate::metrics::parse;
+use crate::metrics::{parse, with_silent_engine};
 use crate::origin::Origin;
 
 /// Metrics that Prometheus itself adds for each scraped target.
@@ -170,7 +170,8 @@ fn scrape() -> Vec<Selector> {
     origin.put("a.png", "a tile");
     origin.put("big.fits", numbered(300_000));
     let folder = tempfile::tempdir().expect("a folder");
-    let setup = with_issued(with_cache(&origin.url()), &origin.url())
+    let setup = with_issued(with_cache(&origin.url()), &origin.url());
+    let setup = with_silent_engine(setup)
         .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
         .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
         .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB");

@@ -35,7 +35,7 @@ pub(super) struct WriteJob {
 
 #[derive(Debug)]
 enum Queued {
-    Write(WriteJob),
+    Write(Box<WriteJob>),
     /// The lease of this value, with its token.
     Release(String, String),
 }
@@ -70,7 +70,7 @@ impl WriteQueue {
     /// Queues a value; `false` if there is no room.
     #[must_use]
     pub(super) fn push(&self, job: WriteJob) -> bool {
-        self.add(Queued::Write(job))
+        self.add(Queued::Write(Box::new(job)))
     }
 
     /// Queues the end of a lease.
@@ -122,7 +122,7 @@ pub(super) async fn write(tier: &Arc<SharedTier>) {
         let tier = Arc::clone(tier);
         let _runs_on = tokio::spawn(async move {
             match job {
-                Queued::Write(job) => perform(&tier, job).await,
+                Queued::Write(job) => perform(&tier, *job).await,
                 Queued::Release(name, token) => release(&tier, &name, &token).await,
             }
             drop(permit);

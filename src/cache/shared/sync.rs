@@ -37,10 +37,14 @@ pub(super) struct Unrecorded {
 
 impl Unrecorded {
     fn add(&mut self, scope: PurgeScope, key: Vec<u8>) {
+        let purge = (scope, key);
+        if self.purges.contains(&purge) {
+            return;
+        }
         if self.purges.len() >= MAX_UNRECORDED {
             self.purges = vec![(PurgeScope::Prefix, Vec::new())];
-        } else if !self.purges.contains(&(scope, key.clone())) {
-            self.purges.push((scope, key));
+        } else {
+            self.purges.push(purge);
         }
     }
 }

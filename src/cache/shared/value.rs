@@ -308,13 +308,13 @@ mod tests {
     fn no_time_is_later_for_having_moved() {
         let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
         // The engine is 50 s behind; its answer took 100 ms.
-        let clock = EngineTime { server: at(10_000), sent: at(60_000), received: at(60_100) };
-        assert_eq!(clock.of_local(at(60_100)), at(10_000));
-        assert_eq!(clock.of_local(at(61_100)), at(11_000));
-        assert_eq!(clock.of_local(at(60_000)), at(9_900));
-        assert_eq!(clock.to_local(at(11_000)), at(61_000));
-        assert_eq!(clock.of_local(UNIX_EPOCH), UNIX_EPOCH);
-        for millis in [20_000, 60_050, 99_000] {
+        let clock = EngineTime { server: at(110_000), sent: at(160_000), received: at(160_100) };
+        assert_eq!(clock.of_local(at(160_100)), at(110_000));
+        assert_eq!(clock.of_local(at(161_100)), at(111_000));
+        assert_eq!(clock.of_local(at(160_000)), at(109_900));
+        assert_eq!(clock.to_local(at(111_000)), at(161_000));
+        assert_eq!(clock.of_local(at(1)), UNIX_EPOCH, "no time is before that");
+        for millis in [120_000, 160_050, 199_000] {
             assert!(clock.to_local(clock.of_local(at(millis))) <= at(millis));
         }
     }

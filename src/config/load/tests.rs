@@ -257,6 +257,10 @@ fn every_variable_refuses_what_it_cannot_mean() {
         "AWS_PROFILE",
         "S3PROXY_SERVER_UPGRADE_SOCK",
         "S3PROXY_CACHE_DISK_PATH",
+        // Not read without an engine.
+        "S3PROXY_CACHE_SHARED_PASSWORD_FILE",
+        "S3PROXY_CACHE_SHARED_CA_FILE",
+        "S3PROXY_CACHE_SHARED_MAC_KEY_FILE",
         // None.
         "",
     ];

@@ -32,6 +32,10 @@ fn what_one_replica_has_fetched_no_other_asks_the_store_for() {
     let (status, _, said) = other.get("sky/none.png");
     assert_eq!(status, 404);
     assert!(said.ends_with("; detail=shared"), "{said}");
+    let found = other.admin.send("GET", "/cache/sky/a.png").json();
+    for tier in ["memory", "shared"] {
+        assert_eq!(found[tier]["what"], "object", "{found}");
+    }
     // From then on it is in the memory of the other replica, too.
     let (_, _, said) = other.get("sky/a.png");
     assert!(said.contains("hit") && !said.contains("shared"), "{said}");
