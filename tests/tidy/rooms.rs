@@ -213,6 +213,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/inspect.rs",
         "src/cache/purge.rs",
         "src/cache/revalidate.rs",
+        "src/cache/surveys.rs",
     ],
     &["src/cache.rs"],
 ];
