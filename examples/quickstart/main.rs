@@ -153,6 +153,39 @@ mod tests {
         assert!(!problem.contains('\n'));
     }
 
+    /// With blank pictures: to compute the sky takes minutes in a debug build.
+    #[test]
+    fn the_check_of_both_surveys_is_clean() {
+        use s3proxy::config::Flags;
+        use s3proxy::reload::Sources;
+        use s3proxy::terminal::Paint;
+
+        let store = Store::new();
+        let keys = AccessKey::new();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let serving =
+            runtime.block_on(serve(&store, bind(0, "--store-port").unwrap(), &keys)).unwrap();
+        survey::outline(&|piece| {
+            let object = Object::new(piece.body).typed(piece.content_type);
+            store.put(tour::BUCKET, &piece.key, object);
+        })
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("s3proxy.yaml");
+        std::fs::write(&config, gateway::SETTINGS).unwrap();
+        let addresses = (free_address().unwrap(), free_address().unwrap());
+        let environment =
+            gateway::environment(addresses, &config, serving.address(), &keys.access, &keys.secret);
+        let sources = Sources { environment, flags: Flags::default(), processors: 2 };
+        let config = &sources.load().unwrap().loaded.config;
+        for place in ["hips@sky/", "hips@sky/intensity/"] {
+            let place = s3proxy::check::SurveyPlace::of(place);
+            let check = s3proxy::check::check_survey(config, &place, 1000, &|_, _| ());
+            let report = runtime.block_on(check).to_text(Paint::Plain);
+            assert!(report.ends_with("All checks passed.\n"), "{report}");
+        }
+    }
+
     #[test]
     fn access_keys_differ_from_run_to_run_and_fit_into_a_url() {
         let (one, other) = (AccessKey::new(), AccessKey::new());
