@@ -140,7 +140,7 @@ impl Surveys {
     }
 }
 
-/// Forgets surveys until so many are left, with maps of so many bytes. A survey that is forgotten is read
+/// Forgets surveys until at most `most` are left, with maps of at most `bytes`. A survey that is forgotten is read
 /// again when one of its tiles is requested.
 fn make_room(known: &mut HashMap<Box<[u8]>, Arc<Survey>>, most: usize, bytes: usize) {
     let size = |survey: &Arc<Survey>| {
