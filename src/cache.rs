@@ -19,8 +19,8 @@
 //! - Answers before the framework takes the request: the first half of [`Cache::find`], `Tiers::lookup`
 //!   and `Cache::evaluate`, waits for nothing. A method of [`Cache`] can return its lookup.
 //! - Objects known to be missing without a request to the store: an entry with
-//!   `EntryContent::Negative`, as `StoreResponse::cache_negative` makes it, or a further state in
-//!   `Cache::evaluate`.
+//!   `EntryContent::Negative`, as `StoreResponse::cache_negative` makes it, or, as for the tiles of
+//!   surveys (`surveys.rs`), `Cache::excluded`.
 
 mod admit;
 mod blocks;
@@ -47,6 +47,7 @@ mod revalidate;
 mod shared;
 pub mod statistics;
 mod stored_headers;
+mod surveys;
 mod tiers;
 mod weight;
 
@@ -80,6 +81,7 @@ use crate::cache::fetch::{Fetches, Join};
 use crate::cache::freshness::FreshnessState;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
+use crate::cache::surveys::Surveys;
 use crate::cache::tiers::Tiers;
 use crate::config::CacheConfig;
 use crate::engine::Engine;
@@ -101,6 +103,7 @@ const MAX_LOOKS: usize = 5;
 pub struct Cache {
     tiers: Arc<Tiers>,
     fetches: Arc<Fetches>,
+    surveys: Arc<Surveys>,
     /// How long a request waits for a revalidation while there is a stale object to serve.
     revalidate_timeout: Duration,
 }
@@ -141,7 +144,8 @@ impl Cache {
     ) -> Arc<Self> {
         let tiers = Tiers::new(memory, config, engine);
         let fetches = Fetches::new(&tiers, Arc::new(client), heads, config.background_refreshes);
-        Arc::new(Self { tiers, fetches, revalidate_timeout: config.revalidate_timeout })
+        let surveys = Arc::default();
+        Arc::new(Self { tiers, fetches, surveys, revalidate_timeout: config.revalidate_timeout })
     }
 
     /// Finds an object, or has it fetched.
@@ -159,6 +163,11 @@ impl Cache {
                 Evaluation::Serve(lookup) => return lookup.with_shared(is_shared),
                 Evaluation::AskStore { old, why } => (old, why),
             };
+            if old.is_none()
+                && let Some(lookup) = self.excluded(request, began)
+            {
+                return lookup;
+            }
             let outage = request.store.outage.cause();
             if let Some((old, refusal)) = old.as_ref().zip(outage)
                 && let Some(lookup) = self.stale_if_error(old, refusal, None)
@@ -221,14 +230,15 @@ impl Cache {
             return None;
         }
         let now = now();
-        let entry = self.tiers.lookup(request)?;
+        let Some(entry) = self.tiers.lookup(request) else { return self.excluded(request, now) };
         let state = entry.freshness.at(now);
         let is_fresh = matches!(state, FreshnessState::Fresh);
         let is_servable = match &entry.content {
             EntryContent::Object(_) => {
                 is_fresh || matches!(state, FreshnessState::StaleWhileRevalidate)
             }
-            EntryContent::Negative(_) => is_fresh,
+            EntryContent::Negative(_) if !is_fresh => return self.excluded(request, now),
+            EntryContent::Negative(_) => true,
             _ => false,
         };
         if !is_servable {
@@ -377,6 +387,17 @@ impl Cache {
         };
         let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale, shared: false };
         Evaluation::Serve(Lookup { what, status, report: None, fault: None })
+    }
+
+    /// The answer for a tile that its survey excludes.
+    fn excluded(&self, request: &Arc<CacheRequest>, now: SystemTime) -> Option<Lookup> {
+        let is_excluded = self.surveys.excludes(&self.tiers, &self.fetches, request, now);
+        is_excluded.then(|| Lookup {
+            what: LookupResult::Refused(Refusal::ObjectNotFound),
+            status: CacheStatus::Excluded,
+            report: None,
+            fault: None,
+        })
     }
 
     fn bypass(&self, why: ForwardReason) -> Lookup {

@@ -59,6 +59,8 @@ pub struct Profile {
     pub listing_ttl: Duration,
     /// Whether browsers are shown viewers of surveys and FITS files.
     pub viewer: bool,
+    /// Whether tiles that their survey excludes are answered 404 without asking the store.
+    pub hips: bool,
     /// Whether the landing page names the profile.
     pub listed: bool,
     /// Which objects of this profile are cached, and for how long.
@@ -88,6 +90,7 @@ impl Profile {
             listing: false,
             listing_ttl: Duration::from_secs(60),
             viewer: false,
+            hips: false,
             listed: false,
             cache: CacheRules::default(),
         }

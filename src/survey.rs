@@ -6,6 +6,7 @@
 //! - MOC 2.0, coverage maps: <https://www.ivoa.net/documents/MOC/20220727/>
 
 mod coverage;
+mod exclusion;
 mod format;
 mod path;
 mod properties;
@@ -13,6 +14,7 @@ mod sample;
 mod tile;
 
 pub use coverage::{Coverage, InvalidMap, MAX_MAP_BYTES};
+pub use exclusion::Exclusion;
 pub use format::TileFormat;
 pub use path::{SurveyFile, locate};
 pub use properties::{

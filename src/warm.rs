@@ -29,7 +29,7 @@ const AT_ONCE: usize = 8;
 /// How long the thread of a request that failed waits.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is asked for, where, and how fast.
+/// The gateways, the place of the keys, and the rate.
 #[derive(Debug)]
 pub struct WarmRun<'a> {
     /// Every one is asked for every key.

@@ -153,7 +153,7 @@ mod tests {
         assert!(!problem.contains('\n'));
     }
 
-    /// Operators are shown `s3proxy check --hips` with these surveys.
+    /// With blank pictures: to compute the sky takes minutes in a debug build.
     #[test]
     fn the_check_of_both_surveys_is_clean() {
         use s3proxy::config::Flags;
@@ -165,7 +165,11 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let serving =
             runtime.block_on(serve(&store, bind(0, "--store-port").unwrap(), &keys)).unwrap();
-        fill(&store).unwrap();
+        survey::outline(&|piece| {
+            let object = Object::new(piece.body).typed(piece.content_type);
+            store.put(tour::BUCKET, &piece.key, object);
+        })
+        .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("s3proxy.yaml");
         std::fs::write(&config, gateway::SETTINGS).unwrap();

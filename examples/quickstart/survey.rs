@@ -132,6 +132,42 @@ pub(crate) fn generate(threads: usize, publish: Publish<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// The files of [`generate`] that `s3proxy check --hips` reads, with blank pictures.
+///
+/// # Errors
+/// As [`generate`].
+#[cfg(test)]
+pub(crate) fn outline(publish: Publish<'_>) -> io::Result<()> {
+    let blank = Image::new(WIDTH, WIDTH);
+    for order in 0..=DEEP_ORDER {
+        let deep = deep();
+        let cells = if order <= FULL_ORDER {
+            0..Cell::count(order)
+        } else {
+            let shift = 2 * (order - deep.order);
+            deep.index << shift..(deep.index + 1) << shift
+        };
+        for index in cells {
+            publish(png(tile::key(Cell { order, index }, "png"), &blank)?);
+        }
+    }
+    publish(png("Norder3/Allsky.png".to_owned(), &blank)?);
+    let values = vec![0.0; FITS_WIDTH * FITS_WIDTH];
+    for cell in deep().children() {
+        let body = fits::tile(cell, FITS_WIDTH, &values);
+        let key = format!("intensity/{}", tile::key(cell, "fits"));
+        publish(Piece { key, content_type: "image/fits", body });
+    }
+    let body = fits::allsky(FULL_ORDER, THUMBNAIL, &[]);
+    let key = format!("intensity/Norder{FULL_ORDER}/Allsky.fits");
+    publish(Piece { key, content_type: "image/fits", body });
+    let faces: Vec<Cell> = (0..FACES).map(|index| Cell { order: 0, index }).collect();
+    publish(coverage("Moc.fits", &faces));
+    publish(coverage("intensity/Moc.fits", &[deep()]));
+    pages::publish_all(publish);
+    Ok(())
+}
+
 /// Makes the tile of a cell and all tiles below it, and returns the tile.
 fn subtree(
     sky: &Sky,

@@ -398,6 +398,16 @@ fn cache_counters(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(),
         ),
         ("s3proxy_cache_stale_served", "Answers served stale.", &statistics.stale_served),
         (
+            "s3proxy_cache_survey_exclusions",
+            "Requests for tiles answered 404 because their survey excludes them.",
+            &statistics.survey_exclusions,
+        ),
+        (
+            "s3proxy_cache_surveys_switched_off",
+            "Surveys that excluded a tile that exists, and exclude none any more.",
+            &statistics.surveys_switched_off,
+        ),
+        (
             "s3proxy_cache_no_room",
             "Fetches that were not cached because others in flight had reserved the memory.",
             &statistics.no_room,

@@ -73,6 +73,10 @@ pub struct Statistics {
     pub direct_reads: Counter,
     /// Objects in blocks that have changed in the store.
     pub versions_dropped: Counter,
+    /// Requests for tiles answered 404 because the survey excludes them ...
+    pub survey_exclusions: Counter,
+    /// ... and surveys that excluded a tile that exists.
+    pub surveys_switched_off: Counter,
     /// Objects removed by request.
     pub purges: Counter,
 }
@@ -115,6 +119,8 @@ impl Statistics {
             ("block_evictions", &self.block_evictions),
             ("direct_reads", &self.direct_reads),
             ("versions_dropped", &self.versions_dropped),
+            ("survey_exclusions", &self.survey_exclusions),
+            ("surveys_switched_off", &self.surveys_switched_off),
             ("purges", &self.purges),
         ];
         counters

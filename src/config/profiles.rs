@@ -326,6 +326,7 @@ impl<'a> ProfileReader<'_, 'a> {
             listing: written.listing,
             listing_ttl: written.listing_ttl,
             viewer: written.viewer,
+            hips: written.hips,
             listed: written.listed,
             cache,
         })

@@ -208,7 +208,7 @@ pub(super) fn cache_control_of_404(object: &ObjectRequest) -> Option<HeaderValue
     }
     let seconds = match object.cache_status() {
         CacheStatus::Hit { ttl, .. } => u64::try_from(ttl).unwrap_or_default(),
-        CacheStatus::Forwarded { .. } | CacheStatus::Bypass => {
+        CacheStatus::Forwarded { .. } | CacheStatus::Bypass | CacheStatus::Excluded => {
             object.wanted.rule.negative_ttl.as_secs()
         }
     };

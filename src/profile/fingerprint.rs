@@ -43,6 +43,7 @@ impl Profile {
             listing: _,
             listing_ttl: _,
             viewer: _,
+            hips: _,
             listed: _,
             // By `Fingerprint::rule`.
             cache: _,

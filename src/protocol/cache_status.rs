@@ -19,6 +19,8 @@ pub enum CacheStatus {
         stored: bool,
         collapsed: bool,
     },
+    /// The coverage map of a survey, which is cached, says that there is no such object.
+    Excluded,
     /// The cache was bypassed.
     Bypass,
 }
@@ -142,6 +144,10 @@ impl CacheStatus {
                 text.push_str(if stored { "; stored" } else { "" });
                 text.push_str(if collapsed { "; collapsed" } else { "" });
             }
+            Self::Excluded => {
+                text.push_str("hit");
+                detail = Some("moc");
+            }
             Self::Bypass => text.push_str("fwd=bypass"),
         }
         match (detail, blocks.is_empty()) {
@@ -227,7 +233,7 @@ impl CacheResult {
 impl From<CacheStatus> for CacheResult {
     fn from(status: CacheStatus) -> Self {
         match status {
-            CacheStatus::Hit { stale: None, .. } => Self::Hit,
+            CacheStatus::Hit { stale: None, .. } | CacheStatus::Excluded => Self::Hit,
             CacheStatus::Hit { stale: Some(_), .. } => Self::Stale,
             CacheStatus::Forwarded { why: ForwardReason::Partial, .. } => Self::Partial,
             CacheStatus::Forwarded { collapsed: true, .. } => Self::Collapsed,
@@ -285,6 +291,7 @@ mod tests {
             ),
             (CacheStatus::passed(ForwardReason::Request), "fwd=request"),
             (CacheStatus::passed(ForwardReason::Miss), "fwd=miss"),
+            (CacheStatus::Excluded, "hit; detail=moc"),
             (CacheStatus::Bypass, "fwd=bypass"),
         ] {
             assert_eq!(status.to_string(), text);
@@ -339,6 +346,7 @@ mod tests {
             (forwarded(ForwardReason::Stale, Some(304), false), "revalidated"),
             (forwarded(ForwardReason::Request, Some(304), true), "collapsed"),
             (forwarded(ForwardReason::Partial, None, false), "partial"),
+            (CacheStatus::Excluded, "hit"),
             (CacheStatus::Bypass, "pass"),
         ] {
             assert_eq!(CacheResult::from(status).label(), word, "{status:?}");

@@ -183,7 +183,7 @@ struct KeptBody {
 }
 
 impl KeptBody {
-    /// Reads exactly so many bytes.
+    /// Reads exactly this number of bytes.
     fn read(&mut self, stream: &mut impl BufRead, length: u64) -> io::Result<()> {
         let mut left = length;
         while left > 0 {

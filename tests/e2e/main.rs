@@ -173,6 +173,8 @@ mod admin_kept;
 mod explain;
 // `s3proxy check --hips`.
 mod survey_check;
+// Tiles that a survey excludes.
+mod survey_404;
 // `s3proxy warm`.
 mod warm;
 // `Server-Timing`.

@@ -171,7 +171,9 @@ fn scrape() -> Vec<Selector> {
     origin.put("big.fits", numbered(300_000));
     let folder = tempfile::tempdir().expect("a folder");
     let setup = with_issued(with_cache(&origin.url()), &origin.url());
-    let setup = with_silent_engine(setup)
+    let edge = crate::tls_port::Edge::new();
+    let setup = edge
+        .setup(with_silent_engine(setup))
         .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
         .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
         .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB");

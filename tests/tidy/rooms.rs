@@ -221,6 +221,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/purge.rs",
         "src/cache/replicas.rs",
         "src/cache/revalidate.rs",
+        "src/cache/surveys.rs",
     ],
     &["src/cache.rs"],
 ];

@@ -114,6 +114,12 @@ settings! {
             reload: "true",
             text: "Show browsers a sky viewer for a folder that holds a HiPS survey (`properties`), and a page with header and picture for a FITS file. Other clients, and URLs with `?raw`, get the object.",
         }
+        hips: bool {
+            kind: kind::boolean(),
+            default: "false",
+            reload: "true",
+            text: "Answer 404, without asking the store, for tiles that the `properties` and the `Moc.fits` of their HiPS survey exclude, while both are fresh in memory. A part of these answers is verified in the background.",
+        }
         listed: bool {
             kind: kind::boolean(),
             default: "false",
