@@ -129,6 +129,7 @@ fn random_requests_in_random_pieces_are_answered_as_by_the_framework() {
         let setup = with_cache(&origin.url())
             .env("S3PROXY_SERVER_DIRECT_HITS", direct)
             .env("S3PROXY_CORS_ORIGINS", "[\"https://portal.example.org\"]")
+            .env("S3PROXY_NAME", "gateway")
             // Refused requests are warnings.
             .tolerate("");
         setup.start()
