@@ -107,7 +107,7 @@ fn answers(gateway: &Gateway, pieces: &[&[u8]]) -> String {
             "cache-control" => line.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(),
             _ => match line.split_once("\"request_id\"") {
                 Some((before, after)) => {
-                    let rest = after.find('}').map_or("", |end| &after[end..]);
+                    let rest = after.split_once('}').map_or("", |(_, rest)| rest);
                     format!("{before}{rest}")
                 }
                 None => line.to_owned(),
