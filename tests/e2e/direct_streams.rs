@@ -107,7 +107,7 @@ fn answers(gateway: &Gateway, pieces: &[&[u8]]) -> String {
             "cache-control" => line.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(),
             _ => match line.split_once("\"request_id\"") {
                 Some((before, after)) => {
-                    let rest = after.find('}').map_or("", |end| &after[end..]);
+                    let rest = after.split_once('}').map_or("", |(_, rest)| rest);
                     format!("{before}{rest}")
                 }
                 None => line.to_owned(),
@@ -129,6 +129,7 @@ fn random_requests_in_random_pieces_are_answered_as_by_the_framework() {
         let setup = with_cache(&origin.url())
             .env("S3PROXY_SERVER_DIRECT_HITS", direct)
             .env("S3PROXY_CORS_ORIGINS", "[\"https://portal.example.org\"]")
+            .env("S3PROXY_NAME", "gateway")
             // Refused requests are warnings.
             .tolerate("");
         setup.start()
