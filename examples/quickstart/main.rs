@@ -171,11 +171,15 @@ mod tests {
         })
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("s3proxy.yaml");
-        std::fs::write(&config, gateway::SETTINGS).unwrap();
-        let addresses = (free_address().unwrap(), free_address().unwrap());
-        let environment =
-            gateway::environment(addresses, &config, serving.address(), &keys.access, &keys.secret);
+        let addresses = gateway::Addresses {
+            listen: free_address().unwrap(),
+            admin: free_address().unwrap(),
+            store: serving.address(),
+        };
+        let written =
+            gateway::write_files(folder.path(), addresses, &keys.access, &keys.secret).unwrap();
+        let named = ("S3PROXY_CONFIG".to_owned(), written.display().to_string());
+        let environment = std::collections::BTreeMap::from([named]);
         let sources = Sources { environment, flags: Flags::default(), processors: 2 };
         let config = &sources.load().unwrap().loaded.config;
         for place in ["hips@sky/", "hips@sky/intensity/"] {

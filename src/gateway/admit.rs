@@ -133,7 +133,7 @@ impl Gateway {
         ctx.set_name(&named);
         if let Some(store) = store.as_ref().filter(|store| store.profile.opens_folders()) {
             admit_store(ctx, store, named.target())?;
-            return self.admit_where_folders_open(client, ctx, store, named);
+            return self.admit_where_folders_open(client, ctx, store, &named);
         }
         self.admit_address(client, ctx, store.as_ref(), &named).map(Admitted::Object)
     }

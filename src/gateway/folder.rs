@@ -53,7 +53,7 @@ impl Gateway {
         client: &RequestHeader,
         ctx: &mut Context,
         store: &Arc<Store>,
-        named: NamedObject,
+        named: &NamedObject,
     ) -> Result<Admitted, Refusal> {
         let (path, query) = path_and_query(client);
         let address = Arc::clone(&named.requested);
@@ -70,7 +70,7 @@ impl Gateway {
             let folder = (!asks_for_object && self.may_be_folder(client, &address.key))
                 .then(|| self.folder_without_slash(&address))
                 .flatten();
-            let admitted = self.admit_address(client, ctx, Some(store), &named);
+            let admitted = self.admit_address(client, ctx, Some(store), named);
             let otherwise = match &admitted {
                 Ok(_) => Refusal::ObjectNotFound,
                 Err(refusal) => refusal.clone(),
@@ -96,14 +96,14 @@ impl Gateway {
             let answer = if views { FolderAnswer::Viewer } else { FolderAnswer::Listing };
             ctx.folder = Some(Box::new(OpenedFolder { store, named, answer }));
         }
-        if let Some(index) = index_of(store, &named).filter(|_| !asks_for_listing) {
+        if let Some(index) = index_of(store, named).filter(|_| !asks_for_listing) {
             match self.admit_address(client, ctx, Some(store), &index) {
                 Ok(object) => return Ok(Admitted::Object(object)),
                 Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => {}
                 Err(refusal) => return Err(refusal),
             }
         }
-        ctx.set_name(&named);
+        ctx.set_name(named);
         if ctx.folder.is_some() { Ok(Admitted::Folder) } else { Err(Refusal::ObjectNotFound) }
     }
 

@@ -125,6 +125,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         },
         admin_listen: None,
         admin_hosts: Vec::new(),
+        tls: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream as AsyncStream};
@@ -29,6 +30,16 @@ use crate::scrape;
 
 const NAME: &str = "sky.example.org";
 
+/// A certificate for this name and its private key, PEM.
+fn pair(authority: &Authority, name: &str, has_expired: bool) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_after = date_time_ymd(if has_expired { 2020 } else { 2090 }, 1, 1);
+    let certificate = params.signed_by(&key, &authority.issuer).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+}
+
 /// The files of the port for TLS, and its authority.
 pub(crate) struct Edge {
     authority: Authority,
@@ -43,7 +54,7 @@ impl Edge {
             folder: tempfile::tempdir().expect("a folder"),
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
         };
-        edge.write(&edge.authority.pair(NAME, false));
+        edge.write(&pair(&edge.authority, NAME, false));
         edge
     }
 
@@ -182,7 +193,7 @@ fn two_hundred_handshakes_in_a_row_of_exchanged_certificates_all_succeed() {
     let mut old = edge.connect(None).expect("a handshake");
     let connector = edge.connector(None);
     for exchange in 0..4 {
-        edge.write(&edge.authority.pair(NAME, false));
+        edge.write(&pair(&edge.authority, NAME, false));
         for _ in 0..50 {
             let made = runtime().block_on(edge.handshake(&connector));
             assert!(made.is_ok(), "{made:?}");
@@ -206,14 +217,14 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_before_in_force() {
     origin.put("a.png", "tile");
     let edge = Edge::new();
     let gateway = edge.setup(with_cache(&origin.url())).start();
-    let good = edge.authority.pair(NAME, false);
-    let stranger = edge.authority.pair(NAME, false);
-    for (pair, mentions) in [
+    let good = pair(&edge.authority, NAME, false);
+    let stranger = pair(&edge.authority, NAME, false);
+    for (bad, mentions) in [
         ((good.0.clone(), stranger.1), "is not the private key of the certificate"),
         ((String::from("rubbish"), good.1.clone()), "contains no PEM certificate"),
-        (edge.authority.pair(NAME, true), "it is not valid now"),
+        (pair(&edge.authority, NAME, true), "it is not valid now"),
     ] {
-        edge.write(&pair);
+        edge.write(&bad);
         let line = gateway.expect_log("a refused certificate", |line| {
             event(line).starts_with("configuration not reloaded") && event(line).contains(mentions)
         });
@@ -221,7 +232,7 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_before_in_force() {
         let mut client = edge.connect(None).expect("the certificate before");
         assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).text(), "tile");
         // Another one: the same again would be no change.
-        edge.write(&edge.authority.pair(NAME, false));
+        edge.write(&pair(&edge.authority, NAME, false));
         gateway.expect_log("the good certificate", |line| event(line).ends_with("in use"));
     }
 }
@@ -289,7 +300,7 @@ fn a_client_certificate_is_required_and_names_the_user() {
     }));
     let (setup, admin) = Admin::of(setup);
     let gateway = setup.start();
-    let stranger = Authority::new().pair("intruder", false);
+    let stranger = pair(&Authority::new(), "intruder", false);
     for pair in [None, Some(&stranger)] {
         // With TLS 1.3 the client learns of the refusal when it reads.
         let refused = match edge.connect(pair) {
@@ -302,7 +313,8 @@ fn a_client_certificate_is_required_and_names_the_user() {
         assert!(refused, "served without a certificate of the authority");
     }
     await_handshakes(admin, "failed", 2.0);
-    let mut client = edge.connect(Some(&edge.authority.pair("reader-1", false))).expect("accepted");
+    let mut client =
+        edge.connect(Some(&pair(&edge.authority, "reader-1", false))).expect("accepted");
     let spoofed = [("X-Auth-Request-User", "somebody")];
     let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
     assert_eq!((answer.status(), answer.text()), (200, "tile"));

@@ -85,7 +85,7 @@ async fn fifty_thousand_entries_are_gone_at_once_and_their_memory_soon() {
 async fn each_of_many_purges_learns_what_was_removed_for_it() {
     const PURGES: usize = 1000;
     let config = config();
-    let tiers = Tiers::new(1 << 30, &config.cache);
+    let tiers = Tiers::new(1 << 30, &config.cache, None);
     for nth in 0..20_000 {
         store(&tiers, key(&config, &format!("many/{nth:05}.png")));
     }
