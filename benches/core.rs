@@ -399,6 +399,7 @@ fn log_line(c: &mut Criterion) {
         user: Some("somebody"),
         request_id: "9835f7fb-9c07-495a-9802-01d0933312e9",
         path: Some(format!("s3://hips@rubin-hips-views/{key}")),
+        target: None,
         profile: Some("hips"),
         status: Some(200),
         cache: Some(CacheStatus::Hit { ttl: 287, stale: None, shared: false }),
