@@ -192,10 +192,10 @@ fn cache_rules(c: &mut Criterion) {
         let by_pattern = vec![Rule::default(); count];
         let rules = CacheRules::new(Rule::default(), Globs::new(patterns), by_pattern);
         c.bench_function(&format!("cache rule/{count} patterns"), |b| {
-            b.iter(|| rules.listed(black_box(key)).is_some())
+            b.iter(|| rules.listed(black_box(key)).is_some());
         });
         c.bench_function(&format!("cache rule/{count} patterns, one by one"), |b| {
-            b.iter(|| each.iter().any(|pattern| pattern.matches(black_box(key))))
+            b.iter(|| each.iter().any(|pattern| pattern.matches(black_box(key))));
         });
     }
 }

@@ -71,6 +71,8 @@ fn profiles_are_listed_without_secrets() {
         "region": "us-east-1",
         "credentials": "the URL of S3_ENDPOINT_URL",
         "key_id": "...",
+        "expires": null,
+        "renewal_error": null,
         "last_success": null,
         "last_error": null,
         "addresses": [{ "address": "127.0.0.1:1", "state": "healthy", "fault": null }],

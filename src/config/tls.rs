@@ -170,7 +170,10 @@ mod tests {
             ),
             (
                 "tls: {listen: '127.0.0.1:8443', certificate_file: gone, key_file: empty}",
-                &["certificate_file: \"gone\" cannot be read: entity not found"],
+                &[
+                    "certificate_file: \"gone\" cannot be read: entity not found",
+                    "key_file: \"empty\" contains no unencrypted private key in PEM",
+                ],
             ),
             (
                 "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: empty}",

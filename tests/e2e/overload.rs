@@ -251,8 +251,11 @@ fn connections_over_the_limit_are_refused_and_others_are_served() {
     await_that("no connection is left of the start", || watched.metric("s3proxy_connections") == 0);
     let mut open = connect(gateway, MOST);
     for client in &mut open {
-        // The request head is left unfinished, so that the connection stays open.
-        client.send("GET / HTTP/1.1\r\nHost: gateway.test\r\n");
+        // The second request head is left unfinished, so that the connection stays open. The answer to the
+        // first shows that the gateway has read both.
+        let request = "GET / HTTP/1.1\r\nHost: gateway.test\r\n";
+        client.send(format!("{request}\r\n{request}"));
+        assert_eq!(client.answer("GET").expect("an answer").status(), 200);
     }
     await_that("all are taken in", || watched.metric("s3proxy_connections") == MOST as u64);
     let refused = gateway.get("/");

@@ -114,6 +114,8 @@ fn a_stalled_reader_pauses_the_fetch_and_a_disconnect_ends_it() {
     let mut client = Client::narrow(watched.gateway.address);
     client.request("GET", PATH, &[]);
     assert_eq!(client.head().expect("a head").status, 200);
+    // Some seconds after its client has taken nothing of what is cached.
+    shelf.store.await_requests(1);
     let fetched = || usize::try_from(watched.counter("blocks_fetched")).expect("a small number");
     let bytes = settled(std::time::Duration::from_millis(300), fetched) * BLOCK;
     // Bytes that the sockets hold, and some requests of 1 MiB.
