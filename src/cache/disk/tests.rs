@@ -681,7 +681,7 @@ async fn a_record_takes_its_room_before_it_is_read_and_is_a_miss_without() {
 #[tokio::test]
 async fn at_most_8_mib_wait_to_be_written_without_being_counted() {
     let bench = Bench::new();
-    let held = Arc::new(AtomicBool::new(true));
+    let held = Arc::new(AtomicBool::new(false));
     let hold = Arc::clone(&held);
     let write: Write = Box::new(move |file, bytes, at| {
         eventually("the disk moves on", || !hold.load(Ordering::SeqCst));
@@ -689,6 +689,7 @@ async fn at_most_8_mib_wait_to_be_written_without_being_counted() {
     });
     let statistics = Arc::clone(&bench.statistics);
     let tier = scanned(DiskTier::open_with(&bench.path(), CAPACITY, statistics, write));
+    held.store(true, Ordering::SeqCst);
     let (budget, mut random) = (Budget::new(1 << 30), fastrand::Rng::with_seed(1));
     let uncounted = |number: usize| match tier.shared.lock().queue.find(FileName::of(&key(number)))
     {
