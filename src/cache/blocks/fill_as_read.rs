@@ -19,7 +19,7 @@ use bytes::{Buf as _, Bytes};
 use crate::cache::blocks::arrival::Arrival;
 use crate::cache::blocks::arriving_body::{ArrivingBody, BlockReservation, FillingBlock, Passing};
 use crate::cache::blocks::fetches::BlockFetches;
-use crate::cache::blocks::layout::{Layout, PAGE};
+use crate::cache::blocks::layout::Layout;
 use crate::cache::blocks::object::Blocks;
 use crate::cache::blocks::range_fetch::own_memory;
 use crate::cache::blocks::reserve::{BlockLookup, BlockRange};
@@ -238,16 +238,17 @@ impl ArrivingBody {
         self.run_until(fetches, |passing| passing.filling.is_empty());
     }
 
-    /// Completes the block that is being filled, in a task of its own, if less than a page of it is left: a
-    /// client that leaves and comes again finds what it has read.
-    pub(super) fn finish_block(self: &Arc<Self>, fetches: &Arc<BlockFetches>) {
-        let (end, left) = {
+    /// Completes the page that is being filled and the next one, in a task of its own: a client that leaves
+    /// and comes again finds what it has read. The store has sent most of that by now.
+    pub(super) fn finish_pages(self: &Arc<Self>, fetches: &Arc<BlockFetches>) {
+        let end = {
             let passing = self.lock();
-            let Some(first) = passing.filling.front().filter(|_| !passing.failed) else { return };
-            let end = self.layout.bytes(first.index).end;
-            (end, end.saturating_sub(passing.position))
+            let is_page = |it: &&BlockReservation| self.layout.size_of(it.index) < self.layout.size;
+            let pages = passing.filling.iter().take(2).take_while(is_page);
+            let last = pages.last().filter(|_| !passing.failed);
+            last.map(|last| self.layout.bytes(last.index).end)
         };
-        if left < PAGE {
+        if let Some(end) = end {
             self.run_until(fetches, move |passing| passing.position >= end);
         }
     }

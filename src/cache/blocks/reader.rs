@@ -69,16 +69,14 @@ pub struct BlockReader {
     /// Blocks after its end, for the next request of its client.
     read_ahead: Range<u64>,
     read_ahead_fetches: Vec<Arc<BlockFetch>>,
-    /// Where its ranges begin and end.
+    /// Where its ranges begin and end, and the end of the bytes that it read last.
     start: u64,
     end: u64,
-    /// The end of the bytes that it read last.
     position: u64,
     /// The store's body that it reads now, and nobody else.
     own_body: Option<OwnBody>,
     /// The block of that body that was counted last.
     counted: Option<u64>,
-    /// How fast it gets what the store sends.
     pace: SlowStart,
     /// The bytes from this position on, which its client gets when it has taken those before.
     held_back: Option<(u64, Bytes)>,
@@ -477,7 +475,7 @@ impl Drop for BlockReader {
                 own.body().finish(&self.fetches, self.layout.size);
             } else if own.body().left() > 0 {
                 self.fetches.tiers.statistics().block_fetches_abandoned.inc();
-                own.body().finish_block(&self.fetches);
+                own.body().finish_pages(&self.fetches);
             }
         }
         // Nothing is read ahead for a client that has left before its end.

@@ -180,7 +180,11 @@ fn a_response_that_is_left_begins_at_its_page_and_leaves_complete_pages() {
         // The rest of the page, and what was on its way.
         assert!(received <= 5 * PAGE as u64, "{start:?}: {received} bytes");
         let first = start.unwrap_or(0);
-        assert_eq!(reads.read(&[first..first + READ]), (0, 0), "{start:?}: the same bytes again");
+        assert_eq!(
+            reads.read(std::slice::from_ref(&(first..first + READ))),
+            (0, 0),
+            "{start:?}: the same bytes again"
+        );
 
         // The same request again, to its end: the store is asked for the rest of its pages.
         let body = &reads.version.body;

@@ -12,8 +12,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::log::Entry;
 use super::object::Object;
 
-/// Small enough that an aborted answer is noticed, large enough to be cheap.
-const PIECE: usize = 128 * 1024;
+/// Small enough that an aborted answer is noticed, and that few bytes are counted that were not sent; large
+/// enough to be cheap.
+pub(crate) const PIECE: usize = 32 * 1024;
 
 /// A part of an object, in pieces that share its memory.
 pub(crate) struct ObjectBody {

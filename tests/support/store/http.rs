@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::Store;
 use super::access::{KnownKeys, LocalHost, SignedOnly};
-use super::body::Counted;
+use super::body::{Counted, PIECE};
 use super::operations::Operations;
 use super::reads::Reads;
 
@@ -99,8 +99,11 @@ async fn serve_connection(stream: TcpStream, service: S3Service, store: Store) {
     let answering = service_fn(move |request: Request<Incoming>| {
         answer(request, service.clone(), store.clone())
     });
+    let mut builder = http1::Builder::new();
+    // By default hyper takes up to 400 KiB of a body before they are sent, which would be counted.
+    builder.max_buf_size(PIECE);
     // A client that goes away is no concern of the store.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answering).await;
+    let _ = builder.serve_connection(TokioIo::new(stream), answering).await;
 }
 
 async fn answer(

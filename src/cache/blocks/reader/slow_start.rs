@@ -1,8 +1,8 @@
 //! The slow start of a response whose client has not said how far it will read. A player or a PDF reader
 //! requests everything from a place on, reads a little, and leaves: what fills the buffers of its connection
 //! meanwhile is requested from the store for nothing. So more is taken from the store only when the client
-//! has taken most of what it was sent, until it has proved to read on. No clock decides: a client on a
-//! busy machine leaves late.
+//! has taken most of what it was sent, until it has proved to read on. A clock alone would not do: a client
+//! on a busy machine leaves late.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,13 @@ const SLOW: u64 = 4 << 20;
 /// Bytes that may wait for the client while more are taken from the store, or this part of those that it
 /// was sent.
 const WAITING: u64 = 32 << 10;
-const PART: u64 = 4;
+const PART: u64 = 16;
 /// The first time between two looks at the connection, and the longest.
 const LOOK: Duration = Duration::from_millis(1);
-const LONGEST_LOOK: Duration = Duration::from_millis(16);
+const LONGEST_LOOK: Duration = Duration::from_millis(4);
+/// How long a response waits at a gap after cached bytes, at least: the buffers of a connection may have room
+/// for all of them.
+const AT_GAP: Duration = Duration::from_millis(50);
 /// A client that takes nothing for this long gets the next bytes into the buffers of its connection.
 const LONGEST: Duration = Duration::from_secs(2);
 /// The last bytes before more are taken from the store are sent after the wait: if the client has left, it is
@@ -45,12 +48,15 @@ impl SlowStart {
         self.client.is_some() && sent < SLOW
     }
 
-    /// Waits until no more than `most` bytes wait for the client, or it has left.
+    /// Waits until no more than `most` bytes wait for the client, or it has left; at a gap (0) for a while
+    /// in any case.
     async fn wait(&self, most: u64) {
         let Some(client) = &self.client else { return };
         let (began, mut look) = (Instant::now(), LOOK);
         while let Some(backlog) = client.backlog() {
-            if backlog.has_left || backlog.unsent <= most || began.elapsed() >= LONGEST {
+            let waited = began.elapsed();
+            let has_taken = backlog.unsent <= most && (most > 0 || waited >= AT_GAP);
+            if backlog.has_left || has_taken || waited >= LONGEST {
                 return;
             }
             tokio::time::sleep(look).await;
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn what_may_wait_grows_with_what_was_sent() {
         for (sent, waiting) in
-            [(1, 32 << 10), (128 << 10, 32 << 10), (256 << 10, 64 << 10), (4 << 20, 1 << 20)]
+            [(1, 32 << 10), (512 << 10, 32 << 10), (1 << 20, 64 << 10), (4 << 20, 256 << 10)]
         {
             assert_eq!(most(sent), waiting, "{sent}");
         }
