@@ -177,7 +177,7 @@ fn objects_and_pages_arrive_as_on_the_plain_port() {
     let head = client.exchange("HEAD", "/s3proxy/s3/sky/a.png", &[]);
     assert_eq!((head.status(), head.body.len()), (200, 0));
     let missing = client.exchange("GET", "/s3proxy/s3/sky/none.png", &[]);
-    assert_eq!(missing.refused("object_not_found", "message").is_string(), true);
+    assert!(missing.refused("object_not_found", "message").is_string());
     let moved = client.exchange("GET", "/s3proxy/docs/", &[]);
     assert_eq!(moved.header("location"), Some("https://gateway.test/s3proxy/docs"));
     assert_eq!(gateway.object("sky/a.png").text(), "tile", "on the plain port");
