@@ -282,28 +282,6 @@ impl Cache {
         purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge))
     }
 
-    /// Waits until the replicas that share a tier obey the purges so far, for some seconds; `None`
-    /// without a shared tier.
-    pub async fn obeyed(&self) -> Option<ReplicaReport> {
-        self.tiers.obeyed().await
-    }
-
-    /// Keeps this replica in step with those that share a tier. Never returns.
-    pub async fn serve_replicas(&self) {
-        replicas::run(&self.tiers, &self.fetches).await;
-    }
-
-    /// Says good-bye to the replicas that share a tier.
-    pub async fn leave_replicas(&self) {
-        self.tiers.leave_shared().await;
-    }
-
-    /// How the tier does that replicas share; `None` if there is none.
-    #[must_use]
-    pub fn shared_status(&self) -> Option<SharedStatus> {
-        self.tiers.shared_status()
-    }
-
     /// What the tiers hold of an object that these settings have made. Must be called within a Tokio
     /// runtime.
     pub async fn inspect(&self, key: &CacheKey, settings: Fingerprint) -> Inspection {

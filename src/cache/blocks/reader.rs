@@ -24,6 +24,7 @@ use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
 use crate::cache::blocks::reader::counter::{BlockCounter, count_one};
 use crate::cache::blocks::reader::own_body::OwnBody;
 use crate::cache::blocks::reader::slow_start::SlowStart;
+use crate::cache::blocks::reader::window::follow;
 use crate::cache::blocks::tier::FIRST_BLOCKS;
 use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
@@ -484,16 +485,6 @@ impl Drop for BlockReader {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let _runs_on = runtime.spawn(follow(read_ahead));
-        }
-    }
-}
-
-/// Follows these fetches until their blocks have arrived.
-async fn follow(fetches: Vec<Arc<BlockFetch>>) {
-    for fetch in fetches {
-        if let Some(Arrival::Filling { fill, .. }) = fetch.outcome().await {
-            let last = fill.length().saturating_sub(1);
-            let _arrived = fill.read(last, fill.length()).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::cache::blocks::arrival::{Arrival, BlockFetch};
 use crate::cache::blocks::arriving_body::BlockReservation;
 use crate::cache::blocks::object::Block;
 use crate::cache::blocks::range_fetch::RangeFetch;
@@ -236,5 +237,15 @@ impl BlockReader {
         let (blocks, layout) = (Arc::clone(&self.blocks), self.layout);
         let queue_timeout = self.queue_timeout();
         RangeFetch { fetches, request, blocks, layout, reservations, queue_timeout }.begin();
+    }
+}
+
+/// Follows these fetches until their blocks have arrived.
+pub(super) async fn follow(fetches: Vec<Arc<BlockFetch>>) {
+    for fetch in fetches {
+        if let Some(Arrival::Filling { fill, .. }) = fetch.outcome().await {
+            let last = fill.length().saturating_sub(1);
+            let _arrived = fill.read(last, fill.length()).await;
+        }
     }
 }
