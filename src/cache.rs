@@ -233,16 +233,12 @@ impl Cache {
         let Some(entry) = self.tiers.lookup(request) else { return self.excluded(request, now) };
         let state = entry.freshness.at(now);
         let is_fresh = matches!(state, FreshnessState::Fresh);
-        let is_servable = match &entry.content {
-            EntryContent::Object(_) => {
-                is_fresh || matches!(state, FreshnessState::StaleWhileRevalidate)
-            }
-            EntryContent::Negative(_) if !is_fresh => return self.excluded(request, now),
-            EntryContent::Negative(_) => true,
-            _ => false,
-        };
-        if !is_servable {
-            return None;
+        let is_young = is_fresh || matches!(state, FreshnessState::StaleWhileRevalidate);
+        match &entry.content {
+            EntryContent::Object(_) if is_young => {}
+            EntryContent::Negative(_) if is_fresh => {}
+            EntryContent::Negative(_) => return self.excluded(request, now),
+            _ => return None,
         }
         match self.evaluate(request, Some(entry), false, now) {
             Evaluation::Serve(lookup) => {
@@ -319,6 +315,28 @@ impl Cache {
         self.fetches.count()
     }
 
+    /// Waits until the replicas that share a tier obey the purges so far, for some seconds; `None`
+    /// without a shared tier.
+    pub async fn obeyed(&self) -> Option<ReplicaReport> {
+        self.tiers.obeyed().await
+    }
+
+    /// Keeps this replica in step with those that share a tier. Never returns.
+    pub async fn serve_replicas(&self) {
+        replicas::run(&self.tiers, &self.fetches).await;
+    }
+
+    /// Says good-bye to the replicas that share a tier.
+    pub async fn leave_replicas(&self) {
+        self.tiers.leave_shared().await;
+    }
+
+    /// How the tier does that replicas share; `None` if there is none.
+    #[must_use]
+    pub fn shared_status(&self) -> Option<SharedStatus> {
+        self.tiers.shared_status()
+    }
+
     /// Whether the disk tier is in service or about to be; `None` if there is none.
     #[must_use]
     pub fn disk_is_up(&self) -> Option<bool> {
@@ -364,18 +382,14 @@ impl Cache {
             (None, ..) => return Evaluation::AskStore { old: None, why: ForwardReason::Stale },
         };
         let status = CacheStatus::Hit { ttl: freshness.ttl(now), stale, shared: false };
-        Evaluation::Serve(Lookup { what, status, report: None, fault: None })
+        Evaluation::Serve(Lookup::of(what, status))
     }
 
     /// The answer for a tile that its survey excludes.
     fn excluded(&self, request: &Arc<CacheRequest>, now: SystemTime) -> Option<Lookup> {
         let is_excluded = self.surveys.excludes(&self.tiers, &self.fetches, request, now);
-        is_excluded.then(|| Lookup {
-            what: LookupResult::Refused(Refusal::ObjectNotFound),
-            status: CacheStatus::Excluded,
-            report: None,
-            fault: None,
-        })
+        let refused = LookupResult::Refused(Refusal::ObjectNotFound);
+        is_excluded.then(|| Lookup::of(refused, CacheStatus::Excluded))
     }
 
     fn bypass(&self, why: ForwardReason) -> Lookup {
@@ -472,14 +486,7 @@ impl Cache {
         if !usable {
             return std::future::pending().await;
         }
-        let outage = &request.store.outage;
-        match timeout(self.revalidate_timeout, outage.begun()).await {
-            Ok(refusal) => refusal,
-            Err(_late) => {
-                outage.begin(Refusal::UpstreamTimeout);
-                Refusal::UpstreamTimeout
-            }
-        }
+        request.store.outage.begun_within(self.revalidate_timeout).await
     }
 
     fn count_fetch(&self, collapsed: bool) {

@@ -69,14 +69,15 @@ impl Lookup {
         }
     }
 
+    /// A result without an exchange with the store.
+    #[must_use]
+    pub(in crate::cache) fn of(what: LookupResult, status: CacheStatus) -> Self {
+        Self { what, status, report: None, fault: None }
+    }
+
     /// A request that bypasses the cache.
     #[must_use]
     pub fn bypass(why: ForwardReason) -> Self {
-        Self {
-            what: LookupResult::Bypass,
-            status: CacheStatus::passed(why),
-            report: None,
-            fault: None,
-        }
+        Self::of(LookupResult::Bypass, CacheStatus::passed(why))
     }
 }

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use crate::cache::Cache;
 use crate::cache::fetch::Fetches;
 use crate::cache::key::CacheKey;
 use crate::cache::purge;
-use crate::cache::shared::{ReplicaReport, SharedStatus};
 use crate::cache::tiers::Tiers;
 use crate::engine::StreamId;
 use crate::engine::error::EngineError;
@@ -138,29 +136,5 @@ async fn check_memory(tiers: &Tiers) {
             "shared cache: the maxmemory-policy of the engine is {policy}: when its memory is full, it \
              takes no more objects; set allkeys-lru or volatile-lru"
         );
-    }
-}
-
-impl Cache {
-    /// Waits until the replicas that share a tier obey the purges so far, for some seconds; `None`
-    /// without a shared tier.
-    pub async fn obeyed(&self) -> Option<ReplicaReport> {
-        self.tiers.obeyed().await
-    }
-
-    /// Keeps this replica in step with those that share a tier. Never returns.
-    pub async fn serve_replicas(&self) {
-        run(&self.tiers, &self.fetches).await;
-    }
-
-    /// Says good-bye to the replicas that share a tier.
-    pub async fn leave_replicas(&self) {
-        self.tiers.leave_shared().await;
-    }
-
-    /// How the tier does that replicas share; `None` if there is none.
-    #[must_use]
-    pub fn shared_status(&self) -> Option<SharedStatus> {
-        self.tiers.shared_status()
     }
 }

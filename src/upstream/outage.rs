@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::response::refusal::Refusal;
 
@@ -66,6 +67,17 @@ impl Outage {
         match cause.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(refusal)) => refusal.clone(),
             Ok(None) | Err(_) => Refusal::UpstreamTimeout,
+        }
+    }
+
+    /// Waits for a failure. A store that is silent for this long has failed: that begins an outage.
+    pub async fn begun_within(&self, patience: Duration) -> Refusal {
+        match timeout(patience, self.begun()).await {
+            Ok(refusal) => refusal,
+            Err(_late) => {
+                self.begin(Refusal::UpstreamTimeout);
+                Refusal::UpstreamTimeout
+            }
         }
     }
 
