@@ -65,10 +65,10 @@ impl StoreResponse<'_> {
                 let length = content_length(headers);
                 let answer = PassingObject::new(head, headers, length, body);
                 let answer = AnswerSlot::new(answer.up_to(end.unwrap_or(u64::MAX)));
-                self.leader.publish(FetchOutcome::Bypass { answer: Some(answer), report });
+                self.leader.finish(FetchOutcome::Bypass { answer: Some(answer), report });
             }
             Err(refusal) => {
-                self.leader.publish(FetchOutcome::Refused { refusal, stored_for: None, report });
+                self.leader.finish(FetchOutcome::Refused { refusal, stored_for: None, report });
             }
         }
     }
@@ -137,7 +137,7 @@ impl StoreResponse<'_> {
                 self.invalidate(entry);
                 let report = Arc::clone(&self.report);
                 let refused = FetchOutcome::Refused { refusal, stored_for: None, report };
-                return self.leader.publish(refused);
+                return self.leader.finish(refused);
             }
         };
         let (source, change) = match source.with_head(head, lifetime_headers(&headers)) {
@@ -160,7 +160,7 @@ impl StoreResponse<'_> {
             }
         };
         let (arriving, report) = (None, Arc::clone(&self.report));
-        self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
+        self.leader.finish(FetchOutcome::Object { source, freshness, arriving, stored, report });
     }
 
     /// The change on disk for an object whose headers have changed, and not its body.
@@ -206,7 +206,7 @@ impl StoreResponse<'_> {
         let (Some(freshness), Some(head), Some(room)) = (freshness, head, room) else {
             tiers.statistics().no_room.inc();
             let report = Arc::clone(&self.report);
-            return self.leader.publish(FetchOutcome::Bypass { answer: None, report });
+            return self.leader.finish(FetchOutcome::Bypass { answer: None, report });
         };
         let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(document));
         let shared = self.share(&lifetime, body.clone());
@@ -215,7 +215,7 @@ impl StoreResponse<'_> {
         let entry = self.entry(freshness, EntryContent::Object(Arc::clone(&object)));
         let stored = tiers.store(self.leader, entry, DiskChange::None, shared);
         let source = ObjectBody::Stored(object);
-        self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
+        self.leader.finish(FetchOutcome::Object { source, freshness, arriving, stored, report });
     }
 
     /// Admits a whole object: followers read it while it arrives, and at its end it is stored.
@@ -236,7 +236,7 @@ impl StoreResponse<'_> {
             Ok(head) => head,
             Err(refusal) => {
                 let refused = FetchOutcome::Refused { refusal, stored_for: None, report };
-                return self.leader.publish(refused);
+                return self.leader.finish(refused);
             }
         };
         let room = tiers.reserve_soon(&request.key, head_weight(&head) + length).await;
@@ -252,12 +252,12 @@ impl StoreResponse<'_> {
         self.leader.publish(FetchOutcome::Object { source, freshness, arriving, stored, report });
         let ending = FillGuard { fill: &streaming.fill, leader: self.leader };
         let filled = tokio::time::timeout(FILL_TIME, fill_from(body, ending.fill)).await;
-        drop(ending);
-        let held = room.into_held();
         let Ok(Ok(body)) = filled else {
+            drop(ending);
             tiers.statistics().cut_fills.inc();
             return;
         };
+        let held = room.into_held();
         let change = if tiers.disk_takes(length) {
             DiskChange::Write { headers: for_disk(headers, profile), body: body.clone() }
         } else {
@@ -268,6 +268,8 @@ impl StoreResponse<'_> {
         let object = Arc::new(Object::of(head, lifetime, body, held));
         let entry = self.entry(freshness, EntryContent::Object(object));
         tiers.store(self.leader, entry, change, shared);
+        self.leader.detach();
+        streaming.fill.end();
     }
 }
 

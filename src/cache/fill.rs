@@ -32,6 +32,8 @@ struct FillState {
     tail: Vec<Bytes>,
     /// The bytes of these parts.
     tail_bytes: u64,
+    /// How many bytes readers see: not the last ones before the end.
+    shown: u64,
     ended: bool,
     failed: bool,
 }
@@ -54,7 +56,7 @@ impl FillBuffer {
         self.length
     }
 
-    /// Whether it neither is complete nor has failed.
+    /// Whether it neither has ended nor has failed.
     #[must_use]
     pub fn is_filling(&self) -> bool {
         let state = self.lock();
@@ -65,7 +67,7 @@ impl FillBuffer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds bytes that have arrived.
+    /// Adds bytes that have arrived. Those that complete the body are shown by [`FillBuffer::end`].
     ///
     /// # Errors
     /// When the body would be longer than its length; it has failed then.
@@ -84,6 +86,10 @@ impl FillBuffer {
                     state.join_tail();
                 }
             }
+            let arrived = state.arrived();
+            if arrived < self.length {
+                state.shown = arrived;
+            }
         }
         let failed = state.failed;
         drop(state);
@@ -91,7 +97,7 @@ impl FillBuffer {
         if failed { Err(Truncated) } else { Ok(()) }
     }
 
-    /// Ends the body and returns it whole, to be stored.
+    /// The whole body, to be stored before [`FillBuffer::end`].
     ///
     /// # Errors
     /// When some of it has not arrived; it has failed then.
@@ -100,11 +106,24 @@ impl FillBuffer {
         state.join_tail();
         let body = StoredBody::from_pieces(state.pieces.clone());
         let body = body.filter(|body| body.len() == self.length && !state.failed);
-        state.failed |= body.is_none();
-        state.ended = true;
+        if body.is_none() {
+            state.failed = true;
+            drop(state);
+            self.changed.notify_waiters();
+        }
+        body.ok_or(Truncated)
+    }
+
+    /// Shows the last bytes of a complete body. A client that has received all of it finds it stored with
+    /// its next request.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        if !state.failed {
+            state.shown = state.arrived();
+            state.ended = true;
+        }
         drop(state);
         self.changed.notify_waiters();
-        body.ok_or(Truncated)
     }
 
     /// Ends the body early: its readers get an error after the bytes that have arrived.
@@ -117,7 +136,7 @@ impl FillBuffer {
     #[must_use]
     pub fn is_settled_at(&self, position: u64) -> bool {
         let state = self.lock();
-        position < state.arrived() || state.failed || state.ended
+        position < state.shown || state.failed || state.ended
     }
 
     /// Bytes from `position` on, not beyond `end`, as soon as there are any; `None` at the end.
@@ -172,7 +191,7 @@ impl FillState {
     }
 
     fn read(&self, position: u64, end: u64) -> Option<Bytes> {
-        let wanted = end.checked_sub(position)?;
+        let wanted = end.min(self.shown).checked_sub(position)?;
         if let Some(piece) = self.pieces.get(usize::try_from(position / PIECE).ok()?) {
             return stretch(piece, position % PIECE, wanted);
         }

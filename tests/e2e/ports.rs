@@ -1,23 +1,39 @@
 //! Ports for gateways under test.
 
-use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::{Mutex, PoisonError};
 
-/// A port outside the range from which the kernel assigns ports, so that no other process takes it
-/// between the check and the gateway's bind.
+/// Outside the range from which the kernel assigns ports.
+const FIRST: u16 = 12_000;
+const BLOCKS: u16 = 80;
+const BLOCK: u16 = 250;
+
+/// The ports of this process: blocks of them, each claimed by a listener on its first port, so that test
+/// processes that run at the same time never give one port to two gateways.
+struct Claimed {
+    claims: Vec<TcpListener>,
+    next_block: u16,
+    /// Of the last block: the ports that were not given.
+    left: std::ops::Range<u16>,
+}
+
+/// A port that no other process takes between the check and the gateway's bind.
 pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    const FIRST: u32 = 12_000;
-    const SPAN: u32 = 20_000;
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let given = given.get_or_insert_default();
-    let start = std::process::id().wrapping_mul(7919);
-    for step in 0..SPAN {
-        let port = u16::try_from(FIRST + start.wrapping_add(step) % SPAN).expect("below 32000");
-        if given.insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+    static CLAIMED: Mutex<Claimed> =
+        Mutex::new(Claimed { claims: Vec::new(), next_block: 0, left: 0..0 });
+    let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        while let Some(port) = claimed.left.next() {
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+        assert!(claimed.next_block < BLOCKS, "no free port");
+        let first = FIRST + claimed.next_block * BLOCK;
+        claimed.next_block += 1;
+        if let Ok(claim) = TcpListener::bind(("127.0.0.1", first)) {
+            claimed.claims.push(claim);
+            claimed.left = first + 1..first + BLOCK;
         }
     }
-    panic!("no free port")
 }

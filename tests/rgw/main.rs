@@ -2,7 +2,8 @@
 //!
 //! `tests/rgw/run` starts a one-node Ceph and runs these. With `S3PROXY_TEST_RGW_ENDPOINT`
 //! (`http://host:port`), `S3PROXY_TEST_RGW_ACCESS_KEY` and `S3PROXY_TEST_RGW_SECRET_KEY` set they
-//! run against any RGW (that of STS with `S3PROXY_TEST_RGW_ROLE_ARN` besides); without them each test says loudly that it did nothing, and passes.
+//! run against any RGW; the test of STS needs `S3PROXY_TEST_RGW_ROLE_ARN` too. Without them each test prints
+//! `SKIPPED:` and passes.
 //!
 //! Every test has a bucket of its own, filled by a signing client that shares no code with the
 //! gateway's, and starts the real binary on a free port of 127.0.0.1.

@@ -50,7 +50,7 @@ impl StoreResponse<'_> {
             // Without the length of the whole object there is no answer to a client either.
             return self
                 .leader
-                .publish(FetchOutcome::Bypass { answer: None, report: Arc::clone(&self.report) });
+                .finish(FetchOutcome::Bypass { answer: None, report: Arc::clone(&self.report) });
         };
         let mut whole = headers.clone();
         whole.remove(CONTENT_RANGE);
@@ -90,7 +90,7 @@ impl StoreResponse<'_> {
             Ok(head) => head,
             Err(refusal) => {
                 let refused = FetchOutcome::Refused { refusal, stored_for: None, report };
-                return self.leader.publish(refused);
+                return self.leader.finish(refused);
             }
         };
         let Some(room) = tiers.reserve(&request.key, head_weight(&head)) else {

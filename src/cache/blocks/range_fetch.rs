@@ -282,6 +282,8 @@ impl BlockFetches {
         let entry = Arc::new(Entry { key, requested_at, settings: None, freshness, content });
         reservation.room.free_room();
         tiers.store(&reservation.leader, entry, change, shared);
+        reservation.leader.detach();
+        reservation.fill.end();
     }
 
     /// Requests a range of this version of an object from the store.

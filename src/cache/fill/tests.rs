@@ -41,6 +41,7 @@ async fn readers_follow_the_writer_and_keep_their_places() {
     fill.push(Bytes::copy_from_slice(&whole[5..])).expect("fits");
     let body = fill.complete().expect("all of it has come");
     assert_eq!(body.len(), 10);
+    fill.end();
     assert_eq!(early.await.expect("no panic"), Ok(whole.clone()));
     assert_eq!(middle.await.expect("no panic"), Ok(whole[4..7].to_vec()));
     assert_eq!(read_all(fill, 9, 100).await, Ok(vec![9]), "after the end it can be read as well");
@@ -58,6 +59,20 @@ async fn a_short_body_is_cut_for_every_reader_and_not_kept() {
         Ok(b"012".to_vec()),
         "the bytes so far are right"
     );
+}
+
+#[tokio::test]
+async fn the_last_bytes_are_shown_when_the_body_is_stored() {
+    let fill = fill(10);
+    fill.push(Bytes::from_static(b"0123")).expect("fits");
+    fill.push(Bytes::from_static(b"456789")).expect("fits");
+    let reader = tokio::spawn(read_all(Arc::clone(&fill), 0, 10));
+    tokio::task::yield_now().await;
+    assert!(fill.complete().is_ok());
+    tokio::task::yield_now().await;
+    assert!(!reader.is_finished() && !fill.is_settled_at(4) && fill.is_settled_at(3));
+    fill.end();
+    assert_eq!(reader.await.expect("no panic"), Ok(b"0123456789".to_vec()));
 }
 
 #[tokio::test]
@@ -123,6 +138,7 @@ proptest! {
                 tokio::task::yield_now().await;
             }
             let completed = fill.complete();
+            fill.end();
             prop_assert_eq!(completed.is_ok(), missing.is_none());
             for (from, to, reader) in readers {
                 let seen = reader.await.expect("no panic");
