@@ -104,7 +104,7 @@ fn ask(
         // The log line of a fetch of the cache counts the attempts up to the head of the answer.
         let rest = if road == Road::Uncached { 0 } else { row.rest };
         let confirmed = usize::from(road == Road::Stale && line["upstream_status"] == 304);
-        if line["upstream_attempts"] != json!(requests - rest - confirmed) {
+        if line["upstream_attempts"] != json!(requests.saturating_sub(rest + confirmed)) {
             cause += &format!(" (attempts in the log: {})", line["upstream_attempts"]);
         }
     }
