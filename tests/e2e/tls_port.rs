@@ -335,7 +335,7 @@ fn is_served(edge: &Edge, connector: &TlsConnector) -> Option<HandshakeKind> {
     (answer.status() == 200).then_some(kind)
 }
 
-/// The keys of the tickets outlived the authorities: whoever had connected before stayed a user.
+/// The keys of the tickets outlived the authorities: a client that had connected before stayed a user.
 #[test]
 fn a_session_from_before_does_not_outlive_the_authorities_of_clients() {
     let origin = Origin::start();

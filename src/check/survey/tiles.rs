@@ -27,6 +27,13 @@ pub(super) fn judge(seen: &Observed) -> Vec<CheckStep> {
     ]
 }
 
+/// The tiles that exist, each once: some were asked for twice.
+fn found_tiles(seen: &Observed) -> Vec<&TileReply> {
+    let found: BTreeMap<_, &TileReply> =
+        seen.found().map(|it| ((it.tile, it.format), it)).collect();
+    found.into_values().collect()
+}
+
 /// Some of their paths.
 fn examples<'a>(tiles: impl Iterator<Item = &'a TileReply>) -> String {
     let paths: Vec<String> = tiles.take(EXAMPLES).map(|it| it.tile.path(it.format)).collect();
@@ -124,14 +131,12 @@ fn pictures(seen: &Observed) -> Finding {
             return Finding::failed("hips_tile_width is not a number", "write the width in pixels");
         }
     };
-    // Some were asked for twice.
-    let found: BTreeMap<_, &TileReply> =
-        seen.found().map(|it| ((it.tile, it.format), it)).collect();
+    let found = found_tiles(seen);
     if found.is_empty() {
         return Finding::skipped("no tile was found");
     }
     let faulty: Vec<(&TileReply, String)> =
-        found.values().filter_map(|it| fault(it, Some(width)).map(|fault| (*it, fault))).collect();
+        found.iter().filter_map(|it| fault(it, Some(width)).map(|fault| (*it, fault))).collect();
     if let Some((_, first)) = faulty.first() {
         let count = faulty.len();
         return Finding::failed(
@@ -163,7 +168,7 @@ fn missing(seen: &Observed) -> Finding {
 
 fn times(seen: &Observed) -> Finding {
     let late = seen.now.checked_add(CLOCK_ERROR).unwrap_or(seen.now);
-    let found: Vec<&TileReply> = seen.found().collect();
+    let found = found_tiles(seen);
     let future =
         || found.iter().copied().filter(|it| it.reply.modified.is_some_and(|at| at > late));
     if future().next().is_some() {

@@ -9,9 +9,9 @@ mod shown;
 mod stores;
 
 use super::*;
-use crate::config::{LogFormat, show};
 use crate::config::kind::Accepts;
 use crate::config::settings::global;
+use crate::config::{LogFormat, show};
 use crate::profile::Profile;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Addressing;
