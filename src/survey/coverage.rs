@@ -48,7 +48,8 @@ impl Coverage {
     /// The whole sky, of order 0.
     #[must_use]
     pub fn whole_sky() -> Self {
-        Self { ranges: vec![0..Tile::count(MAX_ORDER)], order: 0 }
+        let all = 0..Tile::count(MAX_ORDER);
+        Self { ranges: vec![all], order: 0 }
     }
 
     /// The order of the map: it says nothing about parts of cells of this order.
