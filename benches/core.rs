@@ -180,8 +180,6 @@ impl PlainHistogram {
     }
 }
 
-/// All metrics of a hit: the gateway's, with counters and histograms of prometheus-client; the same with
-/// plain atomics; and with its families, which look labels up.
 /// The cache rule of an object key, by the number of patterns; none of them matches.
 fn cache_rules(c: &mut Criterion) {
     let key = std::str::from_utf8(TILE).expect("UTF-8");
@@ -200,6 +198,8 @@ fn cache_rules(c: &mut Criterion) {
     }
 }
 
+/// All metrics of a hit: the gateway's, with counters and histograms of prometheus-client; the same with
+/// plain atomics; and with its families, which look labels up.
 fn metrics(c: &mut Criterion) {
     let ended = EndedRequest {
         status: Some(200),

@@ -342,9 +342,16 @@ fn explain_urls(
     paint: Paint,
 ) -> u8 {
     block_on(async {
+        let config = &loaded.config;
+        // Once for all URLs: a provider may be slow.
+        let issued = match options.offline {
+            true => None,
+            false => Some(check::with_credentials(config).await),
+        };
+        let config = issued.as_ref().unwrap_or(config);
         let mut code = SUCCESS;
         for (number, url) in urls.iter().enumerate() {
-            let explanation = explain(&loaded.config, url, options).await;
+            let explanation = explain(config, url, options).await;
             let between = if number > 0 && !json { "\n" } else { "" };
             let text = if json { explanation.to_json() } else { explanation.to_text(paint) };
             print(&format!("{between}{text}"));

@@ -37,10 +37,9 @@ pub struct Options {
     pub offline: bool,
 }
 
-/// Explains one object; the argument is that of [`check::check_object`].
+/// Explains one object; the argument is that of [`check::check_object`]. Unless `offline`, the configuration
+/// has the credentials that its providers issued ([`check::with_credentials`]).
 pub async fn explain(config: &Config, argument: &str, options: Options) -> Explanation {
-    let issued = if options.offline { None } else { Some(check::with_credentials(config).await) };
-    let config = issued.as_ref().unwrap_or(config);
     let mut checked = check::examine(config, argument, !options.offline).await;
     let steps = std::mem::take(&mut checked.section.steps);
     let name = checked.section.name.take().unwrap_or_default();

@@ -133,9 +133,9 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         .filter_module("pingora_proxy", LevelFilter::Off)
         // Errors about pooled connections that could not be reused; they are replaced.
         .filter_module("pingora_core::connectors", LevelFilter::Off)
-        // It warns when a store closes a connection just as it returns to the pool, which is no fault.
         // It warns of each client that leaves without a goodbye.
         .filter_module("pingora_core::protocols::tls::rustls::server", LevelFilter::Off)
+        // It warns when a store closes a connection just as it returns to the pool, which is no fault.
         .filter_module("pingora_pool", LevelFilter::Error)
         // It calls it an error that the other process of an upgrade is not ready yet, and tries again.
         // `pingora_core::server` logs the result.

@@ -119,11 +119,17 @@ impl Profile {
         self.listing || self.viewer || self.index.is_some()
     }
 
-    /// Whether the two profiles are equal except for their credentials.
+    /// Whether the two profiles are equal except for their credentials, and who issues them.
     #[must_use]
     pub fn differs_only_in_credentials(&self, before: &Self) -> bool {
-        let credentials = self.credentials.clone();
-        *self == Self { credentials, ..before.clone() }
+        let (credentials, provider) = (self.credentials.clone(), self.provider.clone());
+        *self == Self { credentials, provider, ..before.clone() }
+    }
+
+    /// Whether requests can be sent, now or when the provider has issued credentials.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.provider.is_some() || !matches!(self.credentials, Credentials::Missing(_))
     }
 
     /// Whether this bucket is served.
@@ -147,4 +153,41 @@ pub enum ContentTypeFrom {
     Key,
     /// The type stored with the object; it must be on the allow list.
     Origin,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another provider purged all that was cached of its store.
+    #[test]
+    fn another_provider_is_a_difference_in_credentials() {
+        let endpoint = Endpoint::parse("http://a").expect("an endpoint");
+        let plain = Profile::unsigned(None, endpoint);
+        let process = |name: &str| Profile {
+            provider: Some(Arc::new(Provider::Process(vec![name.to_owned()]))),
+            credentials: Credentials::Missing("none yet".to_owned()),
+            ..plain.clone()
+        };
+        for (before, after) in [
+            (process("/bin/one"), process("/bin/other")),
+            (plain.clone(), process("/bin/one")),
+            (process("/bin/one"), plain.clone()),
+        ] {
+            assert!(after.differs_only_in_credentials(&before));
+        }
+        let elsewhere = Profile { region: "elsewhere".to_owned(), ..process("/bin/one") };
+        assert!(!elsewhere.differs_only_in_credentials(&process("/bin/one")));
+    }
+
+    #[test]
+    fn a_profile_is_usable_if_it_has_credentials_or_will_have_some() {
+        let endpoint = Endpoint::parse("http://a").expect("an endpoint");
+        let plain = Profile::unsigned(None, endpoint);
+        let missing = Credentials::Missing("none yet".to_owned());
+        let missing = Profile { credentials: missing, ..plain.clone() };
+        let provider = Some(Arc::new(Provider::Process(vec!["/bin/one".to_owned()])));
+        let later = Profile { provider, ..missing.clone() };
+        assert_eq!([plain, missing, later].map(|it| it.is_usable()), [true, false, true]);
+    }
 }

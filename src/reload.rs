@@ -8,6 +8,7 @@ mod renewals;
 mod watched;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -177,6 +178,8 @@ struct AppliedConfig {
     profiles: Profiles,
     settings: Vec<Effective>,
     warnings: Vec<String>,
+    /// The files of the port for TLS.
+    tls_files: Vec<PathBuf>,
 }
 
 impl Reloader {
@@ -207,6 +210,7 @@ impl Reloader {
                 profiles: config.profiles.clone(),
                 settings: start.loaded.settings.clone(),
                 warnings: start.loaded.warnings.clone(),
+                tls_files: tls_files(config.tls.as_ref()),
             },
             started_with: start.loaded.settings.clone(),
         }
@@ -371,7 +375,11 @@ impl Reloader {
         self.probes.start(Some(&before), &self.stores.load());
         self.reloads.cors.store(loaded.config.cors.map(Arc::new));
         if let (Some(port), Some(tls)) = (&self.tls, &loaded.config.tls) {
-            self.replace_certificate(port, tls, watched, files);
+            let changed = watched.in_force().changed(files);
+            // Without client_ca_file there is one file less, and the others are the same.
+            if tls.files != applied.tls_files || tls.files.iter().any(|it| changed.contains(&it)) {
+                replace_certificate(port, tls);
+            }
         }
         log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
@@ -398,7 +406,7 @@ impl Reloader {
         // Read again for each connection to the engine.
         let password_file = engine.and_then(|engine| engine.password_file.clone());
         let live_files = [&loaded.config_file, &loaded.credentials_file, &password_file];
-        let tls_files = loaded.config.tls.as_ref().map_or(&[][..], |tls| &tls.files);
+        let tls_files = tls_files(loaded.config.tls.as_ref());
         let other_files = watched.in_force().changed(files).into_iter().filter(|path| {
             !tls_files.contains(path)
                 && !live_files.iter().any(|known| known.as_ref() == Some(path))
@@ -411,27 +419,25 @@ impl Reloader {
         if !new.is_empty() && !pending.is_empty() {
             warn!("restart required for: {}", pending.join(", "));
         }
-        *applied = AppliedConfig { profiles, settings: loaded.settings, warnings: loaded.warnings };
+        *applied = AppliedConfig {
+            profiles,
+            settings: loaded.settings,
+            warnings: loaded.warnings,
+            tls_files,
+        };
         self.reloads.record(true);
     }
+}
 
-    /// Later handshakes use the certificate of the configuration, if one of its files has changed.
-    fn replace_certificate(
-        &self,
-        port: &TlsPort,
-        tls: &TlsConfig,
-        watched: &WatchedFiles,
-        files: &Snapshot,
-    ) {
-        let changed = watched.in_force().changed(files);
-        let is_known = tls.files.iter().all(|file| watched.in_force().paths().contains(file));
-        if is_known && !tls.files.iter().any(|file| changed.contains(&file)) {
-            return;
-        }
-        match port.replace(tls) {
-            Ok(()) => info!("{} is in use", certificate_line(&tls.identity)),
-            Err(error) => error!("tls.client_ca_file: {error}; the previous one stays in force"),
-        }
+fn tls_files(tls: Option<&TlsConfig>) -> Vec<PathBuf> {
+    tls.map_or_else(Vec::new, |tls| tls.files.clone())
+}
+
+/// Later handshakes use the certificate and the authorities of the configuration.
+fn replace_certificate(port: &TlsPort, tls: &TlsConfig) {
+    match port.replace(tls) {
+        Ok(()) => info!("{} is in use", certificate_line(&tls.identity)),
+        Err(error) => error!("tls.client_ca_file: {error}; the previous one stays in force"),
     }
 }
 

@@ -190,6 +190,8 @@ fn request_first_credentials(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(stores.prepare(&config.profiles, issuer));
+    // A read or a lookup that hangs does not end, and would hold the start.
+    runtime.shutdown_background();
     Ok(())
 }
 

@@ -95,7 +95,7 @@ pub struct Store {
     /// Its last success and its last failure; bodies that are still arriving hold it too.
     pub last_outcome: Arc<LastOutcome>,
     /// Whether it fails at the moment.
-    pub outage: Outage,
+    pub outage: Arc<Outage>,
     /// Its counters, which stay when the profile changes.
     pub metrics: Arc<StoreMetrics>,
     /// The limit of requests in progress, which stays when the profile changes.
@@ -103,7 +103,7 @@ pub struct Store {
     /// The shares of clients in it, which stay likewise.
     pub shares: Arc<ClientShares>,
     /// How cached objects are revalidated.
-    pub revalidation: LearnedRevalidation,
+    pub revalidation: Arc<LearnedRevalidation>,
     /// The credentials of its provider, if it has one.
     pub issuance: Option<Arc<Issuance>>,
     /// Its successor, if only the access key was replaced.
@@ -134,11 +134,11 @@ impl Store {
             fingerprint,
             addresses,
             last_outcome: Arc::default(),
-            outage: Outage::default(),
+            outage: Arc::default(),
             metrics: Arc::default(),
             admission,
             shares,
-            revalidation: LearnedRevalidation::default(),
+            revalidation: Arc::default(),
             issuance: None,
             newer: OnceLock::new(),
         }
@@ -219,14 +219,9 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Builds the stores of a configuration; profiles with the same endpoint share its addresses.
-    #[must_use]
-    pub fn new(profiles: &Profiles, config: &UpstreamConfig) -> Self {
-        Self::renewed(None, profiles, config, &[])
-    }
-
-    /// As [`Stores::new`]; stores and endpoints that have not changed are taken over from `before`. The
-    /// issuances are those of the providers of the profiles.
+    /// The stores of a configuration; profiles with the same endpoint share its addresses. Stores and
+    /// endpoints that have not changed are taken over from `before`. The issuances are those of the providers
+    /// of the profiles.
     #[must_use]
     pub fn renewed(
         before: Option<&Self>,
@@ -265,10 +260,14 @@ impl Stores {
                 store.metrics = Arc::clone(&same.metrics);
             }
             if let Some(same) = same.filter(|same| {
-                profile.provider.is_some() && profile.differs_only_in_credentials(&same.profile)
+                profile.provider.is_some()
+                    && profile.provider == same.profile.provider
+                    && profile.differs_only_in_credentials(&same.profile)
             }) {
-                // Its credentials are renewed often.
+                // Renewed credentials, which say nothing new of the store.
                 store.last_outcome = Arc::clone(&same.last_outcome);
+                store.outage = Arc::clone(&same.outage);
+                store.revalidation = Arc::clone(&same.revalidation);
             }
             let store = Arc::new(store);
             let signs = matches!(profile.credentials, Credentials::Keys { .. });
@@ -284,9 +283,9 @@ impl Stores {
             profiles.named.iter().map(|(name, profile)| (name.clone(), store(profile))).collect();
         let mut asked: Vec<Arc<EndpointAddresses>> = Vec::new();
         for store in default.iter().chain(named.values()) {
-            let missing = matches!(store.profile.credentials, Credentials::Missing(_));
-            let usable = !missing || store.profile.provider.is_some();
-            if usable && !asked.iter().any(|known| Arc::ptr_eq(known, &store.addresses)) {
+            if store.profile.is_usable()
+                && !asked.iter().any(|known| Arc::ptr_eq(known, &store.addresses))
+            {
                 asked.push(Arc::clone(&store.addresses));
             }
         }

@@ -64,12 +64,6 @@ pub struct WarmReport {
 }
 
 impl WarmRun<'_> {
-    /// The path of this key at a gateway.
-    #[must_use]
-    pub fn path(&self, front: &GatewayAddress, key: &str) -> String {
-        path_of(front, self.place, key)
-    }
-
     /// Asks for every key that the journal does not have. `progress` is called with the number of keys
     /// so far. Blocks.
     pub fn ask(

@@ -15,7 +15,7 @@ END = "<!-- end of the record -->\n"
 
 
 def first_line(*command):
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=stage.ROOT)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=stage.ROOT, timeout=60)
     return (ended.stdout + ended.stderr).strip().partition("\n")[0]
 
 

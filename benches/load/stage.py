@@ -1,5 +1,5 @@
 """The servers of a load run, each a process of its own on loopback: a static nginx that plays the
-store, the gateway, and Debian's nginx as a plain reverse proxy to compare with."""
+store, the gateway, and, to compare with, Debian's nginx as a plain reverse proxy and a bare Pingora."""
 
 import contextlib
 import http.client
@@ -223,7 +223,7 @@ class Server:
         """Status, headers and body, as one client sees them."""
         if self.scheme == "https":
             anyone = ssl._create_unverified_context()
-            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=anyone)
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=anyone, timeout=20)
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:

@@ -6,7 +6,6 @@ import sys
 
 import cases
 import peers
-import stage
 
 MIB = 2**20
 CROWD = 500

@@ -57,18 +57,22 @@ fn settings(Addresses { listen, admin, store }: Addresses, credentials: &Path) -
     )
 }
 
+/// The inputs of the gateway: this configuration file.
+pub(crate) fn sources(config: &Path) -> Sources {
+    let environment = ("S3PROXY_CONFIG".to_owned(), config.display().to_string());
+    Sources {
+        environment: BTreeMap::from([environment]),
+        flags: Flags::default(),
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
 /// Runs the gateway until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// One line that describes the configuration error, or why the gateway cannot start.
 pub(crate) fn run(config: &Path) -> Result<ExitCode, String> {
-    let environment = ("S3PROXY_CONFIG".to_owned(), config.display().to_string());
-    let sources = Sources {
-        environment: BTreeMap::from([environment]),
-        flags: Flags::default(),
-        processors: std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    let start = sources.load().map_err(|problems| {
+    let start = sources(config).load().map_err(|problems| {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     })?;
     let log = logging::install(start.loaded.config.log).map_err(|error| error.to_string())?;
@@ -88,15 +92,7 @@ mod tests {
             [8080, 9090, 9000].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let config =
             write_files(folder.path(), Addresses { listen, admin, store }, "ID", "SECRET").unwrap();
-        let sources = Sources {
-            environment: BTreeMap::from([(
-                "S3PROXY_CONFIG".to_owned(),
-                config.display().to_string(),
-            )]),
-            flags: Flags::default(),
-            processors: 1,
-        };
-        let loaded = sources.load().unwrap().loaded;
+        let loaded = sources(&config).load().unwrap().loaded;
         assert_eq!(loaded.warnings, [""; 0]);
         assert_eq!(loaded.config.gateway.listen, listen);
     }

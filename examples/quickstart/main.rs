@@ -156,8 +156,6 @@ mod tests {
     /// With blank pictures: to compute the sky takes minutes in a debug build.
     #[test]
     fn the_check_of_both_surveys_is_clean() {
-        use s3proxy::config::Flags;
-        use s3proxy::reload::Sources;
         use s3proxy::terminal::Paint;
 
         let store = Store::new();
@@ -178,10 +176,7 @@ mod tests {
         };
         let written =
             gateway::write_files(folder.path(), addresses, &keys.access, &keys.secret).unwrap();
-        let named = ("S3PROXY_CONFIG".to_owned(), written.display().to_string());
-        let environment = std::collections::BTreeMap::from([named]);
-        let sources = Sources { environment, flags: Flags::default(), processors: 2 };
-        let config = &sources.load().unwrap().loaded.config;
+        let config = &gateway::sources(&written).load().unwrap().loaded.config;
         for place in ["hips@sky/", "hips@sky/intensity/"] {
             let place = s3proxy::check::SurveyPlace::of(place);
             let check = s3proxy::check::check_survey(config, &place, 1000, &|_, _| ());

@@ -4,7 +4,6 @@
 use std::fmt::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -14,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::cache::{Cache, SharedStatus, Tier};
+use crate::cache::Cache;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::tls::TlsPort;
@@ -25,6 +24,7 @@ use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
 use crate::upstream::admission::Admission;
 use crate::upstream::health::HealthState;
+use crate::upstream::issue::clock;
 use crate::upstream::{CurrentStores, Store, Stores};
 
 use crate::admin::metrics::cache::{cache_counters, cache_tiers, shared_tier};
@@ -305,27 +305,18 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
 
 /// Credentials for a limited time. Profiles with another source have none of these.
 fn credentials(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Error> {
-    #[expect(clippy::disallowed_methods, reason = "the time that is left")]
-    let now = SystemTime::now();
+    let now = clock();
     let issued = || stores.iter().filter_map(|store| Some((store, store.issuance.as_ref()?)));
-    let left: Vec<_> = issued()
-        .filter_map(|(store, issuance)| {
-            let left = issuance.seconds_left(now)?;
-            Some(([("profile", store.profile.label())], ConstGauge::new(left)))
-        })
-        .collect();
-    // A family without a sample is no valid exposition.
-    if !left.is_empty() {
-        family(
-            page,
-            "s3proxy_credentials_expiry_seconds",
-            "Time until the credentials of the profile expire, negative afterwards.",
-            left,
-        )?;
-    }
-    if issued().next().is_none() {
-        return Ok(());
-    }
+    let left = issued().filter_map(|(store, issuance)| {
+        let left = issuance.seconds_left(now)?;
+        Some(([("profile", store.profile.label())], ConstGauge::new(left)))
+    });
+    family(
+        page,
+        "s3proxy_credentials_expiry_seconds",
+        "Time until the credentials of the profile expire, negative afterwards.",
+        left,
+    )?;
     let renewals = issued().flat_map(|(store, issuance)| {
         let state = issuance.state();
         [("success", state.succeeded), ("failure", state.failed)].map(|(result, times)| {

@@ -190,7 +190,7 @@ fn validity(credentials: &Credentials) -> String {
     };
     match expires.map(|expires| expires.duration_since(clock()).unwrap_or_default()) {
         Some(left) => format!(", valid for {} s", left.as_secs()),
-        None => ", without an end".to_owned(),
+        None => ", which does not expire".to_owned(),
     }
 }
 

@@ -17,9 +17,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::check::object_name::read;
-use crate::check::report::{CheckReport, CheckSection, CheckStep, Finding, StepState, Subject};
+use crate::check::profile::credentials;
+use crate::check::report::{CheckReport, CheckSection, CheckStep, Finding, Subject};
 use crate::check::request::clock;
 use crate::check::survey::source::{Source, StoreSource};
+use crate::check::with_credentials;
 use crate::config::Config;
 use crate::mime::StoredVerdict;
 use crate::profile::{ContentTypeFrom, Profile};
@@ -46,10 +48,20 @@ impl SurveyPlace {
         }
         Self::Bucket(argument.to_owned())
     }
+
+    /// As the operator wrote it. The query of a URL may hold a signature.
+    fn name(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.display().to_string(),
+            Self::Bucket(argument) => {
+                argument.split(['?', '#']).next().unwrap_or_default().to_owned()
+            }
+        }
+    }
 }
 
-/// Checks a survey with about `samples` tiles. `progress` is called with the number of answers so far,
-/// and the number of requests so far.
+/// Checks a survey with about `samples` tiles. `progress` is called with the numbers of tiles so far that
+/// have an answer and that were asked for; more follow.
 pub async fn check_survey(
     config: &Config,
     place: &SurveyPlace,
@@ -57,20 +69,12 @@ pub async fn check_survey(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> CheckReport {
     let started = Instant::now();
-    let mut steps = Vec::new();
     let opened = match place {
         SurveyPlace::Folder(folder) => open_folder(folder),
-        SurveyPlace::Bucket(argument) => open_bucket(config, argument, &mut steps),
+        SurveyPlace::Bucket(argument) => open_bucket(&with_credentials(config).await, argument),
     };
-    let name = match (&opened, place) {
-        (Some(Opened { name, .. }), _) => name.clone(),
-        (None, SurveyPlace::Folder(folder)) => folder.display().to_string(),
-        (None, SurveyPlace::Bucket(argument)) => {
-            argument.split(['?', '#']).next().unwrap_or_default().to_owned()
-        }
-    };
-    match opened {
-        Some(Opened { source, profile, .. }) => {
+    let (name, steps) = match opened {
+        Ok(Opened { source, name, profile, mut steps }) => {
             let seen = gather::gather(&source, samples, clock(), progress).await;
             let by_type =
                 profile.as_ref().is_some_and(|it| it.content_type == ContentTypeFrom::Origin);
@@ -80,16 +84,10 @@ pub async fn check_survey(
             if let Some(last) = steps.last_mut() {
                 *last = CheckStep::timed(last.name, last.finding.clone(), took);
             }
+            (name, steps)
         }
-        None if steps.iter().all(|step| step.finding.state != StepState::Failed) => {
-            let finding = Finding::failed(
-                "there is no such folder",
-                "name the folder of properties, or PROFILE@BUCKET/PREFIX/",
-            );
-            steps.push(CheckStep::new("address", finding));
-        }
-        None => {}
-    }
+        Err(failed) => (place.name(), vec![failed]),
+    };
     let section = CheckSection { subject: Subject::Survey, name: Some(name), steps };
     CheckReport { sections: vec![section] }
 }
@@ -98,57 +96,66 @@ struct Opened {
     source: Source,
     name: String,
     profile: Option<Arc<Profile>>,
+    /// What was found before the first request.
+    steps: Vec<CheckStep>,
 }
 
-fn open_folder(folder: &Path) -> Option<Opened> {
+fn open_folder(folder: &Path) -> Result<Opened, CheckStep> {
+    if !folder.is_dir() {
+        let fix = "name the folder of properties, or PROFILE@BUCKET/PREFIX/";
+        return Err(failed("address", "there is no such folder", fix));
+    }
     let name = folder.display().to_string();
     let source = Source::Folder(folder.to_owned());
-    folder.is_dir().then_some(Opened { source, name, profile: None })
+    Ok(Opened { source, name, profile: None, steps: Vec::new() })
 }
 
-/// The prefix of a bucket; the first step that failed if the gateway would not ask the store.
-fn open_bucket(config: &Config, argument: &str, steps: &mut Vec<CheckStep>) -> Option<Opened> {
-    let mut failed = |name, detail: String, fix: &str| {
-        steps.push(CheckStep::new(name, Finding::failed(detail, fix)));
-    };
+/// The prefix of a bucket, after aliases.
+///
+/// # Errors
+/// The step that failed, if the gateway would not ask the store.
+fn open_bucket(config: &Config, argument: &str) -> Result<Opened, CheckStep> {
     let gateway = &config.gateway;
-    let address = match read(argument, &gateway.path_prefix, gateway.bucket_validation) {
-        Ok(named) => named.address,
-        Err(not_named) => {
-            steps.push(CheckStep::new("address", not_named.finding));
-            return None;
-        }
-    };
+    let mut address = read(argument, &gateway.path_prefix, gateway.bucket_validation)
+        .map_err(|not_named| CheckStep::new("address", not_named.finding))?
+        .address;
+    if !address.key.is_empty() && !address.key.ends_with('/') {
+        address.key.push('/');
+    }
+    let named = config.profiles.aliases.apply(address).map_err(|error| {
+        failed("alias", error.to_string(), "shorten the target of the alias, or the prefix")
+    })?;
+    let mut steps = Vec::new();
+    if let Some(object) = &named.aliased {
+        let stands = format!("stands for {}", object.target.name());
+        steps.push(CheckStep::new("alias", Finding::ok(stands)));
+    }
+    let address = named.target();
     let Some(profile) = config.profiles.get(address.profile.as_deref()) else {
         let fix = "s3proxy config lists the profiles";
-        failed("endpoint", "no profile has this name".to_owned(), fix);
-        return None;
+        return Err(failed("endpoint", "no profile has this name", fix));
     };
     if !profile.admits(&address.bucket) {
         let detail = format!("the profile does not serve bucket {}", address.bucket);
-        failed("allowed", detail, "add the bucket to buckets of the profile");
-        return None;
+        return Err(failed("allowed", detail, "add the bucket to buckets of the profile"));
     }
-    if let Credentials::Missing(why) = &profile.credentials {
-        let fix = "add an access key for the profile, or set anonymous: true";
-        failed("credentials", format!("the profile has no access key: {why}"), fix);
-        return None;
+    if let Credentials::Missing(_) = &profile.credentials {
+        return Err(CheckStep::new("credentials", credentials(profile, false)));
     }
     if let Err(error) = Trusted::read(&config.upstream) {
-        failed("certificates", error.to_string(), "correct upstream.ca_file");
-        return None;
+        return Err(failed("certificates", error.to_string(), "correct upstream.ca_file"));
     }
-    let mut root = address.key.clone();
-    if !root.is_empty() && !root.ends_with('/') {
-        root.push('/');
-    }
-    let source = StoreSource::new(profile, &config.upstream, &address.bucket, &root);
-    let name = crate::s3::address::ObjectAddress { key: root, ..address }.name();
-    Some(Opened {
+    let source = StoreSource::new(profile, &config.upstream, &address.bucket, &address.key);
+    Ok(Opened {
         source: Source::Store(Arc::new(source)),
-        name,
+        name: named.requested.name(),
         profile: Some(Arc::clone(profile)),
+        steps,
     })
+}
+
+fn failed(name: &'static str, detail: impl Into<String>, fix: &str) -> CheckStep {
+    CheckStep::new(name, Finding::failed(detail, fix))
 }
 
 /// Whether the gateway serves a file with this path and this stored type.

@@ -23,7 +23,7 @@ use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile,
 use crate::config::settings::variable;
 use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::s3::address::is_profile_name;
-use crate::s3::credentials::{Credentials, Keys};
+use crate::s3::credentials::Keys;
 use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// The stores, and the INI sections that no endpoint was written for.
@@ -93,12 +93,9 @@ pub(super) fn resolve(
             Ok((profile.label().to_owned(), Arc::new(profile)))
         })
         .collect::<Result<_, _>>()?;
-    let usable = |profile: &Arc<Profile>| {
-        profile.provider.is_some() || !matches!(profile.credentials, Credentials::Missing(_))
-    };
     let is_reported =
         layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
-    if !is_reported && !default.iter().chain(named.values()).any(usable) {
+    if !is_reported && !default.iter().chain(named.values()).any(|it| it.is_usable()) {
         layers.report.warnings.push(
             "no profile has credentials: all requests for objects will be refused; s3proxy check \
              shows where s3proxy looks for credentials"

@@ -59,14 +59,11 @@ pub(super) fn read(
     let private_key = key
         .as_deref()
         .and_then(|path| parsed(layers, inputs, &tls::key_file().row, path, PrivateKey::parse));
-    let client_authorities = match client_ca_file.as_deref() {
-        Some(path) => {
-            let read = parsed(layers, inputs, &tls::client_ca_file().row, path, authorities);
-            let Some(store) = read else { return Ok(None) };
-            Some(Arc::new(store))
-        }
-        None => None,
-    };
+    // A mistake is in the report, and no listener begins without its authorities.
+    let client_authorities = client_ca_file
+        .as_deref()
+        .and_then(|path| parsed(layers, inputs, &tls::client_ca_file().row, path, authorities))
+        .map(Arc::new);
     if listen.is_none() && [&certificate, &key, &client_ca_file].iter().any(|file| file.is_some()) {
         let warning = "the files of tls are not used: tls.listen is off";
         layers.report.warnings.push(warning.to_owned());
@@ -75,6 +72,9 @@ pub(super) fn read(
     match Identity::new(chain, private_key) {
         Ok(identity) => {
             let Some(listen) = listen else { return Ok(None) };
+            if client_authorities.is_none() && client_ca_file.is_some() {
+                return Ok(None);
+            }
             let files = [certificate, key, client_ca_file].into_iter().flatten().collect();
             Ok(Some(TlsConfig { listen, identity, client_authorities, files }))
         }
@@ -189,6 +189,18 @@ mod tests {
             (
                 "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: other}",
                 &["key_file: \"other\" is not the private key of the certificate"],
+            ),
+            // The first of these two mistakes hid the second.
+            (
+                "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: other, client_ca_file: empty}",
+                &[
+                    "client_ca_file: \"empty\" contains no PEM certificate",
+                    "key_file: \"other\" is not the private key of the certificate",
+                ],
+            ),
+            (
+                "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: k, client_ca_file: gone}",
+                &["client_ca_file: \"gone\" cannot be read: entity not found"],
             ),
             (
                 "listen: '127.0.0.1:8443'\ntls: {listen: '0.0.0.0:8443', certificate_file: c, key_file: k}",

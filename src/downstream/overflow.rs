@@ -51,7 +51,7 @@ impl Overflow {
     }
 
     /// Sends a 503, logs it with the request id and the address of the client, and closes the connection. A
-    /// client of TLS could not read the response: its connection is closed alone.
+    /// client of TLS could not read the response: its connection is just closed.
     pub(super) async fn refuse(
         &self,
         stream: Stream,

@@ -1,5 +1,5 @@
 //! TLS with clients: the handshake of a new connection, with limits that Pingora's own listener does not
-//! have, and with a certificate that is exchanged while the process runs.
+//! have, and with a certificate that is replaced while the process runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{Peek as _, Ssl as _};
 use rustls::ServerConfig;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use tokio::time::timeout;
 
@@ -55,8 +55,6 @@ pub struct TlsPort {
     port: u16,
     time_limit: Duration,
     acceptor: ArcSwap<Acceptor>,
-    /// The keys of session tickets, which outlive a certificate.
-    tickets: Option<Arc<dyn ProducesTickets>>,
     /// Seconds since the Unix epoch.
     not_after: AtomicU64,
     pub handshakes: HandshakeCounts,
@@ -74,14 +72,10 @@ impl TlsPort {
     /// # Errors
     /// When the authorities of clients cannot be used.
     pub fn new(config: &TlsConfig, time_limit: Duration) -> Result<Self, String> {
-        // Without tickets a client makes a full handshake each time.
-        let tickets = Ticketer::new().ok();
-        let acceptor = acceptor(config, tickets.as_ref())?;
         let port = Self {
             port: config.listen.port(),
             time_limit,
-            acceptor: ArcSwap::from_pointee(acceptor),
-            tickets,
+            acceptor: ArcSwap::from_pointee(acceptor(config)?),
             not_after: AtomicU64::new(0),
             handshakes: HandshakeCounts::default(),
         };
@@ -89,12 +83,12 @@ impl TlsPort {
         Ok(port)
     }
 
-    /// Later handshakes use this certificate. Open connections keep theirs.
+    /// Later handshakes use this certificate and these authorities. Open connections keep theirs.
     ///
     /// # Errors
     /// When the authorities of clients cannot be used; nothing has changed then.
     pub fn replace(&self, config: &TlsConfig) -> Result<(), String> {
-        self.acceptor.store(Arc::new(acceptor(config, self.tickets.as_ref())?));
+        self.acceptor.store(Arc::new(acceptor(config)?));
         self.note_expiry(config);
         Ok(())
     }
@@ -141,7 +135,7 @@ impl TlsPort {
             Ok(Ok(outcome @ Handshake::Plain(_))) => (&counts.plain, outcome),
             Ok(Ok(outcome)) => (&counts.done, outcome),
             Ok(Err(error)) => {
-                // At this level alone: a port scanner must not fill the log.
+                // At this level only: a port scanner must not fill the log.
                 debug!("TLS handshake failed: {error}");
                 (&counts.failed, Handshake::Failed)
             }
@@ -152,10 +146,7 @@ impl TlsPort {
     }
 }
 
-fn acceptor(
-    config: &TlsConfig,
-    tickets: Option<&Arc<dyn ProducesTickets>>,
-) -> Result<Acceptor, String> {
+fn acceptor(config: &TlsConfig) -> Result<Acceptor, String> {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -173,8 +164,10 @@ fn acceptor(
     let key = SingleCertAndKey::from(Arc::clone(&config.identity.key));
     let mut tls = builder.with_cert_resolver(Arc::new(key));
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if let Some(tickets) = tickets {
-        tls.ticketer = Arc::clone(tickets);
+    // Its own keys: a ticket holds the certificate of its client, which is not verified again, so it must
+    // not outlive the authorities. Without tickets a client makes a full handshake each time.
+    if let Ok(tickets) = Ticketer::new() {
+        tls.ticketer = tickets;
     }
     Ok(Acceptor::from_server_config(Arc::new(tls)))
 }

@@ -125,7 +125,7 @@ impl Explanation {
     }
 
     /// `{"object", "served", "status", "cause", "from", "why", "fix", "address": {"profile", "bucket",
-    /// "key"}, "target", "kept": {"memory", "disk", "fetch_under_way"}, "store": {...}, "steps": [{"name",
+    /// "key"}, "target", "kept": {"memory", "disk", "shared", "fetch_under_way"}, "store": {...}, "steps": [{"name",
     /// "state", "detail", "fix", "milliseconds", "notes"}]}`. Keys stay, and the values of `cause`,
     /// `from`, `state` and a step's `name`; `why`, `detail`, `fix` and `notes` are texts and may
     /// change.

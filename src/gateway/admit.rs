@@ -138,7 +138,7 @@ impl Gateway {
         self.admit_address(client, ctx, store.as_ref(), &named).map(Admitted::Object)
     }
 
-    /// Admits a request for this object.
+    /// Admits a request for this object, which the context names.
     pub(super) fn admit_address(
         &self,
         client: &RequestHeader,
@@ -146,7 +146,6 @@ impl Gateway {
         store: Option<&Arc<Store>>,
         named: &NamedObject,
     ) -> Result<Box<ObjectRequest>, Refusal> {
-        ctx.set_name(named);
         let address = Arc::clone(named.target());
         if address.key.is_empty() {
             // An empty key would list the bucket.

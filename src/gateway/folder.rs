@@ -97,6 +97,7 @@ impl Gateway {
             ctx.folder = Some(Box::new(OpenedFolder { store, named, answer }));
         }
         if let Some(index) = index_of(store, named).filter(|_| !asks_for_listing) {
+            ctx.set_name(&index);
             match self.admit_address(client, ctx, Some(store), &index) {
                 Ok(object) => return Ok(Admitted::Object(object)),
                 Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => {}

@@ -2,7 +2,7 @@
 //! and `?` matches one.
 //!
 //! One scan of the text finds the literals that it contains. Only the globs whose rarest literal is among
-//! them are compared: the cost of a request does not grow with the length of the list.
+//! them are compared, and those without a literal: the cost of a request does not grow with the others.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

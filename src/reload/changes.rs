@@ -40,13 +40,12 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before == after {
             continue;
         }
-        if before.credentials != after.credentials {
-            let change = credentials_change(&before.credentials, &after.credentials);
-            changes.lines.push(format!("profile {label}: {change}"));
-        }
         if before.provider != after.provider {
             let (old, new) = (describe(before), describe(after));
             changes.lines.push(format!("profile {label}: {old} replaced by {new}"));
+        } else if before.credentials != after.credentials {
+            let change = credentials_change(&before.credentials, &after.credentials);
+            changes.lines.push(format!("profile {label}: {change}"));
         }
         if !after.differs_only_in_credentials(before) {
             changes.lines.push(format!("profile {label}: settings changed"));
@@ -138,6 +137,7 @@ mod tests {
     use crate::profile::alias::Alias;
     use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::Endpoint;
+    use crate::s3::provider::Provider;
     use crate::s3::secret::Secret;
 
     fn profile(name: Option<&str>, key: &str, secret: &str) -> Profile {
@@ -191,6 +191,37 @@ mod tests {
         let outdated: Vec<_> = changes.outdated.iter().filter_map(|o| o.name.as_deref()).collect();
         assert_eq!(outdated, ["c", "d"]);
         assert!(!format!("{changes:?}").contains("secret-of"));
+    }
+
+    /// A change from an access key to a provider was told twice, in two ways, and purged the cache.
+    #[test]
+    fn a_change_of_the_provider_is_one_line_and_purges_nothing() {
+        let keys = || profile(Some("a"), "AKIAAAAAAAAAAAAAOLD1", "secret");
+        let process = |name: &str| Profile {
+            credentials: Credentials::Missing(format!("{name} has issued none yet")),
+            provider: Some(Arc::new(Provider::Process(vec![name.to_owned()]))),
+            ..keys()
+        };
+        for (before, after, line) in [
+            (
+                keys(),
+                process("/bin/one"),
+                "profile a: access key ...OLD1 replaced by credentials from the program /bin/one",
+            ),
+            (
+                process("/bin/one"),
+                process("/bin/other"),
+                "profile a: credentials from the program /bin/one replaced by credentials from the program /bin/other",
+            ),
+            (
+                process("/bin/one"),
+                keys(),
+                "profile a: credentials from the program /bin/one replaced by access key ...OLD1",
+            ),
+        ] {
+            let changes = changes(&profiles(&[before]), &profiles(&[after]));
+            assert_eq!(changes, Changes { lines: vec![line.to_owned()], outdated: vec![] });
+        }
     }
 
     #[test]

@@ -73,18 +73,6 @@ pub fn is_allowed(endpoint: &Endpoint) -> bool {
 }
 
 impl Provider {
-    /// The word of `credentials.from`.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Process(_) => "process",
-            Self::WebIdentity { .. } => "web_identity",
-            Self::Role { .. } => "role",
-            Self::Container { .. } => "container",
-            Self::Instance(_) => "instance",
-        }
-    }
-
     /// What an operator checks first when it issues nothing.
     #[must_use]
     pub fn advice(&self) -> &'static str {

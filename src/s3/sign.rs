@@ -215,8 +215,12 @@ impl Signer {
     }
 }
 
-/// Task 2.
-fn string_to_sign(date_time: &str, scope: &str, canonical_request: &str) -> String {
+/// Task 2: the time, the scope, the hash of the canonical request.
+pub(in crate::s3) fn string_to_sign(
+    date_time: &str,
+    scope: &str,
+    canonical_request: &str,
+) -> String {
     let mut text = String::with_capacity(160);
     for part in ["AWS4-HMAC-SHA256\n", date_time, "\n", scope, "\n"] {
         text.push_str(part);

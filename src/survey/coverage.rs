@@ -8,6 +8,10 @@ use crate::survey::{MAX_ORDER, Tile};
 
 pub use self::fits::{InvalidMap, MAX_MAP_BYTES};
 
+/// How far a fraction of the sky in the properties may differ from the map, as a part of the larger: it is
+/// written with three to ten digits.
+const FRACTION_ERROR: f64 = 0.01;
+
 /// Part of the sky, in ICRS; by default nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -39,6 +43,13 @@ impl Coverage {
         ranges.sort_unstable_by_key(|range| range.start);
         let overlaps = ranges.windows(2).any(|pair| matches!(pair, [a, b] if b.start < a.end));
         (!overlaps).then(|| Self { ranges: joined(ranges), order: order.min(MAX_ORDER) })
+    }
+
+    /// The whole sky, of order 0.
+    #[must_use]
+    pub fn whole_sky() -> Self {
+        let all = 0..Tile::count(MAX_ORDER);
+        Self { ranges: vec![all], order: 0 }
     }
 
     /// The order of the map: it says nothing about parts of cells of this order.
@@ -104,6 +115,15 @@ impl Coverage {
     pub fn fraction(&self) -> f64 {
         let covered: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
         covered as f64 / Tile::count(MAX_ORDER) as f64
+    }
+
+    /// Whether `said`, as properties give it, is the covered part of the sky, but for its digits. What is no
+    /// number, or infinite, is none.
+    #[must_use]
+    pub fn has_fraction(&self, said: f64) -> bool {
+        let covered = self.fraction();
+        let difference = (said - covered).abs();
+        said.is_finite() && (difference <= FRACTION_ERROR * said.max(covered) || difference < 1e-6)
     }
 
     /// The memory it takes, bytes.

@@ -2,10 +2,6 @@
 
 use crate::survey::{Coverage, Frame, Properties, Tile, TileFormat};
 
-/// How far `moc_sky_fraction` may differ from its map, as a part of the larger: it is written with few
-/// digits.
-const FRACTION_ERROR: f64 = 0.01;
-
 /// The tiles of a survey that do not exist: those outside of its map, deeper than its order, or in
 /// another format.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,10 +46,7 @@ impl Exclusion {
 /// Whether the map covers as much of the sky as the properties say, if they do.
 fn agrees(properties: &Properties, coverage: &Coverage) -> bool {
     let Some(said) = properties.get("moc_sky_fraction") else { return true };
-    let Ok(said) = said.parse::<f64>() else { return false };
-    let covered = coverage.fraction();
-    let difference = (said - covered).abs();
-    difference <= FRACTION_ERROR * said.max(covered) || difference < 1e-6
+    said.parse().is_ok_and(|said| coverage.has_fraction(said))
 }
 
 #[cfg(test)]
@@ -115,6 +108,8 @@ mod tests {
             ("obs_title = a", "obs_title a"),
             ("hips_order = 5", "hips_order = 5\nmoc_sky_fraction = 0.5"),
             ("hips_order = 5", "hips_order = 5\nmoc_sky_fraction = all"),
+            ("hips_order = 5", "hips_order = 5\nmoc_sky_fraction = inf"),
+            ("hips_order = 5", "hips_order = 5\nmoc_sky_fraction = nan"),
         ] {
             assert!(PROPERTIES.contains(old), "{old}");
             assert_eq!(exclusion(&PROPERTIES.replace(old, new)), None, "{new}");

@@ -88,7 +88,8 @@ impl CurrentStores {
     }
 
     /// Requests the first credentials of providers that were not asked yet, at the same time, so that the
-    /// first requests of clients do not wait for them. Those that take longer go on in the background.
+    /// first requests of clients do not wait for them. Those that take longer are given up; the reloader
+    /// requests these credentials again at once.
     pub async fn prepare(&self, profiles: &Profiles, issuer: &Arc<Issuer>) {
         let known = self.issuances();
         let all = issuances_of(profiles, &known);
@@ -100,7 +101,7 @@ impl CurrentStores {
         if requests.is_empty() {
             return;
         }
-        let _the_others_go_on_later =
+        let _others_are_requested_again =
             timeout(FIRST_CREDENTIALS, async { while requests.join_next().await.is_some() {} })
                 .await;
         let mut applied = self.lock();
@@ -135,7 +136,7 @@ pub async fn request(issuer: &Issuer, issuance: &Issuance) -> Option<Duration> {
             let id = masked_id(&issued.keys.access_key_id);
             let valid = match issuance.seconds_left(now) {
                 Some(seconds) => format!("valid for {seconds:.0} s"),
-                None => "without an end".to_owned(),
+                None => "which does not expire".to_owned(),
             };
             info!("credentials issued by {provider}: access key {id}, {valid}");
         }
@@ -177,4 +178,71 @@ pub async fn obtained(profiles: &Profiles, config: &UpstreamConfig) -> Profiles 
     }
     while requests.join_next().await.is_some() {}
     filled(profiles, &issuances)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::config::{self, Flags, Inputs};
+    use crate::profile::Profile;
+    use crate::response::refusal::Refusal;
+    use crate::s3::credentials::Keys;
+    use crate::s3::endpoint::Endpoint;
+    use crate::s3::provider::{Issued, Provider};
+    use crate::s3::secret::Secret;
+    use crate::upstream::revalidation::RevalidateBy;
+
+    fn profiles(region: &str) -> Profiles {
+        let endpoint = Endpoint::parse("http://127.0.0.1:1").expect("an endpoint");
+        let provider = Some(Arc::new(Provider::Process(vec!["/bin/issue".to_owned()])));
+        let region = region.to_owned();
+        let profile = Profile { provider, region, ..Profile::unsigned(None, endpoint) };
+        let default = Some(Arc::new(profile));
+        Profiles { default, named: Default::default(), aliases: Arc::default() }
+    }
+
+    fn upstream() -> UpstreamConfig {
+        let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let (environment, flags) = (BTreeMap::new(), Flags::default());
+        let inputs = Inputs { environment, flags, processors: 1, read: &read };
+        config::load(&inputs).expect("the defaults").config.upstream
+    }
+
+    fn issued(id: &str) -> Issued {
+        let keys = Keys {
+            access_key_id: id.to_owned(),
+            secret_access_key: Secret::new("s".to_owned()),
+            session_token: None,
+        };
+        Issued { keys, expires: None }
+    }
+
+    /// Each renewal ended the outage of a store that failed, and forgot that it refuses HEAD.
+    #[test]
+    fn renewed_credentials_do_not_end_an_outage_and_forget_nothing_of_the_store() {
+        let stores = CurrentStores::new(&profiles("one"), &upstream());
+        let renew = |id: &str| {
+            let all = stores.issuances();
+            all[0].record(Ok(issued(id)), SystemTime::UNIX_EPOCH, Duration::ZERO, 0.0);
+            stores.refill();
+            stores.get(None).expect("the store")
+        };
+        let first = renew("FIRST");
+        first.outage.begin(Refusal::UpstreamTimeout);
+        first.revalidation.learn(RevalidateBy::Condition);
+        let second = renew("SECOND");
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert_eq!(second.outage.cause(), Some(Refusal::UpstreamTimeout));
+        assert_eq!(second.revalidation.method(), RevalidateBy::Condition);
+        // An answer to a request with the credentials before.
+        first.outage.end();
+        assert_eq!(second.outage.cause(), None);
+        second.outage.begin(Refusal::UpstreamTimeout);
+        stores.replace(&profiles("other"));
+        let other = stores.get(None).expect("the store");
+        assert_eq!(other.outage.cause(), None, "another region is another store");
+    }
 }

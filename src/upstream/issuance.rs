@@ -29,12 +29,14 @@ pub struct IssuanceState {
     pub last_error: Option<String>,
     pub succeeded: u64,
     pub failed: u64,
+    /// Before the next request; `None` if what was issued does not expire.
     pause: Option<Duration>,
 }
 
 impl Issuance {
     fn new(provider: &Arc<Provider>) -> Arc<Self> {
-        Arc::new(Self { provider: Arc::clone(provider), state: Mutex::default() })
+        let state = IssuanceState { pause: Some(Duration::ZERO), ..IssuanceState::default() };
+        Arc::new(Self { provider: Arc::clone(provider), state: Mutex::new(state) })
     }
 
     /// How requests to the provider went.
@@ -53,8 +55,7 @@ impl Issuance {
     /// The pause before the next request, which [`Issuance::record`] returned last; none before the first.
     #[must_use]
     pub fn pause(&self) -> Option<Duration> {
-        let state = self.lock();
-        if state.succeeded + state.failed == 0 { Some(Duration::ZERO) } else { state.pause }
+        self.lock().pause
     }
 
     /// Whether what was issued has expired although no request failed: a clock was set, or the process stopped.

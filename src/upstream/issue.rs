@@ -9,11 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::config::UpstreamConfig;
+use crate::s3::credentials::is_credential;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::provider::reply::{
     MAX_REPLY_BYTES, error_text, parse_metadata, parse_process, parse_sts, shown,
@@ -57,9 +59,6 @@ pub struct Issuer {
 
 impl Issuer {
     /// An issuer that trusts the certificates of the stores.
-    ///
-    /// # Panics
-    /// As [`crate::upstream::client::StoreClient::new`].
     #[must_use]
     pub fn new(config: &UpstreamConfig) -> Self {
         Self { caller: Caller::new(config) }
@@ -98,8 +97,8 @@ impl Issuer {
                     vec![(ACCEPT.as_str(), Secret::new("application/json".to_owned()))];
                 headers.extend(authorization.map(|text| (AUTHORIZATION.as_str(), text)));
                 let path = path_of(endpoint);
-                let body = self.get(endpoint, &Method::GET, &path, headers).await?;
-                Ok(parse_metadata(&body, clock())?)
+                let call = Call { method: &Method::GET, path: &path, headers, body: None };
+                Ok(parse_metadata(&self.ask(endpoint, &call).await?, clock())?)
             }
             Provider::Instance(endpoint) => self.ask_instance(endpoint).await,
         }
@@ -114,11 +113,7 @@ impl Issuer {
         headers.push((CONTENT_TYPE.as_str(), Secret::new(FORM.to_owned())));
         let path = path_of(&role.sts);
         let call = Call { method: &Method::POST, path: &path, headers, body: Some(form) };
-        let (status, body) = self.caller.call(&role.sts, &call).await?;
-        match status {
-            200 => Ok(parse_sts(&body, clock())?),
-            _ => Err(format!("it answered {}", error_text(status, &body)).into()),
-        }
+        Ok(parse_sts(&self.ask(&role.sts, &call).await?, clock())?)
     }
 
     /// Version 2 of the metadata service: a token by PUT, then the name of the role, then its credentials.
@@ -126,13 +121,14 @@ impl Issuer {
     async fn ask_instance(&self, endpoint: &Endpoint) -> Result<Issued, IssueError> {
         const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
         let base = &endpoint.base_path;
+        let of = |method, path, headers| Call { method, path, headers, body: None };
         let ttl = Secret::new(METADATA_TOKEN_SECONDS.to_owned());
         let ttl = vec![("x-aws-ec2-metadata-token-ttl-seconds", ttl)];
         let path = format!("{base}/latest/api/token");
-        let token = text(&self.get(endpoint, &Method::PUT, &path, ttl).await?)?;
+        let token = text(&self.ask(endpoint, &of(&Method::PUT, &path, ttl)).await?)?;
         let token = || vec![("x-aws-ec2-metadata-token", Secret::new(token.clone()))];
         let path = format!("{base}{CREDENTIALS}");
-        let roles = text(&self.get(endpoint, &Method::GET, &path, token()).await?)?;
+        let roles = text(&self.ask(endpoint, &of(&Method::GET, &path, token())).await?)?;
         let role = roles.lines().next().unwrap_or_default().trim();
         if role.is_empty()
             || !role.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c))
@@ -140,19 +136,13 @@ impl Issuer {
             return Err("the instance has no role".to_owned().into());
         }
         let path = format!("{path}{role}");
-        let body = self.get(endpoint, &Method::GET, &path, token()).await?;
+        let body = self.ask(endpoint, &of(&Method::GET, &path, token())).await?;
         Ok(parse_metadata(&body, clock())?)
     }
 
-    async fn get(
-        &self,
-        endpoint: &Endpoint,
-        method: &Method,
-        path: &str,
-        headers: Vec<(&'static str, Secret)>,
-    ) -> Result<Vec<u8>, IssueError> {
-        let call = Call { method, path, headers, body: None };
-        let (status, body) = self.caller.call(endpoint, &call).await?;
+    /// The body of an answer of status 200.
+    async fn ask(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Vec<u8>, IssueError> {
+        let (status, body) = self.caller.call(endpoint, call).await?;
         match status {
             200 => Ok(body),
             _ => Err(format!("it answered {}", error_text(status, &body)).into()),
@@ -189,37 +179,95 @@ async fn token(path: &Path) -> Result<Secret, IssueError> {
     let text = read.await.map_err(io::Error::other).flatten();
     let text = text.map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let token = text.trim();
-    if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
+    if !is_credential(token) {
         return Err(format!("{shown} does not hold a token").into());
     }
     Ok(Secret::new(token.to_owned()))
 }
 
-/// Runs a credential process and reads its output. It ends with the request.
+/// Runs a credential process and reads its output. It ends with the request, and when it prints too much.
 async fn run(command: &[String]) -> Result<Issued, IssueError> {
     let (program, arguments) = command.split_first().ok_or_else(|| "no program".to_owned())?;
-    let output = Command::new(program)
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
+        .spawn()
         .map_err(|error| format!("it cannot be run: {error}"))?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
+    let (printed, errors) =
+        tokio::try_join!(bounded(child.stdout.take()), bounded(child.stderr.take()))?;
+    let status = child.wait().await.map_err(|error| format!("it cannot be awaited: {error}"))?;
+    if !status.success() {
+        let errors = String::from_utf8_lossy(&errors);
         let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-        return Err(format!("it ended with {}: {}", output.status, shown(last)).into());
+        return Err(format!("it ended with {status}: {}", shown(last)).into());
     }
-    if output.stdout.len() > MAX_REPLY_BYTES {
+    Ok(parse_process(&printed, clock())?)
+}
+
+/// All that a pipe of a program holds, until its end.
+async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, IssueError> {
+    let mut read = Vec::new();
+    let Some(pipe) = pipe else { return Ok(read) };
+    let most = u64::try_from(MAX_REPLY_BYTES).unwrap_or(u64::MAX);
+    let done = pipe.take(most.saturating_add(1)).read_to_end(&mut read).await;
+    done.map_err(|error| format!("its output cannot be read: {error}"))?;
+    if read.len() > MAX_REPLY_BYTES {
         return Err(format!("it printed more than {MAX_REPLY_BYTES} bytes").into());
     }
-    Ok(parse_process(&output.stdout, clock())?)
+    Ok(read)
 }
 
 /// The time, which signatures hold and expirations are compared with.
 #[expect(clippy::disallowed_methods, reason = "credentials expire by the clock")]
 pub(crate) fn clock() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Vec<String> {
+        ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    /// All that a program printed was held until its end: memory without a bound.
+    #[tokio::test]
+    async fn a_program_that_prints_without_an_end_is_ended() {
+        for script in ["exec yes", "exec yes >&2", "yes & exec yes >&2"] {
+            let ended = timeout(TIMEOUT / 2, run(&shell(script))).await;
+            let error = ended.expect("in time").expect_err("no credentials");
+            assert_eq!(error.to_string(), "it printed more than 65536 bytes", "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_is_killed_with_its_request() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let command = shell(&format!("echo $$ > '{}'; exec sleep 600", file.display()));
+        let mut running = Box::pin(run(&command));
+        let pid = loop {
+            assert!(timeout(Duration::from_millis(5), &mut running).await.is_err(), "it has ended");
+            let written = std::fs::read_to_string(&file).unwrap_or_default();
+            if written.ends_with('\n') {
+                break written.trim().to_owned();
+            }
+        };
+        drop(running);
+        // Ended, or ended and not yet waited for.
+        let is_alive = || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.contains("State:") && !status.contains("State:\tZ")
+        };
+        let killed = async {
+            while is_alive() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(TIMEOUT, killed).await.is_ok(), "process {pid} goes on");
+    }
 }

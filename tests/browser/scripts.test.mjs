@@ -1,6 +1,7 @@
 import test from 'node:test'; import assert from 'node:assert/strict';
 import * as h from '../../src/pages/assets/healpix.js'; import {describe,parseProperties} from '../../src/pages/assets/survey.js';
 import {parseHeader,parseCard,imageOf} from '../../src/pages/assets/fits-header.js'; import * as p from '../../src/pages/assets/fits-pixels.js'; import {multipart} from '../../src/pages/assets/ranges.js';
+import {Tiles} from '../../src/pages/assets/tiles.js';
 test('a direction lies in the cell that says so', () => {
   for (let order=0; order<=7; order++) for (let n=0;n<2000;n++){
     const index=Math.floor(Math.random()*12*4**order), x=0.01+0.98*Math.random(), y=0.01+0.98*Math.random();
@@ -28,3 +29,30 @@ test('header',()=>{
 test('multipart',()=>{const b=new TextEncoder().encode('\r\n--X\r\nContent-Type: a\r\nContent-Range: bytes 2-4/10\r\n\r\nabc\r\n--X\r\nContent-Range: bytes 6-7/10\r\n\r\nde\r\n--X--\r\n');
  const m=multipart(b); assert.deepEqual(m.map(x=>[x.first,x.last,new TextDecoder().decode(x.bytes)]),[[2,4,'abc'],[6,7,'de']]);});
 test('paint',()=>{const img={width:2,height:2,values:Float64Array.from([0,1,NaN,2])}; const px=p.paint(img,[0,2],10); assert.deepEqual([px[3],px[7],px[8],px[12]],[0,255,0,p.stretch(1,[0,2],10)].map((v,i)=>i==2?px[8]:v));});
+
+// The view requested the tiles that had been dropped for its others, for as long as it was open.
+test('a view of more tiles than stay in memory requests each of them once', async () => {
+  let requests = 0, settled;
+  const done = new Promise(resolve => { settled = resolve; });
+  globalThis.fetch = async () => {
+    if (++requests > 2000) settled();
+    return { ok: true, status: 200, headers: new Headers(), blob: async () => ({ size: 1 }) };
+  };
+  globalThis.createImageBitmap = async () => ({ close() {} });
+  let view = Array.from({ length: 400 }, (_, index) => [5, index]);
+  const tiles = new Tiles((order, index) => `${order}/${index}`, () => {
+    if (requests < 2000) tiles.want(view);
+    if (!tiles.running && !tiles.wanted.length) settled();
+  });
+  tiles.want(view);
+  await done;
+  assert.equal(requests, 400);
+  assert.equal(tiles.counts.loaded, 400);
+  const elsewhere = new Promise(resolve => { settled = resolve; });
+  view = [[5, 1000]];
+  tiles.want(view);
+  await elsewhere;
+  assert.equal(requests, 401);
+  assert.ok(tiles.entries.size <= 300, `${tiles.entries.size} tiles stay`);
+  assert.equal(tiles.get(5, 1000).state, 'here');
+});

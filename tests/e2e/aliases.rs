@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::admin::Admin;
 use crate::cached::{status, with_cache};
 use crate::client::Ending;
+use crate::configuration::assert_mistakes;
 use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::files::{Files, Way, YAML, ini, yaml};
 use crate::gateway::{Gateway, Setup};
@@ -239,25 +240,17 @@ aliases:
   hips@sky/h/: hips@secret/
   hips@sky/i/: hips@sky/../
 ";
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("c.yaml");
-    std::fs::write(&path, text).expect("written");
-    let path = path.to_str().expect("UTF-8");
-    let run = Setup::bare().args(&["config", "--config", path]).run();
-    assert_eq!(run.status.code(), Some(2), "{run:?}");
-    for (line, words) in [
-        (4, "with a slash at its end"),
-        (5, "leads to another alias (hips@sky/b/ -> hips@sky/a/), which leads back to it"),
-        (6, "leads to another alias (hips@sky/a/ -> hips@sky/b/), which leads back to it"),
-        (7, "contains its own target"),
-        (8, "there is no profile nobody"),
-        (9, "there is no default profile"),
-        (10, "profile hips does not serve the bucket secret"),
-        (11, "contains a . or .. segment"),
-    ] {
-        let lines = run.stderr.lines().chain(run.stdout.lines());
-        let start = format!("{path}:{line}: aliases");
-        let found = lines.filter(|text| text.contains(&start) && text.contains(words)).count();
-        assert_eq!(found, 1, "line {line}: {words}\n{run:?}");
-    }
+    assert_mistakes(
+        text,
+        &[
+            (4, "with a slash at its end"),
+            (5, "leads to another alias (hips@sky/b/ -> hips@sky/a/), which leads back to it"),
+            (6, "leads to another alias (hips@sky/a/ -> hips@sky/b/), which leads back to it"),
+            (7, "contains its own target"),
+            (8, "there is no profile nobody"),
+            (9, "there is no default profile"),
+            (10, "profile hips does not serve the bucket secret"),
+            (11, "contains a . or .. segment"),
+        ],
+    );
 }

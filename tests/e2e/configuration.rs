@@ -16,6 +16,23 @@ fn assert_refused(setup: Setup, mentions: &[&str]) -> Finished {
     run
 }
 
+/// One run of `s3proxy config` must report each of these in this configuration file: its line, and words.
+#[track_caller]
+pub(crate) fn assert_mistakes(text: &str, mistakes: &[(usize, &str)]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, text).expect("written");
+    let path = path.to_str().expect("UTF-8");
+    let run = Setup::bare().args(&["config", "--config", path]).run();
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+    for (line, words) in mistakes {
+        let start = format!("{path}:{line}: ");
+        let lines = run.stderr.lines().chain(run.stdout.lines());
+        let found = lines.filter(|text| text.contains(&start) && text.contains(words)).count();
+        assert_eq!(found, 1, "line {line}: {words}\n{run:?}");
+    }
+}
+
 #[test]
 fn every_mistake_in_the_environment_is_named_in_one_run() {
     let run = assert_refused(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
+use crate::configuration::assert_mistakes;
 use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup};
 use crate::issuers::{Call, Issuer, json_answer, sts_answer};
 use crate::origin::Origin;
@@ -21,8 +22,13 @@ fn origin() -> Origin {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     origin.refuse_key(ACCESS_KEY);
-    origin.accept_key(ISSUED, SECRET);
+    accept_issued(&origin);
     origin
+}
+
+/// Lets the store accept the issued access key.
+pub(crate) fn accept_issued(origin: &Origin) {
+    origin.accept_key(ISSUED, SECRET);
 }
 
 fn profile(setup: Setup, origin: &Origin, credentials: &Value) -> Setup {
@@ -326,6 +332,23 @@ fn requests_are_refused_until_a_provider_issues_and_then_served() {
     }
 }
 
+/// The start waited for the read of the token, without an end.
+#[test]
+fn a_token_file_that_hangs_does_not_hold_the_start() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("token");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let credentials = json!({"from": "web_identity", "role_arn": "arn:aws:iam::1:role/r",
+        "web_identity_token_file": pipe, "sts_endpoint": "http://127.0.0.1:9"});
+    let setup = profile(Setup::new(&origin.url()), &origin, &credentials);
+    let gateway = setup.tolerate("no credentials issued by").tolerate("s3://hips@sky").start();
+    assert_eq!(gateway.object("sky/a.png").status(), 200, "of the default profile");
+    gateway.object("hips@sky/a.png").refused("credentials_missing", "message");
+}
+
 #[test]
 fn an_access_key_that_the_store_refuses_is_renewed_at_once() {
     let origin = std::sync::Arc::new(origin());
@@ -415,24 +438,16 @@ profiles:
     endpoint: http://127.0.0.1:9
     credentials: {from: instance, token_file: /t}
 ";
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("c.yaml");
-    std::fs::write(&path, text).expect("written");
-    let path = path.to_str().expect("UTF-8");
-    let run = Setup::bare().args(&["config", "--config", path]).run();
-    assert_eq!(run.status.code(), Some(2), "{run:?}");
-    for (line, words) in [
-        (4, "needs web_identity_token_file, or AWS_WEB_IDENTITY_TOKEN_FILE"),
-        (7, "needs credentials.sts_endpoint"),
-        (10, "must begin with https://, or be an address of this machine"),
-        (13, "quotes must be closed"),
-        (16, "needs an access key that assumes the role"),
-        (19, "has keys in the endpoint URL: choose one"),
-        (22, "is not used: it needs from: container"),
-    ] {
-        let start = format!("{path}:{line}: ");
-        let lines = run.stderr.lines().chain(run.stdout.lines());
-        let found = lines.filter(|text| text.contains(&start) && text.contains(words)).count();
-        assert_eq!(found, 1, "line {line}: {words}\n{run:?}");
-    }
+    assert_mistakes(
+        text,
+        &[
+            (4, "needs web_identity_token_file, or AWS_WEB_IDENTITY_TOKEN_FILE"),
+            (7, "needs credentials.sts_endpoint"),
+            (10, "must begin with https://, or be an address of this machine"),
+            (13, "quotes must be closed"),
+            (16, "needs an access key that assumes the role"),
+            (19, "has keys in the endpoint URL: choose one"),
+            (22, "is not used: it needs from: container"),
+        ],
+    );
 }

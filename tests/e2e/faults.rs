@@ -111,11 +111,12 @@ fn a_connection_that_breaks_before_the_answer_is_tried_once_more() {
             _ => faulty::object(b"tile"),
         });
         let gateway = Setup::new(&upstream.url()).tolerate("retry").tolerate("Upstream").start();
-        let trial = trial(FAULTS);
-        let answer = gateway.object("sky/a.png");
-        assert_eq!((answer.status(), answer.text()), (200, "tile"), "{what}");
-        assert_eq!(upstream.count(), 2, "{what}");
-        drop(trial);
+        {
+            let _trial = trial(FAULTS);
+            let answer = gateway.object("sky/a.png");
+            assert_eq!((answer.status(), answer.text()), (200, "tile"), "{what}");
+            assert_eq!(upstream.count(), 2, "{what}");
+        }
 
         let upstream = Faulty::always(vec![step]);
         let gateway = Setup::new(&upstream.url()).tolerate("retry").tolerate("Upstream").start();

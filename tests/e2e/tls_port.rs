@@ -16,13 +16,14 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 
 use crate::admin::Admin;
 use crate::authority::Authority;
 use crate::cached::with_cache;
 use crate::client::{Client, Ending, PATIENCE};
 use crate::faulty::runtime;
+use crate::files::{Files, Way, YAML};
 use crate::gateway::{Setup, free_port};
 use crate::origin::Origin;
 use crate::reload::event;
@@ -111,18 +112,23 @@ impl Edge {
 
     /// Opens one connection through TLS, which the client of this suite uses as a plain one.
     fn connect(&self, pair: Option<&(String, String)>) -> std::io::Result<Client> {
-        let connector = self.connector(pair);
-        let near = runtime().block_on(async {
-            let mut far = self.handshake(&connector).await?;
+        self.connect_again(&self.connector(pair)).map(|(client, _)| client)
+    }
+
+    /// As [`Edge::connect`]: a connector resumes the session of its last connection, if the gateway does.
+    fn connect_again(&self, connector: &TlsConnector) -> std::io::Result<(Client, HandshakeKind)> {
+        let (near, kind) = runtime().block_on(async {
+            let mut far = self.handshake(connector).await?;
+            let kind = far.get_ref().1.handshake_kind().expect("a handshake");
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let near = listener.local_addr()?;
             tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await?;
                 tokio::io::copy_bidirectional(&mut stream, &mut far).await
             });
-            std::io::Result::Ok(near)
+            std::io::Result::Ok((near, kind))
         })?;
-        Client::try_connect(near)
+        Ok((Client::try_connect(near)?, kind))
     }
 }
 
@@ -319,6 +325,60 @@ fn a_client_certificate_is_required_and_names_the_user() {
     let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
     assert_eq!((answer.status(), answer.text()), (200, "tile"));
     assert_eq!(gateway.line_of(&answer)["user"], "reader-1");
+}
+
+/// Whether an object arrives. With TLS 1.3 a client learns that its certificate is refused when it reads.
+fn is_served(edge: &Edge, connector: &TlsConnector) -> Option<HandshakeKind> {
+    let (mut client, kind) = edge.connect_again(connector).ok()?;
+    client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
+    let answer = client.answer("GET")?;
+    (answer.status() == 200).then_some(kind)
+}
+
+/// The keys of the tickets outlived the authorities: a client that had connected before stayed a user.
+#[test]
+fn a_session_from_before_does_not_outlive_the_authorities_of_clients() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let ca = edge.path("clients.pem");
+    std::fs::copy(edge.authority.file(), &ca).expect("copied");
+    let setup = edge.setup(with_cache(&origin.url()));
+    let gateway = setup.yaml(json!({ "tls": { "client_ca_file": ca } })).start();
+    let connector = edge.connector(Some(&pair(&edge.authority, "reader-1", false)));
+    assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Full));
+    assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Resumed));
+    let other = Authority::new();
+    std::fs::copy(other.file(), edge.path("new")).expect("copied");
+    std::fs::rename(edge.path("new"), &ca).expect("renamed");
+    gateway.expect_log("the other authority", |line| event(line).ends_with("in use"));
+    assert_eq!(is_served(&edge, &connector), None, "by a ticket of the authority before");
+    let client = edge.connector(Some(&pair(&other, "reader-2", false)));
+    assert_eq!(is_served(&edge, &client), Some(HandshakeKind::Full));
+}
+
+/// Only files that the settings still named were compared.
+#[test]
+fn client_certificates_are_not_required_after_client_ca_file_was_removed() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let ca = edge.authority.file();
+    let files = Files::new(Way::Rename, "", &format!("tls: {{client_ca_file: {}}}", ca.display()));
+    let setup = files.setup(Setup::new(&origin.url()), "50ms");
+    let gateway = setup
+        .env("S3PROXY_TLS_LISTEN", &edge.address.to_string())
+        .env("S3PROXY_TLS_CERTIFICATE_FILE", edge.path("tls.crt").to_str().expect("UTF-8"))
+        .env("S3PROXY_TLS_KEY_FILE", edge.path("tls.key").to_str().expect("UTF-8"))
+        .start();
+    let anyone = edge.connector(None);
+    assert_eq!(is_served(&edge, &anyone), None);
+    files.write_one(YAML, "# no client_ca_file");
+    gateway.expect_log("the reload", |line| event(line).ends_with("in use"));
+    assert_eq!(is_served(&edge, &anyone), Some(HandshakeKind::Full));
+    files.write_one(YAML, &format!("tls: {{client_ca_file: {}}}", ca.display()));
+    gateway.expect_log("the reload", |line| event(line).ends_with("in use"));
+    assert_eq!(is_served(&edge, &anyone), None);
 }
 
 #[test]

@@ -5,17 +5,13 @@ import time
 
 import lab as network
 from scenario import (CONNECT, FIRST_BYTE, ROADS, TIMEOUTS, UNACKNOWLEDGED, figures, must_not_fail, scenario,
-                      shares, waited)
+                      shares, side_by_side, waited)
 
 
 @scenario("hung-node", "One of three nodes accepts connections and never answers; 55 requests/s")
 def _(lab, report):
     rate, seconds = 55, 30
-    with contextlib.ExitStack() as stack:
-        servers = {road: stack.enter_context(lab.gateway(cached, TIMEOUTS))
-                   for road, cached in ROADS.items()}
-        if report.has_nginx:
-            servers["nginx"] = stack.enter_context(lab.nginx(timeouts=(CONNECT, FIRST_BYTE)))
+    with side_by_side(lab, report) as servers:
         for who, server in servers.items():
             must_not_fail(report, who, server.get(60, rate))
             shares(lab)
@@ -78,11 +74,7 @@ def _(lab, report):
     # Each request meets a pool without connections: an idle one is closed after a moment.
     settings = {**TIMEOUTS, "idle_timeout": "10ms"}
     lab.stores[0].silence(network.GATEWAY)
-    with contextlib.ExitStack() as stack:
-        servers = {road: stack.enter_context(lab.gateway(cached, settings))
-                   for road, cached in ROADS.items()}
-        if report.has_nginx:
-            servers["nginx"] = stack.enter_context(lab.nginx(timeouts=(CONNECT, FIRST_BYTE)))
+    with side_by_side(lab, report, settings) as servers:
         results = lab.load(*(server.job(350, 10) for server in servers.values()))
         for (who, server), answers in zip(servers.items(), results):
             report.row(who, **figures(answers), **{f"over {CONNECT} s": waited(answers, CONNECT)})

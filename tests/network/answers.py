@@ -6,7 +6,7 @@ import time
 import lab as network
 from load import OTHER_BYTES
 from scenario import (CONNECT, FIRST_BYTE, ROADS, TIMEOUTS, figures, must_not_fail, percentile_ms, scenario,
-                      shares)
+                      shares, side_by_side)
 
 TILES, RANGES = 19, 4
 CACHE = {"ttl": "1s", "stale_while_revalidate": 0, "stale_if_error": "1h", "max_object": "1MiB",
@@ -122,11 +122,7 @@ def _(lab, report):
         lab.heal()
         for store in lab.stores:
             store.mode("unfinished", status=status)
-        with contextlib.ExitStack() as stack:
-            servers = {road: stack.enter_context(lab.gateway(cached, TIMEOUTS))
-                       for road, cached in ROADS.items()}
-            if report.has_nginx:
-                servers["nginx"] = stack.enter_context(lab.nginx(timeouts=(CONNECT, FIRST_BYTE)))
+        with side_by_side(lab, report) as servers:
             results = lab.load(*(server.job(20, 10) for server in servers.values()))
         for who, answers in zip(servers, results):
             wrong = [answer for answer in answers if answer.status not in (expected, status)]

@@ -7,6 +7,8 @@
 healed before each scenario.
 """
 
+import contextlib
+
 SCENARIOS = {}
 ROADS = {"uncached": False, "cached": True}
 
@@ -54,3 +56,14 @@ def shares(lab):
 FIRST_BYTE, CONNECT, UNACKNOWLEDGED = 5, 2, 4
 TIMEOUTS = {"first_byte_timeout": f"{FIRST_BYTE}s", "total_timeout": "20s",
             "connect_timeout": f"{CONNECT}s"}
+
+
+@contextlib.contextmanager
+def side_by_side(lab, report, settings=TIMEOUTS):
+    """The servers that are compared, by name, at the same time: a gateway for each road, and nginx if it is
+    installed."""
+    with contextlib.ExitStack() as stack:
+        servers = {road: stack.enter_context(lab.gateway(cached, settings)) for road, cached in ROADS.items()}
+        if report.has_nginx:
+            servers["nginx"] = stack.enter_context(lab.nginx(timeouts=(CONNECT, FIRST_BYTE)))
+        yield servers

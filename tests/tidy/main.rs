@@ -21,7 +21,6 @@ const MAY_EXPOSE: &[&str] = &[
     // The key that values of the shared tier are authenticated with.
     "src/cache/shared/value.rs",
     "src/s3/provider/sts.rs",
-    "src/config/headers.rs",
     "src/upstream/issue/call.rs",
 ];
 

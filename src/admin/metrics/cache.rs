@@ -1,6 +1,13 @@
 //! The metrics of the cache and its tiers.
 
-use super::*;
+use std::fmt::Error;
+
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::admin::metrics::{family, single};
+use crate::cache::{Cache, SharedStatus, Tier};
 
 pub(super) fn cache_tiers(page: &mut DescriptorEncoder<'_>, cache: &Cache) -> Result<(), Error> {
     let tiers = cache.tiers();

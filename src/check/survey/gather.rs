@@ -21,7 +21,7 @@ const PROBES: usize = 8;
 /// The seed of the samples: a second run compares the same tiles.
 const SEED: u64 = 18;
 
-/// Called with the number of answers so far, and of those to come in all.
+/// Called with the numbers of tiles so far that have an answer and that were asked for; more follow.
 pub(super) type ShowAnswers<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Asks for about this number of tiles.
@@ -60,18 +60,13 @@ pub(super) async fn gather(
 
 /// The map, if it can be compared with the tiles; else the whole sky, of order 0.
 fn usable_map(properties: &Properties, reply: &FileReply) -> (MapState, Coverage) {
-    let everything = || {
-        let faces = (0..Tile::count(0)).filter_map(|face| Tile::new(0, face));
-        Coverage::of_tiles(faces, 0)
-    };
     let (state, map) = match Coverage::read(&reply.bytes) {
         _ if !reply.is_found() => (MapState::None, None),
         Ok(_) if properties.frame() != Some(Frame::Equatorial) => (MapState::OtherFrame, None),
         Ok(map) => (MapState::Usable, Some(map)),
         Err(invalid) => (MapState::Invalid(invalid), None),
     };
-    let coverage = map.or_else(everything);
-    (state, coverage.unwrap_or_default())
+    (state, map.unwrap_or_else(Coverage::whole_sky))
 }
 
 struct Gathering<'a> {

@@ -282,12 +282,8 @@ fn moc(seen: &Observed) -> Finding {
     }
     let said = seen.properties.get("moc_sky_fraction").map(str::parse::<f64>);
     let fraction = map.fraction();
-    // Written with three to ten digits.
-    let differs = |said: f64| {
-        (said - fraction).abs() > 0.01 * fraction.max(said) && (said - fraction).abs() > 1e-6
-    };
     match said {
-        Some(Ok(said)) if differs(said) => Finding::warning(
+        Some(Ok(said)) if !map.has_fraction(said) => Finding::warning(
             format!("moc_sky_fraction is {said}, and Moc.fits covers {fraction:.6} of the sky"),
             "one of the two is of an earlier version of the survey: make both again",
         ),

@@ -55,7 +55,7 @@ pub(super) enum Reason {
     Outside,
     /// A listing names it.
     Listed,
-    /// Its order is lower than those of the survey.
+    /// It shows whether its order, the lowest with tiles or a lower one, has any.
     Shallower,
     /// Its order is deeper than those of the survey.
     Deeper,

@@ -1,6 +1,6 @@
 //! The verdicts on the tiles of a survey, by samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use crate::check::report::{CheckStep, Finding};
@@ -27,6 +27,13 @@ pub(super) fn judge(seen: &Observed) -> Vec<CheckStep> {
     ]
 }
 
+/// The tiles that exist, each once: some were asked for twice.
+fn found_tiles(seen: &Observed) -> Vec<&TileReply> {
+    let found: BTreeMap<_, &TileReply> =
+        seen.found().map(|it| ((it.tile, it.format), it)).collect();
+    found.into_values().collect()
+}
+
 /// Some of their paths.
 fn examples<'a>(tiles: impl Iterator<Item = &'a TileReply>) -> String {
     let paths: Vec<String> = tiles.take(EXAMPLES).map(|it| it.tile.path(it.format)).collect();
@@ -37,7 +44,8 @@ fn inside(seen: &Observed) -> Finding {
     // Lower orders have a finding of their own.
     let of_survey = |it: &&TileReply| seen.lowest.is_some_and(|first| it.tile.order() >= first);
     // A format without any tile has a finding of its own.
-    let has_tiles = |it: &&TileReply| seen.found().any(|other| other.format == it.format);
+    let with_tiles: BTreeSet<TileFormat> = seen.found().map(|it| it.format).collect();
+    let has_tiles = |it: &&TileReply| with_tiles.contains(&it.format);
     let asked = seen.of(Reason::Inside).filter(of_survey).filter(has_tiles);
     let asked: Vec<&TileReply> = asked.collect();
     if asked.is_empty() {
@@ -123,14 +131,12 @@ fn pictures(seen: &Observed) -> Finding {
             return Finding::failed("hips_tile_width is not a number", "write the width in pixels");
         }
     };
-    // Some were asked for twice.
-    let found: BTreeMap<_, &TileReply> =
-        seen.found().map(|it| ((it.tile, it.format), it)).collect();
+    let found = found_tiles(seen);
     if found.is_empty() {
         return Finding::skipped("no tile was found");
     }
     let faulty: Vec<(&TileReply, String)> =
-        found.values().filter_map(|it| fault(it, Some(width)).map(|fault| (*it, fault))).collect();
+        found.iter().filter_map(|it| fault(it, Some(width)).map(|fault| (*it, fault))).collect();
     if let Some((_, first)) = faulty.first() {
         let count = faulty.len();
         return Finding::failed(
@@ -162,7 +168,7 @@ fn missing(seen: &Observed) -> Finding {
 
 fn times(seen: &Observed) -> Finding {
     let late = seen.now.checked_add(CLOCK_ERROR).unwrap_or(seen.now);
-    let found: Vec<&TileReply> = seen.found().collect();
+    let found = found_tiles(seen);
     let future =
         || found.iter().copied().filter(|it| it.reply.modified.is_some_and(|at| at > late));
     if future().next().is_some() {
@@ -251,4 +257,48 @@ fn estimate(seen: &Observed) -> Finding {
     let last = orders.iter().max().copied().unwrap_or_default();
     let cells = Tile::count(last);
     Finding::ok(format!("{about}{} (order {last} has {cells} cells)", parts.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::check::survey::observed::FileReply;
+    use crate::survey::{Coverage, Properties};
+
+    fn reply(index: u64, format: TileFormat, presence: Presence) -> TileReply {
+        let tile = Tile::new(7, index).expect("a tile");
+        TileReply { tile, format, reason: Reason::Inside, reply: FileReply::without(presence) }
+    }
+
+    fn observed(tiles: Vec<TileReply>) -> Observed {
+        let missing = || FileReply::without(Presence::Missing);
+        Observed {
+            now: SystemTime::UNIX_EPOCH,
+            properties: Properties::parse(b""),
+            properties_reply: missing(),
+            map: MapState::Usable,
+            map_reply: missing(),
+            coverage: Coverage::of_tiles(Tile::new(0, 0), 7).expect("a map"),
+            listed_orders: None,
+            lowest: Some(7),
+            allsky: Vec::new(),
+            tiles,
+            listed_outside: Vec::new(),
+        }
+    }
+
+    /// Each tile was compared with all others: minutes for some ten thousand samples.
+    #[test]
+    fn thirty_thousand_samples_of_a_format_without_tiles_are_judged_at_once() {
+        let of = |format, presence: Presence| {
+            (0..30_000).map(move |index| reply(index, format, presence.clone()))
+        };
+        let absent = of(TileFormat::Png, Presence::Missing);
+        let seen = observed(of(TileFormat::Fits, Presence::Found).chain(absent).collect());
+        let started = Instant::now();
+        assert_eq!(inside(&seen), Finding::ok("30000 tiles within the map exist"));
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
 }

@@ -111,7 +111,7 @@ pub(in crate::config) fn check_certificates(
     layers.report.problem(problem.key(row.path));
 }
 
-/// Reports names of profiles that there are not, and profiles that are never stored.
+/// Reports names of profiles that there are not.
 pub(in crate::config) fn check_profiles(
     layers: &mut Layers<'_>,
     config: Option<&SharedConfig>,
@@ -119,9 +119,7 @@ pub(in crate::config) fn check_profiles(
 ) {
     let row = shared::profiles().row;
     for name in config.iter().filter_map(|config| config.profiles.as_ref()).flatten() {
-        let known = profiles.named.contains_key(name)
-            || name == DEFAULT_LABEL && profiles.default.is_some();
-        if known {
+        if profiles.get(Some(name)).is_some() {
             continue;
         }
         let source = layers.report.source(row.path);

@@ -1,15 +1,17 @@
 //! The configuration as a whole: environment, YAML and INI in, values or problems out.
 
 mod cache;
+mod mistakes;
 mod providers;
 mod shared;
 mod shipped;
+mod shown;
 mod stores;
 
 use super::*;
 use crate::config::kind::Accepts;
 use crate::config::settings::global;
-use crate::config::{LogFormat, show, show_json};
+use crate::config::{LogFormat, show};
 use crate::profile::Profile;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::Addressing;
@@ -198,80 +200,6 @@ fn a_later_place_wins_and_says_so() {
 }
 
 #[test]
-fn a_mistake_is_reported_even_where_another_place_overrides_it() {
-    let case = Case { yaml: "listen: nowhere", ..env(&[("S3PROXY_LISTEN", "[::1]:80")]) };
-    let problems = case.bad();
-    assert_eq!(problems.len(), 1);
-    assert!(problems[0].starts_with("c.yaml:1: listen: \"nowhere\" must be"), "{problems:?}");
-}
-
-#[test]
-fn every_mistake_is_reported_in_one_run_in_the_order_of_files_variables_and_options() {
-    let mut case = Case {
-        yaml: "listne: x\nupstream:\n  retries: 2\n  read_timeout: soon\ncors:\n  max_age: -1\n\
-               profiles:\n  hips:\n    endpoint: nowhere\n    credentials:\n      section: none\n",
-        ini: "[a]\naws_access_key_id = x\n",
-        ..env(&[
-            ("S3PROXY_PATH_PREFIX", "s3proxy/"),
-            ("S3PROXY_CACHE_MAX_AGE", ""),
-            ("S3PROXY_ACCEPT_MIMETYPES", ""),
-            ("S3PROXY_STREAM_CHUNK_SIZE", "100"),
-            ("S3_ENDPOINT_URL", "s3.example.org"),
-            ("AWS_ACCESS_KEY_ID", "AK"),
-        ])
-    };
-    case.flags.listen = Some("8080".to_owned());
-    let problems = case.bad();
-    let places: Vec<&str> = problems
-        .iter()
-        .map(|problem| problem.split_once(": ").expect("a place before the text").0)
-        .collect();
-    assert_eq!(
-        places,
-        [
-            "c.ini:2",
-            "c.yaml:1",
-            "c.yaml:3",
-            "c.yaml:4",
-            "c.yaml:6",
-            "c.yaml:9",
-            "c.yaml:11",
-            "AWS_ACCESS_KEY_ID",
-            "S3PROXY_ACCEPT_MIMETYPES",
-            "S3PROXY_CACHE_MAX_AGE",
-            "S3PROXY_PATH_PREFIX",
-            "S3PROXY_STREAM_CHUNK_SIZE",
-            "S3_ENDPOINT_URL",
-            "--listen",
-        ],
-        "{problems:#?}"
-    );
-}
-
-#[test]
-fn every_variable_refuses_what_it_cannot_mean() {
-    // The names and places where any text is good.
-    let free = [
-        "S3PROXY_NAME",
-        "LSST_DISABLE_BUCKET_VALIDATION",
-        "AWS_PROFILE",
-        "S3PROXY_SERVER_UPGRADE_SOCK",
-        "S3PROXY_CACHE_DISK_PATH",
-        // Not read without an engine.
-        "S3PROXY_CACHE_SHARED_PASSWORD_FILE",
-        "S3PROXY_CACHE_SHARED_CA_FILE",
-        "S3PROXY_CACHE_SHARED_MAC_KEY_FILE",
-        // None.
-        "",
-    ];
-    for row in global().filter(|row| !free.contains(&row.variable)) {
-        let problems = env(&[(row.variable, "?? \n")]).bad();
-        assert!(problems[0].starts_with(&format!("{}: ", row.variable)), "{problems:?}");
-        assert!(!problems[0].contains('\n'), "{problems:?}");
-    }
-}
-
-#[test]
 fn variables_have_todays_meanings() {
     for (name, text, good) in [
         ("S3PROXY_PATH_PREFIX", "", true),
@@ -337,20 +265,6 @@ fn bucket_validation_is_switched_by_the_variable_of_the_opposite_name() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_named() {
-    for (name, path) in [
-        ("S3PROXY_CONFIG", "missing.yaml"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/pod-secrets/missing.ini"),
-        ("S3PROXY_UPSTREAM_CA_FILE", "denied"),
-    ] {
-        let problems = env(&[(name, path)]).bad();
-        let start = format!("{name}: {path:?} cannot be read: ");
-        assert!(problems[0].starts_with(&start), "{problems:?}");
-    }
-    assert!(env(&[("S3PROXY_UPSTREAM_CA_FILE", "ca.pem")]).load().is_ok());
-}
-
-#[test]
 fn every_list_may_be_one_text() {
     let lists = global().filter(|row| matches!(row.accepts, Accepts::List { .. }));
     let mut count = 0;
@@ -383,168 +297,4 @@ fn every_list_may_be_one_text() {
         count += 1;
     }
     assert!(count >= 4, "{count} lists");
-}
-
-#[test]
-fn settings_that_contradict_each_other_are_refused() {
-    for (text, expected) in [
-        (
-            "upstream:\n  read_timeout: 5s",
-            "c.yaml:2: upstream.read_timeout: upstream.first_byte_timeout (15s) must not be \
-             longer than upstream.read_timeout (5s)",
-        ),
-        (
-            "listen: 127.0.0.1:7\nadmin:\n  listen: 0.0.0.0:7",
-            "c.yaml:1: listen: listen (127.0.0.1:7) and admin.listen (0.0.0.0:7) need different \
-             ports",
-        ),
-        (
-            "cors:\n  origins: ['*']\n  credentials: true",
-            "c.yaml:3: cors.credentials: browsers refuse cors.credentials together with the \
-             origin *: name the origins",
-        ),
-    ] {
-        assert_eq!(yaml(text).bad(), [expected]);
-    }
-}
-
-#[test]
-fn what_was_hardly_meant_is_a_warning() {
-    for (case, part) in [
-        (env(&[("S3PROXY_STREAM_CHUNK_SIZE", "262144")]), "is ignored"),
-        (env(&[("S3PROXY_CACHE_MAXAGE", "1")]), "did you mean S3PROXY_CACHE_MAX_AGE?"),
-        (env(&[("S3_ENDPOINT_URL", "http://h")]), "URLs without a profile will be refused"),
-        (env(&[("LSST_RESOURCES_S3_PROFILE_x", "")]), "LSST_RESOURCES_S3_PROFILE_x is empty"),
-        (yaml("server: {grace_period: 30s}"), "make 35s together"),
-        (yaml("cache: {disk: {size: 1GiB}}"), "cache.disk.size has no effect without"),
-        (
-            yaml("cache: {disk: {path: a}, memory: 0}"),
-            "cache.disk.path has no effect: cache.memory",
-        ),
-        (
-            yaml("cache: {memory: 8MiB, max_object: 5MiB}"),
-            "cache.max_object is 5MiB, more than half of cache.memory, 8MiB",
-        ),
-        (
-            yaml("cache: {memory: 64MiB, blocks: {size: 8MiB}}"),
-            "cache.blocks.size is 8MiB, more than a third of the 25 % of cache.memory, 64MiB, that \
-             blocks may use: no block will be cached in memory",
-        ),
-        (
-            yaml("cache: {memory: 64MiB, blocks: {share: 4}}"),
-            "cache.blocks.size is 1MiB, more than a third of the 4 % of cache.memory",
-        ),
-        (
-            yaml("cache: {memory: 64MiB, blocks: {read_ahead: 17MiB}}"),
-            "cache.blocks.read_ahead is 17MiB, more than the 25 % of cache.memory, 64MiB, that \
-             blocks may use: prefetched blocks may be evicted",
-        ),
-        (
-            yaml("cache: {memory: 8MiB, patterns: [{match: a, max_object: 5MiB}]}"),
-            "cache.patterns[0].max_object is 5MiB",
-        ),
-        (
-            yaml("cache: {memory: 8MiB}\nprofiles: {a: {cache: {max_object: 5MiB}}}"),
-            "profiles.a.cache.max_object is 5MiB",
-        ),
-        (
-            yaml("mime: {accept: [a/b], default: c/d}"),
-            "mime.default is c/d, which is not an accepted type",
-        ),
-    ] {
-        let warnings = case.good().warnings;
-        assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:?}");
-    }
-}
-
-#[test]
-fn nothing_that_is_shown_or_reported_holds_a_secret() {
-    let good = Case {
-        env: &[
-            ("S3_ENDPOINT_URL", "https://URLKEY12345:hush@h"),
-            ("AWS_ACCESS_KEY_ID", "ENVKEY123456"),
-            ("AWS_SECRET_ACCESS_KEY", "hush"),
-            ("AWS_SESSION_TOKEN", "hush"),
-        ],
-        yaml: "profiles:\n  hips:\n    upstream_headers: {x-key: hush}\n  b:\n    endpoint: \
-               http://b:hush@b",
-        ini: INI,
-        ..Case::default()
-    };
-    let loaded = good.good();
-    let shown = format!("{}{}{loaded:?}", show(&loaded), show_json(&loaded));
-    assert!(!shown.contains("hush"), "{shown}");
-    assert!(!show(&loaded).contains("HIPSKEY"), "only the end of a key id is shown");
-    assert!(show(&loaded).contains("key ending 0002, section [hips]"), "{}", show(&loaded));
-
-    let bad = Case {
-        env: &[
-            ("S3_ENDPOINT_URL", "https://a:hush@h:0"),
-            ("LSST_RESOURCES_S3_PROFILE_x", "https://a:hu/hush@h"),
-            ("AWS_SECRET_ACCESS_KEY", "hush"),
-        ],
-        yaml: "profiles:\n  a:\n    upstream_headers: {host: hush}\n    secret: hush\n  b:\n    \
-               endpoint: [https://a:hush@h]\n  c:\n    upstream_headers: [hush]\n    \
-               credentials: {section: {a: hush}}\n",
-        ini: "[a]\naws_access_key_id = hush\n[b]\nregion = hu sh\n",
-        ..Case::default()
-    };
-    let problems = bad.bad();
-    assert_eq!(problems.len(), 10, "{problems:#?}");
-    assert!(!problems.concat().contains("hush"), "{problems:#?}");
-}
-
-#[test]
-fn what_is_shown_is_aligned_and_says_where_each_value_came_from() {
-    let case = Case {
-        env: &[("S3PROXY_LOG_LEVEL", "DEBUG")],
-        yaml: "profiles:\n  hips:\n    endpoint: https://h\n",
-        ini: INI,
-        ..Case::default()
-    };
-    let loaded = case.good();
-    let shown = show(&loaded);
-    let line = |key: &str| {
-        let found = shown.lines().find(|line| line.split(" = ").next().map(str::trim) == Some(key));
-        found.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    for (key, expected) in [
-        ("listen", "listen = 0.0.0.0:8080 (default)"),
-        ("log.level", "log.level = DEBUG (S3PROXY_LOG_LEVEL)"),
-        ("profiles.hips.endpoint", "profiles.hips.endpoint = https://h (c.yaml:3)"),
-        ("profiles.hips.addressing", "profiles.hips.addressing = path (default)"),
-        (
-            "profiles.hips.credentials",
-            "profiles.hips.credentials = access key ending 0002, section [hips] (c.ini:4)",
-        ),
-    ] {
-        assert_eq!(line(key), expected);
-    }
-    let json: serde_json::Value = serde_json::from_str(&show_json(&loaded)).expect("valid JSON");
-    assert_eq!(json["settings"][0]["key"], "listen");
-    assert_eq!(json["settings"].as_array().map(Vec::len), Some(loaded.settings.len()));
-}
-
-/// `bucket_validation` showed the text of its variable, which has the opposite meaning.
-#[test]
-fn settings_are_shown_as_they_are_in_force() {
-    let loaded = env(&[
-        ("LSST_DISABLE_BUCKET_VALIDATION", "1"),
-        ("S3PROXY_REQUIRE_USER", "yes"),
-        ("S3PROXY_LISTEN", "localhost:8080"),
-        ("S3PROXY_ADMIN_LISTEN", ""),
-        ("S3PROXY_LOG_LEVEL", "warn"),
-        ("S3PROXY_CORS_ORIGINS", "*"),
-    ])
-    .good();
-    for (key, value) in [
-        ("bucket_validation", "false"),
-        ("require_user", "true"),
-        ("listen", "127.0.0.1:8080"),
-        ("admin.listen", "off"),
-        ("log.level", "WARNING"),
-        ("cors.origins", "[\"*\"]"),
-    ] {
-        assert_eq!(setting(&loaded, key).value, value, "{key}");
-    }
 }

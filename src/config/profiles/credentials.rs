@@ -68,6 +68,15 @@ impl CredentialSettings<'_> {
         self.written.section.as_deref().or(self.name).unwrap_or("default")
     }
 
+    /// The setting by which requests are unsigned, if one says so.
+    pub(super) fn anonymous_by(&self) -> Option<&'static str> {
+        match self.written.from {
+            _ if self.written.anonymous => Some("anonymous"),
+            Some(CredentialsFrom::Anonymous) => Some("from"),
+            _ => None,
+        }
+    }
+
     /// The path of a key under `credentials`.
     pub(super) fn path(&self, setting: &'static str) -> Vec<&str> {
         self.path.iter().copied().chain(["credentials", setting]).collect()
@@ -116,9 +125,8 @@ impl ProfileReader<'_, '_> {
     ) -> Result<(Credentials, ValueSource), Reported> {
         let endpoint_key = format!("{}.endpoint", found.prefix);
         let endpoint_source = self.layers.report.source(&endpoint_key);
-        if found.written.anonymous || found.written.from == Some(CredentialsFrom::Anonymous) {
-            self.check_anonymous(&found, key)?;
-            let setting = if found.written.anonymous { "anonymous" } else { "from" };
+        if let Some(setting) = found.anonymous_by() {
+            self.check_anonymous(&found, setting, key)?;
             let source = self.source_in_file(&found, setting);
             return Ok((Credentials::Anonymous, source));
         }
@@ -143,6 +151,7 @@ impl ProfileReader<'_, '_> {
     fn check_anonymous(
         &mut self,
         found: &CredentialSettings<'_>,
+        setting: &'static str,
         key: &str,
     ) -> Result<(), Reported> {
         let file_names_section = self
@@ -152,7 +161,6 @@ impl ProfileReader<'_, '_> {
             .is_some_and(|file| file.get(&found.path("section")).is_some());
         if found.url_keys.is_some() || file_names_section {
             let other = if file_names_section { "a section" } else { "keys in the endpoint URL" };
-            let setting = if found.written.anonymous { "anonymous" } else { "from" };
             let source = self.source_in_file(found, setting);
             let problem = Problem::new(source, format!("is anonymous and has {other}: choose one"));
             return Err(self.layers.report.problem(problem.key(key)));

@@ -35,7 +35,7 @@ impl ProfileReader<'_, '_> {
     ) -> Result<Found, Reported> {
         let from = found.written.from;
         self.check_unused(found)?;
-        if found.written.anonymous || from == Some(CredentialsFrom::Anonymous) {
+        if found.anonymous_by().is_some() {
             return Ok(None);
         }
         if let Some(from) = from.filter(|from| *from != CredentialsFrom::Keys) {

@@ -35,7 +35,8 @@ export function decodeRow(bytes, image, step, into, at) {
   return at;
 }
 
-// The picture of the rows read: { width, height, values }, row 0 at the bottom as in the file.
+// The picture of the rows read, row 0 first as in the file: { width, height, values, shrink }. It has every
+// `shrink`-th pixel of a row, and about every `shrink`-th row.
 export function picture(rowsOfBytes, image, every) {
   const shrink = Math.max(1, Math.ceil(Math.max(image.width, image.height) / SIDE), every);
   const rowStep = Math.max(1, Math.round(shrink / every));

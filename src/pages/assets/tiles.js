@@ -2,7 +2,7 @@
 // the view before they arrived are aborted.
 
 const PARALLEL = 8;
-// Decoded tiles in memory; a tile of 512 pixels takes 1 MiB.
+// Decoded tiles in memory, or as many as the view needs; a tile of 512 pixels takes 1 MiB.
 const LIMIT = 300;
 
 export class Tiles {
@@ -13,6 +13,7 @@ export class Tiles {
     this.entries = new Map();
     this.running = 0;
     this.wanted = [];
+    this.needed = new Set();
     this.counts = { loaded: 0, missing: 0, failed: 0 };
   }
 
@@ -33,9 +34,9 @@ export class Tiles {
 
   // The tiles that the view needs now, [order, index] each, in order of importance.
   want(cells) {
-    const needed = new Set(cells.map(([order, index]) => this.key(order, index)));
+    this.needed = new Set(cells.map(([order, index]) => this.key(order, index)));
     for (const [key, entry] of this.entries) {
-      if (entry.abort && !needed.has(key)) entry.abort.abort();
+      if (entry.abort && !this.needed.has(key)) entry.abort.abort();
     }
     this.wanted = cells.filter(([order, index]) => !this.entries.has(this.key(order, index)));
     this.#next();
@@ -84,10 +85,11 @@ export class Tiles {
     }
   }
 
+  // Never a tile of the view: it would be requested again at once.
   #drop() {
     if (this.entries.size <= LIMIT) return;
     for (const [key, entry] of this.entries) {
-      if (entry.state === 'waiting') continue;
+      if (entry.state === 'waiting' || this.needed.has(key)) continue;
       entry.image?.close();
       this.entries.delete(key);
       if (this.entries.size <= LIMIT) return;

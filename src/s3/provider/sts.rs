@@ -12,6 +12,7 @@ use crate::s3::credentials::Keys;
 use crate::s3::encode::encode_query;
 use crate::s3::provider::StsRole;
 use crate::s3::secret::Secret;
+use crate::s3::sign::string_to_sign;
 
 /// The media type of the form, which is signed.
 pub const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
@@ -72,7 +73,7 @@ pub fn signature(
          {body}"
     );
     let scope = format!("{date}/{}/sts/aws4_request", role.region);
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date_time}\n{scope}\n{}", hash(canonical.as_bytes()));
+    let to_sign = string_to_sign(&date_time, &scope, &canonical);
     let key = generate_signing_key(keys.secret_access_key.expose(), now, &role.region, "sts");
     let signature = calculate_signature(key, to_sign.as_bytes());
     let id = &keys.access_key_id;

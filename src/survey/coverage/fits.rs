@@ -41,7 +41,7 @@ impl fmt::Display for InvalidMap {
             Self::TooLarge => {
                 write!(
                     f,
-                    "it is larger than {} MiB, or has more than {MAX_RANGES} rows",
+                    "it is larger than {} MiB, or has more than {MAX_RANGES} cells or ranges",
                     MAX_MAP_BYTES >> 20
                 )
             }
@@ -121,6 +121,7 @@ pub(super) fn read(file: &[u8]) -> Result<Coverage, InvalidMap> {
         .take(rows)
         .map(|bytes| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)));
     match encoding {
+        Encoding::Range if rows / 2 > MAX_RANGES => Err(InvalidMap::TooLarge),
         Encoding::Range => ranges(numbers, order, width),
         Encoding::Uniq if rows > MAX_RANGES => Err(InvalidMap::TooLarge),
         Encoding::Uniq => uniq(numbers, order),

@@ -117,6 +117,42 @@ fn a_map_that_is_too_large_is_not_read() {
     assert_eq!(Coverage::read(&many), Err(InvalidMap::TooLarge));
 }
 
+/// Numbers of four bytes made ranges of twice the memory of the file.
+#[test]
+fn ranges_of_small_numbers_take_no_more_memory_than_a_map_may() {
+    // Two blocks of headers and one of data less than the limit of a file.
+    let pairs = (MAX_MAP_BYTES - 3 * 2880) / 8;
+    let numbers: Vec<u64> = (0..u64::try_from(2 * pairs).unwrap()).collect();
+    let file = written("RANGE", 13, &numbers, 4);
+    assert!(file.len() <= MAX_MAP_BYTES, "{} bytes", file.len());
+    assert_eq!(Coverage::read(&file), Err(InvalidMap::TooLarge));
+    let half = Coverage::read(&written("RANGE", 13, &numbers[..pairs / 2 * 2], 4)).unwrap();
+    assert!(half.bytes() <= MAX_MAP_BYTES, "{} bytes", half.bytes());
+}
+
+/// An infinite fraction agreed with every map.
+#[test]
+fn a_fraction_is_that_of_the_map_but_for_its_digits() {
+    let map = Coverage::of_tiles([Tile::new(1, 5).unwrap()], 1).unwrap();
+    for (said, is_so) in [
+        (1.0 / 48.0, true),
+        (0.0208, true),
+        (0.0211, false),
+        (0.0205, false),
+        (0.0, false),
+        (-1.0 / 48.0, false),
+        (f64::INFINITY, false),
+        (f64::NEG_INFINITY, false),
+        (f64::NAN, false),
+        (f64::MAX, false),
+    ] {
+        assert_eq!(map.has_fraction(said), is_so, "{said}");
+    }
+    assert!(Coverage::default().has_fraction(0.0));
+    assert!(Coverage::whole_sky().has_fraction(1.0));
+    assert_eq!(Coverage::whole_sky().count(0), 12);
+}
+
 /// A file with a table of these numbers.
 fn written(ordering: &str, order: u8, numbers: &[u64], width: usize) -> Vec<u8> {
     let block = |cards: &[String]| {

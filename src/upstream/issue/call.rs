@@ -1,6 +1,7 @@
 //! One small request over a connection of its own: no redirect is followed, and the answer is bounded.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
@@ -16,13 +17,16 @@ use crate::s3::endpoint::Endpoint;
 use crate::s3::provider::reply::MAX_REPLY_BYTES;
 use crate::s3::secret::Secret;
 use crate::upstream::answer::is_interim;
+use crate::upstream::certificates::Trusted;
 
 /// How long a connection may take, and each read and write.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the requests.
 pub(super) struct Caller {
-    connector: TransportConnector,
+    config: UpstreamConfig,
+    /// Made for the first request: most gateways send none.
+    connector: OnceLock<TransportConnector>,
 }
 
 /// A request. The values of the headers are secrets.
@@ -35,9 +39,19 @@ pub(super) struct Call<'a> {
 
 impl Caller {
     pub(super) fn new(config: &UpstreamConfig) -> Self {
+        Self { config: config.clone(), connector: OnceLock::new() }
+    }
+
+    fn connector(&self) -> Result<&TransportConnector, String> {
+        if let Some(connector) = self.connector.get() {
+            return Ok(connector);
+        }
+        // Pingora would panic.
+        Trusted::read(&self.config).map_err(|error| error.to_string())?;
+        let ca_file = self.config.ca_file.as_ref();
         let mut options = ConnectorOptions::new(1);
-        options.ca_file = config.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned());
-        Self { connector: TransportConnector::new(Some(options)) }
+        options.ca_file = ca_file.map(|path| path.to_string_lossy().into_owned());
+        Ok(self.connector.get_or_init(|| TransportConnector::new(Some(options))))
     }
 
     /// The status and the body of the answer.
@@ -49,9 +63,10 @@ impl Caller {
         endpoint: &Endpoint,
         call: &Call<'_>,
     ) -> Result<(u16, Vec<u8>), String> {
+        let connector = self.connector()?;
         let mut last = format!("{} has no address", endpoint.host);
         for address in addresses(endpoint).await? {
-            match self.connect(endpoint, address).await {
+            match connect(connector, endpoint, address).await {
                 Ok(mut session) => {
                     let answered = Box::pin(exchange(&mut session, endpoint, call));
                     return answered.await.map_err(|error| format!("no answer: {error}"));
@@ -61,21 +76,21 @@ impl Caller {
         }
         Err(last)
     }
+}
 
-    async fn connect(
-        &self,
-        endpoint: &Endpoint,
-        address: SocketAddr,
-    ) -> Result<HttpSession, Box<Error>> {
-        #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
-        let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
-        peer.options.connection_timeout = Some(STEP_TIMEOUT);
-        peer.options.total_connection_timeout = Some(STEP_TIMEOUT);
-        let mut session = HttpSession::new(self.connector.new_stream(&peer).await?);
-        session.read_timeout = Some(STEP_TIMEOUT);
-        session.write_timeout = Some(STEP_TIMEOUT);
-        Ok(session)
-    }
+async fn connect(
+    connector: &TransportConnector,
+    endpoint: &Endpoint,
+    address: SocketAddr,
+) -> Result<HttpSession, Box<Error>> {
+    #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
+    let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
+    peer.options.connection_timeout = Some(STEP_TIMEOUT);
+    peer.options.total_connection_timeout = Some(STEP_TIMEOUT);
+    let mut session = HttpSession::new(connector.new_stream(&peer).await?);
+    session.read_timeout = Some(STEP_TIMEOUT);
+    session.write_timeout = Some(STEP_TIMEOUT);
+    Ok(session)
 }
 
 /// The addresses of the name of an endpoint.

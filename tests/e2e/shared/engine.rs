@@ -104,7 +104,7 @@ impl Drop for Engine {
 fn spawn(port: u16, arguments: &[String], folder: &TempDir) -> Child {
     let mut command = Command::new(program().expect("it was there before"));
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-    command.args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]);
+    command.args(["--save", "", "--appendonly", "no"]);
     command.args(["--maxmemory-policy", "allkeys-lru"]).args(arguments);
     command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
     command.spawn().expect("the engine starts")

@@ -68,7 +68,7 @@ fn three_replicas_serve_nothing_wrong_old_or_purged() {
     let mut random = fastrand::Rng::with_seed(seed);
     // The oldest version of each object that may be served, by purges.
     let mut floors: HashMap<String, usize> = HashMap::new();
-    let (mut reads, mut purges, mut stopped) = (0, 0, false);
+    let (mut reads, mut purges) = (0, 0);
     let started = Instant::now();
     while started.elapsed() < RUN {
         let key = format!("k{}.png", random.usize(..KEYS));
@@ -94,24 +94,18 @@ fn three_replicas_serve_nothing_wrong_old_or_purged() {
                     floors.extend(floor);
                 }
             }
-            70..74 => {
-                match random.u32(..4) {
-                    0 => drop(engine.ask("FLUSHALL")),
-                    1 => engine.restart(),
-                    _ => {
-                        engine.signal("STOP");
-                        stopped = true;
-                    }
-                }
-                if stopped {
+            70..74 => match random.u32(..4) {
+                0 => drop(engine.ask("FLUSHALL")),
+                1 => engine.restart(),
+                _ => {
+                    engine.signal("STOP");
                     // Some requests meet an engine that does not answer.
                     for _ in 0..5 {
                         assert_eq!(replica.get(&format!("sky/{key}")).0, 200);
                     }
                     engine.signal("CONT");
-                    stopped = false;
                 }
-            }
+            },
             _ => {
                 let floor = floors.get(&key).copied().unwrap_or(1);
                 let asked = Instant::now();

@@ -31,7 +31,7 @@ fn reader(blocks: u64) -> BlockReader {
     let size = tiers.blocks().size();
     let client = Arc::new(StoreClient::new(&config.upstream));
     let fetches = BlockFetches::new(tiers, client);
-    let stores = Stores::new(&config.profiles, &config.upstream);
+    let stores = Stores::renewed(None, &config.profiles, &config.upstream, &[]);
     let store = Arc::clone(stores.iter().next().expect("the default store"));
     let address = ObjectAddress::parse(b"sky", b"survey/huge.fits", true).expect("an address");
     let headers = HeaderMap::new();
