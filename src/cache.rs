@@ -46,6 +46,7 @@ mod request;
 mod revalidate;
 mod shared;
 pub mod statistics;
+pub mod stored_head;
 mod stored_headers;
 mod surveys;
 mod tiers;

@@ -319,7 +319,7 @@ impl ProxyHttp for Gateway {
         // Called for every hit, including 304: the head of the response is made here.
         let Some(object) = ctx.object.as_ref() else { return RangeType::None };
         let Some(source) = object.source() else { return RangeType::None };
-        *head = source.head().clone();
+        *head = source.head().into_owned();
         match object.selection {
             Selection::NotModified => to_304(head),
             _ if source.has_length() => {}

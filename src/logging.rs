@@ -2,6 +2,7 @@
 //! slow reader of the log never delays a request.
 
 pub mod access;
+pub mod json_line;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -45,6 +46,16 @@ impl LogWriter {
         Self { buffer: Arc::default(), format }
     }
 
+    /// Adds a line to the buffer, or counts it if the buffer is full.
+    fn push(&self, line: &[u8]) {
+        let mut buffer = self.lock();
+        if buffer.lines.len() + line.len() > BUFFER_BYTES {
+            buffer.dropped += 1;
+        } else {
+            buffer.lines.extend_from_slice(line);
+        }
+    }
+
     /// Waits until all lines logged so far are written, at most a second.
     pub fn flush(&self) {
         let started = Instant::now();
@@ -85,12 +96,7 @@ impl LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let mut buffer = self.lock();
-        if buffer.lines.len() + line.len() > BUFFER_BYTES {
-            buffer.dropped += 1;
-        } else {
-            buffer.lines.extend_from_slice(line);
-        }
+        self.push(line);
         Ok(line.len())
     }
 
@@ -105,9 +111,9 @@ static INSTALLED: OnceLock<LogWriter> = OnceLock::new();
 /// Writes the line of a request as it is, without the logger's formatting. The caller checks first that
 /// its level is logged.
 pub fn access_line(mut line: String) {
-    if let Some(mut writer) = INSTALLED.get().cloned() {
+    if let Some(writer) = INSTALLED.get() {
         line.push('\n');
-        let _never_fails = writer.write_all(line.as_bytes());
+        writer.push(line.as_bytes());
     }
 }
 

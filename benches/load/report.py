@@ -12,7 +12,9 @@ NAMES = {
     "s3proxy": "s3proxy",
 }
 # A hit's CPU as a multiple of nginx's, by KiB.
-CPU_TARGETS = {4: 0.8, 20: 0.8, 100: 1.0, 420: 1.0, 1000: 1.0}
+CPU_TARGETS = {4: 0.6, 20: 0.7, 100: 0.95, 420: 0.8, 1000: 0.85}
+# The same of answers without a body.
+BARE_TARGETS = {"404": 0.8, "304": 0.8}
 LOG_TARGET = 1.10
 
 
@@ -109,6 +111,10 @@ def targets(rows, traffic):
     found = []
     for row in rows:
         gateway, size = row["peers"].get("s3proxy"), row["kib"]
+        if gateway and row["case"] in BARE_TARGETS:
+            cpu, most = gateway["cpu_us_ratio"], BARE_TARGETS[row["case"]]
+            word = "met" if cpu <= most else "MISSED"
+            found.append((f"CPU per {row['case']}, of nginx's", f"{cpu:.2f}x", f"{most:.2f}x", word))
         if row["case"] != HITS_OF or not gateway:
             continue
         hit = gateway["store_requests"] < 0.01

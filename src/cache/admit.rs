@@ -23,7 +23,7 @@ use crate::cache::passing::{AnswerSlot, PassingObject};
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_headers::{confirmed_headers, for_disk, lifetime_headers, own_copy};
 use crate::cache::tiers::{DiskChange, SharedChange, Tiers};
-use crate::cache::weight::head_weight;
+use crate::cache::weight::object_weight;
 use crate::response::object_head::ObjectHeads;
 use crate::upstream::answer::content_length;
 use crate::upstream::client::{FetchReport, StoreBody};
@@ -202,7 +202,8 @@ impl StoreResponse<'_> {
         let (tiers, key) = (self.tiers, &self.request.key);
         let freshness = Freshness::of_object(&HeaderMap::new(), &self.request.rule, now());
         let head = listing_head();
-        let room = tiers.reserve(key, document.len() as u64);
+        let weight = |head| object_weight(head, &HeaderMap::new(), document.len() as u64);
+        let room = head.as_ref().and_then(|head| tiers.reserve(key, weight(head)));
         let (Some(freshness), Some(head), Some(room)) = (freshness, head, room) else {
             tiers.statistics().no_room.inc();
             let report = Arc::clone(&self.report);
@@ -210,7 +211,7 @@ impl StoreResponse<'_> {
         };
         let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(document));
         let shared = self.share(&lifetime, body.clone());
-        let object = Arc::new(Object::of(head, lifetime, body, room.into_held()));
+        let object = Arc::new(Object::of(&head, &lifetime, body, room.into_held()));
         let (arriving, report) = (None, Arc::clone(&self.report));
         let entry = self.entry(freshness, EntryContent::Object(Arc::clone(&object)));
         let stored = tiers.store(self.leader, entry, DiskChange::None, shared);
@@ -239,13 +240,14 @@ impl StoreResponse<'_> {
                 return self.leader.finish(refused);
             }
         };
-        let room = tiers.reserve_soon(&request.key, head_weight(&head) + length).await;
+        let lifetime = lifetime_headers(headers);
+        let weight = object_weight(&head, &lifetime, length);
+        let room = tiers.reserve_soon(&request.key, weight).await;
         let Some(room) = room else {
             tiers.statistics().no_room.inc();
             return self.pass_on(headers, Some((0, body)), None);
         };
         let fill = FillBuffer::new(length, Arc::clone(room.held()));
-        let lifetime = lifetime_headers(headers);
         let streaming = Arc::new(StreamingObject { head, lifetime, fill });
         let source = ObjectBody::Streaming(Arc::clone(&streaming));
         let (arriving, stored) = (None, true);
@@ -264,9 +266,8 @@ impl StoreResponse<'_> {
             DiskChange::Remove
         };
         let shared = self.share(headers, body.clone());
-        let (head, lifetime) = (streaming.head.clone(), streaming.lifetime.clone());
-        let object = Arc::new(Object::of(head, lifetime, body, held));
-        let entry = self.entry(freshness, EntryContent::Object(object));
+        let object = Object::of(&streaming.head, &streaming.lifetime, body, held);
+        let entry = self.entry(freshness, EntryContent::Object(Arc::new(object)));
         tiers.store(self.leader, entry, change, shared);
         self.leader.detach();
         streaming.fill.end();

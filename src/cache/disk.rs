@@ -2,7 +2,8 @@
 //! checked when it is read. A damaged file or a failing disk is a miss, never an error.
 //! `docs/decisions/disk-tier.md` has the reasons.
 //!
-//! A few threads read (`reader.rs`). One thread writes and removes the files that
+//! What the kernel has in memory is read at once (`read_now.rs`), anything else by a few threads
+//! (`reader.rs`). One thread writes and removes the files that
 //! are queued in a `queue.rs`; another one finds the files at the start, and sweeps.
 
 mod breaker;
@@ -11,6 +12,7 @@ mod index;
 mod name;
 mod peek;
 mod queue;
+mod read_now;
 mod reader;
 pub(in crate::cache) mod record;
 mod shared;
@@ -144,6 +146,14 @@ impl DiskTier {
             shared.forget(name);
             return None;
         }
+        let held = room(size).ok()?;
+        if size <= read_now::LARGEST
+            && let Some(folder) = shared.folder.get()
+            && let Some(record) = shared.read_now.read(folder, name, key)
+        {
+            let freshness = newer.unwrap_or(record.freshness);
+            return Some(DiskRecord { freshness, held, ..record });
+        }
         let pieces = size.div_ceil(record::PIECE as u64);
         let permits = u32::try_from(pieces).unwrap_or(READ_PERMITS);
         let permits = permits.clamp(LEAST_PERMITS, READ_PERMITS);
@@ -159,7 +169,6 @@ impl DiskTier {
             shared.statistics.disk_busy.inc();
             return None;
         };
-        let held = room(size).ok()?;
         let (reply, read) = oneshot::channel();
         let buffer = Vec::with_capacity(usize::try_from(size).ok()?);
         reader::push(shared, ReadJob { name, key: key.clone(), buffer, held, permit, reply });

@@ -8,7 +8,7 @@ use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Held;
 use crate::cache::object::{Object, ObjectBody};
-use crate::cache::weight::{entry_weight, head_weight};
+use crate::cache::weight::{entry_weight, head_weight, stored_weight};
 use crate::profile::fingerprint::Fingerprint;
 
 /// One response of a store.
@@ -73,8 +73,8 @@ impl Entry {
     #[must_use]
     pub fn weight(&self) -> u64 {
         let content = match &self.content {
-            EntryContent::Object(object) => head_weight(&object.head) + object.body.len(),
-            EntryContent::Blocks(blocks) => head_weight(&blocks.head),
+            EntryContent::Object(object) => stored_weight(&object.head, object.body.len()),
+            EntryContent::Blocks(blocks) => head_weight(&blocks.head, &blocks.lifetime),
             EntryContent::Block(block) => block.body.len(),
             EntryContent::Negative(_) | EntryContent::HitForPass(_) => 0,
         };

@@ -149,7 +149,8 @@ async fn in_memory(
     let of = |what, length, headers| stored(what, entry.freshness, now, length, headers);
     match &entry.content {
         EntryContent::Object(object) => {
-            Some(of(StoredContent::Object, Some(object.body.len()), &object.head.headers))
+            let head = object.head.to_response();
+            Some(of(StoredContent::Object, Some(object.body.len()), &head.headers))
         }
         EntryContent::Blocks(blocks) => {
             let head = of(StoredContent::Head, Some(blocks.layout.length), &blocks.head.headers);

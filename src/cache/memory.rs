@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod limit;
+mod remembered;
 pub mod reservation;
 pub mod tier;
 

@@ -1,10 +1,10 @@
 //! An object: whole in memory, arriving, or in blocks.
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::AGE;
 use pingora::http::ResponseHeader;
 
 use crate::cache::blocks::object::Blocks;
@@ -13,50 +13,34 @@ use crate::cache::entry::EntryContent;
 use crate::cache::fill::{FillBuffer, Truncated};
 use crate::cache::memory::budget::Held;
 use crate::cache::passing::PassingObject;
+use crate::cache::stored_head::StoredHead;
 
 /// An object with its whole body.
 #[derive(Debug)]
 pub struct Object {
-    /// The head of the response to a client.
-    pub head: ResponseHeader,
-    /// `Cache-Control` and `Expires` as the store sent them.
-    pub lifetime: HeaderMap,
+    /// The head of the response to a client, and `Cache-Control` and `Expires` as the store sent them.
+    pub head: StoredHead,
     pub body: StoredBody,
     /// Its share of the budget, until its last reader has left.
     pub held: Arc<Held>,
-    /// The lines of the head as they are sent, but for `Age`: made for the first hit.
-    lines: OnceLock<Box<[u8]>>,
 }
 
 impl Object {
     /// A whole object without `Cache-Control` and `Expires`.
     #[must_use]
     pub fn new(head: ResponseHeader, body: Bytes, held: Held) -> Self {
-        let (lifetime, body) = (HeaderMap::new(), StoredBody::from_bytes(body));
-        Self::of(head, lifetime, body, Arc::new(held))
+        Self::of(&head, &HeaderMap::new(), StoredBody::from_bytes(body), Arc::new(held))
     }
 
     /// A whole object.
     #[must_use]
     pub fn of(
-        head: ResponseHeader,
-        lifetime: HeaderMap,
+        head: &ResponseHeader,
+        lifetime: &HeaderMap,
         body: StoredBody,
         held: Arc<Held>,
     ) -> Self {
-        Self { head, lifetime, body, held, lines: OnceLock::new() }
-    }
-
-    /// The lines of the head as HTTP/1.1 sends them, without the status line and `Age`.
-    #[must_use]
-    pub fn head_lines(&self) -> &[u8] {
-        self.lines.get_or_init(|| {
-            let mut head = self.head.clone();
-            head.remove_header(&AGE);
-            let mut lines = Vec::with_capacity(512);
-            head.header_to_h1_wire(&mut lines);
-            lines.into()
-        })
+        Self { head: StoredHead::of(head, lifetime), body, held }
     }
 }
 
@@ -84,12 +68,12 @@ pub enum ObjectBody {
 impl ObjectBody {
     /// The head of the response to a client.
     #[must_use]
-    pub fn head(&self) -> &ResponseHeader {
+    pub fn head(&self) -> Cow<'_, ResponseHeader> {
         match self {
-            Self::Stored(object) => &object.head,
-            Self::Streaming(object) => &object.head,
-            Self::Blocks(blocks) => &blocks.head,
-            Self::Passing(object) => &object.head,
+            Self::Stored(object) => Cow::Owned(object.head.to_response()),
+            Self::Streaming(object) => Cow::Borrowed(&object.head),
+            Self::Blocks(blocks) => Cow::Borrowed(&blocks.head),
+            Self::Passing(object) => Cow::Borrowed(&object.head),
         }
     }
 
@@ -106,12 +90,12 @@ impl ObjectBody {
 
     /// `Cache-Control` and `Expires` as the store sent them.
     #[must_use]
-    pub fn lifetime(&self) -> &HeaderMap {
+    pub fn lifetime(&self) -> Cow<'_, HeaderMap> {
         match self {
-            Self::Stored(object) => &object.lifetime,
-            Self::Streaming(object) => &object.lifetime,
-            Self::Blocks(blocks) => &blocks.lifetime,
-            Self::Passing(object) => &object.lifetime,
+            Self::Stored(object) => Cow::Owned(object.head.lifetime()),
+            Self::Streaming(object) => Cow::Borrowed(&object.lifetime),
+            Self::Blocks(blocks) => Cow::Borrowed(&blocks.lifetime),
+            Self::Passing(object) => Cow::Borrowed(&object.lifetime),
         }
     }
 
@@ -125,7 +109,7 @@ impl ObjectBody {
         match self {
             Self::Stored(object) => {
                 let (body, held) = (object.body.clone(), Arc::clone(&object.held));
-                Some(Self::Stored(Arc::new(Object::of(head, lifetime, body, held))))
+                Some(Self::Stored(Arc::new(Object::of(&head, &lifetime, body, held))))
             }
             Self::Streaming(_) | Self::Passing(_) => None,
             Self::Blocks(blocks) => Some(Self::Blocks(Arc::new(blocks.with_head(head, lifetime)))),

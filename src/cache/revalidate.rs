@@ -34,7 +34,8 @@ pub(super) async fn revalidate(
 ) -> Revalidated {
     let store = &request.store;
     let learned = &store.revalidation;
-    let (stored, in_blocks) = (&source.head().headers, matches!(source, ObjectBody::Blocks(_)));
+    let stored_head = source.head();
+    let (stored, in_blocks) = (&stored_head.headers, matches!(source, ObjectBody::Blocks(_)));
     let ask = |question: FetchRequest| async move {
         let fetched = client.fetch_resumable(store, request.target(), &question).await;
         (question, fetched)

@@ -48,7 +48,7 @@ pub(super) fn confirmed_headers(
         ConfirmedHeaders::Some(newer) => {
             let mut headers = source.head().headers.clone();
             headers.remove(CACHE_CONTROL);
-            headers.extend(source.lifetime().clone());
+            headers.extend(source.lifetime().into_owned());
             let mut newer = newer.clone();
             newer.remove(CONTENT_TYPE);
             newer.remove(CONTENT_ENCODING);

@@ -209,7 +209,7 @@ impl Files {
 
     /// The entity tags of both; without one there is no way to know that a file is another one.
     fn versions(&self) -> Option<[HeaderValue; 2]> {
-        let tag = |object: &Object| object.head.headers.get(ETAG).cloned();
+        let tag = |object: &Object| object.head.to_response().headers.get(ETAG).cloned();
         Some([tag(&self.properties)?, tag(&self.map)?])
     }
 

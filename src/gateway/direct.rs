@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AGE, CONNECTION, CONTENT_LENGTH, EXPECT, RANGE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::conditional_filter::to_304;
+use pingora::proxy::{MultiRangeInfo, RangeType};
 
 use crate::cache::{LookupResult, Object, ObjectBody};
 use crate::downstream::{ClientConnection, Exchange};
@@ -147,9 +148,6 @@ impl Gateway {
     fn in_memory(&self, client: &RequestHeader, ctx: &mut Context) -> Option<InMemory> {
         let object = ctx.object.as_mut()?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
-        if has_several_ranges(&client.headers) {
-            return None;
-        }
         let mut lookup = cache.cache().find_in_memory(&object.wanted)?;
         let (stored, freshness) = match &lookup.what {
             LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
@@ -165,11 +163,14 @@ impl Gateway {
             _ => return None,
         };
         let length = stored.body.len();
+        // Only conditions need the headers themselves.
+        let head = object.conditional.then(|| stored.head.to_response());
+        let none = HeaderMap::new();
         object.selection = select(
             &client.method,
             &client.headers,
             object.conditional,
-            &stored.head.headers,
+            head.as_ref().map_or(&none, |head| &head.headers),
             length,
             freshness.generated_at,
         );
@@ -183,7 +184,7 @@ impl Gateway {
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());
         let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
-        let (status, mut head) = object_head(&stored, &selection, limit);
+        let (mut head, status, parts) = object_head(&stored, &selection, limit, head);
         ctx.ttfb = Some(ctx.started.elapsed());
         let _never_fails = write!(head, "Age: {age}\r\n");
         self.request_headers(client, ctx, |name, value| {
@@ -196,36 +197,57 @@ impl Gateway {
             _ if client.method == Method::HEAD => Body::None,
             Selection::Whole => Body::Whole(stored),
             Selection::Part(part) => Body::Bytes(bytes_of(&stored, part.start, part.end)),
-            _ => Body::None,
+            _ => parts.map_or(Body::None, |parts| Body::Bytes(multipart(&stored, &parts))),
         };
         Some(InMemory::Object(Made { status, head, body }))
     }
 }
 
-/// Status line and lines of the head of a cached object, without `Age`. `limit` is the age and the time for
-/// which clients may use it, seconds, if an alias was requested.
+/// Status line and lines of the head of a cached object, without `Age`; its status; and its parts, if there
+/// are several. `limit` is the age and the time for which clients may use it, seconds, if an alias was
+/// requested. `parsed` is the stored head, if it is parsed already.
 fn object_head(
     stored: &Object,
     selection: &Selection,
     limit: Option<(u64, u64)>,
-) -> (StatusCode, Vec<u8>) {
+    parsed: Option<ResponseHeader>,
+) -> (Vec<u8>, StatusCode, Option<MultiRangeInfo>) {
     if *selection == Selection::Whole && limit.is_none() {
         let mut head = status_line(StatusCode::OK);
-        head.extend_from_slice(stored.head_lines());
-        return (StatusCode::OK, head);
+        head.extend_from_slice(stored.head.lines());
+        return (head, StatusCode::OK, None);
     }
-    let mut changed: ResponseHeader = stored.head.clone();
-    changed.remove_header(&AGE);
+    let mut changed = parsed.unwrap_or_else(|| stored.head.to_response());
     if *selection == Selection::NotModified {
         to_304(&mut changed);
     }
-    let _sent_by_offset = part_of(selection, stored.body.len(), &mut changed);
+    let parts = match part_of(selection, stored.body.len(), &mut changed) {
+        RangeType::Multi(parts) => Some(parts),
+        RangeType::None | RangeType::Single(_) | RangeType::Invalid => None,
+    };
     if let Some((age, max_age)) = limit {
         let _of_a_valid_value = limit_freshness(&mut changed, age, max_age);
     }
     let mut head = status_line(changed.status);
     changed.header_to_h1_wire(&mut head);
-    (changed.status, head)
+    (head, changed.status, parts)
+}
+
+/// The body of `multipart/byteranges`, as Pingora writes it (RFC 9110, section 14.6).
+fn multipart(stored: &Object, parts: &MultiRangeInfo) -> Vec<Bytes> {
+    let (boundary, length) = (&parts.boundary, stored.body.len());
+    let content_type = parts.content_type.as_deref().unwrap_or_default();
+    let mut body = Vec::new();
+    for range in &parts.ranges {
+        let (first, last) = (range.start, range.end - 1);
+        body.push(Bytes::from(format!(
+            "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
+             Content-Range: bytes {first}-{last}/{length}\r\n\r\n"
+        )));
+        body.append(&mut bytes_of(stored, range.start as u64, range.end as u64));
+    }
+    body.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
+    body
 }
 
 fn bytes_of(stored: &Object, start: u64, end: u64) -> Vec<Bytes> {
@@ -273,11 +295,4 @@ fn keeps_alive(client: &RequestHeader) -> Option<bool> {
         (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"close") => Some(false),
         _ => None,
     }
-}
-
-/// Whether `Range` lists more than one range, or there is more than one `Range`.
-fn has_several_ranges(headers: &HeaderMap) -> bool {
-    let mut ranges = headers.get_all(RANGE).iter();
-    let first = ranges.next();
-    ranges.next().is_some() || first.is_some_and(|range| range.as_bytes().contains(&b','))
 }

@@ -16,11 +16,11 @@ use crate::gateway::Gateway;
 use crate::gateway::admit::{remote_ip, scheme, user};
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::logging;
-use crate::logging::access::{self, AccessRecord, HttpRequestRecord, UpstreamRecord};
+use crate::logging::access::{self, AccessRecord, HttpRequestRecord, RequestUrl, UpstreamRecord};
+use crate::logging::json_line::json_line;
 use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
-use crate::s3::address::ObjectAddress;
 use crate::upstream::last_outcome::StoreVerdict;
 use crate::upstream::{Store, UpstreamOutcome};
 
@@ -93,15 +93,12 @@ impl Gateway {
             user: user(&client.headers, &ctx.transport)
                 .and_then(|user| std::str::from_utf8(user).ok()),
             request_id: &ctx.request_id,
-            path: ctx.address.as_deref().map(ObjectAddress::name),
-            target: ctx.aliased.as_ref().map(|aliased| aliased.target.name()),
+            path: ctx.address.as_deref(),
+            target: ctx.aliased.as_ref().map(|aliased| &*aliased.target),
             profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
             status: status.map(|status| status.as_u16()),
             cache: ctx.object.as_ref().map(|object| object.cache_status()),
-            blocks: ctx
-                .object
-                .as_ref()
-                .and_then(|object| Some(object.blocks.as_ref()?.so_far().into())),
+            blocks: ctx.object.as_ref().and_then(|object| Some(object.blocks.as_ref()?.so_far())),
             duration,
             ttfb: ctx.ttfb,
             bytes_sent,
@@ -114,7 +111,7 @@ impl Gateway {
             LogFormat::Production => {
                 #[expect(clippy::disallowed_methods, reason = "the timestamp of the line")]
                 let now = SystemTime::now();
-                logging::access_line(access::json_line(&record, level, now));
+                logging::access_line(json_line(&record, level, now));
             }
             LogFormat::Development => {
                 log::log!(target: access::TARGET, level, "{}", access::text_line(&record));
@@ -188,12 +185,12 @@ fn status_of(refusal: &Refusal) -> Option<StatusCode> {
 
 /// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may contain a
 /// token.
-fn request_url(client: &RequestHeader, transport: &Transport) -> String {
+fn request_url<'a>(client: &'a RequestHeader, transport: &Transport) -> RequestUrl<'a> {
     let scheme = scheme(&client.headers, transport);
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = crate::protocol::request_check::target_path(client.raw_path());
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    [scheme, "://", host, &String::from_utf8_lossy(path)].concat()
+    RequestUrl { scheme, host, path: String::from_utf8_lossy(path) }
 }
 
 /// The error detail of the cache's fetch.

@@ -6,15 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// RFC 3339 in UTC with microseconds: `2013-05-24T00:00:00.000042Z`.
 #[must_use]
 pub fn rfc3339(now: SystemTime) -> String {
-    let now = Civil::of(now);
     let mut text = String::with_capacity(27);
-    now.push_date(&mut text, "-");
-    text.push('T');
-    now.push_time(&mut text, ":");
-    text.push('.');
-    push_digits(&mut text, now.microsecond, 100_000);
-    text.push('Z');
+    push_rfc3339(&mut text, now);
     text
+}
+
+/// Appends the same text.
+pub fn push_rfc3339(text: &mut String, now: SystemTime) {
+    let now = Civil::of(now);
+    now.push_date(text, "-");
+    text.push('T');
+    now.push_time(text, ":");
+    text.push('.');
+    push_digits(text, now.microsecond, 100_000);
+    text.push('Z');
 }
 
 /// The form of `x-amz-date`: `20130524T000000Z`.

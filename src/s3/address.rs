@@ -112,9 +112,15 @@ impl ObjectAddress {
     /// `s3://profile@bucket/key`, decoded: the name of the object in messages and logs.
     #[must_use]
     pub fn name(&self) -> String {
+        self.name_parts().concat()
+    }
+
+    /// The parts of [`ObjectAddress::name`].
+    #[must_use]
+    pub fn name_parts(&self) -> [&str; 6] {
         let profile = self.profile.as_deref().unwrap_or_default();
         let at = if self.profile.is_some() { "@" } else { "" };
-        ["s3://", profile, at, &self.bucket, "/", &self.key].concat()
+        ["s3://", profile, at, &self.bucket, "/", &self.key]
     }
 }
 

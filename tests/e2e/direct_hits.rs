@@ -35,11 +35,14 @@ fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, Vec<u8>) {
         })
         .collect();
     headers.sort();
-    let without_boundary = answer.status() == 206
-        && headers.iter().any(|(_, value)| value.starts_with("multipart/byteranges"));
-    if without_boundary {
-        headers.retain(|(name, _)| name != "Content-Type");
-        return (206, headers, Vec::new());
+    let kind = answer.header("content-type").unwrap_or_default();
+    if let Some((_, boundary)) = kind.split_once("boundary=") {
+        // It is another one each time.
+        for (_, value) in &mut headers {
+            *value = value.replace(boundary, "boundary");
+        }
+        let body = String::from_utf8(answer.body.clone()).expect("text");
+        return (answer.status(), headers, body.replace(boundary, "boundary").into());
     }
     (answer.status(), headers, answer.body.clone())
 }
@@ -66,6 +69,11 @@ const REQUESTS: &[Request] = &[
     ("GET", "/s3proxy/s3/sky/a.png?x=1", &[("Range", "bytes=2-5")]),
     ("GET", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=-3")]),
     ("GET", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=0-0,4-5")]),
+    ("GET", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=7-,0-0,4-4,5-5")]),
+    ("HEAD", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=0-0,4-5")]),
+    ("GET", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=0-0,4-5"), ("If-Range", "\"other\"")]),
+    ("GET", "/s3proxy/s3/sky/big.png", &[("Range", "bytes=0-9,1048570-1048590")]),
+    ("GET", "/s3proxy/s3/sky/empty.png", &[("Range", "bytes=0-0,4-5")]),
     ("GET", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=999999-")]),
     ("GET", "/s3proxy/s3/sky/a.png", &[("If-None-Match", "*")]),
     ("HEAD", "/s3proxy/s3/sky/a.png", &[("If-None-Match", "*")]),

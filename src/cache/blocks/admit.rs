@@ -93,11 +93,12 @@ impl StoreResponse<'_> {
                 return self.leader.finish(refused);
             }
         };
-        let Some(room) = tiers.reserve(&request.key, head_weight(&head)) else {
+        let lifetime = lifetime_headers(headers);
+        let Some(room) = tiers.reserve(&request.key, head_weight(&head, &lifetime)) else {
             tiers.statistics().no_room.inc();
             return self.pass_on_range(headers, range);
         };
-        let (lifetime, size) = (lifetime_headers(headers), tiers.blocks().size());
+        let size = tiers.blocks().size();
         let blocks = Arc::new(Blocks::new(head, lifetime, version, size, room.into_held()));
         let old = tiers.replaced_version(&request.key);
         let old = old.filter(|old| old.version != blocks.version);

@@ -179,7 +179,7 @@ impl Folder {
             }
             Ok(())
         });
-        let to = self.path.join(name.path());
+        let to = self.path_of(name);
         let renamed = written.and_then(|()| match fs::rename(&writing, &to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make(name.folder())?;
@@ -217,24 +217,22 @@ impl Folder {
         let mut head = Err(Damage::Length);
         for _ in 0..2 {
             buffer.clear();
-            read_into(&file, &mut buffer)?;
+            read_into(&file, &mut buffer, length)?;
             head = checked_head(&buffer, length);
             if head.is_ok() {
                 break;
             }
         }
-        let (head, start) = match head {
-            Ok(head) => head,
-            Err(damage) => return Ok(FileRead::Damaged(damage)),
-        };
-        if head.key != *key {
-            return Ok(FileRead::Damaged(Damage::Foreign));
-        }
-        let body = Bytes::from(buffer).slice(start..);
-        let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
-        let (body, held) = (StoredBody::from_bytes(body), None);
-        let record = DiskRecord { key, requested_at, settings, freshness, headers, body, held };
-        Ok(FileRead::Whole(record))
+        Ok(match head.and_then(|head| record_of(head, buffer, key)) {
+            Ok(record) => FileRead::Whole(record),
+            Err(damage) => FileRead::Damaged(damage),
+        })
+    }
+
+    /// The path of a file.
+    #[must_use]
+    pub(super) fn path_of(&self, name: FileName) -> PathBuf {
+        self.path.join(name.path())
     }
 
     /// Reads the head of the record with this name.
@@ -321,7 +319,7 @@ impl Folder {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(write).custom_flags(flags);
-        let file = match options.open(self.path.join(name.path())) {
+        let file = match options.open(self.path_of(name)) {
             Ok(file) => file,
             Err(error) => {
                 return match error.raw_os_error() {
@@ -343,7 +341,7 @@ impl Folder {
     /// Bytes that a file takes on disk; `None` if there is none.
     #[must_use]
     pub(in crate::cache) fn size(&self, name: FileName) -> Option<u64> {
-        let metadata = fs::symlink_metadata(self.path.join(name.path())).ok()?;
+        let metadata = fs::symlink_metadata(self.path_of(name)).ok()?;
         metadata.is_file().then(|| size_on_disk(metadata.len()))
     }
 
@@ -352,7 +350,7 @@ impl Folder {
     /// # Errors
     /// Errors of the disk.
     pub(in crate::cache) fn remove(&self, name: FileName) -> io::Result<()> {
-        match fs::remove_file(self.path.join(name.path())) {
+        match fs::remove_file(self.path_of(name)) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -400,9 +398,9 @@ impl Folder {
     }
 }
 
-/// Reads all of a file into the free capacity of a buffer, if possible in one call.
-fn read_into(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
-    while buffer.len() < buffer.capacity() {
+/// Reads `length` bytes of a file into the free capacity of a buffer, if possible in one call.
+fn read_into(file: &File, buffer: &mut Vec<u8>, length: u64) -> io::Result<()> {
+    while (buffer.len() as u64) < length {
         let at = buffer.len() as u64;
         match rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), at) {
             Ok(0) => break,
@@ -411,6 +409,28 @@ fn read_into(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The record of this key in the bytes of a file of this length. Every byte is checked.
+///
+/// # Errors
+/// It is damaged, or the record of another key.
+pub(super) fn record_in(bytes: Vec<u8>, length: u64, key: &CacheKey) -> Result<DiskRecord, Damage> {
+    record_of(checked_head(&bytes, length)?, bytes, key)
+}
+
+/// The record with this head, whose body begins at this place in these bytes.
+fn record_of(
+    (head, start): (RecordHead, usize),
+    bytes: Vec<u8>,
+    key: &CacheKey,
+) -> Result<DiskRecord, Damage> {
+    if head.key != *key {
+        return Err(Damage::Foreign);
+    }
+    let body = StoredBody::from_bytes(Bytes::from(bytes).slice(start..));
+    let RecordHead { key, requested_at, settings, freshness, headers, .. } = head;
+    Ok(DiskRecord { key, requested_at, settings, freshness, headers, body, held: None })
 }
 
 /// The head of the record in these bytes of a file of this length, and where its body begins. Every

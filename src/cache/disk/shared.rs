@@ -16,6 +16,7 @@ use crate::cache::disk::folder::Folder;
 use crate::cache::disk::index::Index;
 use crate::cache::disk::name::{FileName, ObjectMark};
 use crate::cache::disk::queue::{Job, Queue};
+use crate::cache::disk::read_now::ReadNow;
 use crate::cache::disk::reader::Readers;
 use crate::cache::disk::record::micros;
 use crate::cache::key::CacheKey;
@@ -75,6 +76,7 @@ pub(super) struct DiskShared {
     /// Set when the folder was opened.
     pub(super) folder: OnceLock<Folder>,
     pub(super) index: Index,
+    pub(super) read_now: ReadNow,
     /// Permits to read, one for each piece of a body.
     pub(super) reads: Arc<Semaphore>,
     pub(super) readers: Readers,
@@ -140,6 +142,7 @@ impl DiskShared {
             statistics,
             folder: OnceLock::new(),
             index: Index::default(),
+            read_now: ReadNow::default(),
             reads: Arc::new(Semaphore::new(READ_PERMITS as usize)),
             readers: Readers::default(),
             inner: Mutex::new(Inner {

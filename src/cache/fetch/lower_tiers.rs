@@ -19,7 +19,7 @@ use crate::cache::shared::{LeaseHeld, LeaseResult};
 use crate::cache::stored_headers::lifetime_headers;
 use crate::cache::tiers::shared::SharedAnswer;
 use crate::cache::tiers::{DiskChange, SharedChange};
-use crate::cache::weight::head_weight;
+use crate::cache::weight::object_weight;
 use crate::upstream::answer::content_length;
 
 /// Between two looks for the object that another replica fetches: the first pause, and the longest.
@@ -160,10 +160,12 @@ impl Fetches {
         let held = match record.held {
             Some(held) => held,
             // It waits to be written.
-            None => tiers.reserve(&request.key, head_weight(&head) + length)?.into_held(),
+            None => {
+                tiers.reserve(&request.key, object_weight(&head, &lifetime, length))?.into_held()
+            }
         };
         let content = match in_blocks {
-            None => EntryContent::Object(Arc::new(Object::of(head, lifetime, body, held))),
+            None => EntryContent::Object(Arc::new(Object::of(&head, &lifetime, body, held))),
             Some(length) => {
                 let limits = tiers.blocks();
                 let version = Version::of(headers, length).filter(|_| limits.are_cached())?;

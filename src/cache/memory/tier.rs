@@ -1,14 +1,15 @@
 //! The memory tier: entries within a number of bytes. Entries that were requested once are evicted
 //! before entries that were requested again. `docs/decisions/memory-tier.md` has the reasons.
 
-use std::hash::RandomState;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
+use crate::cache::memory::remembered::Remembered;
 use crate::cache::statistics::Statistics;
 use crate::cache::weight::entry_weight;
 use prometheus_client::metrics::counter::Counter;
@@ -30,13 +31,17 @@ const PROBATION: u64 = 17 * MIB;
 const MIN_PROBATION: f64 = 0.05;
 /// An entry has at most a shard's bytes divided by this, and so has probation.
 const LARGEST_PART: u64 = 3;
-/// The estimated weight of an entry, bytes: sets how many keys of evicted entries are remembered.
-/// Remembering more cost hits when measured.
+/// The estimated weight of an entry, bytes. It decides nothing but the number of shards of a small tier.
 const TYPICAL_ENTRY: u64 = 100_000;
+/// The weight of the evicted entries whose keys are remembered, as a part of the capacity: 2 is a half.
+const REMEMBERED_PART: u64 = 2;
 
 /// Entries in memory, by key. Any number of threads read it at once.
 pub struct MemoryTier {
     cache: Cache<CacheKey, Weighed, Weigh, RandomState, Evictions>,
+    remembered: Mutex<Remembered>,
+    /// Of the keys that are remembered.
+    hash: RandomState,
     capacity: u64,
     largest: u64,
     statistics: Arc<Statistics>,
@@ -110,6 +115,7 @@ impl MemoryTier {
             .weight_capacity(divided)
             .estimated_items_capacity(items)
             .hot_allocation(1.0 - probation(shard))
+            .ghost_allocation(0.0)
             .build();
         // A keyed hash: clients choose the keys, also of negative entries.
         let hash = RandomState::new();
@@ -118,7 +124,15 @@ impl MemoryTier {
             // Only if one of the two required options were missing above.
             Err(_) => Cache::with(items, divided, Weigh, hash, Evictions),
         };
-        Self { cache, capacity, largest: shard / LARGEST_PART, statistics, evictions }
+        Self {
+            cache,
+            remembered: Mutex::new(Remembered::new(capacity / REMEMBERED_PART)),
+            hash: RandomState::new(),
+            capacity,
+            largest: shard / LARGEST_PART,
+            statistics,
+            evictions,
+        }
     }
 
     /// The entry of a key. This counts as use.
@@ -158,8 +172,24 @@ impl MemoryTier {
         self.cache.insert_with_lifecycle(key.clone(), weighed, &mut gone);
         // A replaced entry comes first, and is no eviction.
         let replaced = gone.first().is_some_and(|(first, _)| first == key);
-        (self.evictions)(&self.statistics).inc_by((gone.len() - usize::from(replaced)) as u64);
+        let evicted = gone.get(usize::from(replaced)..).unwrap_or_default();
+        (self.evictions)(&self.statistics).inc_by(evicted.len() as u64);
+        if self.remember(key, evicted) {
+            // It was evicted too early. A use keeps it longer this time.
+            self.get(key.as_bytes());
+        }
         true
+    }
+
+    /// Remembers the keys of evicted entries, and returns whether this key was remembered.
+    fn remember(&self, key: &CacheKey, evicted: &[(CacheKey, Weighed)]) -> bool {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, weighed) in evicted {
+            if weighed.entry.is_some() {
+                remembered.add(self.hash.hash_one(key), weighed.weight);
+            }
+        }
+        remembered.take(self.hash.hash_one(key))
     }
 
     /// Removes the entry of a key; false if there is none.

@@ -39,7 +39,7 @@ fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
     let head = ResponseHeader::build(StatusCode::OK, None).expect("a head");
     let freshness = Freshness::for_a_while(now(), Duration::from_secs(3600));
     let body = crate::cache::body::StoredBody::from_bytes(Bytes::from_static(BODY));
-    let object = Object::of(head, http::HeaderMap::new(), body, held);
+    let object = Object::of(&head, &http::HeaderMap::new(), body, held);
     let content = EntryContent::Object(Arc::new(object));
     let entry = Entry { key, requested_at: now(), settings: None, freshness, content };
     assert!(tiers.store(&leader, Arc::new(entry), DiskChange::None, SharedChange::None));

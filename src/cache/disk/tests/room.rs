@@ -70,13 +70,39 @@ async fn what_finds_no_room_in_the_queue_takes_the_older_version_with_it() {
 async fn too_many_reads_at_once_are_misses() {
     let bench = Bench::new();
     let tier = bench.open(CAPACITY);
-    tier.put(record(1));
+    // Too large to be read at once.
+    let record = || record_of(1, 2 << 20);
+    tier.put(record());
     is_written(&tier);
     let all = tier.shared.reads.acquire_many(READ_PERMITS).await.unwrap();
     assert_eq!(tier.get(&key(1)).await, None);
     assert_eq!(bench.statistics.disk_busy.get(), 1);
     drop(all);
-    assert_eq!(tier.get(&key(1)).await, Some(record(1)));
+    assert_eq!(tier.get(&key(1)).await, Some(record()));
+}
+
+/// What was just written is in the memory of the kernel: it is read although no thread may read.
+#[tokio::test]
+async fn what_the_kernel_has_is_read_without_a_thread() {
+    let bench = Bench::new();
+    let tier = bench.open(CAPACITY);
+    for (number, size) in [(1, 0), (2, 4096), (3, 1 << 20)] {
+        tier.put(record_of(number, size));
+    }
+    is_written(&tier);
+    let folder = tier.shared.folder.get().expect("the folder is open");
+    let read = |number| tier.shared.read_now.read(folder, FileName::of(&key(number)), &key(number));
+    if read(1).is_none() {
+        // This file system cannot say whether it has a file in memory.
+        assert_eq!(tier.get(&key(1)).await, Some(record_of(1, 0)));
+        return;
+    }
+    let all = tier.shared.reads.acquire_many(READ_PERMITS).await.unwrap();
+    for (number, size) in [(1, 0), (2, 4096), (3, 1 << 20)] {
+        assert_eq!(tier.get(&key(number)).await, Some(record_of(number, size)));
+    }
+    assert_eq!(bench.statistics.disk_busy.get(), 0);
+    drop(all);
 }
 
 #[tokio::test]

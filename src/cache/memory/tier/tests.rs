@@ -298,3 +298,29 @@ fn threads_see_whole_entries_within_the_bound() {
     assert_eq!((tier.bytes(), tier.entries()), (bytes, left.len() as u64));
     assert!((1..inserted).contains(&evictions(&tier)), "the bound was reached");
 }
+
+/// The second eviction of an entry comes later than its first: what is requested again after it was evicted
+/// outlives what is requested once.
+#[test]
+fn an_entry_that_was_evicted_too_early_stays_longer() {
+    for size in [500, 20_000] {
+        let tier = tier(4 * MIB);
+        let count = 4 * MIB / entry("tile/000000", size).weight();
+        let scan = |from: u64, many: u64| {
+            for number in from..from + many {
+                tier.insert(entry(&format!("tile/{number:06}"), size));
+            }
+        };
+        // Hot entries fill the tier, but for the part on probation.
+        scan(0, count);
+        for number in 0..count {
+            tier.get(format!("tile/{number:06}").as_bytes());
+        }
+        tier.insert(entry("tile/again", size));
+        scan(100_000, count / 2);
+        assert!(tier.peek(b"tile/again").is_none(), "requested once, it was evicted");
+        tier.insert(entry("tile/again", size));
+        scan(200_000, count / 2);
+        assert!(tier.peek(b"tile/again").is_some(), "{size}: it was evicted too early");
+    }
+}
