@@ -171,7 +171,7 @@ fn a_purge_waits_for_all_replicas_although_the_engine_has_lost_its_list() {
     });
 }
 
-/// A fetch that began between the two parts of a purge read the value that it covers.
+/// A fetch that begins between the two parts of a purge may not read the value that it covers.
 #[test]
 fn no_fetch_that_meets_a_purge_brings_back_what_it_covers() {
     const READERS: usize = 4;
