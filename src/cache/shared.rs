@@ -47,8 +47,8 @@ use crate::cache::shared::sync::Unrecorded;
 use crate::cache::shared::value::{EngineTime, MAX_OVERHEAD, MacKey, SharedValue, ValueKind};
 use crate::cache::statistics::Statistics;
 use crate::config::SharedConfig;
-use crate::engine::{Engine, StreamId};
 use crate::engine::error::EngineError;
+use crate::engine::{Engine, StreamId};
 use crate::profile::DEFAULT_LABEL;
 
 /// Values that are read at the same time: each takes up to `cache.shared.max_object` of memory until it

@@ -133,10 +133,9 @@ fn memory(trial: &EngineTrial) -> Finding {
             format!("{text}: it may remove the recorded purges, whereupon everything is purged"),
             "set maxmemory-policy to volatile-lru, which leaves them alone",
         ),
-        _ if limit == Some(0) => Finding::warning(
-            format!("{text}: it takes all memory of its machine"),
-            "set maxmemory",
-        ),
+        _ if limit == Some(0) => {
+            Finding::warning(format!("{text}: it takes all memory of its machine"), "set maxmemory")
+        }
         _ => Finding::ok(text),
     }
 }
@@ -173,8 +172,16 @@ mod tests {
     #[test]
     fn versions_are_compared_by_their_numbers() {
         for (about, state, text) in [
-            (&[("redis_version", "7.0.15"), ("role", "master")][..], StepState::Ok, "Redis 7.0.15, master"),
-            (&[("redis_version", "7.2.4"), ("valkey_version", "8.1.0")], StepState::Ok, "Valkey 8.1.0"),
+            (
+                &[("redis_version", "7.0.15"), ("role", "master")][..],
+                StepState::Ok,
+                "Redis 7.0.15, master",
+            ),
+            (
+                &[("redis_version", "7.2.4"), ("valkey_version", "8.1.0")],
+                StepState::Ok,
+                "Valkey 8.1.0",
+            ),
             (&[("redis_version", "6.2.0")], StepState::Ok, "Redis 6.2.0"),
             (&[("redis_version", "6.0.20")], StepState::Failed, "Redis 6.0.20"),
             (&[("redis_version", "10.0.1")], StepState::Ok, "Redis 10.0.1"),

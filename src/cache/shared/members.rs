@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::cache::shared::{SharedTier, script};
-use crate::engine::{Engine, StreamId};
 use crate::engine::error::EngineError;
+use crate::engine::{Engine, StreamId};
 
 /// A replica that was silent for this long is not waited for.
 const SILENT: Duration = Duration::from_secs(10);
@@ -272,11 +272,9 @@ mod tests {
         roster.read(&list(&[(SINCE, "1"), one, other]), NOW, now);
         // Lost; one has said again that it is there.
         let again = ("a/1/x", "7-1 999950");
-        for (fields, is_young) in [
-            (&[][..], true),
-            (&[(SINCE, "999950"), again], true),
-            (&[(SINCE, "1"), again], false),
-        ] {
+        for (fields, is_young) in
+            [(&[][..], true), (&[(SINCE, "999950"), again], true), (&[(SINCE, "1"), again], false)]
+        {
             roster.read(&list(fields), NOW, now);
             assert_eq!(roster.is_young, is_young, "{fields:?}");
             let (report, is_waiting) = roster.judge(PURGE, now);

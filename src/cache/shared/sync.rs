@@ -341,7 +341,8 @@ mod tests {
     /// The second one was taken for the first, which other replicas had obeyed already.
     #[test]
     fn a_purge_that_comes_while_the_same_is_recorded_is_recorded_as_well() {
-        for (scope, key) in [(PurgeScope::Object, b"a".to_vec()), (PurgeScope::Prefix, Vec::new())] {
+        for (scope, key) in [(PurgeScope::Object, b"a".to_vec()), (PurgeScope::Prefix, Vec::new())]
+        {
             let mut unrecorded = Unrecorded::default();
             unrecorded.add(scope, key.clone());
             let first = unrecorded.next();

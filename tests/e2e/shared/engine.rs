@@ -1,7 +1,7 @@
 //! A Valkey or Redis of its own for a test.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,8 @@ fn ask(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).expect("the command");
+    // A sentinel knows no QUIT.
+    stream.shutdown(Shutdown::Write).expect("the end of the commands");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");
     let answer = String::from_utf8_lossy(&answer).into_owned();

@@ -40,7 +40,12 @@ fn many_clients_of_several_replicas_cost_the_store_one_request_a_tile() {
 fn errors(replicas: &[Replica]) -> u64 {
     let of = |replica: &Replica| {
         let errors = replica.admin.cache()["shared"]["errors"].clone();
-        errors.as_object().expect("causes").values().filter_map(serde_json::Value::as_u64).sum::<u64>()
+        errors
+            .as_object()
+            .expect("causes")
+            .values()
+            .filter_map(serde_json::Value::as_u64)
+            .sum::<u64>()
     };
     replicas.iter().map(of).sum()
 }
