@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Outside the range from which the kernel assigns ports.
 const FIRST: u16 = 12_000;
-/// Ports that a process takes at once, and how many times there are so many.
+/// The number of ports that a process takes at once, and the number of such blocks.
 const BLOCK: u16 = 200;
 const BLOCKS: u16 = 100;
 

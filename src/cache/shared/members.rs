@@ -194,7 +194,7 @@ impl SharedTier {
         }
     }
 
-    /// Reads the list of replicas. Whoever knows it can name those that are missing when the engine has
+    /// Reads the list of replicas: a replica that knows it can name those that are missing when the engine has
     /// lost it.
     ///
     /// # Errors
@@ -209,7 +209,7 @@ impl SharedTier {
     async fn ask_members(&self, purge: StreamId) -> Option<(ReplicaReport, bool)> {
         self.meet().await.ok()?;
         let (report, is_waiting) = self.roster().judge(purge, Instant::now());
-        // The engine may have lost it since: whoever starts then would not obey.
+        // The engine may have lost it since: a replica that starts then would not obey.
         let entries = self.engine.entries(&self.purges_name, purge, 1).await.ok()?;
         let recorded = entries.first().is_some_and(|entry| entry.id == purge);
         Some((ReplicaReport { recorded, ..report }, is_waiting || !recorded))

@@ -100,6 +100,37 @@ fn a_faulty_engine_is_named_with_its_fix() {
 }
 
 #[test]
+fn the_rights_that_are_documented_suffice() {
+    let Some(engine) = Engine::start() else { return };
+    let spy = Faulty::spy();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/shared-cache.md");
+    let text = std::fs::read_to_string(path).expect("the documentation");
+    let line = text.lines().find(|line| line.contains("ACL SETUSER")).expect("the rights");
+    let answer = engine.ask(&line.trim().replace("PASSWORD", "a-password"));
+    assert_eq!(answer, "+OK\r\n", "{line}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    std::fs::write(&file, "a-password").expect("a file");
+    let url = engine.url().replace("redis://", "redis://s3proxy@");
+    let setup = || {
+        sharing(&spy.url(), &engine)
+            .env("S3PROXY_CACHE_SHARED_URL", &url)
+            .env("S3PROXY_CACHE_SHARED_PASSWORD_FILE", file.to_str().expect("UTF-8"))
+    };
+    let (steps, _) = check(setup());
+    for name in ["connection", "version", "commands", "latency", "replicas"] {
+        assert_step(&steps, name, "ok", &[]);
+    }
+    let one = Replica::of(setup());
+    one.await_state("on");
+    one.get("sky/a.png");
+    one.await_written(1);
+    let said = one.admin.purge("sky/a.png");
+    assert_eq!(said["replicas"]["recorded"], true, "{said}");
+    assert!(!one.admin.cache()["shared"]["errors"].to_string().contains("\"access\":1"));
+}
+
+#[test]
 fn without_a_shared_tier_and_for_one_profile_there_is_no_such_section() {
     let Some(engine) = Engine::start() else { return };
     let spy = Faulty::spy();
