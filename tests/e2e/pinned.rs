@@ -105,8 +105,9 @@ fn pinned_objects_are_revalidated_before_they_are_stale_without_a_request() {
     admin.await_number("refreshes", |refreshes| refreshes >= 1);
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     let asked = origin.requests();
-    assert_eq!(asked.len(), 1, "{asked:?}");
-    assert!(!asked[0].header("if-none-match").is_empty() || asked[0].method == "HEAD", "{asked:?}");
+    // Without the body: conditional, and a HEAD where the 304 of this store says too little.
+    assert!((1..=2).contains(&asked.len()), "{asked:?}");
+    assert!(asked.iter().all(|request| request.bytes_sent == 0), "{asked:?}");
     assert_eq!(admin.number("pinned_refreshes"), 1);
     // Beyond the lifetime of what the client got.
     std::thread::sleep(Duration::from_millis(4200).saturating_sub(started.elapsed()));
