@@ -1,26 +1,16 @@
 //! The cache: objects in memory and on disk. Each is fetched once, however many clients request it.
 //!
-//! A request is answered by the first of these that can: the memory tier, a fetch in flight, the disk
-//! tier, the tier that replicas share, the store. Fetches are tasks of their own, so clients that leave or read slowly do not harm
-//! them. There are three layers:
+//! A request is answered by the first of these that can: the memory tier, a fetch in flight, the disk tier, the tier
+//! that replicas share, the store. Fetches are tasks that clients do not harm. There are three layers:
 //!
 //! - [`Cache`], in this file, is what the other rooms use: find, open, purge, inspect, close. It
 //!   decides whether an entry is served (`evaluate`) and what the outcome of a fetch means for a
 //!   request (`resolve`). It is the only layer that makes `Cache-Status`.
-//! - `fetch.rs`, `admit.rs` and `blocks/`: the fetches. They know which objects and blocks are in
-//!   flight, and admit the responses of stores.
+//! - `fetch.rs`, `admit.rs`, `blocks/`: the fetches, which objects are in flight, what is admitted.
 //! - `tiers.rs`: the tiers, which know no fetch. Every read leaves out what a purge covers, and memory
 //!   and disk change together.
 //!
-//! Where additions belong:
-//!
-//! - A further tier: a field of `Tiers`, as described there. A fetch asks it before the store, as
-//!   `Fetches::ask_replicas` asks the shared tier.
-//! - Answers before the framework takes the request: the first half of [`Cache::find`], `Tiers::lookup`
-//!   and `Cache::evaluate`, waits for nothing. A method of [`Cache`] can return its lookup.
-//! - Objects known to be missing without a request to the store: an entry with
-//!   `EntryContent::Negative`, as `StoreResponse::cache_negative` makes it, or, as for the tiles of
-//!   surveys (`surveys.rs`), `Cache::excluded`.
+//! Objects known to be missing have an entry with `EntryContent::Negative`, or [`Cache::excluded`].
 
 mod admit;
 mod blocks;
@@ -40,6 +30,7 @@ pub mod memory;
 pub mod object;
 mod outcome;
 mod passing;
+mod pinned;
 mod purge;
 mod replicas;
 mod request;
@@ -316,8 +307,13 @@ impl Cache {
         self.fetches.count()
     }
 
-    /// Waits until the replicas that share a tier obey the purges so far, for some seconds; `None`
-    /// without a shared tier.
+    /// Bytes of pinned objects in memory.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> u64 {
+        self.tiers.pins().held()
+    }
+
+    /// Waits seconds until the replicas that share a tier obey the purges so far; `None` without one.
     pub async fn obeyed(&self) -> Option<ReplicaReport> {
         self.tiers.obeyed().await
     }
@@ -325,6 +321,11 @@ impl Cache {
     /// Keeps this replica in step with those that share a tier. Never returns.
     pub async fn serve_replicas(&self) {
         replicas::run(&self.tiers, &self.fetches).await;
+    }
+
+    /// Refreshes pinned objects before they become stale. Never returns.
+    pub async fn refresh_pinned(&self) {
+        pinned::run(&self.tiers, &self.fetches).await;
     }
 
     /// Says good-bye to the replicas that share a tier.

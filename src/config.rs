@@ -141,6 +141,8 @@ pub struct CacheConfig {
     pub background_refreshes: usize,
     /// How long a request waits for a revalidation while there is a stale object to serve.
     pub revalidate_timeout: Duration,
+    /// Percent of the memory for whole objects that pinned ones may hold.
+    pub pin_share: u8,
     pub blocks: BlocksConfig,
 }
 

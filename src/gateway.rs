@@ -51,6 +51,7 @@ mod direct;
 mod failure;
 mod folder;
 pub mod front;
+mod hips_list;
 mod hit;
 mod html;
 mod listing;
@@ -189,8 +190,7 @@ impl ProxyHttp for Gateway {
         if ctx.object.is_some() {
             return Ok(false);
         }
-        if let Some(folder) = ctx.folder.take() {
-            self.open_folder(session, ctx, *folder).await?;
+        if self.answer_folder_or_list(session, ctx).await? {
             return Ok(true);
         }
         match self.admit(session.req_header(), ctx) {
@@ -198,10 +198,8 @@ impl ProxyHttp for Gateway {
                 ctx.object = Some(object);
                 Ok(false)
             }
-            Ok(admit::Admitted::Folder) => {
-                if let Some(folder) = ctx.folder.take() {
-                    self.open_folder(session, ctx, *folder).await?;
-                }
+            Ok(admit::Admitted::Folder | admit::Admitted::HipsList) => {
+                self.answer_folder_or_list(session, ctx).await?;
                 Ok(true)
             }
             Ok(admit::Admitted::Response(response)) => {

@@ -63,6 +63,8 @@ pub struct Profile {
     pub hips: bool,
     /// Whether the landing page names the profile.
     pub listed: bool,
+    /// The folders of surveys that the list of surveys names, `bucket/prefix/`.
+    pub surveys: Vec<String>,
     /// Which objects of this profile are cached, and for how long.
     pub cache: CacheRules,
 }
@@ -92,6 +94,7 @@ impl Profile {
             viewer: false,
             hips: false,
             listed: false,
+            surveys: Vec::new(),
             cache: CacheRules::default(),
         }
     }

@@ -158,6 +158,12 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         server.add_service(replicas);
     }
 
+    if let Some(cache) = cache.as_ref().filter(|_| config.cache.pin_share > 0) {
+        let mut pinned = background_service("pinned", PinService(Arc::clone(cache)));
+        pinned.threads = Some(1);
+        server.add_service(pinned);
+    }
+
     log_profiles(start);
     log_tiers(config, cache.as_deref());
     match config.admin_listen {
@@ -264,6 +270,19 @@ impl BackgroundService for ReplicaService {
             _ended = shutdown.changed() => {}
         }
         let _in_time = timeout(GOOD_BYE, self.0.leave_replicas()).await;
+    }
+}
+
+/// Refreshes pinned objects, as long as the process runs.
+struct PinService(Arc<Cache>);
+
+#[async_trait]
+impl BackgroundService for PinService {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = self.0.refresh_pinned() => {}
+            _ended = shutdown.changed() => {}
+        }
     }
 }
 

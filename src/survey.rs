@@ -8,6 +8,7 @@
 mod coverage;
 mod exclusion;
 mod format;
+mod hips_list;
 mod path;
 mod properties;
 mod sample;
@@ -16,6 +17,7 @@ mod tile;
 pub use coverage::{Coverage, InvalidMap, MAX_MAP_BYTES};
 pub use exclusion::Exclusion;
 pub use format::TileFormat;
+pub use hips_list::hips_list_record;
 pub use path::{SurveyFile, locate};
 pub use properties::{
     Frame, InvalidNumber, MANDATORY, MAX_PROPERTIES_BYTES, Properties, PropertyFault,

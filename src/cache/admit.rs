@@ -46,7 +46,11 @@ impl StoreResponse<'_> {
     pub(super) fn entry(&self, freshness: Freshness, content: EntryContent) -> Arc<Entry> {
         let (key, requested_at) = (self.request.key.clone(), self.requested_at);
         let settings = Some(self.request.settings);
-        Arc::new(Entry { key, requested_at, settings, freshness, content })
+        let pin = match &content {
+            EntryContent::Object(_) => self.request.pin(),
+            _ => None,
+        };
+        Arc::new(Entry { key, requested_at, settings, freshness, content, pin })
     }
 
     /// Publishes that each request for the object goes to the store, and gives the request that led the

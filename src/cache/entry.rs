@@ -8,6 +8,7 @@ use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::Held;
 use crate::cache::object::{Object, ObjectBody};
+use crate::cache::request::CacheRequest;
 use crate::cache::weight::{entry_weight, head_weight, stored_weight};
 use crate::profile::fingerprint::Fingerprint;
 
@@ -22,6 +23,8 @@ pub struct Entry {
     pub settings: Option<Fingerprint>,
     pub freshness: Freshness,
     pub content: EntryContent,
+    /// The request that refreshes it, if it is to be pinned in memory.
+    pub pin: Option<Arc<CacheRequest>>,
 }
 
 /// What the store answered.

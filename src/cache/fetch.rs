@@ -19,6 +19,7 @@ use crate::cache::entry::Entry;
 use crate::cache::fetch::lower_tiers::SharedFetch;
 use crate::cache::inflight::{Fetch, InFlightFetches, Leader, Role};
 use crate::cache::key::CacheKey;
+use crate::cache::memory::pins::Pin;
 use crate::cache::object::ObjectBody;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::purge::pending::Purge;
@@ -152,6 +153,18 @@ impl Fetches {
         }
     }
 
+    /// Revalidates a pinned object in the background before it becomes stale. Returns false if all permits
+    /// are taken.
+    pub(super) fn refresh(self: &Arc<Self>, pin: &Pin, entry: &Arc<Entry>) -> bool {
+        let Ok(permit) = Arc::clone(&self.revalidations).try_acquire_owned() else { return false };
+        pin.note_attempt();
+        self.tiers.statistics().pinned_refreshes.inc();
+        // With the newest access key.
+        let request = pin.request.pin().unwrap_or_else(|| Arc::clone(&pin.request));
+        self.revalidate_with(&request, entry, permit);
+        true
+    }
+
     /// Asks a store that fails again, by the revalidation of this object in the background, unless
     /// another request does or did so a moment ago.
     pub(super) fn probe(self: &Arc<Self>, request: &Arc<CacheRequest>, entry: &Arc<Entry>) {
@@ -168,7 +181,7 @@ impl Fetches {
     ) {
         let usable = |fetch: &Fetch<FetchOutcome>| self.is_usable(request, fetch);
         let newer = || {
-            let newer = self.tiers.lookup(request)?;
+            let newer = self.tiers.peek_for(request)?;
             (!Arc::ptr_eq(entry, &newer)).then_some(())
         };
         let role = self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer);

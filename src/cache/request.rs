@@ -143,6 +143,18 @@ impl CacheRequest {
         }
     }
 
+    /// The request that refreshes the object in the background, with the newest access key; `None` if the
+    /// object is not pinned.
+    #[must_use]
+    pub fn pin(&self) -> Option<Arc<Self>> {
+        let is_pinned = !self.is_listing && self.store.profile.cache.pins(&self.address.key);
+        is_pinned.then(|| {
+            let (store, address) = (self.store.newest(), Arc::clone(&self.address));
+            let content_type = self.content_type.clone();
+            Arc::new(Self::new(store, address, content_type, &Method::GET, &HeaderMap::new()))
+        })
+    }
+
     /// The object's address at its store.
     #[must_use]
     pub fn target(&self) -> &Target {

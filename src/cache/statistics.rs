@@ -37,6 +37,8 @@ pub struct Statistics {
     pub refreshes: Counter,
     /// ... and those for which the store failed.
     pub refresh_failures: Counter,
+    /// Pinned entries whose revalidation in the background began before they became stale.
+    pub pinned_refreshes: Counter,
     /// Entries evicted from memory.
     pub memory_evictions: Counter,
     /// Entries evicted from disk.
@@ -101,6 +103,7 @@ impl Statistics {
             ("revalidated", &self.revalidated),
             ("refreshes", &self.refreshes),
             ("refresh_failures", &self.refresh_failures),
+            ("pinned_refreshes", &self.pinned_refreshes),
             ("memory_evictions", &self.memory_evictions),
             ("disk_evictions", &self.disk_evictions),
             ("disk_damaged", &self.disk_damaged),

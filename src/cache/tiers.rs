@@ -31,6 +31,7 @@ use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::inflight::Leader;
 use crate::cache::key::CacheKey;
 use crate::cache::memory::budget::{Budget, Held};
+use crate::cache::memory::pins::{Pin, Pins};
 use crate::cache::memory::reservation::Reservation;
 use crate::cache::memory::tier::MemoryTier;
 use crate::cache::object::ObjectBody;
@@ -123,7 +124,11 @@ impl Tiers {
         Arc::new(Self {
             // The rest is for bodies that are arriving, and for those that slow clients still read
             // after their eviction.
-            memory: Arc::new(MemoryTier::new(memory - memory / 8, Arc::clone(&statistics))),
+            memory: Arc::new(MemoryTier::with_pins(
+                memory - memory / 8,
+                memory / 100 * u64::from(config.pin_share),
+                Arc::clone(&statistics),
+            )),
             disk,
             shared,
             purges: PendingPurges::default(),
@@ -183,6 +188,25 @@ impl Tiers {
         let entry = self.memory.get(request.key.as_bytes())?;
         let is_servable = !self.is_purged(&request.key, entry.requested_at);
         (is_servable && self.is_entry_usable_for(request, &entry)).then_some(entry)
+    }
+
+    /// The same. This does not count as use.
+    #[must_use]
+    pub fn peek_for(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
+        self.peek(&request.key).filter(|entry| self.is_entry_usable_for(request, entry))
+    }
+
+    /// The share of pinned entries.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        self.memory.pins()
+    }
+
+    /// Counts a second for the pinned entries. Returns those that are to be refreshed.
+    #[must_use]
+    pub fn pins_to_refresh(&self, now: SystemTime) -> Vec<(Arc<Pin>, Arc<Entry>)> {
+        let due = self.memory.pins().tick(now).into_iter();
+        due.filter_map(|pin| self.peek_for(&pin.request).map(|entry| (pin, entry))).collect()
     }
 
     /// The entry in memory. This does not count as use.

@@ -72,9 +72,12 @@ fn object_parts<'a>(prefix: &str, path: &'a [u8]) -> Result<(&'a [u8], &'a [u8])
         Route::Object { bucket, key } => return Ok((bucket, key)),
         Route::Redirect { .. } => (307, "the path names no object; the gateway redirects it"),
         Route::Unknown => (404, "the gateway has no such page"),
-        Route::Index | Route::Metadata | Route::OpenApi | Route::Docs | Route::Asset { .. } => {
-            (200, "the path is a page of the gateway, not an object")
-        }
+        Route::Index
+        | Route::Metadata
+        | Route::OpenApi
+        | Route::HipsList
+        | Route::Docs
+        | Route::Asset { .. } => (200, "the path is a page of the gateway, not an object"),
     };
     Err(NoObject {
         finding: Finding::failed(

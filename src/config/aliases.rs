@@ -5,8 +5,12 @@ use crate::config::Profiles;
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::problem::Problem;
 use crate::config::settings::gateway::{WrittenAliases, aliases};
+use crate::config::value::{Written, list};
 use crate::profile::alias::{Alias, Aliases, overlap};
 use crate::s3::address::ObjectAddress;
+
+/// Surveys of one profile in the list of surveys.
+const MAX_SURVEYS: usize = 200;
 
 /// Reads the aliases. `None`: the profiles are wrong.
 ///
@@ -68,6 +72,21 @@ fn folder(text: &str, bucket_validation: bool) -> Result<ObjectAddress, String> 
     })?;
     ObjectAddress::of_text(bucket, key.to_owned(), bucket_validation)
         .map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// The folders of surveys of a profile: `bucket/prefix/`, decoded.
+pub(super) fn survey_folders(written: Written<'_>) -> Result<Vec<String>, String> {
+    let folders = list(written)?;
+    if folders.len() > MAX_SURVEYS {
+        return Err(format!("must name at most {MAX_SURVEYS} folders"));
+    }
+    for text in &folders {
+        // The rule for buckets is applied when the folder is read.
+        if folder(text, false)?.profile.is_some() {
+            return Err(format!("must name folders of this profile, without @, not {text:?}"));
+        }
+    }
+    Ok(folders)
 }
 
 /// Profiles that do not exist, and a target that every request would be refused for.

@@ -11,13 +11,13 @@ use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::Inputs;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::cache::{
-    RuleOverrides, WrittenDisk, WrittenPatterns, WrittenRule, WrittenTiers, disk, pattern, rule,
-    tiers,
+    RuleOverrides, WrittenDisk, WrittenPatterns, WrittenPins, WrittenRule, WrittenTiers, disk,
+    pattern, pins, rule, tiers,
 };
 use crate::config::settings::paths::{self, CACHE, PATTERNS};
 use crate::config::value::{Written, size_text};
 use crate::config::{CacheConfig, CacheMemory, DiskConfig};
-use crate::profile::cache_rules::{CacheRules, Rule};
+use crate::profile::cache_rules::{CacheRules, Rule, SURVEY_PINS};
 use crate::profile::globs::Globs;
 
 /// The rules for all profiles.
@@ -27,6 +27,8 @@ pub(super) struct SharedRules {
     patterns: Vec<Pattern>,
     /// The globs of `patterns`: profiles without patterns of their own share them.
     globs: Globs,
+    /// The keys that are pinned; `None`: by the profile.
+    pins: Option<Globs>,
     /// The memory of the cache in bytes, if it is written.
     memory: Option<u64>,
 }
@@ -71,7 +73,7 @@ impl From<WrittenRule> for Rule {
 /// Reads the settings of the cache as a whole.
 pub(super) fn tiers(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<CacheConfig, Reported> {
     let file = Location::default();
-    let WrittenTiers { memory, background_refreshes, revalidate_timeout } =
+    let WrittenTiers { memory, background_refreshes, revalidate_timeout, pin_share } =
         WrittenTiers::read(layers, &file)?;
     let WrittenDisk { path, size } = WrittenDisk::read(layers, &file)?;
     let blocks = blocks::blocks(layers, memory)?;
@@ -91,7 +93,15 @@ pub(super) fn tiers(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Cach
     }
     let disk = path.map(|path| DiskConfig { path, size });
     let shared = shared::shared(layers, inputs, memory)?;
-    Ok(CacheConfig { memory, disk, shared, background_refreshes, revalidate_timeout, blocks })
+    Ok(CacheConfig {
+        memory,
+        disk,
+        shared,
+        background_refreshes,
+        revalidate_timeout,
+        pin_share,
+        blocks,
+    })
 }
 
 /// Reads the rules for all profiles.
@@ -104,25 +114,28 @@ pub(super) fn shared(
         _ => None,
     };
     let base = WrittenRule::read(layers, &Location::default())?;
+    let pins = WrittenPins::read(layers, &Location::default())?.pin;
     let patterns = patterns(layers, &[], RuleLimits { memory, forbidden: None })?;
     let key = rule::max_object().row.path;
     if layers.report.source(key) != ValueSource::Default {
         warn_of_large(layers, key, base.max_object, memory);
     }
     let globs = patterns.iter().map(|pattern| pattern.keys.clone()).collect();
-    Ok(SharedRules { base, patterns, globs, memory })
+    Ok(SharedRules { base, patterns, globs, pins, memory })
 }
 
-/// Reads the rules of the profile written at `prefix`.
+/// Reads the rules of the profile written at `prefix`, which has surveys if it is `of_surveys`.
 pub(super) fn of_profile(
     layers: &mut Layers<'_>,
     prefix: &[&str],
     shared: &SharedRules,
+    of_surveys: bool,
     forbidden: Option<&Forbidden>,
 ) -> Result<CacheRules, Reported> {
     let path = [prefix, &[CACHE]].concat();
     let limits = RuleLimits { memory: shared.memory, forbidden };
     let own = overrides(layers, &Location { prefix: &path, ..Location::default() }, limits);
+    let pins = pins_of(layers, prefix, shared, of_surveys)?;
     let patterns = patterns(layers, prefix, limits)?;
     for row in rule::ROWS {
         let key = paths::written(&[&path[..], &[row.key]].concat());
@@ -142,13 +155,35 @@ pub(super) fn of_profile(
         Rule { store: rule.store && forbidden.is_none(), ..rule }
     };
     let by_pattern = all().map(|pattern| made(pattern.rule.clone().over(&base))).collect();
-    let rules = CacheRules::new(made(base), globs, by_pattern);
+    let rules = CacheRules::new(made(base), globs, by_pattern).with_pins(pins);
     if let Some(forbidden) = forbidden {
         let store = paths::written(&[&path[..], &[rule::store().row.key]].concat());
         let source = layers.report.source(&forbidden.key);
         layers.report.show_from(&store, false.to_string(), source);
     }
     Ok(rules)
+}
+
+/// The keys that the profile written at `prefix` pins.
+fn pins_of(
+    layers: &mut Layers<'_>,
+    prefix: &[&str],
+    shared: &SharedRules,
+    of_surveys: bool,
+) -> Result<Globs, Reported> {
+    let own = WrittenPins::read(layers, &Location { prefix, ..Location::default() })?.pin;
+    let by_default = || {
+        let globs = SURVEY_PINS.iter().filter(|_| of_surveys);
+        globs.map(|glob| WildMatch::new(glob)).collect()
+    };
+    let is_written = own.is_some();
+    let globs: Globs = own.or_else(|| shared.pins.clone()).unwrap_or_else(by_default);
+    if !is_written {
+        let list: Vec<String> = globs.iter().map(ToString::to_string).collect();
+        let key = paths::written(&[prefix, &[CACHE, pins::pin().row.key]].concat());
+        layers.report.show(&key, serde_json::to_string(&list).unwrap_or_default());
+    }
+    Ok(globs)
 }
 
 /// The patterns in the `cache` at `prefix`, each with its `match`.

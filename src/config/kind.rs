@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use log::LevelFilter;
 use wildmatch::WildMatch;
 
+use crate::config::aliases;
 use crate::config::credentials_from::{self, CredentialsFrom};
 use crate::config::endpoint_url::{self, EndpointUrl};
 use crate::config::engine_url::{self, EngineUrl};
@@ -338,6 +339,14 @@ pub(super) const fn profile_names() -> Kind<Option<Vec<String>>> {
 
 pub(super) const fn patterns() -> Kind<usize> {
     Kind { read: rules::patterns, accepts: Accepts::Patterns }
+}
+
+pub(super) const fn folders() -> Kind<Vec<String>> {
+    list_kind(aliases::survey_folders, "folders, `bucket/prefix/`", FOLDER)
+}
+
+pub(super) const fn key_patterns() -> Kind<Option<Globs>> {
+    list_kind(rules::key_patterns, "object keys with `*` and `?`", NOT_EMPTY)
 }
 
 pub(super) const fn key_pattern() -> Kind<Option<WildMatch>> {

@@ -257,7 +257,8 @@ impl<'a> ProfileReader<'_, 'a> {
             None
         };
         let forbidden = forbidden.map(|(setting, reason)| Forbidden { key: key(setting), reason });
-        let cache = cache::of_profile(layers, prefix, self.cache, forbidden.as_ref())?;
+        let cache =
+            cache::of_profile(layers, prefix, self.cache, written.hips, forbidden.as_ref())?;
         // Without these the credentials are unknown.
         let wrong = profile::credentials::ROWS
             .iter()
@@ -298,6 +299,13 @@ impl<'a> ProfileReader<'_, 'a> {
         let content_security_policy =
             written.content_security_policy.unwrap_or(self.content_security_policy);
         let report = &mut self.layers.report;
+        if !written.surveys.is_empty() && !written.listed {
+            report.warnings.push(format!(
+                "{} has no effect without {}",
+                key(store::surveys().row.path),
+                key(store::listed().row.path)
+            ));
+        }
         report.show(&key("content_security_policy"), content_security_policy.to_string());
         report.show(&key("endpoint"), endpoint.to_string());
         report.show(&key("addressing"), addressing_word(addressing).to_owned());
@@ -325,6 +333,7 @@ impl<'a> ProfileReader<'_, 'a> {
             viewer: written.viewer,
             hips: written.hips,
             listed: written.listed,
+            surveys: written.surveys,
             cache,
         })
     }

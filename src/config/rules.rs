@@ -300,6 +300,17 @@ pub(super) fn patterns(written: Written<'_>) -> Result<usize, String> {
     }
 }
 
+/// Patterns of object keys; none is a list of none.
+pub(super) fn key_patterns(written: Written<'_>) -> Result<Option<Globs>, String> {
+    let Some(patterns) = optional(written, list)? else { return Ok(None) };
+    if patterns.iter().any(String::is_empty) {
+        return Err(
+            "must contain patterns of keys, such as */Norder3/*, none of them empty".to_owned()
+        );
+    }
+    Ok(Some(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect()))
+}
+
 /// A pattern of keys, or nothing.
 pub(super) fn key_pattern(written: Written<'_>) -> Result<Option<WildMatch>, String> {
     match optional(written, text)? {

@@ -124,12 +124,13 @@ const GLOBAL: &[&[Row]] = &[
     cache::shared::ROWS,
     cache::blocks::ROWS,
     cache::rule::ROWS,
+    cache::pins::ROWS,
     cache::patterns::ROWS,
 ];
 
 /// The settings of each profile; their paths are within the profile.
 const PROFILE: &[&[Row]] =
-    &[profile::store::ROWS, profile::credentials::ROWS, cache::patterns::ROWS];
+    &[profile::store::ROWS, profile::credentials::ROWS, cache::pins::ROWS, cache::patterns::ROWS];
 
 /// What a mapping of the file consists of, for the comments of `conf/s3proxy.yaml` and the JSON
 /// Schema.

@@ -35,6 +35,8 @@ pub(super) enum Admitted {
     Object(Box<ObjectRequest>),
     /// No object can answer it: [`Context::folder`] does.
     Folder,
+    /// The list of surveys: [`Context::lists_surveys`] is set.
+    HipsList,
     /// Served by the gateway itself.
     Response(GatewayResponse),
 }
@@ -95,6 +97,18 @@ impl Gateway {
                     return Ok(json(&self.pages.metadata));
                 }
                 Ok(Admitted::Response(self.landing_page(client, ctx)))
+            }
+            Route::HipsList => {
+                ctx.event = "Request for the list of surveys";
+                ctx.page = Page::Docs;
+                if !self.lists_surveys() {
+                    return Err(Refusal::RouteUnknown);
+                }
+                self.require_user(client, ctx)?;
+                let permit = self.limits.start_request(user(&client.headers, &ctx.transport));
+                ctx.user_permit = permit.map_err(|_| Refusal::UserSaturated)?;
+                ctx.lists_surveys = true;
+                Ok(Admitted::HipsList)
             }
             Route::OpenApi => {
                 ctx.page = Page::Docs;

@@ -55,6 +55,8 @@ pub struct Context {
     pub folder: Option<Box<OpenedFolder>>,
     /// It has answered, or decided that there is nothing.
     pub folder_opened: bool,
+    /// The request was admitted as one for the list of surveys.
+    pub lists_surveys: bool,
     /// Why the client gets no object.
     pub refusal: Option<Refusal>,
     /// The cause of an error after the head of the response, or of a client that disconnected.
@@ -176,6 +178,7 @@ impl Context {
             object: None,
             folder: None,
             folder_opened: false,
+            lists_surveys: false,
             refusal: None,
             failure: None,
             detail: None,

@@ -72,7 +72,7 @@ impl Gateway {
         let mut closes = false;
         let made = match self.admit(client, &mut ctx) {
             Ok(Admitted::Response(response)) => self.own(client, &mut ctx, response),
-            Ok(Admitted::Folder) => None,
+            Ok(Admitted::Folder | Admitted::HipsList) => None,
             Err(Refusal::ObjectNotFound) if ctx.folder.is_some() => None,
             Ok(Admitted::Object(object)) => {
                 ctx.object = Some(object);

@@ -122,6 +122,22 @@ impl Gateway {
         check_key(key).is_ok() && (has_name_of_folder(&self.heads.mime, key) || wants_page(client))
     }
 
+    /// Answers a request that was admitted as one for a folder, or for the list of surveys. Returns whether it
+    /// was.
+    pub(super) async fn answer_folder_or_list(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        if ctx.lists_surveys {
+            self.answer_hips_list(session, ctx).await?;
+            return Ok(true);
+        }
+        let Some(folder) = ctx.folder.take() else { return Ok(false) };
+        self.open_folder(session, ctx, *folder).await?;
+        Ok(true)
+    }
+
     /// Answers for a folder, where no object has answered.
     pub(super) async fn open_folder(
         &self,

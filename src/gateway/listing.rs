@@ -248,8 +248,8 @@ fn parse(document: &[u8], prefix: &str) -> Result<ListPage, Refusal> {
     list::parse(document, prefix).map_err(|list::InvalidListing| Refusal::UpstreamProtocol)
 }
 
-/// The body of a cached page.
-async fn whole(source: &ObjectBody) -> Result<Bytes, Refusal> {
+/// The body of a small object in the cache.
+pub(super) async fn whole(source: &ObjectBody) -> Result<Bytes, Refusal> {
     let length = source.length();
     let mut document = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     while let Ok(Some(piece)) = source.read(document.len() as u64, length).await {

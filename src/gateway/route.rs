@@ -10,6 +10,8 @@ pub enum Route<'a> {
     Metadata,
     /// `{prefix}/openapi.json`
     OpenApi,
+    /// `{prefix}/hipslist`: the surveys of listed profiles.
+    HipsList,
     /// `{prefix}/docs` and `{prefix}/redoc`
     Docs,
     /// `{prefix}/assets/{name}`: what the pages load.
@@ -33,6 +35,7 @@ pub fn route<'a>(prefix: &str, path: &'a [u8]) -> Route<'a> {
         b"" => Route::Redirect { add_slash: true },
         b"/" => Route::Metadata,
         b"/openapi.json" => Route::OpenApi,
+        b"/hipslist" => Route::HipsList,
         b"/docs" | b"/redoc" => Route::Docs,
         b"/docs/" | b"/redoc/" | b"/openapi.json/" => Route::Redirect { add_slash: false },
         _ => match (rest.strip_prefix(b"/s3/"), rest.strip_prefix(b"/assets/")) {
@@ -72,6 +75,8 @@ mod tests {
             ("/s3proxy/", Route::Metadata),
             ("/s3proxy/openapi.json", Route::OpenApi),
             ("/s3proxy/docs", Route::Docs),
+            ("/s3proxy/hipslist", Route::HipsList),
+            ("/s3proxy/hipslist/", Route::Unknown),
             ("/s3proxy/redoc", Route::Docs),
             ("/s3proxy/docs/", Route::Redirect { add_slash: false }),
             ("/s3proxy/assets/a.css", Route::Asset { name: b"a.css" }),

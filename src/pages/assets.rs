@@ -17,15 +17,16 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Every asset: the name in the source, the media type, the content. A script follows those that it
 /// imports.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 12] = [
     (STYLE, "text/css; charset=utf-8", include_str!("assets/page.css")),
     (ICON, "image/svg+xml", include_str!("assets/icon.svg")),
     ("healpix.js", SCRIPT, include_str!("assets/healpix.js")),
     ("survey.js", SCRIPT, include_str!("assets/survey.js")),
     ("tiles.js", SCRIPT, include_str!("assets/tiles.js")),
     ("draw.js", SCRIPT, include_str!("assets/draw.js")),
-    (SKY, SCRIPT, include_str!("assets/sky.js")),
     ("fits-header.js", SCRIPT, include_str!("assets/fits-header.js")),
+    ("lint.js", SCRIPT, include_str!("assets/lint.js")),
+    (SKY, SCRIPT, include_str!("assets/sky.js")),
     ("fits-pixels.js", SCRIPT, include_str!("assets/fits-pixels.js")),
     ("ranges.js", SCRIPT, include_str!("assets/ranges.js")),
     (FITS, SCRIPT, include_str!("assets/fits.js")),

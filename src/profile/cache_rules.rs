@@ -6,6 +6,23 @@ use wildmatch::WildMatch;
 
 use crate::profile::globs::Globs;
 
+/// What a viewer of HiPS surveys requests first: `properties`, the coverage map, and the orders 0 to 3, of which
+/// the last has the preview `Allsky`.
+pub const SURVEY_PINS: [&str; 12] = [
+    "properties",
+    "*/properties",
+    "Moc.fits",
+    "*/Moc.fits",
+    "Norder0/*",
+    "*/Norder0/*",
+    "Norder1/*",
+    "*/Norder1/*",
+    "Norder2/*",
+    "*/Norder2/*",
+    "Norder3/*",
+    "*/Norder3/*",
+];
+
 /// The cache rule for the keys that match a pattern. The default caches nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rule {
@@ -35,13 +52,27 @@ pub struct CacheRules {
     patterns: Globs,
     /// The rule of each pattern.
     by_pattern: Vec<Rule>,
+    /// The keys of objects that stay in memory before all others.
+    pins: Globs,
 }
 
 impl CacheRules {
     /// Rules by pattern, each with the rule at the same place; `base` for keys that match none.
     #[must_use]
     pub fn new(base: Rule, patterns: Globs, by_pattern: Vec<Rule>) -> Self {
-        Self { base, patterns, by_pattern }
+        Self { base, patterns, by_pattern, pins: Globs::default() }
+    }
+
+    /// The same rules, where objects with these keys are pinned in memory.
+    #[must_use]
+    pub fn with_pins(self, pins: Globs) -> Self {
+        Self { pins, ..self }
+    }
+
+    /// Whether the object with this key is pinned in memory.
+    #[must_use]
+    pub fn pins(&self, key: &str) -> bool {
+        self.pins.matches(key)
     }
 
     /// The rule for this key.

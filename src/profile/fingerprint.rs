@@ -45,6 +45,7 @@ impl Profile {
             viewer: _,
             hips: _,
             listed: _,
+            surveys: _,
             // By `Fingerprint::rule`.
             cache: _,
         } = self;

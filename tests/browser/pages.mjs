@@ -106,6 +106,11 @@ async function useSky(page, screen) {
   }
   await page.click('#home');
   await idle(page);
+  // The survey of the quickstart is clean.
+  assert.equal(await page.textContent('#verdict'), 'properties: nothing found');
+  await page.click('#lint summary');
+  await page.waitForFunction(() => document.getElementById('lint').dataset.state === 'done');
+  assert.equal(await page.textContent('#verdict'), 'properties, Moc.fits, Allsky: nothing found');
 }
 
 async function useFits(page) {

@@ -1,6 +1,6 @@
 import test from 'node:test'; import assert from 'node:assert/strict';
 import * as h from '../../src/pages/assets/healpix.js'; import {describe,parseProperties} from '../../src/pages/assets/survey.js';
-import {parseHeader,parseCard,imageOf} from '../../src/pages/assets/fits-header.js'; import * as p from '../../src/pages/assets/fits-pixels.js'; import {multipart} from '../../src/pages/assets/ranges.js';
+import {parseHeader,parseCard,imageOf} from '../../src/pages/assets/fits-header.js'; import * as p from '../../src/pages/assets/fits-pixels.js'; import {lintFiles,lintProperties,wrongMap} from '../../src/pages/assets/lint.js'; import {multipart} from '../../src/pages/assets/ranges.js';
 import {Tiles} from '../../src/pages/assets/tiles.js';
 test('a direction lies in the cell that says so', () => {
   for (let order=0; order<=7; order++) for (let n=0;n<2000;n++){
@@ -55,4 +55,48 @@ test('a view of more tiles than stay in memory requests each of them once', asyn
   assert.equal(requests, 401);
   assert.ok(tiles.entries.size <= 300, `${tiles.entries.size} tiles stay`);
   assert.equal(tiles.get(5, 1000).state, 'here');
+});
+const PROPERTIES = ['creator_did = ivo://x/P/y', 'obs_title = A', 'dataproduct_type = image', 'hips_version = 1.4',
+  'hips_release_date = 2025-07-01T12:00Z', 'hips_status = private master clonable', 'hips_tile_format = png fits',
+  'hips_order = 5', 'hips_order_min = 3', 'hips_frame = equatorial', ''].join('\n');
+const cards = (...all) => new TextEncoder().encode([...all, 'END'].map(card => card.padEnd(80)).join('').padEnd(2880));
+const map = (ordering, system) => {
+  const parts = [cards('SIMPLE  =                    T', 'BITPIX  =                    8', 'NAXIS   =                    0'),
+    cards("XTENSION= 'BINTABLE'", 'BITPIX  =                    8', 'NAXIS   =                    2', 'NAXIS1  =                    8',
+      'NAXIS2  =                    1', `ORDERING= '${ordering}'`, `COORDSYS= '${system}'`)];
+  return new Uint8Array(parts.flatMap(part => [...part]));
+};
+test('the lint finds faults of properties, each with its fix', () => {
+  assert.deepEqual(lintProperties(PROPERTIES), []);
+  for (const [from, to, what] of [
+    ['obs_title = A', '', /lacks obs_title/], ['hips_order = 5', 'hips_order = five', /hips_order is five/],
+    ['hips_order_min = 3', 'hips_order_min = 6', /above hips_order/], ['png fits', 'png avif', /hips_tile_format has avif/],
+    ['= equatorial', '= icrs', /hips_frame is icrs/], ['obs_title = A', 'obs_title = A\n<html>', /line 3 of properties/],
+  ]) {
+    const found = lintProperties(PROPERTIES.replace(from, to));
+    assert.equal(found.length, 1, JSON.stringify(found));
+    assert.match(found[0].what, what);
+    assert.ok(found[0].fix);
+  }
+});
+test('the lint finds files that are missing or wrong, by few requests', async () => {
+  const lint = async (files, text = PROPERTIES) => {
+    const asked = [];
+    const found = await lintFiles(text, async path => { asked.push(path); return files(path) || { status: 404, bytes: new Uint8Array() }; });
+    assert.ok(asked.length <= 18, asked.length);
+    return found.map(({ what }) => what);
+  };
+  const right = path => ({ status: 200, bytes: path === 'Moc.fits' ? map('RANGE', 'C') : new Uint8Array() });
+  assert.deepEqual(await lint(right), []);
+  assert.match((await lint(path => path !== 'Moc.fits' && right(path)))[0], /no Moc.fits/);
+  assert.match((await lint(path => path === 'Moc.fits' ? { status: 403, bytes: new Uint8Array() } : right(path)))[0], /answered with 403/);
+  assert.match((await lint(path => !/Allsky.fits/.test(path) && right(path)))[0], /no Norder3\/Allsky.fits/);
+  const unsaid = PROPERTIES.replace('hips_order_min = 3\n', '');
+  assert.match((await lint(path => !/Norder0/.test(path) && right(path), unsaid))[0], /lacks hips_order_min/);
+  assert.deepEqual(await lint(path => /Npix[0-4]\./.test(path) || !/Norder0/.test(path) ? right(path) : undefined, unsaid), []);
+  assert.equal(wrongMap(map('NUNIQ', 'C')), undefined);
+  for (const [bytes, what] of [[map('RANGE', 'G'), /COORDSYS/], [map('NESTED', 'C'), /ORDERING/],
+    [map('RANGE', 'C').subarray(0, 3000), /ends within/], [new TextEncoder().encode('<html>'.padEnd(2880)), /no coverage map/]]) {
+    assert.match(wrongMap(bytes), what);
+  }
 });

@@ -20,7 +20,7 @@ export const freePort = () => new Promise((resolve, reject) => {
 });
 
 export class Lab {
-  static async start(binaries, profile) {
+  static async start(binaries, profile, more = '') {
     const lab = new Lab();
     lab.folder = mkdtempSync(path.join(tmpdir(), 's3proxy-browser-'));
     lab.store = spawn(path.join(binaries, 'examples/store'), [lab.folder], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -40,6 +40,7 @@ log: { format: production, level: WARNING }
 cache: { memory: 512MiB }
 profiles:
   lab: { endpoint: "${lab.endpoint}", buckets: [data], ${profile} }
+${more}
 `);
     lab.log = at('log');
     const log = openSync(lab.log, 'w');

@@ -121,6 +121,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             shared: None,
             background_refreshes: 1,
             revalidate_timeout: Duration::from_secs(1),
+            pin_share: 0,
             blocks: BlocksConfig { size: 1 << 20, share: 0, read_ahead: 0 },
         },
         admin_listen: None,

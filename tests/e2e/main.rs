@@ -174,6 +174,8 @@ mod explain;
 // `s3proxy check --hips`.
 mod survey_check;
 // Tiles that a survey excludes.
+mod hips_list;
+mod pinned;
 mod survey_404;
 // `s3proxy warm`.
 mod warm;

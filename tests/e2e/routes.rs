@@ -56,7 +56,8 @@ fn openapi_describes_the_real_routes() {
     let object = paths.keys().find(|p| p.starts_with("/s3proxy/s3/{bucket}/{key"));
     let object = object.unwrap_or_else(|| panic!("the object route among {:?}", paths.keys()));
     assert!(paths[object]["get"].is_object() && paths[object]["head"].is_object());
-    for path in paths.keys() {
+    // The list of surveys is there if profiles have any: hips_list.rs.
+    for path in paths.keys().filter(|path| !path.ends_with("/hipslist")) {
         let concrete = path.replace("{bucket}", "sky").split('{').next().unwrap_or("").to_owned();
         let answer = gateway.get(&concrete);
         assert!(!answer.text().contains("route_unknown"), "{path} is documented, not served");

@@ -220,6 +220,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/fetch.rs",
         "src/cache/fetch/",
         "src/cache/inspect.rs",
+        "src/cache/pinned.rs",
         "src/cache/purge.rs",
         "src/cache/replicas.rs",
         "src/cache/revalidate.rs",

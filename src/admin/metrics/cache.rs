@@ -71,6 +71,11 @@ pub(super) fn cache_counters(page: &mut DescriptorEncoder<'_>, cache: &Cache) ->
         ),
         ("s3proxy_cache_stale_served", "Answers served stale.", &statistics.stale_served),
         (
+            "s3proxy_cache_pinned_refreshes",
+            "Revalidations of pinned objects that began before these became stale.",
+            &statistics.pinned_refreshes,
+        ),
+        (
             "s3proxy_cache_survey_exclusions",
             "Requests for tiles answered 404 because their survey excludes them.",
             &statistics.survey_exclusions,
@@ -103,6 +108,12 @@ pub(super) fn cache_counters(page: &mut DescriptorEncoder<'_>, cache: &Cache) ->
         "s3proxy_cache_fetches_under_way",
         "Objects that are being fetched.",
         &ConstGauge::new(cache.fetches_under_way()),
+    )?;
+    single(
+        page,
+        "s3proxy_cache_pinned_bytes",
+        "Bytes of pinned objects in memory.",
+        &ConstGauge::new(cache.pinned_bytes()),
     )?;
     match cache.disk_is_up() {
         Some(up) => single(

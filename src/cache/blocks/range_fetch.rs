@@ -213,7 +213,7 @@ fn entry_of(reservation: &BlockReservation, record: DiskRecord) -> (Arc<Entry>, 
     let DiskRecord { key, requested_at, freshness, body, .. } = record;
     let block = Arc::new(Block::new(0, body, held));
     let content = EntryContent::Block(Arc::clone(&block));
-    (Arc::new(Entry { key, requested_at, settings: None, freshness, content }), block)
+    (Arc::new(Entry { key, requested_at, settings: None, freshness, content, pin: None }), block)
 }
 
 /// Fills one block, and leaves the bytes of the next one in `rest`.
@@ -279,7 +279,8 @@ impl BlockFetches {
         let block = Arc::new(Block::new(reservation.from, body, held));
         let freshness = Freshness::for_a_while(requested_at, Duration::ZERO);
         let (key, content) = (reservation.key.clone(), EntryContent::Block(block));
-        let entry = Arc::new(Entry { key, requested_at, settings: None, freshness, content });
+        let entry =
+            Arc::new(Entry { key, requested_at, settings: None, freshness, content, pin: None });
         reservation.room.free_room();
         tiers.store(&reservation.leader, entry, change, shared);
         reservation.leader.detach();

@@ -99,7 +99,7 @@ impl Fetches {
                 let held = self.tiers.reserve(&request.key, 0)?.into_held();
                 let DiskRecord { key, requested_at, freshness, .. } = record;
                 let (settings, content) = (Some(request.settings), EntryContent::Negative(held));
-                Arc::new(Entry { key, requested_at, settings, freshness, content })
+                Arc::new(Entry { key, requested_at, settings, freshness, content, pin: None })
             }
         };
         let is_object = entry.source().is_some();
@@ -175,7 +175,8 @@ impl Fetches {
         };
         let (key, requested_at, freshness) = (record.key, record.requested_at, record.freshness);
         let settings = Some(request.settings);
-        let entry = Arc::new(Entry { key, requested_at, settings, freshness, content });
+        let pin = if in_blocks.is_none() { request.pin() } else { None };
+        let entry = Arc::new(Entry { key, requested_at, settings, freshness, content, pin });
         tiers.is_entry_usable_for(request, &entry).then_some(entry)
     }
 }

@@ -1,5 +1,6 @@
 //! The memory tier: entries within a number of bytes. Entries that were requested once are evicted
-//! before entries that were requested again. `docs/decisions/memory-tier.md` has the reasons.
+//! before entries that were requested again, and pinned ones not at all. `docs/decisions/memory-tier.md` has the
+//! reasons.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
+use crate::cache::memory::pins::{Pin, Pins};
 use crate::cache::memory::remembered::Remembered;
 use crate::cache::statistics::Statistics;
 use crate::cache::weight::entry_weight;
@@ -44,6 +46,7 @@ pub struct MemoryTier {
     hash: RandomState,
     capacity: u64,
     largest: u64,
+    pins: Arc<Pins>,
     statistics: Arc<Statistics>,
     /// The counter of its evictions.
     evictions: fn(&Statistics) -> &Counter,
@@ -56,6 +59,7 @@ struct Weighed {
     /// `None`: the room is reserved for an entry that is arriving.
     entry: Option<Arc<Entry>>,
     weight: u64,
+    pin: Option<Arc<Pin>>,
 }
 
 #[derive(Clone)]
@@ -75,6 +79,10 @@ struct Evictions;
 impl Lifecycle<CacheKey, Weighed> for Evictions {
     type RequestState = Vec<(CacheKey, Weighed)>;
 
+    fn is_pinned(&self, _key: &CacheKey, weighed: &Weighed) -> bool {
+        weighed.pin.as_ref().is_some_and(|pin| pin.is_active())
+    }
+
     fn on_evict(&self, evicted: &mut Self::RequestState, key: CacheKey, weighed: Weighed) {
         evicted.push((key, weighed));
     }
@@ -90,7 +98,15 @@ impl MemoryTier {
     /// A tier of `capacity` bytes in all. Zero stores nothing.
     #[must_use]
     pub fn new(capacity: u64, statistics: Arc<Statistics>) -> Self {
-        Self::with(capacity, TYPICAL_ENTRY, statistics, |statistics| &statistics.memory_evictions)
+        Self::with_pins(capacity, 0, statistics)
+    }
+
+    /// The same, of which pinned entries may hold `pinned` bytes.
+    #[must_use]
+    pub fn with_pins(capacity: u64, pinned: u64, statistics: Arc<Statistics>) -> Self {
+        let evictions: fn(&Statistics) -> &Counter = |statistics| &statistics.memory_evictions;
+        let tier = Self::with(capacity, TYPICAL_ENTRY, statistics, evictions);
+        Self { pins: Pins::new(pinned), ..tier }
     }
 
     /// A tier for blocks of `block` bytes, of `capacity` bytes in all.
@@ -130,6 +146,7 @@ impl MemoryTier {
             hash: RandomState::new(),
             capacity,
             largest: shard / LARGEST_PART,
+            pins: Pins::new(0),
             statistics,
             evictions,
         }
@@ -138,7 +155,11 @@ impl MemoryTier {
     /// The entry of a key. This counts as use.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.cache.get(key)?.entry
+        let Weighed { entry, pin, .. } = self.cache.get(key)?;
+        if let Some(pin) = pin {
+            pin.note_use();
+        }
+        entry
     }
 
     /// The entry of a key. This does not count as use.
@@ -152,7 +173,10 @@ impl MemoryTier {
     /// because it is out of date. Returns whether it was inserted.
     pub fn insert(&self, entry: Arc<Entry>) -> bool {
         let (key, weight) = (entry.key.clone(), entry.weight());
-        self.place(&key, Weighed { entry: Some(entry), weight })
+        let before = || self.cache.peek(&key).and_then(|weighed| weighed.pin);
+        let before = entry.pin.as_ref().and_then(|_| before());
+        let pin = self.pins.pin(&entry, weight, before.as_deref());
+        self.place(&key, Weighed { entry: Some(entry), weight, pin })
     }
 
     /// Reserves room for an entry of `bytes` that is arriving: a place without an entry, which
@@ -160,7 +184,7 @@ impl MemoryTier {
     /// its removal frees the room.
     pub(super) fn reserve(&self, key: &CacheKey, bytes: u64) {
         let weight = entry_weight(key).saturating_add(bytes);
-        self.place(key, Weighed { entry: None, weight });
+        self.place(key, Weighed { entry: None, weight, pin: None });
     }
 
     fn place(&self, key: &CacheKey, weighed: Weighed) -> bool {
@@ -220,6 +244,12 @@ impl MemoryTier {
         if let Some(entry) = gone.and_then(|(_, weighed)| weighed.entry) {
             removed(&entry);
         }
+    }
+
+    /// The share of pinned entries.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// The weight of all entries, bytes; never above the capacity.

@@ -41,7 +41,7 @@ fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
     let body = crate::cache::body::StoredBody::from_bytes(Bytes::from_static(BODY));
     let object = Object::of(&head, &http::HeaderMap::new(), body, held);
     let content = EntryContent::Object(Arc::new(object));
-    let entry = Entry { key, requested_at: now(), settings: None, freshness, content };
+    let entry = Entry { key, requested_at: now(), settings: None, freshness, content, pin: None };
     assert!(tiers.store(&leader, Arc::new(entry), DiskChange::None, SharedChange::None));
     memory_bytes(tiers) - before
 }

@@ -162,6 +162,7 @@ impl Tiers {
                 settings: None,
                 freshness,
                 content,
+                pin: None,
             }));
         }
     }

@@ -27,6 +27,8 @@ impl Tiers {
             ("memory_limit", self.budget.limit() + self.blocks.budget().limit()),
             ("block_bytes", self.blocks.budget().held()),
             ("block_entries", self.blocks.memory().entries()),
+            ("pinned_bytes", self.pins().held()),
+            ("pinned_limit", self.pins().limit()),
             ("fetches_under_way", fetches),
             ("blocks_under_way", blocks),
             ("memory_entries", self.memory.entries()),

@@ -11,6 +11,7 @@ use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
+use crate::profile::globs::Globs;
 
 /// The longest lifetime of anything in the cache, milliseconds. RFC 2616, section 14.21, asked for no
 /// more.
@@ -25,6 +26,8 @@ const MIN_BLOCK: u64 = 64 << 10;
 const MAX_BLOCK: u64 = 16 << 20;
 /// Percent of the cache for blocks: the rest is for tiles.
 const MAX_SHARE: usize = 90;
+/// Percent of the memory for pinned objects: the rest has to hold what clients request now.
+const MAX_PIN_SHARE: usize = 50;
 /// More, bytes, is a download and no read-ahead.
 const MAX_READ_AHEAD: u64 = 256 << 20;
 /// The engine is busy with one value at a time: a larger one, bytes, would delay all others.
@@ -53,6 +56,12 @@ settings! {
             variable: "S3PROXY_CACHE_REVALIDATE_TIMEOUT",
             default: "1s",
             text: "How long a request waits for the revalidation of an object that `stale_if_error` covers. Then the stale object is served, and the revalidation goes on.",
+        }
+        pin_share: u8 {
+            kind: kind::percent::<MAX_PIN_SHARE>(),
+            variable: "S3PROXY_CACHE_PIN_SHARE",
+            default: "10",
+            text: "The percentage of the memory for whole objects that pinned objects (`cache.pin`) may hold. `0` pins nothing.",
         }
     }
 }
@@ -222,6 +231,19 @@ settings! {
             default: "[]",
             reload: "true",
             text: "Rules for object keys that match a pattern. The first match applies.",
+        }
+    }
+}
+
+settings! {
+    /// The objects that are pinned in memory, as written.
+    #[derive(Debug, Clone)]
+    pub(in crate::config) struct WrittenPins, pins at "cache." {
+        pin: Option<Globs> {
+            kind: kind::key_patterns(),
+            default: "null",
+            reload: "true",
+            text: "The object keys that stay in memory before all others, within `cache.pin_share`, and are revalidated before they become stale. Unset: in profiles with `hips`, what viewers of surveys request first (`properties`, `Moc.fits`, orders 0 to 3); in others nothing. `[]`: nothing.",
         }
     }
 }

@@ -126,6 +126,12 @@ settings! {
             reload: "true",
             text: "Name the profile on the landing page, with the state of its store and, with `listing`, links to its `buckets`.",
         }
+        surveys: Vec<String> {
+            kind: kind::folders(),
+            default: "[]",
+            reload: "true",
+            text: "The folders of HiPS surveys that [`/s3proxy/hipslist`](folders.md#a-list-of-surveys) names, such as `[sky/dp1_v2/]`, with `listed`.",
+        }
     }
 }
 

@@ -34,6 +34,11 @@ fn paths(prefix: &str, cors: bool) -> Map<String, Value> {
     let document = page("the OpenAPI document", "application/json", &json!({ "type": "object" }));
     let summary = "This OpenAPI document";
     paths.insert(format!("{prefix}/openapi.json"), read(summary, &json!([]), document));
+    let list = page("records of keywords and values", "text/plain", &json!({ "type": "string" }));
+    let list =
+        [list, vec![("304", described("the list has not changed")), user_missing()]].concat();
+    let summary = "The HiPS surveys of listed profiles, as a node of the HiPS network lists them";
+    paths.insert(format!("{prefix}/hipslist"), read(summary, &json!([]), list));
     for name in ["docs", "redoc"] {
         let docs = page("HTML page", "text/html", &json!({ "type": "string" }));
         paths.insert(format!("{prefix}/{name}"), read("Documentation page", &json!([]), docs));
@@ -311,6 +316,7 @@ mod tests {
             Route::Index => &["/"],
             Route::Metadata => &["/p/"],
             Route::OpenApi => &["/p/openapi.json"],
+            Route::HipsList => &["/p/hipslist"],
             Route::Docs => &["/p/docs", "/p/redoc"],
             Route::Object { .. } => &["/p/s3/{bucket}/{key}"],
             // Of the pages alone: their names change with their content.
@@ -327,6 +333,7 @@ mod tests {
             Route::Index,
             Route::Metadata,
             Route::OpenApi,
+            Route::HipsList,
             Route::Docs,
             Route::Object { bucket: b"", key: b"" },
             Route::Redirect { add_slash: true },

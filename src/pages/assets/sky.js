@@ -2,6 +2,7 @@
 import { axes, cellsInView, drawCell, orderOf, scale, unproject } from './draw.js';
 import { RADIAN, cellAt, clamp, fromDegrees, galacticFromIcrs, icrsFromGalactic, sexagesimal, tilePath, toDegrees }
   from './healpix.js';
+import { lintFiles, lintProperties } from './lint.js';
 import { describe } from './survey.js';
 import { Tiles } from './tiles.js';
 
@@ -146,10 +147,48 @@ function start() {
   plan();
 }
 
+// The first bytes of a file of the survey, or its status alone.
+async function ask(path, bytes) {
+  const options = bytes ? { headers: { Range: `bytes=0-${bytes - 1}` } } : { method: 'HEAD' };
+  const response = await fetch(new URL(path, root), options);
+  return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()).subarray(0, bytes) };
+}
+
+function show(findings) {
+  const list = element('findings');
+  list.replaceChildren(...findings.map(({ level, what, fix }) => {
+    const item = document.createElement('li');
+    item.textContent = `${level}: ${what}. Fix: ${fix}.`;
+    return item;
+  }));
+  return findings.length === 0 ? 'nothing found' : `${findings.length} found`;
+}
+
+// The properties are read already; other files are asked for when somebody opens the list.
+function lint(text) {
+  const details = element('lint'), verdict = element('verdict');
+  const first = lintProperties(text);
+  verdict.textContent = `properties: ${show(first)}`;
+  details.addEventListener('toggle', async () => {
+    if (details.dataset.state) return;
+    details.dataset.state = 'running';
+    try {
+      const all = [...first, ...await lintFiles(text, ask)];
+      verdict.textContent = `properties, Moc.fits, Allsky: ${show(all)}`;
+    } catch (error) {
+      verdict.textContent = `not finished: ${error.message}`;
+    }
+    details.dataset.state = 'done';
+  });
+  details.hidden = false;
+}
+
 async function open() {
   const response = await fetch(new URL('properties', root));
   if (!response.ok) throw new Error(`The properties file of this survey: status ${response.status}.`);
-  survey = describe(await response.text());
+  const text = await response.text();
+  lint(text);
+  survey = describe(text);
   document.title = survey.title;
   element('title').textContent = survey.title;
   element('copyright').textContent = survey.copyright;

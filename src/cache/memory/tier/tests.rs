@@ -29,6 +29,7 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
         settings: None,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
         content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
+        pin: None,
     })
 }
 

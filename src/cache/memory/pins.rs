@@ -1,0 +1,201 @@
+//! The share of the memory tier for pinned objects: entries that no other entry evicts. If the share is full,
+//! the pin that was unused for the longest time gives way, if that is an hour or more; otherwise the new entry
+//! is an ordinary one.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use crate::cache::entry::Entry;
+use crate::cache::request::CacheRequest;
+
+/// A pin that is unused for so many seconds gives way to a new one.
+const GIVES_WAY: u64 = 3600;
+/// A pin that is unused for so many seconds is not refreshed any more.
+const REFRESHED: u64 = 24 * 3600;
+/// Between two attempts to refresh an object, seconds.
+const BETWEEN_ATTEMPTS: u64 = 10;
+/// An object that is fresh for less is not pinned: it would be asked for all the time.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(2);
+
+/// The pins of a memory tier.
+#[derive(Debug)]
+pub struct Pins {
+    /// Bytes that pinned entries may hold.
+    limit: u64,
+    held: AtomicU64,
+    /// The seconds that [`Pins::tick`] has counted.
+    seconds: AtomicU64,
+    all: Mutex<Vec<Weak<Pin>>>,
+}
+
+/// What keeps one entry in memory. It ends when it gives way, or when the entry is gone.
+#[derive(Debug)]
+pub struct Pin {
+    /// Asks the store for the object again.
+    pub request: Arc<CacheRequest>,
+    pins: Arc<Pins>,
+    bytes: u64,
+    refresh_at: SystemTime,
+    is_active: AtomicBool,
+    last_used: AtomicU64,
+    tried: AtomicU64,
+}
+
+impl Pins {
+    /// Pins for at most `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            held: AtomicU64::new(0),
+            // So that an attempt at 0 was long ago.
+            seconds: AtomicU64::new(BETWEEN_ATTEMPTS),
+            all: Mutex::default(),
+        })
+    }
+
+    /// Pins an entry of this weight, in place of `before`, if there is room in the share.
+    pub(super) fn pin(
+        self: &Arc<Self>,
+        entry: &Entry,
+        weight: u64,
+        before: Option<&Pin>,
+    ) -> Option<Arc<Pin>> {
+        let request = entry.pin.as_ref().filter(|_| self.limit > 0)?;
+        let lifetime = entry.freshness.fresh_until.duration_since(entry.requested_at).ok()?;
+        if lifetime < SHORTEST_LIFETIME {
+            return None;
+        }
+        let last_used = before.map_or_else(|| self.now(), |pin| pin.last_used.load(RELAXED));
+        if let Some(before) = before {
+            before.end();
+        }
+        if !self.take(weight) {
+            self.make_room(weight);
+            if !self.take(weight) {
+                return None;
+            }
+        }
+        let early = (lifetime / 10).max(SHORTEST_LIFETIME).min(lifetime / 2);
+        let pin = Arc::new(Pin {
+            request: Arc::clone(request),
+            pins: Arc::clone(self),
+            bytes: weight,
+            refresh_at: entry.freshness.fresh_until.checked_sub(early)?,
+            is_active: AtomicBool::new(true),
+            last_used: AtomicU64::new(last_used),
+            tried: AtomicU64::new(0),
+        });
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|pin| pin.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&pin));
+        Some(pin)
+    }
+
+    /// Counts a second. Returns the pins whose objects are to be refreshed, the one that was used last
+    /// first.
+    #[must_use]
+    pub fn tick(&self, now: SystemTime) -> Vec<Arc<Pin>> {
+        let seconds = self.seconds.fetch_add(1, RELAXED) + 1;
+        let is_due = |pin: &Arc<Pin>| {
+            let idle = seconds.saturating_sub(pin.last_used.load(RELAXED));
+            let since = seconds.saturating_sub(pin.tried.load(RELAXED));
+            pin.is_active()
+                && pin.refresh_at <= now
+                && idle < REFRESHED
+                && since >= BETWEEN_ATTEMPTS
+        };
+        let mut due = self.active();
+        due.retain(is_due);
+        due.sort_by_key(|pin| std::cmp::Reverse(pin.last_used.load(RELAXED)));
+        due
+    }
+
+    /// Bytes of pinned entries.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Bytes that pinned entries may hold.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    #[cfg(test)]
+    fn pass(&self, seconds: u64) {
+        self.seconds.fetch_add(seconds, RELAXED);
+    }
+
+    fn now(&self) -> u64 {
+        self.seconds.load(RELAXED)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+
+    /// Ends pins that were not used for long, until there is room for so many bytes.
+    fn make_room(&self, bytes: u64) {
+        let now = self.now();
+        let mut idle = self.active();
+        idle.retain(|pin| now.saturating_sub(pin.last_used.load(RELAXED)) >= GIVES_WAY);
+        idle.sort_by_key(|pin| pin.last_used.load(RELAXED));
+        for pin in idle {
+            if self.held().saturating_add(bytes) <= self.limit {
+                return;
+            }
+            pin.end();
+        }
+    }
+
+    fn active(&self) -> Vec<Arc<Pin>> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|pin| pin.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).filter(|pin| pin.is_active()).collect()
+    }
+}
+
+const RELAXED: Ordering = Ordering::Relaxed;
+
+impl Pin {
+    /// Whether the entry is pinned still.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.is_active.load(Ordering::Acquire)
+    }
+
+    /// Notes that an attempt to refresh the object begins.
+    pub fn note_attempt(&self) {
+        self.tried.store(self.pins.now(), RELAXED);
+    }
+
+    /// Notes that a client has requested the entry.
+    pub(super) fn note_use(&self) {
+        let now = self.pins.now();
+        // Many read it at once: seldom a write.
+        if self.last_used.load(RELAXED) != now {
+            self.last_used.store(now, RELAXED);
+        }
+    }
+
+    fn end(&self) {
+        if self.is_active.swap(false, Ordering::AcqRel) {
+            self.pins.held.fetch_sub(self.bytes, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests;
