@@ -32,7 +32,7 @@ fn store() -> Arc<Store> {
     let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
     let inputs = Inputs { environment, flags: Flags::default(), processors: 1, read: &read };
     let config = config::load(&inputs).expect("a valid configuration").config;
-    let stores = Stores::new(&config.profiles, &config.upstream);
+    let stores = Stores::renewed(None, &config.profiles, &config.upstream, &[]);
     Arc::clone(stores.iter().next().expect("the default store"))
 }
 
