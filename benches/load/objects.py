@@ -7,10 +7,10 @@ import cases
 import stage
 
 MIB = 2**20
-# Many files are in use at once.
+# As many files stay open as nginx may have.
 FILES = """
   access_log off;
-  open_file_cache max=100000 inactive=1h;
+  open_file_cache max=4000 inactive=1h;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     root {folder}/store;
@@ -24,7 +24,7 @@ def files(stack, folder, counts):
         of_size = folder / "store" / "bucket" / str(size)
         of_size.mkdir(parents=True)
         for number in range(count):
-            with (of_size / str(number)).open("wb") as file:
+            with (of_size / f"{number}.webp").open("wb") as file:
                 file.truncate(size)
     return stage.nginx(stack, folder, "files", 1, stage.DIRECT, FILES)
 
@@ -33,7 +33,7 @@ def ask_each(server, size, count, connections=16):
     """Requests each object of a size at least once."""
     asked = 0
     while asked < count:
-        seen = cases.wrk(server, f"{size}/", 2, (), connections, "many.lua", (count,))
+        seen = cases.wrk(server, f"{size}/", 2, (), connections, "many.lua", (count, asked))
         assert not seen["not_2xx"] and not seen["broken"], seen
         asked += seen["requests"]
 
@@ -55,8 +55,8 @@ def small(start, size, count):
     """Bytes of memory and bytes counted for each of `count` objects of this size."""
     gateway = start({"cache": {"memory": "1GiB", "ttl": "1h"}})
     # What is needed once is there before.
-    assert gateway.get(f"{size}/0") == (200, size)
-    cases.wrk(gateway, f"{size}/", 1, (), 16, "many.lua", (16,))
+    assert gateway.get(f"{size}/0.webp") == (200, size)
+    cases.wrk(gateway, f"{size}/", 1, (), 16, "many.lua", (16, 0))
     time.sleep(1)
     before = gateway.memory()
     ask_each(gateway, size, count)
@@ -83,14 +83,14 @@ def disk(start, folder, store, size, count, readers, seconds, rounds):
         ask_each(gateway, size, count)
         time.sleep(0.5)
         before = hits(gateway, "disk")
-        seen = cases.wrk(gateway, f"{size}/", 2, (), 4, "many.lua", (count,))
+        seen = cases.wrk(gateway, f"{size}/", 2, (), 4, "many.lua", (count, 0))
         if hits(gateway, "disk") - before > 0.9 * seen["requests"]:
             break
     costs, parts = {"gateway": [], "nginx": []}, []
     for _ in range(rounds):
         for name, server in (("gateway", gateway), ("nginx", store)):
             before, from_disk = sum(server.cpu()), hits(gateway, "disk")
-            seen = cases.wrk(server, f"{size}/", seconds, (), readers, "many.lua", (count,))
+            seen = cases.wrk(server, f"{size}/", seconds, (), readers, "many.lua", (count, 0))
             costs[name].append(1e6 * (sum(server.cpu()) - before) / seen["requests"])
             if name == "gateway":
                 parts.append((hits(gateway, "disk") - from_disk) / seen["requests"])
