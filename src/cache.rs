@@ -64,7 +64,7 @@ pub use self::object::{Object, ObjectBody};
 pub use self::passing::PassingObject;
 pub use self::purge::pending::{PurgeScope, Removed};
 pub use self::request::{CacheRequest, Extent};
-pub use self::shared::{ReplicaReport, SharedStatus};
+pub use self::shared::{EngineTrial, ReplicaReport, SharedStatus, try_shared};
 pub use self::tiers::report::Tier;
 
 use std::ops::Range;
@@ -268,9 +268,9 @@ impl Cache {
     /// are no longer served; their memory is freed in the background. Returns how far that is. Replicas
     /// that share a tier obey soon ([`Cache::obeyed`]).
     pub fn purge(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
-        let progress = self.purge_here(key, scope);
+        // In this order: a fetch that begins between the two does not ask the shared tier.
         self.tiers.record_purge(key, scope);
-        progress
+        self.purge_here(key, scope)
     }
 
     /// The same in this replica alone: its settings have changed.

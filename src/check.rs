@@ -35,6 +35,7 @@ mod reach;
 mod reply;
 pub mod report;
 mod request;
+mod shared;
 mod survey;
 mod transport;
 mod verdict;
@@ -64,6 +65,9 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
             let steps = vec![CheckStep::new("request", finding)];
             CheckSection { subject: Subject::Profile, name, steps }
         }));
+    }
+    if let Some(shared) = &config.cache.shared {
+        sections.push(shared::check_shared(shared).await);
     }
     CheckReport { sections }
 }

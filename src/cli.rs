@@ -322,7 +322,8 @@ fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool, paint: Paint)
         let report = match object {
             Some(object) => match profile {
                 Some(profiles) => {
-                    let config = Config { profiles, ..loaded.config.clone() };
+                    let mut config = Config { profiles, ..loaded.config.clone() };
+                    config.cache.shared = None;
                     check::check_all(&config, &loaded.warnings).await
                 }
                 None => check::check_object(&loaded.config, object).await,

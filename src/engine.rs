@@ -136,10 +136,10 @@ impl Engine {
         }
     }
 
-    /// Whether there is a connection for what requests wait for.
+    /// Whether all connections are there: that for what requests wait for, and that for values.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.reads.is_connected()
+        self.reads.is_connected() && self.writes.is_connected()
     }
 
     /// Whether requests ask the engine: the breaker is closed.
@@ -166,6 +166,12 @@ impl Engine {
     #[must_use]
     pub fn last_failure(&self) -> Option<String> {
         locked(&self.lost).as_ref().map(|(_, details)| details.clone())
+    }
+
+    /// The same with its kind.
+    #[must_use]
+    pub fn failure(&self) -> Option<(EngineError, String)> {
+        locked(&self.lost).clone()
     }
 
     fn failed(&self, error: EngineError) -> EngineError {
@@ -273,6 +279,19 @@ impl Engine {
         self.send(&self.writes, &options, "EVAL", first(keys), arguments).await?.number()
     }
 
+    /// Runs a script that no request waits for, and returns its number.
+    ///
+    /// # Errors
+    /// No answer, or another one.
+    pub async fn run_aside(
+        &self,
+        script: &'static str,
+        keys: &[&str],
+        arguments: Vec<Argument>,
+    ) -> Result<i64, EngineError> {
+        self.tell("EVAL", first(keys), with_script(script, keys, arguments)).await?.number()
+    }
+
     /// The time of day of the server that has this key, milliseconds since the Unix epoch.
     ///
     /// # Errors
@@ -324,20 +343,6 @@ impl Engine {
         texts.first().and_then(|id| StreamId::parse(id)).ok_or(EngineError::Reply)
     }
 
-    /// Sets a field of a hash.
-    ///
-    /// # Errors
-    /// No answer, or another one.
-    pub async fn set_field(
-        &self,
-        hash: &str,
-        field: &str,
-        value: String,
-    ) -> Result<(), EngineError> {
-        let arguments = vec![hash.into(), field.into(), value.into()];
-        self.tell("HSET", hash, arguments).await?.number().map(|_| ())
-    }
-
     /// Removes a field of a hash.
     ///
     /// # Errors
@@ -358,14 +363,29 @@ impl Engine {
         Ok(pairs.collect())
     }
 
+    /// What the server that has this key says about itself: names and values.
+    ///
+    /// # Errors
+    /// No answer, or another one; users of some services may not ask.
+    pub async fn about(&self, key: &str) -> Result<Vec<(String, String)>, EngineError> {
+        let texts = self.tell("INFO", key, Vec::new()).await?.texts()?;
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let pairs = lines.filter_map(|line| line.split_once(':'));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// What the engine does when its memory is full; `None` if it does not say.
     pub async fn memory_policy(&self, key: &str) -> Option<String> {
-        let command =
-            CustomCommand::new_static("CONFIG", Some(redis_keyslot(key.as_bytes())), false);
-        let arguments: Vec<Argument> = vec!["GET".into(), "maxmemory-policy".into()];
-        let sent = self.reads.with_options(&self.options).custom_raw(command, arguments).await;
-        // Many services forbid the command, which is no fault.
-        Reply::of(sent.ok()?).ok()?.texts().ok()?.get(1).cloned()
+        let about = self.about(key).await.ok()?;
+        about.into_iter().find(|(name, _)| name == "maxmemory_policy").map(|(_, policy)| policy)
+    }
+
+    /// Removes a value.
+    ///
+    /// # Errors
+    /// No answer, or another one.
+    pub async fn remove(&self, key: &str) -> Result<(), EngineError> {
+        self.tell("DEL", key, vec![key.into()]).await?.number().map(|_| ())
     }
 }
 

@@ -87,6 +87,7 @@ async fn look(
     if is_due {
         tiers.say_obeyed(polled.last).await?;
         known.said = Some((polled.last, Instant::now()));
+        tiers.meet_replicas().await?;
     }
     if known.tidied.is_none_or(|at| at.elapsed() >= TIDY) {
         known.tidied = Some(Instant::now());
@@ -134,7 +135,7 @@ async fn check_memory(tiers: &Tiers) {
     if !EVICTING.iter().any(|start| policy.starts_with(start)) {
         warn!(
             "shared cache: the maxmemory-policy of the engine is {policy}: when its memory is full, it \
-             takes no more objects; set allkeys-lru or volatile-lru"
+             takes no more objects; set volatile-lru"
         );
     }
 }

@@ -17,11 +17,13 @@ pub(super) mod purges;
 mod queue;
 mod script;
 mod sync;
+mod trial;
 pub(super) mod value;
 
 pub(super) use self::lease::{LeaseHeld, LeaseResult};
 pub use self::members::ReplicaReport;
 pub(super) use self::sync::Polled;
+pub use self::trial::{EngineTrial, try_shared};
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,20 +34,21 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
-use crate::cache::clock::now;
+use crate::cache::clock::{now, process_start};
 use crate::cache::disk::DiskRecord;
 use crate::cache::freshness::{Freshness, FreshnessState};
 use crate::cache::key::CacheKey;
 use crate::cache::purge::pending::PurgeScope;
 use crate::cache::shared::lease::Leases;
+use crate::cache::shared::members::Roster;
 use crate::cache::shared::purges::RecordedPurges;
 use crate::cache::shared::queue::{WriteJob, WriteQueue};
 use crate::cache::shared::sync::Unrecorded;
 use crate::cache::shared::value::{EngineTime, MAX_OVERHEAD, MacKey, SharedValue, ValueKind};
 use crate::cache::statistics::Statistics;
 use crate::config::SharedConfig;
-use crate::engine::Engine;
 use crate::engine::error::EngineError;
+use crate::engine::{Engine, StreamId};
 use crate::profile::DEFAULT_LABEL;
 
 /// Values that are read at the same time: each takes up to `cache.shared.max_object` of memory until it
@@ -81,6 +84,10 @@ pub(in crate::cache) struct SharedTier {
     reads: Semaphore,
     queue: WriteQueue,
     unrecorded: Mutex<Unrecorded>,
+    /// Whether it has known all purges once: until then it cannot know which records of earlier processes
+    /// they cover.
+    has_learned: AtomicBool,
+    roster: Mutex<Roster>,
     leases: Leases,
     /// This process among the replicas.
     id: String,
@@ -91,6 +98,8 @@ pub(in crate::cache) struct SharedTier {
 #[derive(Debug, Default)]
 struct SharedState {
     purges: RecordedPurges,
+    /// The engine has lost the purges up to this one, and everything has to be purged there.
+    lost: Option<StreamId>,
     clock: Option<EngineTime>,
 }
 
@@ -132,6 +141,8 @@ impl SharedTier {
             reads: Semaphore::new(MAX_READS),
             queue: WriteQueue::default(),
             unrecorded: Mutex::default(),
+            has_learned: AtomicBool::new(false),
+            roster: Mutex::default(),
             leases: Leases::default(),
             id: members::id(),
             wake: Notify::new(),
@@ -143,6 +154,13 @@ impl SharedTier {
     #[must_use]
     pub(in crate::cache) fn is_up(&self) -> bool {
         self.engine.is_in_use() && self.is_synchronised.load(Ordering::Acquire)
+    }
+
+    /// Whether purges may cover a record whose request was sent at this time, which this replica does not
+    /// know yet: it is a record of an earlier process.
+    #[must_use]
+    pub(in crate::cache) fn may_be_purged(&self, requested_at: SystemTime) -> bool {
+        requested_at < process_start() && !self.has_learned.load(Ordering::Acquire)
     }
 
     /// Whether it stores objects with this key, which is that of an object, a block or a page.
@@ -190,6 +208,10 @@ impl SharedTier {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn unrecorded(&self) -> MutexGuard<'_, Unrecorded> {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,10 +227,11 @@ impl SharedTier {
         key: &CacheKey,
         settings: u64,
     ) -> Option<(ValueKind, DiskRecord)> {
+        // Before the look at whether it is in use: a purge of this replica that comes in between covers it.
+        let asked_at = now();
         if !self.is_up() || !self.is_for(key) {
             return None;
         }
-        let asked_at = now();
         let permit = timeout(self.time, self.reads.acquire()).await.ok()?.ok()?;
         let limit = self.max_object + MAX_OVERHEAD;
         let bytes = self.engine.get(&self.name(key, settings), limit).await.ok()??;

@@ -170,6 +170,13 @@ impl Tiers {
         self.purges.covers(key.object(), requested_at)
     }
 
+    /// The same for a record on disk: a purge that another replica has made may cover it as well, before this
+    /// one knows them.
+    fn may_be_purged(&self, key: &CacheKey, requested_at: SystemTime) -> bool {
+        self.is_purged(key, requested_at)
+            || self.shared.as_ref().is_some_and(|shared| shared.may_be_purged(requested_at))
+    }
+
     /// The entry in memory, if it is usable for this request.
     #[must_use]
     pub fn lookup(&self, request: &CacheRequest) -> Option<Arc<Entry>> {
@@ -214,7 +221,7 @@ impl Tiers {
         room: impl FnOnce(u64) -> Result<Option<Arc<Held>>, NoRoom>,
     ) -> Option<DiskRecord> {
         let record = self.disk.as_ref()?.read(key, room).await?;
-        (!self.is_purged(key, record.requested_at)).then_some(record)
+        (!self.may_be_purged(key, record.requested_at)).then_some(record)
     }
 
     /// The record on disk without its body, if it was made by these settings. This does not count as use. Must be called within a
@@ -222,7 +229,7 @@ impl Tiers {
     pub async fn peek_on_disk(&self, key: &CacheKey, settings: Fingerprint) -> Option<Peeked> {
         let peeked = self.disk.as_ref()?.peek(key).await?;
         let is_served =
-            peeked.settings == settings.profile && !self.is_purged(key, peeked.requested_at);
+            peeked.settings == settings.profile && !self.may_be_purged(key, peeked.requested_at);
         is_served.then_some(peeked)
     }
 

@@ -14,7 +14,7 @@ pub enum StepState {
     Ok,
     /// It works, but is probably not intended.
     Warning,
-    /// Requests fail because of this.
+    /// Requests fail because of this, or a tier of the cache is of no use.
     Failed,
     /// Not needed, or not possible after an earlier failure.
     Skipped,
@@ -113,6 +113,8 @@ pub enum Subject {
     Profile,
     Object,
     Survey,
+    /// The tier of the cache that replicas share.
+    Shared,
 }
 
 /// The steps of one subject, in order.
@@ -128,6 +130,7 @@ impl CheckSection {
     fn title(&self) -> String {
         match (self.subject, &self.name) {
             (Subject::Gateway, _) => "gateway".to_owned(),
+            (Subject::Shared, _) => "shared cache".to_owned(),
             (Subject::Profile, Some(name)) => format!("profile {name}"),
             (Subject::Profile, None) => "default profile (URLs without profile@)".to_owned(),
             (Subject::Object | Subject::Survey, name) => name.clone().unwrap_or_default(),

@@ -94,7 +94,9 @@ fn entry_of(frame: Resp3Frame) -> Result<StreamEntry, EngineError> {
 
 fn bytes_of(frame: Resp3Frame) -> Result<Bytes, EngineError> {
     match frame {
-        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => Ok(data),
+        Resp3Frame::BlobString { data, .. }
+        | Resp3Frame::SimpleString { data, .. }
+        | Resp3Frame::VerbatimString { data, .. } => Ok(data),
         _ => Err(EngineError::Reply),
     }
 }

@@ -52,6 +52,10 @@ impl Bench {
         Admin { address: self.admin }.send(method, path)
     }
 
+    pub(crate) fn admin(&self) -> Admin {
+        Admin { address: self.admin }
+    }
+
     /// A counter of the cache.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let report = self.ask("GET", "/cache").json();

@@ -1,5 +1,6 @@
 //! The tier of the cache that replicas share: several gateways with a real Valkey or Redis.
 
+mod check;
 mod engine;
 mod faults;
 mod leases;

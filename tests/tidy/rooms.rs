@@ -194,8 +194,10 @@ const CACHE_FACE: &[&str] = &[
     "StoredState",
     "PurgeScope",
     "Removed",
+    "EngineTrial",
     "ReplicaReport",
     "SharedStatus",
+    "try_shared",
     "Tier",
 ];
 

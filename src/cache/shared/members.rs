@@ -1,19 +1,28 @@
 //! The replicas that share the engine. Each says there, once a second, up to which purge it obeys.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::cache::shared::SharedTier;
-use crate::engine::StreamId;
+use crate::cache::shared::{SharedTier, script};
 use crate::engine::error::EngineError;
+use crate::engine::{Engine, StreamId};
 
-/// A replica that was silent for this long is not waited for, milliseconds.
-const SILENT: u64 = 10_000;
-/// A replica that was silent for this long is gone, milliseconds: without a good-bye, its machine failed.
-const GONE: u64 = 600_000;
+/// A replica that was silent for this long is not waited for.
+const SILENT: Duration = Duration::from_secs(10);
+/// A replica that was silent for this long is gone: without a good-bye, its machine failed.
+const GONE: Duration = Duration::from_secs(600);
+/// A list that is younger than this may lack replicas: the engine is new, or has lost its data, and they
+/// have not said again that they are there. Milliseconds.
+const YOUNG: u64 = 2_000;
 /// How long a purge waits for the replicas, and how often it looks.
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The field of the list that has the time of its beginning: no replica has this name.
+const SINCE: &str = "@since";
+/// What a replica says last.
+const GOOD_BYE: &str = "left";
 
 /// Which replicas obey the purges of this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -26,13 +35,24 @@ pub struct ReplicaReport {
     pub missing: Vec<String>,
 }
 
-/// What a replica has said: up to which purge it obeys, and when, by the engine's clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Member {
-    name: String,
-    obeys: StreamId,
-    /// Milliseconds since the Unix epoch.
-    said_at: u64,
+/// The replicas as this one knows them. An engine that loses its data loses its list, so a replica that is
+/// not in the list is not gone: it has said good-bye, or was silent for long.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    heard: HashMap<String, Heard>,
+    /// Whether the list may lack replicas.
+    is_young: bool,
+}
+
+/// What a replica has said.
+#[derive(Debug)]
+struct Heard {
+    /// As it stands in the list.
+    text: String,
+    /// Up to which purge it obeys; `None`: it is not in the list.
+    obeys: Option<StreamId>,
+    /// By the clock of this process: the engine's may be set, or become that of another machine.
+    at: Instant,
 }
 
 /// The identity of this process among the replicas: host, process, and a number that no other has.
@@ -48,26 +68,77 @@ fn name_of(id: &str) -> String {
     id.rsplit_once('/').map_or(id, |(name, _)| name).to_owned()
 }
 
-fn member(id: &str, said: &str) -> Option<Member> {
-    let (obeys, said_at) = said.split_once(' ')?;
-    let (obeys, said_at) = (StreamId::parse(obeys)?, said_at.parse().ok()?);
-    Some(Member { name: name_of(id), obeys, said_at })
+impl Roster {
+    /// Notes what the list in the engine says, which it did at `engine_now` by its clock, milliseconds.
+    fn read(&mut self, list: &[(String, String)], engine_now: u64, now: Instant) {
+        let since = list.iter().find(|(id, _)| id == SINCE);
+        let since = since.and_then(|(_, since)| since.parse::<u64>().ok());
+        self.is_young = since.is_none_or(|since| engine_now.saturating_sub(since) < YOUNG);
+        for heard in self.heard.values_mut() {
+            heard.obeys = None;
+        }
+        for (id, text) in list {
+            let Some((what, said_at)) = said(text) else { continue };
+            if what == GOOD_BYE {
+                self.heard.remove(id);
+                continue;
+            }
+            let obeys = StreamId::parse(what);
+            match self.heard.get_mut(id) {
+                Some(heard) if heard.text == *text => heard.obeys = obeys,
+                Some(heard) => *heard = Heard { text: text.clone(), obeys, at: now },
+                None => {
+                    let silent = Duration::from_millis(engine_now.saturating_sub(said_at));
+                    let at = now.checked_sub(silent).unwrap_or(now);
+                    self.heard.insert(id.clone(), Heard { text: text.clone(), obeys, at });
+                }
+            }
+        }
+        self.heard.retain(|_, heard| now.duration_since(heard.at) < GONE);
+    }
+
+    /// Sorts the replicas by whether they obey this purge. `true` if others may still say so.
+    fn judge(&self, purge: StreamId, now: Instant) -> (ReplicaReport, bool) {
+        let mut report = ReplicaReport { recorded: true, ..ReplicaReport::default() };
+        let mut is_waiting = self.is_young;
+        for (id, heard) in &self.heard {
+            if heard.obeys.is_some_and(|obeys| obeys >= purge) {
+                report.obeyed.push(name_of(id));
+            } else {
+                is_waiting |= now.duration_since(heard.at) < SILENT;
+                report.missing.push(name_of(id));
+            }
+        }
+        report.obeyed.sort_unstable();
+        report.missing.sort_unstable();
+        (report, is_waiting)
+    }
 }
 
-/// Sorts the replicas by whether they obey this purge. `true` if one of the others may still say so.
-fn judge(members: &[Member], purge: StreamId, now: u64) -> (ReplicaReport, bool) {
-    let mut report = ReplicaReport { recorded: true, ..ReplicaReport::default() };
-    let mut is_waiting = false;
-    for member in members {
-        let silent = now.saturating_sub(member.said_at);
-        if member.obeys >= purge {
-            report.obeyed.push(member.name.clone());
-        } else if silent < GONE {
-            is_waiting |= silent < SILENT;
-            report.missing.push(member.name.clone());
-        }
-    }
-    (report, is_waiting)
+/// The two words of what a replica has said: what, and when by the engine's clock, milliseconds.
+fn said(text: &str) -> Option<(&str, u64)> {
+    let (what, at) = text.split_once(' ')?;
+    Some((what, at.parse().ok()?))
+}
+
+/// Writes into a list of replicas what this one says.
+pub(super) async fn greet(
+    engine: &Engine,
+    list: &str,
+    id: &str,
+    what: &str,
+) -> Result<(), EngineError> {
+    engine.run_aside(script::SAY, &[list], vec![id.into(), what.into(), SINCE.into()]).await?;
+    Ok(())
+}
+
+/// The names of the replicas in a list that have not said good-bye.
+pub(super) fn present(list: &[(String, String)]) -> Vec<String> {
+    let is_there = |text: &str| said(text).is_some_and(|(what, _)| what != GOOD_BYE);
+    let there = list.iter().filter(|(_, text)| is_there(text));
+    let mut names: Vec<String> = there.map(|(id, _)| name_of(id)).collect();
+    names.sort_unstable();
+    names
 }
 
 impl SharedTier {
@@ -76,14 +147,17 @@ impl SharedTier {
     /// # Errors
     /// The engine does not take it.
     pub(in crate::cache) async fn say(&self, obeys: StreamId) -> Result<(), EngineError> {
-        let now = self.engine.time(&self.purges_name).await?;
-        self.engine.set_field(&self.replicas_name, &self.id, format!("{obeys} {now}")).await
+        self.tell_others(&obeys.to_string()).await
+    }
+
+    async fn tell_others(&self, what: &str) -> Result<(), EngineError> {
+        greet(&self.engine, &self.replicas_name, &self.id, what).await
     }
 
     /// Says good-bye: no purge waits for this replica any more.
     pub(in crate::cache) async fn leave(&self) {
         self.is_synchronised.store(false, Ordering::Release);
-        let _may_be_down = self.engine.remove_field(&self.replicas_name, &self.id).await;
+        let _may_be_down = self.tell_others(GOOD_BYE).await;
         self.engine.close().await;
     }
 
@@ -92,37 +166,62 @@ impl SharedTier {
         let started = tokio::time::Instant::now();
         let mut last = ReplicaReport::default();
         loop {
-            let purge = self.recorded_up_to();
-            if let Some(purge) = purge {
-                last.recorded = true;
-                if let Some((report, is_waiting)) = self.ask_members(purge).await {
-                    last = report;
-                    if !is_waiting {
-                        return last;
-                    }
+            if let Some(purge) = self.recorded_up_to()
+                && let Some((report, is_waiting)) = self.ask_members(purge).await
+            {
+                last = report;
+                if !is_waiting {
+                    return last;
                 }
             }
             if started.elapsed() >= WAIT {
-                return last;
+                return self.unanswered(last);
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn ask_members(&self, purge: StreamId) -> Option<(ReplicaReport, bool)> {
-        let now = self.engine.time(&self.purges_name).await.ok()?;
-        let fields = self.engine.fields(&self.replicas_name).await.ok()?;
-        let said = fields.iter().filter_map(|(id, said)| member(id, said));
-        Some(judge(&said.collect::<Vec<_>>(), purge, now))
+    /// What to say of a purge that the replicas have not obeyed in time: if the engine answers no more, they
+    /// may all be missing.
+    fn unanswered(&self, last: ReplicaReport) -> ReplicaReport {
+        match self.recorded_up_to() {
+            Some(purge) if last == ReplicaReport::default() => {
+                let (report, _) = self.roster().judge(purge, Instant::now());
+                let is_anybody = !report.obeyed.is_empty() || !report.missing.is_empty();
+                ReplicaReport { recorded: is_anybody, ..report }
+            }
+            _ => last,
+        }
     }
 
-    /// Removes replicas that are gone.
+    /// Reads the list of replicas: a replica that knows it can name those that are missing when the engine has
+    /// lost it.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub(in crate::cache) async fn meet(&self) -> Result<(), EngineError> {
+        let engine_now = self.engine.time(&self.purges_name).await?;
+        let list = self.engine.fields(&self.replicas_name).await?;
+        self.roster().read(&list, engine_now, Instant::now());
+        Ok(())
+    }
+
+    async fn ask_members(&self, purge: StreamId) -> Option<(ReplicaReport, bool)> {
+        self.meet().await.ok()?;
+        let (report, is_waiting) = self.roster().judge(purge, Instant::now());
+        // The engine may have lost it since: a replica that starts then would not obey.
+        let entries = self.engine.entries(&self.purges_name, purge, 1).await.ok()?;
+        let recorded = entries.first().is_some_and(|entry| entry.id == purge);
+        Some((ReplicaReport { recorded, ..report }, is_waiting || !recorded))
+    }
+
+    /// Removes replicas that are gone from the list.
     pub(in crate::cache) async fn forget_gone(&self) -> Result<(), EngineError> {
         let now = self.engine.time(&self.purges_name).await?;
-        for (id, said) in self.engine.fields(&self.replicas_name).await? {
-            let is_gone =
-                member(&id, &said).is_none_or(|it| now.saturating_sub(it.said_at) >= GONE);
-            if is_gone {
+        for (id, text) in self.engine.fields(&self.replicas_name).await? {
+            let silent = |at: u64| Duration::from_millis(now.saturating_sub(at));
+            let is_gone = said(&text).is_none_or(|(_, at)| silent(at) >= GONE);
+            if is_gone && id != SINCE {
                 self.engine.remove_field(&self.replicas_name, &id).await?;
             }
         }
@@ -134,25 +233,70 @@ impl SharedTier {
 mod tests {
     use super::*;
 
+    fn list(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        fields.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
+    }
+
+    const PURGE: StreamId = StreamId(7, 1);
+    const NOW: u64 = 1_000_000;
+
     #[test]
     fn a_purge_waits_for_live_replicas_and_names_silent_ones() {
-        let purge = StreamId(7, 1);
-        let now = 1_000_000;
-        let all = [
+        let now = Instant::now();
+        let mut roster = Roster::default();
+        let fields = [
+            (SINCE, "1"),
             ("a/1/x", "7-1 999000"),
-            ("b/1/x", "8-0 1000"),
+            ("b/1/x", "8-0 500000"),
             ("c/1/x", "7-0 999900"),
             ("d/1/x", "7-0 900000"),
             ("e/1/x", "7-0 1"),
             ("f/1/x", "damaged"),
+            ("g/1/x", "left 999999"),
         ];
-        let members: Vec<Member> = all.iter().filter_map(|(id, said)| member(id, said)).collect();
-        let (report, is_waiting) = judge(&members, purge, now);
+        roster.read(&list(&fields), NOW, now);
+        let (report, is_waiting) = roster.judge(PURGE, now);
         assert_eq!(report.obeyed, ["a/1", "b/1"]);
         assert_eq!(report.missing, ["c/1", "d/1"]);
         assert!(is_waiting, "c may still say so");
-        let silent: Vec<Member> = members.into_iter().filter(|it| it.name != "c/1").collect();
-        assert!(!judge(&silent, purge, now).1);
+        let later = now + SILENT;
+        assert!(!roster.judge(PURGE, later).1, "all are silent");
+    }
+
+    /// A purge that came while the list was empty was said to be obeyed by all.
+    #[test]
+    fn a_replica_is_waited_for_although_the_engine_has_lost_the_list() {
+        let now = Instant::now();
+        let mut roster = Roster::default();
+        let (one, other) = (("a/1/x", "7-0 999900"), ("b/1/x", "7-0 999900"));
+        roster.read(&list(&[(SINCE, "1"), one, other]), NOW, now);
+        // Lost; one has said again that it is there.
+        let again = ("a/1/x", "7-1 999950");
+        for (fields, is_young) in
+            [(&[][..], true), (&[(SINCE, "999950"), again], true), (&[(SINCE, "1"), again], false)]
+        {
+            roster.read(&list(fields), NOW, now);
+            assert_eq!(roster.is_young, is_young, "{fields:?}");
+            let (report, is_waiting) = roster.judge(PURGE, now);
+            assert!(is_waiting && report.missing.contains(&"b/1".to_owned()), "{report:?}");
+        }
+        roster.read(&list(&[(SINCE, "1"), again, ("b/1/x", "left 999990")]), NOW, now);
+        let (report, is_waiting) = roster.judge(PURGE, now);
+        assert!(report.missing.is_empty() && !is_waiting, "it has said good-bye: {report:?}");
+    }
+
+    #[test]
+    fn how_long_a_replica_is_silent_is_not_a_matter_of_the_engines_clock() {
+        let now = Instant::now();
+        let mut roster = Roster::default();
+        roster.read(&list(&[(SINCE, "1"), ("a/1/x", "7-0 999900")]), NOW, now);
+        // Its clock was set to a day later.
+        let later = NOW + 86_400_000;
+        roster.read(&list(&[(SINCE, "1"), ("a/1/x", "7-0 999900")]), later, now);
+        let (report, is_waiting) = roster.judge(PURGE, now);
+        assert!(is_waiting && report.missing == ["a/1"], "{report:?}");
+        roster.read(&[], later, now + GONE);
+        assert_eq!(roster.judge(PURGE, now + GONE).0.missing.len(), 0, "it is gone");
     }
 
     #[test]

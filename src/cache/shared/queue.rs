@@ -144,12 +144,14 @@ async fn perform(tier: &SharedTier, job: WriteJob) {
                 number(micros(expires_at) / 1000),
                 lease.clone().unwrap_or_default().into(),
             ];
-            tier.engine.write(script::WRITE, &keys, arguments).await.is_ok()
+            tier.engine.write(script::WRITE, &keys, arguments).await.ok()
         }
-        None => false,
+        None => None,
     };
     drop(held);
-    if written {
+    // What must not be served may be an answer to a request that seems to be later.
+    let is_hidden = hidden.is_none() || written == Some(1);
+    if written.is_some() && is_hidden {
         tier.statistics.shared_writes.inc();
         return;
     }

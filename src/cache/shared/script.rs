@@ -34,6 +34,17 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 return 1";
 
+/// Says that a replica is there. Key: the list of replicas. Arguments: the replica, what it says, the field for
+/// when the list began.
+pub(super) const SAY: &str = "\
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[1], ARGV[3], now)
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. now)
+return 1";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Keeps a replica and the engine in step: purges of others are learned, its own are recorded.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -30,10 +31,15 @@ const PREFIX: &str = "prefix";
 /// The purges of this replica that are not recorded yet.
 #[derive(Debug, Default)]
 pub(super) struct Unrecorded {
-    purges: Vec<(PurgeScope, Vec<u8>)>,
+    purges: VecDeque<OwnPurge>,
+    /// The one that is being recorded. Another one of the same is not covered by it: replicas may have
+    /// obeyed it already.
+    recording: Option<OwnPurge>,
     /// The last one that was recorded.
     recorded: StreamId,
 }
+
+type OwnPurge = (PurgeScope, Vec<u8>);
 
 impl Unrecorded {
     fn add(&mut self, scope: PurgeScope, key: Vec<u8>) {
@@ -42,10 +48,26 @@ impl Unrecorded {
             return;
         }
         if self.purges.len() >= MAX_UNRECORDED {
-            self.purges = vec![(PurgeScope::Prefix, Vec::new())];
+            self.purges = VecDeque::from([(PurgeScope::Prefix, Vec::new())]);
         } else {
-            self.purges.push(purge);
+            self.purges.push_back(purge);
         }
+    }
+
+    /// The next one to record.
+    fn next(&mut self) -> Option<OwnPurge> {
+        self.recording = self.recording.take().or_else(|| self.purges.pop_front());
+        self.recording.clone()
+    }
+
+    /// The purge that [`Unrecorded::next`] returned is recorded.
+    fn recorded(&mut self, id: StreamId) {
+        self.recording = None;
+        self.recorded = self.recorded.max(id);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.purges.is_empty() && self.recording.is_none()
     }
 }
 
@@ -79,10 +101,11 @@ impl SharedTier {
         self.wake.notify_one();
     }
 
-    /// The last purge of this replica, if all of them are recorded.
+    /// The last purge of this replica, if all of them are recorded, as far as is known.
     pub(super) fn recorded_up_to(&self) -> Option<StreamId> {
+        let is_lost = self.state().lost.is_some();
         let unrecorded = self.unrecorded();
-        unrecorded.purges.is_empty().then_some(unrecorded.recorded)
+        (unrecorded.is_empty() && !is_lost).then_some(unrecorded.recorded)
     }
 
     /// Waits for a purge of this replica, or for this long.
@@ -125,28 +148,31 @@ impl SharedTier {
         let received = now();
         let server = UNIX_EPOCH + Duration::from_millis(server);
         let known = self.state().purges.last();
-        let mut polled = Polled { purges: Vec::new(), last: known, has_lost: false };
         let mut entries = self.engine.entries(&self.purges_name, known, BATCH).await?;
         if known > StreamId::default() && entries.first().map(|entry| entry.id) != Some(known) {
-            polled.has_lost = true;
-            self.state_mut().purges = RecordedPurges::default();
-            self.mark_lost(known).await?;
+            self.lose(known);
+        }
+        let lost = self.state().lost;
+        if let Some(last) = lost {
+            self.mark_lost(last).await?;
             entries = self.engine.entries(&self.purges_name, StreamId::default(), BATCH).await?;
         }
-        let (is_first, first) = (known == StreamId::default(), entries.first().map(|it| it.id));
-        let mut count = 0;
-        loop {
-            let is_full = entries.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
-            let Some(last) = entries.last().map(|entry| entry.id) else { break };
-            count += entries.len();
-            self.learn(entries, &mut polled);
-            if !is_full {
-                break;
-            }
-            let next = StreamId(last.0, last.1.saturating_add(1));
-            entries = self.engine.entries(&self.purges_name, next, BATCH).await?;
+        let mut batch = entries.len();
+        while batch >= usize::try_from(BATCH).unwrap_or(usize::MAX)
+            && let Some(last) = entries.last()
+        {
+            let next = StreamId(last.id.0, last.id.1.saturating_add(1));
+            let more = self.engine.entries(&self.purges_name, next, BATCH).await?;
+            batch = more.len();
+            entries.extend(more);
         }
-        if (is_first || polled.has_lost)
+        // From here on nothing is awaited: what this replica has learned, it obeys.
+        let has_lost = self.state_mut().lost.take().is_some();
+        let mut polled = Polled { purges: Vec::new(), last: self.state().purges.last(), has_lost };
+        let is_first = polled.last == StreamId::default();
+        let (first, count) = (entries.first().map(|entry| entry.id), entries.len());
+        self.learn(entries, &mut polled);
+        if is_first
             && count >= MAX_PURGES
             && let Some(first) = first
         {
@@ -171,9 +197,12 @@ impl SharedTier {
     pub(in crate::cache) fn polled(&self, result: Result<(), EngineError>) -> bool {
         self.engine.probed(result);
         let unrecorded = self.unrecorded();
-        let is_synchronised = result.is_ok() && unrecorded.purges.is_empty();
+        let is_synchronised = result.is_ok() && unrecorded.is_empty();
         self.is_synchronised.store(is_synchronised, Ordering::Release);
         drop(unrecorded);
+        if result.is_ok() {
+            self.has_learned.store(true, Ordering::Release);
+        }
         self.engine.is_in_use()
     }
 
@@ -196,17 +225,24 @@ impl SharedTier {
     /// Records the purges of this replica, in their order.
     async fn record_all(&self) -> Result<(), EngineError> {
         loop {
-            let Some((scope, key)) = self.unrecorded().purges.first().cloned() else {
-                return Ok(());
-            };
+            let Some((scope, key)) = self.unrecorded().next() else { return Ok(()) };
             let id = self.append(None, scope, &key).await?;
-            let mut unrecorded = self.unrecorded();
-            unrecorded.recorded = unrecorded.recorded.max(id);
-            // It may have become a purge of everything meanwhile.
-            if unrecorded.purges.first() == Some(&(scope, key)) {
-                unrecorded.purges.remove(0);
+            let known = self.state().purges.last();
+            if id <= known {
+                // Replicas that obey what is lost seem to obey this.
+                self.lose(known);
             }
+            self.unrecorded().recorded(id);
         }
+    }
+
+    /// Notes that the engine has lost purges, up to this one. Its values are not used until all of them
+    /// are purged.
+    fn lose(&self, known: StreamId) {
+        self.is_synchronised.store(false, Ordering::Release);
+        let mut state = self.state_mut();
+        state.lost = Some(known);
+        state.purges = RecordedPurges::default();
     }
 
     /// Purges everything, after the engine has lost purges: also values that name a later purge than it
@@ -215,7 +251,11 @@ impl SharedTier {
         let next = StreamId(known.0, known.1.saturating_add(1));
         // It is refused if the engine has later purges already.
         let _refused = self.append(Some(next), PurgeScope::Prefix, &[]).await;
-        self.append(None, PurgeScope::Prefix, &[]).await.map(|_| ())
+        let id = self.append(None, PurgeScope::Prefix, &[]).await?;
+        // It stands for those that are lost.
+        let mut unrecorded = self.unrecorded();
+        unrecorded.recorded = unrecorded.recorded.max(id);
+        Ok(())
     }
 
     async fn append(
@@ -296,5 +336,23 @@ mod tests {
         assert_eq!(unrecorded.purges.len(), MAX_UNRECORDED, "each is listed once");
         unrecorded.add(PurgeScope::Object, b"one more".to_vec());
         assert_eq!(unrecorded.purges, [(PurgeScope::Prefix, Vec::new())]);
+    }
+
+    /// The second one was taken for the first, which other replicas had obeyed already.
+    #[test]
+    fn a_purge_that_comes_while_the_same_is_recorded_is_recorded_as_well() {
+        for (scope, key) in [(PurgeScope::Object, b"a".to_vec()), (PurgeScope::Prefix, Vec::new())]
+        {
+            let mut unrecorded = Unrecorded::default();
+            unrecorded.add(scope, key.clone());
+            let first = unrecorded.next();
+            assert_eq!(first, unrecorded.next(), "the same again, after a failure");
+            unrecorded.add(scope, key.clone());
+            unrecorded.recorded(StreamId(1, 0));
+            assert!(!unrecorded.is_empty());
+            assert_eq!(unrecorded.next(), Some((scope, key)));
+            unrecorded.recorded(StreamId(2, 0));
+            assert!(unrecorded.is_empty() && unrecorded.recorded == StreamId(2, 0));
+        }
     }
 }

@@ -203,6 +203,17 @@ impl Tiers {
         }
     }
 
+    /// Gets to know the other replicas.
+    ///
+    /// # Errors
+    /// The shared tier does not answer.
+    pub async fn meet_replicas(&self) -> Result<(), EngineError> {
+        match &self.shared {
+            Some(shared) => shared.meet().await,
+            None => Ok(()),
+        }
+    }
+
     /// Waits for a purge of this replica, or for this long.
     pub async fn rest_of_shared(&self, pause: Duration) {
         if let Some(shared) = &self.shared {

@@ -1,7 +1,7 @@
 //! A Valkey or Redis of its own for a test.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,22 @@ impl Engine {
         panic!("no engine serves")
     }
 
+    /// A server of a cluster that has to be made still. Its servers speak to each other at further ports.
+    pub(crate) fn of_cluster() -> Option<Self> {
+        let port = free_port().to_string();
+        Self::start_with(&[
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            &port,
+            "--cluster-node-timeout",
+            "3000",
+            // However long its replica has heard nothing of it, it may take its place.
+            "--cluster-replica-validity-factor",
+            "0",
+        ])
+    }
+
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
     }
@@ -78,13 +94,17 @@ impl Engine {
 
     /// Sends one command, in words without spaces, and returns the raw answer.
     pub(crate) fn ask(&self, command: &str) -> String {
+        ask(self.port, command)
+    }
+
+    /// Lets all clients wait, for this many milliseconds.
+    pub(crate) fn pause(&self, milliseconds: u64) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).expect("the command");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned()
+        stream.write_all(format!("CLIENT PAUSE {milliseconds} ALL\r\n").as_bytes()).expect("sent");
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"+OK\r\n");
     }
 
     /// The names of the values in it.
@@ -92,6 +112,63 @@ impl Engine {
         let answer = self.ask("KEYS s3proxy:{*}");
         let names = answer.lines().filter(|line| line.starts_with("s3proxy:"));
         names.map(str::to_owned).collect()
+    }
+}
+
+fn ask(port: u16, command: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).expect("the command");
+    // A sentinel knows no QUIT.
+    stream.shutdown(Shutdown::Write).expect("the end of the commands");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned()
+}
+
+/// A sentinel, which names the primary of the service `cache`, and replaces it. Killed when dropped.
+pub(crate) struct Sentinel {
+    child: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Sentinel {
+    pub(crate) fn of(primary: &Engine) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sentinel.conf");
+        for _ in 0..5 {
+            let (port, of) = (free_port(), primary.port);
+            let text = format!(
+                "port {port}\nbind 127.0.0.1\nsentinel monitor cache 127.0.0.1 {of} 1\n\
+                 sentinel down-after-milliseconds cache 1500\nsentinel failover-timeout cache 6000\n"
+            );
+            std::fs::write(&path, text).expect("a file");
+            let mut command = Command::new(program().expect("it was there before"));
+            command.arg(&path).arg("--sentinel").current_dir(folder.path());
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            let mut child = command.spawn().expect("the sentinel starts");
+            if await_listening(&mut child, port) {
+                return Self { child, port, _folder: folder };
+            }
+        }
+        panic!("no sentinel serves")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis-sentinel://127.0.0.1:{}/cache", self.port)
+    }
+
+    pub(crate) fn ask(&self, command: &str) -> String {
+        ask(self.port, command)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

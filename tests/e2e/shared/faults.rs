@@ -92,6 +92,20 @@ fn an_engine_that_stops_costs_the_first_requests_a_moment_and_is_then_left_alone
 }
 
 #[test]
+fn an_engine_that_is_slow_costs_the_first_requests_a_moment() {
+    let Some(engine) = Engine::start() else { return };
+    let spy = Faulty::spy();
+    let replica = started(&spy, &engine);
+    assert_serves(&replica, &spy, "before");
+    engine.pause(2500);
+    assert_serves(&replica, &spy, "slow");
+    replica.await_state("off");
+    replica.gateway.expect_log("a warning", is_warning);
+    replica.await_state("on");
+    assert_serves(&replica, &spy, "after");
+}
+
+#[test]
 fn a_wrong_password_is_named_and_a_right_one_is_read_without_a_restart() {
     let Some(engine) = Engine::start_with(&["--requirepass", "right-password"]) else { return };
     let spy = Faulty::spy();
@@ -118,7 +132,10 @@ fn an_engine_that_takes_nothing_is_no_fault() {
     ] {
         let Some(engine) = Engine::start() else { return };
         let spy = Faulty::spy();
-        let replica = started(&spy, &engine);
+        // It may look at the policy when that has been changed already.
+        let setup = hurried(&spy, &engine).tolerate("maxmemory-policy");
+        let replica = Replica::of(setup.tolerate("it does not answer in time"));
+        replica.await_state("on");
         for command in commands {
             let answer = engine.ask(command);
             assert!(answer.starts_with("+OK"), "{command}: {answer}");

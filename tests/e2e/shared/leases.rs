@@ -20,26 +20,54 @@ fn many_clients_of_several_replicas_cost_the_store_one_request_a_tile() {
     let store = Faulty::always(slow);
     let replicas: Vec<Replica> =
         (0..REPLICAS).map(|_| Replica::start(&store.url(), &engine)).collect();
-    let _trials = trials("clients of a herd", CLIENTS);
-    let barrier = Barrier::new(CLIENTS);
+    let sum = |name: &str| replicas.iter().map(|it| it.admin.number(name)).sum::<u64>();
+    // A command that the engine does not answer within a second, on a busy machine, excuses a request.
+    const ATTEMPTS: usize = 4;
+    for attempt in 0..ATTEMPTS {
+        let (asked, leased, failed) = (store.count(), sum("shared_leases"), errors(&replicas));
+        herd(&replicas, attempt, CLIENTS, TILES);
+        if errors(&replicas) == failed {
+            assert_eq!(store.count() - asked, TILES, "{:?}", store.requests());
+            assert_eq!(sum("shared_leases") - leased, TILES as u64);
+            assert!(sum("shared_waits") > 0);
+            return;
+        }
+    }
+    panic!("commands of the engine failed in {ATTEMPTS} attempts: {}", replicas[0].admin.cache());
+}
+
+/// How many commands have failed.
+fn errors(replicas: &[Replica]) -> u64 {
+    let of = |replica: &Replica| {
+        let errors = replica.admin.cache()["shared"]["errors"].clone();
+        errors
+            .as_object()
+            .expect("causes")
+            .values()
+            .filter_map(serde_json::Value::as_u64)
+            .sum::<u64>()
+    };
+    replicas.iter().map(of).sum()
+}
+
+/// Clients that all request the same tiles of all replicas at once.
+fn herd(replicas: &[Replica], attempt: usize, clients: usize, tiles: usize) {
+    let _trials = trials("clients of a herd", clients);
+    let barrier = Barrier::new(clients);
     std::thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let (replicas, barrier) = (&replicas, &barrier);
+        for client in 0..clients {
+            let barrier = &barrier;
             scope.spawn(move || {
                 barrier.wait();
-                for nth in 0..TILES {
-                    let at = (client + nth) % REPLICAS;
-                    let tile = (client * 7 + nth) % TILES;
-                    let (status, body, _) = replicas[at].get(&format!("sky/{tile}.png"));
+                for nth in 0..tiles {
+                    let at = (client + nth) % replicas.len();
+                    let tile = (client * 7 + nth) % tiles;
+                    let (status, body, _) = replicas[at].get(&format!("sky/{attempt}/{tile}.png"));
                     assert_eq!((status, body.as_str()), (200, "tile"), "client {client}");
                 }
             });
         }
     });
-    assert_eq!(store.count(), TILES, "{:?}", store.requests());
-    let sum = |name: &str| replicas.iter().map(|it| it.admin.number(name)).sum::<u64>();
-    assert_eq!(sum("shared_leases"), TILES as u64);
-    assert!(sum("shared_waits") > 0);
 }
 
 #[test]
