@@ -28,7 +28,13 @@ def files(configuration):
         sections = ["default", *yaml.safe_load(configuration).get("profiles", {})]
         (folder / "aws-credentials.ini").write_text("".join(SECTION.format(name=section) for section in sections))
         (folder / "cache").mkdir()
-        text = configuration.replace("/etc/s3proxy/credentials", name)
+        shared = folder / "shared"
+        shared.mkdir()
+        (shared / "password_file").write_text("canary-secret-password")
+        (shared / "mac_key_file").write_text("canary-secret-of-32-characters-and-more")
+        # It is read when a connection is made.
+        (shared / "ca_file").write_text("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
+        text = configuration.replace("/etc/s3proxy/credentials", name).replace("/etc/s3proxy/shared", str(shared))
         text = text.replace("/var/cache/s3proxy", f"{name}/cache")
         path = folder / "s3proxy.yaml"
         path.write_text(text)

@@ -203,6 +203,37 @@ class Behaviour(unittest.TestCase):
         self.assertEqual(admin["ports"], [{"protocol": "TCP", "port": 9191}])
         self.assertEqual(admin["from"], values("everything")["networkPolicy"]["adminFrom"])
 
+    def test_connections_of_the_pods_are_restricted_only_where_that_is_wanted(self):
+        for case in ("defaults", "usdfprod"):
+            spec = release(case)["NetworkPolicy"]["spec"]
+            self.assertEqual((spec["policyTypes"], spec.get("egress")), (["Ingress"], None))
+        given = values("everything")
+        spec = release("everything")["NetworkPolicy"]["spec"]
+        self.assertEqual(spec["policyTypes"], ["Ingress", "Egress"])
+        names, peers = spec["egress"]
+        self.assertEqual({entry["port"] for entry in names["ports"]}, {53})
+        self.assertEqual(peers["to"], given["networkPolicy"]["to"] + given["cache"]["shared"]["peers"])
+        without = release("everything", {"cache": {"shared": {"url": ""}}})["NetworkPolicy"]["spec"]
+        self.assertEqual(without["egress"][1]["to"], given["networkPolicy"]["to"])
+
+    def test_the_shared_cache_has_the_files_of_its_secret(self):
+        found = release("everything")
+        shared = found.settings["cache"]["shared"]
+        self.assertEqual(shared["url"], values("everything")["cache"]["shared"]["url"])
+        items = found.mounts()["/etc/s3proxy/shared"]["secret"]["items"]
+        mounted = {f"/etc/s3proxy/shared/{item['path']}": item["key"] for item in items}
+        expected = {"password_file": "secret", "mac_key_file": "mac", "ca_file": "ca.crt"}
+        self.assertEqual({name: mounted[shared[name]] for name in expected}, expected)
+        # Without a Secret there is no password.
+        alone = release("defaults", {"cache": {"shared": {"url": "redis://valkey:6379"}}})
+        self.assertEqual(alone.settings["cache"]["shared"], {"url": "redis://valkey:6379"})
+        self.assertNotIn("/etc/s3proxy/shared", alone.mounts())
+        self.assertNotIn("shared", release("defaults").settings["cache"])
+
+    def test_a_service_account_is_that_of_the_values(self):
+        self.assertEqual(release("everything").pod["spec"]["serviceAccountName"], "reader")
+        self.assertNotIn("serviceAccountName", release("defaults").pod["spec"])
+
     def test_the_pods_reach_each_others_admin_port_only_where_that_is_wanted(self):
         self.assertNotIn("AdminService", release("everything"))
         found = release("everything", {"admin": {"replicasService": True}})

@@ -71,6 +71,7 @@ class Configurations(unittest.TestCase):
             "cache.blocks.share": "0",
             "cache.blocks.read_ahead": "16MiB",
             "cache.ttl": "10m",
+            "cache.shared.url": "rediss-sentinel://(redacted)@a.example.org,b.example.org:26380/cache",
             "default_profile.endpoint": "http://s3.example.org",
             "profiles.hips.endpoint": "https://hips.example.org:9000/base",
             "profiles.hips.cache_control": "public, max-age=86400",
