@@ -136,10 +136,10 @@ impl Engine {
         }
     }
 
-    /// Whether there is a connection for what requests wait for.
+    /// Whether all connections are there: that for what requests wait for, and that for values.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.reads.is_connected()
+        self.reads.is_connected() && self.writes.is_connected()
     }
 
     /// Whether all connections are there.

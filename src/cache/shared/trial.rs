@@ -69,7 +69,7 @@ pub async fn try_shared(config: &SharedConfig) -> Result<EngineTrial, String> {
 async fn connected(engine: &Engine) -> Result<Duration, (EngineError, String)> {
     let started = Instant::now();
     loop {
-        if engine.is_ready() {
+        if engine.is_connected() {
             return Ok(started.elapsed());
         }
         let failure = engine.failure();
