@@ -53,7 +53,7 @@ fn settings(Addresses { listen, admin, store }: Addresses, credentials: &Path) -
          cors: {{ origins: [\"*\"] }}\n\
          log: {{ level: WARNING }}\n\
          profiles:\n  \
-         hips: {{ endpoint: \"http://{store}\", buckets: [sky], listed: true, listing: true, viewer: true }}\n"
+         hips: {{ endpoint: \"http://{store}\", buckets: [sky], listed: true, surveys: [sky/, sky/intensity/], listing: true, viewer: true }}\n"
     )
 }
 

@@ -124,6 +124,29 @@ async function again() {
   assert.deepEqual(lists, [], 'a page that is fresh causes no request');
 }
 
+// The page of a survey with four faults: they are named with their fixes, by few requests, once.
+async function linted() {
+  await lab.make('broken/properties', 'hips_tile_format = png\nhips_order = 5\nhips_frame = equatorial\n');
+  await lab.requests();
+  const page = await context.newPage();
+  const problems = watch(page, text => text.includes('404'));
+  await page.goto(`${base}broken/`);
+  await page.waitForFunction(() => document.getElementById('verdict').textContent === 'properties: 1 found');
+  await page.click('#lint summary');
+  await page.waitForFunction(() => document.getElementById('lint').dataset.state === 'done');
+  const findings = await page.$$eval('#findings li', items => items.map(item => item.textContent));
+  const expected = [/lacks creator_did.*Fix: add/, /no Moc.fits.*Fix: make/, /no Norder3\/Allsky.png.*Fix: make/, /lacks hips_order_min.*Fix: add/];
+  assert.equal(findings.length, expected.length, findings.join('\n'));
+  for (const [n, finding] of findings.entries()) assert.match(finding, expected[n]);
+  await page.click('#lint summary');
+  await page.click('#lint summary');
+  const asked = (await lab.requests()).filter(({ path: asked }) => !/Norder[3-5]\/Dir/.test(asked));
+  assert.ok(asked.length <= 18, `${asked.length} requests`);
+  await page.close();
+  assert.deepEqual(problems, []);
+  return `${findings.length} findings, ${asked.length} requests to the store`;
+}
+
 async function fault() {
   const page = await context.newPage();
   const problems = watch(page, text => text.includes('502'));
@@ -146,6 +169,7 @@ await run([
   [`a listing of ${KEYS} hostile keys is paged without loss or repetition`, paged],
   ['every link leads to its object', followed],
   ['a page of a listing that is fresh costs the store nothing', again],
+  ['the page of a survey names its faults and their fixes', linted],
   ['the status page shows a fault of a store within 5 s', fault],
 ]);
 await browser.close();

@@ -81,6 +81,9 @@ async function aladin() {
   const tiles = answers.filter(answer => /Npix\d+\.png|Allsky/.test(answer.url()) && answer.status() === 200);
   assert.ok(tiles.length > 3, paths(answers).join(', '));
   for (const answer of tiles) assert.equal(answer.headers()['access-control-allow-origin'], '*');
+  // The list of surveys names it, for a page of another origin.
+  const list = await page.evaluate(url => fetch(url).then(answer => answer.text()), `${gateway}/s3proxy/hipslist`);
+  assert.ok(list.split('\n').includes(`hips_service_url     = ${survey}`), list);
   assert.deepEqual(problems, []);
   const missing = answers.filter(answer => answer.status() !== 200);
   // The survey has Moc.fits, Allsky and hips_order_min: Aladin Lite asks for no tile that it lacks.

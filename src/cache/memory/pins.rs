@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use crate::cache::entry::Entry;
 use crate::cache::request::CacheRequest;
 
-/// A pin that is unused for so many seconds gives way to a new one.
+/// A pin that is unused for this number of seconds gives way to a new one.
 const GIVES_WAY: u64 = 3600;
-/// A pin that is unused for so many seconds is not refreshed any more.
+/// A pin that is unused for this number of seconds is not refreshed any more.
 const REFRESHED: u64 = 24 * 3600;
 /// Between two attempts to refresh an object, seconds.
 const BETWEEN_ATTEMPTS: u64 = 10;
@@ -140,7 +140,7 @@ impl Pins {
         self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
 
-    /// Ends pins that were not used for long, until there is room for so many bytes.
+    /// Ends pins that were not used for long, until this number of bytes is free.
     fn make_room(&self, bytes: u64) {
         let now = self.now();
         let mut idle = self.active();

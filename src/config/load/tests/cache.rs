@@ -329,3 +329,30 @@ fn limits_that_may_be_odd_but_are_meant_raise_no_warning() {
         assert!(warnings.iter().all(|warning| warning.contains("[hips]")), "{text} {warnings:?}");
     }
 }
+
+#[test]
+fn profiles_of_surveys_pin_what_viewers_request_first_unless_a_list_is_written() {
+    let profiles = "profiles:\n  hips: {hips: true}\n  none: {hips: true, cache: {pin: []}}\n  \
+                    own: {cache: {pin: ['*.json']}}\n  plain: {}\n";
+    let of_all = format!("cache: {{pin: ['a*']}}\n{profiles}");
+    for (file, profile, key, pinned) in [
+        (profiles, "hips", "s/properties", true),
+        (profiles, "hips", "properties", true),
+        (profiles, "hips", "s/other-properties", false),
+        (profiles, "hips", "s/Moc.fits", true),
+        (profiles, "hips", "s/Norder3/Allsky.webp", true),
+        (profiles, "hips", "Norder0/Dir0/Npix3.fits", true),
+        (profiles, "hips", "s/Norder4/Dir0/Npix3.fits", false),
+        (profiles, "none", "properties", false),
+        (profiles, "own", "a.json", true),
+        (profiles, "own", "properties", false),
+        (profiles, "plain", "properties", false),
+        (&of_all, "hips", "a.png", true),
+        (&of_all, "hips", "properties", false),
+        (&of_all, "own", "a.png", false),
+        (&of_all, "none", "a.png", false),
+    ] {
+        let loaded = yaml(file).good();
+        assert_eq!(named(&loaded, profile).cache.pins(key), pinned, "{profile} {key}");
+    }
+}

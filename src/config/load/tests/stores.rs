@@ -315,3 +315,27 @@ fn variables_of_awss_tools_that_2_0_1_heeded_are_read() {
     let own = [("AWS_CA_BUNDLE", "none.pem"), ("S3PROXY_UPSTREAM_CA_FILE", "ca.pem")];
     assert_eq!(env(&own).good().config.upstream.ca_file, Some("ca.pem".into()));
 }
+
+#[test]
+fn surveys_are_folders_of_their_profile_and_need_a_listed_one() {
+    let of = |surveys: &str, listed: bool| {
+        format!("profiles:\n  hips: {{listed: {listed}, surveys: {surveys}}}\n")
+    };
+    let good = of("[sky/, 'sky/a b/']", true);
+    assert_eq!(named(&yaml(&good).good(), "hips").surveys, ["sky/", "sky/a b/"]);
+    for (surveys, message) in [
+        ("[sky/dp1]", "with a slash at its end"),
+        ("[hips@sky/dp1/]", "without @"),
+        ("[sky/../]", "segment"),
+        ("[sky]", "with a slash at its end"),
+    ] {
+        let file = of(surveys, true);
+        let problems = yaml(&file).bad();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(message) && problems[0].contains("surveys"), "{problems:?}");
+    }
+    let unlisted = of("[sky/]", false);
+    let warnings = yaml(&unlisted).good().warnings;
+    let expected = "profiles.hips.surveys has no effect without profiles.hips.listed";
+    assert!(warnings.iter().any(|warning| warning == expected), "{warnings:?}");
+}
