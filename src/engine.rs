@@ -142,12 +142,6 @@ impl Engine {
         self.reads.is_connected() && self.writes.is_connected()
     }
 
-    /// Whether all connections are there.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.reads.is_connected() && self.writes.is_connected()
-    }
-
     /// Whether requests ask the engine: the breaker is closed.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
