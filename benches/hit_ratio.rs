@@ -35,7 +35,7 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
         requested_at: SystemTime::UNIX_EPOCH,
         settings: None,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
-        content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
+        content: EntryContent::Object(Arc::new(Object::new(&head, body, held))),
     })
 }
 
