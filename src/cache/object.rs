@@ -28,8 +28,8 @@ pub struct Object {
 impl Object {
     /// A whole object without `Cache-Control` and `Expires`.
     #[must_use]
-    pub fn new(head: ResponseHeader, body: Bytes, held: Held) -> Self {
-        Self::of(&head, &HeaderMap::new(), StoredBody::from_bytes(body), Arc::new(held))
+    pub fn new(head: &ResponseHeader, body: Bytes, held: Held) -> Self {
+        Self::of(head, &HeaderMap::new(), StoredBody::from_bytes(body), Arc::new(held))
     }
 
     /// A whole object.

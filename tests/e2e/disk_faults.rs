@@ -261,7 +261,8 @@ fn a_disk_that_fails_to_read_is_one_warning() {
     bench.await_records(50);
     stop(gateway);
     let gateway = start_scanned(&setup);
-    let Some(injector) = Injector::attach(&bench, &gateway, "inject=openat:error=EIO") else {
+    let Some(injector) = Injector::attach(&bench, &gateway, "inject=openat,openat2:error=EIO")
+    else {
         return;
     };
     let _trials = trials(ON_FAULTS, 50);
