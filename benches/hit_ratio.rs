@@ -35,12 +35,8 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
         requested_at: SystemTime::UNIX_EPOCH,
         settings: None,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
-<<<<<<< HEAD
-        content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
         pin: None,
-=======
         content: EntryContent::Object(Arc::new(Object::new(&head, body, held))),
->>>>>>> w15
     })
 }
 

@@ -28,12 +28,8 @@ fn entry(key: &str, size: usize) -> Arc<Entry> {
         requested_at: SystemTime::UNIX_EPOCH,
         settings: None,
         freshness: Freshness::for_a_while(SystemTime::UNIX_EPOCH, Duration::ZERO),
-<<<<<<< HEAD
-        content: EntryContent::Object(Arc::new(Object::new(head, body, held))),
         pin: None,
-=======
         content: EntryContent::Object(Arc::new(Object::new(&head, body, held))),
->>>>>>> w15
     })
 }
 
@@ -319,7 +315,7 @@ fn an_entry_that_was_evicted_too_early_stays_longer() {
         // Hot entries fill the tier, but for the part on probation.
         scan(0, count);
         for number in 0..count {
-            tier.get(format!("tile/{number:06}").as_bytes());
+            let _used = tier.get(format!("tile/{number:06}").as_bytes());
         }
         tier.insert(entry("tile/again", size));
         scan(100_000, count / 2);
