@@ -3,9 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 
+use pingora::{Error, ErrorType};
+
 use crate::check::report::Finding;
 use crate::check::request::AskError;
 use crate::response::refusal::Refusal;
+use crate::upstream::tunnel::{FORBIDS, Tunnel};
 
 /// The verdict on a lookup.
 #[must_use]
@@ -72,6 +75,43 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+impl Finding {
+    /// The same, of the proxy on the way to a store.
+    pub(super) fn of_proxy(mut self, tunnel: Option<&Tunnel>) -> Self {
+        if let Some(Tunnel { proxy, .. }) = tunnel {
+            self.detail = format!("proxy {proxy}: {}", self.detail);
+            self.fix = self.fix.map(|_| {
+                format!("check the proxy {proxy}: HTTPS_PROXY, HTTP_PROXY, upstream.proxy or the proxy of the profile name it; NO_PROXY or proxy: off avoid it")
+            });
+        }
+        self
+    }
+}
+
+/// The verdict on a tunnel through a proxy; without an error it is open.
+#[must_use]
+pub(super) fn judge_tunnel(tunnel: &Tunnel, error: Option<&Error>) -> Finding {
+    let Tunnel { proxy, target, .. } = tunnel;
+    let Some(error) = error else {
+        return Finding::ok(format!("{proxy} has opened a tunnel to {target}"));
+    };
+    let context = error.context.as_ref().map(|context| context.as_str().to_owned());
+    let fix = match error.etype() {
+        kind if *kind == FORBIDS => {
+            "put the right user and password into the URL of the proxy, allow the store at the proxy, or name \
+             the store in NO_PROXY"
+        }
+        ErrorType::ConnectTimedout => {
+            "check that the proxy reaches the store, and knows its name: it resolves the name itself"
+        }
+        _ => {
+            "check that it is a proxy for HTTP that allows CONNECT, and that it reaches the store and knows \
+             its name: it resolves the name itself"
+        }
+    };
+    Finding::failed(context.unwrap_or_else(|| error.to_string()), fix)
+}
+
 /// The verdict on a failed TLS handshake. Pingora passes the reason on as text only; the words are
 /// those of rustls. `plain`: the port answers HTTP without TLS.
 #[must_use]
@@ -133,6 +173,7 @@ pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
             "check that the port is the S3 port of the store; a store under load may need a longer \
              upstream.first_byte_timeout"
         }
+        Refusal::UpstreamProxy => "check the proxy on the way to the store",
         Refusal::Internal => {
             "correct the access key id, session token and upstream_headers: they must be plain \
              text without line ends"

@@ -70,7 +70,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         credentials: Credentials::Keys { keys, source: CredentialSource::Environment },
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
-    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
+    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, None));
     Upstream::new(Arc::new(profile), addresses, s3proxy::upstream::limits_of(&config(None)))
 }
 
