@@ -20,13 +20,9 @@ pub enum ProxyChoice {
 
 /// Reads `off` or the URL of a proxy; nothing written is `None`. No message contains credentials.
 pub(super) fn proxy_choice(written: Written<'_>) -> Result<Option<ProxyChoice>, String> {
-    optional(written, |written| match written {
-        // YAML reads `off` as a boolean.
-        Written::Yaml(serde_yaml::Value::Bool(false)) => Ok(ProxyChoice::Off),
-        _ => match text(written)?.as_str() {
-            "off" => Ok(ProxyChoice::Off),
-            url => Proxy::parse(url).map(ProxyChoice::Through),
-        },
+    optional(written, |written| match text(written)?.as_str() {
+        "off" => Ok(ProxyChoice::Off),
+        url => Proxy::parse(url).map(ProxyChoice::Through),
     })
 }
 
@@ -140,16 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn off_is_read_as_yaml_reads_it() {
+    fn off_is_a_word_and_nothing_is_no_proxy() {
         let yaml = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).expect("YAML");
-        for text in ["off", "'off'", "false"] {
-            assert_eq!(
-                proxy_choice(Written::Yaml(&yaml(text))),
-                Ok(Some(ProxyChoice::Off)),
-                "{text}"
-            );
+        for (text, choice) in [("off", Some(ProxyChoice::Off)), ("null", None)] {
+            assert_eq!(proxy_choice(Written::Yaml(&yaml(text))), Ok(choice), "{text}");
         }
         assert_eq!(proxy_choice(Written::Text("")), Ok(None));
-        assert_eq!(proxy_choice(Written::Yaml(&yaml("null"))), Ok(None));
+        assert!(proxy_choice(Written::Yaml(&yaml("false"))).is_err());
     }
 }
