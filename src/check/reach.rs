@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use pingora::Error;
 use pingora::connectors::TransportConnector;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -99,10 +100,12 @@ pub(super) async fn reach(
         let started = Instant::now();
         let limit = deadline.at_most(upstream.connect_timeout);
         let opened = tunnel.connect(socket, limit).await;
-        let finding = judge_tunnel(tunnel, opened.as_ref().err().map(|error| &**error));
+        let failure = opened.err().map(|error| (of_connect(&error), reason(&error)));
+        let judged = failure.as_ref().map(|(failure, why)| (failure, why.clone()));
+        let finding = judge_tunnel(tunnel, judged);
         steps.push(CheckStep::timed("proxy", finding, started.elapsed()));
-        if let Err(error) = opened {
-            return given_up(steps, &["tls"], of_connect(&error).refusal());
+        if let Some((failure, _)) = failure {
+            return given_up(steps, &["tls"], failure.refusal());
         }
     }
 
@@ -131,6 +134,12 @@ pub(super) async fn reach(
     };
     steps.push(CheckStep::timed("tls", finding, took));
     Reached { steps, socket, accepting }
+}
+
+/// What an error says, without its kind.
+fn reason(error: &Error) -> String {
+    let context = error.context.as_ref().map(|context| context.as_str().to_owned());
+    context.unwrap_or_else(|| error.to_string())
 }
 
 fn given_up(mut steps: Vec<CheckStep>, left: &[&'static str], refusal: Refusal) -> Reached {

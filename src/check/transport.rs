@@ -3,12 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use pingora::{Error, ErrorType};
-
 use crate::check::report::Finding;
 use crate::check::request::AskError;
 use crate::response::refusal::Refusal;
-use crate::upstream::tunnel::{FORBIDS, Tunnel};
+use crate::upstream::retry::AttemptFailure;
+use crate::upstream::tunnel::Tunnel;
 
 /// The verdict on a lookup.
 #[must_use]
@@ -88,20 +87,19 @@ impl Finding {
     }
 }
 
-/// The verdict on a tunnel through a proxy; without an error it is open.
+/// The verdict on a tunnel through a proxy: the failure and its reason, or none if it is open.
 #[must_use]
-pub(super) fn judge_tunnel(tunnel: &Tunnel, error: Option<&Error>) -> Finding {
+pub(super) fn judge_tunnel(tunnel: &Tunnel, failure: Option<(&AttemptFailure, String)>) -> Finding {
     let Tunnel { proxy, target, .. } = tunnel;
-    let Some(error) = error else {
+    let Some((failure, why)) = failure else {
         return Finding::ok(format!("{proxy} has opened a tunnel to {target}"));
     };
-    let context = error.context.as_ref().map(|context| context.as_str().to_owned());
-    let fix = match error.etype() {
-        kind if *kind == FORBIDS => {
+    let fix = match failure {
+        AttemptFailure::Final(_) => {
             "put the right user and password into the URL of the proxy, allow the store at the proxy, or name \
              the store in NO_PROXY"
         }
-        ErrorType::ConnectTimedout => {
+        AttemptFailure::NoConnection(Refusal::UpstreamTimeout) => {
             "check that the proxy reaches the store, and knows its name: it resolves the name itself"
         }
         _ => {
@@ -109,7 +107,7 @@ pub(super) fn judge_tunnel(tunnel: &Tunnel, error: Option<&Error>) -> Finding {
              its name: it resolves the name itself"
         }
     };
-    Finding::failed(context.unwrap_or_else(|| error.to_string()), fix)
+    Finding::failed(why, fix)
 }
 
 /// The verdict on a failed TLS handshake. Pingora passes the reason on as text only; the words are

@@ -23,7 +23,7 @@ pub(crate) fn free_port() -> u16 {
         Mutex::new(Claimed { claims: Vec::new(), next_block: 0, left: 0..0 });
     let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        while let Some(port) = claimed.left.next() {
+        for port in claimed.left.by_ref() {
             if TcpListener::bind(("127.0.0.1", port)).is_ok() {
                 return port;
             }
