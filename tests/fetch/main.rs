@@ -57,6 +57,7 @@ fn config(ca_file: Option<PathBuf>) -> UpstreamConfig {
         client_share: 50,
         queue_timeout: Duration::from_secs(1),
         ca_file,
+        proxy: None,
     }
 }
 
