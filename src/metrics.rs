@@ -30,6 +30,7 @@ const CAUSES: &[&str] = &[
     "upstream_error",
     "upstream_protocol",
     "upstream_unresolved",
+    "upstream_proxy",
     "upstream_unreachable",
     "upstream_reset",
     "upstream_timeout",

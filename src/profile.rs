@@ -16,6 +16,7 @@ use crate::profile::globs::Globs;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::provider::Provider;
+use crate::s3::proxy::Proxy;
 use crate::s3::secret::Secret;
 use crate::s3::sign::Signer;
 
@@ -28,6 +29,8 @@ pub struct Profile {
     /// The name before the `@`; `None` for the default profile of URLs without one.
     pub name: Option<String>,
     pub endpoint: Endpoint,
+    /// The proxy on the way to it.
+    pub proxy: Option<Proxy>,
     /// The region of the credential scope, such as `us-east-1`.
     pub region: String,
     pub addressing: Addressing,
@@ -76,6 +79,7 @@ impl Profile {
         Self {
             name: name.map(str::to_owned),
             endpoint,
+            proxy: None,
             region: "us-east-1".to_owned(),
             addressing: Addressing::Path,
             credentials: Credentials::Anonymous,
@@ -97,6 +101,15 @@ impl Profile {
             surveys: Vec::new(),
             cache: CacheRules::default(),
         }
+    }
+
+    /// Whether both have the same addresses to connect to, for the same store.
+    #[must_use]
+    pub fn has_same_way(&self, other: &Self) -> bool {
+        let (one, other_endpoint) = (&self.endpoint, &other.endpoint);
+        one.host == other_endpoint.host
+            && one.port == other_endpoint.port
+            && self.proxy == other.proxy
     }
 
     /// The signer of requests to this store.

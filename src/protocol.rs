@@ -17,6 +17,7 @@
 pub mod accept;
 pub mod cache_status;
 pub mod conditional;
+pub mod connect;
 pub mod cors;
 pub mod entity_tag;
 pub mod forwarded_conditions;

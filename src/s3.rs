@@ -9,5 +9,6 @@ pub mod endpoint;
 pub mod error_code;
 pub mod list;
 pub mod provider;
+pub mod proxy;
 pub mod secret;
 pub mod sign;

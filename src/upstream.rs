@@ -16,6 +16,7 @@
 //! | which is passed over, how long, what ends that | [`health`] |
 //! | whether idle connections to it can be used | [`pool_trust`] |
 //! | which is connected to, if one does not answer | [`dial`] |
+//! | how a proxy is passed | [`tunnel`] |
 //! | how long each step may take | [`deadline`] |
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
@@ -43,7 +44,7 @@ use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::response::refusal::Refusal;
 use crate::s3::address::{AddressError, ObjectAddress};
 use crate::s3::credentials::Credentials;
-use crate::s3::endpoint::{Endpoint, Target};
+use crate::s3::endpoint::Target;
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
@@ -80,6 +81,7 @@ pub mod rest;
 pub mod retry;
 pub mod revalidation;
 pub mod share;
+pub mod tunnel;
 pub mod turns;
 
 /// The store of one profile.
@@ -229,23 +231,22 @@ impl Stores {
         config: &UpstreamConfig,
         issuances: &[Arc<Issuance>],
     ) -> Self {
-        let mut endpoints: Vec<(Endpoint, Arc<EndpointAddresses>)> = Vec::new();
+        let mut endpoints: Vec<(Arc<Profile>, Arc<EndpointAddresses>)> = Vec::new();
         for store in before.iter().flat_map(|before| before.iter()) {
-            endpoints.push((store.profile.endpoint.clone(), Arc::clone(&store.addresses)));
+            endpoints.push((Arc::clone(&store.profile), Arc::clone(&store.addresses)));
         }
         let mut store = |profile: &Arc<Profile>| {
             let same = before.and_then(|before| before.get(profile.name.as_deref()));
             if let Some(same) = same.filter(|same| same.profile == *profile) {
                 return Arc::clone(same);
             }
-            let known = endpoints.iter().find(|(endpoint, _)| {
-                endpoint.host == profile.endpoint.host && endpoint.port == profile.endpoint.port
-            });
+            let known = endpoints.iter().find(|(known, _)| known.has_same_way(profile));
             let addresses = match known {
                 Some((_, addresses)) => Arc::clone(addresses),
                 None => {
-                    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
-                    endpoints.push((profile.endpoint.clone(), Arc::clone(&addresses)));
+                    let proxy = profile.proxy.as_ref();
+                    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, proxy));
+                    endpoints.push((Arc::clone(profile), Arc::clone(&addresses)));
                     addresses
                 }
             };
@@ -340,10 +341,12 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// How much later Pingora gives up on a connection than [`dial`], which knows more of the reason.
 const AFTER_DIAL: Duration = Duration::from_millis(50);
 
-/// The peer for one attempt. `left` is the rest of the time for all attempts.
+/// The peer for one attempt. Connections with different `pool_key` are never exchanged
+/// ([`EndpointAddresses::pool_key`]). `left` is the rest of the time for all attempts.
 #[must_use]
 pub fn peer(
     chosen: Chosen,
+    pool_key: u64,
     tls: bool,
     target: &Target,
     config: &UpstreamConfig,
@@ -352,7 +355,7 @@ pub fn peer(
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
     let mut peer = HttpPeer::new(chosen.address, tls, target.server_name.clone());
     let connect = Deadlines::of(config).connect(left);
-    peer.group_key = chosen.group.key();
+    peer.group_key = pool_key;
     peer.options.connection_timeout = Some(connect);
     peer.options.total_connection_timeout = Some(connect + AFTER_DIAL);
     peer.options.read_timeout = Some(config.read_timeout);

@@ -52,6 +52,7 @@ pub(super) fn of(store: &Store) -> Value {
     json!({
         "profile": profile.label(),
         "endpoint": profile.endpoint.to_string(),
+        "proxy": profile.proxy.as_ref().map(ToString::to_string),
         "region": profile.region,
         "credentials": credentials,
         "key_id": key,

@@ -68,6 +68,7 @@ fn profiles_are_listed_without_secrets() {
     let expected = json!([{
         "profile": "default",
         "endpoint": "http://127.0.0.1:1",
+        "proxy": null,
         "region": "us-east-1",
         "credentials": "the URL of S3_ENDPOINT_URL",
         "key_id": "...",

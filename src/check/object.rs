@@ -27,6 +27,7 @@ use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
 use crate::upstream::error_verdict;
 use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
 use crate::upstream::retry_pause;
+use crate::upstream::tunnel::Tunnel;
 
 /// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
@@ -209,12 +210,14 @@ impl<'a> ObjectCheck<'a> {
         let upstream = &self.config.upstream;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
-        let mut reached =
-            reach(&profile.endpoint, &target, Some(connector), upstream, deadline).await;
+        let tunnel = profile.proxy.as_ref().map(|proxy| Tunnel::new(proxy, &profile.endpoint));
+        let tunnel = tunnel.as_ref();
+        let (endpoint, connected) = (&profile.endpoint, Some(connector));
+        let mut reached = reach(endpoint, &target, tunnel, connected, upstream, deadline).await;
         self.steps.append(&mut reached.steps);
         let socket = reached.socket.clone()?;
         let tls = profile.endpoint.tls;
-        let asker = Asker { connector, socket, tls, upstream, deadline };
+        let asker = Asker { connector, socket, tunnel, tls, upstream, deadline };
 
         let started = Instant::now();
         let Attempted { asker, at, answer, failed } =

@@ -19,6 +19,7 @@ use crate::profile::globs::Globs;
 use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::{Addressing, Target};
+use crate::upstream::tunnel::Tunnel;
 
 /// Buckets of an allow list that are tested.
 const MAX_BUCKETS: usize = 4;
@@ -79,7 +80,10 @@ impl ProfileCheck {
         let deadline = Deadline::start();
         let target = service_target(&profile.endpoint);
         let connector = self.connector.as_deref();
-        let reached = reach(&profile.endpoint, &target, connector, &self.upstream, deadline).await;
+        let tunnel = profile.proxy.as_ref().map(|proxy| Tunnel::new(proxy, &profile.endpoint));
+        let (tunnel, upstream) = (tunnel.as_ref(), &self.upstream);
+        let reached =
+            reach(&profile.endpoint, &target, tunnel, connector, upstream, deadline).await;
         steps.extend(reached.steps);
         let skipped = |steps: &mut Vec<CheckStep>, why: &str| {
             steps.push(CheckStep::new("request", Finding::skipped(why)));
@@ -92,7 +96,7 @@ impl ProfileCheck {
             return skipped(steps, "not reached");
         };
         let tls = profile.endpoint.tls;
-        let asker = Asker { connector, socket, tls, upstream: &self.upstream, deadline };
+        let asker = Asker { connector, socket, tunnel, tls, upstream, deadline };
         let (step, answer) = ask_step("request", asker, Probe::Service, profile, target).await;
         let is_refused = step.finding.state == StepState::Failed;
         steps.push(step);
@@ -174,7 +178,9 @@ pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
     };
     let shared = if shared { "; same endpoint as the default profile" } else { "" };
     let Profile { endpoint, region, .. } = profile;
-    Finding::ok(format!("{endpoint}, region {region}, addressing {addressing}{shared}"))
+    let proxy = profile.proxy.as_ref();
+    let proxy = proxy.map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
+    Finding::ok(format!("{endpoint}{proxy}, region {region}, addressing {addressing}{shared}"))
 }
 
 /// Whether this is a named profile at the endpoint of the default profile.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use pingora::Error;
 use pingora::connectors::TransportConnector;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -12,10 +13,12 @@ use tokio::task::JoinSet;
 use crate::check::deadline::Deadline;
 use crate::check::report::{CheckStep, Finding};
 use crate::check::request::Asker;
-use crate::check::transport::{judge_connect, judge_lookup, judge_tls};
+use crate::check::transport::{judge_connect, judge_lookup, judge_tls, judge_tunnel};
 use crate::config::UpstreamConfig;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::{Endpoint, Target};
+use crate::upstream::error::of_connect;
+use crate::upstream::tunnel::Tunnel;
 
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -48,36 +51,63 @@ impl Reached {
 }
 
 /// Looks the endpoint's name up, connects to its addresses, and speaks TLS with one of them.
-/// `target` holds the name the certificate is checked for.
+/// `target` holds the name the certificate is checked for. Where a proxy is on the way, name and addresses are
+/// those of the proxy, and it is asked for a tunnel.
 pub(super) async fn reach(
     endpoint: &Endpoint,
     target: &Target,
+    tunnel: Option<&Tunnel>,
     connector: Option<&TransportConnector>,
     upstream: &UpstreamConfig,
     deadline: Deadline,
 ) -> Reached {
     let mut steps = Vec::new();
     let started = Instant::now();
-    let found = resolve(endpoint, deadline.at_most(upstream.connect_timeout)).await;
+    let (host, port) = match tunnel {
+        Some(tunnel) => (tunnel.proxy.host.as_str(), tunnel.proxy.port),
+        None => (endpoint.host.as_str(), endpoint.port),
+    };
+    let found = resolve(host, port, deadline.at_most(upstream.connect_timeout)).await;
     let took = started.elapsed();
-    steps.push(CheckStep::timed("dns", judge_lookup(&endpoint.host, found.as_deref()), took));
+    let finding = judge_lookup(host, found.as_deref()).of_proxy(tunnel);
+    steps.push(CheckStep::timed("dns", finding, took));
     let sockets = match found {
         Ok(sockets) => sockets,
-        Err(_) => return given_up(steps, &["tcp", "tls"], Refusal::UpstreamUnresolved),
+        Err(_) => {
+            let refusal = tunnel.map_or(Refusal::UpstreamUnresolved, |_| Refusal::UpstreamProxy);
+            return given_up(steps, &["tcp", "tls"], refusal);
+        }
     };
 
     let started = Instant::now();
     let connects = connect_all(sockets, deadline.at_most(upstream.connect_timeout)).await;
-    steps.push(CheckStep::timed("tcp", judge_connect(&connects), started.elapsed()));
+    let finding = judge_connect(&connects).of_proxy(tunnel);
+    steps.push(CheckStep::timed("tcp", finding, started.elapsed()));
     let accepting: Vec<SocketAddr> =
         connects.iter().filter_map(|(socket, result)| result.is_ok().then_some(*socket)).collect();
     let Some(socket) = accepting.first().copied() else {
         let in_time = connects.iter().any(|(_, result)| {
             result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::TimedOut)
         });
-        let refusal = if in_time { Refusal::UpstreamUnreachable } else { Refusal::UpstreamTimeout };
+        let refusal = match tunnel {
+            _ if !in_time => Refusal::UpstreamTimeout,
+            Some(_) => Refusal::UpstreamProxy,
+            None => Refusal::UpstreamUnreachable,
+        };
         return given_up(steps, &["tls"], refusal);
     };
+    if let Some(tunnel) = tunnel {
+        let started = Instant::now();
+        let limit = deadline.at_most(upstream.connect_timeout);
+        let opened = tunnel.connect(socket, limit).await;
+        let failure = opened.err().map(|error| (of_connect(&error), reason(&error)));
+        let judged = failure.as_ref().map(|(failure, why)| (failure, why.clone()));
+        let finding = judge_tunnel(tunnel, judged);
+        steps.push(CheckStep::timed("proxy", finding, started.elapsed()));
+        if let Some((failure, _)) = failure {
+            return given_up(steps, &["tls"], failure.refusal());
+        }
+    }
 
     if !endpoint.tls {
         steps.push(CheckStep::new("tls", Finding::skipped("the endpoint is plain HTTP")));
@@ -86,7 +116,7 @@ pub(super) async fn reach(
     let Some(connector) = connector else {
         return given_up(steps, &["tls"], Refusal::UpstreamUnreachable);
     };
-    let asker = Asker { connector, socket, tls: true, upstream, deadline };
+    let asker = Asker { connector, socket, tunnel, tls: true, upstream, deadline };
     let started = Instant::now();
     let secured = asker.secure(target).await;
     let took = started.elapsed();
@@ -106,20 +136,26 @@ pub(super) async fn reach(
     Reached { steps, socket, accepting }
 }
 
+/// What an error says, without its kind.
+fn reason(error: &Error) -> String {
+    let context = error.context.as_ref().map(|context| context.as_str().to_owned());
+    context.unwrap_or_else(|| error.to_string())
+}
+
 fn given_up(mut steps: Vec<CheckStep>, left: &[&'static str], refusal: Refusal) -> Reached {
     let skipped = || Finding::skipped("not reached");
     steps.extend(left.iter().map(|name| CheckStep::new(name, skipped())));
     Reached { steps, socket: Err(refusal), accepting: Vec::new() }
 }
 
-/// The addresses of the endpoint's name, each once. The lookup runs on a detached thread: a name server
+/// The addresses of a name, each once. The lookup runs on a detached thread: a name server
 /// that never answers delays neither the check nor its end.
-async fn resolve(endpoint: &Endpoint, limit: Duration) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+async fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let (sender, receiver) = oneshot::channel();
-    let (host, port) = (endpoint.host.clone(), endpoint.port);
+    let host = host.to_owned();
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
         let _check_is_over = sender.send(found);

@@ -27,10 +27,12 @@ use crate::s3::endpoint::{Endpoint, Target};
 use crate::upstream;
 use crate::upstream::client::exchange;
 use crate::upstream::deadline::Deadlines;
+use crate::upstream::dial::ReadyConnection;
 use crate::upstream::error::{is_of_tls, of_connect, of_exchange};
 use crate::upstream::error_document::ErrorDocument;
 use crate::upstream::request::{signed_request, unsigned_request};
 use crate::upstream::retry::AttemptFailure;
+use crate::upstream::tunnel::Tunnel;
 use crate::upstream::turns::Chosen;
 
 /// How rustls begins the reason for a refused certificate.
@@ -44,6 +46,8 @@ const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 pub(super) struct Asker<'a> {
     pub connector: &'a TransportConnector,
     pub socket: SocketAddr,
+    /// Where the address is that of a proxy.
+    pub tunnel: Option<&'a Tunnel>,
     pub tls: bool,
     pub upstream: &'a UpstreamConfig,
     pub deadline: Deadline,
@@ -85,6 +89,7 @@ impl fmt::Display for AskError {
             Refusal::UpstreamTimeout => f.write_str("no answer in time"),
             _ if self.is_of_tls => f.write_str(why),
             Refusal::UpstreamUnreachable => write!(f, "no connection: {why}"),
+            Refusal::UpstreamProxy => write!(f, "no tunnel: {why}"),
             Refusal::UpstreamReset => {
                 write!(f, "the connection was closed before an answer: {why}")
             }
@@ -266,8 +271,15 @@ impl Asker<'_> {
     ) -> Result<Stream, AskError> {
         let limit = Deadlines::of(self.upstream).connect(self.deadline.at_most(left));
         let chosen = Chosen::unknown(self.socket);
-        let peer = upstream::peer(chosen, tls, target, self.upstream, limit);
-        let connected = Box::pin(self.connector.new_stream(&peer));
+        let mut peer =
+            upstream::peer(chosen, chosen.group.key(), tls, target, self.upstream, limit);
+        let connected = Box::pin(async {
+            if let Some(tunnel) = self.tunnel {
+                let stream = tunnel.connect(self.socket, limit).await?;
+                peer.options.custom_l4 = Some(ReadyConnection::new(stream));
+            }
+            self.connector.new_stream(&peer).await
+        });
         match tokio::time::timeout(limit, connected).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use crate::check::report::Finding;
 use crate::check::request::AskError;
 use crate::response::refusal::Refusal;
+use crate::upstream::retry::AttemptFailure;
+use crate::upstream::tunnel::Tunnel;
 
 /// The verdict on a lookup.
 #[must_use]
@@ -72,6 +74,42 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+impl Finding {
+    /// The same, of the proxy on the way to a store.
+    pub(super) fn of_proxy(mut self, tunnel: Option<&Tunnel>) -> Self {
+        if let Some(Tunnel { proxy, .. }) = tunnel {
+            self.detail = format!("proxy {proxy}: {}", self.detail);
+            self.fix = self.fix.map(|_| {
+                format!("check the proxy {proxy}: HTTPS_PROXY, HTTP_PROXY, upstream.proxy or the proxy of the profile name it; NO_PROXY or proxy: off avoid it")
+            });
+        }
+        self
+    }
+}
+
+/// The verdict on a tunnel through a proxy: the failure and its reason, or none if it is open.
+#[must_use]
+pub(super) fn judge_tunnel(tunnel: &Tunnel, failure: Option<(&AttemptFailure, String)>) -> Finding {
+    let Tunnel { proxy, target, .. } = tunnel;
+    let Some((failure, why)) = failure else {
+        return Finding::ok(format!("{proxy} has opened a tunnel to {target}"));
+    };
+    let fix = match failure {
+        AttemptFailure::Final(_) => {
+            "put the right user and password into the URL of the proxy, allow the store at the proxy, or name \
+             the store in NO_PROXY"
+        }
+        AttemptFailure::NoConnection(Refusal::UpstreamTimeout) => {
+            "check that the proxy reaches the store, and knows its name: it resolves the name itself"
+        }
+        _ => {
+            "check that it is a proxy for HTTP that allows CONNECT, and that it reaches the store and knows \
+             its name: it resolves the name itself"
+        }
+    };
+    Finding::failed(why, fix)
+}
+
 /// The verdict on a failed TLS handshake. Pingora passes the reason on as text only; the words are
 /// those of rustls. `plain`: the port answers HTTP without TLS.
 #[must_use]
@@ -133,6 +171,7 @@ pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
             "check that the port is the S3 port of the store; a store under load may need a longer \
              upstream.first_byte_timeout"
         }
+        Refusal::UpstreamProxy => "check the proxy on the way to the store",
         Refusal::Internal => {
             "correct the access key id, session token and upstream_headers: they must be plain \
              text without line ends"

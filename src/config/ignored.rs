@@ -4,10 +4,7 @@ use crate::config::env::Environment;
 
 /// Each name, and what happens instead. Proxies are looked for in lower case as well.
 pub(super) const NAMES: &[(&str, &str)] = &[
-    ("HTTPS_PROXY", PROXY),
-    ("HTTP_PROXY", PROXY),
     ("ALL_PROXY", PROXY),
-    ("NO_PROXY", PROXY),
     ("AWS_CONFIG_FILE", "set the region with AWS_DEFAULT_REGION, and the rest in the YAML file"),
     ("AWS_DEFAULT_PROFILE", "name the section with AWS_PROFILE"),
     ("AWS_MAX_ATTEMPTS", "upstream.retries and upstream.total_timeout limit the attempts"),
@@ -18,7 +15,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("REQUESTS_CA_BUNDLE", "name the certificates with S3PROXY_UPSTREAM_CA_FILE"),
 ];
 
-const PROXY: &str = "s3proxy connects to stores directly, and not through a proxy";
+const PROXY: &str = "name the proxy with HTTPS_PROXY, HTTP_PROXY or upstream.proxy";
 const ENDPOINT: &str = "name the endpoint with S3_ENDPOINT_URL";
 
 /// A line for each of these variables that is set.
@@ -47,14 +44,16 @@ mod tests {
 
     #[test]
     fn what_2_0_1_heeded_is_not_ignored_without_a_word() {
-        for name in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "AWS_CONFIG_FILE"] {
+        for name in ["ALL_PROXY", "all_proxy", "AWS_CONFIG_FILE"] {
             let lines = of(name, "hush");
             assert_eq!(lines.len(), 1, "{name}");
             assert!(lines[0].starts_with(&format!("{name} is not used: ")), "{lines:?}");
             assert!(!lines[0].contains("hush"), "{lines:?}");
             assert!(of(name, "").is_empty(), "{name}: empty is unset");
         }
-        assert!(of("AWS_ENDPOINT_URL", "https://a").is_empty());
+        for name in ["AWS_ENDPOINT_URL", "HTTPS_PROXY", "http_proxy", "NO_PROXY"] {
+            assert!(of(name, "https://a").is_empty(), "{name}");
+        }
         assert!(of("PATH", "/bin").is_empty());
     }
 }

@@ -13,6 +13,7 @@ use crate::config::aliases;
 use crate::config::credentials_from::{self, CredentialsFrom};
 use crate::config::endpoint_url::{self, EndpointUrl};
 use crate::config::engine_url::{self, EngineUrl};
+use crate::config::proxy::{self, ProxyChoice};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules};
 use crate::profile::ContentTypeFrom;
@@ -135,6 +136,7 @@ const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
 const HEADERS: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~?-]+$";
 const HEADER_VALUE: &str = "^[!-~]([ -~]*[!-~])?$";
 const ENGINE: &str = "^([Rr][Ee][Dd][Ii][Ss][Ss]?(-[A-Za-z]+)?://.+)?$";
+const PROXY: &str = "^(off|([Hh][Tt][Tt][Pp]://)?[^/]+:[0-9]+/?)?$";
 const ENGINE_PREFIX: &str = "^[A-Za-z0-9._:-]{1,64}$";
 const PROFILE_NAME: &str = "^[A-Za-z0-9._-]+$";
 const ENDPOINT: &str = "^(aws|[Hh][Tt][Tt][Pp][Ss]?://.+)$";
@@ -323,6 +325,11 @@ pub(super) const fn cache_control() -> Kind<Option<HeaderValue>> {
 
 pub(super) const fn endpoint() -> Kind<Option<EndpointUrl>> {
     text_kind(endpoint_url::endpoint_url, "URL, or `aws`", ENDPOINT)
+}
+
+/// `off`, or the URL of a proxy.
+pub(super) const fn proxy() -> Kind<Option<ProxyChoice>> {
+    text_kind(proxy::proxy_choice, "URL of a proxy, or `off`", PROXY)
 }
 
 pub(super) const fn engine_url() -> Kind<Option<EngineUrl>> {

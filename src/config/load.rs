@@ -18,6 +18,7 @@ use crate::config::layers::{Effective, Flags, Layers, LoadReport, Location, NOT_
 use crate::config::misspelt;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles;
+use crate::config::proxy::Proxies;
 use crate::config::settings::connections::upstream;
 use crate::config::settings::gateway::{WrittenCors, WrittenMime, cors, gateway, mime};
 use crate::config::settings::process::{self, AdminConfig, server};
@@ -177,7 +178,16 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let cache = cache::tiers(layers, inputs)?;
     let rules = cache::shared(layers, &cache)?;
     let sandbox = gateway.content_security_policy;
-    let profiles = profiles::resolve(layers, &credentials, &gateway.region, sandbox, &rules);
+    let proxies = Proxies::read(layers, upstream.proxy.clone());
+    let ways = proxies.as_ref().cloned().unwrap_or_default();
+    let common = profiles::Common {
+        region: &gateway.region,
+        content_security_policy: sandbox,
+        cache: &rules,
+        proxies: &ways,
+    };
+    let profiles = profiles::resolve(layers, &credentials, &common);
+    proxies?;
     let known = profiles.as_ref().ok().map(|resolved| &resolved.profiles);
     let aliases = aliases::resolve(layers, known, gateway.bucket_validation);
     let profiles::ResolvedProfiles { mut profiles, orphan_sections } = profiles?;

@@ -16,6 +16,7 @@ use crate::config::layers::{ENDPOINT_FLAG, Effective, Layers, Location, NOT_USED
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
+use crate::config::proxy::{Proxies, ProxyChoice};
 use crate::config::rules;
 use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
@@ -25,6 +26,7 @@ use crate::profile::{DEFAULT_LABEL, Profile};
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::{Addressing, Endpoint};
+use crate::s3::proxy::Proxy;
 
 /// The stores, and the INI sections that no endpoint was written for.
 #[derive(Debug)]
@@ -33,13 +35,21 @@ pub(super) struct ResolvedProfiles {
     pub(super) orphan_sections: Vec<String>,
 }
 
+/// The settings of profiles without their own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Common<'a> {
+    pub(super) region: &'a str,
+    pub(super) content_security_policy: bool,
+    /// The rules of the cache for all profiles.
+    pub(super) cache: &'a cache::SharedRules,
+    pub(super) proxies: &'a Proxies,
+}
+
 /// Reads every profile.
 pub(super) fn resolve(
     layers: &mut Layers<'_>,
     file: &CredentialsFile,
-    region: &str,
-    content_security_policy: bool,
-    cache: &cache::SharedRules,
+    common: &Common<'_>,
 ) -> Result<ResolvedProfiles, Reported> {
     let is_alone = layers.flags.endpoint.is_some();
     let environment_keys = match layers.flags.access_key_file {
@@ -49,15 +59,8 @@ pub(super) fn resolve(
     };
     let declared = if is_alone { none_declared(layers) } else { declared(layers) };
     let default_at = default_location(layers);
-    let mut stores = ProfileReader {
-        layers,
-        file,
-        region,
-        content_security_policy,
-        cache,
-        base: None,
-        taken: BTreeSet::new(),
-    };
+    let mut stores =
+        ProfileReader { layers, file, common, proxy: None, base: None, taken: BTreeSet::new() };
 
     let default = match default_at {
         Some(location) => stores.default_profile(&location, environment_keys).map(Some),
@@ -179,12 +182,9 @@ fn none_declared(layers: &mut Layers<'_>) -> BTreeSet<String> {
 struct ProfileReader<'l, 'a> {
     layers: &'l mut Layers<'a>,
     file: &'l CredentialsFile,
-    /// The region of profiles without their own.
-    region: &'l str,
-    /// The setting of profiles without their own.
-    content_security_policy: bool,
-    /// The rules of the cache for all profiles.
-    cache: &'l cache::SharedRules,
+    common: &'l Common<'l>,
+    /// The proxy of the profile that is read, and where it is written.
+    proxy: Option<(ProxyChoice, ValueSource)>,
     /// The endpoint of the default profile, if it is not AWS.
     base: Option<Endpoint>,
     /// Sections that a profile of another name uses.
@@ -258,7 +258,7 @@ impl<'a> ProfileReader<'_, 'a> {
         };
         let forbidden = forbidden.map(|(setting, reason)| Forbidden { key: key(setting), reason });
         let cache =
-            cache::of_profile(layers, prefix, self.cache, written.hips, forbidden.as_ref())?;
+            cache::of_profile(layers, prefix, self.common.cache, written.hips, forbidden.as_ref())?;
         // Without these the credentials are unknown.
         let wrong = profile::credentials::ROWS
             .iter()
@@ -290,6 +290,8 @@ impl<'a> ProfileReader<'_, 'a> {
             url_keys,
             environment_keys: environment_keys?,
         };
+        let source = self.layers.report.source(&key("proxy"));
+        self.proxy = written.proxy.map(|choice| (choice, source));
         let region = self.region(&found, written.region);
         let (credentials, provider) = self.credentials(found, explicit.as_ref(), &region)?;
         let default_addressing =
@@ -297,7 +299,8 @@ impl<'a> ProfileReader<'_, 'a> {
         let addressing = written.addressing.unwrap_or(default_addressing);
         let endpoint = explicit.unwrap_or_else(|| Endpoint::aws(&region));
         let content_security_policy =
-            written.content_security_policy.unwrap_or(self.content_security_policy);
+            written.content_security_policy.unwrap_or(self.common.content_security_policy);
+        let proxy = self.way(&endpoint);
         let report = &mut self.layers.report;
         if !written.surveys.is_empty() && !written.listed {
             report.warnings.push(format!(
@@ -305,6 +308,9 @@ impl<'a> ProfileReader<'_, 'a> {
                 key(store::surveys().row.path),
                 key(store::listed().row.path)
             ));
+        }
+        if let Some((proxy, source)) = &proxy {
+            report.show_from(&key("proxy"), proxy.to_string(), source.clone());
         }
         report.show(&key("content_security_policy"), content_security_policy.to_string());
         report.show(&key("endpoint"), endpoint.to_string());
@@ -315,6 +321,7 @@ impl<'a> ProfileReader<'_, 'a> {
         Ok(Profile {
             name: name.map(str::to_owned),
             endpoint,
+            proxy: proxy.map(|(proxy, _)| proxy),
             region,
             addressing,
             credentials,
@@ -338,6 +345,12 @@ impl<'a> ProfileReader<'_, 'a> {
         })
     }
 
+    /// The proxy on the way to an endpoint of the profile that is read, and where it is written.
+    fn way(&self, endpoint: &Endpoint) -> Option<(Proxy, ValueSource)> {
+        let own = self.proxy.as_ref().map(|(choice, source)| (choice, source.clone()));
+        self.common.proxies.of(endpoint, own)
+    }
+
     /// The region of the profile: its own, that of its section, or the one of all.
     fn region(&mut self, found: &CredentialSettings<'_>, own: Option<String>) -> String {
         let key = format!("{}.region", found.prefix);
@@ -353,7 +366,7 @@ impl<'a> ProfileReader<'_, 'a> {
             (Some((region, line)), Some(path)) => {
                 (region, ValueSource::File { path: path.clone(), line: Some(line) })
             }
-            _ => (self.region.to_owned(), report.source(gateway::region().row.path)),
+            _ => (self.common.region.to_owned(), report.source(gateway::region().row.path)),
         };
         report.show_from(&key, region.clone(), source);
         region

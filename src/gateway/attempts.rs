@@ -69,7 +69,7 @@ impl Gateway {
         } else {
             let picked = addresses.pick(attempts.tried(), self.deadlines.lookup(left)).await;
             let Some(chosen) = picked else {
-                ctx.refusal = Some(Refusal::UpstreamUnresolved);
+                ctx.refusal = Some(addresses.unresolved());
                 return Err(give_up("the endpoint's name does not resolve"));
             };
             attempts.begin(chosen.address, Instant::now());
@@ -79,7 +79,8 @@ impl Gateway {
         // The first look-up of the name has taken some of the time.
         let left = attempts.time_left(Instant::now());
         let (tls, target) = (store.profile.endpoint.tls, object.wanted.target());
-        let mut peer = upstream::peer(chosen, tls, target, &self.upstream, left);
+        let mut peer =
+            upstream::peer(chosen, addresses.pool_key(chosen), tls, target, &self.upstream, left);
         if attempts.needs_new_connection() {
             peer = upstream::peer_of_new_connection(peer);
         }

@@ -16,6 +16,7 @@ pub(crate) const UPSTREAM_CAUSES: &[&str] = &[
     "upstream_error",
     "upstream_forbidden",
     "upstream_protocol",
+    "upstream_proxy",
     "upstream_redirect",
     "upstream_reset",
     "upstream_saturated",

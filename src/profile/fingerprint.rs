@@ -34,6 +34,7 @@ impl Profile {
             name: _,
             endpoint: _,
             // They decide how a store is asked, not what it answers.
+            proxy: _,
             region: _,
             addressing: _,
             credentials: _,

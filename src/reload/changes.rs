@@ -47,7 +47,12 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
             let change = credentials_change(&before.credentials, &after.credentials);
             changes.lines.push(format!("profile {label}: {change}"));
         }
-        if !after.differs_only_in_credentials(before) {
+        if before.proxy != after.proxy {
+            changes.lines.push(format!("profile {label}: now {}", way(after)));
+        }
+        // The way to a store says nothing of its objects.
+        let before_with_way = Profile { proxy: after.proxy.clone(), ..(**before).clone() };
+        if !after.differs_only_in_credentials(&before_with_way) {
             changes.lines.push(format!("profile {label}: settings changed"));
             changes.outdated.push(OutdatedProfile { name: before.name.clone() });
         }
@@ -55,8 +60,7 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
     changes.lines.extend(alias_changes(&old.aliases, &new.aliases));
     for profile in new.iter().filter(|profile| old.get(profile.name.as_deref()).is_none()) {
         let credentials = describe(profile);
-        let line =
-            format!("profile {} added: {}, {credentials}", profile.label(), profile.endpoint);
+        let line = format!("profile {} added: {}, {credentials}", profile.label(), place(profile));
         changes.lines.push(line);
     }
     changes
@@ -106,9 +110,25 @@ fn credentials_change(before: &Credentials, after: &Credentials) -> String {
 pub fn profile_lines(profiles: &Profiles) -> Vec<String> {
     let line = |profile: &Arc<Profile>| {
         let (label, credentials) = (profile.label(), describe(profile));
-        format!("profile {label}: {}, {credentials}", profile.endpoint)
+        format!("profile {label}: {}, {credentials}", place(profile))
     };
     profiles.iter().map(line).collect()
+}
+
+/// Its endpoint, and the proxy on the way to it.
+fn place(profile: &Profile) -> String {
+    match &profile.proxy {
+        Some(_) => format!("{} {}", profile.endpoint, way(profile)),
+        None => profile.endpoint.to_string(),
+    }
+}
+
+/// How its store is reached.
+fn way(profile: &Profile) -> String {
+    match &profile.proxy {
+        Some(proxy) => format!("through the proxy {proxy}"),
+        None => "reached directly".to_owned(),
+    }
 }
 
 /// How a profile signs its requests.

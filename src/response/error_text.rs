@@ -80,6 +80,7 @@ impl Refusal {
             Self::UpstreamError
             | Self::UpstreamProtocol
             | Self::UpstreamUnresolved
+            | Self::UpstreamProxy
             | Self::UpstreamUnreachable
             | Self::UpstreamReset => of(
                 "The store fails",

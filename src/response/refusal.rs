@@ -51,6 +51,8 @@ pub enum Refusal {
     UpstreamProtocol,
     /// The host name of the endpoint does not resolve.
     UpstreamUnresolved,
+    /// The proxy on the way to the store gives no connection.
+    UpstreamProxy,
     /// The connection or the TLS handshake failed.
     UpstreamUnreachable,
     /// The store closed the connection before its response.
@@ -97,6 +99,7 @@ impl Refusal {
             Self::UpstreamError => "upstream_error",
             Self::UpstreamProtocol => "upstream_protocol",
             Self::UpstreamUnresolved => "upstream_unresolved",
+            Self::UpstreamProxy => "upstream_proxy",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -133,6 +136,7 @@ impl Refusal {
             | Self::UpstreamError
             | Self::UpstreamProtocol
             | Self::UpstreamUnresolved
+            | Self::UpstreamProxy
             | Self::UpstreamUnreachable
             | Self::UpstreamReset => 502,
             Self::UpstreamBusy(_) | Self::UpstreamSaturated | Self::ConnectionsFull => 503,
@@ -162,6 +166,7 @@ impl Refusal {
                 | Self::UpstreamError
                 | Self::UpstreamProtocol
                 | Self::UpstreamUnresolved
+                | Self::UpstreamProxy
                 | Self::UpstreamUnreachable
                 | Self::UpstreamReset
                 | Self::UpstreamTimeout
@@ -178,6 +183,7 @@ impl Refusal {
             Self::UpstreamBusy(_)
                 | Self::UpstreamError
                 | Self::UpstreamUnresolved
+                | Self::UpstreamProxy
                 | Self::UpstreamUnreachable
                 | Self::UpstreamReset
                 | Self::UpstreamTimeout
@@ -294,6 +300,10 @@ impl Refusal {
             Self::UpstreamUnresolved => {
                 "The gateway cannot resolve the host name of the store; the operator must check the \
                  endpoint of the profile and DNS"
+            }
+            Self::UpstreamProxy => {
+                "The proxy on the way to the store gives no connection to it; the operator must check the \
+                 proxy"
             }
             Self::UpstreamUnreachable => "The gateway cannot connect to the store; try again later",
             Self::UpstreamReset => "The store closed the connection before it answered; try again",

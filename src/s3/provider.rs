@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::Endpoint;
+use crate::s3::proxy::Proxy;
 use crate::s3::secret::Secret;
 
 pub mod reply;
@@ -36,6 +37,8 @@ pub struct StsRole {
     /// Names the session in the records of STS.
     pub session_name: String,
     pub sts: Endpoint,
+    /// The proxy on the way to it.
+    pub proxy: Option<Proxy>,
     /// The region of the signature.
     pub region: String,
 }

@@ -109,7 +109,7 @@ impl Race<'_> {
 /// addresses it tries to `tried`.
 ///
 /// # Errors
-/// When no address gives a connection in time.
+/// When no address gives a connection in time, or a proxy no tunnel.
 pub async fn dial(
     addresses: &EndpointAddresses,
     first: SocketAddr,
@@ -117,12 +117,18 @@ pub async fn dial(
     limit: Duration,
 ) -> Result<(SocketAddr, TcpStream)> {
     let (pending, running) = (Vec::new(), JoinSet::new());
-    let mut race = Race { addresses, tried, pending, running, started: Instant::now() };
+    let started = Instant::now();
+    let mut race = Race { addresses, tried, pending, running, started };
     race.start(first);
-    race.run(limit).await
+    let dialed = race.run(limit).await;
+    let Some(tunnel) = addresses.tunnel() else { return dialed };
+    let (address, stream) = dialed.map_err(|error| tunnel.unreachable(error))?;
+    let stream = tunnel.open(stream, limit.saturating_sub(started.elapsed())).await?;
+    Ok((address, stream))
 }
 
-fn no_connection(address: SocketAddr, error: io::Error) -> Box<Error> {
+/// The error of a connection that did not come about.
+pub(super) fn no_connection(address: SocketAddr, error: io::Error) -> Box<Error> {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     let kind = match error.kind() {
         ConnectionRefused => ErrorType::ConnectRefused,

@@ -5,10 +5,14 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::response::refusal::Refusal;
 use crate::upstream::retry::AttemptFailure;
+use crate::upstream::tunnel::FORBIDS;
 
 /// The failure of an attempt that got no connection.
 #[must_use]
 pub fn of_connect(error: &Error) -> AttemptFailure {
+    if *error.etype() == FORBIDS {
+        return AttemptFailure::Final(Refusal::UpstreamProxy);
+    }
     AttemptFailure::NoConnection(refusal(error))
 }
 
@@ -35,8 +39,11 @@ pub fn refusal(error: &Error) -> Refusal {
         ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => {
             Refusal::UpstreamTimeout
         }
-        ConnectRefused | ConnectNoRoute | ConnectError | ConnectProxyFailure | SocketError
-        | BindError | AcceptError => Refusal::UpstreamUnreachable,
+        ConnectProxyFailure => Refusal::UpstreamProxy,
+        kind if *kind == FORBIDS => Refusal::UpstreamProxy,
+        ConnectRefused | ConnectNoRoute | ConnectError | SocketError | BindError | AcceptError => {
+            Refusal::UpstreamUnreachable
+        }
         _ if is_of_tls(error) => Refusal::UpstreamUnreachable,
         ReadError | WriteError | ConnectionClosed => Refusal::UpstreamReset,
         InvalidHTTPHeader => Refusal::UpstreamProtocol,
@@ -60,13 +67,15 @@ mod tests {
     #[test]
     fn every_error_has_its_cause_and_its_meaning_for_another_attempt() {
         use Refusal::{
-            Internal, UpstreamProtocol, UpstreamReset, UpstreamTimeout, UpstreamUnreachable,
+            Internal, UpstreamProtocol, UpstreamProxy, UpstreamReset, UpstreamTimeout,
+            UpstreamUnreachable,
         };
         for (kind, cause) in [
             (ErrorType::ConnectRefused, UpstreamUnreachable),
             (ErrorType::ConnectNoRoute, UpstreamUnreachable),
             (ErrorType::SocketError, UpstreamUnreachable),
             (ErrorType::BindError, UpstreamUnreachable),
+            (ErrorType::ConnectProxyFailure, UpstreamProxy),
             (ErrorType::InvalidCert, UpstreamUnreachable),
             (ErrorType::TLSHandshakeFailure, UpstreamUnreachable),
             (ErrorType::ConnectTimedout, UpstreamTimeout),
@@ -90,6 +99,8 @@ mod tests {
             };
             assert_eq!(of_exchange(&error, true), expected, "{kind:?}");
         }
+        let forbidden = Error::new(FORBIDS).into_up();
+        assert_eq!(of_connect(&forbidden), AttemptFailure::Final(UpstreamProxy), "no retry");
         let ours = Error::new(ErrorType::UnknownError).into_in();
         assert_eq!(refusal(&ours), Internal);
     }

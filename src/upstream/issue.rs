@@ -97,7 +97,8 @@ impl Issuer {
                     vec![(ACCEPT.as_str(), Secret::new("application/json".to_owned()))];
                 headers.extend(authorization.map(|text| (AUTHORIZATION.as_str(), text)));
                 let path = path_of(endpoint);
-                let call = Call { method: &Method::GET, path: &path, headers, body: None };
+                let call =
+                    Call { method: &Method::GET, path: &path, headers, body: None, proxy: None };
                 Ok(parse_metadata(&self.ask(endpoint, &call).await?, clock())?)
             }
             Provider::Instance(endpoint) => self.ask_instance(endpoint).await,
@@ -112,7 +113,13 @@ impl Issuer {
     ) -> Result<Issued, IssueError> {
         headers.push((CONTENT_TYPE.as_str(), Secret::new(FORM.to_owned())));
         let path = path_of(&role.sts);
-        let call = Call { method: &Method::POST, path: &path, headers, body: Some(form) };
+        let call = Call {
+            method: &Method::POST,
+            path: &path,
+            headers,
+            body: Some(form),
+            proxy: role.proxy.as_ref(),
+        };
         Ok(parse_sts(&self.ask(&role.sts, &call).await?, clock())?)
     }
 
@@ -121,7 +128,7 @@ impl Issuer {
     async fn ask_instance(&self, endpoint: &Endpoint) -> Result<Issued, IssueError> {
         const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
         let base = &endpoint.base_path;
-        let of = |method, path, headers| Call { method, path, headers, body: None };
+        let of = |method, path, headers| Call { method, path, headers, body: None, proxy: None };
         let ttl = Secret::new(METADATA_TOKEN_SECONDS.to_owned());
         let ttl = vec![("x-aws-ec2-metadata-token-ttl-seconds", ttl)];
         let path = format!("{base}/latest/api/token");

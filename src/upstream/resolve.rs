@@ -2,18 +2,24 @@
 //! an address fails. When a look-up fails, the last successful result stays in use, so that requests
 //! wait for DNS only before the first result.
 //!
+//! Where a proxy is on the way the addresses are those of the proxy, and the name of the store is left to it.
+//!
 //! Which address gets a request is decided by [`crate::upstream::turns`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use tokio::sync::{Notify, watch};
 
+use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Endpoint;
+use crate::s3::proxy::Proxy;
 use crate::upstream::health::{Change, Fault};
 use crate::upstream::retry::AttemptFailure;
+use crate::upstream::tunnel::Tunnel;
 use crate::upstream::turns::{AddressChange, AddressReport, Chosen, Turns};
 
 /// The time to the next look-up after one has failed, while no address is known.
@@ -22,7 +28,11 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// The shortest time between two look-ups of a name.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The addresses of one endpoint.
+/// Counts the ways through proxies: connections of two of them are never exchanged, even where the proxy
+/// is the same.
+static TUNNELS: AtomicU64 = AtomicU64::new(1);
+
+/// The addresses of one endpoint, or of the proxy on the way to it.
 #[derive(Debug)]
 pub struct EndpointAddresses {
     host: String,
@@ -32,6 +42,9 @@ pub struct EndpointAddresses {
     turns: Mutex<Turns>,
     /// Notified when the addresses do not work: the name may have moved.
     wanted: Notify,
+    tunnel: Option<Tunnel>,
+    /// The upper half of the keys of its connections in a pool.
+    scope: u64,
 }
 
 /// The look-ups of a name so far.
@@ -45,18 +58,24 @@ enum NameLookup {
 impl EndpointAddresses {
     /// Addresses of an endpoint: known at once where the host is an address itself.
     #[must_use]
-    pub fn new(endpoint: &Endpoint) -> Self {
-        let literal = endpoint.host.parse::<IpAddr>().ok();
-        let sockets: Vec<_> =
-            literal.iter().map(|ip| SocketAddr::new(*ip, endpoint.port)).collect();
+    pub fn new(endpoint: &Endpoint, proxy: Option<&Proxy>) -> Self {
+        let (host, port) = match proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&endpoint.host, endpoint.port),
+        };
+        let scope = proxy.map_or(0, |_| TUNNELS.fetch_add(1, Ordering::Relaxed));
+        let literal = host.parse::<IpAddr>().ok();
+        let sockets: Vec<_> = literal.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         let lookup = if literal.is_some() { NameLookup::Known } else { NameLookup::Pending };
         Self {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
+            host: host.clone(),
+            port,
             is_literal: literal.is_some(),
             known: watch::Sender::new(lookup),
             turns: Mutex::new(Turns::new(&sockets)),
             wanted: Notify::new(),
+            tunnel: proxy.map(|proxy| Tunnel::new(proxy, endpoint)),
+            scope,
         }
     }
 
@@ -70,6 +89,30 @@ impl EndpointAddresses {
             known: watch::Sender::new(NameLookup::Known),
             turns: Mutex::new(Turns::new(sockets)),
             wanted: Notify::new(),
+            tunnel: None,
+            scope: 0,
+        }
+    }
+
+    /// The tunnel to open over a new connection to one of the addresses.
+    #[must_use]
+    pub fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.as_ref()
+    }
+
+    /// The key of connections to this address in a pool, besides those that Pingora forms.
+    #[must_use]
+    pub fn pool_key(&self, chosen: Chosen) -> u64 {
+        // Below half of the range, which belongs to connections that are never pooled.
+        (self.scope & 0x3fff_ffff) << 32 | chosen.group.key() & 0xffff_ffff
+    }
+
+    /// The refusal where the name does not resolve.
+    #[must_use]
+    pub fn unresolved(&self) -> Refusal {
+        match self.tunnel {
+            Some(_) => Refusal::UpstreamProxy,
+            None => Refusal::UpstreamUnresolved,
         }
     }
 
@@ -272,9 +315,24 @@ mod tests {
         for (url, socket) in
             [("http://127.0.0.1:7480", "127.0.0.1:7480"), ("https://[::1]", "[::1]:443")]
         {
-            let addresses = EndpointAddresses::new(&Endpoint::parse(url).unwrap());
+            let addresses = EndpointAddresses::new(&Endpoint::parse(url).unwrap(), None);
             assert_eq!(pick(&addresses, &[]).await, socket);
         }
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_a_way_through_a_proxy_are_those_of_the_proxy() {
+        let proxy = Proxy::parse("http://127.0.0.1:3128").unwrap();
+        let endpoint = Endpoint::parse("https://nonexistent.invalid").unwrap();
+        let ways = [0, 1].map(|_| EndpointAddresses::new(&endpoint, Some(&proxy)));
+        for addresses in &ways {
+            assert_eq!(pick(addresses, &[]).await, "127.0.0.1:3128");
+            assert_eq!(addresses.tunnel().unwrap().target, "nonexistent.invalid:443");
+        }
+        let chosen = Chosen::unknown("127.0.0.1:3128".parse().unwrap());
+        let direct = EndpointAddresses::new(&endpoint, None);
+        let keys = [&ways[0], &ways[1], &direct].map(|way| way.pool_key(chosen));
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2], "{keys:?}");
     }
 
     #[tokio::test]
@@ -300,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_a_look_up_gives_no_address_in_time() {
         let endpoint = Endpoint::parse("http://name.invalid").unwrap();
-        let addresses = EndpointAddresses::new(&endpoint);
+        let addresses = EndpointAddresses::new(&endpoint, None);
         assert_eq!(addresses.pick(&[], Duration::from_millis(1)).await, None);
     }
 
@@ -314,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_address_has_the_name_looked_up_at_once_but_not_twice_a_second() {
         let endpoint = Endpoint::parse("http://localhost:9000").unwrap();
-        let addresses = EndpointAddresses::new(&endpoint);
+        let addresses = EndpointAddresses::new(&endpoint, None);
         let stale: SocketAddr = "10.0.0.1:9000".parse().unwrap();
         let asked_again = async {
             let mut looked_up = addresses.known.subscribe();

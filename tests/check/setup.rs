@@ -96,6 +96,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             client_share: 50,
             queue_timeout: Duration::from_secs(1),
             ca_file: None,
+            proxy: None,
         },
         downstream: DownstreamConfig {
             header_timeout: Duration::from_secs(10),

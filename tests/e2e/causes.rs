@@ -94,6 +94,8 @@ fn gateway(store: &Faulty, memory: &str) -> (Gateway, Admin) {
     let (setup, admin) = Admin::of(setup.env("S3PROXY_CACHE_MEMORY", memory));
     let setup = setup
         .profile("down", &format!("http://127.0.0.1:{}", free_port()))
+        .profile("proxied", &store.url())
+        .profile_settings("proxied", &json!({"proxy": format!("127.0.0.1:{}", free_port())}))
         .profile("nowhere", "http://store.invalid:1");
     // Faults of the store are warnings.
     (
@@ -210,6 +212,7 @@ fn provoke(
         "upstream_protocol" => get("sky/protocol.png"),
         "upstream_reset" => get("sky/reset.png"),
         "upstream_timeout" => get("sky/stall.png"),
+        "upstream_proxy" => get("proxied@sky/a.png"),
         "upstream_unreachable" => get("down@sky/a.png"),
         "upstream_unresolved" => get("nowhere@sky/a.png"),
         "upstream_cut" => {

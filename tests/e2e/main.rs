@@ -110,6 +110,8 @@ mod store_state;
 // Stores behind TLS.
 mod tls;
 mod tls_port;
+// Stores behind a proxy.
+mod way_out;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;

@@ -57,6 +57,7 @@ fn config(ca_file: Option<PathBuf>) -> UpstreamConfig {
         client_share: 50,
         queue_timeout: Duration::from_secs(1),
         ca_file,
+        proxy: None,
     }
 }
 
@@ -70,7 +71,7 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         credentials: Credentials::Keys { keys, source: CredentialSource::Environment },
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
-    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
+    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, None));
     Upstream::new(Arc::new(profile), addresses, s3proxy::upstream::limits_of(&config(None)))
 }
 

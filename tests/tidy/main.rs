@@ -22,6 +22,7 @@ const MAY_EXPOSE: &[&str] = &[
     "src/cache/shared/value.rs",
     "src/s3/provider/sts.rs",
     "src/upstream/issue/call.rs",
+    "src/upstream/tunnel.rs",
 ];
 
 /// Calls that would end the process, or a request, without an answer.

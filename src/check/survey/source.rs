@@ -52,7 +52,7 @@ impl StoreSource {
         bucket: &str,
         root: &str,
     ) -> Self {
-        let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint));
+        let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, profile.proxy.as_ref()));
         let resolved = Arc::clone(&addresses);
         let every = upstream.dns_refresh;
         let _in_background = tokio::spawn(async move { resolved.keep_fresh(every).await });

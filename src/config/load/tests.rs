@@ -140,6 +140,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             client_share: 50,
             queue_timeout: secs(1),
             ca_file: None,
+            proxy: None,
         }
     );
     assert_eq!(

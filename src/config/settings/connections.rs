@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
+use crate::config::proxy::ProxyChoice;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::{DAY, HOUR};
 
@@ -89,6 +90,14 @@ settings! {
             variable: "S3PROXY_UPSTREAM_CA_FILE",
             default: "null",
             text: "A PEM file of CA certificates to trust instead of the system's.",
+        }
+        proxy: Option<ProxyChoice> {
+            kind: kind::proxy(),
+            variable: "S3PROXY_UPSTREAM_PROXY",
+            default: "null",
+            shown: Shown::Url,
+            reload: "true",
+            text: "The proxy on the way to the stores, such as `http://user:password@proxy:3128`, or `off`. Hosts of `NO_PROXY` are reached without it. Unset: `HTTPS_PROXY` for endpoints with `https`, `HTTP_PROXY` for those with `http`.",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::config::credentials_from::CredentialsFrom;
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
+use crate::config::proxy::ProxyChoice;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 use crate::profile::ContentTypeFrom;
@@ -28,6 +29,13 @@ settings! {
             shown: Shown::Url,
             reload: "true",
             text: "The URL of the store, with or without `key:secret@`, or `aws`. Unset: a named profile uses the endpoint of the default profile, the default profile uses AWS.",
+        }
+        proxy: Option<ProxyChoice> {
+            kind: kind::proxy(),
+            default: "null",
+            shown: Shown::Url,
+            reload: "true",
+            text: "The proxy on the way to this store, such as `http://user:password@proxy:3128`, whatever `NO_PROXY` says; `off` connects directly. Unset: `upstream.proxy`.",
         }
         region: Option<String> {
             kind: kind::optional_region(),

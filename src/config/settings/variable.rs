@@ -12,6 +12,12 @@ pub(in crate::config) const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
 pub(in crate::config) const AWS_ENDPOINT_OF_ALL: &str = "AWS_ENDPOINT_URL";
 /// `upstream.ca_file`, if that is not set.
 pub(in crate::config) const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+/// The proxy for endpoints with `https`; the lower-case spelling counts, too.
+pub(in crate::config) const HTTPS_PROXY: &str = "HTTPS_PROXY";
+/// The proxy for endpoints with `http`; likewise.
+pub(in crate::config) const HTTP_PROXY: &str = "HTTP_PROXY";
+/// The hosts that are reached without a proxy; likewise.
+pub(in crate::config) const NO_PROXY: &str = "NO_PROXY";
 /// The INI section of the default profile.
 pub(in crate::config) const DEFAULT_SECTION: &str = "AWS_PROFILE";
 pub(in crate::config) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
@@ -39,6 +45,9 @@ pub(in crate::config) const FURTHER: &[&str] = &[
     AWS_ENDPOINT,
     AWS_ENDPOINT_OF_ALL,
     CA_BUNDLE,
+    HTTPS_PROXY,
+    HTTP_PROXY,
+    NO_PROXY,
     DEFAULT_SECTION,
     ACCESS_KEY_ID,
     SECRET_ACCESS_KEY,

@@ -102,6 +102,7 @@ mod tests {
             arn: "arn:aws:iam::1:role/a b".to_owned(),
             session_name: "s3proxy".to_owned(),
             sts: Endpoint::parse("http://127.0.0.1:8000").expect("an endpoint"),
+            proxy: None,
             region: "us-east-1".to_owned(),
         }
     }

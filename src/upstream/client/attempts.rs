@@ -181,7 +181,7 @@ impl<'a> StoreFetch<'a> {
         let picked = addresses.pick(self.attempts.tried(), self.deadlines.lookup(left)).await;
         let Some(chosen) = picked else {
             self.note_end();
-            return Err(Attempt::Refused(Refusal::UpstreamUnresolved));
+            return Err(Attempt::Refused(addresses.unresolved()));
         };
         self.chosen = Some(chosen);
         self.attempts.begin(chosen.address, Instant::now());
@@ -200,7 +200,8 @@ impl<'a> StoreFetch<'a> {
     /// The peer of an attempt. The first look-up of the name has taken some of the time.
     fn peer(&self, chosen: Chosen) -> HttpPeer {
         let tls = self.store.profile.endpoint.tls;
-        upstream::peer(chosen, tls, self.target, &self.client.config, self.time_left())
+        let pool_key = self.store.addresses.pool_key(chosen);
+        upstream::peer(chosen, pool_key, tls, self.target, &self.client.config, self.time_left())
     }
 
     /// A new connection to this address, or to another one that connects first.

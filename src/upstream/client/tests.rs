@@ -28,6 +28,7 @@ fn config() -> UpstreamConfig {
         client_share: 50,
         queue_timeout: Duration::from_secs(1),
         ca_file: None,
+        proxy: None,
     }
 }
 

@@ -15,9 +15,12 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::config::UpstreamConfig;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::provider::reply::MAX_REPLY_BYTES;
+use crate::s3::proxy::Proxy;
 use crate::s3::secret::Secret;
 use crate::upstream::answer::is_interim;
 use crate::upstream::certificates::Trusted;
+use crate::upstream::dial::ReadyConnection;
+use crate::upstream::tunnel::Tunnel;
 
 /// How long a connection may take, and each read and write.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +38,7 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     pub(super) headers: Vec<(&'static str, Secret)>,
     pub(super) body: Option<&'a Secret>,
+    pub(super) proxy: Option<&'a Proxy>,
 }
 
 impl Caller {
@@ -64,9 +68,14 @@ impl Caller {
         call: &Call<'_>,
     ) -> Result<(u16, Vec<u8>), String> {
         let connector = self.connector()?;
-        let mut last = format!("{} has no address", endpoint.host);
-        for address in addresses(endpoint).await? {
-            match connect(connector, endpoint, address).await {
+        let tunnel = call.proxy.map(|proxy| Tunnel::new(proxy, endpoint));
+        let (host, port) = match call.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&endpoint.host, endpoint.port),
+        };
+        let mut last = format!("{host} has no address");
+        for address in addresses(host, port).await? {
+            match connect(connector, endpoint, address, tunnel.as_ref()).await {
                 Ok(mut session) => {
                     let answered = Box::pin(exchange(&mut session, endpoint, call));
                     return answered.await.map_err(|error| format!("no answer: {error}"));
@@ -82,26 +91,31 @@ async fn connect(
     connector: &TransportConnector,
     endpoint: &Endpoint,
     address: SocketAddr,
+    tunnel: Option<&Tunnel>,
 ) -> Result<HttpSession, Box<Error>> {
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
     let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
     peer.options.connection_timeout = Some(STEP_TIMEOUT);
     peer.options.total_connection_timeout = Some(STEP_TIMEOUT);
+    if let Some(tunnel) = tunnel {
+        let stream = tunnel.connect(address, STEP_TIMEOUT).await?;
+        peer.options.custom_l4 = Some(ReadyConnection::new(stream));
+    }
     let mut session = HttpSession::new(connector.new_stream(&peer).await?);
     session.read_timeout = Some(STEP_TIMEOUT);
     session.write_timeout = Some(STEP_TIMEOUT);
     Ok(session)
 }
 
-/// The addresses of the name of an endpoint.
-async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+/// The addresses of a name.
+async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
+    let found = tokio::net::lookup_host((host, port)).await;
     match found {
         Ok(found) => Ok(found.collect()),
-        Err(error) => Err(format!("{} does not resolve: {error}", endpoint.host)),
+        Err(error) => Err(format!("{host} does not resolve: {error}")),
     }
 }
 
