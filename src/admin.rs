@@ -216,7 +216,7 @@ impl Admin {
         let name = address.key.strip_suffix('/').unwrap_or(&address.key);
         let folder = name.rfind('/').and_then(|slash| name.get(..=slash)).unwrap_or_default();
         let key = CacheKey::new(&store.profile, &address.bucket, folder);
-        cache.purge(&key, PurgeScope::Object);
+        cache.purge_along(&key, PurgeScope::Object);
     }
 
     /// The object named by a percent-encoded `profile@bucket/key`, after aliases, its store and its cache key. `expected` is the

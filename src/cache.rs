@@ -260,6 +260,12 @@ impl Cache {
     /// are no longer served; their memory is freed in the background. Returns how far that is. Replicas
     /// that share a tier obey soon ([`Cache::obeyed`]).
     pub fn purge(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
+        self.tiers.statistics().purges.inc();
+        self.purge_along(key, scope)
+    }
+
+    /// The same for what another purge takes along: it is not counted.
+    pub fn purge_along(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
         // In this order: a fetch that begins between the two does not ask the shared tier.
         self.tiers.record_purge(key, scope);
         self.purge_here(key, scope)
