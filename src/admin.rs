@@ -186,6 +186,7 @@ impl Admin {
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
         let scope = if below { PurgeScope::Prefix } else { PurgeScope::Object };
+        cache.statistics().purges.inc();
         let mut progress = cache.purge(&key, scope);
         self.purge_listing_above(cache, &address);
         // After this time it goes on in the background.
@@ -216,7 +217,7 @@ impl Admin {
         let name = address.key.strip_suffix('/').unwrap_or(&address.key);
         let folder = name.rfind('/').and_then(|slash| name.get(..=slash)).unwrap_or_default();
         let key = CacheKey::new(&store.profile, &address.bucket, folder);
-        cache.purge_along(&key, PurgeScope::Object);
+        cache.purge(&key, PurgeScope::Object);
     }
 
     /// The object named by a percent-encoded `profile@bucket/key`, after aliases, its store and its cache key. `expected` is the

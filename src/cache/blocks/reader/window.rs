@@ -268,13 +268,13 @@ mod tests {
 
     #[test]
     fn blocks_are_left_out_at_once_however_many_they_are() {
-        let runs = [0..3, 5..8, 9..u64::MAX];
+        const FAR: u64 = 1 << 60;
+        let runs = [0..3, 5..FAR, FAR + 1..u64::MAX];
         for (index, left) in [
-            (0, &[0..3, 5..8, 9..u64::MAX][..]),
-            (2, &[2..3, 5..8, 9..u64::MAX]),
-            (3, &[5..8, 9..u64::MAX]),
-            (6, &[6..8, 9..u64::MAX]),
-            (u64::MAX - 1, &[u64::MAX - 1..u64::MAX]),
+            (0, &[0..3, 5..FAR, FAR + 1..u64::MAX][..]),
+            (2, &[2..3, 5..FAR, FAR + 1..u64::MAX]),
+            (3, &[5..FAR, FAR + 1..u64::MAX]),
+            (FAR - 1, &[FAR - 1..FAR, FAR + 1..u64::MAX]),
             (u64::MAX, &[]),
         ] {
             let mut runs = VecDeque::from(runs.clone());
