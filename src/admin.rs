@@ -186,6 +186,7 @@ impl Admin {
         };
         let below = address.key.is_empty() || address.key.ends_with('/');
         let scope = if below { PurgeScope::Prefix } else { PurgeScope::Object };
+        cache.statistics().purges.inc();
         let mut progress = cache.purge(&key, scope);
         self.purge_listing_above(cache, &address);
         // After this time it goes on in the background.

@@ -256,9 +256,8 @@ impl Cache {
         BlockReader::open(self.fetches.blocks(), request, blocks, ranges, arriving)
     }
 
-    /// Purges one object, or every object whose key begins with this one. When this returns, they
-    /// are no longer served; their memory is freed in the background. Returns how far that is. Replicas
-    /// that share a tier obey soon ([`Cache::obeyed`]).
+    /// Purges one object, or every object whose key begins with this one: when this returns, they are no longer
+    /// served. Returns how far their memory is freed. Replicas that share a tier obey soon ([`Cache::obeyed`]).
     pub fn purge(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
         // In this order: a fetch that begins between the two does not ask the shared tier.
         self.tiers.record_purge(key, scope);

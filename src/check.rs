@@ -10,13 +10,16 @@
 //! requests. Each step has a deadline, so a check always ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 
+use crate::check::deadline::Deadline;
 use crate::check::object::ObjectCheck;
 use crate::check::profile::ProfileCheck;
 use crate::check::report::{CheckSection, CheckStep, Finding, Subject};
 use crate::config::Config;
+use crate::profile::Profile;
 use crate::response::refusal::Refusal;
 use crate::upstream::certificates::Trusted;
 use crate::upstream::current_stores::obtained;
@@ -43,19 +46,26 @@ mod verdict;
 /// Checks all profiles at the same time. `warnings` are those of the configuration, such as credentials
 /// without an endpoint and the reverse.
 pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
+    let deadline = Deadline::start();
     let (certificates, connector) = connector(config);
-    let config = &with_credentials(config).await;
     let connector = connector.map(Arc::new);
+    let check = |config: &Config, profile: &Arc<Profile>| {
+        let check = ProfileCheck::new(config, profile, connector.clone(), deadline);
+        (check.name(), tokio::spawn(check.run()))
+    };
+    // Those that need no provider do not wait for one.
+    let of_profile =
+        |profile: &Arc<Profile>| profile.provider.is_none().then(|| check(config, profile));
+    let begun: Vec<_> = config.profiles.iter().map(of_profile).collect();
+    let config = &with_credentials(config, deadline.half()).await;
     let mut steps: Vec<CheckStep> = warnings.iter().map(|warning| warning_step(warning)).collect();
     if steps.is_empty() {
         steps.push(CheckStep::new("configuration", Finding::ok("no warnings")));
     }
     steps.push(certificates);
     let mut sections = vec![CheckSection { subject: Subject::Gateway, name: None, steps }];
-    let checks = config.profiles.iter().map(|profile| {
-        let check = ProfileCheck::new(config, profile, connector.clone());
-        (check.name(), tokio::spawn(check.run()))
-    });
+    let checks = begun.into_iter().zip(config.profiles.iter());
+    let checks = checks.map(|(begun, profile)| begun.unwrap_or_else(|| check(config, profile)));
     for (name, task) in checks.collect::<Vec<_>>() {
         sections.push(task.await.unwrap_or_else(|error| {
             let finding = Finding::failed(
@@ -75,10 +85,13 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
 /// Does for one object what the gateway does for its URL. `object` is a URL of the gateway, its part
 /// after `/s3/`, or the `s3://` name of messages and logs.
 pub async fn check_object(config: &Config, object: &str) -> CheckReport {
+    let deadline = Deadline::start();
     let (certificates, connector) = connector(config);
-    let config = &with_credentials(config).await;
+    let config = &with_credentials(config, deadline.half()).await;
     let section = match connector {
-        Some(connector) => ObjectCheck::new(config, Some(&connector)).run(object).await.section,
+        Some(connector) => {
+            ObjectCheck::new(config, Some(&connector), deadline).run(object).await.section
+        }
         None => CheckSection { subject: Subject::Gateway, name: None, steps: vec![certificates] },
     };
     CheckReport { sections: vec![section] }
@@ -87,10 +100,11 @@ pub async fn check_object(config: &Config, object: &str) -> CheckReport {
 /// The results of [`check_object`] and the data they are based on. `ask` allows requests to the store.
 pub(crate) async fn examine(config: &Config, object: &str, ask: bool) -> Checked {
     if !ask {
-        return ObjectCheck::new(config, None).run(object).await;
+        return ObjectCheck::new(config, None, Deadline::start()).run(object).await;
     }
     let (certificates, connector) = connector(config);
-    let mut checked = ObjectCheck::new(config, connector.as_ref()).run(object).await;
+    let check = ObjectCheck::new(config, connector.as_ref(), Deadline::start());
+    let mut checked = check.run(object).await;
     if connector.is_none() {
         // The gateway does not start like this.
         checked.section.steps.push(certificates);
@@ -99,12 +113,12 @@ pub(crate) async fn examine(config: &Config, object: &str, ask: bool) -> Checked
     checked
 }
 
-/// The configuration with the credentials that the providers issue now. Without trusted certificates none is
-/// asked.
-pub(crate) async fn with_credentials(config: &Config) -> Config {
+/// The configuration with the credentials that the providers issue now, within `limit`. Without trusted
+/// certificates none is asked.
+pub(crate) async fn with_credentials(config: &Config, limit: Duration) -> Config {
     let mut config = config.clone();
     if Trusted::read(&config.upstream).is_ok() {
-        config.profiles = obtained(&config.profiles, &config.upstream).await;
+        config.profiles = obtained(&config.profiles, &config.upstream, limit).await;
     }
     config
 }

@@ -25,6 +25,7 @@ use crate::logging;
 use crate::reload::{Sources, Start};
 use crate::server::{self, StartError};
 use crate::terminal::Paint;
+use crate::upstream::issue::TIMEOUT;
 
 /// The command succeeded.
 const SUCCESS: u8 = 0;
@@ -293,7 +294,8 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
                 StartError::Certificates(_) | StartError::Engine(_) | StartError::Tls(_) => {
                     BAD_CONFIGURATION
                 }
-                StartError::Listen { .. }
+                StartError::Clock
+                | StartError::Listen { .. }
                 | StartError::Signals(_)
                 | StartError::Runtime(_)
                 | StartError::UpgradeSock(_) => FAILED,
@@ -347,7 +349,7 @@ fn explain_urls(
         // Once for all URLs: a provider may be slow.
         let issued = match options.offline {
             true => None,
-            false => Some(check::with_credentials(config).await),
+            false => Some(check::with_credentials(config, TIMEOUT).await),
         };
         let config = issued.as_ref().unwrap_or(config);
         let mut code = SUCCESS;

@@ -18,6 +18,7 @@ mod layers;
 mod load;
 mod misspelt;
 mod nearest;
+mod nesting;
 mod positions;
 mod problem;
 mod profiles;

@@ -39,6 +39,7 @@ mod heads;
 mod idle;
 pub mod limits;
 mod linger;
+mod normal_head;
 mod overflow;
 mod pace;
 mod request_head;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use log::{info, warn};
@@ -23,7 +23,7 @@ use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::cache::memory::limit::budget;
 use crate::config::Config;
-use crate::downstream::app::Guarded;
+use crate::downstream::app::{Guarded, OneRequest};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::tls::TlsPort;
@@ -53,9 +53,14 @@ const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// over. `upgrade` takes over the sockets of a running process that receives SIGQUIT.
 ///
 /// # Errors
-/// An address cannot be bound, certificates cannot be read, or signals cannot be received.
+/// The clock is before 1970, an address cannot be bound, certificates cannot be read, or signals cannot be received.
 pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     let config = &start.loaded.config;
+    #[expect(clippy::disallowed_methods, reason = "a clock that is far off is reported")]
+    let now = SystemTime::now();
+    if !is_sayable(now) {
+        return Err(StartError::Clock);
+    }
     Trusted::read(&config.upstream).map_err(StartError::Certificates)?;
     match &config.server.upgrade_sock {
         Some(socket) => upgrade::check(socket).map_err(StartError::UpgradeSock)?,
@@ -86,6 +91,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     }
     let stores = Arc::new(CurrentStores::new(&config.profiles, &config.upstream));
     let issuer = Arc::new(Issuer::new(&config.upstream));
+    let at_end = Arc::clone(&issuer);
     request_first_credentials(config, &stores, &issuer).map_err(StartError::Runtime)?;
     let server_conf = pingora_conf(config);
     let heads = Arc::new(ObjectHeads::new(config));
@@ -140,6 +146,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         let mut sampler = background_service("status", admin.sampler());
         sampler.threads = Some(1);
         server.add_service(sampler);
+        let admin = OneRequest::new(admin, config.downstream.header_timeout);
         let admin = Guarded::new(admin, name, config, limits, uncounted);
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
@@ -181,6 +188,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     if let Some(cache) = cache {
         cache.close();
     }
+    at_end.end(GOOD_BYE);
     info!("s3proxy stopped");
     Ok(())
 }
@@ -342,9 +350,18 @@ fn try_bind(address: SocketAddr) -> std::io::Result<()> {
     socket.bind(address)
 }
 
+/// Whether HTTP can say this time: a date has four digits of the year (RFC 9110, section 5.6.7), and Pingora
+/// and `httpdate` panic before 1970 and after 9999.
+fn is_sayable(now: SystemTime) -> bool {
+    const YEAR_10000: u64 = 253_402_300_800;
+    now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < YEAR_10000)
+}
+
 /// Why the gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The clock of the machine is before 1970, or after 9999.
+    Clock,
     /// The address is in use, or not an address of this machine.
     Listen { address: SocketAddr, setting: &'static str, error: std::io::Error },
     /// The signals that end the process cannot be received.
@@ -364,6 +381,9 @@ pub enum StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Clock => f.write_str(
+                "the clock of this machine is before 1970 or after 9999, which HTTP cannot say: set the clock",
+            ),
             Self::Listen { address, setting, error } => {
                 write!(f, "cannot listen on {address}: {error}; set another address with {setting}")
             }

@@ -35,7 +35,6 @@ pub(super) fn begin(
     scope: PurgeScope,
     detach: impl FnOnce(&Purge),
 ) -> watch::Receiver<Removed> {
-    tiers.statistics().purges.inc();
     let purge = Purge { key: key.as_bytes().to_vec(), scope, at: now() };
     // In this order: a request either finds the purge, or its fetch is detached.
     tiers.add_purge(&purge);

@@ -79,7 +79,7 @@ pub struct Statistics {
     pub survey_exclusions: Counter,
     /// ... and surveys that excluded a tile that exists.
     pub surveys_switched_off: Counter,
-    /// Objects removed by request.
+    /// Purges that were requested of this replica.
     pub purges: Counter,
 }
 

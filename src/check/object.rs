@@ -34,6 +34,7 @@ pub(super) struct ObjectCheck<'a> {
     config: &'a Config,
     /// `None` sends no request to a store.
     connector: Option<&'a TransportConnector>,
+    deadline: Deadline,
     steps: Vec<CheckStep>,
     asked: Option<CheckExchange>,
 }
@@ -61,8 +62,12 @@ pub(crate) struct CheckExchange {
 }
 
 impl<'a> ObjectCheck<'a> {
-    pub(super) fn new(config: &'a Config, connector: Option<&'a TransportConnector>) -> Self {
-        Self { config, connector, steps: Vec::new(), asked: None }
+    pub(super) fn new(
+        config: &'a Config,
+        connector: Option<&'a TransportConnector>,
+        deadline: Deadline,
+    ) -> Self {
+        Self { config, connector, deadline, steps: Vec::new(), asked: None }
     }
 
     /// Runs every step, up to the first that ends the request.
@@ -206,7 +211,7 @@ impl<'a> ObjectCheck<'a> {
         profile: &Profile,
         content_type: Option<KeyType>,
     ) -> Result<Finding, Refusal> {
-        let deadline = Deadline::start();
+        let deadline = self.deadline;
         let upstream = &self.config.upstream;
         let target =
             profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());

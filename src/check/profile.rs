@@ -32,6 +32,7 @@ pub(super) struct ProfileCheck {
     shares_default_endpoint: bool,
     upstream: UpstreamConfig,
     connector: Option<Arc<TransportConnector>>,
+    deadline: Deadline,
 }
 
 impl ProfileCheck {
@@ -39,6 +40,7 @@ impl ProfileCheck {
         config: &Config,
         profile: &Arc<Profile>,
         connector: Option<Arc<TransportConnector>>,
+        deadline: Deadline,
     ) -> Self {
         let Profiles { default, named, .. } = &config.profiles;
         let is_default = profile.name.is_none();
@@ -48,6 +50,7 @@ impl ProfileCheck {
             shares_default_endpoint: shares_endpoint(profile, default.as_deref()),
             upstream: config.upstream.clone(),
             connector,
+            deadline,
         }
     }
 
@@ -77,7 +80,7 @@ impl ProfileCheck {
 
     async fn store_steps(&self, missing: bool, steps: &mut Vec<CheckStep>) {
         let profile = &*self.profile;
-        let deadline = Deadline::start();
+        let deadline = self.deadline;
         let target = service_target(&profile.endpoint);
         let connector = self.connector.as_deref();
         let tunnel = profile.proxy.as_ref().map(|proxy| Tunnel::new(proxy, &profile.endpoint));

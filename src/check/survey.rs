@@ -27,6 +27,7 @@ use crate::mime::StoredVerdict;
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::s3::credentials::Credentials;
 use crate::upstream::certificates::Trusted;
+use crate::upstream::issue::TIMEOUT;
 
 /// The place of a survey.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,9 @@ pub async fn check_survey(
     let started = Instant::now();
     let opened = match place {
         SurveyPlace::Folder(folder) => open_folder(folder),
-        SurveyPlace::Bucket(argument) => open_bucket(&with_credentials(config).await, argument),
+        SurveyPlace::Bucket(argument) => {
+            open_bucket(&with_credentials(config, TIMEOUT).await, argument)
+        }
     };
     let (name, steps) = match opened {
         Ok(Opened { source, name, profile, mut steps }) => {

@@ -1,18 +1,21 @@
 //! The Pingora applications behind the two listeners: the connection limit is enforced, and each accepted
 //! connection has the limits of [`ClientConnection`].
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
+use pingora::protocols::{Shutdown as _, Stream};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
-use crate::downstream::ClientConnection;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::overflow::{Overflow, refuse_plain};
 use crate::downstream::tls::{Handshake, TlsPort, Transport};
+use crate::downstream::{ClientConnection, Received};
 use crate::metrics::Metrics;
 
 /// An application whose client connections are limited in number, size of head and time.
@@ -52,6 +55,45 @@ impl<A> Guarded<A> {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<TlsPort>>) -> Self {
         Self { tls, ..self }
+    }
+}
+
+/// An application of Pingora that answers one request of each connection, and gets its head in the same form as
+/// the public listener.
+pub struct OneRequest<A> {
+    app: Arc<A>,
+    idle: Duration,
+}
+
+impl<A> OneRequest<A> {
+    /// The request may take `idle` to begin.
+    #[must_use]
+    pub fn new(app: A, idle: Duration) -> Self {
+        Self { app: Arc::new(app), idle }
+    }
+}
+
+#[async_trait]
+impl<A> ServerApp for OneRequest<A>
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let mut connection = stream.into_any().downcast::<ClientConnection>().ok()?;
+        let length = match connection.receive(self.idle, pin!(pending())).await {
+            Received::Head(head) => head.length,
+            Received::Other(length) => length,
+            Received::End => {
+                connection.shutdown().await;
+                return None;
+            }
+        };
+        connection.hand_over(length);
+        self.app.process_new(connection, shutdown).await
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite as _, ReadBuf};
 
 use crate::downstream::ClientConnection;
+use crate::downstream::normal_head::normal;
 use crate::downstream::request_head::{RequestHead, head_length, parse};
 
 /// Bytes read at once. A longer head takes several reads.
@@ -39,7 +40,7 @@ impl ClientConnection {
     {
         let began = Instant::now();
         loop {
-            if let Some(length) = head_length(&self.ahead) {
+            if let Some(length) = self.normalised() {
                 let header = self.ahead.get(..length).and_then(parse);
                 return header.map_or(Received::Other(length), |header| {
                     Received::Head(Box::new(RequestHead { header, length }))
@@ -62,6 +63,15 @@ impl ClientConnection {
                 return Received::End;
             }
         }
+    }
+
+    /// The length of the first head, once all of it has arrived, in normal form.
+    fn normalised(&mut self) -> Option<usize> {
+        let length = head_length(&self.ahead)?;
+        let Some(head) = self.ahead.get(..length).and_then(normal) else { return Some(length) };
+        let normal_length = head.len();
+        self.ahead.splice(..length, head);
+        Some(normal_length)
     }
 
     /// Reads more scanned bytes; false at the end.

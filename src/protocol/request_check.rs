@@ -114,6 +114,13 @@ pub fn target_path(target: &[u8]) -> &[u8] {
 }
 
 fn absolute_form_path(target: &[u8]) -> Option<&[u8]> {
+    let (_, path) = absolute_form(target)?;
+    Some(if path.first() == Some(&b'/') { path } else { b"/" })
+}
+
+/// The authority of a request target in absolute form, and what follows it: a path, a query, or nothing.
+#[must_use]
+pub fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = ["http://", "https://"].into_iter().find_map(|scheme| {
         let (head, rest) = target.split_at_checked(scheme.len())?;
         head.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
@@ -123,11 +130,12 @@ fn absolute_form_path(target: &[u8]) -> Option<&[u8]> {
     if !is_host_header(authority) || authority.is_empty() {
         return None;
     }
-    Some(if path.first() == Some(&b'/') { path } else { b"/" })
+    Some((authority, path))
 }
 
 /// `host`, `host:port` or `[v6]:port`; empty is allowed (RFC 9112, section 3.2).
-fn is_host_header(host: &[u8]) -> bool {
+#[must_use]
+pub fn is_host_header(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !host.ends_with(b"]") => {
             let (name, port) = host.split_at(colon);

@@ -16,6 +16,10 @@ use crate::protocol::{http_date, single};
 use crate::response::refusal::Refusal;
 use crate::upstream::error_verdict;
 
+/// Bytes of the largest object that is believed, 1 PiB: S3 stores objects of at most 50 TB
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>).
+pub const MAX_OBJECT_BYTES: u64 = 1 << 50;
+
 /// `Retry-After` if a busy store sends none, seconds.
 const DEFAULT_RETRY_AFTER: u32 = 5;
 
@@ -119,10 +123,13 @@ pub fn decide(
             AnswerDecision::AskAgain(Ask::AsClient)
         }
         // RFC 9110, section 8.6: what frames a body is one number, or nothing that can be relied on.
-        200 | 206 if !has_valid_length(store) => refuse(Refusal::UpstreamProtocol),
+        200 | 206 if !has_valid_length(store) || names_impossible_length(store) => {
+            refuse(Refusal::UpstreamProtocol)
+        }
         200 | 206 => decide_object(request, status, store),
         304 if request.conditions.revalidate() => AnswerDecision::NotModified,
         412 if request.conditions.if_match.is_some() => refuse(Refusal::PreconditionFailed),
+        416 if names_impossible_length(store) => refuse(Refusal::UpstreamProtocol),
         416 if request.conditions.range.is_some() => decide_unsatisfiable(request, store),
         404 if error_verdict::has_store_mark(store) => refuse(Refusal::ObjectNotFound),
         401 | 403 | 404 => AnswerDecision::ReadCode,
@@ -289,6 +296,17 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// Whether there is one usable `Content-Length`, or none at all.
 fn has_valid_length(headers: &HeaderMap) -> bool {
     !headers.contains_key(CONTENT_LENGTH) || content_length(headers).is_some()
+}
+
+/// Whether a head names a length of the object, or of its part, that no object can have.
+fn names_impossible_length(headers: &HeaderMap) -> bool {
+    let whole = match content_range(headers) {
+        // A position is less than the length.
+        Some(ContentRange::Part { last, len, .. }) => len.unwrap_or(last.saturating_add(1)),
+        Some(ContentRange::Unsatisfied { len }) => len,
+        None => 0,
+    };
+    content_length(headers).unwrap_or_default().max(whole) > MAX_OBJECT_BYTES
 }
 
 /// The store's own number of seconds, within reason.

@@ -13,7 +13,7 @@ use crate::config::{Profiles, UpstreamConfig};
 use crate::s3::address::{AddressError, ObjectAddress};
 use crate::s3::credentials::masked_id;
 use crate::upstream::issuance::{Issuance, filled, issuances_of};
-use crate::upstream::issue::{Issuer, clock};
+use crate::upstream::issue::{Issuer, TIMEOUT, clock};
 use crate::upstream::{FoundObject, Store, Stores};
 
 /// How long a start, or a reload with another provider, waits for its first credentials.
@@ -127,7 +127,7 @@ impl CurrentStores {
 /// the next request; `None` if what was issued does not expire.
 pub async fn request(issuer: &Issuer, issuance: &Issuance) -> Option<Duration> {
     let started = Instant::now();
-    let result = issuer.issue(&issuance.provider).await;
+    let result = issuer.issue(&issuance.provider, TIMEOUT).await;
     let (took, now) = (started.elapsed(), clock());
     let pause = issuance.record(result, now, took, fastrand::f64());
     let (provider, state) = (&issuance.provider, issuance.state());
@@ -161,8 +161,9 @@ pub async fn request(issuer: &Issuer, issuance: &Issuance) -> Option<Duration> {
     pause
 }
 
-/// The profiles with credentials of their providers, which are requested now: for the commands that check them.
-pub async fn obtained(profiles: &Profiles, config: &UpstreamConfig) -> Profiles {
+/// The profiles with credentials of their providers, which are requested now and may take as long as `limit`:
+/// for the commands that check them.
+pub async fn obtained(profiles: &Profiles, config: &UpstreamConfig, limit: Duration) -> Profiles {
     let issuances = issuances_of(profiles, &[]);
     if issuances.is_empty() {
         return profiles.clone();
@@ -172,7 +173,7 @@ pub async fn obtained(profiles: &Profiles, config: &UpstreamConfig) -> Profiles 
     for issuance in &issuances {
         let (issuer, issuance) = (Arc::clone(&issuer), Arc::clone(issuance));
         requests.spawn(async move {
-            let result = issuer.issue(&issuance.provider).await;
+            let result = issuer.issue(&issuance.provider, limit).await;
             issuance.record(result, clock(), Duration::ZERO, 0.0);
         });
     }

@@ -11,6 +11,7 @@ use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -28,7 +29,7 @@ use crate::upstream::issue::call::{Call, Caller};
 mod call;
 
 /// How long a provider may take to issue credentials.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest file with a token that is read, bytes.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 /// How long a token of the instance metadata may be used, seconds.
@@ -55,29 +56,56 @@ impl From<String> for IssueError {
 /// Requests credentials of providers.
 pub struct Issuer {
     caller: Caller,
+    /// Whether the process ends. Each running program has a receiver.
+    ended: watch::Sender<bool>,
 }
 
 impl Issuer {
     /// An issuer that trusts the certificates of the stores.
     #[must_use]
     pub fn new(config: &UpstreamConfig) -> Self {
-        Self { caller: Caller::new(config) }
+        Self { caller: Caller::new(config), ended: watch::Sender::new(false) }
     }
 
-    /// Requests new credentials of this provider.
+    /// Requests new credentials of this provider, which may take as long as `limit`.
     ///
     /// # Errors
     /// What it said, or why there was no answer.
-    pub async fn issue(&self, provider: &Provider) -> Result<Issued, IssueError> {
-        match timeout(TIMEOUT, Box::pin(self.request(provider))).await {
+    pub async fn issue(&self, provider: &Provider, limit: Duration) -> Result<Issued, IssueError> {
+        match timeout(limit, Box::pin(self.request(provider))).await {
             Ok(issued) => issued,
-            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs()).into()),
+            Err(_) => Err(format!("no answer within {:.0} s", limit.as_secs_f64()).into()),
+        }
+    }
+
+    /// Kills the programs that are running, for the end of the process: they would outlive it. Blocks, at
+    /// most `patience`.
+    pub fn end(&self, patience: Duration) {
+        self.ended.send_replace(true);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        if let Ok(runtime) = runtime {
+            let _killed = runtime.block_on(async { timeout(patience, self.ended.closed()).await });
+        }
+    }
+
+    /// Runs a credential process, until the end of this process.
+    async fn run_until_end(&self, command: &[String]) -> Result<Issued, IssueError> {
+        let mut ended = self.ended.subscribe();
+        let issued = tokio::select! {
+            issued = run(command) => Some(issued),
+            _ = ended.wait_for(|ended| *ended) => None,
+        };
+        // The program is killed.
+        drop(ended);
+        match issued {
+            Some(issued) => issued,
+            None => std::future::pending().await,
         }
     }
 
     async fn request(&self, provider: &Provider) -> Result<Issued, IssueError> {
         match provider {
-            Provider::Process(command) => run(command).await,
+            Provider::Process(command) => self.run_until_end(command).await,
             Provider::WebIdentity { role, token_file } => {
                 let form = web_identity_form(role, &token(token_file).await?);
                 self.ask_sts(role, &form, Vec::new()).await

@@ -176,6 +176,22 @@ fn no_page_in_the_browser_of_an_operator_purges_the_cache() {
             assert_eq!(send(method, path, headers), status, "{method} {path} {headers}");
         }
     }
+    // The authority of the target takes the place of `Host`.
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        for (target, host, status) in [
+            ("http://rebind.example:9090/cache", "Host: 127.0.0.1\r\n", 403),
+            ("HTTP://127.0.0.1:9090/cache", "Host: rebind.example\r\n", 200),
+            ("http://localhost/cache", "Host: localhost:9090\r\n", 200),
+        ] {
+            let mut client = Client::connect(admin.address);
+            client.send(format!("GET {target} {version}\r\n{host}\r\n"));
+            let answer = client.answer("GET").expect("an answer");
+            assert_eq!(answer.status(), status, "{target} {version} {host}");
+        }
+    }
+    let mut client = Client::connect(admin.address);
+    client.send("GET http://rebind.example/cache HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer("GET").expect("an answer").status(), 403, "no Host");
     assert_eq!(admin.number("purges"), 0);
     for host in ["10.1.2.3:9090", "[::1]:9090", "localhost", "gateway.test:9090"] {
         assert_eq!(send("GET", "/metrics", &format!("Host: {host}\r\n")), 200, "{host}");

@@ -82,6 +82,22 @@ fn a_clock_that_is_set_back_keeps_nothing_fresh_and_no_purge_in_force() {
     assert!(status(&ahead).contains("hit"), "{}", status(&ahead));
 }
 
+/// Pingora panicked at every request.
+#[test]
+fn a_clock_that_http_cannot_say_is_refused_at_the_start() {
+    let Some(library) = library() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock(folder.path().join("offset"));
+    for offset in ["-60y", "+8000y"] {
+        let _trial = trial(STEPS);
+        clock.set(offset);
+        let run = clock.setup(&library, Setup::new("http://127.0.0.1:9")).run();
+        assert_eq!(run.status.code(), Some(1), "{run:?}");
+        let said = run.stdout + &run.stderr;
+        assert!(said.contains("the clock of this machine is before 1970"), "{offset}: {said}");
+    }
+}
+
 #[test]
 fn a_record_made_in_the_future_is_revalidated_and_not_lost() {
     let Some(library) = library() else { return };

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
+use crate::client::PATIENCE;
 use crate::configuration::assert_mistakes;
+use crate::disk::eventually;
 use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup};
 use crate::issuers::{Call, Issuer, json_answer, sts_answer};
 use crate::origin::Origin;
@@ -410,6 +412,55 @@ fn check_and_explain_say_what_a_provider_said_and_what_to_do() {
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert!(run.stdout.contains("access key ...SUED from the token"), "{}", run.stdout);
     assert!(run.stdout.contains("valid for 3"), "{}", run.stdout);
+}
+
+/// It took 30 s.
+#[test]
+fn a_check_does_not_wait_longer_for_a_provider_than_it_says() {
+    let origin = origin();
+    let credentials = json!({"from": "process", "process": "/bin/sleep 100"});
+    let setup = profile(Setup::bare(), &origin, &credentials);
+    std::thread::scope(|scope| {
+        for arguments in [&["check"][..], &["check", "hips@sky/a.png"]] {
+            let setup = setup.clone();
+            scope.spawn(move || {
+                let began = Instant::now();
+                let run = setup.args(arguments).run();
+                assert_eq!(run.status.code(), Some(1), "{run:?}");
+                assert!(run.stdout.contains("no answer within 7 s"), "{}", run.stdout);
+                assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_program_that_issues_credentials_does_not_outlive_the_gateway() {
+    let origin = origin();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pids = folder.path().join("pids");
+    let text = format!("echo $$ >> '{}'\nexec sleep 600", pids.display());
+    let process = format!("\"{}\"", script(folder.path(), &text));
+    let credentials = json!({"from": "process", "process": process});
+    let setup = profile(Setup::new(&origin.url()), &origin, &credentials);
+    let setup = setup.env("S3PROXY_SERVER_LAME_DUCK", "0s");
+    for signal in ["TERM", "INT"] {
+        std::fs::write(&pids, "").expect("written");
+        let mut gateway = setup.clone().tolerate("no credentials issued by").start();
+        let started = || -> Vec<String> {
+            let text = std::fs::read_to_string(&pids).expect("a file");
+            text.lines().map(str::to_owned).collect()
+        };
+        // The first one is given up by the start, the second renews in the background.
+        eventually("the renewal", || started().len() >= 2);
+        gateway.signal(signal);
+        gateway.await_end(PATIENCE);
+        for pid in started() {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let is_over = status.is_empty() || status.contains(") Z ");
+            assert!(is_over, "{signal}: {status}");
+        }
+    }
 }
 
 #[test]

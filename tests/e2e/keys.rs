@@ -171,6 +171,26 @@ fn nothing_in_a_url_moves_a_request_to_another_host() {
     }
 }
 
+/// Some of them were refused as no valid HTTP, and others accepted.
+#[test]
+fn bytes_that_browsers_encode_are_accepted_as_they_are() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url()).start();
+    let _trials = trials("hostile URLs", 2);
+    for path in ["sky/a<b>`c\"\\^{|}.png?d=<\"`>", "sky/a%3Cb%3E%60c%22%5C%5E%7B%7C%7D.png"] {
+        spy.clear();
+        assert_eq!(gateway.object(path).status(), 200, "{path}");
+        assert_eq!(spy.only().target, "/sky/a%3Cb%3E%60c%22%5C%5E%7B%7C%7D.png", "{path}");
+    }
+}
+
+#[test]
+fn a_redirect_names_the_host_of_a_target_in_absolute_form() {
+    let gateway = Setup::new(&Faulty::spy().url()).start();
+    let answer = gateway.send("GET", "http://b.test:81/s3proxy", &[]);
+    assert_eq!(answer.header("location"), Some("http://b.test:81/s3proxy/"));
+}
+
 #[test]
 fn ceph_tenants_are_admitted_when_validation_is_disabled_as_today() {
     let spy = Faulty::spy();

@@ -30,6 +30,7 @@ mod crowd;
 mod faulty;
 mod files;
 mod gateway;
+mod impossible_lengths;
 mod issuers;
 mod log;
 mod origin;

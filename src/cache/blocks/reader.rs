@@ -24,7 +24,7 @@ use crate::cache::blocks::range_fetch::{RangeBody, RangeResult};
 use crate::cache::blocks::reader::counter::{BlockCounter, count_one};
 use crate::cache::blocks::reader::own_body::OwnBody;
 use crate::cache::blocks::reader::slow_start::SlowStart;
-use crate::cache::blocks::reader::window::follow;
+use crate::cache::blocks::reader::window::{follow, skip_before};
 use crate::cache::blocks::tier::FIRST_BLOCKS;
 use crate::cache::clock::now;
 use crate::cache::fill::FillBuffer;
@@ -324,10 +324,8 @@ impl BlockReader {
         while self.pending.front().is_some_and(|(at, _)| *at < index) {
             self.pending.pop_front();
         }
-        while self.remaining.front().is_some_and(|run| run.start < index) {
-            // Its bytes passed through.
-            self.next_remaining();
-        }
+        // The bytes of those before passed through.
+        skip_before(&mut self.remaining, index);
         for _ in 0..MAX_TRIES {
             self.extend_window();
             let Some((at, block)) = self.pending.front_mut() else { return Ok(false) };
@@ -436,9 +434,7 @@ impl BlockReader {
     /// Reads this body from `position` on. Its blocks are not looked up.
     fn own(&mut self, body: Arc<ArrivingBody>, position: u64) {
         let end = self.layout.touched(body.bytes()).end;
-        while self.remaining.front().is_some_and(|run| run.start < end) {
-            self.next_remaining();
-        }
+        skip_before(&mut self.remaining, end);
         self.own_body = Some(OwnBody::new(body, position));
     }
 

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::protocol::entity_tag::EntityTag;
+use crate::upstream::answer::MAX_OBJECT_BYTES;
 
 /// A version: it changes whenever the object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +22,11 @@ impl Version {
     pub const BYTES: usize = 16;
 
     /// The version that these headers of a store name; `None` without a strong entity tag, since
-    /// nothing else distinguishes two versions for certain (RFC 9110, section 8.8.1).
+    /// nothing else distinguishes two versions for certain (RFC 9110, section 8.8.1), and for a length
+    /// above [`MAX_OBJECT_BYTES`], which a record of another process may state.
     #[must_use]
     pub fn of(headers: &HeaderMap, length: u64) -> Option<Self> {
-        let etag = strong(headers)?;
+        let etag = strong(headers).filter(|_| length <= MAX_OBJECT_BYTES)?;
         let mut hash = Sha256::new();
         hash.update(length.to_le_bytes());
         hash.update(etag.as_bytes());
@@ -78,6 +80,8 @@ mod tests {
         assert!(!first.is_of(&HeaderMap::new(), Some(10)));
         assert_eq!(version("W/\"a\"", 10), None);
         assert_eq!(Version::of(&HeaderMap::new(), 10), None);
+        assert!(version("\"a\"", MAX_OBJECT_BYTES).is_some());
+        assert_eq!(version("\"a\"", MAX_OBJECT_BYTES + 1), None);
         let marks = [("\"a\"", 10), ("\"a\"", 11), ("\"b\"", 10)]
             .map(|(tag, length)| *version(tag, length).expect("a strong tag").mark());
         assert!(marks[0] != marks[1] && marks[0] != marks[2] && marks[1] != marks[2]);

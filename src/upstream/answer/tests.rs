@@ -143,6 +143,28 @@ fn a_part_must_be_the_part_that_was_asked_for() {
 }
 
 #[test]
+fn a_length_that_no_object_can_have_is_refused() {
+    let refuse = AnswerDecision::Refuse(Refusal::UpstreamProtocol);
+    let first = &[("range", "bytes=0-9")];
+    for (length, range, deliver) in [
+        ("1125899906842624", "bytes 0-9/1125899906842624", true),
+        ("1125899906842625", "bytes 0-9/1125899906842625", false),
+        ("1000000000000000000", "bytes 0-9/1000000000000000000", false),
+        ("9223372036854775807", "bytes 0-9/9223372036854775807", false),
+        ("18446744073709551615", "bytes 0-9/18446744073709551615", false),
+    ] {
+        let whole = decided(&[], Ask::AsClient, 200, &map(&[("content-length", length)]));
+        assert_eq!(whole != refuse, deliver, "{length}");
+        let found = decided(first, Ask::AsClient, 206, &part(range, "10"));
+        assert_eq!(found != refuse, deliver, "{range}");
+    }
+    for range in ["bytes */18446744073709551615", "bytes */1125899906842625"] {
+        let headers = map(&[("content-range", range)]);
+        assert_eq!(decided(first, Ask::AsClient, 416, &headers), refuse, "{range}");
+    }
+}
+
+#[test]
 fn a_part_of_another_version_is_replaced_by_the_whole() {
     let client: Pairs = &[("range", "bytes=0-9"), ("if-range", "\"v0\"")];
     let found = decided(client, Ask::AsClient, 206, &part("bytes 0-9/4096", "10"));

@@ -218,6 +218,14 @@ pub(super) const MUST_WORK: Cases = &[
     ("plain", "GET {P} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
     ("empty-line-first", "\r\nGET {P} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
     ("absolute-form", "GET http://a.test{P} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+    // The authority takes the place of `Host`: RFC 9112, section 3.2.2.
+    ("absolute-other-host", "GET HTTP://B.test:80{P} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+    ("absolute-1-0-without-host", "GET http://a.test{P} HTTP/1.0\r\n\r\n"),
+    (
+        "two-absolute",
+        "GET http://a.test{P} HTTP/1.1\r\nHost: b.test\r\n\r\nGET http://c.test{P} HTTP/1.1\r\nHost: b.test\r\n\r\n",
+    ),
+    ("target-raw-in-query", "GET {P}?a=<b>\"`\\^{|} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
     ("length-zero", "GET {P} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n"),
     ("version-1-0-without-host", "GET {P} HTTP/1.0\r\n\r\n"),
     (

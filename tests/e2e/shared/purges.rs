@@ -41,6 +41,9 @@ fn a_purge_at_one_replica_is_obeyed_by_all_when_it_returns() {
     }
     let run = command(&replicas[1].admin, &["sky/a.png"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
+    // Each purge is counted where it was requested: 12 were counted of 4.
+    let counted: Vec<u64> = replicas.iter().map(|it| it.admin.number("purges")).collect();
+    assert_eq!(counted, [3, 1, 0]);
 }
 
 #[test]

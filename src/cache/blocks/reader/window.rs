@@ -183,7 +183,7 @@ impl BlockReader {
         })
     }
 
-    pub(super) fn next_remaining(&mut self) -> Option<u64> {
+    fn next_remaining(&mut self) -> Option<u64> {
         let run = self.remaining.front_mut()?;
         let index = run.start;
         run.start += 1;
@@ -246,6 +246,40 @@ pub(super) async fn follow(fetches: Vec<Arc<BlockFetch>>) {
         if let Some(Arrival::Filling { fill, .. }) = fetch.outcome().await {
             let last = fill.length().saturating_sub(1);
             let _arrived = fill.read(last, fill.length()).await;
+        }
+    }
+}
+
+/// Leaves out the blocks before this one. The store names the length of an object: this takes as long
+/// for a petabyte as for one block.
+pub(super) fn skip_before(runs: &mut VecDeque<Range<u64>>, index: u64) {
+    while let Some(run) = runs.front_mut() {
+        run.start = run.start.max(index);
+        if !run.is_empty() {
+            return;
+        }
+        runs.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_left_out_at_once_however_many_they_are() {
+        const FAR: u64 = 1 << 60;
+        let runs = [0..3, 5..FAR, FAR + 1..u64::MAX];
+        for (index, left) in [
+            (0, &[0..3, 5..FAR, FAR + 1..u64::MAX][..]),
+            (2, &[2..3, 5..FAR, FAR + 1..u64::MAX]),
+            (3, &[5..FAR, FAR + 1..u64::MAX]),
+            (FAR - 1, &[FAR - 1..FAR, FAR + 1..u64::MAX]),
+            (u64::MAX, &[]),
+        ] {
+            let mut runs = VecDeque::from(runs.clone());
+            skip_before(&mut runs, index);
+            assert_eq!(runs, left, "{index}");
         }
     }
 }
