@@ -62,8 +62,8 @@ pub struct Profile {
     pub listing_ttl: Duration,
     /// Whether browsers are shown viewers of surveys and FITS files.
     pub viewer: bool,
-    /// Whether tiles that their survey excludes are answered 404 without asking the store.
-    pub hips: bool,
+    /// The surveys whose excluded tiles are answered 404 without asking the store.
+    pub hips: Hips,
     /// Whether the landing page names the profile.
     pub listed: bool,
     /// The folders of surveys that the list of surveys names, `bucket/prefix/`.
@@ -96,7 +96,7 @@ impl Profile {
             listing: false,
             listing_ttl: Duration::from_secs(60),
             viewer: false,
-            hips: false,
+            hips: Hips::None,
             listed: false,
             surveys: Vec::new(),
             cache: CacheRules::default(),
@@ -158,6 +158,32 @@ impl Profile {
     #[must_use]
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(DEFAULT_LABEL)
+    }
+}
+
+/// The surveys of a profile that exclude tiles.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Hips {
+    #[default]
+    None,
+    /// Each one whose `properties` and `Moc.fits` are in memory.
+    All,
+    /// Those in these folders, `bucket/prefix/`, decoded.
+    In(Vec<String>),
+}
+
+impl Hips {
+    /// Whether a survey with this key of its folder, empty or with a slash at the end, is one of them.
+    #[must_use]
+    pub fn covers(&self, bucket: &str, root: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::In(folders) => folders.iter().any(|folder| {
+                let rest = folder.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('/'));
+                rest.is_some_and(|prefix| root.starts_with(prefix))
+            }),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::CacheRequest;
 use crate::cache::statistics::Statistics;
 use crate::cache::tiers::Tiers;
+use crate::profile::Hips;
 use crate::s3::address::ObjectAddress;
 use crate::survey::{
     Coverage, Exclusion, MAX_MAP_BYTES, MAX_PROPERTIES_BYTES, Properties, SurveyFile, locate,
@@ -68,7 +69,8 @@ impl Surveys {
         request: &Arc<CacheRequest>,
         now: SystemTime,
     ) -> bool {
-        let is_of_surveys = request.store.profile.hips
+        let surveys = &request.store.profile.hips;
+        let is_of_surveys = *surveys != Hips::None
             && !request.is_listing
             && !request.no_cache
             // Absence is not cached at all.
@@ -78,6 +80,9 @@ impl Surveys {
         }
         let located = locate(&request.address.key);
         let Some((root, SurveyFile::Tile { tile, format })) = located else { return false };
+        if !surveys.covers(&request.address.bucket, root) {
+            return false;
+        }
         let Some(files) = Files::in_memory(tiers, request, root, now) else { return false };
         let Some(versions) = files.versions() else { return false };
         let Some(survey) = self.known(&files.map_key, &versions) else {

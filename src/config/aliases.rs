@@ -5,7 +5,8 @@ use crate::config::Profiles;
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::problem::Problem;
 use crate::config::settings::gateway::{WrittenAliases, aliases};
-use crate::config::value::{Written, list};
+use crate::config::value::{Written, boolean, list};
+use crate::profile::Hips;
 use crate::profile::alias::{Alias, Aliases, overlap};
 use crate::s3::address::ObjectAddress;
 
@@ -87,6 +88,19 @@ pub(super) fn survey_folders(written: Written<'_>) -> Result<Vec<String>, String
         }
     }
     Ok(folders)
+}
+
+/// The surveys that exclude tiles: `true`, `false`, or their folders.
+pub(super) fn hips(written: Written<'_>) -> Result<Hips, String> {
+    match boolean(written) {
+        Ok(true) => Ok(Hips::All),
+        Ok(false) => Ok(Hips::None),
+        Err(_) => match survey_folders(written) {
+            Ok(folders) if folders.is_empty() => Ok(Hips::None),
+            Ok(folders) => Ok(Hips::In(folders)),
+            Err(error) => Err(format!("must be true, false or a list of folders: {error}")),
+        },
+    }
 }
 
 /// Profiles that do not exist, and a target that every request would be refused for.

@@ -16,8 +16,8 @@ use crate::config::engine_url::{self, EngineUrl};
 use crate::config::proxy::{self, ProxyChoice};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules};
-use crate::profile::ContentTypeFrom;
 use crate::profile::globs::Globs;
+use crate::profile::{ContentTypeFrom, Hips};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
@@ -69,6 +69,9 @@ pub(super) enum Accepts {
         of: Form,
         at_least: usize,
     },
+    BooleanOrList {
+        of: Form,
+    },
     /// From any text to text of this form.
     Mapping(Form),
     /// A list of rules, each with the fields of a pattern.
@@ -106,6 +109,9 @@ impl Accepts {
             Self::AnyCase(all) => format!("{}, in any case", words(all)),
             Self::Text(Form { name, .. }) => name.to_owned(),
             Self::List { of: Form { name, .. }, .. } => format!("list of {name}"),
+            Self::BooleanOrList { of: Form { name, .. } } => {
+                format!("`true`, `false`, list of {name}")
+            }
             Self::Mapping(Form { name, .. }) => format!("mapping of {name}"),
             Self::Patterns => "list of rules".to_owned(),
         }
@@ -350,6 +356,11 @@ pub(super) const fn patterns() -> Kind<usize> {
 
 pub(super) const fn folders() -> Kind<Vec<String>> {
     list_kind(aliases::survey_folders, "folders, `bucket/prefix/`", FOLDER)
+}
+
+pub(super) const fn hips() -> Kind<Hips> {
+    let of = Form { name: "folders, `bucket/prefix/`", pattern: FOLDER };
+    Kind { read: aliases::hips, accepts: Accepts::BooleanOrList { of } }
 }
 
 pub(super) const fn key_patterns() -> Kind<Option<Globs>> {

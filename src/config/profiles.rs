@@ -22,7 +22,7 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
 use crate::config::settings::variable;
-use crate::profile::{DEFAULT_LABEL, Profile};
+use crate::profile::{DEFAULT_LABEL, Hips, Profile};
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -257,8 +257,13 @@ impl<'a> ProfileReader<'_, 'a> {
             None
         };
         let forbidden = forbidden.map(|(setting, reason)| Forbidden { key: key(setting), reason });
-        let cache =
-            cache::of_profile(layers, prefix, self.common.cache, written.hips, forbidden.as_ref())?;
+        let cache = cache::of_profile(
+            layers,
+            prefix,
+            self.common.cache,
+            written.hips != Hips::None,
+            forbidden.as_ref(),
+        )?;
         // Without these the credentials are unknown.
         let wrong = profile::credentials::ROWS
             .iter()

@@ -140,10 +140,6 @@ fn setting(row: &Row, text: &str, default: &Value) -> Value {
 }
 
 fn accepted(accepts: Accepts) -> Value {
-    let text = |Form { pattern, .. }: Form| match pattern {
-        "" => json!({ "type": "string" }),
-        _ => json!({ "type": "string", "pattern": pattern }),
-    };
     // `minimum` and `maximum` are for numbers, `pattern` is for texts.
     let number = |min: Value, max: Value, pattern: &str| {
         json!({
@@ -207,15 +203,9 @@ fn accepted(accepts: Accepts) -> Value {
             }
             schema
         }
-        Accepts::List { of, at_least } => {
-            // One text stands for a list of one.
-            let mut schema = text(of);
-            if let Some(schema) = schema.as_object_mut() {
-                schema.insert("type".to_owned(), json!(["array", "string", "null"]));
-                schema.insert("items".to_owned(), text(of));
-                schema.insert("minItems".to_owned(), at_least.into());
-            }
-            schema
+        Accepts::List { of, at_least } => list(of, at_least),
+        Accepts::BooleanOrList { of } => {
+            json!({ "anyOf": [{ "type": ["boolean", "null"] }, list(of, 0)] })
         }
         Accepts::Mapping(form) => {
             json!({ "type": ["object", "null"], "additionalProperties": text(form) })
@@ -224,6 +214,24 @@ fn accepted(accepts: Accepts) -> Value {
             json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/pattern" } })
         }
     }
+}
+
+fn text(Form { pattern, .. }: Form) -> Value {
+    match pattern {
+        "" => json!({ "type": "string" }),
+        _ => json!({ "type": "string", "pattern": pattern }),
+    }
+}
+
+/// One text stands for a list of one.
+fn list(of: Form, at_least: usize) -> Value {
+    let mut schema = text(of);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("type".to_owned(), json!(["array", "string", "null"]));
+        schema.insert("items".to_owned(), text(of));
+        schema.insert("minItems".to_owned(), at_least.into());
+    }
+    schema
 }
 
 /// Milliseconds as a number of seconds.

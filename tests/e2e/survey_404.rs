@@ -232,6 +232,25 @@ fn another_version_of_the_map_counts_at_once_and_a_purge_ends_it() {
 }
 
 #[test]
+fn the_setting_may_name_the_folders_of_surveys() {
+    let origin = Origin::start();
+    let survey = Survey::new();
+    survey.upload(&origin, "s/");
+    let with = |folders: &[&str]| {
+        let gateway =
+            setup(&origin).yaml(json!({ "default_profile": { "hips": folders } })).start();
+        open(&gateway);
+        gateway
+    };
+    until_by_map(&with(&["other/s/", "sky/s/"]));
+    let gateway = with(&["sky/s2/", "sk/y/s/"]);
+    for index in outside().into_iter().take(60) {
+        let answer = gateway.object(&format!("sky/s/{}", path(5, index, "png")));
+        assert!(answer.status() == 404 && !is_by_map(&answer), "{answer:?}");
+    }
+}
+
+#[test]
 fn without_the_setting_every_missing_tile_is_asked_for() {
     let origin = Origin::start();
     Survey::new().upload(&origin, "s/");

@@ -14,8 +14,8 @@ use crate::config::layers::{Layers, Location, Reported};
 use crate::config::proxy::ProxyChoice;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
-use crate::profile::ContentTypeFrom;
 use crate::profile::globs::Globs;
+use crate::profile::{ContentTypeFrom, Hips};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
@@ -122,11 +122,11 @@ settings! {
             reload: "true",
             text: "Show browsers a sky viewer for a folder that holds a HiPS survey (`properties`), and a page with header and picture for a FITS file. Other clients, and URLs with `?raw`, get the object.",
         }
-        hips: bool {
-            kind: kind::boolean(),
+        hips: Hips {
+            kind: kind::hips(),
             default: "false",
             reload: "true",
-            text: "Answer 404, without asking the store, for tiles that the `properties` and the `Moc.fits` of their HiPS survey exclude, while both are fresh in memory. A part of these answers is verified in the background.",
+            text: "Answer 404, without asking the store, for tiles that the `properties` and the `Moc.fits` of their HiPS survey exclude, while both are fresh in memory. A part of these answers is verified in the background. `true`: of every survey of the profile; a list such as `[sky/dp1_v2/]`: of those in these folders.",
         }
         listed: bool {
             kind: kind::boolean(),

@@ -318,7 +318,10 @@ fn is_exact(accepts: Accepts) -> bool {
         | Accepts::AnyCase(_)
         | Accepts::Mapping(_)
         | Accepts::Patterns => true,
-        Accepts::Seconds { .. } | Accepts::Text(_) | Accepts::List { .. } => false,
+        Accepts::Seconds { .. }
+        | Accepts::Text(_)
+        | Accepts::List { .. }
+        | Accepts::BooleanOrList { .. } => false,
     }
 }
 
