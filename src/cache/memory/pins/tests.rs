@@ -51,7 +51,7 @@ fn entry(store: Option<&Arc<Store>>, key: &str, size: usize, lifetime: Duration)
         settings: None,
         freshness: Freshness::for_a_while(START, lifetime),
         content: EntryContent::Object(Arc::new(Object::new(
-            head,
+            &head,
             Bytes::from(vec![0; size]),
             held,
         ))),
