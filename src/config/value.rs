@@ -337,8 +337,11 @@ pub(super) fn text_pairs(written: Written<'_>) -> Vec<(String, String)> {
     pairs(written).unwrap_or_default().into_iter().flatten().collect()
 }
 
-/// The pairs of a mapping: two texts, or what is wrong with the pair.
-fn pairs(written: Written<'_>) -> Result<Vec<Result<(String, String), String>>, String> {
+/// Two texts of a mapping, or what is wrong with the pair.
+type Pair = Result<(String, String), String>;
+
+/// The pairs of a mapping.
+fn pairs(written: Written<'_>) -> Result<Vec<Pair>, String> {
     const SUCH_AS: &str = "such as {\"name\": \"value\"}";
     let pair = |at: usize, name: Option<&str>, value: Option<&str>| match (name, value) {
         (Some(name), Some(value)) => Ok((name.to_owned(), value.to_owned())),
