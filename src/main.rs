@@ -1,5 +1,6 @@
 //! The `s3proxy` program: passes the command line and the environment to [`s3proxy::cli`].
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -9,9 +10,8 @@ use s3proxy::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // No variable of s3proxy has a name or value that is not UTF-8.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    // Bytes that are not UTF-8 become U+FFFD, which the configuration reports.
+    let text = |bytes: OsString| bytes.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
     Cli::parse().run(environment)
 }

@@ -2,6 +2,9 @@
 //! `bare LISTEN UPSTREAM THREADS [tls]` passes `/s3proxy/s3/profile@bucket/key` on as `/bucket/key`,
 //! unsigned; with `tls` over TLS, whatever the certificate.
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use async_trait::async_trait;
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -44,14 +47,16 @@ impl ProxyHttp for Bare {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (Some(listen), Some(Ok(upstream)), Some(Ok(threads))) = (
         arguments.next(),
         arguments.next().map(|address| address.parse()),
         arguments.next().map(|threads| threads.parse()),
     ) else {
-        return;
+        let _stderr_closed =
+            writeln!(std::io::stderr(), "usage: bare LISTEN UPSTREAM THREADS [tls]");
+        return ExitCode::from(2);
     };
     let tls = arguments.next().as_deref() == Some("tls");
     let conf = ServerConf { threads, grace_period_seconds: Some(0), ..ServerConf::default() };

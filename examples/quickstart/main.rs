@@ -120,7 +120,7 @@ fn fill(store: &Store) -> io::Result<String> {
     let begun = Instant::now();
     let threads = thread::available_parallelism().map_or(2, usize::from);
     let (objects, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
-    print_line("Computing a sky survey; this takes some seconds ...");
+    print_line("Computing a sky survey, as each run does; this takes some seconds ...");
     survey::generate(threads, &|piece| {
         objects.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(piece.body.len() as u64, Ordering::Relaxed);

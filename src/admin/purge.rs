@@ -90,13 +90,26 @@ pub(super) fn not_everywhere(name: &str, replicas: &ReplicaReport) -> String {
     }
 }
 
-/// Whether an answer says that all replicas obey that share a tier.
+/// What an answer says of replicas that share a tier and do not obey; `None` if all do.
 #[must_use]
-pub fn is_obeyed(answer: &str) -> bool {
+pub fn not_obeyed(answer: &str) -> Option<String> {
     let answer: Value = serde_json::from_str(answer).unwrap_or_default();
-    let Some(replicas) = answer.get("replicas") else { return true };
-    let is_recorded = replicas.get("recorded") == Some(&Value::Bool(true));
-    is_recorded && replicas.get("missing").and_then(Value::as_array).is_none_or(Vec::is_empty)
+    let replicas = answer.get("replicas")?;
+    if replicas.get("recorded") != Some(&Value::Bool(true)) {
+        return Some(
+            "purged in this replica alone: the engine of the shared cache cannot be reached; purge each \
+             replica with --replicas"
+                .to_owned(),
+        );
+    }
+    let missing = replicas.get("missing").and_then(Value::as_array)?;
+    let names: Vec<&str> = missing.iter().filter_map(Value::as_str).collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "not confirmed by {}, which obey as soon as they reach the engine of the shared cache",
+            names.join(", ")
+        )
+    })
 }
 
 /// Purges a target of one process. Returns its answer.
@@ -228,5 +241,23 @@ mod tests {
         ] {
             assert_eq!(removed(answer), text, "{answer}");
         }
+    }
+
+    /// The exit code was 1, and standard error was empty.
+    #[test]
+    fn replicas_that_do_not_obey_are_named() {
+        for (replicas, part) in [
+            (
+                r#"{"recorded":false,"obeyed":[],"missing":[]}"#,
+                Some("cannot be reached; purge each"),
+            ),
+            (r#"{"recorded":true,"obeyed":["a/1"],"missing":["b/1"]}"#, Some("confirmed by b/1")),
+            (r#"{"recorded":true,"obeyed":["a/1"],"missing":[]}"#, None),
+        ] {
+            let said = not_obeyed(&format!(r#"{{"purged":"s3://b/c","replicas":{replicas}}}"#));
+            assert_eq!(said.is_some(), part.is_some(), "{replicas}: {said:?}");
+            assert!(part.is_none_or(|part| said.is_some_and(|said| said.contains(part))));
+        }
+        assert_eq!(not_obeyed(r#"{"purged":"s3://b/c"}"#), None);
     }
 }

@@ -17,6 +17,7 @@ use crate::check::request::{AskError, Asker, ProbeAnswer, ProbeRequest, bucket_t
 use crate::check::verdict::{Probe, StoreReply, judge_denied};
 use crate::config::{Config, GatewayConfig};
 use crate::mime::{KeyType, StoredVerdict};
+use crate::pages::viewer::is_fits;
 use crate::profile::{ContentTypeFrom, Profile};
 use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
@@ -125,23 +126,44 @@ impl<'a> ObjectCheck<'a> {
         let opens = profile.filter(|profile| {
             is_folder && profile.opens_folders() && profile.admits(&address.bucket)
         });
-        let Some(profile) = opens else { return self.serve_object(address).await };
+        let Some(profile) = opens else {
+            let mut answer = self.serve_object(address).await;
+            if let (Ok(finding), Some(profile)) = (&mut answer, profile)
+                && profile.viewer
+                && is_fits(&address.key)
+            {
+                finding
+                    .detail
+                    .push_str("; a browser gets a page with header and picture, see ?raw");
+            }
+            return answer;
+        };
         if self.lacks_credentials(profile) {
             return Err(Refusal::CredentialsMissing);
         }
-        let listed = "200: a listing, if the access key has s3:ListBucket for the bucket";
-        let Some(index) = &profile.index else { return Ok(Finding::ok(listed)) };
+        let listed = "a listing, if the access key has s3:ListBucket for the bucket";
+        let others = if profile.listing { listed } else { "404: the profile lists no folders" };
+        let opened = match profile.viewer {
+            true => format!(
+                "200: a browser gets the viewer, if the folder holds the properties of a HiPS survey; other \
+                 clients, other folders and ?raw get {others}"
+            ),
+            false => format!("200: {listed}"),
+        };
+        let Some(index) = &profile.index else { return Ok(Finding::ok(opened)) };
         let key = [address.key.as_str(), index].concat();
         self.note("folder", Finding::ok(format!("the key is a folder: {key} answers for it")));
         match self.serve_object(&ObjectAddress { key, ..address.clone() }).await {
-            Err(Refusal::ObjectNotFound | Refusal::MediaTypeDenied(_)) if profile.listing => {
+            Err(Refusal::ObjectNotFound | Refusal::MediaTypeDenied(_))
+                if profile.listing || profile.viewer =>
+            {
                 // A folder needs no index object.
                 for step in &mut self.steps {
                     if step.finding.state == StepState::Failed {
                         step.finding = Finding::ok(format!("{}; no index", step.finding.detail));
                     }
                 }
-                Ok(Finding::ok(listed))
+                Ok(Finding::ok(opened))
             }
             answer => answer,
         }

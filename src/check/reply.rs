@@ -19,9 +19,9 @@ pub(super) fn reply(
     let region = named.or_else(|| element(document, "Region")).filter(|name| is_name(name));
     let scheme = if tls { "https" } else { "http" };
     let location = match headers.get(LOCATION) {
-        Some(url) => url.to_str().ok().and_then(|url| Endpoint::parse(url).ok()),
+        Some(url) => url.to_str().ok().and_then(|url| Endpoint::parse(without_path(url)).ok()),
         None => element(document, "Endpoint")
-            .and_then(|host| Endpoint::parse(&format!("{scheme}://{host}")).ok()),
+            .and_then(|host| Endpoint::parse(without_path(&format!("{scheme}://{host}"))).ok()),
     };
     let is_list = ["<ListAllMyBucketsResult", "<ListBucketResult"]
         .iter()
@@ -30,10 +30,18 @@ pub(super) fn reply(
         status,
         code: code.map(str::to_owned),
         region: region.map(str::to_owned),
-        location: location.map(|to| Endpoint { base_path: String::new(), ..to }),
+        location,
         request_id: request_id(headers).map(str::to_owned),
         is_list,
     }
+}
+
+/// A URL as far as its host and port.
+fn without_path(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    let rest = url.get(start..).unwrap_or_default();
+    let end = rest.find(['/', '?', '#']).map_or(url.len(), |length| start + length);
+    url.get(..end).unwrap_or(url)
 }
 
 /// The text of the first element of this name.

@@ -35,7 +35,10 @@ pub(super) fn status(options: &StatusOptions, own: Option<SocketAddr>, paint: Pa
             status: ask(replica),
         });
         let code = if answers.iter().all(|it| it.status.is_ok()) { SUCCESS } else { FAILED };
-        let lines = if options.json { json(&answers) } else { text(&answers, paint) };
+        let lines = match options.json {
+            true => json(&answers),
+            false => text(&answers, options.is_everywhere(), paint),
+        };
         if !options.watch {
             print(&lines);
             return code;
@@ -80,7 +83,7 @@ pub(super) fn purge(options: &PurgeOptions, own: Option<SocketAddr>) -> u8 {
     let mut failed = 0;
     for (replica, answers) in replicas.iter().zip(&answers) {
         let label = escaped(&replica.label);
-        for answer in answers {
+        for (target, answer) in targets.iter().zip(answers) {
             match answer {
                 Ok(answer) if options.is_everywhere() => {
                     print(&format!("{label}: {}\n", admin_purge::removed(answer)));
@@ -93,9 +96,13 @@ pub(super) fn purge(options: &PurgeOptions, own: Option<SocketAddr>) -> u8 {
                 }
                 Err(error) => print_error(&format!("s3proxy: {}\n", escaped(error))),
             }
+            if let Some(why) = answer.as_ref().ok().and_then(|it| admin_purge::not_obeyed(it)) {
+                let target = escaped(target);
+                print_error(&format!("s3proxy: {label}: {target}: {}\n", escaped(&why)));
+            }
         }
         let is_failure = |answer: &Result<String, String>| match answer {
-            Ok(answer) => !admin_purge::is_obeyed(answer),
+            Ok(answer) => admin_purge::not_obeyed(answer).is_some(),
             Err(_) => true,
         };
         failed += usize::from(answers.iter().any(is_failure));

@@ -135,7 +135,12 @@ pub(super) struct StatusOptions {
 
 impl StatusOptions {
     pub(super) fn names_replicas(&self) -> bool {
-        !self.urls.is_empty() || !self.replicas.is_empty()
+        !self.urls.is_empty() || self.is_everywhere()
+    }
+
+    /// Whether the processes are one line each, however many there are.
+    pub(super) fn is_everywhere(&self) -> bool {
+        !self.replicas.is_empty()
     }
 
     /// The processes that the command line names, or else `own`. Resolves names.

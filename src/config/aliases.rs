@@ -1,11 +1,11 @@
 //! The aliases: folders that stand for others. Each is checked with the profiles it names and with all
 //! others, because a request goes through at most one.
 
-use crate::config::Profiles;
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, ValueSource};
+use crate::config::profiles::ResolvedProfiles;
 use crate::config::settings::gateway::{WrittenAliases, aliases};
-use crate::config::value::{Written, boolean, list};
+use crate::config::value::{Written, all, boolean, list_of};
 use crate::profile::Hips;
 use crate::profile::alias::{Alias, Aliases, overlap};
 use crate::s3::address::ObjectAddress;
@@ -13,19 +13,23 @@ use crate::s3::address::ObjectAddress;
 /// Surveys of one profile in the list of surveys.
 const MAX_SURVEYS: usize = 200;
 
-/// Reads the aliases. `None`: the profiles are wrong.
+/// Reads the aliases, with the profiles that they name.
 ///
 /// # Errors
 /// Every mistake is reported.
 pub(super) fn resolve(
     layers: &mut Layers<'_>,
-    profiles: Option<&Profiles>,
+    profiles: &ResolvedProfiles,
     bucket_validation: bool,
 ) -> Result<Aliases, Reported> {
     let written = WrittenAliases::read(layers, &Location::default())?;
+    let row = aliases::aliases().row;
+    // A pair that is no text hides no mistake of another.
+    let is_wrong = layers.report.is_wrong(row.path);
+    let pairs = if is_wrong { layers.text_pairs(&row) } else { written.aliases };
     let mut problems = Vec::new();
     let mut read: Vec<(&String, Alias)> = Vec::new();
-    for (name, target) in &written.aliases {
+    for (name, target) in &pairs {
         let folders = folder(name, bucket_validation).and_then(|name| {
             let target = folder(target, bucket_validation)?;
             Ok(Alias { name, target })
@@ -33,8 +37,7 @@ pub(super) fn resolve(
         match folders {
             Err(message) => problems.push((name, message)),
             Ok(alias) => {
-                let mistakes = profiles.into_iter().flat_map(|all| mistakes(&alias, all));
-                problems.extend(mistakes.map(|message| (name, message)));
+                problems.extend(mistakes(&alias, profiles).into_iter().map(|it| (name, it)));
                 if read
                     .iter()
                     .any(|(_, it)| overlap(&it.name, &alias.name) && it.name.key == alias.name.key)
@@ -51,15 +54,21 @@ pub(super) fn resolve(
             problems.push((name, chain(alias, other)));
         }
     }
-    let failed = !problems.is_empty();
+    let failed = is_wrong || !problems.is_empty();
     for (name, message) in problems {
-        let key = aliases::aliases().row.path;
+        let key = row.path;
         let in_file = layers.file.as_ref().filter(|file| file.get(&[key, name]).is_some());
         let source = match in_file {
             Some(file) => file.source(&[key, name]),
             None => layers.report.source(key),
         };
-        layers.report.problem(Problem::new(source, message).key(format!("{key}[{name:?}]")));
+        let alias = format!("{key}[{name:?}]");
+        // Only the place in a file is shown with its key.
+        let message = match source {
+            ValueSource::File { .. } => message,
+            _ => format!("{alias}: {message}"),
+        };
+        layers.report.problem(Problem::new(source, message).key(alias));
     }
     let read = read.into_iter().map(|(_, alias)| alias).collect();
     if failed { Err(Reported) } else { Ok(Aliases::new(read, written.alias_max_age)) }
@@ -77,17 +86,20 @@ fn folder(text: &str, bucket_validation: bool) -> Result<ObjectAddress, String> 
 
 /// The folders of surveys of a profile: `bucket/prefix/`, decoded.
 pub(super) fn survey_folders(written: Written<'_>) -> Result<Vec<String>, String> {
-    let folders = list(written)?;
-    if folders.len() > MAX_SURVEYS {
-        return Err(format!("must name at most {MAX_SURVEYS} folders"));
-    }
-    for text in &folders {
+    let mut number = 0;
+    let folders = list_of(written, |text| {
+        number += 1;
         // The rule for buckets is applied when the folder is read.
-        if folder(text, false)?.profile.is_some() {
-            return Err(format!("must name folders of this profile, without @, not {text:?}"));
+        match folder(&text, false)?.profile {
+            None => Ok(text),
+            Some(_) => Err(format!("must name folders of this profile, without @, not {text:?}")),
         }
-    }
-    Ok(folders)
+    });
+    let few = match number > MAX_SURVEYS {
+        true => Err(format!("must name at most {MAX_SURVEYS} folders")),
+        false => Ok(Vec::new()),
+    };
+    all([few, folders]).map(|lists| lists.concat())
 }
 
 /// The surveys that exclude tiles: `true`, `false`, or their folders.
@@ -98,22 +110,21 @@ pub(super) fn hips(written: Written<'_>) -> Result<Hips, String> {
         Err(_) => match survey_folders(written) {
             Ok(folders) if folders.is_empty() => Ok(Hips::None),
             Ok(folders) => Ok(Hips::In(folders)),
-            Err(error) => Err(format!("must be true, false or a list of folders: {error}")),
+            Err(error) => Err(error),
         },
     }
 }
 
 /// Profiles that do not exist, and a target that every request would be refused for.
-fn mistakes(alias: &Alias, profiles: &Profiles) -> Vec<String> {
-    let unknown = [&alias.name, &alias.target].into_iter().filter_map(|address| {
-        let is_known = profiles.get(address.profile.as_deref()).is_some();
-        (!is_known).then(|| match &address.profile {
-            Some(profile) => format!("there is no profile {profile}"),
-            None => "there is no default profile: write PROFILE@ before the bucket".to_owned(),
-        })
+fn mistakes(alias: &Alias, resolved: &ResolvedProfiles) -> Vec<String> {
+    let Alias { name, target } = alias;
+    let sides = [("", name), ("its target: ", target)];
+    let unknown = sides.into_iter().filter(|(_, it)| !resolved.has(it.profile.as_deref()));
+    let unknown = unknown.map(|(side, address)| match &address.profile {
+        Some(profile) => format!("{side}there is no profile {profile}"),
+        None => format!("{side}there is no default profile: write PROFILE@ before the bucket"),
     });
-    let Alias { target, .. } = alias;
-    let profile = profiles.get(target.profile.as_deref());
+    let profile = resolved.profiles.get(target.profile.as_deref());
     let refused = profile.filter(|profile| !profile.admits(&target.bucket)).map(|profile| {
         format!("profile {} does not serve the bucket {}", profile.label(), target.bucket)
     });

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use crate::config::value::{Written, optional, text};
+use crate::config::value::{Written, all, optional, text};
 
 /// Where the engine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +104,7 @@ fn parse(url: &str) -> Result<EngineUrl, String> {
     }
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     let default_port = if kind == SENTINEL { SENTINEL_PORT } else { SERVER_PORT };
-    let hosts =
-        hosts.split(',').map(|host| host_of(host, default_port)).collect::<Result<Vec<_>, _>>()?;
+    let hosts = all(hosts.split(',').map(|host| host_of(host, default_port)))?;
     let (topology, database) = match kind.as_str() {
         SINGLE if hosts.len() > 1 => {
             return Err(
@@ -120,6 +119,9 @@ fn parse(url: &str) -> Result<EngineUrl, String> {
         }
         SENTINEL => {
             let (service, database) = path.split_once('/').unwrap_or((path, ""));
+            if service.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                return Err("has a name of a service with blanks in it".to_owned());
+            }
             if service.is_empty() {
                 return Err("needs the name of the service, such as redis-sentinel://a:26379,b:26379/mymaster"
                     .to_owned());

@@ -7,7 +7,10 @@ use crate::config::settings::variable;
 /// The start of the names whose case does not count.
 pub(super) const OWN: &str = "S3PROXY_";
 
-/// A snapshot of the environment.
+/// Stands in the text of a variable for bytes that are not UTF-8.
+const NOT_UTF_8: char = char::REPLACEMENT_CHARACTER;
+
+/// A snapshot of the environment, in which U+FFFD stands for bytes that are not UTF-8.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Environment<'a>(pub(super) &'a BTreeMap<String, String>);
 
@@ -22,7 +25,14 @@ impl<'a> Environment<'a> {
         } else {
             exact.filter(|(_, text)| !text.is_empty())
         };
+        let found = found.filter(|(_, text)| !text.contains(NOT_UTF_8));
         found.map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The names of variables whose text is not UTF-8. [`Self::get`] takes them for unset.
+    pub(super) fn not_utf_8(self) -> impl Iterator<Item = &'a str> {
+        let wrong = self.0.iter().filter(|(_, text)| text.contains(NOT_UTF_8));
+        wrong.map(|(name, _)| name.as_str())
     }
 
     /// The variables that define named profiles: variable and profile name.

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
 use crate::config::nearest::nearest;
-use crate::config::value::{Written, list, map, optional, text};
+use crate::config::value::{Written, all, list_of, map_of, optional, text};
 use crate::s3::secret::Secret;
 
 /// Headers of one connection (RFC 9110, section 7.6.1), never passed on.
@@ -65,46 +65,44 @@ const OWN_RESPONSE: &[&str] = &[
 
 /// Patterns of the client's headers to pass to the store.
 pub(super) fn request_headers(written: Written<'_>) -> Result<Vec<WildMatch>, String> {
-    let patterns = header_patterns(written, OWN_REQUEST)?;
-    match patterns.iter().find(|pattern| pattern.pattern().starts_with("x-amz-")) {
-        Some(pattern) => Err(format!(
-            "must not contain \"{pattern}\": S3 refuses x-amz-* headers that are not signed; \
-             upstream_headers are"
-        )),
-        None => Ok(patterns),
-    }
+    list_of(written, |name| {
+        let pattern = header_pattern(&name, OWN_REQUEST)?;
+        match pattern.pattern().starts_with("x-amz-") {
+            true => Err(format!(
+                "must not contain \"{pattern}\": S3 refuses x-amz-* headers that are not signed; \
+                 upstream_headers are"
+            )),
+            false => Ok(pattern),
+        }
+    })
 }
 
 /// Patterns of the store's headers to pass to the client.
 pub(super) fn response_headers(written: Written<'_>) -> Result<Vec<WildMatch>, String> {
-    header_patterns(written, OWN_RESPONSE)
+    list_of(written, |name| header_pattern(&name, OWN_RESPONSE))
 }
 
-fn header_patterns(written: Written<'_>, own: &[&str]) -> Result<Vec<WildMatch>, String> {
-    let mut patterns = Vec::new();
-    for name in list(written)? {
-        let name = name.to_ascii_lowercase();
-        let literal = name.replace(['*', '?'], "x");
-        if HeaderName::from_bytes(literal.as_bytes()).is_err() {
-            return Err(format!(
-                "must contain names of headers, with * and ? as wildcards, not {name:?}"
-            ));
-        }
-        let pattern = WildMatch::new(&name);
-        if let Some(refused) = HOP_BY_HOP.iter().chain(own).find(|own| pattern.matches(own)) {
-            return Err(format!(
-                "must not contain {name:?}: it matches {refused}, a header of the gateway itself"
-            ));
-        }
-        patterns.push(pattern);
+fn header_pattern(name: &str, own: &[&str]) -> Result<WildMatch, String> {
+    let name = name.to_ascii_lowercase();
+    let literal = name.replace(['*', '?'], "x");
+    if HeaderName::from_bytes(literal.as_bytes()).is_err() {
+        return Err(format!(
+            "must contain names of headers, with * and ? as wildcards, not {name:?}"
+        ));
     }
-    Ok(patterns)
+    let pattern = WildMatch::new(&name);
+    match HOP_BY_HOP.iter().chain(own).find(|own| pattern.matches(own)) {
+        Some(refused) => Err(format!(
+            "must not contain {name:?}: it matches {refused}, a header of the gateway itself"
+        )),
+        None => Ok(pattern),
+    }
 }
 
 /// Headers to add to requests to the store, with their secret values.
 pub(super) fn upstream_headers(written: Written<'_>) -> Result<Vec<(HeaderName, Secret)>, String> {
-    let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
-    for (name, value) in map(written)? {
+    let mut seen: Vec<HeaderName> = Vec::new();
+    map_of(written, |name, value| {
         let value = Secret::new(value);
         let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
             return Err(format!("must contain names of headers, not {name:?}"));
@@ -112,18 +110,18 @@ pub(super) fn upstream_headers(written: Written<'_>) -> Result<Vec<(HeaderName, 
         if HOP_BY_HOP.iter().chain(OWN_REQUEST).any(|own| header == *own) {
             return Err(format!("must not contain {header}: the gateway sets it itself"));
         }
-        if headers.iter().any(|(other, _)| *other == header) {
+        if seen.contains(&header) {
             return Err(format!("must not contain {header} twice"));
         }
+        seen.push(header.clone());
         let sendable = value.expose().chars().all(|c| c.is_ascii_graphic() || c == ' ')
             && value.expose().trim() == value.expose()
             && !value.expose().is_empty();
         if !sendable {
             return Err(format!("must give {header} a value of printable ASCII"));
         }
-        headers.push((header, value));
-    }
-    Ok(headers)
+        Ok((header, value))
+    })
 }
 
 /// The directives of a response's `Cache-Control` (RFC 9111, section 5.2.2; RFC 5861; RFC 8246),
@@ -148,7 +146,8 @@ const DIRECTIVES: &[(&str, bool)] = &[
 pub(super) fn cache_control(written: Written<'_>) -> Result<Option<HeaderValue>, String> {
     let Some(text) = optional(written, text)? else { return Ok(None) };
     let mut seen: Vec<&str> = Vec::new();
-    for directive in text.split(',').map(str::trim) {
+    let directives = all(text.split(',').map(|directive| {
+        let directive = directive.trim();
         let (name, number) = match directive.split_once('=') {
             Some((name, number)) => (name, Some(number)),
             None => (directive, None),
@@ -171,10 +170,15 @@ pub(super) fn cache_control(written: Written<'_>) -> Result<Option<HeaderValue>,
             return Err(format!("contains {known} twice"));
         }
         seen.push(known);
-    }
-    if seen.contains(&"public") && (seen.contains(&"private") || seen.contains(&"no-store")) {
-        return Err("contains both public and private (or no-store)".to_owned());
-    }
+        Ok(())
+    }));
+    let both =
+        seen.contains(&"public") && (seen.contains(&"private") || seen.contains(&"no-store"));
+    let one = match both {
+        true => Err("contains both public and private (or no-store)".to_owned()),
+        false => Ok(Vec::new()),
+    };
+    all([directives, one])?;
     HeaderValue::try_from(text).map(Some).map_err(|_| "must be a Cache-Control value".to_owned())
 }
 

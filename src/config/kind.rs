@@ -135,7 +135,7 @@ const INDEX_NAME: &str = "^([^/\u{0}]{1,255})?$";
 const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
 const LINE: &str = "^[^\u{0}-\u{1f}\u{7f}]+$";
-const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://.+";
+const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^?#\\s]+$";
 const FOLDER: &str = "^[^/]+/(.*/)?$";
 const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
@@ -145,7 +145,7 @@ const ENGINE: &str = "^([Rr][Ee][Dd][Ii][Ss][Ss]?(-[A-Za-z]+)?://.+)?$";
 const PROXY: &str = "^(off|([Hh][Tt][Tt][Pp]://)?[^/]+:[0-9]+/?)?$";
 const ENGINE_PREFIX: &str = "^[A-Za-z0-9._:-]{1,64}$";
 const PROFILE_NAME: &str = "^[A-Za-z0-9._-]+$";
-const ENDPOINT: &str = "^(aws|[Hh][Tt][Tt][Pp][Ss]?://.+)$";
+const ENDPOINT: &str = "^(aws|[Hh][Tt][Tt][Pp][Ss]?://[^?#\\s]+)$";
 
 pub(super) const fn boolean() -> Kind<bool> {
     Kind { read: value::boolean, accepts: Accepts::Boolean }

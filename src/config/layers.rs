@@ -14,7 +14,7 @@ use crate::config::problem::{Problem, ValueSource};
 use crate::config::rules::LOG_LEVELS;
 use crate::config::settings::paths;
 use crate::config::settings::row::{Row, Setting, Shown};
-use crate::config::value::Written;
+use crate::config::value::{Written, text_pairs};
 
 /// Options of the command line that override everything else, as typed.
 #[derive(Debug, Clone, Default)]
@@ -222,23 +222,33 @@ impl Layers<'_> {
         result
     }
 
+    /// Reads a mapping of texts of the whole file once more: the pairs that are right, if others are not.
+    pub(super) fn text_pairs(&self, row: &Row) -> Vec<(String, String)> {
+        let in_file = self.file.as_ref().and_then(|file| file.get(&[row.path]));
+        let in_variable = self.env.get(row.variable).map(|(_, text)| Written::Text(text));
+        in_variable.or(in_file.map(Written::Yaml)).map(text_pairs).unwrap_or_default()
+    }
+
     fn value<T>(
         &mut self,
         key: &str,
         setting: &Setting<T>,
         (source, written): &(ValueSource, Written<'_>),
     ) -> Result<T, Reported> {
-        (setting.read)(*written).map_err(|message| {
-            let problem = Problem::new(source.clone(), message).key(key);
+        (setting.read)(*written).map_err(|messages| {
             let shown = match setting.shown {
                 Shown::Whole | Shown::Elsewhere => written.shown_if_scalar(),
                 Shown::Url => written.shown_if_scalar().map(|url| redacted(&url)),
                 Shown::Names => None,
             };
-            self.report.problem(match shown {
-                Some(shown) => problem.value(shown),
-                None => problem,
-            })
+            for message in messages.lines() {
+                let problem = Problem::new(source.clone(), message).key(key);
+                self.report.problem(match &shown {
+                    Some(shown) => problem.value(shown.clone()),
+                    None => problem,
+                });
+            }
+            Reported
         })
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::aliases;
 use crate::config::cache;
-use crate::config::env::Environment;
+use crate::config::env::{Environment, OWN};
 use crate::config::file::File;
 use crate::config::ignored;
 use crate::config::ini::{self, CredentialsFile};
@@ -79,6 +79,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
         report: LoadReport::default(),
     };
     let config_file = read_config_file(&mut layers, inputs);
+    report_not_utf_8(&mut layers);
     layers.report.warnings.extend(misspelt::warnings(layers.env));
     layers.report.warnings.extend(ignored::warnings(layers.env));
     check_stream_chunk_size(&mut layers);
@@ -139,6 +140,20 @@ pub(super) fn unreadable(source: ValueSource, path: &Path, error: &io::Error) ->
     Problem::new(source, format!("cannot be read: {error}")).value(path.display().to_string())
 }
 
+/// Reports variables whose text cannot be read. Those of other programs are not of interest, but the home
+/// directory may hold access keys.
+fn report_not_utf_8(layers: &mut Layers<'_>) {
+    for name in layers.env.not_utf_8() {
+        if name == "HOME" {
+            let warning = "HOME is not UTF-8: no access key is looked for in ~/.aws/credentials";
+            layers.report.warnings.push(warning.to_owned());
+        } else if misspelt::is_read(name) || name.to_ascii_uppercase().starts_with(OWN) {
+            let source = ValueSource::Variable(name.to_owned());
+            layers.report.problem(Problem::new(source, "must be text in UTF-8"));
+        }
+    }
+}
+
 /// Checks a variable of s3proxy 2.0.1 that is otherwise ignored.
 fn check_stream_chunk_size(layers: &mut Layers<'_>) {
     let Some((name, text)) = layers.env.get(variable::STREAM_CHUNK_SIZE) else { return };
@@ -187,12 +202,14 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         proxies: &ways,
     };
     let profiles = profiles::resolve(layers, &credentials, &common);
-    proxies?;
-    let known = profiles.as_ref().ok().map(|resolved| &resolved.profiles);
-    let aliases = aliases::resolve(layers, known, gateway.bucket_validation);
-    let profiles::ResolvedProfiles { mut profiles, orphan_sections } = profiles?;
-    profiles.aliases = Arc::new(aliases?);
+    let aliases = aliases::resolve(layers, &profiles, gateway.bucket_validation);
     cache::shared::check_profiles(layers, cache.shared.as_ref(), &profiles);
+    let profiles::ResolvedProfiles { mut profiles, orphan_sections, wrong } = profiles;
+    proxies?;
+    if !wrong.is_empty() {
+        return Err(Reported);
+    }
+    profiles.aliases = Arc::new(aliases?);
     let config = Config {
         gateway,
         log,

@@ -20,7 +20,8 @@ pub(super) fn warnings(env: Environment<'_>) -> Vec<String> {
     lines
 }
 
-fn is_read(name: &str) -> bool {
+/// Whether a variable of this name is read.
+pub(super) fn is_read(name: &str) -> bool {
     if let Some(profile) = name.strip_prefix(variable::PROFILE_ENDPOINT) {
         return !profile.is_empty();
     }

@@ -31,8 +31,18 @@ use crate::s3::proxy::Proxy;
 /// The stores, and the INI sections that no endpoint was written for.
 #[derive(Debug)]
 pub(super) struct ResolvedProfiles {
+    /// Those without a mistake.
     pub(super) profiles: Profiles,
     pub(super) orphan_sections: Vec<String>,
+    /// The labels of profiles with mistakes, which are reported.
+    pub(super) wrong: BTreeSet<String>,
+}
+
+impl ResolvedProfiles {
+    /// Whether there is a profile of this name, right or not. `None` is the default profile.
+    pub(super) fn has(&self, name: Option<&str>) -> bool {
+        self.profiles.get(name).is_some() || self.wrong.contains(name.unwrap_or(DEFAULT_LABEL))
+    }
 }
 
 /// The settings of profiles without their own.
@@ -50,7 +60,7 @@ pub(super) fn resolve(
     layers: &mut Layers<'_>,
     file: &CredentialsFile,
     common: &Common<'_>,
-) -> Result<ResolvedProfiles, Reported> {
+) -> ResolvedProfiles {
     let is_alone = layers.flags.endpoint.is_some();
     let environment_keys = match layers.flags.access_key_file {
         // An option overrides the environment.
@@ -72,7 +82,7 @@ pub(super) fn resolve(
     let has_default = !matches!(default, Ok(None));
     let mut named = Vec::new();
     for name in &declared {
-        named.push(stores.named(name));
+        named.push((name, stores.named(name)));
     }
     let mut orphan_sections = Vec::new();
     for (name, section) in file.sections.iter().filter(|_| !is_alone) {
@@ -81,21 +91,31 @@ pub(super) fn resolve(
         }
         let is_orphan = stores.warn_of_orphan(name, section, &declared, has_default);
         if has_default && section.keys.is_some() && is_profile_name(name) {
-            named.push(stores.named(name));
+            named.push((name, stores.named(name)));
         }
         if is_orphan {
             orphan_sections.push(name.clone());
         }
     }
 
-    let default = default?.map(Arc::new);
-    let named: BTreeMap<_, _> = named
-        .into_iter()
-        .map(|profile| {
-            let profile = profile?;
-            Ok((profile.label().to_owned(), Arc::new(profile)))
-        })
-        .collect::<Result<_, _>>()?;
+    let mut wrong = BTreeSet::new();
+    let default = default.unwrap_or_else(|Reported| {
+        wrong.insert(DEFAULT_LABEL.to_owned());
+        None
+    });
+    let default = default.map(Arc::new);
+    let mut right = BTreeMap::new();
+    for (name, profile) in named {
+        match profile {
+            Ok(profile) => {
+                right.insert(name.clone(), Arc::new(profile));
+            }
+            Err(Reported) => {
+                wrong.insert(name.clone());
+            }
+        }
+    }
+    let named = right;
     let is_reported =
         layers.report.warnings.iter().any(|warning| warning.contains("will be refused"));
     if !is_reported && !default.iter().chain(named.values()).any(|it| it.is_usable()) {
@@ -105,10 +125,11 @@ pub(super) fn resolve(
                 .to_owned(),
         );
     }
-    Ok(ResolvedProfiles {
+    ResolvedProfiles {
         profiles: Profiles { default, named, aliases: Arc::default() },
         orphan_sections,
-    })
+        wrong,
+    }
 }
 
 /// Where the settings of the default profile are written: `profiles.default` is another name of

@@ -7,7 +7,9 @@ use log::LevelFilter;
 use serde_yaml::Value;
 use wildmatch::WildMatch;
 
-use crate::config::value::{Written, address, count, list, map, optional, size, size_text, text};
+use crate::config::value::{
+    Written, address, all, count, list_of, map_of, optional, size, size_text, text,
+};
 use crate::config::{CacheMemory, LogFormat};
 use crate::profile::ContentTypeFrom;
 use crate::profile::globs::Globs;
@@ -50,11 +52,12 @@ pub(super) const CONTENT_TYPES: &[(&str, ContentTypeFrom)] =
 
 /// Names of profiles, or nothing for all of them.
 pub(super) fn profile_names(written: Written<'_>) -> Result<Option<Vec<String>>, String> {
-    let names = optional(written, list)?;
-    match names.iter().flatten().find(|name| !is_profile_name(name)) {
-        Some(name) => Err(format!("has a name that no profile can have: {name:?}")),
-        None => Ok(names),
-    }
+    optional(written, |written| {
+        list_of(written, |name| match is_profile_name(&name) {
+            true => Ok(name),
+            false => Err(format!("has a name that no profile can have: {name:?}")),
+        })
+    })
 }
 
 /// One of [`LOG_FORMATS`].
@@ -151,11 +154,10 @@ pub(super) fn optional_media_type(written: Written<'_>) -> Result<Option<String>
 
 /// Media types.
 pub(super) fn media_types(written: Written<'_>) -> Result<Vec<String>, String> {
-    let types = list(written)?;
-    match types.iter().find(|kind| !is_media_type(kind)) {
-        Some(wrong) => Err(format!("must contain media types such as image/png, not {wrong:?}")),
-        None => Ok(types),
-    }
+    list_of(written, |kind| match is_media_type(&kind) {
+        true => Ok(kind),
+        false => Err(format!("must contain media types such as image/png, not {kind:?}")),
+    })
 }
 
 /// Media types, or nothing.
@@ -173,14 +175,12 @@ pub(super) fn optional_media_map(
     if let Written::Text("") = written {
         return Err("must be a JSON object of texts, such as {\"name\": \"value\"}".to_owned());
     }
-    let types = optional(written, map)?;
-    let mut pairs = types.iter().flatten();
-    match pairs.find(|(name, kind)| name.is_empty() || !is_media_type(kind)) {
-        Some((name, kind)) => {
-            Err(format!("must give media types to names, not {kind:?} to {name:?}"))
-        }
-        None => Ok(types),
-    }
+    optional(written, |written| {
+        map_of(written, |name, kind| match !name.is_empty() && is_media_type(&kind) {
+            true => Ok((name, kind)),
+            false => Err(format!("must give media types to names, not {kind:?} to {name:?}")),
+        })
+    })
 }
 
 fn is_media_type(kind: &str) -> bool {
@@ -191,21 +191,25 @@ fn is_media_type(kind: &str) -> bool {
 
 /// Origins as browsers send them, or a single `*`.
 pub(super) fn origins(written: Written<'_>) -> Result<Vec<String>, String> {
-    let origins = list(written)?;
-    if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
-        return Err("must be either \"*\" alone or a list of origins".to_owned());
-    }
-    for origin in origins.iter().filter(|origin| *origin != "*") {
-        match Endpoint::parse(origin) {
-            Ok(url) if !url.base_path.is_empty() => return Err(not_an_origin(origin)),
-            Ok(url) if url.to_string() == *origin => {}
-            Ok(url) => {
-                return Err(format!("must contain {:?} in place of {origin:?}", url.to_string()));
-            }
-            Err(_) => return Err(not_an_origin(origin)),
+    let (mut number, mut any) = (0, false);
+    let origins = list_of(written, |origin| {
+        number += 1;
+        if origin == "*" {
+            any = true;
+            return Ok(origin);
         }
-    }
-    Ok(origins)
+        match Endpoint::parse(&origin) {
+            Ok(url) if !url.base_path.is_empty() => Err(not_an_origin(&origin)),
+            Ok(url) if url.to_string() == *origin => Ok(origin),
+            Ok(url) => Err(format!("must contain {:?} in place of {origin:?}", url.to_string())),
+            Err(_) => Err(not_an_origin(&origin)),
+        }
+    });
+    let alone = match any && number > 1 {
+        true => Err("must be either \"*\" alone or a list of origins".to_owned()),
+        false => Ok(Vec::new()),
+    };
+    all([alone, origins]).map(|lists| lists.concat())
 }
 
 fn not_an_origin(origin: &str) -> String {
@@ -218,29 +222,30 @@ pub(super) fn host_names(written: Written<'_>) -> Result<Vec<String>, String> {
         !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
     };
-    let names = list(written)?;
-    if let Some(wrong) = names.iter().find(|name| !is_valid(name)) {
-        return Err(format!("must contain host names without a port, not {wrong:?}"));
-    }
-    Ok(names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect())
+    list_of(written, |name| match is_valid(&name) {
+        true => Ok(name.trim_end_matches('.').to_ascii_lowercase()),
+        false => Err(format!("must contain host names without a port, not {name:?}")),
+    })
 }
 
 /// Patterns of bucket names, or nothing for every bucket.
 pub(super) fn buckets(written: Written<'_>) -> Result<Option<Globs>, String> {
-    let Some(patterns) = optional(written, list)? else { return Ok(None) };
-    if patterns.is_empty() {
+    let patterns = optional(written, |written| {
+        let valid = |pattern: &str| {
+            !pattern.is_empty()
+                && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:*?".contains(&b))
+        };
+        list_of(written, |pattern| match valid(&pattern) {
+            true => Ok(WildMatch::new(&pattern)),
+            false => Err(format!(
+                "must contain names of buckets, with * and ? as wildcards, not {pattern:?}"
+            )),
+        })
+    })?;
+    if patterns.as_ref().is_some_and(Vec::is_empty) {
         return Err("must name at least one bucket; leave it out to admit every bucket".to_owned());
     }
-    let valid = |pattern: &str| {
-        !pattern.is_empty()
-            && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:*?".contains(&b))
-    };
-    match patterns.iter().find(|pattern| !valid(pattern)) {
-        Some(wrong) => {
-            Err(format!("must contain names of buckets, with * and ? as wildcards, not {wrong:?}"))
-        }
-        None => Ok(Some(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect())),
-    }
+    Ok(patterns.map(|patterns| patterns.into_iter().collect()))
 }
 
 /// `auto`, 0, or a number of bytes from `MIN` to `MAX`.
@@ -302,13 +307,16 @@ pub(super) fn patterns(written: Written<'_>) -> Result<usize, String> {
 
 /// Patterns of object keys; none is a list of none.
 pub(super) fn key_patterns(written: Written<'_>) -> Result<Option<Globs>, String> {
-    let Some(patterns) = optional(written, list)? else { return Ok(None) };
-    if patterns.iter().any(String::is_empty) {
-        return Err(
-            "must contain patterns of keys, such as */Norder3/*, none of them empty".to_owned()
-        );
-    }
-    Ok(Some(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect()))
+    let patterns = optional(written, |written| {
+        list_of(written, |pattern| match pattern.is_empty() {
+            true => {
+                Err("must contain patterns of keys, such as */Norder3/*, none of them empty"
+                    .to_owned())
+            }
+            false => Ok(WildMatch::new(&pattern)),
+        })
+    })?;
+    Ok(patterns.map(|patterns| patterns.into_iter().collect()))
 }
 
 /// A pattern of keys, or nothing.

@@ -20,7 +20,8 @@ pub(super) enum Written<'a> {
     Yaml(&'a Value),
 }
 
-/// Turns a written value into a value of the configuration. The error says what is allowed.
+/// Turns a written value into a value of the configuration. The error says what is allowed; several
+/// mistakes are one per line.
 pub(super) type Read<T> = fn(Written<'_>) -> Result<T, String>;
 
 impl Written<'_> {
@@ -265,25 +266,50 @@ pub(super) fn address(written: Written<'_>) -> Result<SocketAddr, String> {
     })
 }
 
-/// A list of texts, or one text in place of a list of one. In a variable a list is JSON, or has commas
-/// between its texts.
-pub(super) fn list(written: Written<'_>) -> Result<Vec<String>, String> {
-    let wrong = |wanted: &str| Err(format!("must be {wanted}, such as [\"a\", \"b\"]"));
+/// All that was read of the parts of a value, or the mistakes of all parts, one per line.
+pub(super) fn all<T>(parts: impl IntoIterator<Item = Result<T, String>>) -> Result<Vec<T>, String> {
+    let mut read = Vec::new();
+    let mut mistakes: Vec<String> = Vec::new();
+    for part in parts {
+        match part {
+            Ok(part) => read.push(part),
+            Err(mistake) if mistakes.contains(&mistake) => {}
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if mistakes.is_empty() { Ok(read) } else { Err(mistakes.join("\n")) }
+}
+
+/// A list of texts, each of which `read` reads, or one text in place of a list of one. In a variable a list
+/// is JSON, or has commas between its texts. The error has the mistakes of all texts.
+pub(super) fn list_of<T>(
+    written: Written<'_>,
+    mut read: impl FnMut(String) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    all(items(written)?.into_iter().map(|item| read(item?)))
+}
+
+/// The items of a list: a text, or what is wrong with the item.
+fn items(written: Written<'_>) -> Result<Vec<Result<String, String>>, String> {
+    const SUCH_AS: &str = "such as [\"a\", \"b\"]";
+    let item = |(at, text): (usize, Option<&str>)| {
+        text.map(str::to_owned).ok_or_else(|| {
+            format!("must be a list of texts only, {SUCH_AS}: put item {} in quotes", at + 1)
+        })
+    };
     match written {
         Written::Text(text) if is_bare(text) => {
-            Ok(text.split(',').map(|item| item.trim().to_owned()).collect())
+            Ok(text.split(',').map(|item| Ok(item.trim().to_owned())).collect())
         }
-        Written::Yaml(Value::String(text)) if !text.is_empty() => Ok(vec![text.clone()]),
-        Written::Text(json) => match serde_json::from_str(json) {
-            Ok(list) => Ok(list),
-            Err(_) => wrong("a JSON list of texts"),
+        Written::Yaml(Value::String(text)) if !text.is_empty() => Ok(vec![Ok(text.clone())]),
+        Written::Text(json) => match serde_json::from_str::<Vec<serde_json::Value>>(json) {
+            Ok(list) => Ok(list.iter().map(|value| value.as_str()).enumerate().map(item).collect()),
+            Err(_) => Err(format!("must be a JSON list of texts, {SUCH_AS}")),
         },
-        Written::Yaml(Value::Sequence(items)) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .map_or_else(|| wrong("a list of texts only"), Ok),
-        Written::Yaml(_) => wrong("a list of texts"),
+        Written::Yaml(Value::Sequence(list)) => {
+            Ok(list.iter().map(Value::as_str).enumerate().map(item).collect())
+        }
+        Written::Yaml(_) => Err(format!("must be a list of texts, {SUCH_AS}")),
     }
 }
 
@@ -295,29 +321,60 @@ fn is_bare(text: &str) -> bool {
 
 /// A mapping from text to text, in the order written; JSON in a variable.
 pub(super) fn map(written: Written<'_>) -> Result<Vec<(String, String)>, String> {
-    let wrong = |wanted: &str| format!("must be {wanted}, such as {{\"name\": \"value\"}}");
+    all(pairs(written)?)
+}
+
+/// A mapping as of [`map`], each pair of which `read` reads. The error has the mistakes of all pairs.
+pub(super) fn map_of<T>(
+    written: Written<'_>,
+    mut read: impl FnMut(String, String) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    all(pairs(written)?.into_iter().map(|pair| pair.and_then(|(name, value)| read(name, value))))
+}
+
+/// The pairs of a mapping that are texts.
+pub(super) fn text_pairs(written: Written<'_>) -> Vec<(String, String)> {
+    pairs(written).unwrap_or_default().into_iter().flatten().collect()
+}
+
+/// Two texts of a mapping, or what is wrong with the pair.
+type Pair = Result<(String, String), String>;
+
+/// The pairs of a mapping.
+fn pairs(written: Written<'_>) -> Result<Vec<Pair>, String> {
+    const SUCH_AS: &str = "such as {\"name\": \"value\"}";
+    let pair = |at: usize, name: Option<&str>, value: Option<&str>| match (name, value) {
+        (Some(name), Some(value)) => Ok((name.to_owned(), value.to_owned())),
+        (Some(name), None) => Err(format!(
+            "must be a mapping of texts only, {SUCH_AS}: put the value of {name:?} in quotes"
+        )),
+        (None, _) => Err(format!(
+            "must be a mapping of texts only, {SUCH_AS}: put the name of pair {} in quotes",
+            at + 1
+        )),
+    };
     match written {
         Written::Text(json) => {
-            let object: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(json).map_err(|_| wrong("a JSON object of texts"))?;
-            object
-                .into_iter()
-                .map(|(name, value)| Some((name, value.as_str()?.to_owned())))
-                .collect::<Option<_>>()
-                .ok_or_else(|| wrong("a JSON object of texts only"))
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
+                .map_err(|_| format!("must be a JSON object of texts, {SUCH_AS}"))?;
+            let pairs = object.iter().enumerate();
+            Ok(pairs.map(|(at, (name, value))| pair(at, Some(name), value.as_str())).collect())
         }
-        Written::Yaml(Value::Mapping(mapping)) => mapping
-            .iter()
-            .map(|(name, value)| Some((name.as_str()?.to_owned(), value.as_str()?.to_owned())))
-            .collect::<Option<_>>()
-            .ok_or_else(|| wrong("a mapping of texts only")),
-        Written::Yaml(_) => Err(wrong("a mapping of texts")),
+        Written::Yaml(Value::Mapping(mapping)) => {
+            let pairs = mapping.iter().enumerate();
+            Ok(pairs.map(|(at, (name, value))| pair(at, name.as_str(), value.as_str())).collect())
+        }
+        Written::Yaml(_) => Err(format!("must be a mapping of texts, {SUCH_AS}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn list(written: Written<'_>) -> Result<Vec<String>, String> {
+        list_of(written, Ok)
+    }
 
     fn yaml(text: &str) -> Value {
         serde_yaml::from_str(text).expect("valid YAML")

@@ -90,7 +90,10 @@ impl Gateway {
         }
         let asks_for_listing = parameter(query, "continuation-token").is_some()
             || parameter(query, "format").is_some();
-        let views = store.profile.viewer && !asks_for_listing && wants_page(client);
+        let views = store.profile.viewer
+            && !asks_for_listing
+            && parameter(query, "raw").is_none()
+            && wants_page(client);
         if store.profile.listing || views {
             let (store, named) = (Arc::clone(store), named.clone());
             let answer = if views { FolderAnswer::Viewer } else { FolderAnswer::Listing };

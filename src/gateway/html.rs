@@ -11,6 +11,7 @@ use pingora::http::RequestHeader;
 use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::admit::scheme;
+use crate::gateway::folder::{parameter, path_and_query};
 use crate::pages::assets;
 use crate::pages::error::ErrorPage;
 use crate::pages::html::{self, Site};
@@ -107,8 +108,11 @@ impl Gateway {
         }
         #[expect(clippy::disallowed_methods, reason = "the page shows the time")]
         let now = SystemTime::now();
-        let text = refusal.text();
-        let message = refusal.message();
+        // `?object` is a request for the object whose key is that of the folder.
+        let of_folder = object.is_some_and(|name| name.ends_with('/'))
+            && parameter(path_and_query(client).1, "object").is_none();
+        let text = refusal.text(of_folder);
+        let message = format!("{}.", refusal.message());
         let what = text.what.unwrap_or(&message);
         let time = rfc3339(now);
         let page = ErrorPage {

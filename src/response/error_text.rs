@@ -19,9 +19,9 @@ pub struct ErrorText {
 }
 
 impl Refusal {
-    /// The words for its page.
+    /// The words for its page. `of_folder`: the URL is that of a folder, in a profile that opens none.
     #[must_use]
-    pub fn text(&self) -> ErrorText {
+    pub fn text(&self, of_folder: bool) -> ErrorText {
         let of = |title, who, advice| ErrorText { title, what: None, who, advice };
         let with = |title, what, who, advice| ErrorText { title, what: Some(what), who, advice };
         match self {
@@ -51,6 +51,13 @@ impl Refusal {
             Self::BucketNotAllowed => {
                 of("Not allowed", CLIENT, "If you need this bucket, ask the operator.")
             }
+            Self::MediaTypeDenied(_) if of_folder => with(
+                "Not listed",
+                "This is the address of a folder, and the gateway lists no folders of this profile.",
+                CLIENT,
+                "Open the address of an object. If you need the list of a folder, ask the operator of this \
+                 service to set listing: true for the profile.",
+            ),
             Self::MediaTypeDenied(_) => with(
                 "Not served",
                 "Objects of this type are not served here. The address of a folder ends with a slash.",
@@ -106,8 +113,8 @@ mod tests {
     #[test]
     fn a_fault_of_the_store_is_not_blamed_on_the_client() {
         for refusal in [Refusal::UpstreamError, Refusal::UpstreamTimeout, Refusal::ListingDenied] {
-            assert_ne!(refusal.text().who, CLIENT, "{refusal:?}");
+            assert_ne!(refusal.text(false).who, CLIENT, "{refusal:?}");
         }
-        assert_eq!(Refusal::ObjectNotFound.text().who, CLIENT);
+        assert_eq!(Refusal::ObjectNotFound.text(false).who, CLIENT);
     }
 }

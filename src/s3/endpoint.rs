@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::s3::encode::encode_path;
+use crate::s3::encode::{decode, encode_path};
 
 /// The base of a store's URLs, such as `https://s3.example.org:9000/base`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,6 +44,8 @@ pub enum EndpointError {
     Scheme,
     Host,
     Port,
+    Query,
+    Path,
 }
 
 impl fmt::Display for EndpointError {
@@ -52,6 +54,11 @@ impl fmt::Display for EndpointError {
             Self::Scheme => "an endpoint must be a URL that starts with http:// or https://",
             Self::Host => "the endpoint has no valid host name or address",
             Self::Port => "the port of an endpoint must be a number from 1 to 65535",
+            Self::Query => "an endpoint has no query (`?`) and no fragment (`#`)",
+            Self::Path => {
+                "the path of an endpoint must not contain blanks or control characters, and each % in \
+                 it must begin an escape such as %20"
+            }
         })
     }
 }
@@ -71,11 +78,10 @@ impl Endpoint {
     }
 
     /// Parses `scheme://host[:port][/path]`; user info must be removed before. The host is lower-cased,
-    /// trailing slashes, query and fragment are dropped, and the path becomes the prefix of every
-    /// request path.
+    /// trailing slashes are dropped, and the path, decoded once, becomes the prefix of every request path.
     ///
     /// # Errors
-    /// When scheme, host or port is invalid.
+    /// When scheme, host, port or path is invalid, or where there is a query or a fragment.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         let (tls, scheme_length) = if lower.starts_with("https://") {
@@ -86,7 +92,9 @@ impl Endpoint {
             return Err(EndpointError::Scheme);
         };
         let rest = url.get(scheme_length..).unwrap_or_default();
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        if rest.contains(['?', '#']) {
+            return Err(EndpointError::Query);
+        }
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
@@ -100,8 +108,13 @@ impl Endpoint {
             Some(text) => text.parse().ok().filter(|p| *p != 0).ok_or(EndpointError::Port)?,
             None => default_port(tls),
         };
+        if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(EndpointError::Path);
+        }
+        let path =
+            decode(path.trim_end_matches('/').as_bytes()).map_err(|_| EndpointError::Path)?;
         let mut base_path = String::new();
-        encode_path(path.trim_end_matches('/').as_bytes(), &mut base_path);
+        encode_path(&path, &mut base_path);
         Ok(Self { tls, host, port, base_path })
     }
 
@@ -211,7 +224,7 @@ mod tests {
             ("https://h:65535", "https://h:65535"),
             ("https://h:10000", "https://h:10000"),
             ("https://h/base/path//", "https://h/base/path"),
-            ("https://h/a b?x=1#y", "https://h/a%20b"),
+            ("https://h/a%20b%40", "https://h/a%20b%40"),
             ("http://[::1]:7480/", "http://[::1]:7480"),
             ("https://[2001:db8::1]", "https://[2001:db8::1]"),
         ] {
@@ -237,6 +250,12 @@ mod tests {
             ("http://h:99999", EndpointError::Port),
             ("http://h:x", EndpointError::Port),
             ("http://[::1]x", EndpointError::Port),
+            ("http://h?y", EndpointError::Query),
+            ("http://h/a?y", EndpointError::Query),
+            ("http://h#y", EndpointError::Query),
+            ("http://h/a b", EndpointError::Path),
+            ("http://h/a\u{1}", EndpointError::Path),
+            ("http://h/%zz", EndpointError::Path),
         ] {
             assert_eq!(Endpoint::parse(url), Err(error), "{url}");
         }

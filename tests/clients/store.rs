@@ -18,6 +18,7 @@ use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -78,13 +79,42 @@ fn requests(store: &Store) -> Value {
     store.requests().iter().map(as_json).collect()
 }
 
+const USAGE: &str = "\
+usage: store FOLDER
+
+Serves the folders in FOLDER as buckets, from memory, on a port of 127.0.0.1. The first line of the output has
+the port, the access key and the secret key. Lines of the input are commands: requests, clear,
+put BUCKET/KEY, make JSON. The program ends at the end of its input.
+";
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).ok_or("usage: store FOLDER")?;
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ended = match arguments.as_slice() {
+        [help] if help == "--help" || help == "-h" => {
+            return match write!(io::stdout(), "{USAGE}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        [folder] if Path::new(folder).is_dir() => serve(folder).await,
+        [folder] => Err(format!("{folder}: there is no such folder\n{USAGE}").into()),
+        _ => Err(USAGE.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _stderr_closed = writeln!(io::stderr(), "store: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn serve(folder: &str) -> Result<(), Box<dyn Error>> {
     let key = |length| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
     let (access_key, secret_key) = (key(20), key(40));
     let store = Store::new();
-    for entry in std::fs::read_dir(&folder)? {
+    for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let bucket = path.file_name().and_then(|name| name.to_str()).ok_or("a name of UTF-8")?;
         fill(&store, bucket, &path, "")?;
@@ -108,7 +138,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 requests
             }
             ("put", path) => {
-                put(&store, Path::new(&folder), path)?;
+                put(&store, Path::new(folder), path)?;
                 Value::Null
             }
             ("make", json) => {

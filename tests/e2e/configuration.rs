@@ -1,5 +1,8 @@
 //! Startup: configuration errors, warnings, precedence of sources, and the other commands.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
@@ -14,6 +17,27 @@ fn assert_refused(setup: Setup, mentions: &[&str]) -> Finished {
     }
     assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
     run
+}
+
+/// The default was used without a word.
+#[test]
+fn a_variable_that_is_not_utf_8_is_named() {
+    let not_utf_8 = std::ffi::OsStr::from_bytes(b"a\xff");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
+    let run = command
+        .arg("config")
+        .env_clear()
+        .env("S3PROXY_NAME", not_utf_8)
+        .env("AWS_DEFAULT_REGION", not_utf_8)
+        .env("LANG", not_utf_8)
+        .output()
+        .expect("s3proxy runs");
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+    let said = String::from_utf8(run.stderr).expect("UTF-8");
+    for name in ["S3PROXY_NAME", "AWS_DEFAULT_REGION"] {
+        assert!(said.contains(&format!("{name}: must be text in UTF-8\n")), "{said}");
+    }
+    assert!(said.contains("2 mistakes in the configuration"), "{said}");
 }
 
 /// One run of `s3proxy config` must report each of these in this configuration file: its line, and words.

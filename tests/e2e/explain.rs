@@ -334,3 +334,28 @@ fn the_sandbox_of_a_document_is_explained_with_the_setting_that_ends_it() {
     assert_step(&explain(&setup, &["hips@sky/index.html"]), "type", &["sandbox", key]);
     assert_step(&explain(&setup, &["viewer@sky/index.html"]), "type", &["sent without"]);
 }
+
+/// A folder with a viewer was said to be a listing, and the page of a FITS file was not named.
+#[test]
+fn what_browsers_and_programs_get_where_there_is_a_viewer_is_explained() {
+    let origin = Origin::start();
+    origin.put("a.fits", "SIMPLE");
+    let setup = Setup::bare()
+        .profile("views", &origin.url())
+        .profile_settings("views", &json!({"viewer": true}))
+        .profile("both", &origin.url())
+        .profile_settings("both", &json!({"viewer": true, "listing": true}))
+        .profile("lists", &origin.url())
+        .profile_settings("lists", &json!({"listing": true}));
+    let browser = "a browser gets the viewer, if the folder holds the properties of a HiPS survey";
+    for (url, parts) in [
+        ("views@sky/hips/", [browser, "?raw get 404: the profile lists no folders"]),
+        ("both@sky/hips/", [browser, "?raw get a listing, if the access key has s3:ListBucket"]),
+        ("lists@sky/hips/", ["200: a listing, if the access key", "s3:ListBucket"]),
+        ("views@sky/a.fits", ["200 image/fits", "a browser gets a page with header and picture"]),
+    ] {
+        let json = explain(&setup, &[url]);
+        assert_eq!(json["served"], true, "{url}: {json:#}");
+        assert_step(&json, "answer", &parts);
+    }
+}

@@ -85,6 +85,42 @@ fn a_browser_is_shown_errors_as_pages_and_programs_get_json() {
     }
 }
 
+/// The reader was told that the address of a folder ends with a slash, and it did.
+#[test]
+fn the_page_of_a_folder_that_is_not_listed_says_what_the_operator_can_set() {
+    let origin = Origin::start();
+    let gateway = Setup::new(&origin.url()).start();
+    let page = open(&gateway, "/s3proxy/s3/sky/survey/");
+    assert_eq!(page.status(), 415);
+    for part in ["lists no folders of this profile.", "listing: true", "ask the operator"] {
+        assert!(page.text().contains(part), "{part}: {}", page.text());
+    }
+    let page = open(&gateway, "/s3proxy/s3/sky/a.exe");
+    assert!(page.text().contains("allow its media type"), "{}", page.text());
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn the_sentences_of_an_error_page_end_with_a_full_stop() {
+    let origin = Origin::start();
+    let gateway = Setup::new(&origin.url()).start();
+    for path in ["sky/none.png", "sky/a.exe", "sky/../a.png", "none@sky/a.png", "sky/folder/"] {
+        let page = open(&gateway, &format!("/s3proxy/s3/{path}"));
+        let sentences: Vec<&str> = page
+            .text()
+            .split("<p>")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("</p>"))
+            .map(|(sentence, _)| sentence)
+            .take(2)
+            .collect();
+        assert_eq!(sentences.len(), 2, "{path}: {}", page.text());
+        for sentence in sentences {
+            assert!(sentence.ends_with('.') && !sentence.ends_with(".."), "{path}: {sentence}");
+        }
+    }
+}
+
 #[test]
 fn a_failing_store_is_not_blamed_on_the_reader() {
     let gateway = Setup::new("http://127.0.0.1:9").start();

@@ -125,6 +125,11 @@ fn the_status_of_one_process_is_text_without_colours_in_a_pipe() {
         assert!(status.stdout.contains(part), "{part} in {}", status.stdout);
     }
     assert!(!status.stdout.contains('\u{1b}'), "{status:?}");
+    // With `--replicas` a line for each, also if there is one: a script reads it.
+    let one = run(&["status", "--replicas", &admin.address.to_string()]).stdout;
+    let second = one.lines().nth(1).unwrap_or_default();
+    assert!(second.starts_with(&format!("{}  ready", admin.address)), "{one}");
+    assert_eq!(one.lines().count(), 2, "{one}");
     // Without a URL it is the process of the configuration.
     let own = Setup::new(&spy.url()).env("S3PROXY_ADMIN_LISTEN", &admin.address.to_string());
     let own = own.args(&["status", "--json"]).run();

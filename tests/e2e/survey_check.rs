@@ -1,5 +1,6 @@
 //! `s3proxy check --hips`: each fault of a survey is found, with its fix, and nothing else is reported.
 
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ fn check(setup: Setup, place: &str) -> (Vec<(String, String)>, Option<i32>) {
 /// A fault: its name, how to make it, the step that finds it, words of the finding.
 type Row = (&'static str, fn(&mut Survey), &'static str, &'static str);
 
-const FAULTS: [Row; 19] = [
+const FAULTS: [Row; 20] = [
     ("no properties", |it| drop(it.0.remove("properties")), "properties", "failed there is no"),
     (
         "a line without =",
@@ -80,6 +81,12 @@ const FAULTS: [Row; 19] = [
         |it| it.replace("hips_order_min = 3", "hips_order_min = 1"),
         "order_min",
         "failed hips_order_min is 1, and the lowest tiles are of order 3",
+    ),
+    (
+        "hips_order_min above hips_order",
+        |it| it.replace("hips_order_min = 3", "hips_order_min = 9"),
+        "order_min",
+        "failed hips_order_min is 9, and hips_order is 5: no viewer asks for any tile",
     ),
     (
         "a format without tiles",
@@ -203,6 +210,47 @@ fn each_planted_fault_is_found_with_its_fix_and_nothing_else() {
         assert_eq!(found, step, "{name}: {detail}");
         assert!(detail.contains(words), "{name}: {detail}");
         assert_eq!(code, Some(i32::from(detail.starts_with("failed"))), "{name}");
+    }
+}
+
+/// "0 tiles within the map exist" was said of a survey without a map, and "about 138" of tiles that were all
+/// read.
+#[test]
+fn without_a_map_nothing_is_said_of_it_and_listed_tiles_are_counted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut survey = Survey::new();
+    survey.0.remove("Moc.fits");
+    survey.write(folder.path());
+    let place = folder.path().to_str().expect("UTF-8");
+    let said = |samples: &str| {
+        let args = ["check", "--hips", place, "--samples", samples];
+        let said = Setup::bare().args(&args).run().stdout;
+        let line = |name: &str| {
+            let mut lines = said.lines().filter(|line| line.contains(name));
+            lines.next().unwrap_or_else(|| panic!("{name}: {said}")).to_owned()
+        };
+        [line("  inside, outside "), line("  estimate ")]
+    };
+    let [inside, estimate] = said("5000");
+    assert!(inside.contains("skipped") && inside.contains("no map"), "{inside}");
+    assert!(estimate.contains("138 png") && !estimate.contains("about"), "{estimate}");
+    let [_, estimate] = said("100");
+    assert!(estimate.contains("about 138 png"), "{estimate}");
+}
+
+/// The check waited for a writer of the pipe, for ever.
+#[test]
+fn a_pipe_in_place_of_a_file_is_not_read() {
+    for name in ["Moc.fits", "properties", "Norder3/Allsky.png"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Survey::new().write(folder.path());
+        let path = folder.path().join(name);
+        std::fs::remove_file(&path).expect("removed");
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+        assert!(made.success());
+        let (faults, code) = check(Setup::bare(), folder.path().to_str().expect("UTF-8"));
+        assert_eq!(code, Some(1), "{name}: {faults:#?}");
+        assert!(faults.iter().any(|(_, it)| it.contains("no regular file")), "{name}: {faults:#?}");
     }
 }
 

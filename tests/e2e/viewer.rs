@@ -93,6 +93,11 @@ fn a_survey_comes_after_an_index_and_before_a_listing() {
         browse("hips/?format=json").text().contains("tile.png"),
         "a listing where it is asked for"
     );
+    // `?raw` showed the viewer.
+    let raw = browse("hips/?raw");
+    assert_eq!(raw.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(raw.text().contains("tile.png") && !raw.text().contains("assets/sky-"), "{raw:?}");
+    assert_eq!(browse("paged/?raw").text(), "<p>own page");
 }
 
 #[test]

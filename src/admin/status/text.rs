@@ -12,11 +12,12 @@ pub struct ReplicaStatus {
     pub status: Result<Value, String>,
 }
 
-/// Lines for a terminal: the process in detail if there is one, else a line for each and what is wrong.
+/// Lines for a terminal: the process in detail if there is one and it is not `as_table`, else a line for each
+/// and what is wrong.
 #[must_use]
-pub fn text(replicas: &[ReplicaStatus], paint: Paint) -> String {
+pub fn text(replicas: &[ReplicaStatus], as_table: bool, paint: Paint) -> String {
     match replicas {
-        [ReplicaStatus { label, status: Ok(status) }] => detail(label, status, paint),
+        [ReplicaStatus { label, status: Ok(status) }] if !as_table => detail(label, status, paint),
         replicas => overview(replicas, paint),
     }
 }
@@ -366,7 +367,9 @@ mod tests {
     #[test]
     fn one_process_is_shown_in_detail() {
         let replica = ReplicaStatus { label: "127.0.0.1:9090".to_owned(), status: Ok(status()) };
-        let text = text(&[replica], Paint::Plain);
+        let table = text(std::slice::from_ref(&replica), true, Paint::Plain);
+        assert!(table.lines().nth(1).is_some_and(|line| line.starts_with("127.0.0.1:9090  ready")));
+        let text = text(&[replica], false, Paint::Plain);
         for line in [
             "s3proxy 3.0.0 at 127.0.0.1:9090: ready, up 1 h 1 min\n",
             "  requests     12.3/s, 3 in flight, hit rate 91.2 %, first byte p50 0.40 ms, p99 1.20 s, \
@@ -393,7 +396,7 @@ mod tests {
                 status: Err("refused \u{1b}[2J".to_owned()),
             },
         ];
-        let text = text(&replicas, Paint::Plain);
+        let text = text(&replicas, false, Paint::Plain);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("10.0.0.1:9090  ready      12.3"), "{text}");
         assert!(lines[2].starts_with("10.0.0.2:9090  no answer"), "{text}");
@@ -410,8 +413,8 @@ mod tests {
     fn an_answer_of_another_form_is_no_panic() {
         for status in [json!(null), json!([]), json!({ "profiles": 1, "requests": [], "now": 5 })] {
             let replica = ReplicaStatus { label: "a:1".to_owned(), status: Ok(status) };
-            assert!(!text(std::slice::from_ref(&replica), Paint::Colour).is_empty());
-            assert!(!text(&[replica.clone(), replica], Paint::Plain).is_empty());
+            assert!(!text(std::slice::from_ref(&replica), false, Paint::Colour).is_empty());
+            assert!(!text(&[replica.clone(), replica], false, Paint::Plain).is_empty());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Asks for the files of a survey, eight at a time: first those that describe it, then samples of tiles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use tokio::task::JoinSet;
@@ -49,6 +49,7 @@ pub(super) async fn gather(
             lowest: None,
             allsky: Vec::new(),
             tiles: Vec::new(),
+            whole_orders: BTreeMap::new(),
             listed_outside: Vec::new(),
         },
     };
@@ -128,7 +129,7 @@ impl Gathering<'_> {
             self.ask(probes.collect()).await;
             let found = self.seen.tiles.iter().skip(before).any(|it| it.reply.is_found());
             let may_list = self.seen.listed_orders.is_some();
-            if found || may_list && !listed_tiles(self.source, order).await.is_empty() {
+            if found || may_list && !listed_tiles(self.source, order).await.0.is_empty() {
                 self.seen.lowest = Some(order);
                 return;
             }
@@ -157,7 +158,7 @@ impl Gathering<'_> {
         let share = samples.div_ceil(orders.clone().count()).max(1);
         let mut wanted = Vec::new();
         for order in orders {
-            let listed = listed_tiles(self.source, order).await;
+            let (listed, is_whole) = listed_tiles(self.source, order).await;
             if self.seen.map == MapState::Usable {
                 let coverage = &self.seen.coverage;
                 let outside = listed.iter().map(|(tile, _)| *tile);
@@ -168,6 +169,9 @@ impl Gathering<'_> {
             wanted.extend(
                 listed.iter().step_by(step).map(|(tile, format)| (*tile, *format, Reason::Listed)),
             );
+            if is_whole {
+                self.seen.whole_orders.insert(order, listed);
+            }
         }
         self.ask(wanted).await;
     }
@@ -213,15 +217,22 @@ fn orders_of(root: &FolderListing) -> Vec<u8> {
     orders
 }
 
-/// Some tiles of an order, from its first and its last folder.
-async fn listed_tiles(source: &Source, order: u8) -> Vec<(Tile, TileFormat)> {
+/// Some tiles of an order, from its first and its last folder, and whether these are all tiles.
+async fn listed_tiles(source: &Source, order: u8) -> (Vec<(Tile, TileFormat)>, bool) {
     let folder = format!("Norder{order}/");
-    let Some(FolderListing { folders, .. }) = source.list(&folder).await else { return Vec::new() };
+    let Some(FolderListing { folders, mut is_whole, .. }) = source.list(&folder).await else {
+        return (Vec::new(), false);
+    };
+    is_whole &= folders.len() <= 2;
     let folders: BTreeSet<&String> = folders.first().into_iter().chain(folders.last()).collect();
     let mut found = Vec::new();
     for name in folders {
         let folder = format!("{folder}{name}/");
-        let Some(listing) = source.list(&folder).await else { continue };
+        let Some(listing) = source.list(&folder).await else {
+            is_whole = false;
+            continue;
+        };
+        is_whole &= listing.is_whole;
         found.extend(listing.files.iter().filter_map(|file| {
             match locate(&[&folder, file.as_str()].concat()) {
                 Some(("", SurveyFile::Tile { tile, format })) => Some((tile, format)),
@@ -229,5 +240,5 @@ async fn listed_tiles(source: &Source, order: u8) -> Vec<(Tile, TileFormat)> {
             }
         }));
     }
-    found
+    (found, is_whole)
 }

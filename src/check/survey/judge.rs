@@ -182,6 +182,16 @@ fn order_min(seen: &Observed) -> Finding {
     };
     let Some(lowest) = seen.lowest else { return Finding::skipped("no tile was found") };
     let set = format!("set hips_order_min = {lowest} in properties");
+    if let (Some(declared), Ok(Some(order))) = (declared, seen.properties.order("hips_order"))
+        && declared > order
+    {
+        return Finding::failed(
+            format!(
+                "hips_order_min is {declared}, and hips_order is {order}: no viewer asks for any tile"
+            ),
+            set,
+        );
+    }
     match declared {
         None if lowest > 0 => Finding::warning(
             format!(

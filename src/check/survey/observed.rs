@@ -1,5 +1,6 @@
 //! What was seen of a survey: the answers for its files.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -77,6 +78,8 @@ pub(super) struct TileReply {
 pub(super) struct FolderListing {
     pub folders: Vec<String>,
     pub files: Vec<String>,
+    /// Whether nothing else is in it.
+    pub is_whole: bool,
 }
 
 /// The coverage map that samples were drawn from.
@@ -107,6 +110,8 @@ pub(super) struct Observed {
     pub lowest: Option<u8>,
     pub allsky: Vec<(TileFormat, FileReply)>,
     pub tiles: Vec<TileReply>,
+    /// All tiles of the orders whose listings were read as a whole.
+    pub whole_orders: BTreeMap<u8, Vec<(Tile, TileFormat)>>,
     /// Tiles in listings whose cells are outside of the map.
     pub listed_outside: Vec<Tile>,
 }

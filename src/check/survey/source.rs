@@ -117,6 +117,7 @@ impl StoreSource {
         Some(FolderListing {
             folders: page.folders.iter().filter_map(name).collect(),
             files: page.objects.iter().filter_map(|object| name(&object.key)).collect(),
+            is_whole: page.next.is_none(),
         })
     }
 }
@@ -160,11 +161,15 @@ impl Source {
 
 fn read_file(path: &Path, most: usize) -> FileReply {
     let read = || {
-        let file = File::open(path)?;
-        let about = file.metadata()?;
+        // Before it is opened: a pipe without a writer would be waited for.
+        let about = std::fs::metadata(path)?;
         if about.is_dir() {
             return Err(std::io::Error::from(std::io::ErrorKind::NotFound));
         }
+        if !about.is_file() {
+            return Err(std::io::Error::other("it is no regular file"));
+        }
+        let file = File::open(path)?;
         let mut bytes = Vec::new();
         file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
         Ok((about.len(), about.modified().ok(), bytes))
@@ -185,7 +190,7 @@ fn read_file(path: &Path, most: usize) -> FileReply {
 }
 
 fn list_folder(path: &Path) -> Option<FolderListing> {
-    let mut listing = FolderListing::default();
+    let mut listing = FolderListing { is_whole: true, ..FolderListing::default() };
     for entry in std::fs::read_dir(path).ok()?.flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let is_folder = entry.path().is_dir();

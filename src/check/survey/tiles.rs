@@ -41,6 +41,9 @@ fn examples<'a>(tiles: impl Iterator<Item = &'a TileReply>) -> String {
 }
 
 fn inside(seen: &Observed) -> Finding {
+    if seen.map != MapState::Usable {
+        return Finding::skipped("there is no map to compare with");
+    }
     // Lower orders have a finding of their own.
     let of_survey = |it: &&TileReply| seen.lowest.is_some_and(|first| it.tile.order() >= first);
     // A format without any tile has a finding of its own.
@@ -230,13 +233,35 @@ fn percent(part: usize, of: usize) -> String {
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn estimate(seen: &Observed) -> Finding {
     let mut of_format: BTreeMap<TileFormat, (f64, f64)> = BTreeMap::new();
-    let mut is_exact = true;
+    let (mut is_exact, mut last) = (true, None);
+    // Where a listing names all tiles, nothing is to be estimated but their lengths.
+    let lengths: BTreeMap<(Tile, TileFormat), u64> =
+        seen.found().filter_map(|it| Some(((it.tile, it.format), it.reply.length?))).collect();
+    let (named, _) = seen.properties.formats();
+    for (order, all) in &seen.whole_orders {
+        for format in &named {
+            let all = all.iter().filter(|(_, of)| of == format);
+            let known: Vec<u64> = all.clone().filter_map(|it| lengths.get(it).copied()).collect();
+            let count = all.count();
+            if count == 0 {
+                continue;
+            }
+            is_exact &= known.len() == count;
+            let (tiles, size) = of_format.entry(*format).or_default();
+            *tiles += count as f64;
+            let mean = known.iter().sum::<u64>() as f64 / known.len().max(1) as f64;
+            *size += mean * count as f64;
+            last = last.max(Some(*order));
+        }
+    }
     let mut groups: BTreeMap<(u8, TileFormat), Vec<&TileReply>> = BTreeMap::new();
-    for it in seen.of(Reason::Inside) {
+    let is_listed = |order: u8| seen.whole_orders.contains_key(&order);
+    for it in seen.of(Reason::Inside).filter(|it| !is_listed(it.tile.order())) {
         groups.entry((it.tile.order(), it.format)).or_default().push(it);
     }
     for ((order, format), asked) in groups {
         let all = seen.coverage.count(order);
+        last = last.max(Some(order));
         is_exact &= asked.len() as u64 == all;
         let found: Vec<&&TileReply> = asked.iter().filter(|it| it.reply.is_found()).collect();
         let bytes: u64 = found.iter().filter_map(|it| it.reply.length).sum();
@@ -245,16 +270,12 @@ fn estimate(seen: &Observed) -> Finding {
         *tiles += each * found.len() as f64;
         *size += each * bytes as f64;
     }
-    if of_format.is_empty() {
-        return Finding::skipped("no tile was asked for");
-    }
+    let Some(last) = last else { return Finding::skipped("no tile was asked for") };
     let about = if is_exact { "" } else { "about " };
     let parts: Vec<String> = of_format
         .iter()
         .map(|(format, (tiles, bytes))| format!("{tiles:.0} {format}, {:.1} MB", bytes / 1e6))
         .collect();
-    let orders: Vec<u8> = seen.of(Reason::Inside).map(|it| it.tile.order()).collect();
-    let last = orders.iter().max().copied().unwrap_or_default();
     let cells = Tile::count(last);
     Finding::ok(format!("{about}{} (order {last} has {cells} cells)", parts.join("; ")))
 }
@@ -285,6 +306,7 @@ mod tests {
             lowest: Some(7),
             allsky: Vec::new(),
             tiles,
+            whole_orders: BTreeMap::new(),
             listed_outside: Vec::new(),
         }
     }

@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::Problem;
+use crate::config::profiles::ResolvedProfiles;
 use crate::config::settings::cache::{WrittenShared, shared, tiers};
 use crate::config::settings::row::Row;
-use crate::config::{CacheMemory, EngineConfig, Profiles, SharedConfig};
+use crate::config::{CacheMemory, EngineConfig, SharedConfig};
 use crate::profile::DEFAULT_LABEL;
 use crate::s3::secret::Secret;
 
@@ -115,16 +116,18 @@ pub(in crate::config) fn check_certificates(
 pub(in crate::config) fn check_profiles(
     layers: &mut Layers<'_>,
     config: Option<&SharedConfig>,
-    profiles: &Profiles,
+    resolved: &ResolvedProfiles,
 ) {
     let row = shared::profiles().row;
     for name in config.iter().filter_map(|config| config.profiles.as_ref()).flatten() {
-        if profiles.get(Some(name)).is_some() {
+        if resolved.has(Some(name)) {
             continue;
         }
+        let ResolvedProfiles { profiles, wrong, .. } = resolved;
         let source = layers.report.source(row.path);
         let names = profiles.default.iter().map(|_| DEFAULT_LABEL);
-        let names = names.chain(profiles.named.keys().map(String::as_str)).collect::<Vec<_>>();
+        let names = names.chain(profiles.named.keys().chain(wrong).map(String::as_str));
+        let names = names.collect::<Vec<_>>();
         let message = format!("there is no such profile; there are {}", names.join(", "));
         layers.report.problem(Problem::new(source, message).key(row.path).value(name.clone()));
     }

@@ -1,5 +1,6 @@
 //! The configuration as a whole: environment, YAML and INI in, values or problems out.
 
+mod all_mistakes;
 mod cache;
 mod mistakes;
 mod providers;

@@ -83,6 +83,19 @@ impl ProfileReader<'_, '_> {
         let written = &found.written;
         let is = |wanted: &[CredentialsFrom]| from.is_some_and(|from| wanted.contains(&from));
         let keys = from.is_none_or(|from| from == CredentialsFrom::Keys) && !anonymous;
+        let mut result = Ok(());
+        if anonymous && let Some(from) = from.filter(|from| *from != CredentialsFrom::Anonymous) {
+            let message = format!("contradicts from: {}: choose one", from.word());
+            result = Err(self.refuse(found, "anonymous", message));
+        }
+        // The section of AWS_PROFILE may be meant for another program.
+        if let Some(from) = from
+            && !matches!(from, CredentialsFrom::Keys | CredentialsFrom::Anonymous)
+            && matches!(self.source_in_file(found, "section"), ValueSource::File { .. })
+        {
+            let message = format!("is not used: credentials come from: {}", from.word());
+            result = Err(self.refuse(found, "section", message));
+        }
         let web = is(&[CredentialsFrom::WebIdentity]);
         let container = is(&[CredentialsFrom::Container]);
         let roles = keys && written.role_arn.is_some() || web;
@@ -122,10 +135,10 @@ impl ProfileReader<'_, '_> {
             ("token_file", written.token_file.is_some(), container, "from: container"),
         ] {
             if is_written && !is_used {
-                return Err(self.refuse(found, setting, format!("is not used: it needs {needs}")));
+                result = Err(self.refuse(found, setting, format!("is not used: it needs {needs}")));
             }
         }
-        Ok(())
+        result
     }
 
     /// The provider of this name.
@@ -147,15 +160,22 @@ impl ProfileReader<'_, '_> {
                 let token_file = token_file.or_else(|| {
                     self.variable(variable::WEB_IDENTITY_TOKEN_FILE).map(PathBuf::from)
                 });
-                let token_file = token_file.ok_or_else(|| {
-                    format!(
-                        "needs web_identity_token_file, or {}",
-                        variable::WEB_IDENTITY_TOKEN_FILE
-                    )
-                })?;
                 let arn = written.role_arn.clone().or_else(|| self.variable(variable::ROLE_ARN));
-                let arn =
-                    arn.ok_or_else(|| format!("needs role_arn, or {}", variable::ROLE_ARN))?;
+                let (Some(token_file), Some(arn)) = (&token_file, &arn) else {
+                    let needs = [
+                        (arn.is_none(), "role_arn", variable::ROLE_ARN),
+                        (
+                            token_file.is_none(),
+                            "web_identity_token_file",
+                            variable::WEB_IDENTITY_TOKEN_FILE,
+                        ),
+                    ];
+                    let needs = needs.iter().filter(|(is_missing, ..)| *is_missing);
+                    let needs =
+                        needs.map(|(_, key, variable)| format!("needs {key}, or {variable}"));
+                    return Err(needs.collect::<Vec<_>>().join("; "));
+                };
+                let (token_file, arn) = (token_file.clone(), arn.clone());
                 let role = self.role(written, arn, endpoint, region)?;
                 Ok(Provider::WebIdentity { role, token_file })
             }

@@ -82,6 +82,8 @@ fn a_replica_that_does_not_answer_is_named_and_obeys_when_it_is_back() {
     let said: Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!((names(&said, "obeyed"), names(&said, "missing")), (1, 1), "{said}");
     let name = said["replicas"]["missing"][0].as_str().expect("a name");
+    let warned = format!("{}: sky/a.png: not confirmed by {name}", one.admin.address);
+    assert!(run.stderr.contains(&warned), "{run:?}");
     assert!(name.ends_with(&format!("/{}", other.gateway.pid())), "{name}");
     one.gateway.expect_log("a warning", |line| {
         line["event"].as_str().is_some_and(|text| text.contains("did not confirm it"))
@@ -100,7 +102,12 @@ fn a_purge_without_the_engine_is_recorded_later() {
         (Replica::start(&scene.url(), &engine), Replica::start(&scene.url(), &engine));
     assert_eq!((one.get("sky/a.png").1, other.get("sky/a.png").1), ("old".into(), "old".into()));
     engine.signal("STOP");
-    let said = one.admin.purge("sky/a.png");
+    // Standard error was empty.
+    let run = command(&one.admin, &["sky/a.png"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let warned = format!("{}: sky/a.png: purged in this replica alone", one.admin.address);
+    assert!(run.stderr.contains(&warned), "{run:?}");
+    let said: Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(said["replicas"]["recorded"], false, "{said}");
     scene.now(tile("new", &[]));
     assert_eq!(one.get("sky/a.png").1, "new");
