@@ -338,10 +338,10 @@ pub(super) fn text_pairs(written: Written<'_>) -> Vec<(String, String)> {
 }
 
 /// Two texts of a mapping, or what is wrong with the pair.
-type Pair = Result<(String, String), String>;
+type TextPair = Result<(String, String), String>;
 
 /// The pairs of a mapping.
-fn pairs(written: Written<'_>) -> Result<Vec<Pair>, String> {
+fn pairs(written: Written<'_>) -> Result<Vec<TextPair>, String> {
     const SUCH_AS: &str = "such as {\"name\": \"value\"}";
     let pair = |at: usize, name: Option<&str>, value: Option<&str>| match (name, value) {
         (Some(name), Some(value)) => Ok((name.to_owned(), value.to_owned())),
