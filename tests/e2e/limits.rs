@@ -291,12 +291,16 @@ fn the_admin_listener_limits_the_heads_and_connections_of_its_clients() {
         assert_eq!(client.answer("GET").expect("an answer").status(), status, "{request:.60}");
     }
     let mut idle: Vec<Client> = (0..80).map(|_| Client::connect(admin.address)).collect();
-    let refused = idle.iter_mut().map(|client| client.wait_for_bytes(DEADLINE / 20));
-    let refused = refused.filter(|refused| *refused).count();
-    assert!((10..=40).contains(&refused), "{refused} of 80 connections were refused");
+    // The longest idle ones make room for an operator.
+    let mut operator = Client::connect(admin.address);
+    operator.send("GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    assert_eq!(operator.answer("GET").expect("an answer").status(), 200);
+    let is_open = |client: &mut Client| client.fate(Duration::from_millis(1)) == Fate::Open;
+    let open = idle.iter_mut().map(is_open).filter(|is_open| *is_open).count();
+    assert!(open <= 64, "{open} of 80 connections are open");
     // A connection without a request is closed after the time for a head.
     let began = Instant::now();
-    assert_ne!(idle[0].fate(PATIENCE), Fate::Open);
+    assert_ne!(idle[79].fate(PATIENCE), Fate::Open);
     assert!(began.elapsed() < DEADLINE * 3, "{:?}", began.elapsed());
 }
 

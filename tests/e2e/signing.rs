@@ -275,7 +275,7 @@ fn an_explicit_endpoint_is_addressed_by_path() {
 #[test]
 fn the_path_of_an_endpoint_stays_before_the_bucket() {
     let spy = Faulty::spy();
-    for base in ["/base/path", "/base/path/", "/base/path/?query#fragment"] {
+    for base in ["/base/path", "/base/path/"] {
         spy.clear();
         let gateway = Setup::new(&format!("{}{base}", spy.url())).start();
         assert_eq!(gateway.object("sky/a%2Bb.png").status(), 200, "{base}");
