@@ -10,7 +10,7 @@
 //! - `tiers.rs`: the tiers, which know no fetch. Every read leaves out what a purge covers, and memory
 //!   and disk change together.
 //!
-//! Objects known to be missing have an entry with `EntryContent::Negative`, or [`Cache::excluded`].
+//! Objects known to be missing have an entry with `EntryContent::Negative`, or `Cache::excluded`.
 
 mod admit;
 mod blocks;

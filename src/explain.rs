@@ -38,7 +38,7 @@ pub struct Options {
 }
 
 /// Explains one object; the argument is that of [`check::check_object`]. Unless `offline`, the configuration
-/// has the credentials that its providers issued ([`check::with_credentials`]).
+/// has the credentials that its providers issued (`check::with_credentials`).
 pub async fn explain(config: &Config, argument: &str, options: Options) -> Explanation {
     let mut checked = check::examine(config, argument, !options.offline).await;
     let steps = std::mem::take(&mut checked.section.steps);
