@@ -6,6 +6,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+
 use crate::s3::encode::decode;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::secret::Secret;
@@ -88,23 +91,7 @@ fn basic(user_info: &str) -> Result<Secret, String> {
         return Err("has a user with a colon, which no proxy can tell from the password".to_owned());
     }
     let bytes = if user_info.contains(':') { bytes } else { [&bytes[..], b":"].concat() };
-    Ok(Secret::new(format!("Basic {}", base64(&bytes))))
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |nth: usize| group.get(nth).copied().map_or(0, u32::from);
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (nth, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let digit = usize::try_from(bits >> shift & 63).ok().and_then(|at| DIGITS.get(at));
-            let digit = digit.filter(|_| nth <= group.len());
-            out.push(digit.map_or('=', |digit| char::from(*digit)));
-        }
-    }
-    out
+    Ok(Secret::new(format!("Basic {}", BASE64.encode(&bytes))))
 }
 
 /// The hosts that are reached without a proxy: `NO_PROXY`.
@@ -259,9 +246,9 @@ mod tests {
             ("fooba", "Zm9vYmE="),
             ("foobar", "Zm9vYmFy"),
         ] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
+            assert_eq!(BASE64.encode(plain), encoded);
         }
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+        assert_eq!(BASE64.encode([0xfb, 0xff]), "+/8=");
     }
 
     #[test]

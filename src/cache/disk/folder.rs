@@ -414,7 +414,7 @@ fn read_into(file: &File, buffer: &mut Vec<u8>, length: u64) -> io::Result<()> {
 /// The record of this key in the bytes of a file of this length. Every byte is checked.
 ///
 /// # Errors
-/// It is damaged, or the record of another key.
+/// It is damaged, or belongs to another key.
 pub(super) fn record_in(bytes: Vec<u8>, length: u64, key: &CacheKey) -> Result<DiskRecord, Damage> {
     record_of(checked_head(&bytes, length)?, bytes, key)
 }

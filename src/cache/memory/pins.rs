@@ -2,11 +2,12 @@
 //! the pin that was unused for the longest time gives way, if that is an hour or more; otherwise the new entry
 //! is an ordinary one.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::entry::Entry;
+use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::request::CacheRequest;
 
 /// A pin that is unused for this number of seconds gives way to a new one.
@@ -22,8 +23,7 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Pins {
     /// Bytes that pinned entries may hold.
-    limit: u64,
-    held: AtomicU64,
+    budget: Arc<Budget>,
     /// The seconds that [`Pins::tick`] has counted.
     seconds: AtomicU64,
     all: Mutex<Vec<Weak<Pin>>>,
@@ -35,9 +35,9 @@ pub struct Pin {
     /// Asks the store for the object again.
     pub request: Arc<CacheRequest>,
     pins: Arc<Pins>,
-    bytes: u64,
+    /// Its part of the share, until it ends.
+    held: Mutex<Option<Held>>,
     refresh_at: SystemTime,
-    is_active: AtomicBool,
     last_used: AtomicU64,
     tried: AtomicU64,
 }
@@ -47,8 +47,7 @@ impl Pins {
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self {
-            limit,
-            held: AtomicU64::new(0),
+            budget: Budget::new(limit),
             // So that an attempt at 0 was long ago.
             seconds: AtomicU64::new(BETWEEN_ATTEMPTS),
             all: Mutex::default(),
@@ -62,7 +61,7 @@ impl Pins {
         weight: u64,
         before: Option<&Pin>,
     ) -> Option<Arc<Pin>> {
-        let request = entry.pin.as_ref().filter(|_| self.limit > 0)?;
+        let request = entry.pin.as_ref().filter(|_| self.limit() > 0)?;
         let lifetime = entry.freshness.fresh_until.duration_since(entry.requested_at).ok()?;
         if lifetime < SHORTEST_LIFETIME {
             return None;
@@ -71,19 +70,16 @@ impl Pins {
         if let Some(before) = before {
             before.end();
         }
-        if !self.take(weight) {
+        let held = self.budget.take(weight).or_else(|| {
             self.make_room(weight);
-            if !self.take(weight) {
-                return None;
-            }
-        }
+            self.budget.take(weight)
+        })?;
         let early = (lifetime / 10).max(SHORTEST_LIFETIME).min(lifetime / 2);
         let pin = Arc::new(Pin {
             request: Arc::clone(request),
             pins: Arc::clone(self),
-            bytes: weight,
+            held: Mutex::new(Some(held)),
             refresh_at: entry.freshness.fresh_until.checked_sub(early)?,
-            is_active: AtomicBool::new(true),
             last_used: AtomicU64::new(last_used),
             tried: AtomicU64::new(0),
         });
@@ -117,13 +113,13 @@ impl Pins {
     /// Bytes of pinned entries.
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.held.load(Ordering::Acquire)
+        self.budget.held()
     }
 
     /// Bytes that pinned entries may hold.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.budget.limit()
     }
 
     #[cfg(test)]
@@ -135,11 +131,6 @@ impl Pins {
         self.seconds.load(RELAXED)
     }
 
-    fn take(&self, bytes: u64) -> bool {
-        let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
-    }
-
     /// Ends pins that were not used for long, until this number of bytes is free.
     fn make_room(&self, bytes: u64) {
         let now = self.now();
@@ -147,7 +138,7 @@ impl Pins {
         idle.retain(|pin| now.saturating_sub(pin.last_used.load(RELAXED)) >= GIVES_WAY);
         idle.sort_by_key(|pin| pin.last_used.load(RELAXED));
         for pin in idle {
-            if self.held().saturating_add(bytes) <= self.limit {
+            if self.held().saturating_add(bytes) <= self.limit() {
                 return;
             }
             pin.end();
@@ -167,7 +158,7 @@ impl Pin {
     /// Whether the entry is pinned still.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.is_active.load(Ordering::Acquire)
+        self.part().is_some()
     }
 
     /// Notes that an attempt to refresh the object begins.
@@ -185,15 +176,11 @@ impl Pin {
     }
 
     fn end(&self) {
-        if self.is_active.swap(false, Ordering::AcqRel) {
-            self.pins.held.fetch_sub(self.bytes, Ordering::AcqRel);
-        }
+        *self.part() = None;
     }
-}
 
-impl Drop for Pin {
-    fn drop(&mut self) {
-        self.end();
+    fn part(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -200,7 +200,7 @@ impl MemoryTier {
         (self.evictions)(&self.statistics).inc_by(evicted.len() as u64);
         if self.remember(key, evicted) {
             // It was evicted too early. A use keeps it longer this time.
-            let _used = self.get(key.as_bytes());
+            let _used = self.cache.get(key.as_bytes());
         }
         true
     }

@@ -48,7 +48,7 @@ async fn a_thousand_mutated_files_are_misses_or_right() {
             2 => bytes.extend_from_slice(&whole[..at]),
             3 => bytes.clear(),
             4 => bytes = vec![0; whole.len()],
-            // The file of another key.
+            // The file belongs to another key.
             5 => bytes = fs::read(bench.file(999)).unwrap(),
             // Part of another file.
             6 => {
