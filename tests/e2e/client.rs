@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::answers::Answers;
 use crate::canary;
 
 /// The time limit for anything that should happen at once. Reaching it fails the test.
@@ -18,6 +19,7 @@ const SEARCHED_OF_AN_OBJECT: usize = 4096;
 pub(crate) struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
+    record: Answers,
 }
 
 /// How an answer ended.
@@ -120,7 +122,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, unread: Vec::new() })
+        Ok(Self { stream, unread: Vec::new(), record: Answers::default() })
     }
 
     /// A client with a small receive buffer.
@@ -134,11 +136,12 @@ impl Client {
         let stream = runtime.expect("a runtime").block_on(connecting).expect("the gateway accepts");
         stream.set_nonblocking(false).expect("a blocking socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        Self { stream, unread: Vec::new() }
+        Self { stream, unread: Vec::new(), record: Answers::default() }
     }
 
     /// Writes the bytes; if the gateway has already closed the connection, reading detects it.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.record.sent(bytes.as_ref());
         match self.stream.write_all(bytes.as_ref()) {
             Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 panic!("writing to the gateway: {e}")
@@ -149,6 +152,7 @@ impl Client {
 
     /// Whether the gateway still accepts bytes; for clients that trickle.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.record.sent(bytes);
         self.stream.write_all(bytes).is_ok()
     }
 
@@ -196,6 +200,7 @@ impl Client {
             if let Some(end) = find(&self.unread, b"\r\n\r\n") {
                 let head: Vec<u8> = self.unread.drain(..end + 4).collect();
                 canary::search("the head of an answer", &head);
+                self.record.head(&head);
                 return Some(parse_head(&head));
             }
             if !self.fill(PATIENCE) {
@@ -212,6 +217,7 @@ impl Client {
     /// The body that belongs to a head already read.
     pub(crate) fn body(&mut self, head: &Head, method: &str) -> (Vec<u8>, Ending) {
         let (body, ending) = self.body_as_it_comes(head, method);
+        self.record.body(&body, ending != Ending::Cut, &format!("{ending:?}"));
         // An answer with an entity tag is an object.
         let most = if head.all("etag").is_empty() { body.len() } else { SEARCHED_OF_AN_OBJECT };
         if !body.is_empty() {

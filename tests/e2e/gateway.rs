@@ -250,6 +250,10 @@ impl Setup {
             // The `Host` of this suite's client.
             command.env("S3PROXY_ADMIN_HOSTS", r#"["gateway.test"]"#);
         }
+        // By `tests/senders/run`.
+        if let Some(direct) = std::env::var_os("S3PROXY_TEST_DIRECT_HITS") {
+            command.env("S3PROXY_SERVER_DIRECT_HITS", direct);
+        }
         command.envs(&self.env);
         command
     }

@@ -18,6 +18,8 @@
 mod store;
 
 mod admin;
+#[path = "../support/answers.rs"]
+mod answers;
 #[path = "../support/authority.rs"]
 mod authority;
 mod cached;

@@ -15,6 +15,8 @@
     reason = "clippy knows test functions as tests, not what they call"
 )]
 
+#[path = "../support/answers.rs"]
+mod answers;
 #[expect(dead_code, reason = "shared with the stress test")]
 #[path = "../stress/ask.rs"]
 mod ask;
@@ -26,6 +28,7 @@ mod client;
 #[expect(dead_code, reason = "shared with the tests of the running gateway")]
 #[path = "../e2e/gateway.rs"]
 mod gateway;
+#[expect(dead_code, reason = "shared with the stress test")]
 #[path = "../stress/history.rs"]
 mod history;
 #[path = "../stress/judge.rs"]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::ask::Ask;
-use crate::client::{self, Client};
+use crate::client::{self, Client, Head, PATIENCE};
 use crate::judge::{Excuse, Kind, judge, judge_beginning};
 use crate::sky::Sky;
 
@@ -25,6 +25,9 @@ pub(crate) struct Crowd<'a> {
     pub(crate) admin: SocketAddr,
     /// How long before its request an answer may have been current.
     pub(crate) oldest: Duration,
+    /// The gateway starts again now and then. A connection may end without an answer, and the request is
+    /// sent once more.
+    pub(crate) restarts: bool,
 }
 
 /// The results of the requests.
@@ -78,16 +81,12 @@ impl fmt::Display for Tally {
 }
 
 impl Crowd<'_> {
-    /// Makes this many requests.
-    pub(crate) fn make(self, requests: u64, seed: u64) -> Tally {
-        let left = AtomicU64::new(requests);
+    /// Makes the requests that are left.
+    pub(crate) fn make(self, left: &AtomicU64, seed: u64) -> Tally {
         let mut total = Tally::default();
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
-                .map(|client| {
-                    let left = &left;
-                    scope.spawn(move || self.one_client(left, seed * CLIENTS + client))
-                })
+                .map(|client| scope.spawn(move || self.one_client(left, seed * CLIENTS + client)))
                 .collect();
             for client in clients {
                 total.add(client.join().expect("a client"));
@@ -99,7 +98,7 @@ impl Crowd<'_> {
     fn one_client(&self, left: &AtomicU64, seed: u64) -> Tally {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut tally = Tally::default();
-        let mut client = Client::connect(self.gateway);
+        let mut client = self.connect(self.gateway);
         let mut before = String::from("nothing");
         let next = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         while next().is_ok() {
@@ -119,10 +118,43 @@ impl Crowd<'_> {
             }
             before = format!("{id} {verdict:?}");
             if reconnect {
-                client = Client::connect(self.gateway);
+                client = self.connect(self.gateway);
             }
         }
         tally
+    }
+
+    /// Connects; while the gateway starts again, as soon as it accepts.
+    fn connect(&self, address: SocketAddr) -> Client {
+        let began = Instant::now();
+        loop {
+            match Client::try_connect(address) {
+                Ok(client) => return client,
+                Err(error) => assert!(self.restarts && began.elapsed() < PATIENCE, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a request and reads the head of its answer. A connection that ends without an answer is
+    /// excused while the gateway starts again.
+    fn send(
+        &self,
+        client: &mut Client,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (Instant, Option<Head>) {
+        let began = Instant::now();
+        loop {
+            let sent = Instant::now();
+            client.request(method, path, headers);
+            let head = client.head();
+            if head.is_some() || !self.restarts || began.elapsed() > PATIENCE {
+                return (sent, head);
+            }
+            *client = self.connect(self.gateway);
+        }
     }
 
     /// One request, the judgement of its answer, and whether the connection cannot be reused.
@@ -137,9 +169,8 @@ impl Crowd<'_> {
         let path = format!("/s3proxy/s3/sky/{}", Sky::key(object));
         let own = ask.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let headers: Vec<_> = own.chain([("X-Request-ID", id)]).collect();
-        let sent = Instant::now();
-        client.request(ask.method, &path, &headers);
-        let Some(head) = client.head() else {
+        let (sent, head) = self.send(client, ask.method, &path, &headers);
+        let Some(head) = head else {
             return (Err(format!("no answer after {:?}", sent.elapsed())), true);
         };
         let status = head.header("cache-status").unwrap_or_default().to_owned();
@@ -192,8 +223,18 @@ impl Crowd<'_> {
 
     fn purge(&self, object: usize, whole_folder: bool) {
         let target = if whole_folder { Sky::folder(object) } else { Sky::key(object) };
-        let sent = Instant::now();
-        let answer = client::send(self.admin, "PURGE", &format!("/sky/{target}"), &[]);
+        let (began, headers) = (Instant::now(), [("Connection", "close")]);
+        let (sent, answer) = loop {
+            let sent = Instant::now();
+            let mut client = self.connect(self.admin);
+            client.request("PURGE", &format!("/sky/{target}"), &headers);
+            match client.answer("PURGE") {
+                Some(answer) => break (sent, answer),
+                None => {
+                    assert!(self.restarts && began.elapsed() < PATIENCE, "no answer to a purge")
+                }
+            }
+        };
         assert_eq!(answer.status(), 200, "{}", answer.text());
         self.sky.purged(object, whole_folder, sent, Instant::now());
     }

@@ -15,11 +15,16 @@ pub(crate) struct Version {
     pub(crate) modified: SystemTime,
 }
 
+/// The number of last versions that clients know.
+const KNOWN: usize = 5;
+
 /// The changes and purges of an object.
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    /// The first ones are forgotten, see [`History::forget`].
     changes: Vec<Change>,
     purges: Vec<Purge>,
+    forgotten: u64,
 }
 
 /// A change of an object, to another version or to a missing object.
@@ -40,12 +45,22 @@ struct Purge {
 impl History {
     /// How often it has changed.
     pub(crate) fn changes(&self) -> u64 {
-        self.changes.len() as u64
+        self.forgotten + self.changes.len() as u64
     }
 
     /// Every version there was.
     pub(crate) fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.changes.iter().filter_map(|change| change.to.as_ref())
+    }
+
+    /// Forgets versions and purges that no answer after this time may show or depend on. Clients go on
+    /// knowing the last versions.
+    pub(crate) fn forget(&mut self, before: Instant) {
+        let old = self.changes.windows(2).take_while(|two| two[1].done < before).count();
+        let forgotten = old.min(self.changes.len().saturating_sub(KNOWN));
+        self.changes.drain(..forgotten);
+        self.forgotten += forgotten as u64;
+        self.purges.retain(|purge| purge.answered >= before);
     }
 
     /// Records a change that is complete now.
@@ -62,7 +77,7 @@ impl History {
     pub(crate) fn known(&self, random: &mut fastrand::Rng) -> Option<(Arc<Version>, Arc<Version>)> {
         let changes = self.changes.iter().rev();
         let versions = changes.filter_map(|change| change.to.as_ref());
-        let recent: Vec<_> = versions.take(5).cloned().collect();
+        let recent: Vec<_> = versions.take(KNOWN).cloned().collect();
         let newest = recent.first()?;
         Some((Arc::clone(newest), Arc::clone(&recent[random.usize(..recent.len())])))
     }

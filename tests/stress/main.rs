@@ -2,7 +2,9 @@
 //! deleted and purged behind a gateway whose memory is too small: every answer is checked against
 //! every version that existed, and against its permitted age.
 //!
-//! `S3PROXY_STRESS_REQUESTS` is the number of requests, 10,000 unless it is set.
+//! A second test does the same while the gateway reloads its configuration, drains and starts again.
+//!
+//! `S3PROXY_STRESS_REQUESTS` is the number of requests of each test, 10,000 unless it is set.
 
 #![expect(
     clippy::expect_used,
@@ -12,6 +14,8 @@
     reason = "clippy knows test functions as tests, not what they call"
 )]
 
+#[path = "../support/answers.rs"]
+mod answers;
 #[path = "../support/canary.rs"]
 mod canary;
 #[expect(dead_code, reason = "shared with the tests of the running gateway")]
@@ -42,16 +46,22 @@ mod crowd;
 #[expect(dead_code, reason = "shared with the test of the model")]
 mod history;
 mod judge;
+mod life;
 mod multipart;
 mod sky;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 use crate::crowd::{Crowd, Tally};
 use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup, free_port};
+use crate::life::Life;
 use crate::sky::Sky;
 use crate::store::{Serving, Store};
 
@@ -103,35 +113,82 @@ fn no_answer_is_wrong_or_too_old() {
     }
 }
 
+#[test]
+fn no_answer_is_wrong_or_too_old_while_the_gateway_reloads_and_restarts() {
+    let requests = requested();
+    let bench = Bench::start(SHORT);
+    let life = Life::new(&bench.setup);
+    let sky = Sky::new(bench.store.clone(), 3);
+    let crowd = Crowd {
+        sky: &sky,
+        gateway: life.address(),
+        admin: bench.admin,
+        oldest: SHORT.oldest,
+        restarts: true,
+    };
+    let (tally, lived) = life.during(requests, |left| crowd.make(left, 3));
+    let _ = writeln!(
+        std::io::stderr(),
+        "\n{} requests, {} wrong bodies, {lived}: {tally}",
+        tally.answered(),
+        tally.wrong.len(),
+    );
+    tally::add("requests while it restarts", requests as usize, tally.wrong.len());
+    assert!(tally.wrong.is_empty(), "{} wrong:\n{}", tally.wrong.len(), tally.wrong.join("\n"));
+    assert_eq!(tally.answered(), requests);
+    assert!(lived.reloads > 0 && lived.restarts > 0, "{lived}");
+}
+
+/// A store, and the settings of a gateway before it with an empty cache.
+struct Bench {
+    store: Store,
+    admin: SocketAddr,
+    setup: Setup,
+    _folder: TempDir,
+    _serving: Serving,
+    _runtime: Runtime,
+}
+
+impl Bench {
+    fn start(freshness: Freshness) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let store = Store::new();
+        store.create_bucket("sky");
+        let serving: Serving = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            store.clone().serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves")
+        });
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let disk = folder.path().join("cache");
+        let setup = Setup::new(&serving.endpoint())
+            .env("S3PROXY_CACHE_MEMORY", "3MiB")
+            .env("S3PROXY_CACHE_DISK_PATH", disk.to_str().expect("UTF-8"))
+            .env("S3PROXY_CACHE_DISK_SIZE", "64MiB")
+            .env("S3PROXY_CACHE_TTL", freshness.ttl)
+            .env("S3PROXY_CACHE_NEGATIVE_TTL", freshness.negative_ttl)
+            .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", freshness.stale_while_revalidate)
+            .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
+            .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
+            .env("S3PROXY_UPSTREAM_PROBE", "false");
+        Self { store, admin, setup, _folder: folder, _serving: serving, _runtime: runtime }
+    }
+}
+
 /// One gateway with an empty cache, and this many requests to it.
 fn run(seed: u64, freshness: Freshness, requests: u64) -> Tally {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let store = Store::new();
-    store.create_bucket("sky");
-    let serving: Serving = runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        store.serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves")
-    });
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let admin = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let gateway: Gateway = Setup::new(&serving.endpoint())
-        .env("S3PROXY_CACHE_MEMORY", "3MiB")
-        .env("S3PROXY_CACHE_DISK_PATH", folder.path().join("cache").to_str().expect("UTF-8"))
-        .env("S3PROXY_CACHE_DISK_SIZE", "64MiB")
-        .env("S3PROXY_CACHE_TTL", freshness.ttl)
-        .env("S3PROXY_CACHE_NEGATIVE_TTL", freshness.negative_ttl)
-        .env("S3PROXY_CACHE_STALE_WHILE_REVALIDATE", freshness.stale_while_revalidate)
-        .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
-        .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
-        .env("S3PROXY_UPSTREAM_PROBE", "false")
-        .start();
-    let sky = Sky::new(store, seed);
-    let crowd = Crowd { sky: &sky, gateway: gateway.address, admin, oldest: freshness.oldest };
-    let tally = crowd.make(requests, seed);
+    let bench = Bench::start(freshness);
+    let gateway: Gateway = bench.setup.clone().start();
+    let sky = Sky::new(bench.store.clone(), seed);
+    let admin = bench.admin;
+    let (gateway_at, oldest) = (gateway.address, freshness.oldest);
+    let crowd = Crowd { sky: &sky, gateway: gateway_at, admin, oldest, restarts: false };
+    let left = AtomicU64::new(requests);
+    let tally = crowd.make(&left, seed);
     let counters = client::send(admin, "GET", "/cache", &[]).json();
     eprintln!("{freshness:?}: {tally}; {counters}");
     if !tally.wrong.is_empty() {

@@ -16,6 +16,9 @@ const FOLDERS: usize = 8;
 /// The length of a line of an object, bytes; each line names its object, version and number.
 const LINE: usize = 32;
 
+/// Longer than any answer takes or may be old.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// All objects.
 pub(crate) struct Sky {
     store: Store,
@@ -57,6 +60,9 @@ impl Sky {
     /// Puts another version of an object into the store.
     pub(crate) fn overwrite(&self, object: usize, random: &mut fastrand::Rng) {
         let mut history = self.history(object);
+        if let Some(before) = Instant::now().checked_sub(REMEMBERED) {
+            history.forget(before);
+        }
         let number = history.changes();
         let size = match random.u32(..100) {
             // Empty versions would all have the same entity tag.
