@@ -58,3 +58,24 @@ fn a_memory_full_of_tiles_does_not_hide_a_fresh_object_on_disk() {
     assert_eq!(origin.count(), 0, "{:?}", origin.requests());
     assert_eq!(bench.counter("no_room"), 0);
 }
+
+#[test]
+fn small_objects_from_disk_hold_no_more_memory_than_the_tier_counts() {
+    // Files of two pages of the disk for objects of one and a little: with the room of the file, entries held
+    // more than the tier counted, the budget was used up before anything was evicted, and hits on disk were
+    // fetched from the store.
+    const TILES: usize = 900;
+    const SIZE: usize = 4200;
+    let (bench, origin) = (Bench::new(), Origin::start());
+    put_tiles(&origin, TILES, |_| SIZE);
+    let setup = bench.setup(&origin.url()).env("S3PROXY_CACHE_MEMORY", "4MiB");
+    let gateway = start_scanned(&setup);
+    get_tiles(&gateway, TILES, |_| SIZE);
+    bench.await_records(TILES);
+    for round in 0..2 {
+        let before = origin.count();
+        get_tiles(&gateway, TILES, |_| SIZE);
+        assert_eq!(origin.count() - before, 0, "round {round}");
+    }
+    assert!(bench.counter("disk_hits") > 0, "memory is smaller than all of them");
+}

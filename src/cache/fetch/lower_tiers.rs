@@ -12,6 +12,7 @@ use crate::cache::disk::DiskRecord;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fetch::Fetches;
 use crate::cache::inflight::Leader;
+use crate::cache::memory::budget::Held;
 use crate::cache::object::Object;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::{CacheRequest, Extent};
@@ -19,7 +20,7 @@ use crate::cache::shared::{LeaseHeld, LeaseResult};
 use crate::cache::stored_headers::lifetime_headers;
 use crate::cache::tiers::shared::SharedAnswer;
 use crate::cache::tiers::{DiskChange, SharedChange};
-use crate::cache::weight::object_weight;
+use crate::cache::weight::{entry_weight, head_weight, object_weight};
 use crate::upstream::answer::content_length;
 
 /// Between two looks for the object that another replica fetches: the first pause, and the longest.
@@ -157,12 +158,16 @@ impl Fetches {
             return None;
         }
         let (body, lifetime) = (record.body, lifetime_headers(headers));
+        let weight = match in_blocks {
+            None => object_weight(&head, &lifetime, length),
+            Some(_) => head_weight(&head, &lifetime),
+        };
         let held = match record.held {
-            Some(held) => held,
+            // Room was taken for the file, before its head was known. The tier counts what the entry weighs:
+            // if entries held more, the budget would be exhausted before the tier evicts.
+            Some(held) => Held::shrunk(held, entry_weight(&request.key) + weight),
             // It waits to be written.
-            None => {
-                tiers.reserve(&request.key, object_weight(&head, &lifetime, length))?.into_held()
-            }
+            None => tiers.reserve(&request.key, weight)?.into_held(),
         };
         let content = match in_blocks {
             None => EntryContent::Object(Arc::new(Object::of(&head, &lifetime, body, held))),

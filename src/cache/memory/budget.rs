@@ -54,6 +54,20 @@ impl Held {
         self.bytes
     }
 
+    /// Gives back what is more than `bytes`. What somebody else holds, too, stays as it is.
+    #[must_use]
+    pub fn shrunk(held: Arc<Self>, bytes: u64) -> Arc<Self> {
+        match Arc::try_unwrap(held) {
+            Ok(mut own) => {
+                let more = own.bytes.saturating_sub(bytes);
+                own.bytes -= more;
+                own.budget.held.fetch_sub(more, Ordering::AcqRel);
+                Arc::new(own)
+            }
+            Err(shared) => shared,
+        }
+    }
+
     /// Whether they are bytes of this budget.
     #[must_use]
     pub fn is_of(&self, budget: &Arc<Budget>) -> bool {
@@ -80,7 +94,11 @@ mod tests {
         assert_eq!(budget.held(), 100);
         drop(first);
         assert_eq!(budget.held(), 40);
-        drop(second);
+        let second = Held::shrunk(Arc::new(second), 15);
+        assert_eq!((second.bytes(), budget.held()), (15, 15));
+        let other = Arc::clone(&second);
+        assert_eq!(Held::shrunk(second, 1).bytes(), 15, "the other one needs them");
+        assert_eq!(Held::shrunk(other, 50).bytes(), 15);
         assert_eq!(budget.held(), 0);
         assert!(budget.take(u64::MAX).is_none());
     }
