@@ -18,6 +18,7 @@ pub(super) async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        tiers.any_pin().await;
         second.tick().await;
         let due = tiers.pins_to_refresh(now()).into_iter();
         // A store that fails is asked again by the requests of clients.

@@ -202,6 +202,11 @@ impl Tiers {
         self.memory.pins()
     }
 
+    /// Waits until an entry is pinned.
+    pub async fn any_pin(&self) {
+        self.memory.pins().any().await;
+    }
+
     /// Counts a second for the pinned entries. Returns those that are to be refreshed.
     #[must_use]
     pub fn pins_to_refresh(&self, now: SystemTime) -> Vec<(Arc<Pin>, Arc<Entry>)> {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
+
 use crate::cache::entry::Entry;
 use crate::cache::memory::budget::{Budget, Held};
 use crate::cache::request::CacheRequest;
@@ -27,6 +29,8 @@ pub struct Pins {
     /// The seconds that [`Pins::tick`] has counted.
     seconds: AtomicU64,
     all: Mutex<Vec<Weak<Pin>>>,
+    /// Told of each new pin.
+    added: Notify,
 }
 
 /// What keeps one entry in memory. It ends when it gives way, or when the entry is gone.
@@ -51,6 +55,7 @@ impl Pins {
             // So that an attempt at 0 was long ago.
             seconds: AtomicU64::new(BETWEEN_ATTEMPTS),
             all: Mutex::default(),
+            added: Notify::new(),
         })
     }
 
@@ -88,7 +93,15 @@ impl Pins {
             all.retain(|pin| pin.strong_count() > 0);
         }
         all.push(Arc::downgrade(&pin));
+        self.added.notify_one();
         Some(pin)
+    }
+
+    /// Waits until there is a pin.
+    pub async fn any(&self) {
+        while self.active().is_empty() {
+            self.added.notified().await;
+        }
     }
 
     /// Counts a second. Returns the pins whose objects are to be refreshed, the one that was used last
