@@ -48,8 +48,8 @@ impl LookupSlot {
         self.lookup.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Stores the result of the lookup.
-    fn put(&self, lookup: Lookup) {
+    /// Stores the result of the lookup; before [`ReadThrough::lookup`], that of a lookup which was made already.
+    pub(super) fn put(&self, lookup: Lookup) {
         *self.lookup.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 
@@ -87,7 +87,10 @@ impl Storage for ReadThrough {
         _trace: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let Some(slot) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
-        let lookup = self.cache.find(&slot.wanted).await;
+        let lookup = match slot.take() {
+            Some(made_already) => made_already,
+            None => self.cache.find(&slot.wanted).await,
+        };
         let hit = match &lookup.what {
             LookupResult::Object { source, freshness, .. } => {
                 // `Cache::find` has checked freshness, and `range_header_filter` makes the head:
