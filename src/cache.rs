@@ -36,6 +36,7 @@ mod replicas;
 mod request;
 mod revalidate;
 mod shared;
+mod sharing;
 pub mod statistics;
 pub mod stored_head;
 mod stored_headers;

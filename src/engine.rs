@@ -28,7 +28,7 @@ use prometheus_client::metrics::counter::Counter;
 use crate::config::EngineConfig;
 use crate::engine::breaker::EngineBreaker;
 use crate::engine::error::EngineError;
-pub use crate::engine::listen::Heard;
+pub use crate::engine::listen::ChannelEvent;
 use crate::engine::reply::Reply;
 
 /// How long a value may take to be written, and what else no request waits for.

@@ -8,7 +8,7 @@ use log::{info, warn};
 
 use crate::cache::fetch::Fetches;
 use crate::cache::key::CacheKey;
-use crate::cache::{Cache, ReplicaReport, SharedStatus, purge};
+use crate::cache::purge;
 use crate::cache::tiers::Tiers;
 use crate::engine::StreamId;
 use crate::engine::error::EngineError;
@@ -40,38 +40,8 @@ struct Acquaintance {
     has_checked_memory: bool,
 }
 
-impl Cache {
-    /// Waits seconds until the replicas that share a tier obey the purges so far; `None` without one.
-    pub async fn obeyed(&self) -> Option<ReplicaReport> {
-        self.tiers.obeyed().await
-    }
-
-    /// Keeps the connection to the tier that replicas share, as far as requests wait for it; called in the threads
-    /// that serve them. Never returns.
-    pub async fn read_shared(&self) {
-        self.tiers.read_shared().await;
-    }
-
-    /// Keeps this replica in step with those that share a tier. [`Cache::read_shared`] must be running.
-    /// Never returns.
-    pub async fn serve_replicas(&self) {
-        run(&self.tiers, &self.fetches).await;
-    }
-
-    /// Says good-bye to the replicas that share a tier.
-    pub async fn leave_replicas(&self) {
-        self.tiers.leave_shared().await;
-    }
-
-    /// How the tier does that replicas share; `None` if there is none.
-    #[must_use]
-    pub fn shared_status(&self) -> Option<SharedStatus> {
-        self.tiers.shared_status()
-    }
-}
-
 /// Keeps this replica in step with the others. Never returns.
-async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
+pub(super) async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
     if !tiers.has_shared() {
         return std::future::pending().await;
     }

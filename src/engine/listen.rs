@@ -1,5 +1,5 @@
-//! Messages of the engine, through a connection of its own. The engine keeps none for a listener that is away:
-//! whoever waits for a message has to look for itself from time to time.
+//! Messages of the engine, through a connection of its own. The engine keeps none for a listener that is away: a
+//! caller that waits for one has to look for itself from time to time.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const ANEW: Duration = Duration::from_secs(15);
 
 /// What a listener hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum ChannelEvent {
     Message {
         channel: String,
         text: Bytes,
@@ -31,7 +31,7 @@ impl Engine {
     /// Hears what is published in these channels, in a cluster through one of its nodes, which has the messages
     /// of all. Something has to be published at least once a second: silence is taken for a fault. Must be called
     /// within a Tokio runtime, and never returns.
-    pub async fn listen(&self, channels: &[&str], mut hear: impl FnMut(Heard) + Send) {
+    pub async fn listen(&self, channels: &[&str], mut hear: impl FnMut(ChannelEvent) + Send) {
         let mut messages = self.listens.message_rx();
         let mut connects = self.listens.reconnect_rx();
         let connection = connect::keep(&self.listens);
@@ -48,14 +48,14 @@ impl Engine {
                                 Value::Bytes(text) => text,
                                 other => other.into_string().unwrap_or_default().into(),
                             };
-                            hear(Heard::Message { channel: message.channel.to_string(), text });
+                            hear(ChannelEvent::Message { channel: message.channel.to_string(), text });
                         }
                         Err(error) if is_over(&error) => return std::future::pending().await,
-                        Err(_) => hear(Heard::Gap),
+                        Err(_) => hear(ChannelEvent::Gap),
                     },
                     Ok(_) = connects.recv() => {
                         self.subscribe(channels).await;
-                        hear(Heard::Gap);
+                        hear(ChannelEvent::Gap);
                     }
                     _ = ticks.tick() => {
                         let silence = heard_at.elapsed().min(tried_at.elapsed());

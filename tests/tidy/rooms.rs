@@ -226,7 +226,7 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/revalidate.rs",
         "src/cache/surveys.rs",
     ],
-    &["src/cache.rs"],
+    &["src/cache.rs", "src/cache/sharing.rs"],
 ];
 
 /// The names that a `use` of the cache imports from it, each as a path below `crate::cache::`.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::cache::shared::{members, script};
 use crate::config::SharedConfig;
 use crate::engine::error::EngineError;
-use crate::engine::{Argument, Engine, Heard, StreamId};
+use crate::engine::{Argument, Engine, ChannelEvent, StreamId};
 
 /// How long the connection may take; where there are several servers, the first may be down.
 const CONNECTION: Duration = Duration::from_secs(3);
@@ -48,7 +48,7 @@ pub async fn try_shared(config: &SharedConfig) -> Result<EngineTrial, String> {
     let channel = format!("{}:messages:{own}", config.prefix);
     let heard = Notify::new();
     let hear = |what| {
-        if what != Heard::Gap {
+        if what != ChannelEvent::Gap {
             heard.notify_one();
         }
     };

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::cache::key::CacheKey;
 use crate::cache::shared::SharedTier;
 use crate::cache::shared::queue::lease_name;
-use crate::engine::Heard;
+use crate::engine::ChannelEvent;
 
 /// Between two looks while messages come.
 const SLOW: Duration = Duration::from_millis(250);
@@ -135,16 +135,16 @@ impl SharedTier {
     pub(in crate::cache) async fn listen(&self) {
         let channels = [self.channel.as_str(), self.own_channel.as_str()];
         let hear = |heard| match heard {
-            Heard::Message { channel, .. } if channel == self.own_channel => {
+            ChannelEvent::Message { channel, .. } if channel == self.own_channel => {
                 self.waits.heard_itself(Instant::now());
             }
-            Heard::Message { text, .. } if text == PURGED => self.wake.notify_one(),
-            Heard::Message { text, .. } => {
+            ChannelEvent::Message { text, .. } if text == PURGED => self.wake.notify_one(),
+            ChannelEvent::Message { text, .. } => {
                 if let Ok(lease) = std::str::from_utf8(&text) {
                     self.waits.wake(Some(lease));
                 }
             }
-            Heard::Gap => {
+            ChannelEvent::Gap => {
                 self.waits.wake(None);
                 self.wake.notify_one();
             }
