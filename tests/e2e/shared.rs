@@ -1,6 +1,7 @@
 //! The tier of the cache that replicas share: several gateways with a real Valkey or Redis.
 
 mod check;
+mod clocks;
 mod direct;
 mod engine;
 mod explain;
