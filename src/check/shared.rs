@@ -123,7 +123,10 @@ fn messages(trial: &EngineTrial) -> Finding {
                 }
                 other => fix(other),
             };
-            Finding::warning("messages do not come: replicas look for objects and purges instead", fix)
+            Finding::warning(
+                "messages do not come: replicas look for objects and purges instead",
+                fix,
+            )
         }
     }
 }

@@ -9,11 +9,11 @@ use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use fred::rustls::{ClientConfig, RootCertStore};
-use fred::types::{Builder, RespVersion};
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, CredentialProvider, ReconnectPolicy, Server,
     ServerConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
 };
+use fred::types::{Builder, RespVersion};
 use pingora::tls::{load_ca_file_into_store, load_platform_certs_incl_env_into_store};
 
 use crate::config::{EngineConfig, EngineUrl, Topology};

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use crate::cache::clock::{now, process_start};
 use crate::cache::disk::record::micros;
 use crate::cache::purge::pending::PurgeScope;
-use crate::cache::shared::{SharedTier, script};
 use crate::cache::shared::purges::{MAX_PURGES, RecordedPurges};
 use crate::cache::shared::value::EngineTime;
 use crate::cache::shared::waits::PURGED;
+use crate::cache::shared::{SharedTier, script};
 use crate::engine::error::EngineError;
 use crate::engine::{Argument, StreamEntry, StreamId};
 

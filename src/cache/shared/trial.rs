@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::cache::shared::{members, script};
 use crate::config::SharedConfig;
 use crate::engine::error::EngineError;
-use crate::engine::{Argument, Engine, ChannelEvent, StreamId};
+use crate::engine::{Argument, ChannelEvent, Engine, StreamId};
 
 /// How long the connection may take; where there are several servers, the first may be down.
 const CONNECTION: Duration = Duration::from_secs(3);

@@ -214,7 +214,8 @@ fn a_subscription_that_breaks_is_made_again_and_loses_no_object() {
     }
     // Both listen again.
     let deadline = std::time::Instant::now() + PATIENCE;
-    while engine.ask("PUBSUB NUMSUB s3proxy:messages") != "*2\r\n$16\r\ns3proxy:messages\r\n:2\r\n" {
+    while engine.ask("PUBSUB NUMSUB s3proxy:messages") != "*2\r\n$16\r\ns3proxy:messages\r\n:2\r\n"
+    {
         assert!(std::time::Instant::now() < deadline, "they do not listen again");
         std::thread::sleep(Duration::from_millis(10));
     }
