@@ -28,7 +28,7 @@ const MAX_QUEUED: usize = 4096;
 const PAUSES: (u32, u32) = (200, 5000);
 
 /// Messages that wait to be read, at most. Who misses some is told so.
-const MAX_MESSAGES: usize = 1024;
+const MAX_MESSAGES: usize = 256;
 
 /// A client for commands, which is not connected yet.
 ///
@@ -86,7 +86,9 @@ fn build(config: &EngineConfig, version: RespVersion) -> Result<Client, String> 
     let mut builder = Builder::from_config(config);
     builder.with_performance_config(|it| {
         it.default_command_timeout = *timeout;
-        it.broadcast_channel_capacity = MAX_MESSAGES;
+        if !is_for_commands {
+            it.broadcast_channel_capacity = MAX_MESSAGES;
+        }
     });
     builder.set_connection_config(connection);
     builder.set_policy(ReconnectPolicy::new_exponential(0, PAUSES.0, PAUSES.1, 2));

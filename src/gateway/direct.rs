@@ -19,7 +19,7 @@ use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
 use crate::gateway::log_line::Sent;
 use crate::gateway::respond::{limit_freshness, may_have_a_body};
-use crate::gateway::storage::{part_of, refused};
+use crate::gateway::storage::{is_age_due, part_of, refused};
 use crate::gateway::{Gateway, request_id};
 use crate::protocol::selection::{Selection, select};
 use crate::response::gateway_response::GatewayResponse;
@@ -267,14 +267,17 @@ impl Gateway {
             object.lookup = Some(lookup);
             return Some(InCache::Refused(refusal));
         }
-        object.lookup = Some(lookup);
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());
+        let is_age_due = is_age_due(&lookup, age);
+        object.lookup = Some(lookup);
         let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
         let (mut head, status, parts) = object_head(&stored, &selection, limit, head);
         ctx.ttfb = Some(ctx.started.elapsed());
-        let _never_fails = write!(head, "Age: {age}\r\n");
+        if is_age_due {
+            let _never_fails = write!(head, "Age: {age}\r\n");
+        }
         self.request_headers(client, ctx, |name, value| {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
