@@ -36,6 +36,7 @@ mod replicas;
 mod request;
 mod revalidate;
 mod shared;
+mod sharing;
 pub mod statistics;
 pub mod stored_head;
 mod stored_headers;
@@ -125,7 +126,7 @@ impl Cache {
     }
 
     /// A cache of `memory` bytes, with a disk tier if one is configured, and with the shared tier in this
-    /// engine; [`Cache::serve_replicas`] connects it.
+    /// engine; [`Cache::read_shared`] and [`Cache::serve_replicas`] connect it.
     #[must_use]
     pub fn new(
         memory: u64,
@@ -312,30 +313,15 @@ impl Cache {
         self.tiers.pins().held()
     }
 
-    /// Waits seconds until the replicas that share a tier obey the purges so far; `None` without one.
-    pub async fn obeyed(&self) -> Option<ReplicaReport> {
-        self.tiers.obeyed().await
-    }
-
-    /// Keeps this replica in step with those that share a tier. Never returns.
-    pub async fn serve_replicas(&self) {
-        replicas::run(&self.tiers, &self.fetches).await;
+    /// Whether an object that is not in memory may be in a tier below.
+    #[must_use]
+    pub fn has_lower_tier(&self) -> bool {
+        self.tiers.has_lower_tier()
     }
 
     /// Refreshes pinned objects before they become stale. Never returns.
     pub async fn refresh_pinned(&self) {
         pinned::run(&self.tiers, &self.fetches).await;
-    }
-
-    /// Says good-bye to the replicas that share a tier.
-    pub async fn leave_replicas(&self) {
-        self.tiers.leave_shared().await;
-    }
-
-    /// How the tier does that replicas share; `None` if there is none.
-    #[must_use]
-    pub fn shared_status(&self) -> Option<SharedStatus> {
-        self.tiers.shared_status()
     }
 
     /// Whether the disk tier is in service or about to be; `None` if there is none.

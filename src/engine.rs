@@ -1,5 +1,6 @@
 //! The engine of the shared tier: a Valkey or Redis, asked through two connections, one for what requests
-//! wait for and one for values that are written. It knows names and bytes, and nothing of the cache.
+//! wait for and one for values that are written; messages come through a third one (`listen.rs`). It knows names
+//! and bytes, and nothing of the cache.
 //!
 //! No command outlives its time, none is sent a second time, and none is sent without a connection. After
 //! failures in a row no request asks the engine for a while; the caller of [`Engine::probed`] tries it all the time.
@@ -7,6 +8,7 @@
 mod breaker;
 mod connect;
 pub mod error;
+mod listen;
 mod reply;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ use prometheus_client::metrics::counter::Counter;
 use crate::config::EngineConfig;
 use crate::engine::breaker::EngineBreaker;
 use crate::engine::error::EngineError;
+pub use crate::engine::listen::ChannelEvent;
 use crate::engine::reply::Reply;
 
 /// How long a value may take to be written, and what else no request waits for.
@@ -64,6 +67,8 @@ pub struct Engine {
     reads: Client,
     /// For values, which may be large.
     writes: Client,
+    /// For messages.
+    listens: Client,
     options: Options,
     breaker: Mutex<EngineBreaker>,
     /// Whether requests may ask: the breaker is closed.
@@ -90,6 +95,7 @@ impl Engine {
     /// The CA certificates cannot be read, in words.
     pub fn new(config: &EngineConfig) -> Result<Self, String> {
         let (reads, writes) = (connect::client(config)?, connect::client(config)?);
+        let listens = connect::listener(config)?;
         let options = Options {
             max_attempts: Some(1),
             timeout: Some(config.timeout),
@@ -99,6 +105,7 @@ impl Engine {
         Ok(Self {
             reads,
             writes,
+            listens,
             options,
             breaker: Mutex::default(),
             is_closed: AtomicBool::new(false),
@@ -107,13 +114,13 @@ impl Engine {
         })
     }
 
-    /// Connects, and again whenever a connection ends. Must be called within a Tokio runtime, and never
-    /// returns.
-    pub async fn keep_connected(&self) {
+    /// Connects for what requests wait for, and again whenever the connection ends. Its answers are read by the
+    /// threads of the Tokio runtime in which this is called: those that serve requests, so that no other thread has
+    /// to be woken for an answer. Never returns.
+    pub async fn keep_reading(&self) {
         let mut failures = self.reads.error_rx();
         let mut connects = self.reads.reconnect_rx();
         let reads = connect::keep(&self.reads);
-        let writes = connect::keep(&self.writes);
         let notes = async {
             loop {
                 tokio::select! {
@@ -126,12 +133,17 @@ impl Engine {
                 }
             }
         };
-        let ((), (), ()) = tokio::join!(reads, writes, notes);
+        let ((), ()) = tokio::join!(reads, notes);
+    }
+
+    /// The same for values that are written, of which no request waits for an answer.
+    pub async fn keep_writing(&self) {
+        connect::keep(&self.writes).await;
     }
 
     /// Ends the connections.
     pub async fn close(&self) {
-        for client in [&self.reads, &self.writes] {
+        for client in [&self.reads, &self.writes, &self.listens] {
             let _closed_already = client.quit().await;
         }
     }

@@ -217,7 +217,12 @@ impl ProxyHttp for Gateway {
         if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
             && object.wanted.rule.store
         {
-            object.slot = Some(LookupSlot::new(Arc::clone(&object.wanted)));
+            let slot = LookupSlot::new(Arc::clone(&object.wanted));
+            // The cache was asked before Pingora read the head (gateway/direct.rs).
+            if let Some(lookup) = object.lookup.take() {
+                slot.put(lookup);
+            }
+            object.slot = Some(slot);
             // Eviction, cache lock and prediction of Pingora stay off: the cache has its own.
             session.cache.enable(cache, None, None, None, None);
         }

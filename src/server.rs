@@ -33,6 +33,7 @@ use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
 use crate::reload::{Reloader, Reloads, Start, certificate_line, profile_lines};
 use crate::response::object_head::ObjectHeads;
+use crate::server::public_listener::PublicListener;
 use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
 use crate::upstream::certificates::{CertificatesError, Trusted};
@@ -41,6 +42,7 @@ use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
+mod public_listener;
 mod shutdown;
 mod upgrade;
 
@@ -135,7 +137,8 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     if let Some(tls) = &config.tls {
         service.add_listener(listener(config, tls.listen));
     }
-    server.add_service(service);
+    let cache_with_shared = cache.clone().filter(|_| config.cache.shared.is_some());
+    server.add_service(PublicListener { service, cache: cache_with_shared });
     let probes = Arc::new(Probes::new(&config.upstream));
     if let Some(address) = config.admin_listen {
         let limits = Arc::new(ClientLimits::new(MAX_ADMIN_CONNECTIONS, 0));

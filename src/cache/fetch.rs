@@ -123,8 +123,7 @@ impl Fetches {
         let usable = |fetch: &Fetch<FetchOutcome>| {
             self.is_usable(request, fetch) && !(request.no_cache && fetch.is_published())
         };
-        let has_lower_tier = self.tiers.has_disk() || self.tiers.has_shared();
-        if self.is_not_worth_a_fetch(request) && old.is_none() && !has_lower_tier {
+        if self.is_not_worth_a_fetch(request) && old.is_none() && !self.tiers.has_lower_tier() {
             // It may still follow a fetch in flight.
             let fetch = self.in_flight.get(&request.key).filter(|fetch| usable(fetch));
             return fetch.map_or(Join::Bypass, |fetch| Join::Fetch { fetch, follows: true });

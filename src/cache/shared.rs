@@ -9,7 +9,8 @@
 //! - Purges are recorded in the engine (`purges.rs`) and have numbers. A value names the last purge that its
 //!   writer knew, and is covered by later ones. Until a purge of this replica is recorded, the replica uses
 //!   nothing of the engine.
-//! - One replica at a time fetches an object, by a lease (`lease.rs`).
+//! - One replica at a time fetches an object, by a lease (`lease.rs`). Others wait, and hear of its end
+//!   (`waits.rs`).
 
 mod lease;
 mod members;
@@ -19,11 +20,13 @@ mod script;
 mod sync;
 mod trial;
 pub(super) mod value;
+mod waits;
 
 pub(super) use self::lease::{LeaseHeld, LeaseResult};
 pub use self::members::ReplicaReport;
 pub(super) use self::sync::Polled;
 pub use self::trial::{EngineTrial, try_shared};
+pub(super) use self::waits::LeaseWait;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +48,7 @@ use crate::cache::shared::purges::RecordedPurges;
 use crate::cache::shared::queue::{WriteJob, WriteQueue};
 use crate::cache::shared::sync::Unrecorded;
 use crate::cache::shared::value::{EngineTime, MAX_OVERHEAD, MacKey, SharedValue, ValueKind};
+use crate::cache::shared::waits::Waits;
 use crate::cache::statistics::Statistics;
 use crate::config::SharedConfig;
 use crate::engine::error::EngineError;
@@ -72,6 +76,9 @@ pub(in crate::cache) struct SharedTier {
     /// The stream of purges, and the hash of replicas.
     purges_name: String,
     replicas_name: String,
+    /// The channel of all replicas, and that of this one.
+    channel: String,
+    own_channel: String,
     max_object: u64,
     /// How long a command may take.
     time: Duration,
@@ -89,6 +96,7 @@ pub(in crate::cache) struct SharedTier {
     has_learned: AtomicBool,
     roster: Mutex<Roster>,
     leases: Leases,
+    waits: Waits,
     /// This process among the replicas.
     id: String,
     wake: Notify,
@@ -108,6 +116,8 @@ struct SharedState {
 pub struct SharedStatus {
     /// Whether requests use it.
     pub is_up: bool,
+    /// Whether messages of other replicas come. Without them it looks more often.
+    pub hears: bool,
     /// Values that wait to be written, and their bytes.
     pub queued: u64,
     pub queued_bytes: u64,
@@ -127,10 +137,13 @@ impl SharedTier {
         let of_profile = |name: &String| {
             CacheKey::of_profile(Some(name.as_str()).filter(|name| *name != DEFAULT_LABEL))
         };
+        let id = members::id();
         Self {
             engine,
             purges_name: format!("{prefix}:purges"),
             replicas_name: format!("{prefix}:replicas"),
+            channel: format!("{prefix}:messages"),
+            own_channel: own_channel(prefix, &id),
             prefix: prefix.clone(),
             max_object: *max_object,
             time: of_engine.timeout,
@@ -144,7 +157,8 @@ impl SharedTier {
             has_learned: AtomicBool::new(false),
             roster: Mutex::default(),
             leases: Leases::default(),
-            id: members::id(),
+            waits: Waits::default(),
+            id,
             wake: Notify::new(),
             statistics,
         }
@@ -181,7 +195,8 @@ impl SharedTier {
     pub(in crate::cache) fn status(&self) -> SharedStatus {
         let errors = EngineError::ALL.map(|error| (error.cause(), self.engine.failures(error)));
         let (queued, queued_bytes) = self.queue.size();
-        SharedStatus { is_up: self.is_up(), queued, queued_bytes, errors: errors.to_vec() }
+        let (is_up, hears) = (self.is_up(), self.hears());
+        SharedStatus { is_up, hears, queued, queued_bytes, errors: errors.to_vec() }
     }
 
     /// The name of a value in the engine. Answers that other settings have made are other values. The
@@ -334,6 +349,11 @@ impl SharedTier {
     pub(in crate::cache) async fn write_queued(self: &Arc<Self>) {
         queue::write(self).await;
     }
+}
+
+/// The channel in which a replica hears itself.
+fn own_channel(prefix: &str, replica: &str) -> String {
+    format!("{prefix}:messages:{replica}")
 }
 
 /// The freshness by the engine's clock.

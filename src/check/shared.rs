@@ -31,7 +31,7 @@ fn judge(config: &SharedConfig, trial: &EngineTrial) -> Vec<CheckStep> {
             let details = if details.is_empty() { error.advice() } else { details };
             let finding = Finding::failed(format!("{url}: {details}"), fix(*error));
             let mut steps = vec![CheckStep::new("connection", finding)];
-            for name in ["version", "commands", "memory", "latency", "replicas"] {
+            for name in ["version", "commands", "messages", "memory", "latency", "replicas"] {
                 steps.push(CheckStep::new(name, Finding::skipped("not connected")));
             }
             return steps;
@@ -43,6 +43,7 @@ fn judge(config: &SharedConfig, trial: &EngineTrial) -> Vec<CheckStep> {
         CheckStep::timed("connection", connection, took),
         CheckStep::new("version", version(trial)),
         CheckStep::new("commands", commands(trial)),
+        CheckStep::new("messages", messages(trial)),
         CheckStep::new("memory", memory(trial)),
     ];
     steps.push(match trial.latency {
@@ -112,6 +113,24 @@ fn commands(trial: &EngineTrial) -> Finding {
     }
 }
 
+fn messages(trial: &EngineTrial) -> Finding {
+    match trial.messages {
+        Ok(()) => Finding::ok("replicas hear of objects and purges at once"),
+        Err(error) => {
+            let fix = match error {
+                EngineError::Access | EngineError::Timeout => {
+                    "give the user the rights that docs/shared-cache.md lists: publish, subscribe, and the channels"
+                }
+                other => fix(other),
+            };
+            Finding::warning(
+                "messages do not come: replicas look for objects and purges instead",
+                fix,
+            )
+        }
+    }
+}
+
 fn memory(trial: &EngineTrial) -> Finding {
     let Some(policy) = said(trial, "maxmemory_policy") else {
         return Finding::skipped("it does not say: its user may not ask (INFO)");
@@ -164,6 +183,7 @@ mod tests {
             connection: Ok(Duration::from_millis(1)),
             about: Ok(about.collect()),
             commands: Ok(()),
+            messages: Ok(()),
             latency: Some(Duration::from_millis(1)),
             replicas: Vec::new(),
         }

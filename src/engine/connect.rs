@@ -9,11 +9,11 @@ use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use fred::rustls::{ClientConfig, RootCertStore};
-use fred::types::Builder;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, CredentialProvider, ReconnectPolicy, Server,
     ServerConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
 };
+use fred::types::{Builder, RespVersion};
 use pingora::tls::{load_ca_file_into_store, load_platform_certs_incl_env_into_store};
 
 use crate::config::{EngineConfig, EngineUrl, Topology};
@@ -27,11 +27,27 @@ const MAX_QUEUED: usize = 4096;
 /// Between attempts to connect, milliseconds: the first pause, and the longest.
 const PAUSES: (u32, u32) = (200, 5000);
 
-/// A client that is not connected yet.
+/// Messages that wait to be read, at most. Who misses some is told so.
+const MAX_MESSAGES: usize = 256;
+
+/// A client for commands, which is not connected yet.
 ///
 /// # Errors
 /// The CA certificates cannot be read, in words.
 pub(super) fn client(config: &EngineConfig) -> Result<Client, String> {
+    build(config, RespVersion::RESP2)
+}
+
+/// A client for subscriptions, which is not connected yet. Only in version 3 of the protocol can a connection with
+/// subscriptions answer what the crate asks for itself.
+///
+/// # Errors
+/// The CA certificates cannot be read, in words.
+pub(super) fn listener(config: &EngineConfig) -> Result<Client, String> {
+    build(config, RespVersion::RESP3)
+}
+
+fn build(config: &EngineConfig, version: RespVersion) -> Result<Client, String> {
     let EngineConfig { url, password_file, ca_file, timeout } = config;
     let tls = if url.tls { Some(tls(ca_file.as_ref())?) } else { None };
     let provider: Option<Arc<dyn CredentialProvider>> = match password_file {
@@ -41,6 +57,7 @@ pub(super) fn client(config: &EngineConfig) -> Result<Client, String> {
         }
         None => None,
     };
+    let is_for_commands = version == RespVersion::RESP2;
     let config = Config {
         // The gateway starts without the engine, and connects when it is there.
         fail_fast: false,
@@ -49,6 +66,7 @@ pub(super) fn client(config: &EngineConfig) -> Result<Client, String> {
         database: (url.database > 0).then_some(url.database),
         tls,
         credential_provider: provider,
+        version,
         ..Config::default()
     };
     let connection = ConnectionConfig {
@@ -56,7 +74,8 @@ pub(super) fn client(config: &EngineConfig) -> Result<Client, String> {
         internal_command_timeout: CONNECT_TIMEOUT,
         max_command_attempts: 1,
         max_command_buffer_len: MAX_QUEUED,
-        reconnect_on_auth_error: true,
+        // A subscription that is forbidden would be so again.
+        reconnect_on_auth_error: is_for_commands,
         unresponsive: UnresponsiveConfig {
             max_timeout: Some(UNRESPONSIVE),
             interval: UNRESPONSIVE / 5,
@@ -65,7 +84,12 @@ pub(super) fn client(config: &EngineConfig) -> Result<Client, String> {
         ..ConnectionConfig::default()
     };
     let mut builder = Builder::from_config(config);
-    builder.with_performance_config(|it| it.default_command_timeout = *timeout);
+    builder.with_performance_config(|it| {
+        it.default_command_timeout = *timeout;
+        if !is_for_commands {
+            it.broadcast_channel_capacity = MAX_MESSAGES;
+        }
+    });
     builder.set_connection_config(connection);
     builder.set_policy(ReconnectPolicy::new_exponential(0, PAUSES.0, PAUSES.1, 2));
     builder.build().map_err(|error| error.details().to_owned())

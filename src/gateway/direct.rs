@@ -1,5 +1,6 @@
-//! Answers without Pingora: objects and negative entries in memory, pages, and refusals that need no
-//! store. A request that is admitted here and needs a store goes on to Pingora with its admission.
+//! Answers without Pingora: objects and negative entries in the cache, pages, and refusals that need no
+//! store. A request that is admitted here and needs a store goes on to Pingora with its admission, and with what the
+//! cache has said if it was asked.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -12,13 +13,13 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::conditional_filter::to_304;
 use pingora::proxy::{MultiRangeInfo, RangeType};
 
-use crate::cache::{LookupResult, Object, ObjectBody};
+use crate::cache::{Lookup, LookupResult, Object, ObjectBody};
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
 use crate::gateway::log_line::Sent;
 use crate::gateway::respond::{limit_freshness, may_have_a_body};
-use crate::gateway::storage::{part_of, refused};
+use crate::gateway::storage::{is_age_due, part_of, refused};
 use crate::gateway::{Gateway, request_id};
 use crate::protocol::selection::{Selection, select};
 use crate::response::gateway_response::GatewayResponse;
@@ -51,21 +52,33 @@ struct Made {
     body: Body,
 }
 
-/// What memory has for a request.
-enum InMemory {
+/// What came of a request ahead of Pingora.
+pub(super) enum Ahead {
+    Answer(Box<DirectAnswer>),
+    /// Memory has nothing, but a tier below may: [`Gateway::answer_from_below`] waits for it.
+    Below(Box<BelowMemory>),
+    /// Pingora has to answer it. The admission is left for the hooks.
+    HandedOver,
+}
+
+/// A request for an object that is not in memory.
+pub(super) struct BelowMemory {
+    ctx: Context,
+    keeps_alive: bool,
+}
+
+/// What the cache has for a request.
+enum InCache {
     Object(Made),
     Refused(Refusal),
 }
 
 impl Gateway {
-    /// The response to a request that needs no store; `None` if Pingora has to answer it. The admission
-    /// is then left for the hooks.
-    pub(super) fn answer(
-        &self,
-        client: &RequestHeader,
-        exchange: &Exchange,
-    ) -> Option<Box<DirectAnswer>> {
-        let keeps_alive = keeps_alive(client).filter(|_| self.direct_hits)?;
+    /// The response to a request that needs no store.
+    pub(super) fn answer(&self, client: &RequestHeader, exchange: &Exchange) -> Ahead {
+        let Some(keeps_alive) = keeps_alive(client).filter(|_| self.direct_hits) else {
+            return Ahead::HandedOver;
+        };
         let mut ctx = Context::new(self.lifecycle.start_request());
         ctx.request_id = request_id(client);
         ctx.transport = exchange.transport().clone();
@@ -76,14 +89,11 @@ impl Gateway {
             Err(Refusal::ObjectNotFound) if ctx.folder.is_some() => None,
             Ok(Admitted::Object(object)) => {
                 ctx.object = Some(object);
-                match self.in_memory(client, &mut ctx) {
-                    Some(InMemory::Object(made)) => Some(made),
-                    Some(InMemory::Refused(refusal)) => {
-                        let response = self.refusal_response(client, &mut ctx, refusal);
-                        self.own(client, &mut ctx, response)
-                    }
-                    None => None,
+                let found = self.in_memory(client, &mut ctx);
+                if found.is_none() && self.asks_lower_tiers(&ctx) {
+                    return Ahead::Below(Box::new(BelowMemory { ctx, keeps_alive }));
                 }
+                self.of_cache(client, &mut ctx, found)
             }
             Err(refusal) => {
                 closes = may_have_a_body(&refusal);
@@ -91,13 +101,53 @@ impl Gateway {
                 self.own(client, &mut ctx, response)
             }
         };
-        let Some(Made { status, mut head, body }) = made else {
-            exchange.hand_over(ctx);
-            return None;
+        match made {
+            Some(made) => Ahead::Answer(self.complete(ctx, made, keeps_alive && !closes)),
+            None => {
+                exchange.hand_over(ctx);
+                Ahead::HandedOver
+            }
+        }
+    }
+
+    /// The response to a request for an object that is not in memory, if the whole of what the client gets is in a
+    /// tier below: it is in memory then. Otherwise Pingora has to answer the request, as the cache has said.
+    pub(super) async fn answer_from_below(
+        &self,
+        client: &RequestHeader,
+        exchange: &Exchange,
+        below: Box<BelowMemory>,
+    ) -> Option<Box<DirectAnswer>> {
+        let BelowMemory { mut ctx, keeps_alive } = *below;
+        let wanted = ctx.object.as_ref().map(|object| std::sync::Arc::clone(&object.wanted));
+        let made = match (self.cache, wanted) {
+            (Some(cache), Some(wanted)) => {
+                let lookup = Box::pin(cache.cache().find(&wanted)).await;
+                let found = self.of_lookup(client, &mut ctx, lookup);
+                self.of_cache(client, &mut ctx, found)
+            }
+            _ => None,
         };
-        let keeps_alive = keeps_alive && !closes && !self.lifecycle.is_draining();
+        match made {
+            Some(made) => Some(self.complete(ctx, made, keeps_alive)),
+            None => {
+                exchange.hand_over(ctx);
+                None
+            }
+        }
+    }
+
+    /// Whether a tier below memory may have the object.
+    fn asks_lower_tiers(&self, ctx: &Context) -> bool {
+        let is_stored = ctx.object.as_ref().is_some_and(|object| object.wanted.rule.store);
+        is_stored && self.cache.is_some_and(|cache| cache.cache().has_lower_tier())
+    }
+
+    fn complete(&self, ctx: Context, made: Made, keeps_alive: bool) -> Box<DirectAnswer> {
+        let Made { status, mut head, body } = made;
+        let keeps_alive = keeps_alive && !self.lifecycle.is_draining();
         end_head(&mut head, keeps_alive);
-        Some(Box::new(DirectAnswer { ctx, status, head, body, keeps_alive }))
+        Box::new(DirectAnswer { ctx, status, head, body, keeps_alive })
     }
 
     /// Sends a response and logs the request. Returns whether the connection stays open.
@@ -144,23 +194,61 @@ impl Gateway {
         Some(Made { status: written.status, head, body })
     }
 
+    /// The response to what the cache has.
+    fn of_cache(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        found: Option<InCache>,
+    ) -> Option<Made> {
+        match found? {
+            InCache::Object(made) => Some(made),
+            InCache::Refused(refusal) => {
+                let response = self.refusal_response(client, ctx, refusal);
+                self.own(client, ctx, response)
+            }
+        }
+    }
+
     /// What memory has, if it has the whole of what the client gets.
-    fn in_memory(&self, client: &RequestHeader, ctx: &mut Context) -> Option<InMemory> {
+    fn in_memory(&self, client: &RequestHeader, ctx: &mut Context) -> Option<InCache> {
         let object = ctx.object.as_mut()?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
-        let mut lookup = cache.cache().find_in_memory(&object.wanted)?;
+        let lookup = cache.cache().find_in_memory(&object.wanted)?;
+        let found = self.of_lookup(client, ctx, lookup);
+        if found.is_none()
+            && let Some(object) = ctx.object.as_mut()
+        {
+            // The cache is asked again.
+            object.lookup = None;
+        }
+        found
+    }
+
+    /// What the cache has by this lookup, if it is the whole of what the client gets. The lookup is left in
+    /// the request.
+    fn of_lookup(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        mut lookup: Lookup,
+    ) -> Option<InCache> {
+        let object = ctx.object.as_mut()?;
         let (stored, freshness) = match &lookup.what {
             LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
                 (std::sync::Arc::clone(stored), *freshness)
             }
-            // A folder may answer: it asks the store.
-            LookupResult::Refused(Refusal::ObjectNotFound) if ctx.folder.is_some() => return None,
             LookupResult::Refused(refusal) => {
                 let refusal = refusal.clone();
                 object.lookup = Some(lookup);
-                return Some(InMemory::Refused(refusal));
+                // A folder may answer where there is no object: it asks the store.
+                let may_be_folder = refusal == Refusal::ObjectNotFound && ctx.folder.is_some();
+                return (!may_be_folder).then_some(InCache::Refused(refusal));
             }
-            _ => return None,
+            _ => {
+                object.lookup = Some(lookup);
+                return None;
+            }
         };
         let length = stored.body.len();
         // Only conditions need the headers themselves.
@@ -177,16 +265,19 @@ impl Gateway {
         if let Some(refusal) = refused(&object.selection, length) {
             lookup.what = LookupResult::Refused(refusal.clone());
             object.lookup = Some(lookup);
-            return Some(InMemory::Refused(refusal));
+            return Some(InCache::Refused(refusal));
         }
-        object.lookup = Some(lookup);
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());
+        let is_age_due = is_age_due(&lookup, age);
+        object.lookup = Some(lookup);
         let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
         let (mut head, status, parts) = object_head(&stored, &selection, limit, head);
         ctx.ttfb = Some(ctx.started.elapsed());
-        let _never_fails = write!(head, "Age: {age}\r\n");
+        if is_age_due {
+            let _never_fails = write!(head, "Age: {age}\r\n");
+        }
         self.request_headers(client, ctx, |name, value| {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
@@ -199,7 +290,7 @@ impl Gateway {
             Selection::Part(part) => Body::Bytes(bytes_of(&stored, part.start, part.end)),
             _ => parts.map_or(Body::None, |parts| Body::Bytes(multipart(&stored, &parts))),
         };
-        Some(InMemory::Object(Made { status, head, body }))
+        Some(InCache::Object(Made { status, head, body }))
     }
 }
 

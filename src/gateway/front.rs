@@ -1,5 +1,5 @@
-//! The application of the public listener: it reads each request head, answers at once what needs no
-//! store (`direct.rs`), and lets Pingora's proxy answer the rest. Both answer on the same connection.
+//! The application of the public listener: it reads each request head, answers what needs no store
+//! (`direct.rs`), and lets Pingora's proxy answer the rest. Both answer on the same connection.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use pingora::server::ShutdownWatch;
 use crate::downstream::{ClientConnection, Received};
 use crate::gateway::Gateway;
 use crate::gateway::context::Context;
+use crate::gateway::direct::Ahead;
 
 /// The time a new connection has for the first byte of its first request. It is Pingora's.
 const FIRST_BYTE: Duration = Duration::from_secs(60);
@@ -72,7 +73,16 @@ impl Front {
                 }
                 Received::Head(head) => head,
             };
-            let Some(answer) = self.gateway.answer(&head.header, connection.exchange()) else {
+            let (client, exchange) = (&head.header, connection.exchange());
+            let answer = match self.gateway.answer(client, exchange) {
+                Ahead::Answer(answer) => Some(answer),
+                // In a box: an idle connection keeps no room for it.
+                Ahead::Below(below) => {
+                    Box::pin(self.gateway.answer_from_below(client, exchange, below)).await
+                }
+                Ahead::HandedOver => None,
+            };
+            let Some(answer) = answer else {
                 connection.hand_over(head.length);
                 return Some(());
             };

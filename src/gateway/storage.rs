@@ -48,8 +48,8 @@ impl LookupSlot {
         self.lookup.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Stores the result of the lookup.
-    fn put(&self, lookup: Lookup) {
+    /// Stores the result of the lookup; before [`ReadThrough::lookup`], that of a lookup which was made already.
+    pub(super) fn put(&self, lookup: Lookup) {
         *self.lookup.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 
@@ -87,7 +87,10 @@ impl Storage for ReadThrough {
         _trace: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let Some(slot) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
-        let lookup = self.cache.find(&slot.wanted).await;
+        let lookup = match slot.take() {
+            Some(made_already) => made_already,
+            None => self.cache.find(&slot.wanted).await,
+        };
         let hit = match &lookup.what {
             LookupResult::Object { source, freshness, .. } => {
                 // `Cache::find` has checked freshness, and `range_header_filter` makes the head:
@@ -271,8 +274,12 @@ pub(super) fn refused(selection: &Selection, length: u64) -> Option<Refusal> {
 /// Sets `Age` (RFC 9111, section 5.1) on a hit, and on a response that was just fetched if the store
 /// sent an age itself.
 pub(super) fn set_age(head: &mut ResponseHeader, lookup: &Lookup, age: u64) -> Result<()> {
-    let is_due = lookup.status.is_hit() || age > 0;
-    if is_due { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
+    if is_age_due(lookup, age) { head.insert_header(AGE, HeaderValue::from(age)) } else { Ok(()) }
+}
+
+/// Whether a response has `Age`: without it, the store has generated or validated the response for this request.
+pub(super) fn is_age_due(lookup: &Lookup, age: u64) -> bool {
+    lookup.status.is_hit() || age > 0
 }
 
 /// The value of `Cache-Status` (RFC 9211): the name of this cache and its parameters.

@@ -15,7 +15,7 @@ use crate::tally::trial;
 const STEPS: &str = "steps of the clock";
 
 /// The library, if it is installed.
-fn library() -> Option<PathBuf> {
+pub(crate) fn library() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
     let mut found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     let found = found.find(|path| path.exists());
@@ -26,16 +26,16 @@ fn library() -> Option<PathBuf> {
 }
 
 /// A gateway whose time of day is `offset` beside the right one, such as `+1d`: it follows the file.
-struct Clock(PathBuf);
+pub(crate) struct Clock(pub(crate) PathBuf);
 
 impl Clock {
-    fn set(&self, offset: &str) {
+    pub(crate) fn set(&self, offset: &str) {
         let next = self.0.with_extension("next");
         std::fs::write(&next, offset).expect("a file for the offset");
         std::fs::rename(next, &self.0).expect("the offset in its place");
     }
 
-    fn setup(&self, library: &std::path::Path, setup: Setup) -> Setup {
+    pub(crate) fn setup(&self, library: &std::path::Path, setup: Setup) -> Setup {
         let path = |path: &std::path::Path| path.to_str().expect("a path of UTF-8").to_owned();
         setup
             .env("LD_PRELOAD", &path(library))

@@ -1,7 +1,10 @@
 //! The tier of the cache that replicas share: several gateways with a real Valkey or Redis.
 
 mod check;
+mod clocks;
+mod direct;
 mod engine;
+mod explain;
 mod faults;
 mod leases;
 mod model;
@@ -41,6 +44,16 @@ impl Replica {
     fn await_state(&self, state: &str) {
         let deadline = Instant::now() + PATIENCE;
         while self.admin.cache()["shared"]["state"] != state {
+            assert!(Instant::now() < deadline, "not {state}: {}", self.admin.cache());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until messages of other replicas come (`on`), or do not (`off`).
+    #[track_caller]
+    fn await_messages(&self, state: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.admin.cache()["shared"]["messages"] != state {
             assert!(Instant::now() < deadline, "not {state}: {}", self.admin.cache());
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -184,5 +184,11 @@ pub(super) fn shared_tier(
         "s3proxy_cache_shared_up",
         "1 while the shared tier is used, 0 while it is left alone because its engine fails.",
         &ConstGauge::new(u64::from(shared.is_up)),
+    )?;
+    single(
+        page,
+        "s3proxy_cache_shared_messages_up",
+        "1 while messages of other replicas come, 0 while this one looks for objects and purges instead.",
+        &ConstGauge::new(u64::from(shared.hears)),
     )
 }

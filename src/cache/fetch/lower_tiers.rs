@@ -23,9 +23,6 @@ use crate::cache::tiers::{DiskChange, SharedChange};
 use crate::cache::weight::{entry_weight, head_weight, object_weight};
 use crate::upstream::answer::content_length;
 
-/// Between two looks for the object that another replica fetches: the first pause, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(4);
-const LAST_PAUSE: Duration = Duration::from_millis(40);
 /// A request waits no longer for another replica.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -55,10 +52,13 @@ impl Fetches {
             return SharedFetch::Store(None);
         }
         let started = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        // Before the lease is asked for: no message about its end is missed.
+        let Some(mut wait) = self.tiers.wait_for_lease(request) else {
+            return SharedFetch::Store(None);
+        };
         let mut has_waited = false;
         loop {
-            match self.tiers.lease(request).await {
+            let left = match self.tiers.lease(request).await {
                 LeaseResult::Taken(lease) => {
                     // Its value may have come since.
                     return match self.read_from_shared(request, is_old).await {
@@ -70,17 +70,16 @@ impl Fetches {
                     };
                 }
                 LeaseResult::None => return SharedFetch::Store(None),
-                LeaseResult::Elsewhere if started.elapsed() >= LONGEST_WAIT => {
+                LeaseResult::Elsewhere(_) if started.elapsed() >= LONGEST_WAIT => {
                     return SharedFetch::Store(None);
                 }
-                LeaseResult::Elsewhere => {}
-            }
+                LeaseResult::Elsewhere(left) => left,
+            };
             if !has_waited {
                 has_waited = true;
                 statistics.shared_waits.inc();
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            wait.until_due(left).await;
             if let Some(entry) = self.read_from_shared(request, is_old).await {
                 return SharedFetch::Found(entry);
             }

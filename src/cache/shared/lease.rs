@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::cache::key::CacheKey;
 use crate::cache::shared::queue::lease_name;
@@ -61,8 +62,8 @@ impl Drop for LeaseHeld {
 pub(in crate::cache) enum LeaseResult {
     /// This replica fetches the object.
     Taken(LeaseHeld),
-    /// Another replica fetches it.
-    Elsewhere,
+    /// Another replica fetches it, and has so much time left.
+    Elsewhere(Duration),
     /// There is none to wait for: the engine fails, or another replica has found nothing to share.
     None,
 }
@@ -86,7 +87,9 @@ impl SharedTier {
                 self.leases.lock().insert(name.clone(), held);
                 LeaseResult::Taken(LeaseHeld { tier: Arc::clone(self), name })
             }
-            Ok(0) => LeaseResult::Elsewhere,
+            Ok(left) if left <= 0 => {
+                LeaseResult::Elsewhere(Duration::from_millis(left.unsigned_abs()))
+            }
             Ok(_) | Err(_) => LeaseResult::None,
         }
     }

@@ -121,14 +121,16 @@ fn said(text: &str) -> Option<(&str, u64)> {
     Some((what, at.parse().ok()?))
 }
 
-/// Writes into a list of replicas what this one says.
+/// Writes into a list of replicas what this one says, and says so in this channel.
 pub(super) async fn greet(
     engine: &Engine,
     list: &str,
+    channel: &str,
     id: &str,
     what: &str,
 ) -> Result<(), EngineError> {
-    engine.run_aside(script::SAY, &[list], vec![id.into(), what.into(), SINCE.into()]).await?;
+    let arguments = vec![id.into(), what.into(), SINCE.into(), channel.into()];
+    engine.run_aside(script::SAY, &[list], arguments).await?;
     Ok(())
 }
 
@@ -151,7 +153,7 @@ impl SharedTier {
     }
 
     async fn tell_others(&self, what: &str) -> Result<(), EngineError> {
-        greet(&self.engine, &self.replicas_name, &self.id, what).await
+        greet(&self.engine, &self.replicas_name, &self.own_channel, &self.id, what).await
     }
 
     /// Says good-bye: no purge waits for this replica any more.

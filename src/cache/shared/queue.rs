@@ -143,6 +143,7 @@ async fn perform(tier: &SharedTier, job: WriteJob) {
                 number(micros(requested_at) / 1000),
                 number(micros(expires_at) / 1000),
                 lease.clone().unwrap_or_default().into(),
+                tier.channel.as_str().into(),
             ];
             tier.engine.write(script::WRITE, &keys, arguments).await.ok()
         }
@@ -165,7 +166,11 @@ async fn perform(tier: &SharedTier, job: WriteJob) {
 }
 
 async fn release(tier: &SharedTier, name: &str, token: &str) {
-    let arguments = vec![token.into(), Argument::Integer(super::lease::WITHOUT_LEASE)];
+    let arguments = vec![
+        token.into(),
+        Argument::Integer(super::lease::WITHOUT_LEASE),
+        tier.channel.as_str().into(),
+    ];
     // If it fails, the lease ends with its time.
     let _ended = tier.engine.write(script::RELEASE, &[&lease_name(name)], arguments).await;
 }

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use crate::cache::clock::{now, process_start};
 use crate::cache::disk::record::micros;
 use crate::cache::purge::pending::PurgeScope;
-use crate::cache::shared::SharedTier;
 use crate::cache::shared::purges::{MAX_PURGES, RecordedPurges};
 use crate::cache::shared::value::EngineTime;
+use crate::cache::shared::waits::PURGED;
+use crate::cache::shared::{SharedTier, script};
 use crate::engine::error::EngineError;
 use crate::engine::{Argument, StreamEntry, StreamId};
 
@@ -113,9 +114,14 @@ impl SharedTier {
         let _woken = tokio::time::timeout(pause, self.wake.notified()).await;
     }
 
-    /// Keeps the connections to the engine. Never returns.
-    pub(in crate::cache) async fn keep_connected(&self) {
-        self.engine.keep_connected().await;
+    /// Keeps the connection for what requests wait for, in the threads of the caller. Never returns.
+    pub(in crate::cache) async fn keep_reading(&self) {
+        self.engine.keep_reading().await;
+    }
+
+    /// Keeps the connection for values that are written. Never returns.
+    pub(in crate::cache) async fn keep_writing(&self) {
+        self.engine.keep_writing().await;
     }
 
     /// Whether there is a connection to the engine.
@@ -233,6 +239,10 @@ impl SharedTier {
                 self.lose(known);
             }
             self.unrecorded().recorded(id);
+            // Who does not hear it looks a moment later.
+            let arguments = vec![self.channel.as_str().into(), PURGED.into()];
+            let _may_be_forbidden =
+                self.engine.run_aside(script::PUBLISH, &[&self.purges_name], arguments).await;
         }
     }
 

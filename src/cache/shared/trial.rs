@@ -2,14 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
 use crate::cache::shared::{members, script};
 use crate::config::SharedConfig;
 use crate::engine::error::EngineError;
-use crate::engine::{Argument, Engine, StreamId};
+use crate::engine::{Argument, ChannelEvent, Engine, StreamId};
 
 /// How long the connection may take; where there are several servers, the first may be down.
 const CONNECTION: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long a message may take, and how often one is sent: a subscription begins when it begins.
+const MESSAGE: Duration = Duration::from_secs(2);
+const MESSAGE_PAUSE: Duration = Duration::from_millis(50);
 /// How often a missing value is read, to see how long that takes.
 const READS: usize = 21;
 /// How long values of the trial stay if it does not end, milliseconds.
@@ -24,6 +30,8 @@ pub struct EngineTrial {
     pub about: Result<Vec<(String, String)>, EngineError>,
     /// The commands of the tier, or what it was that failed.
     pub commands: Result<(), (&'static str, EngineError)>,
+    /// Whether messages that it publishes come.
+    pub messages: Result<(), EngineError>,
     /// The median of the times that reads take.
     pub latency: Option<Duration>,
     /// The replicas that have said that they are there.
@@ -36,12 +44,21 @@ pub struct EngineTrial {
 /// The CA certificates cannot be read, in words.
 pub async fn try_shared(config: &SharedConfig) -> Result<EngineTrial, String> {
     let engine = Engine::new(&config.engine)?;
+    let own = format!("{}:{{check-{:016x}}}", config.prefix, fastrand::u64(..));
+    let channel = format!("{}:messages:{own}", config.prefix);
+    let heard = Notify::new();
+    let hear = |what| {
+        if what != ChannelEvent::Gap {
+            heard.notify_one();
+        }
+    };
     let trial = async {
         let connection = connected(&engine).await;
         let nothing = EngineTrial {
             connection,
             about: Err(EngineError::Connection),
             commands: Err(("connect", EngineError::Connection)),
+            messages: Err(EngineError::Connection),
             latency: None,
             replicas: Vec::new(),
         };
@@ -52,15 +69,21 @@ pub async fn try_shared(config: &SharedConfig) -> Result<EngineTrial, String> {
         let list = engine.fields(&format!("{prefix}:replicas")).await.unwrap_or_default();
         EngineTrial {
             about: engine.about(&format!("{prefix}:purges")).await,
-            commands: commands(&engine, prefix).await,
+            commands: commands(&engine, &own).await,
+            messages: messages(&engine, &channel, &heard).await,
             latency: latency(&engine, prefix).await,
             replicas: members::present(&list),
             ..nothing
         }
     };
+    let channels = [channel.as_str()];
     let trial = tokio::select! {
         trial = trial => trial,
-        () = engine.keep_connected() => return Err("the connection was given up".to_owned()),
+        () = engine.listen(&channels, hear) => {
+            return Err("the connection was given up".to_owned());
+        }
+        () = engine.keep_writing() => return Err("the connection was given up".to_owned()),
+        () = engine.keep_reading() => return Err("the connection was given up".to_owned()),
     };
     engine.close().await;
     Ok(trial)
@@ -81,30 +104,36 @@ async fn connected(engine: &Engine) -> Result<Duration, (EngineError, String)> {
     }
 }
 
-/// Does once what the tier does all the time, with names of its own.
-async fn commands(engine: &Engine, prefix: &str) -> Result<(), (&'static str, EngineError)> {
-    let own = format!("{prefix}:{{check-{:016x}}}", fastrand::u64(..));
+/// Does once what the tier does all the time, with names that begin like this.
+async fn commands(engine: &Engine, own: &str) -> Result<(), (&'static str, EngineError)> {
     let [value, lease, purges, replicas] =
         ["value", "lease", "purges", "replicas"].map(|what| format!("{own}:{what}"));
     let tried = async {
         let failed = |what: &'static str| move |error| (what, error);
-        let time = engine.time(&own).await.map_err(failed("TIME"))?;
+        let time = engine.time(own).await.map_err(failed("TIME"))?;
         let number = |number: u64| Argument::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        let arguments =
-            vec!["check".into(), number(time), number(time + LIFETIME), Argument::from("")];
+        let arguments = vec![
+            "check".into(),
+            number(time),
+            number(time + LIFETIME),
+            Argument::from(""),
+            Argument::from(own),
+        ];
         let keys = [value.as_str(), lease.as_str()];
         let written = engine.write(script::WRITE, &keys, arguments).await;
         written.map_err(failed("writing a value (EVAL, GETRANGE, SET)"))?;
         engine.get(&value, 100).await.map_err(failed("reading a value (GETRANGE)"))?;
-        let arguments = vec!["check".into(), number(LIFETIME)];
-        let leased = engine.run(script::LEASE, &[&lease], arguments).await;
-        leased.map_err(failed("taking a lease (EVAL, SET)"))?;
+        // The second time it is somebody's.
+        for what in ["taking a lease (EVAL, SET)", "waiting for a lease (EVAL, APPEND, PTTL)"] {
+            let arguments = vec!["check".into(), number(LIFETIME)];
+            engine.run(script::LEASE, &[&lease], arguments).await.map_err(failed(what))?;
+        }
         let fields = vec!["by".into(), "check".into()];
         let appended = engine.append(&purges, 1, None, fields).await;
         appended.map_err(failed("recording a purge (XADD)"))?;
         let read = engine.entries(&purges, StreamId::default(), 1).await;
         read.map_err(failed("reading purges (XRANGE)"))?;
-        members::greet(engine, &replicas, "check", "0-0")
+        members::greet(engine, &replicas, own, "check", "0-0")
             .await
             .map_err(failed("listing a replica (EVAL, HSET, TIME)"))?;
         engine.fields(&replicas).await.map_err(failed("reading the replicas (HGETALL)"))?;
@@ -117,6 +146,22 @@ async fn commands(engine: &Engine, prefix: &str) -> Result<(), (&'static str, En
         removed = removed.and(engine.remove(name).await);
     }
     result.and(removed.map_err(|error| ("removing a value (DEL)", error)))
+}
+
+/// Publishes until a message comes.
+async fn messages(engine: &Engine, channel: &str, heard: &Notify) -> Result<(), EngineError> {
+    let publish = async {
+        loop {
+            let arguments = vec![channel.into(), "check".into()];
+            if engine.run_aside(script::PUBLISH, &[channel], arguments).await? == 0 {
+                return Err(EngineError::Access);
+            }
+            if timeout(MESSAGE_PAUSE, heard.notified()).await.is_ok() {
+                return Ok(());
+            }
+        }
+    };
+    timeout(MESSAGE, publish).await.unwrap_or(Err(EngineError::Timeout))
 }
 
 async fn latency(engine: &Engine, prefix: &str) -> Option<Duration> {

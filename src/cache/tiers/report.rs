@@ -48,6 +48,7 @@ impl Tiers {
                 shared.errors.iter().map(|(cause, n)| ((*cause).to_owned(), (*n).into())).collect();
             let shared = json!({
                 "state": if shared.is_up { "on" } else { "off" },
+                "messages": if shared.hears { "on" } else { "off" },
                 "queued": shared.queued,
                 "queued_bytes": shared.queued_bytes,
                 "errors": errors,

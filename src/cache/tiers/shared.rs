@@ -14,7 +14,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::purge::pending::PurgeScope;
 use crate::cache::request::CacheRequest;
 use crate::cache::shared::value::ValueKind;
-use crate::cache::shared::{LeaseResult, Polled, ReplicaReport, SharedStatus};
+use crate::cache::shared::{LeaseResult, LeaseWait, Polled, ReplicaReport, SharedStatus};
 use crate::cache::tiers::{SharedChange, Tiers};
 use crate::engine::StreamId;
 use crate::engine::error::EngineError;
@@ -34,6 +34,12 @@ impl Tiers {
     #[must_use]
     pub fn has_shared(&self) -> bool {
         self.shared.is_some()
+    }
+
+    /// Whether there is a tier below memory.
+    #[must_use]
+    pub fn has_lower_tier(&self) -> bool {
+        self.has_disk() || self.has_shared()
     }
 
     /// Whether the shared tier would take a body of this many bytes under this key now.
@@ -88,6 +94,12 @@ impl Tiers {
             Some(shared) => shared.lease(&request.key, request.settings.profile).await,
             None => LeaseResult::None,
         }
+    }
+
+    /// Begins to wait for the end of the lease that another replica may have of this object.
+    pub(in crate::cache) fn wait_for_lease(&self, request: &CacheRequest) -> Option<LeaseWait> {
+        let shared = self.shared.as_ref()?;
+        Some(shared.wait(&request.key, request.settings.profile))
     }
 
     /// How the shared tier does; `None` if there is none.
@@ -163,10 +175,18 @@ impl Tiers {
         }
     }
 
-    /// Keeps the connections of the shared tier, and writes what is queued for it. Never returns.
+    /// Keeps the connection that requests wait for, in the threads of the caller. Never returns.
+    pub async fn read_shared(&self) {
+        match &self.shared {
+            Some(shared) => shared.keep_reading().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps the other connections of the shared tier, and writes what is queued for it. Never returns.
     pub async fn serve_shared(&self) {
         let Some(shared) = &self.shared else { return std::future::pending().await };
-        tokio::join!(shared.keep_connected(), shared.write_queued());
+        tokio::join!(shared.keep_writing(), shared.write_queued(), shared.listen());
     }
 
     /// Looks at the shared tier for purges of other replicas.

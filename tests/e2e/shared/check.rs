@@ -35,7 +35,8 @@ fn a_right_engine_is_described_and_left_as_it_was() {
     let before = engine.ask("DBSIZE");
     let (steps, _) = check(sharing(&spy.url(), &engine));
     let names: Vec<&str> = steps.iter().filter_map(|step| step["name"].as_str()).collect();
-    let expected = ["connection", "version", "commands", "memory", "latency", "replicas"];
+    let expected =
+        ["connection", "version", "commands", "messages", "memory", "latency", "replicas"];
     assert_eq!(names, expected);
     for name in expected {
         assert_step(&steps, name, "ok", &[]);
@@ -91,6 +92,10 @@ fn a_faulty_engine_is_named_with_its_fix() {
     let (steps, _) = check(setup().env("S3PROXY_CACHE_SHARED_URL", &url));
     assert_step(&steps, "connection", "ok", &[]);
     assert_step(&steps, "commands", "failed", &["XADD", "rights"]);
+    say("ACL SETUSER few +@all resetchannels");
+    let (steps, _) = check(setup().env("S3PROXY_CACHE_SHARED_URL", &url));
+    assert_step(&steps, "commands", "ok", &[]);
+    assert_step(&steps, "messages", "warning", &["publish, subscribe", "look for objects"]);
 
     let down = setup();
     engine.kill();
@@ -118,11 +123,12 @@ fn the_rights_that_are_documented_suffice() {
             .env("S3PROXY_CACHE_SHARED_PASSWORD_FILE", file.to_str().expect("UTF-8"))
     };
     let (steps, _) = check(setup());
-    for name in ["connection", "version", "commands", "latency", "replicas"] {
+    for name in ["connection", "version", "commands", "messages", "latency", "replicas"] {
         assert_step(&steps, name, "ok", &[]);
     }
     let one = Replica::of(setup());
     one.await_state("on");
+    one.await_messages("on");
     one.get("sky/a.png");
     one.await_written(1);
     let said = one.admin.purge("sky/a.png");

@@ -97,6 +97,15 @@ impl Engine {
         ask(self.port, command)
     }
 
+    /// How often it was asked for this command, scripts included.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let answer = self.ask("INFO commandstats");
+        let begins = format!("cmdstat_{command}:calls=");
+        let line = answer.lines().find_map(|line| line.strip_prefix(begins.as_str()));
+        let number = line.and_then(|rest| rest.split(',').next()?.parse().ok());
+        number.unwrap_or_default()
+    }
+
     /// Lets all clients wait, for this many milliseconds.
     pub(crate) fn pause(&self, milliseconds: u64) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");

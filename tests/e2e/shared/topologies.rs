@@ -130,6 +130,9 @@ fn a_cluster_shares_and_a_fail_over_costs_no_request() {
     let hosts: Vec<String> = engines.iter().map(|it| it.address().to_string()).collect();
     let mut pair = Pair::start(&format!("redis-cluster://{}", hosts.join(",")), &engines[0]);
     pair.await_shared_again();
+    // Each listens at one server of the cluster, which has the messages of all.
+    pair.one.await_messages("on");
+    pair.other.await_messages("on");
     let said = pair.one.admin.purge("sky/1.png");
     assert_eq!(said["replicas"]["obeyed"].as_array().map(Vec::len), Some(2), "{said}");
     let is_primary = |engine: &Engine| engine.ask("INFO replication").contains("role:master");
@@ -144,6 +147,8 @@ fn a_cluster_shares_and_a_fail_over_costs_no_request() {
         engines.iter().filter(|engine| is_primary(engine)).count() == 3
     });
     pair.await_shared_again();
+    pair.one.await_messages("on");
+    pair.other.await_messages("on");
 }
 
 #[test]
@@ -160,6 +165,7 @@ fn sentinels_name_the_primary_and_a_fail_over_costs_no_request() {
     });
     let mut pair = Pair::start(&sentinel.url(), &primary);
     pair.await_shared_again();
+    pair.one.await_messages("on");
     primary.kill();
     for _ in 0..20 {
         pair.shares();
@@ -169,6 +175,9 @@ fn sentinels_name_the_primary_and_a_fail_over_costs_no_request() {
         replica.ask("INFO replication").contains("role:master")
     });
     pair.await_shared_again();
+    // They listen at the new primary.
+    pair.one.await_messages("on");
+    pair.other.await_messages("on");
     let said = pair.other.admin.purge("sky/1.png");
     assert_eq!(said["replicas"]["missing"].as_array().map(Vec::len), Some(0), "{said}");
 }
