@@ -69,6 +69,7 @@ impl Gateway {
         let mut ctx = Context::new(self.lifecycle.start_request());
         ctx.request_id = request_id(client);
         ctx.transport = exchange.transport().clone();
+        ctx.span = self.begin_span(client);
         let mut closes = false;
         let made = match self.admit(client, &mut ctx) {
             Ok(Admitted::Response(response)) => self.own(client, &mut ctx, response),
@@ -157,7 +158,7 @@ impl Gateway {
             LookupResult::Refused(Refusal::ObjectNotFound) if ctx.folder.is_some() => return None,
             LookupResult::Refused(refusal) => {
                 let refusal = refusal.clone();
-                object.lookup = Some(lookup);
+                object.found(Some(lookup));
                 return Some(InMemory::Refused(refusal));
             }
             _ => return None,
@@ -176,10 +177,10 @@ impl Gateway {
         );
         if let Some(refusal) = refused(&object.selection, length) {
             lookup.what = LookupResult::Refused(refusal.clone());
-            object.lookup = Some(lookup);
+            object.found(Some(lookup));
             return Some(InMemory::Refused(refusal));
         }
-        object.lookup = Some(lookup);
+        object.found(Some(lookup));
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());

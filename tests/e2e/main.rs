@@ -24,6 +24,7 @@ mod cached;
 #[path = "../support/canary.rs"]
 mod canary;
 mod client;
+mod collector;
 // Credentials for a limited time.
 mod credentials;
 mod crowd;
@@ -86,6 +87,8 @@ mod streams;
 mod signing;
 // The log.
 mod logs;
+// Traces.
+mod traces;
 // Metrics, and their use in dashboard and alerts.
 mod metrics;
 mod monitoring;
