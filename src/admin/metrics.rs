@@ -36,8 +36,11 @@ use crate::admin::scrape_format::ScrapeFormat;
 mod cache;
 mod exemplars;
 
+/// Name and text of a metric, and its histograms of hits and of all other requests.
+type LatencyHistograms = (&'static str, &'static str, fn(&StoreMetrics) -> &[Histogram; 2]);
+
 /// The histograms of requests of clients.
-const LATENCIES: [(&str, &str, fn(&StoreMetrics) -> &[Histogram; 2]); 2] = [
+const LATENCIES: [LatencyHistograms; 2] = [
     (
         "s3proxy_request_duration_seconds",
         "From the head of a request for an object to the end of its answer.",

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value;
 
 use crate::admin::Admin;
+use crate::authority::Authority;
 use crate::cached::with_cache;
 use crate::client;
 use crate::collector::{Collector, Manner, attribute};
@@ -15,9 +16,10 @@ use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::files::{Files, Way, ini, yaml};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::reload::await_reload;
+use crate::tls::front;
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const PARENT: &str = "00f067aa0ba902b7";
+pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+pub(crate) const PARENT: &str = "00f067aa0ba902b7";
 
 /// The kinds of the schema.
 const INTERNAL: i32 = 1;
@@ -27,30 +29,30 @@ const CLIENT: i32 = 3;
 const ERROR: i32 = 2;
 
 /// A gateway that records every request, and continues the traces of clients.
-fn traced(setup: Setup, endpoint: &str) -> Setup {
+pub(crate) fn traced(setup: Setup, endpoint: &str) -> Setup {
     setup
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .env("OTEL_TRACES_SAMPLER_ARG", "1")
         .env("S3PROXY_TRACING_TRUST_CLIENTS", "true")
 }
 
-fn traceparent(trace: &str, parent: &str, flags: &str) -> String {
+pub(crate) fn traceparent(trace: &str, parent: &str, flags: &str) -> String {
     format!("00-{trace}-{parent}-{flags}")
 }
 
 /// The only span of this name in this trace.
-fn one<'a>(spans: &'a [Span], trace: &str, name: &str) -> &'a Span {
+pub(crate) fn one<'a>(spans: &'a [Span], trace: &str, name: &str) -> &'a Span {
     let found: Vec<_> =
         spans.iter().filter(|it| it.name == name && hex::encode(&it.trace_id) == trace).collect();
     assert_eq!(found.len(), 1, "{name} in {spans:#?}");
     found[0]
 }
 
-fn id(span: &Span) -> String {
+pub(crate) fn id(span: &Span) -> String {
     hex::encode(&span.span_id)
 }
 
-fn parent(span: &Span) -> String {
+pub(crate) fn parent(span: &Span) -> String {
     hex::encode(&span.parent_span_id)
 }
 
@@ -297,6 +299,22 @@ fn without_traces_no_header_and_no_field_is_added() {
     assert!(asked.header("traceparent").is_none() && asked.header("tracestate").is_none());
     let line = gateway.line_of(&answer);
     assert!(line.get("trace_id").is_none() && line.get("span_id").is_none(), "{line}");
+}
+
+#[test]
+fn a_collector_behind_tls_is_trusted_as_stores_are() {
+    let (authority, collector) = (Authority::new(), Collector::start());
+    let store = Faulty::spy();
+    let port = front(&authority, "localhost", collector.address);
+    let endpoint = format!("https://localhost:{port}/otlp/");
+    let certificates = authority.file();
+    let setup = traced(with_cache(&store.url()), &endpoint)
+        .env("S3PROXY_UPSTREAM_CA_FILE", certificates.to_str().expect("UTF-8"));
+    let gateway = setup.start();
+    assert_eq!(gateway.object("sky/a.png").status(), 200);
+    collector.await_spans(4);
+    assert_eq!(collector.heads()[0].target, "/otlp/v1/traces");
+    assert_eq!(collector.heads()[0].header("host"), Some(&*format!("localhost:{port}")));
 }
 
 /// The spans by outcome, as the metric counts them.
