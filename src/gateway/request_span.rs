@@ -12,6 +12,9 @@ use crate::gateway::log_line::{Sent, request_url};
 use crate::metrics::Page;
 use crate::trace::span::Span;
 
+/// A method that the conventions do not know.
+const OTHER: &str = "_OTHER";
+
 impl Gateway {
     /// The span of a request with this head; `None` without traces.
     pub(super) fn begin_span(&self, client: &RequestHeader) -> Option<Span> {
@@ -29,12 +32,13 @@ pub(super) fn describe(
     let client = sent.client;
     let method = known_method(&client.method);
     // Names are few: a key belongs to the attributes.
+    let verb = if method == OTHER { "HTTP" } else { method };
     span.rename(match ctx.page {
-        Page::Other => method.to_owned(),
-        page => format!("{method} {}", page.label()),
+        Page::Other => verb.to_owned(),
+        page => format!("{verb} {}", page.label()),
     });
     span.text("http.request.method", method);
-    if method == "_OTHER" {
+    if method == OTHER {
         span.text("http.request.method_original", client.method.as_str());
     }
     let url = request_url(client, &ctx.transport);
@@ -78,12 +82,12 @@ pub(super) fn describe(
     }
 }
 
-/// A method that the conventions know, or `_OTHER`.
+/// A method that the conventions know, or [`OTHER`].
 fn known_method(method: &Method) -> &str {
     match method.as_str() {
         known @ ("CONNECT" | "DELETE" | "GET" | "HEAD" | "OPTIONS" | "PATCH" | "POST" | "PUT"
         | "TRACE") => known,
-        _ => "_OTHER",
+        _ => OTHER,
     }
 }
 
