@@ -30,6 +30,7 @@ use s3proxy::s3::address::ObjectAddress;
 use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
+use s3proxy::trace::Tracer;
 use s3proxy::upstream::answer::{AnswerContext, Ask, decide};
 use wildmatch::WildMatch;
 
@@ -207,6 +208,7 @@ fn metrics(c: &mut Criterion) {
         duration: Duration::from_micros(180),
         ttfb: Some(Duration::from_micros(140)),
         bytes: 20_480,
+        trace: None,
     };
     let store = StoreMetrics::default();
     c.bench_function("metrics/hit", |b| b.iter(|| store.ended(black_box(&ended))));
@@ -269,6 +271,7 @@ fn log_line(c: &mut Criterion) {
         },
         user: Some("somebody"),
         request_id: "9835f7fb-9c07-495a-9802-01d0933312e9",
+        trace: None,
         path: Some(&object),
         target: None,
         profile: Some("hips"),
@@ -288,5 +291,28 @@ fn log_line(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, address, mime, sign, answer, cache_rules, metrics, log_line);
+/// What traces add to a hit: the span of a request that is not recorded, one that is, with its part and the queue,
+/// and the ids in the log line.
+fn trace(c: &mut Criterion) {
+    let headers = HeaderMap::new();
+    for (name, sample) in [("not recorded", 0), ("recorded", s3proxy::trace::ALL)] {
+        let tracer = Tracer::new(sample, false, 64, 64);
+        c.bench_function(&format!("trace/a hit that is {name}"), |b| {
+            b.iter(|| {
+                let span = tracer.begin(black_box(&headers));
+                drop(span.parent().part("cache lookup"));
+                let mut line = String::with_capacity(128);
+                span.context().push_trace_id(&mut line);
+                span.context().push_span_id(&mut line);
+                drop(span);
+                if tracer.waiting() == 64 {
+                    drop(tracer.take());
+                }
+                line
+            });
+        });
+    }
+}
+
+criterion_group!(benches, address, mime, sign, answer, cache_rules, metrics, log_line, trace);
 criterion_main!(benches);

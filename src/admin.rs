@@ -65,8 +65,17 @@ impl Admin {
     /// The admin listener of this gateway.
     #[must_use]
     pub fn new(shared: &GatewayDependencies, probes: &Arc<Probes>, config: &Config) -> Self {
-        let GatewayDependencies { stores, cache, lifecycle, reloads, metrics, limits, tls, .. } =
-            shared.clone();
+        let GatewayDependencies {
+            stores,
+            cache,
+            lifecycle,
+            reloads,
+            metrics,
+            limits,
+            tls,
+            tracer,
+            ..
+        } = shared.clone();
         let metrics = MetricSources {
             metrics,
             stores: Arc::clone(&stores),
@@ -75,6 +84,7 @@ impl Admin {
             lifecycle: Arc::clone(&lifecycle),
             limits,
             tls,
+            tracer,
         };
         Self {
             cache,
@@ -108,9 +118,9 @@ impl Admin {
         let path = path_of(target);
         if matches!(*method, Method::GET | Method::HEAD) {
             if path == b"/metrics" {
-                let text = self.metrics.scrape().unwrap_or_default();
                 let format = ScrapeFormat::of(&request.headers);
-                return (StatusCode::OK, format.content_type(), format.text(text).into_bytes());
+                let text = self.metrics.scrape(format).unwrap_or_default();
+                return (StatusCode::OK, format.content_type(), text.into_bytes());
             }
             if path == b"/" && page::wants_html(&request.headers) {
                 return (StatusCode::OK, page::HTML, page::html().into_bytes());

@@ -111,10 +111,9 @@ enum Evaluation {
     },
 }
 
-/// What the outcome of a fetch means for a request.
+/// What the outcome of a fetch means for a request: serve, or evaluate this entry, or look again.
 enum Resolution {
     Serve(Lookup),
-    /// Evaluate this entry, or look again if there is none.
     LookAgain(Option<Arc<Entry>>),
 }
 
@@ -185,6 +184,7 @@ impl Cache {
                 !fetch.is_purged() && !self.tiers.is_purged(&request.key, old.requested_at)
             };
             let outcome = 'outcome: {
+                let _waiting = follows.then(|| request.wait_for(fetch.trace.as_ref()));
                 tokio::select! {
                     biased;
                     outcome = fetch.outcome() => outcome,

@@ -29,6 +29,7 @@ mod settings;
 mod shape;
 mod show;
 mod tls;
+mod tracing;
 mod value;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub use settings::is_live;
 pub use settings::process::{LogConfig, ServerConfig};
 pub use show::{show, show_json};
 pub use tls::TlsConfig;
+pub use tracing::{TracingConfig, collector_headers};
 
 /// Everything the gateway runs on.
 #[derive(Debug, Clone)]
@@ -70,6 +72,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The listener with TLS, if there is one.
     pub tls: Option<TlsConfig>,
+    /// Where traces are sent; `None`: there are none.
+    pub tracing: Option<TracingConfig>,
     pub cache: CacheConfig,
     /// The listener for operators, if there is one.
     pub admin_listen: Option<SocketAddr>,

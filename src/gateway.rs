@@ -37,6 +37,7 @@ use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
+use crate::trace::Tracer;
 use crate::upstream::CurrentStores;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::answer::is_interim;
@@ -57,6 +58,7 @@ mod html;
 mod listing;
 mod log_line;
 pub mod pages;
+mod request_span;
 mod respond;
 pub mod route;
 pub mod storage;
@@ -85,6 +87,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     limits: Arc<ClientLimits>,
     log_format: crate::config::LogFormat,
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// The parts of the process that requests use; all are shared with other rooms.
@@ -97,14 +100,16 @@ pub struct GatewayDependencies {
     pub reloads: Arc<Reloads>,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<ClientLimits>,
-    /// The port for TLS, if there is one.
     pub tls: Option<Arc<TlsPort>>,
+    /// Begins the spans of requests, if there are traces.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Gateway {
     /// A gateway on this configuration.
     #[must_use]
     pub fn new(config: &Config, shared: GatewayDependencies) -> Self {
+        let tracer = shared.tracer.clone();
         let GatewayDependencies {
             stores, cache, heads, lifecycle, reloads, metrics, limits, ..
         } = shared;
@@ -132,6 +137,7 @@ impl Gateway {
             metrics,
             limits,
             log_format: config.log.format,
+            tracer,
         }
     }
 }
@@ -167,6 +173,7 @@ impl ProxyHttp for Gateway {
                 *ctx = *admitted;
             } else {
                 ctx.transport = exchange.transport().clone();
+                ctx.span = self.begin_span(session.req_header());
             }
         }
         // Pingora has evaluated the Connection header of the request.
@@ -336,10 +343,10 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(self.peer_of_next_attempt(ctx).await?))
+        Ok(Box::new(self.peer_of_next_attempt(session, ctx).await?))
     }
 
     fn fail_to_connect(

@@ -6,12 +6,12 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`survey`]: what a HiPS says of itself; [`terminal`]: colours and tables; [`certificate`]: who the gateway is over TLS |
-//! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms |
+//! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms; [`trace`]: spans of requests |
 //! | 3 | [`profile`]: one store with its credentials and rules; [`pages`]: what a browser shows |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
 //! | 5 | [`response`]: the head of an object, or a refusal; [`logging`]: the access log and its writer |
 //! | 6 | [`upstream`]: asking a store; [`downstream`]: a client's connection; [`engine`]: the Valkey or Redis of the shared cache |
-//! | 7 | [`cache`]: memory, disk, and one fetch per object |
+//! | 7 | [`cache`]: memory, disk, and one fetch per object; [`collector`]: sends spans |
 //! | 8 | [`reload`]: a changed configuration takes effect |
 //! | 9 | [`gateway`]: the `ProxyHttp` hooks; start reading here |
 //! | 10 | [`admin`]: the operators' listener; [`check`]: `s3proxy check`; [`warm`]: `s3proxy warm` |
@@ -23,6 +23,7 @@ pub mod cache;
 pub mod certificate;
 pub mod check;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod downstream;
 pub mod engine;
@@ -40,5 +41,6 @@ pub mod s3;
 pub mod server;
 pub mod survey;
 pub mod terminal;
+pub mod trace;
 pub mod upstream;
 pub mod warm;

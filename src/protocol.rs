@@ -2,7 +2,8 @@
 //! output, no clock, no Pingora.
 //!
 //! - Requests: [`head_scan`] finds request heads in a byte stream (RFC 9112), [`request_check`] refuses
-//!   ambiguous and malformed requests (RFC 9110 and 9112), [`request_id`] handles `X-Request-ID`.
+//!   ambiguous and malformed requests (RFC 9110 and 9112), [`request_id`] handles `X-Request-ID`,
+//!   [`trace_context`] reads and writes `traceparent` (W3C).
 //! - Conditional and range requests (RFC 9110, sections 8.8.3, 13 and 14): [`entity_tag`],
 //!   [`http_date`], [`range`], [`conditional`] evaluates preconditions, [`selection`] selects what a
 //!   client gets of a representation, [`forwarded_conditions`] selects what is forwarded to a store.
@@ -30,6 +31,7 @@ pub mod request_id;
 pub mod selection;
 pub mod server_timing;
 pub mod timestamp;
+pub mod trace_context;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -35,6 +35,7 @@ use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
 use crate::reload::renewals::Renewals;
 use crate::reload::watched::{Trigger, WatchedFiles};
+use crate::trace::Tracer;
 use crate::upstream::CurrentStores;
 use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
@@ -163,6 +164,7 @@ pub struct Reloader {
     probes: Arc<Probes>,
     issuer: Arc<Issuer>,
     tls: Option<Arc<TlsPort>>,
+    tracer: Option<Arc<Tracer>>,
     /// How often files are checked; zero: never.
     interval: Duration,
     dns_refresh: Duration,
@@ -203,6 +205,7 @@ impl Reloader {
             probes,
             issuer,
             tls,
+            tracer: None,
             interval: config.server.reload_interval,
             dns_refresh: config.upstream.dns_refresh,
             files: start.files.clone(),
@@ -214,6 +217,12 @@ impl Reloader {
             },
             started_with: start.loaded.settings.clone(),
         }
+    }
+
+    /// The same, which also applies the settings of traces.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { tracer, ..self }
     }
 
     async fn watch(&self) {
@@ -382,6 +391,10 @@ impl Reloader {
             }
         }
         log::set_max_level(loaded.config.log.level);
+        let tracing = loaded.config.tracing.as_ref();
+        if let Some((tracer, tracing)) = self.tracer.as_ref().zip(tracing) {
+            tracer.set(tracing.sample, tracing.trust_clients);
+        }
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
                 // Answers that other settings have made are other values in the shared tier.
@@ -405,7 +418,9 @@ impl Reloader {
         let engine = loaded.config.cache.shared.as_ref().map(|shared| &shared.engine);
         // Read again for each connection to the engine.
         let password_file = engine.and_then(|engine| engine.password_file.clone());
-        let live_files = [&loaded.config_file, &loaded.credentials_file, &password_file];
+        let headers_file = tracing.and_then(|tracing| tracing.headers_file.clone());
+        let live_files =
+            [&loaded.config_file, &loaded.credentials_file, &password_file, &headers_file];
         let tls_files = tls_files(loaded.config.tls.as_ref());
         let other_files = watched.in_force().changed(files).into_iter().filter(|path| {
             !tls_files.contains(path)

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::cache::memory::limit::budget;
+use crate::collector::TraceCollector;
 use crate::config::Config;
 use crate::downstream::app::{Guarded, OneRequest};
 use crate::downstream::drain::Lifecycle;
@@ -31,6 +32,7 @@ use crate::engine::Engine;
 use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
+use crate::protocol::request_id::new_request_id;
 use crate::reload::{Reloader, Reloads, Start, certificate_line, profile_lines};
 use crate::response::object_head::ObjectHeads;
 use crate::server::public_listener::PublicListener;
@@ -103,6 +105,11 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         config.downstream.max_requests_per_user,
     ));
     let tls = tls_port(config)?;
+    let collector = config.tracing.as_ref().map(|tracing| {
+        // A process has no other name that is its own.
+        TraceCollector::new(tracing, &config.upstream, VERSION, new_request_id())
+    });
+    let tracer = collector.as_ref().map(|collector| Arc::clone(collector.tracer()));
     let shared = GatewayDependencies {
         stores: Arc::clone(&stores),
         cache: cache.clone(),
@@ -112,6 +119,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         metrics: Arc::default(),
         limits,
         tls,
+        tracer: tracer.clone(),
     };
     let gateway = Gateway::new(config, shared.clone());
     let opt = Opt { upgrade, ..Opt::default() };
@@ -157,10 +165,17 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         server.add_service(service);
     }
     let reloader =
-        Reloader::new(start, stores, cache.clone(), reloads, probes, issuer, shared.tls.clone());
+        Reloader::new(start, stores, cache.clone(), reloads, probes, issuer, shared.tls.clone())
+            .with_tracer(tracer);
     let mut reloader = background_service("reload", reloader);
     reloader.threads = Some(1);
     server.add_service(reloader);
+
+    if let Some(collector) = &collector {
+        let mut traces = background_service("traces", TraceService(Arc::clone(collector)));
+        traces.threads = Some(1);
+        server.add_service(traces);
+    }
 
     if let Some(cache) = cache.as_ref().filter(|_| config.cache.shared.is_some()) {
         let mut replicas = background_service("replicas", ReplicaService(Arc::clone(cache)));
@@ -176,6 +191,9 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
 
     log_profiles(start);
     log_tiers(config, cache.as_deref());
+    if let Some(tracing) = &config.tracing {
+        info!("traces: spans are sent to {}", tracing.endpoint);
+    }
     match config.admin_listen {
         Some(admin) => info!("admin listener on http://{admin}/, with the status page"),
         None => info!("no admin listener: admin.listen is off"),
@@ -190,6 +208,9 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     run_until_finished(server, signals, &lifecycle, cache.clone(), finished, &finish);
     if let Some(cache) = cache {
         cache.close();
+    }
+    if let Some(collector) = collector {
+        collector.end(GOOD_BYE);
     }
     at_end.end(GOOD_BYE);
     info!("s3proxy stopped");
@@ -294,6 +315,16 @@ impl BackgroundService for PinService {
             () = self.0.refresh_pinned() => {}
             _ended = shutdown.changed() => {}
         }
+    }
+}
+
+/// Sends spans to the collector until the process ends: the last requests have spans, too.
+struct TraceService(Arc<TraceCollector>);
+
+#[async_trait]
+impl BackgroundService for TraceService {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        self.0.run().await;
     }
 }
 

@@ -60,6 +60,8 @@ pub use current_stores::CurrentStores;
 
 pub mod admission;
 pub mod answer;
+pub mod attempt_span;
+pub(crate) mod call;
 pub mod certificates;
 pub mod client;
 pub mod current_stores;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::cache::Cache;
+use crate::collector::outcomes;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::tls::TlsPort;
@@ -22,14 +23,35 @@ use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
 use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
+use crate::trace::Tracer;
 use crate::upstream::admission::Admission;
 use crate::upstream::health::HealthState;
 use crate::upstream::issue::clock;
 use crate::upstream::{CurrentStores, Store, Stores};
 
 use crate::admin::metrics::cache::{cache_counters, cache_tiers, shared_tier};
+use crate::admin::metrics::exemplars::{SeriesExemplars, with_exemplars};
+use crate::admin::scrape_format::ScrapeFormat;
 
 mod cache;
+mod exemplars;
+
+/// Name and text of a metric, and its histograms of hits and of all other requests.
+type LatencyHistograms = (&'static str, &'static str, fn(&StoreMetrics) -> &[Histogram; 2]);
+
+/// The histograms of requests of clients.
+const LATENCIES: [LatencyHistograms; 2] = [
+    (
+        "s3proxy_request_duration_seconds",
+        "From the head of a request for an object to the end of its answer.",
+        |metrics| &metrics.duration,
+    ),
+    (
+        "s3proxy_request_ttfb_seconds",
+        "From the head of a request for an object to the head of its answer.",
+        |metrics| &metrics.ttfb,
+    ),
+];
 
 /// The parts of the gateway that have metrics.
 #[derive(Debug, Clone)]
@@ -41,6 +63,7 @@ pub struct MetricSources {
     pub lifecycle: Arc<Lifecycle>,
     pub limits: Arc<ClientLimits>,
     pub tls: Option<Arc<TlsPort>>,
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl MetricSources {
@@ -48,12 +71,33 @@ impl MetricSources {
     ///
     /// # Errors
     /// Never: writing to a `String` does not fail.
-    pub fn scrape(&self) -> Result<String, Error> {
+    pub(super) fn scrape(&self, format: ScrapeFormat) -> Result<String, Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.clone()));
         let mut page = String::with_capacity(32 * 1024);
         text::encode(&mut page, &registry)?;
-        Ok(page)
+        if format == ScrapeFormat::OpenMetrics && self.tracer.is_some() {
+            page = with_exemplars(&page, self.exemplars());
+        }
+        Ok(format.text(page))
+    }
+
+    /// The recorded traces of the latency histograms.
+    fn exemplars(&self) -> Vec<SeriesExemplars> {
+        let stores = self.stores.load();
+        let of_store = |store: &Arc<Store>| {
+            LATENCIES
+                .iter()
+                .flat_map(|(name, _, histograms)| {
+                    let ways = StoreMetrics::WAYS.iter().zip(histograms(&store.metrics));
+                    ways.map(|(way, histogram)| {
+                        let labels = [("profile", store.profile.label()), ("cache", *way)];
+                        SeriesExemplars::new(name, &labels, histogram.exemplars())
+                    })
+                })
+                .collect::<Vec<_>>()
+        };
+        stores.iter().flat_map(of_store).collect()
     }
 }
 
@@ -73,6 +117,9 @@ impl Collector for MetricSources {
         self.state(page)?;
         if let Some(tls) = &self.tls {
             tls_port(page, tls)?;
+        }
+        if let Some(tracer) = &self.tracer {
+            spans(page, tracer)?;
         }
         #[cfg(target_os = "linux")]
         process(page)?;
@@ -102,20 +149,9 @@ impl MetricSources {
             "Requests that have ended, by what they were for, the status, and what the cache did.",
             pages.chain(objects),
         )?;
-        by_way(
-            page,
-            stores,
-            "s3proxy_request_duration_seconds",
-            "From the head of a request for an object to the end of its answer.",
-            |metrics| &metrics.duration,
-        )?;
-        by_way(
-            page,
-            stores,
-            "s3proxy_request_ttfb_seconds",
-            "From the head of a request for an object to the head of its answer.",
-            |metrics| &metrics.ttfb,
-        )?;
+        for (name, help, histograms) in LATENCIES {
+            by_way(page, stores, name, help, histograms)?;
+        }
         by_profile(
             page,
             stores,
@@ -193,6 +229,22 @@ impl MetricSources {
         )?;
         single(page, "s3proxy_build", "The version that runs.", &Info::new([("version", VERSION)]))
     }
+}
+
+fn spans(page: &mut DescriptorEncoder<'_>, tracer: &Tracer) -> Result<(), Error> {
+    family(
+        page,
+        "s3proxy_trace_spans",
+        "Spans that have ended, by what became of them.",
+        outcomes(&tracer.counts)
+            .map(|(outcome, number)| ([("outcome", outcome)], ConstCounter::new(number))),
+    )?;
+    single(
+        page,
+        "s3proxy_trace_spans_waiting",
+        "Spans that wait for the collector.",
+        &ConstGauge::new(tracer.waiting()),
+    )
 }
 
 fn tls_port(page: &mut DescriptorEncoder<'_>, tls: &TlsPort) -> Result<(), Error> {

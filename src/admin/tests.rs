@@ -26,6 +26,7 @@ fn admin() -> Admin {
         metrics: Arc::default(),
         limits: Arc::new(ClientLimits::new(16, 0)),
         tls: None,
+        tracer: None,
     };
     Admin::new(&shared, &Arc::new(Probes::new(&config.upstream)), config)
 }

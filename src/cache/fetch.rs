@@ -30,6 +30,7 @@ use crate::cache::tiers::Tiers;
 use crate::profile::cache_rules::Rule;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
+use crate::trace::span::SpanParent;
 use crate::upstream::answer::content_length;
 use crate::upstream::client::{
     FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient,
@@ -133,7 +134,8 @@ impl Fetches {
             let is_new = old.is_none_or(|old| !Arc::ptr_eq(old, &entry));
             (is_new && entry.is_fresh(now())).then_some(entry)
         };
-        match self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer) {
+        let (key, settings, trace) = (&request.key, Some(request.settings), next_span(request));
+        match self.in_flight.join(key, now(), settings, trace, usable, newer) {
             Err(entry) => Join::Cached(entry),
             Ok(Role::Follow(fetch)) => Join::Fetch { fetch, follows: true },
             Ok(Role::Lead(leader)) => {
@@ -183,7 +185,8 @@ impl Fetches {
             let newer = self.tiers.peek_for(request)?;
             (!Arc::ptr_eq(entry, &newer)).then_some(())
         };
-        let role = self.in_flight.join(&request.key, now(), Some(request.settings), usable, newer);
+        let (key, settings, trace) = (&request.key, Some(request.settings), next_span(request));
+        let role = self.in_flight.join(key, now(), settings, trace, usable, newer);
         if let Ok(Role::Lead(leader)) = role {
             self.begin(Arc::clone(request), Some(Arc::clone(entry)), leader, Some(permit));
         }
@@ -198,8 +201,13 @@ impl Fetches {
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let fetches = Arc::clone(self);
+        let span = request.trace.as_ref().zip(leader.fetch().trace.as_ref());
+        let span = span.and_then(|(parent, own)| parent.begin(own, "fetch"));
         let _runs_on = tokio::spawn(async move {
             fetches.fetch(&request, old, &leader).await;
+            if let Some(mut span) = span {
+                leader.fetch().describe(&mut span);
+            }
             if let Some(_until_the_end) = permit {
                 let fetch = Arc::clone(leader.fetch());
                 drop(leader);
@@ -234,7 +242,10 @@ impl Fetches {
             && !request.no_cache
             && at_hand.is_none_or(|entry| !entry.is_fresh(now()));
         let lease = if asks_others {
-            match self.ask_replicas(request, at_hand.is_some(), on_disk.is_none()).await {
+            let span = leader.fetch().trace.as_ref().and_then(|trace| trace.part("shared tier"));
+            let asked = self.ask_replicas(request, at_hand.is_some(), on_disk.is_none()).await;
+            drop(span.map(|span| asked.described(span)));
+            match asked {
                 SharedFetch::Found(entry) => {
                     return self.found(leader, entry, FetchOutcome::FromShared);
                 }
@@ -252,8 +263,10 @@ impl Fetches {
         let old = old.and_then(|entry| entry.source().map(|source| (entry, source)));
         let requested_at = now();
         let (store, target) = (&request.store, request.target());
+        let trace = leader.fetch().trace.as_ref();
         if request.is_listing {
-            let (report, outcome) = self.client.list(store, target, &request.address.key).await;
+            let prefix = &request.address.key;
+            let (report, outcome) = self.client.list(store, target, prefix, trace.cloned()).await;
             let response = self.response(request, requested_at, leader, report);
             match outcome {
                 Ok(document) => response.admit_listing(document),
@@ -263,13 +276,13 @@ impl Fetches {
         }
         let response_with = |report| self.response(request, requested_at, leader, report);
         let (question, FetchResult { report, outcome }) = match &old {
-            Some((entry, source)) => match revalidate(&self.client, request, source).await {
+            Some((entry, source)) => match revalidate(&self.client, request, source, trace).await {
                 Revalidated::Confirmed { headers, report } => {
                     return response_with(report).freshen(entry, source, &headers);
                 }
                 Revalidated::Answered(question, fetched) => (question, *fetched),
             },
-            None => self.ask_first(request).await,
+            None => self.ask_first(request, trace).await,
         };
         let response = response_with(report);
         match (outcome, old) {
@@ -368,8 +381,9 @@ impl Fetches {
     /// Fetches all of an object of which a range was fetched.
     async fn fetch_whole(&self, response: StoreResponse<'_>) {
         let (store, target) = (&response.request.store, response.request.target());
+        let question = FetchRequest::of(response.leader.fetch().trace.as_ref());
         let FetchResult { report, outcome } =
-            self.client.fetch_resumable(store, target, &FetchRequest::default()).await;
+            self.client.fetch_resumable(store, target, &question).await;
         let response = StoreResponse { report: Arc::new(report), ..response };
         match outcome {
             Ok(FetchResponse::Object { status: StatusCode::OK, headers, body }) => {
@@ -410,14 +424,18 @@ impl Fetches {
     }
 
     /// Asks the store for an object of which nothing is cached.
-    async fn ask_first(&self, request: &CacheRequest) -> (FetchRequest, FetchResult) {
+    async fn ask_first(
+        &self,
+        request: &CacheRequest,
+        trace: Option<&SpanParent>,
+    ) -> (FetchRequest, FetchResult) {
         let (store, target) = (&request.store, request.target());
-        let mut question = self.first_request(request);
+        let mut question = FetchRequest { trace: trace.cloned(), ..self.first_request(request) };
         let mut fetched = self.client.fetch_resumable(store, target, &question).await;
         if let (Err(Refusal::RangeNotSatisfiable(_)), Some(_)) = (&fetched.outcome, question.range)
         {
             // Conditions come before ranges, so the head is needed.
-            question = FetchRequest { head_only: true, ..FetchRequest::default() };
+            question = FetchRequest { head_only: true, ..FetchRequest::of(trace) };
             fetched = self.client.fetch(store, target, &question).await;
         }
         (question, fetched)
@@ -436,6 +454,11 @@ impl Fetches {
             Extent::Head => FetchRequest { head_only: true, ..FetchRequest::default() },
         }
     }
+}
+
+/// The span of a fetch for this request, if it leads one.
+fn next_span(request: &CacheRequest) -> Option<SpanParent> {
+    request.trace.as_ref().map(SpanParent::next)
 }
 
 /// Ends the fetch with a refusal that is cached for `stored_for` seconds, if at all.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::cache::key::CacheKey;
 use crate::profile::fingerprint::Fingerprint;
+use crate::trace::span::SpanParent;
 
 /// Maps that share the keys, so that requests seldom wait for each other.
 const SHARDS: usize = 16;
@@ -32,6 +33,8 @@ pub struct Fetch<T> {
     pub began: SystemTime,
     /// The settings that shape its outcome, if any do.
     pub settings: Option<Fingerprint>,
+    /// The span that others link to, and that its requests to the store are part of; `None` without traces.
+    pub trace: Option<SpanParent>,
     /// Whether a purge has detached it: nothing that it brings is stored.
     purged: AtomicBool,
     outcome: watch::Sender<Progress<T>>,
@@ -65,6 +68,15 @@ impl<T: Clone> Fetch<T> {
     #[must_use]
     pub fn is_published(&self) -> bool {
         !matches!(*self.outcome.borrow(), Progress::Pending)
+    }
+
+    /// The outcome, if it is published.
+    #[must_use]
+    pub fn published(&self) -> Option<T> {
+        match &*self.outcome.borrow() {
+            Progress::Published(outcome) => Some(outcome.clone()),
+            Progress::Pending | Progress::Abandoned => None,
+        }
     }
 
     /// The outcome, as soon as it is published; `None` if the fetch ended without one.
@@ -103,6 +115,7 @@ impl<T: Clone> InFlightFetches<T> {
         key: &CacheKey,
         now: SystemTime,
         settings: Option<Fingerprint>,
+        trace: Option<SpanParent>,
         usable: impl Fn(&Fetch<T>) -> bool,
         cached: impl FnOnce() -> Option<K>,
     ) -> Result<Role<T>, K> {
@@ -117,7 +130,7 @@ impl<T: Clone> InFlightFetches<T> {
                 }
                 let outcome = watch::Sender::new(Progress::Pending);
                 let purged = AtomicBool::new(false);
-                let fetch = Arc::new(Fetch { began: now, settings, purged, outcome });
+                let fetch = Arc::new(Fetch { began: now, settings, trace, purged, outcome });
                 slot.insert_entry(Arc::clone(&fetch));
                 Ok(Role::Lead(Leader { in_flight: Arc::clone(self), key: key.clone(), fetch }))
             }

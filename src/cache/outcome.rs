@@ -5,10 +5,32 @@ use std::sync::Arc;
 use crate::cache::blocks::arriving_body::BodySlot;
 use crate::cache::entry::Entry;
 use crate::cache::freshness::Freshness;
+use crate::cache::inflight::Fetch;
 use crate::cache::object::ObjectBody;
 use crate::cache::passing::AnswerSlot;
 use crate::response::refusal::Refusal;
+use crate::trace::span::Span;
 use crate::upstream::client::FetchReport;
+
+impl Fetch<FetchOutcome> {
+    /// Notes in the span of the fetch what it has published.
+    pub(super) fn describe(&self, span: &mut Span) {
+        let Some(outcome) = self.published() else { return span.fail("internal") };
+        let from = match &outcome {
+            FetchOutcome::FromDisk(_) => "disk",
+            FetchOutcome::FromShared(_) => "shared",
+            FetchOutcome::NotCached => "nowhere",
+            FetchOutcome::Object { .. } | FetchOutcome::Bypass { .. } => "store",
+            FetchOutcome::Refused { refusal, .. } => {
+                if refusal.is_fault() {
+                    span.fail(refusal.cause());
+                }
+                "store"
+            }
+        };
+        span.text("s3proxy.found", from);
+    }
+}
 
 /// What a fetch publishes to its leader and its followers.
 #[derive(Debug, Clone)]

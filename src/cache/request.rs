@@ -15,6 +15,7 @@ use crate::protocol::selection::MAX_RANGES;
 use crate::s3::address::ObjectAddress;
 use crate::s3::endpoint::Target;
 use crate::s3::list;
+use crate::trace::span::{Span, SpanParent};
 use crate::upstream::Store;
 
 /// No object has a byte after this position. For larger positions some stores return the whole
@@ -39,6 +40,8 @@ pub struct CacheRequest {
     pub no_cache: bool,
     /// It is a page of a listing: the key of the address is its prefix, the body the store's XML.
     pub is_listing: bool,
+    /// The span that its fetches are part of; `None` without traces.
+    pub trace: Option<SpanParent>,
 }
 
 /// How much of the object is requested.
@@ -111,6 +114,7 @@ impl CacheRequest {
             extent: Extent::of(method, headers),
             no_cache: rule.client_no_cache && has_no_cache(headers),
             is_listing: false,
+            trace: None,
             store,
         }
     }
@@ -139,6 +143,7 @@ impl CacheRequest {
             extent: Extent::Whole,
             no_cache: rule.client_no_cache && has_no_cache(headers),
             is_listing: true,
+            trace: None,
             store,
         }
     }
@@ -153,6 +158,27 @@ impl CacheRequest {
             let content_type = self.content_type.clone();
             Arc::new(Self::new(store, address, content_type, &Method::GET, &HeaderMap::new()))
         })
+    }
+
+    /// The same request as part of this span.
+    #[must_use]
+    pub fn traced(self, trace: Option<SpanParent>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The span of the time in which it waits for this fetch, with a link to it, if the fetch is another's.
+    #[must_use]
+    pub(in crate::cache) fn wait_for(&self, fetch: Option<&SpanParent>) -> Option<Span> {
+        let own = self.trace.as_ref()?;
+        let fetch = fetch.map(SpanParent::context);
+        if fetch == Some(own.context()) {
+            return None;
+        }
+        let mut span = own.part("wait for a fetch")?;
+        if let Some(fetch) = fetch {
+            span.link(fetch);
+        }
+        Some(span)
     }
 
     /// The object's address at its store.

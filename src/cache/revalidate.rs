@@ -14,6 +14,7 @@ use crate::cache::object::ObjectBody;
 use crate::cache::request::CacheRequest;
 use crate::protocol::entity_tag::EntityTag;
 use crate::response::refusal::Refusal;
+use crate::trace::span::SpanParent;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, FetchResult, StoreClient};
 use crate::upstream::revalidation::RevalidateBy;
 
@@ -31,12 +32,14 @@ pub(super) async fn revalidate(
     client: &Arc<StoreClient>,
     request: &CacheRequest,
     source: &ObjectBody,
+    trace: Option<&SpanParent>,
 ) -> Revalidated {
     let store = &request.store;
     let learned = &store.revalidation;
     let stored_head = source.head();
     let (stored, in_blocks) = (&stored_head.headers, matches!(source, ObjectBody::Blocks(_)));
     let ask = |question: FetchRequest| async move {
+        let question = FetchRequest { trace: trace.cloned(), ..question };
         let fetched = client.fetch_resumable(store, request.target(), &question).await;
         (question, fetched)
     };

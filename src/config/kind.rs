@@ -15,7 +15,7 @@ use crate::config::endpoint_url::{self, EndpointUrl};
 use crate::config::engine_url::{self, EngineUrl};
 use crate::config::proxy::{self, ProxyChoice};
 use crate::config::value::{self, Read, size_text, time_text};
-use crate::config::{CacheMemory, LogFormat, headers, rules};
+use crate::config::{CacheMemory, LogFormat, headers, rules, tracing};
 use crate::profile::globs::Globs;
 use crate::profile::{ContentTypeFrom, Hips};
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -36,6 +36,8 @@ pub(super) enum Accepts {
         min: usize,
         max: usize,
     },
+    /// A number from 0 to 1.
+    Ratio,
     /// Bytes.
     Size {
         min: u64,
@@ -100,6 +102,7 @@ impl Accepts {
         match self {
             Self::Boolean => "`true`, `false`".to_owned(),
             Self::Count { min, max } => format!("{min} to {max}"),
+            Self::Ratio => "0 to 1".to_owned(),
             Self::Size { min, max } => sizes(min, max),
             Self::Memory { min, max } => format!("`auto`, `0`, {}", sizes(min, max)),
             Self::BlockSize { min, max } => format!("a power of two, {}", sizes(min, max)),
@@ -136,6 +139,7 @@ const MEDIA_TYPE: &str = "^[!-.0-~][ -.0-~]*/[ -~]*[!-~]$";
 const ORIGIN: &str = "^(\\*|https?://[^/@]+)$";
 const LINE: &str = "^[^\u{0}-\u{1f}\u{7f}]+$";
 const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^?#\\s]+$";
+const COLLECTOR: &str = "^([Hh][Tt][Tt][Pp][Ss]?://[^?#@\\s]+)?$";
 const FOLDER: &str = "^[^/]+/(.*/)?$";
 const HOST_NAME: &str = "^[A-Za-z0-9._-]+$";
 const BUCKETS: &str = "^[A-Za-z0-9._:*?-]+$";
@@ -192,6 +196,11 @@ pub(super) const fn automatic_count<const MIN: usize, const MAX: usize>() -> Kin
 /// From 0 to `MAX` percent.
 pub(super) const fn percent<const MAX: usize>() -> Kind<u8> {
     Kind { read: rules::percent::<MAX>, accepts: Accepts::Count { min: 0, max: MAX } }
+}
+
+/// From 0 to 1, as parts per million.
+pub(super) const fn ratio() -> Kind<u32> {
+    Kind { read: tracing::ratio, accepts: Accepts::Ratio }
 }
 
 /// From `MIN` to `MAX` bytes.
@@ -340,6 +349,14 @@ pub(super) const fn proxy() -> Kind<Option<ProxyChoice>> {
 
 pub(super) const fn engine_url() -> Kind<Option<EngineUrl>> {
     text_kind(engine_url::engine_url, "URL of a Valkey or Redis", ENGINE)
+}
+
+pub(super) const fn collector_url() -> Kind<Option<Endpoint>> {
+    text_kind(tracing::collector_url, "URL of a collector", COLLECTOR)
+}
+
+pub(super) const fn service_name() -> Kind<String> {
+    text_kind(tracing::service_name, "text", NOT_EMPTY)
 }
 
 pub(super) const fn engine_prefix() -> Kind<String> {

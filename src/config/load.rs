@@ -25,6 +25,7 @@ use crate::config::settings::process::{self, AdminConfig, server};
 use crate::config::settings::variable;
 use crate::config::shape;
 use crate::config::tls;
+use crate::config::tracing;
 use crate::config::value::{Written, size};
 use crate::config::{
     Config, DownstreamConfig, GatewayConfig, LogConfig, ServerConfig, UpstreamConfig,
@@ -189,6 +190,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let server = server(layers, inputs.processors)?;
     let AdminConfig { listen: admin_listen, hosts: admin_hosts } = admin(layers, gateway.listen)?;
     let tls = tls::read(layers, inputs, gateway.listen, admin_listen)?;
+    let tracing = tracing::read(layers, inputs)?;
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers, inputs)?;
     let rules = cache::shared(layers, &cache)?;
@@ -220,6 +222,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         downstream,
         server,
         tls,
+        tracing,
         cache,
         admin_listen,
         admin_hosts,

@@ -163,6 +163,12 @@ fn accepted(accepts: Accepts) -> Value {
     match accepts {
         Accepts::Boolean => json!({ "type": ["boolean", "null"] }),
         Accepts::Count { min, max } => number(min.into(), max.into(), &ranges::count(min, max)),
+        Accepts::Ratio => json!({
+            "type": ["number", "string", "null"],
+            "minimum": 0,
+            "maximum": 1,
+            "pattern": "^[+]?(0+[.]?0*|0*[.][0-9]+|0*1[.]?0*|[0-9]*[.]?[0-9]*[Ee][+-]?[0-9]+)$",
+        }),
         Accepts::Size { min, max } => number(min.into(), max.into(), &ranges::size(min, max)),
         Accepts::BlockSize { min, max } => {
             let sizes = (0..u64::BITS).map(|shift| 1u64 << shift);

@@ -102,6 +102,7 @@ pub(super) mod process;
 pub(super) mod profile;
 pub(super) mod row;
 pub(super) mod tls;
+pub(super) mod tracing;
 pub(super) mod variable;
 
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
@@ -119,6 +120,7 @@ const GLOBAL: &[&[Row]] = &[
     process::server::ROWS,
     process::admin::ROWS,
     tls::tls::ROWS,
+    tracing::tracing::ROWS,
     cache::tiers::ROWS,
     cache::disk::ROWS,
     cache::shared::ROWS,
@@ -146,6 +148,7 @@ pub(super) static MAPPINGS: &[(&str, &str)] = &[
     ("server", "The process."),
     ("admin", "The listener for operators."),
     ("tls", "The listener with TLS."),
+    ("tracing", "Traces, which are sent to a collector of OpenTelemetry."),
     (
         "cache",
         "The cache of the gateway. For the caches of clients see `cache_max_age` and the `cache_control` of a profile.",

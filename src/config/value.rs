@@ -47,7 +47,7 @@ impl Written<'_> {
     }
 
     /// The text of a scalar that may be written with or without quotes, such as `5s` or `5`.
-    fn scalar(self) -> Option<String> {
+    pub(super) fn scalar(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.trim().to_owned()),
             Self::Yaml(Value::String(text)) => Some(text.clone()),

@@ -23,6 +23,7 @@ use crate::response::gateway_response::GatewayResponse;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
+use crate::trace::span::Span;
 use crate::upstream::Store;
 
 const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
@@ -178,7 +179,12 @@ impl Gateway {
         let client = ClientRequest::of(client);
         let store = Arc::clone(store);
         let wanted = CacheRequest::new(store, address, content_type, client.method, client.headers);
-        let object = ObjectRequest::new(wanted, &client, self.attempts());
+        let trace = ctx.trace();
+        let is_looked_up = self.cache.is_some() && wanted.rule.store;
+        let span = trace.as_ref().filter(|_| is_looked_up).and_then(|it| it.part("cache lookup"));
+        let wanted = wanted.traced(span.as_ref().map(Span::parent).or(trace));
+        let mut object = ObjectRequest::new(wanted, &client, self.attempts());
+        object.lookup_span = span;
         Ok(Box::new(object))
     }
 

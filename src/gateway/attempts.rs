@@ -13,6 +13,7 @@ use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
 use crate::gateway::failure::{give_up, is_own};
 use crate::response::refusal::Refusal;
 use crate::upstream;
+use crate::upstream::attempt_span::{attempt_span, note_failure};
 use crate::upstream::dial::{Dialer, ReadyConnection};
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
@@ -30,6 +31,7 @@ impl Gateway {
     /// before its document, so the document is read by a request of its own: `None` where the head
     /// was enough.
     pub(super) async fn refusal_by_code(&self, ctx: &mut Context) -> Option<Refusal> {
+        let trace = ctx.trace();
         let object = ctx.object.as_mut()?;
         let by_head = object.upstream.unread_error.take()?;
         if !object.upstream.attempts.ask_in_another_way() {
@@ -38,7 +40,7 @@ impl Gateway {
         let wanted = &object.wanted;
         let attempts = object.upstream.attempts.clone();
         let (report, attempts, outcome) =
-            self.client.read_error(&wanted.store, wanted.target(), attempts).await;
+            self.client.read_error(&wanted.store, wanted.target(), attempts, trace.as_ref()).await;
         object.upstream.attempts = attempts;
         object.upstream.status = report.status.or(object.upstream.status);
         object.upstream.code = report.code;
@@ -47,7 +49,12 @@ impl Gateway {
     }
 
     /// The peer of the next attempt, after the pause that precedes it.
-    pub(super) async fn peer_of_next_attempt(&self, ctx: &mut Context) -> Result<HttpPeer> {
+    pub(super) async fn peer_of_next_attempt(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+    ) -> Result<HttpPeer> {
+        let trace = ctx.trace();
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.began = true;
         let attempts = &mut object.upstream.attempts;
@@ -63,6 +70,12 @@ impl Gateway {
         let store = &object.wanted.store;
         let addresses = &store.addresses;
         let other = object.upstream.dialer.take().and_then(|dialer| dialer.take_other());
+        if other.is_none() {
+            let method = object.upstream.ask.method(&session.req_header().method);
+            let (made, target) = (attempts.made().into(), object.wanted.target());
+            object.upstream.span =
+                trace.map(|parent| attempt_span(&parent, &method, store, target, made));
+        }
         // The attempt goes on at the address that has connected first.
         let (chosen, ready) = if let Some((address, stream)) = other {
             (addresses.begin(address), Some(ReadyConnection::new(stream)))
@@ -102,6 +115,7 @@ pub(super) fn attempt_failed(
     failure: &AttemptFailure,
     reused: bool,
 ) -> NextAttempt {
+    note_failure(object.upstream.span.take(), failure);
     let addresses = &object.wanted.store.addresses;
     let attempts = &mut object.upstream.attempts;
     let now = Instant::now();

@@ -24,6 +24,7 @@ impl Gateway {
         ctx: &mut Context,
     ) -> bool {
         let silent = exchange(session).is_some_and(Exchange::deadline_expired);
+        let trace = ctx.trace();
         let Some(object) = ctx.object.as_mut() else { return false };
         let Some(mut rest) = object.upstream.rest.take() else { return false };
         if !silent && *error.esource() != ErrorSource::Upstream {
@@ -47,6 +48,7 @@ impl Gateway {
             *rest,
             attempts.address(),
             broke_off,
+            trace,
         );
         let is_whole = loop {
             let next = body.next().await;

@@ -20,6 +20,7 @@ use crate::protocol::forwarded_conditions::{UpstreamConditions, upstream_conditi
 use crate::protocol::selection::Selection;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
+use crate::trace::span::{Span, SpanParent};
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 use crate::upstream::dial::Dialer;
@@ -37,6 +38,8 @@ pub struct Context {
     pub in_flight: RunningRequest,
     /// The client's `X-Request-ID` or a new one; set in `early_request_filter`.
     pub request_id: String,
+    /// The span of the request; `None` without traces.
+    pub span: Option<Span>,
     /// How the client is connected.
     pub transport: Transport,
     /// The `event` field of the log line.
@@ -77,6 +80,8 @@ pub struct ObjectRequest {
     pub slot: Option<Arc<LookupSlot>>,
     /// The result of the cache lookup.
     pub lookup: Option<Lookup>,
+    /// The span of the lookup, until it has a result.
+    pub lookup_span: Option<Span>,
     /// Where the blocks of the response were when it began, for `Cache-Status`.
     pub expected: BlockCounts,
     /// Where they came from, counted during the response.
@@ -116,6 +121,8 @@ pub struct UpstreamState {
     pub rest: Option<Box<BodyRest>>,
     /// How many of the attempts were requests for the rest, which count for themselves in the metrics.
     pub continued: u8,
+    /// The span of the attempt, until the head of an answer has come.
+    pub span: Option<Span>,
 }
 
 /// How the body of the store's response is forwarded.
@@ -168,6 +175,7 @@ impl Context {
             started: Instant::now(),
             in_flight,
             request_id: String::new(),
+            span: None,
             transport: Transport::default(),
             event: "request",
             page: Page::Other,
@@ -193,6 +201,12 @@ impl Context {
         self.object.as_ref()?.lookup()
     }
 
+    /// The span of the request, for spans that are part of it.
+    #[must_use]
+    pub fn trace(&self) -> Option<SpanParent> {
+        self.span.as_ref().map(Span::parent)
+    }
+
     /// Sets the requested object.
     pub fn set_name(&mut self, named: &NamedObject) {
         self.address = Some(Arc::clone(&named.requested));
@@ -210,8 +224,16 @@ impl ObjectRequest {
     /// Takes the result of the lookup out of the slot.
     pub fn take_lookup(&mut self) {
         if let Some(slot) = &self.slot {
-            self.lookup = slot.take();
+            self.found(slot.take());
         }
+    }
+
+    /// Keeps the result of the lookup, and ends its span.
+    pub fn found(&mut self, lookup: Option<Lookup>) {
+        if let (Some(mut span), Some(lookup)) = (self.lookup_span.take(), &lookup) {
+            span.text("s3proxy.cache", &lookup.status.to_string());
+        }
+        self.lookup = lookup;
     }
 
     /// The outcome of the cache lookup, for `Cache-Status` and the log.
@@ -259,12 +281,14 @@ impl ObjectRequest {
             unread_error: None,
             rest: None,
             continued: 0,
+            span: None,
         };
         Self {
             wanted: Arc::new(wanted),
             selection: Selection::Whole,
             slot: None,
             lookup: None,
+            lookup_span: None,
             expected: BlockCounts::default(),
             blocks: None,
             conditional: is_conditional(client.headers),

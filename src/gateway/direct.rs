@@ -82,6 +82,7 @@ impl Gateway {
         let mut ctx = Context::new(self.lifecycle.start_request());
         ctx.request_id = request_id(client);
         ctx.transport = exchange.transport().clone();
+        ctx.span = self.begin_span(client);
         let mut closes = false;
         let made = match self.admit(client, &mut ctx) {
             Ok(Admitted::Response(response)) => self.own(client, &mut ctx, response),
@@ -131,6 +132,10 @@ impl Gateway {
         match made {
             Some(made) => Some(self.complete(ctx, made, keeps_alive)),
             None => {
+                if let Some(object) = ctx.object.as_mut() {
+                    let lookup = object.lookup.take();
+                    object.found(lookup);
+                }
                 exchange.hand_over(ctx);
                 None
             }
@@ -240,10 +245,13 @@ impl Gateway {
             }
             LookupResult::Refused(refusal) => {
                 let refusal = refusal.clone();
-                object.lookup = Some(lookup);
                 // A folder may answer where there is no object: it asks the store.
-                let may_be_folder = refusal == Refusal::ObjectNotFound && ctx.folder.is_some();
-                return (!may_be_folder).then_some(InCache::Refused(refusal));
+                if refusal == Refusal::ObjectNotFound && ctx.folder.is_some() {
+                    object.lookup = Some(lookup);
+                    return None;
+                }
+                object.found(Some(lookup));
+                return Some(InCache::Refused(refusal));
             }
             _ => {
                 object.lookup = Some(lookup);
@@ -264,14 +272,14 @@ impl Gateway {
         );
         if let Some(refusal) = refused(&object.selection, length) {
             lookup.what = LookupResult::Refused(refusal.clone());
-            object.lookup = Some(lookup);
+            object.found(Some(lookup));
             return Some(InCache::Refused(refusal));
         }
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());
         let is_age_due = is_age_due(&lookup, age);
-        object.lookup = Some(lookup);
+        object.found(Some(lookup));
         let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
         let (mut head, status, parts) = object_head(&stored, &selection, limit, head);
         ctx.ttfb = Some(ctx.started.elapsed());

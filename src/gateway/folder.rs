@@ -23,6 +23,7 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::{ObjectAddress, check_key};
 use crate::s3::encode::{decode, encode_path};
 use crate::s3::list::ListPage;
+use crate::trace::span::SpanParent;
 use crate::upstream::Store;
 use crate::upstream::client::FetchRequest;
 
@@ -33,6 +34,8 @@ pub struct OpenedFolder {
     /// Its key is the prefix of the folder: empty, or it ends with a slash.
     pub named: NamedObject,
     pub answer: FolderAnswer,
+    /// The span of the request.
+    pub trace: Option<SpanParent>,
 }
 
 /// How a folder answers.
@@ -76,8 +79,8 @@ impl Gateway {
                 Err(refusal) => refusal.clone(),
             };
             ctx.folder = folder.map(|(named, store)| {
-                let answer = FolderAnswer::AddSlash { otherwise };
-                Box::new(OpenedFolder { store, named, answer })
+                let (answer, trace) = (FolderAnswer::AddSlash { otherwise }, ctx.trace());
+                Box::new(OpenedFolder { store, named, answer, trace })
             });
             return match admitted {
                 Err(Refusal::MediaTypeDenied(_)) if ctx.folder.is_some() => Ok(Admitted::Folder),
@@ -97,7 +100,8 @@ impl Gateway {
         if store.profile.listing || views {
             let (store, named) = (Arc::clone(store), named.clone());
             let answer = if views { FolderAnswer::Viewer } else { FolderAnswer::Listing };
-            ctx.folder = Some(Box::new(OpenedFolder { store, named, answer }));
+            let trace = ctx.trace();
+            ctx.folder = Some(Box::new(OpenedFolder { store, named, answer, trace }));
         }
         if let Some(index) = index_of(store, named).filter(|_| !asks_for_listing) {
             ctx.set_name(&index);
@@ -155,7 +159,7 @@ impl Gateway {
             FolderAnswer::Viewer => {
                 let properties = folder.named.inside("properties");
                 let holds_survey = match properties {
-                    Some(properties) => self.exists(&folder.store, &properties, &Method::GET).await,
+                    Some(properties) => self.exists(&folder, &properties, &Method::GET).await,
                     None => false,
                 };
                 if holds_survey {
@@ -194,17 +198,18 @@ impl Gateway {
         let none = HeaderMap::new();
         let (store, address) = (Arc::clone(&folder.store), Arc::clone(folder.named.target()));
         if store.profile.listing {
-            let wanted = Arc::new(CacheRequest::listing(store, address, None, &none));
+            let wanted = CacheRequest::listing(store, address, None, &none);
+            let wanted = Arc::new(wanted.traced(folder.trace.clone()));
             let (_, page) = self.list_page(session, transport, &wanted).await;
             return page.is_ok_and(|page| !page.is_empty());
         }
         let Some(index) = index_of(&store, &folder.named) else { return false };
-        self.exists(&store, &index, &Method::HEAD).await
+        self.exists(folder, &index, &Method::HEAD).await
     }
 
     /// Whether there is such an object that may be served.
-    async fn exists(&self, store: &Arc<Store>, named: &NamedObject, method: &Method) -> bool {
-        let address = Arc::clone(named.target());
+    async fn exists(&self, folder: &OpenedFolder, named: &NamedObject, method: &Method) -> bool {
+        let (store, address) = (&folder.store, Arc::clone(named.target()));
         let content_type = match store.profile.content_type {
             ContentTypeFrom::Origin => None,
             ContentTypeFrom::Key => match self.heads.mime.key_type(&address.key) {
@@ -214,7 +219,7 @@ impl Gateway {
         };
         let (store, none) = (Arc::clone(store), HeaderMap::new());
         let wanted = CacheRequest::new(store, address, content_type, method, &none);
-        let wanted = Arc::new(wanted);
+        let wanted = Arc::new(wanted.traced(folder.trace.clone()));
         if let Some(cache) = self.cache.filter(|_| wanted.rule.store) {
             match cache.cache().find(&wanted).await.what {
                 LookupResult::Object { .. } => return true,
@@ -222,7 +227,7 @@ impl Gateway {
                 LookupResult::Bypass => {}
             }
         }
-        let request = FetchRequest { head_only: true, ..FetchRequest::default() };
+        let request = FetchRequest { head_only: true, ..FetchRequest::of(wanted.trace.as_ref()) };
         self.client.fetch(&wanted.store, wanted.target(), &request).await.outcome.is_ok()
     }
 

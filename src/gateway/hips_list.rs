@@ -25,6 +25,7 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::encode::encode_path;
 use crate::survey::{MAX_PROPERTIES_BYTES, Properties, hips_list_record};
+use crate::trace::span::SpanParent;
 use crate::upstream::Store;
 use crate::upstream::client::{FetchRequest, FetchResponse};
 
@@ -38,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct ListedSurvey {
     store: Arc<Store>,
     named: NamedObject,
+    /// The span of the request.
+    trace: Option<SpanParent>,
 }
 
 impl Gateway {
@@ -57,7 +60,7 @@ impl Gateway {
             [origin(session.req_header(), &ctx.transport).as_str(), &self.prefix, "/s3/"].concat();
         let client = client_of(session, &ctx.transport);
         let (mut records, mut is_whole) = (Vec::new(), true);
-        for some in self.listed_surveys().chunks(AT_ONCE) {
+        for some in self.listed_surveys(ctx).chunks(AT_ONCE) {
             let reads: Vec<_> =
                 some.iter().map(|survey| self.begin_to_read(survey, &client)).collect();
             for (survey, read) in some.iter().zip(reads) {
@@ -81,7 +84,7 @@ impl Gateway {
         self.respond(session, ctx, &response).await
     }
 
-    fn listed_surveys(&self) -> Vec<ListedSurvey> {
+    fn listed_surveys(&self, ctx: &Context) -> Vec<ListedSurvey> {
         let stores = self.stores.load();
         let listed = stores.iter().filter(|store| store.profile.listed);
         let folders = listed.flat_map(|store| {
@@ -95,7 +98,7 @@ impl Gateway {
             let (named, store) = self.stores.find(folder).ok()?;
             // An alias may lead to another profile, with rules of its own.
             let store = store.filter(|store| store.profile.admits(&named.target().bucket))?;
-            Some(ListedSurvey { store, named })
+            Some(ListedSurvey { store, named, trace: ctx.trace() })
         });
         found.collect()
     }
@@ -136,7 +139,7 @@ impl Gateway {
         };
         let none = HeaderMap::new();
         let wanted = CacheRequest::new(store, address, content_type, &Method::GET, &none);
-        let wanted = Arc::new(wanted);
+        let wanted = Arc::new(wanted.traced(survey.trace.clone()));
         if let Some(cache) = self.cache.filter(|_| wanted.rule.store) {
             match cache.cache().find(&wanted).await.what {
                 LookupResult::Object { source, .. } => {
@@ -153,7 +156,7 @@ impl Gateway {
         let Some(_share) = shares.acquire(client, self.upstream.queue_timeout).await else {
             return Err(Refusal::UserSaturated);
         };
-        let request = FetchRequest::default();
+        let request = FetchRequest::of(wanted.trace.as_ref());
         let fetched = self.client.fetch(&wanted.store, wanted.target(), &request).await;
         let FetchResponse::Object { mut body, .. } = fetched.outcome? else {
             return Err(Refusal::UpstreamProtocol);

@@ -102,6 +102,7 @@ impl Gateway {
     ) -> CacheRequest {
         let (store, address) = (Arc::clone(&folder.store), Arc::clone(folder.named.target()));
         CacheRequest::listing(store, address, token, &session.req_header().headers)
+            .traced(folder.trace.clone())
     }
 
     /// A page of a listing, from the cache or the store.
@@ -135,7 +136,8 @@ impl Gateway {
         if share.is_none() {
             return (lookup, Err(Refusal::UserSaturated));
         }
-        let (report, document) = self.client.list(store, wanted.target(), prefix).await;
+        let (report, document) =
+            self.client.list(store, wanted.target(), prefix, wanted.trace.clone()).await;
         lookup.report = Some(Arc::new(report));
         (lookup, document.and_then(|document| parse(&document, prefix)))
     }

@@ -15,12 +15,14 @@ use crate::downstream::tls::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::admit::{remote_ip, scheme, user};
 use crate::gateway::context::{Context, ObjectRequest};
+use crate::gateway::request_span::describe;
 use crate::logging;
 use crate::logging::access::{self, AccessRecord, HttpRequestRecord, RequestUrl, UpstreamRecord};
 use crate::logging::json_line::json_line;
 use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
+use crate::trace::span::Span;
 use crate::upstream::last_outcome::StoreVerdict;
 use crate::upstream::{Store, UpstreamOutcome};
 
@@ -55,7 +57,10 @@ impl<'a> Sent<'a> {
 impl Gateway {
     /// Logs the request: faults of stores and configuration as warnings, also when a stale object was
     /// served in their place; probes at debug level; other requests at info level.
-    pub(super) fn log_request(&self, sent: &Sent<'_>, ctx: &Context) {
+    pub(super) fn log_request(&self, sent: &Sent<'_>, ctx: &mut Context) {
+        let span = ctx.span.take();
+        let trace = span.as_ref().map(Span::context);
+        let ctx = &*ctx;
         let fault = ctx.refusal.as_ref().is_some_and(Refusal::is_fault)
             || matches!(ctx.failure, Some("upstream_cut" | "internal"));
         let stale_because = ctx.lookup().and_then(|lookup| lookup.fault.as_ref());
@@ -71,7 +76,16 @@ impl Gateway {
         let bytes_sent = sent.body_bytes;
         let duration = ctx.started.elapsed();
         let cause = ctx.failure.or_else(|| ctx.refusal.as_ref().map(Refusal::cause));
-        self.record_metrics(ctx, status, cause, duration, bytes_sent);
+        #[expect(clippy::disallowed_methods, reason = "an exemplar says when it ended")]
+        let recorded = trace.filter(|it| it.sampled).map(|it| (it.trace_id, SystemTime::now()));
+        self.record_metrics(ctx, recorded, (status, cause), duration, bytes_sent);
+        if let Some(span) = span.filter(Span::is_recorded) {
+            // A probe says nothing of clients, and there are many.
+            match ctx.is_probe {
+                true => span.cancel(),
+                false => describe(span, sent, ctx, (status, cause)),
+            }
+        }
         if upstream.as_ref().and_then(|upstream| upstream.code).is_some_and(is_access_key_error) {
             self.reloads.early();
         }
@@ -93,6 +107,7 @@ impl Gateway {
             user: user(&client.headers, &ctx.transport)
                 .and_then(|user| std::str::from_utf8(user).ok()),
             request_id: &ctx.request_id,
+            trace,
             path: ctx.address.as_deref(),
             target: ctx.aliased.as_ref().map(|aliased| &*aliased.target),
             profile: ctx.object.as_ref().map(|object| object.wanted.store.profile.label()),
@@ -125,8 +140,8 @@ impl Gateway {
     fn record_metrics(
         &self,
         ctx: &Context,
-        status: Option<StatusCode>,
-        cause: Option<&str>,
+        trace: Option<(u128, SystemTime)>,
+        (status, cause): (Option<StatusCode>, Option<&str>),
         duration: Duration,
         bytes: u64,
     ) {
@@ -139,7 +154,14 @@ impl Gateway {
         };
         let store = &object.wanted.store;
         let cache = CacheResult::from(object.cache_status());
-        store.metrics.ended(&EndedRequest { status, cache, duration, ttfb: ctx.ttfb, bytes });
+        store.metrics.ended(&EndedRequest {
+            status,
+            cache,
+            duration,
+            ttfb: ctx.ttfb,
+            bytes,
+            trace,
+        });
         self.note_exchange(ctx);
     }
 
@@ -185,7 +207,7 @@ fn status_of(refusal: &Refusal) -> Option<StatusCode> {
 
 /// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may contain a
 /// token.
-fn request_url<'a>(client: &'a RequestHeader, transport: &Transport) -> RequestUrl<'a> {
+pub(super) fn request_url<'a>(client: &'a RequestHeader, transport: &Transport) -> RequestUrl<'a> {
     let scheme = scheme(&client.headers, transport);
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = crate::protocol::request_check::target_path(client.raw_path());

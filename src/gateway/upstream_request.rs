@@ -14,6 +14,7 @@ use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::upstream::answer::Ask;
+use crate::upstream::attempt_span::with_traceparent;
 use crate::upstream::request::{signed_request, signing_time};
 
 impl Gateway {
@@ -31,7 +32,7 @@ impl Gateway {
         let method = ask.method(&client.method);
         let (signer, target) = (&object.wanted.store.signer, object.wanted.target());
         let mut head = match signed_request(signer, target, &method, conditions, signing_time()) {
-            Ok(head) => head,
+            Ok(head) => with_traceparent(head, object.upstream.span.as_ref()),
             Err(refusal) => {
                 ctx.refusal = Some(refusal);
                 return Err(give_up("a request with the configured headers cannot be made"));

@@ -18,6 +18,7 @@ use crate::gateway::{Gateway, exchange};
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::answer::{self, AnswerDecision, Ask};
+use crate::upstream::attempt_span::note_answer;
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
 use crate::upstream::rest::BodyRest;
@@ -93,6 +94,7 @@ impl Gateway {
         }
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.attempts.end(Instant::now());
+        note_answer(object.upstream.span.take(), object.upstream.chosen, head.status);
         if let Some(chosen) = object.upstream.chosen {
             let is_error = answer::is_error_of_address(head.status);
             object.wanted.store.addresses.answered(chosen, is_error);

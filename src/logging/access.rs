@@ -13,6 +13,7 @@ use crate::logging::json_line::push_escaped;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::request_check::BadRequest;
 use crate::protocol::timestamp::rfc3339;
+use crate::protocol::trace_context::TraceContext;
 use crate::s3::address::ObjectAddress;
 
 /// Lines with this target need no formatting; the logger writes them unchanged.
@@ -27,6 +28,8 @@ pub struct AccessRecord<'a> {
     pub event: &'static str,
     pub http_request: HttpRequestRecord<'a>,
     pub request_id: &'a str,
+    /// The span of the request; `None` without traces.
+    pub trace: Option<TraceContext>,
     pub user: Option<&'a str>,
     /// The object.
     pub path: Option<&'a ObjectAddress>,
@@ -161,6 +164,10 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
         line.push_str("  ");
         line.push_str(detail);
     }
+    if let Some(trace) = &record.trace {
+        line.push_str("  trace ");
+        trace.push_trace_id(&mut line);
+    }
     // A key may contain line breaks and escape sequences of a terminal.
     terminal_text(&line).replace('\n', "\\n")
 }
@@ -242,6 +249,7 @@ mod tests {
             },
             user: Some("u1"),
             request_id: "id",
+            trace: None,
             path: Some(object),
             target: None,
             profile: Some("hips"),
@@ -278,6 +286,18 @@ mod tests {
                 r#""upstream_attempts":1,"upstream_status":200,"upstream_request_id":"tx1"}"#
             )
         );
+    }
+
+    #[test]
+    fn a_request_with_a_span_has_its_ids_in_its_line() {
+        let object = address("k.png");
+        let mut record = record(&object);
+        record.trace = Some(TraceContext { trace_id: 0xab, span_id: 0xcd, sampled: false });
+        let line = json_line(&record, Level::Info, SystemTime::UNIX_EPOCH);
+        let ids =
+            format!(r#""request_id":"id","trace_id":"{:032x}","span_id":"{:016x}","#, 0xab, 0xcd);
+        assert!(line.contains(&ids), "{line}");
+        assert!(text_line(&record).ends_with(&format!("  trace {:032x}", 0xab)));
     }
 
     #[test]

@@ -38,6 +38,12 @@ pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> St
     }
     line.end();
     line.text("request_id", &[record.request_id]);
+    if let Some(trace) = &record.trace {
+        line.key("trace_id");
+        line.quoted(|text| trace.push_trace_id(text));
+        line.key("span_id");
+        line.quoted(|text| trace.push_span_id(text));
+    }
     if let Some(user) = record.user {
         line.text("user", &[capped(user)]);
     }

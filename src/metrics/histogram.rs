@@ -3,7 +3,8 @@
 
 use std::fmt::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
@@ -23,6 +24,19 @@ pub const BUCKETS: usize = BOUNDS.len() + 1;
 pub struct Histogram {
     buckets: [AtomicU64; BUCKETS],
     nanoseconds: AtomicU64,
+    /// The last recorded trace of each bucket; made for the first one.
+    exemplars: OnceLock<Box<ExemplarSlots>>,
+}
+
+type ExemplarSlots = [Mutex<Option<TracedDuration>>; BUCKETS];
+
+/// A duration whose request is recorded in a trace.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TracedDuration {
+    pub trace_id: u128,
+    pub seconds: f64,
+    /// When the request ended.
+    pub at: SystemTime,
 }
 
 /// The counts of a histogram at one time.
@@ -37,6 +51,11 @@ pub struct HistogramCounts {
 impl Histogram {
     /// Counts one duration.
     pub fn observe(&self, duration: Duration) {
+        self.observe_traced(duration, None);
+    }
+
+    /// Counts one duration, and keeps the trace of its request, if it is recorded: its id, and the time.
+    pub fn observe_traced(&self, duration: Duration, trace: Option<(u128, SystemTime)>) {
         let seconds = duration.as_secs_f64();
         let index = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         if let Some(bucket) = self.buckets.get(index) {
@@ -44,6 +63,22 @@ impl Histogram {
         }
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        let Some((trace_id, at)) = trace else { return };
+        let slot = self.exemplars.get_or_init(Box::default).get(index);
+        // Another one is as good: nobody waits.
+        if let Some(Ok(mut slot)) = slot.map(Mutex::try_lock) {
+            *slot = Some(TracedDuration { trace_id, seconds, at });
+        }
+    }
+
+    /// The last recorded trace of each bucket that has one.
+    #[must_use]
+    pub fn exemplars(&self) -> Vec<(usize, TracedDuration)> {
+        let slots = self.exemplars.get().into_iter().flat_map(|slots| slots.iter());
+        let traced = |slot: &Mutex<Option<TracedDuration>>| {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        slots.map(traced).enumerate().filter_map(|(index, it)| Some((index, it?))).collect()
     }
 
     /// The counts now.
@@ -157,6 +192,21 @@ mod tests {
         assert!((sum.expect("a sum") - 120.000_202).abs() < 1e-9, "{lines:?}");
         assert_eq!(lines.iter().filter(|line| line.starts_with("bucket")).count(), 18);
         assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn each_bucket_keeps_its_last_recorded_trace() {
+        let histogram = Histogram::default();
+        histogram.observe(Duration::from_millis(1));
+        assert!(histogram.exemplars().is_empty());
+        let at = SystemTime::UNIX_EPOCH;
+        for (micros, trace_id) in [(50, 1), (60, 2), (70_000_000, 3)] {
+            histogram.observe_traced(Duration::from_micros(micros), Some((trace_id, at)));
+        }
+        let kept: Vec<_> =
+            histogram.exemplars().into_iter().map(|(index, it)| (index, it.trace_id)).collect();
+        assert_eq!(kept, [(0, 2), (BUCKETS - 1, 3)]);
+        assert_eq!(histogram.counts().buckets.iter().sum::<u64>(), 4);
     }
 
     #[test]

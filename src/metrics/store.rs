@@ -1,6 +1,6 @@
 //! The metrics of one profile: requests of clients for its objects, and requests to its store.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -75,6 +75,8 @@ pub struct EndedRequest {
     /// `None` if no response began.
     pub ttfb: Option<Duration>,
     pub bytes: u64,
+    /// The trace that recorded it, and the time.
+    pub trace: Option<(u128, SystemTime)>,
 }
 
 impl StoreMetrics {
@@ -96,9 +98,9 @@ impl StoreMetrics {
             CacheResult::Hit | CacheResult::Stale => (hit, hit_ttfb),
             _ => (forward, forward_ttfb),
         };
-        duration.observe(ended.duration);
+        duration.observe_traced(ended.duration, ended.trace);
         if let Some(elapsed) = ended.ttfb {
-            ttfb.observe(elapsed);
+            ttfb.observe_traced(elapsed, ended.trace);
         }
         self.sent.inc_by(ended.bytes);
     }
@@ -127,6 +129,7 @@ mod tests {
             duration: Duration::from_millis(2),
             ttfb,
             bytes: 10,
+            trace: None,
         };
         assert!(!metrics.has_ended_any());
         metrics.ended(&ended(CacheResult::Stale, Some(Duration::ZERO)));

@@ -13,6 +13,7 @@ use crate::config::UpstreamConfig;
 use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
+use crate::trace::span::SpanParent;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
@@ -52,6 +53,16 @@ pub struct FetchRequest {
     pub is_listing: bool,
     /// How long it may wait for a permit.
     pub patience: QueueTimeout,
+    /// The span that its attempts are part of; `None` without traces.
+    pub trace: Option<SpanParent>,
+}
+
+impl FetchRequest {
+    /// A request for the whole object, as part of this span.
+    #[must_use]
+    pub fn of(trace: Option<&SpanParent>) -> Self {
+        Self { trace: trace.cloned(), ..Self::default() }
+    }
 }
 
 /// How a fetch ended, and its part of the log line.
@@ -172,7 +183,7 @@ impl StoreClient {
             && request.range.is_none()
             && let Some(rest) = BodyRest::of(*status, headers)
         {
-            body.continue_with(self, &store.newest(), target, rest);
+            body.continue_with(self, &store.newest(), target, rest, request.trace.clone());
         }
         fetched
     }
@@ -188,11 +199,12 @@ impl StoreClient {
         target: &Target,
         rest: &BodyRest,
         broken: Option<SocketAddr>,
+        trace: Option<&SpanParent>,
     ) -> Result<Option<StoreBody>, Refusal> {
         let request = FetchRequest {
             range: Some(rest.range()),
             if_match: Some(rest.etag().clone()),
-            ..FetchRequest::default()
+            ..FetchRequest::of(trace)
         };
         let mut fetch = StoreFetch::new(self, store, target, &request);
         fetch.go_elsewhere(broken);
@@ -228,9 +240,10 @@ impl StoreClient {
         store: &Store,
         target: &Target,
         attempts: Attempts,
+        trace: Option<&SpanParent>,
     ) -> (FetchReport, Attempts, Result<(), Refusal>) {
         let range = Some(ByteRange::FromTo { first: 0, last: Some(0) });
-        let request = FetchRequest { range, ..FetchRequest::default() };
+        let request = FetchRequest { range, ..FetchRequest::of(trace) };
         let mut fetch = StoreFetch::after(self, store, target, &request, attempts);
         let outcome = match fetch.until_answered().await {
             Ok(_) | Err(Refusal::RangeNotSatisfiable(_)) => Ok(()),
@@ -247,7 +260,7 @@ impl StoreClient {
         target: &Target,
     ) -> (FetchReport, Result<(), Refusal>) {
         let attempts = Attempts::start(RetryPolicy::of(&self.config), Instant::now());
-        let (report, _, outcome) = self.read_error(store, target, attempts).await;
+        let (report, _, outcome) = self.read_error(store, target, attempts, None).await;
         (report, outcome)
     }
 }

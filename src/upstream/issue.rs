@@ -24,9 +24,7 @@ use crate::s3::provider::reply::{
 use crate::s3::provider::sts::{FORM, role_form, signature, web_identity_form};
 use crate::s3::provider::{ContainerToken, Issued, Provider, StsRole};
 use crate::s3::secret::Secret;
-use crate::upstream::issue::call::{Call, Caller};
-
-mod call;
+use crate::upstream::call::{Call, CallBody, Caller};
 
 /// How long a provider may take to issue credentials.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -125,8 +123,13 @@ impl Issuer {
                     vec![(ACCEPT.as_str(), Secret::new("application/json".to_owned()))];
                 headers.extend(authorization.map(|text| (AUTHORIZATION.as_str(), text)));
                 let path = path_of(endpoint);
-                let call =
-                    Call { method: &Method::GET, path: &path, headers, body: None, proxy: None };
+                let call = Call {
+                    method: &Method::GET,
+                    path: &path,
+                    headers,
+                    body: CallBody::None,
+                    proxy: None,
+                };
                 Ok(parse_metadata(&self.ask(endpoint, &call).await?, clock())?)
             }
             Provider::Instance(endpoint) => self.ask_instance(endpoint).await,
@@ -145,7 +148,7 @@ impl Issuer {
             method: &Method::POST,
             path: &path,
             headers,
-            body: Some(form),
+            body: CallBody::Secret(form),
             proxy: role.proxy.as_ref(),
         };
         Ok(parse_sts(&self.ask(&role.sts, &call).await?, clock())?)
@@ -156,7 +159,8 @@ impl Issuer {
     async fn ask_instance(&self, endpoint: &Endpoint) -> Result<Issued, IssueError> {
         const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
         let base = &endpoint.base_path;
-        let of = |method, path, headers| Call { method, path, headers, body: None, proxy: None };
+        let body = CallBody::None;
+        let of = |method, path, headers| Call { method, path, headers, body, proxy: None };
         let ttl = Secret::new(METADATA_TOKEN_SECONDS.to_owned());
         let ttl = vec![("x-aws-ec2-metadata-token-ttl-seconds", ttl)];
         let path = format!("{base}/latest/api/token");

@@ -128,6 +128,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         admin_listen: None,
         admin_hosts: Vec::new(),
         tls: None,
+        tracing: None,
     }
 }
 

@@ -52,7 +52,7 @@ impl Gate {
         self.0.send_replace(true);
     }
 
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Recorded {
 }
 
 impl Recorded {
-    fn parse(raw: Vec<u8>, before: usize) -> Self {
+    pub(crate) fn parse(raw: Vec<u8>, before: usize) -> Self {
         let text = String::from_utf8_lossy(&raw).into_owned();
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);

@@ -26,6 +26,7 @@ mod cached;
 #[path = "../support/canary.rs"]
 mod canary;
 mod client;
+mod collector;
 // Credentials for a limited time.
 mod credentials;
 mod crowd;
@@ -88,6 +89,8 @@ mod streams;
 mod signing;
 // The log.
 mod logs;
+// Traces.
+mod traces;
 // Metrics, and their use in dashboard and alerts.
 mod metrics;
 mod monitoring;

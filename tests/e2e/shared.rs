@@ -10,6 +10,7 @@ mod leases;
 mod model;
 mod purges;
 mod topologies;
+mod traces;
 mod values;
 
 use std::time::{Duration, Instant};

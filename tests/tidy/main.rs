@@ -21,7 +21,7 @@ const MAY_EXPOSE: &[&str] = &[
     // The key that values of the shared tier are authenticated with.
     "src/cache/shared/value.rs",
     "src/s3/provider/sts.rs",
-    "src/upstream/issue/call.rs",
+    "src/upstream/call.rs",
     "src/upstream/tunnel.rs",
 ];
 

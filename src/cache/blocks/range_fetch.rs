@@ -27,6 +27,7 @@ use crate::cache::stored_headers::whole_length;
 use crate::cache::tiers::{DiskChange, SharedChange};
 use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
+use crate::trace::span::Span;
 use crate::upstream::admission::QueueTimeout;
 use crate::upstream::answer::content_length;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody};
@@ -350,11 +351,13 @@ impl BlockFetches {
         with_condition: bool,
     ) -> RangeResult {
         let last = range.end.saturating_sub(1);
+        let span = request.trace.as_ref().and_then(|trace| trace.part("fetch"));
+        let own = span.as_ref().map(Span::parent);
         let question = FetchRequest {
             range: Some(ByteRange::FromTo { first: range.start, last: Some(last) }),
             if_match: with_condition.then(|| blocks.version.etag.clone()),
             patience: queue_timeout,
-            ..FetchRequest::default()
+            ..FetchRequest::of(own.as_ref().or(request.trace.as_ref()))
         };
         let FetchResult { report, outcome } =
             self.client.fetch(&request.store.newest(), request.target(), &question).await;

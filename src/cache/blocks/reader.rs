@@ -348,7 +348,10 @@ impl BlockReader {
             };
             self.waited = true;
             let was_published = fetch.is_published();
-            match fetch.outcome().await {
+            let waiting = self.request.wait_for(fetch.trace.as_ref());
+            let outcome = fetch.outcome().await;
+            drop(waiting);
+            match outcome {
                 Some(Arrival::OnDisk(stored)) => {
                     count_one(&self.counter.disk);
                     self.fetches.tiers.statistics().block_disk_hits.inc();

@@ -67,7 +67,8 @@ impl BlockFetches {
             return BlockLookup::Cached(block);
         }
         let usable = |fetch: &BlockFetch| !tiers.is_purged(&key, fetch.began);
-        let leader = match self.in_flight.join(&key, range.requested_at, None, usable, cached) {
+        let (trace, at) = (request.trace.clone(), range.requested_at);
+        let leader = match self.in_flight.join(&key, at, None, trace, usable, cached) {
             Err(block) => return BlockLookup::Cached(block),
             Ok(Role::Follow(fetch)) => return BlockLookup::InFlight(fetch),
             Ok(Role::Lead(leader)) => leader,

@@ -21,6 +21,7 @@ use crate::cache::stored_headers::lifetime_headers;
 use crate::cache::tiers::shared::SharedAnswer;
 use crate::cache::tiers::{DiskChange, SharedChange};
 use crate::cache::weight::{entry_weight, head_weight, object_weight};
+use crate::trace::span::Span;
 use crate::upstream::answer::content_length;
 
 /// A request waits no longer for another replica.
@@ -31,6 +32,21 @@ pub(super) enum SharedFetch {
     Found(Arc<Entry>),
     /// The store is asked; others wait if this replica has the lease.
     Store(Option<LeaseHeld>),
+}
+
+impl SharedFetch {
+    /// Notes in a span what came of it.
+    pub(super) fn described(&self, mut span: Span) -> Span {
+        span.text(
+            "s3proxy.shared",
+            match self {
+                Self::Found(_) => "found",
+                Self::Store(Some(_)) => "leased",
+                Self::Store(None) => "missing",
+            },
+        );
+        span
+    }
 }
 
 impl Fetches {

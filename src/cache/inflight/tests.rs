@@ -10,7 +10,7 @@ fn key(number: u64) -> CacheKey {
 }
 
 fn join(in_flight: &Arc<InFlightFetches<u64>>, number: u64) -> Role<u64> {
-    let role = in_flight.join(&key(number), UNIX_EPOCH, None, |_| true, || None::<()>);
+    let role = in_flight.join(&key(number), UNIX_EPOCH, None, None, |_| true, || None::<()>);
     role.expect("nothing is cached")
 }
 
@@ -51,7 +51,8 @@ async fn a_fetch_from_before_a_purge_is_not_followed_and_its_end_harms_no_other(
     let in_flight: Arc<InFlightFetches<u64>> = Arc::default();
     let Role::Lead(old) = join(&in_flight, 1) else { panic!("the first leads") };
     let after = UNIX_EPOCH + Duration::from_secs(1);
-    let join = || in_flight.join(&key(1), after, None, |fetch| fetch.began >= after, || None::<()>);
+    let join =
+        || in_flight.join(&key(1), after, None, None, |fetch| fetch.began >= after, || None::<()>);
     let Ok(Role::Lead(new)) = join() else { panic!("the old one is not usable") };
     drop(old);
     let Ok(Role::Follow(_)) = join() else { panic!("the new one is still in flight") };
@@ -75,7 +76,7 @@ async fn a_finished_fetch_is_not_followed_again() {
 #[tokio::test]
 async fn an_entry_that_a_fetch_has_just_stored_is_used_instead() {
     let in_flight: Arc<InFlightFetches<u64>> = Arc::default();
-    let cached = in_flight.join(&key(1), UNIX_EPOCH, None, |_| true, || Some("cached"));
+    let cached = in_flight.join(&key(1), UNIX_EPOCH, None, None, |_| true, || Some("cached"));
     assert_eq!(cached.expect_err("it is cached"), "cached");
     assert_eq!(in_flight.count(), 0);
 }
@@ -100,7 +101,7 @@ impl Stress {
             let value = place as u64 + 1;
             let found =
                 || Some(self.cached[place].load(Ordering::SeqCst)).filter(|cached| *cached > 0);
-            match self.in_flight.join(&key(value), UNIX_EPOCH, None, |_| true, found) {
+            match self.in_flight.join(&key(value), UNIX_EPOCH, None, None, |_| true, found) {
                 Err(cached) => assert_eq!(cached, value),
                 Ok(Role::Follow(fetch)) => {
                     let outcome = fetch.outcome().await;
@@ -161,7 +162,7 @@ fn a_purge_detaches_what_it_covers_and_waits_for_no_fetch() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let lead = |key: &[u8], began| {
         let key = CacheKey::from_bytes(key);
-        let Ok(Role::Lead(leader)) = fetches.join(&key, began, None, |_| true, || None::<()>)
+        let Ok(Role::Lead(leader)) = fetches.join(&key, began, None, None, |_| true, || None::<()>)
         else {
             panic!("no other fetch is in flight")
         };

@@ -33,7 +33,7 @@ fn key(config: &Config, key: &str) -> CacheKey {
 fn store(tiers: &Arc<Tiers>, key: CacheKey) -> u64 {
     let before = memory_bytes(tiers);
     let fetches: Arc<InFlightFetches<()>> = Arc::default();
-    let role = fetches.join(&key, now(), None, |_| true, || None::<()>);
+    let role = fetches.join(&key, now(), None, None, |_| true, || None::<()>);
     let Ok(Role::Lead(leader)) = role else { panic!("no other fetch is in flight") };
     let held = tiers.reserve(&key, BODY.len() as u64).expect("room for all").into_held();
     let head = ResponseHeader::build(StatusCode::OK, None).expect("a head");

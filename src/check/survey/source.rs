@@ -108,7 +108,7 @@ impl StoreSource {
         let mut target = self.target("");
         target.path.push('?');
         target.path.push_str(&list::query(&prefix, None));
-        let (_, document) = self.client.list(&self.store, &target, &prefix).await;
+        let (_, document) = self.client.list(&self.store, &target, &prefix, None).await;
         let page = list::parse(&document.ok()?, &prefix).ok()?;
         let name = |key: &String| {
             let name = key.strip_prefix(&prefix)?.trim_end_matches('/');

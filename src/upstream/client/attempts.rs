@@ -15,7 +15,9 @@ use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::protocol::range::{ByteRange, ContentRange};
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
+use crate::trace::span::{Span, SpanParent};
 use crate::upstream::answer::{self, AnswerDecision, Ask, is_error_of_address};
+use crate::upstream::attempt_span::{attempt_span, note_answer, note_failure, with_traceparent};
 use crate::upstream::client::body::StoreBody;
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
@@ -44,6 +46,10 @@ pub(super) struct StoreFetch<'a> {
     /// Where the last attempt went.
     chosen: Option<Chosen>,
     report: FetchReport,
+    /// The span that its attempts are part of.
+    trace: Option<SpanParent>,
+    /// The attempt in progress.
+    attempt: Option<Span>,
     /// What a HEAD was refused with, while a GET asks for the code of the error document.
     head_refused: Option<Refusal>,
 }
@@ -99,6 +105,8 @@ impl<'a> StoreFetch<'a> {
             attempts,
             chosen: None,
             report: FetchReport::default(),
+            trace: request.trace.clone(),
+            attempt: None,
             head_refused: None,
         }
     }
@@ -125,10 +133,16 @@ impl<'a> StoreFetch<'a> {
     /// The refusal of the last attempt.
     pub(super) async fn until_answered(&mut self) -> Result<FetchResponse, Refusal> {
         loop {
+            let made = u64::from(self.attempts.made());
+            self.attempt = self
+                .trace
+                .as_ref()
+                .map(|parent| attempt_span(parent, &self.method, self.store, self.target, made));
             let attempt = match self.connect().await {
                 Ok(connection) => self.exchange(connection).await,
                 Err(attempt) => attempt,
             };
+            self.attempt = None;
             match attempt {
                 Attempt::Answered(response) => return Ok(*response),
                 Attempt::Refused(refusal) => return Err(refusal),
@@ -143,6 +157,7 @@ impl<'a> StoreFetch<'a> {
 
     /// Ends an attempt that failed. `reused`: on a connection that was idle before.
     fn failed(&mut self, failure: &AttemptFailure, reused: bool) -> Attempt {
+        note_failure(self.attempt.take(), failure);
         let addresses = &self.store.addresses;
         if let Some(chosen) = self.chosen {
             addresses.attempt_failed(chosen, failure, reused, self.attempts.began());
@@ -232,8 +247,9 @@ impl<'a> StoreFetch<'a> {
             Some(signer) if self.is_listing => signer,
             _ => &store.signer,
         };
-        let request = match signed_request(signer, target, method, conditions, signing_time()) {
-            Ok(request) => request,
+        let now = signing_time();
+        let request = match signed_request(signer, target, method, conditions, now) {
+            Ok(request) => with_traceparent(request, self.attempt.as_ref()),
             Err(refusal) => return Attempt::Refused(refusal),
         };
         let limit = self.deadlines.head(self.time_left());
@@ -260,6 +276,8 @@ impl<'a> StoreFetch<'a> {
     /// Decides on the head of an answer.
     async fn decide(&mut self, connection: StoreConnection, head: ResponseHeader) -> Attempt {
         self.note_end();
+        // The span of an attempt ends with the head of the answer.
+        note_answer(self.attempt.take(), self.chosen, head.status);
         self.report.status = Some(head.status.as_u16());
         self.report.code = None;
         self.report.detail = None;

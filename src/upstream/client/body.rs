@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::metrics::store::StoreMetrics;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
+use crate::trace::span::SpanParent;
 use crate::upstream::Store;
 use crate::upstream::admission::{Admission, Permit};
 use crate::upstream::client::StoreClient;
@@ -55,6 +56,7 @@ struct Continuation {
     target: Target,
     rest: BodyRest,
     attempts: u8,
+    trace: Option<SpanParent>,
 }
 
 impl StoreBody {
@@ -81,6 +83,7 @@ impl StoreBody {
         rest: BodyRest,
         address: Option<SocketAddr>,
         broke_off: Refusal,
+        trace: Option<SpanParent>,
     ) -> Self {
         let left = Some(rest.left());
         let state = match left {
@@ -88,7 +91,7 @@ impl StoreBody {
             _ => BodyState::Interrupted(broke_off),
         };
         let mut body = Self { state, left, address, continuation: None, occupied: None };
-        body.continue_with(client, store, target, rest);
+        body.continue_with(client, store, target, rest, trace);
         body
     }
 
@@ -99,6 +102,7 @@ impl StoreBody {
         store: &Arc<Store>,
         target: &Target,
         rest: BodyRest,
+        trace: Option<SpanParent>,
     ) {
         if matches!(self.state, BodyState::Ended | BodyState::Broken(_)) {
             return;
@@ -107,7 +111,7 @@ impl StoreBody {
             connection.set_patience(Deadlines::of(&client.config).pause(rest.may_try()));
         }
         let (client, store, target) = (Arc::clone(client), Arc::clone(store), target.clone());
-        let continuation = Continuation { client, store, target, rest, attempts: 0 };
+        let continuation = Continuation { client, store, target, rest, attempts: 0, trace };
         self.continuation = Some(Box::new(continuation));
     }
 
@@ -220,14 +224,14 @@ impl StoreBody {
     /// Returns whether it arrives.
     async fn go_on(&mut self, broke_off: &Refusal) -> bool {
         let Some(continuation) = &mut self.continuation else { return false };
-        let Continuation { client, store, target, rest, attempts } = &mut **continuation;
+        let Continuation { client, store, target, rest, attempts, trace } = &mut **continuation;
         if let Some(silent) = self.address.filter(|_| *broke_off == Refusal::UpstreamTimeout) {
             store.addresses.failed(silent, Fault::Late, Instant::now());
         }
         while rest.count_try() {
             *attempts = attempts.saturating_add(1);
             store.metrics.continuations.inc();
-            match client.fetch_rest(store, target, rest, self.address).await {
+            match client.fetch_rest(store, target, rest, self.address, trace.as_ref()).await {
                 Ok(Some(Self { state: BodyState::Arriving(mut connection), address, .. })) => {
                     connection.set_patience(Deadlines::of(&client.config).pause(rest.may_try()));
                     self.state = BodyState::Arriving(connection);

@@ -9,6 +9,7 @@ use crate::response::refusal::Refusal;
 use crate::s3::address::AddressError;
 use crate::s3::endpoint::Target;
 use crate::s3::list;
+use crate::trace::span::SpanParent;
 use crate::upstream::Store;
 use crate::upstream::client::{
     FetchReport, FetchRequest, FetchResponse, FetchResult, StoreBody, StoreClient,
@@ -30,8 +31,9 @@ impl StoreClient {
         store: &Store,
         target: &Target,
         prefix: &str,
+        trace: Option<SpanParent>,
     ) -> (FetchReport, Result<Bytes, Refusal>) {
-        let request = FetchRequest { is_listing: true, ..FetchRequest::default() };
+        let request = FetchRequest { is_listing: true, trace, ..FetchRequest::default() };
         let FetchResult { report, outcome } = self.fetch(store, target, &request).await;
         let is_denied = matches!(report.status, Some(401 | 403));
         let is_refused = report.status == Some(400);

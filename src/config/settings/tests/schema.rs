@@ -310,6 +310,7 @@ fn is_exact(accepts: Accepts) -> bool {
     match accepts {
         Accepts::Boolean
         | Accepts::Count { .. }
+        | Accepts::Ratio
         | Accepts::Size { .. }
         | Accepts::Memory { .. }
         | Accepts::BlockSize { .. }

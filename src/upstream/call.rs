@@ -1,4 +1,5 @@
-//! One small request over a connection of its own: no redirect is followed, and the answer is bounded.
+//! One request over a connection of its own, to a provider of credentials or a collector of traces: no redirect
+//! is followed, and the answer is bounded.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -26,23 +27,41 @@ use crate::upstream::tunnel::Tunnel;
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the requests.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     config: UpstreamConfig,
     /// Made for the first request: most gateways send none.
     connector: OnceLock<TransportConnector>,
 }
 
 /// A request. The values of the headers are secrets.
-pub(super) struct Call<'a> {
-    pub(super) method: &'a Method,
-    pub(super) path: &'a str,
-    pub(super) headers: Vec<(&'static str, Secret)>,
-    pub(super) body: Option<&'a Secret>,
-    pub(super) proxy: Option<&'a Proxy>,
+pub(crate) struct Call<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) headers: Vec<(&'a str, Secret)>,
+    pub(crate) body: CallBody<'a>,
+    pub(crate) proxy: Option<&'a Proxy>,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum CallBody<'a> {
+    None,
+    Secret(&'a Secret),
+    Bytes(&'a [u8]),
+}
+
+impl CallBody<'_> {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::None => None,
+            Self::Secret(secret) => Some(secret.expose().as_bytes()),
+            Self::Bytes(bytes) => Some(bytes),
+        }
+    }
 }
 
 impl Caller {
-    pub(super) fn new(config: &UpstreamConfig) -> Self {
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
         Self { config: config.clone(), connector: OnceLock::new() }
     }
 
@@ -62,7 +81,7 @@ impl Caller {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         endpoint: &Endpoint,
         call: &Call<'_>,
@@ -124,7 +143,7 @@ async fn exchange(
     endpoint: &Endpoint,
     call: &Call<'_>,
 ) -> Result<(u16, Vec<u8>), Box<Error>> {
-    let length = call.body.map(|body| body.expose().len());
+    let length = call.body.bytes().map(<[u8]>::len);
     let mut head = RequestHeader::build(call.method.clone(), call.path.as_bytes(), Some(8))?;
     head.insert_header(HOST, endpoint.authority())?;
     head.insert_header(USER_AGENT, concat!("s3proxy/", env!("CARGO_PKG_VERSION")))?;
@@ -132,7 +151,9 @@ async fn exchange(
         let mut value = HeaderValue::from_str(value.expose())
             .map_err(|_| Error::explain(pingora::ErrorType::InvalidHTTPHeader, "a header value"))?;
         value.set_sensitive(true);
-        head.insert_header(HeaderName::from_static(name), value)?;
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| Error::explain(pingora::ErrorType::InvalidHTTPHeader, "a header name"))?;
+        head.insert_header(name, value)?;
     }
     if let Some(length) = length {
         head.insert_header(CONTENT_LENGTH, length)?;
@@ -140,8 +161,8 @@ async fn exchange(
         head.insert_header(CONTENT_LENGTH, 0)?;
     }
     session.write_request_header(Box::new(head)).await?;
-    if let Some(body) = call.body {
-        session.write_body(body.expose().as_bytes()).await?;
+    if let Some(body) = call.body.bytes() {
+        session.write_body(body).await?;
     }
     session.finish_body().await?;
     let status = loop {

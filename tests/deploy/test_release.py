@@ -1,0 +1,88 @@
+"""The workflow of a release calls scripts that are there, and what the scripts write has the form it should."""
+
+import hashlib
+import json
+import pathlib
+import re
+import subprocess
+import tempfile
+import tomllib
+import unittest
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+
+
+def run(*command):
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+class Workflow(unittest.TestCase):
+    def setUp(self):
+        self.jobs = yaml.safe_load((ROOT / ".github/workflows/release.yaml").read_text())["jobs"]
+        steps = [step for job in self.jobs.values() for step in job["steps"]]
+        self.commands = [step["run"] for step in steps if "run" in step]
+
+    def test_every_command_is_a_script_of_the_repository_or_publishes(self):
+        called = [re.search(r"(?:^|\s|\()((?:\.ci|tests)/[\w/]+)", command) for command in self.commands]
+        self.assertTrue(all(called), self.commands)
+        scripts = {found[1] for found in called}
+        self.assertEqual(scripts, {".ci/run", ".ci/release", "tests/deploy/package", ".ci/image", ".ci/notes"})
+        for script in scripts | {".ci/provenance", ".ci/sbom"}:
+            mode = (ROOT / script).stat().st_mode
+            self.assertTrue(mode & 0o111, f"{script} is not executable")
+
+    def test_a_job_has_no_more_rights_than_it_uses(self):
+        for name, job in self.jobs.items():
+            rights = job.get("permissions", {})
+            writes = {right for right, level in rights.items() if level == "write"}
+            allowed = {
+                "files": {"id-token", "attestations"}, "image": {"packages"}, "publish": {"contents", "packages"},
+            }
+            self.assertLessEqual(writes, allowed.get(name, set()), name)
+
+
+class Scripts(unittest.TestCase):
+    def test_the_notes_are_the_section_of_the_version(self):
+        notes = run(".ci/notes", f"v{VERSION}")
+        self.assertEqual(notes.returncode, 0, notes.stderr)
+        self.assertNotRegex(notes.stdout, r"(?m)^## ")
+        self.assertGreater(len(notes.stdout), 100)
+        self.assertEqual(run(".ci/notes", "v0.0.1").returncode, 1)
+
+    def test_the_image_has_the_version_of_its_tag(self):
+        self.assertEqual(run(".ci/image", "--push", "example.org/s3proxy", "v0.0.1").returncode, 1)
+
+    def test_what_is_not_understood_is_refused(self):
+        for script in (".ci/release", ".ci/image", "tests/deploy/package"):
+            self.assertEqual(run(script, "--no-such-option").returncode, 2, script)
+
+    def test_the_provenance_names_each_file_by_its_digest(self):
+        with tempfile.NamedTemporaryFile(suffix=".deb") as file:
+            file.write(b"a package")
+            file.flush()
+            made = run(".ci/provenance", "--profile", "dist", "--target", "x86_64-unknown-linux-musl", file.name)
+            self.assertEqual(made.returncode, 0, made.stderr)
+            statement = json.loads(made.stdout)
+            name = pathlib.Path(file.name).name
+        self.assertEqual(statement["_type"], "https://in-toto.io/Statement/v1")
+        self.assertEqual(statement["predicateType"], "https://slsa.dev/provenance/v1")
+        digest = {"sha256": hashlib.sha256(b"a package").hexdigest()}
+        self.assertEqual(statement["subject"], [{"name": name, "digest": digest}])
+        definition = statement["predicate"]["buildDefinition"]
+        self.assertEqual(definition["externalParameters"]["profile"], "dist")
+        commit = run("git", "rev-parse", "HEAD").stdout.strip()
+        self.assertEqual(definition["resolvedDependencies"][0]["digest"], {"gitCommit": commit})
+
+    def test_the_packages_scripts_are_shell(self):
+        for script in ("postinst", "prerm", "postrm"):
+            self.assertEqual(run("sh", "-n", f"deploy/debian/{script}").returncode, 0, script)
+        control = (ROOT / "deploy/debian/control").read_text()
+        for field in ("Package", "Version", "Architecture", "Maintainer", "Description"):
+            self.assertRegex(control, rf"(?m)^{field}: ")
+
+
+if __name__ == "__main__":
+    unittest.main()
