@@ -20,7 +20,8 @@ use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
-use crate::downstream::tls::TlsPort;
+use crate::downstream::proxy_protocol::ProxyHeaderCounts;
+use crate::downstream::tls::TlsAcceptors;
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
@@ -30,6 +31,7 @@ use crate::gateway::hit::open_hit;
 use crate::gateway::log_line::Sent;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
+use crate::gateway::to_https::ToHttps;
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::Metrics;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
@@ -60,6 +62,7 @@ pub mod pages;
 mod respond;
 pub mod route;
 pub mod storage;
+mod to_https;
 mod upstream_request;
 mod upstream_response;
 
@@ -85,6 +88,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     limits: Arc<ClientLimits>,
     log_format: crate::config::LogFormat,
+    to_https: ToHttps,
 }
 
 /// The parts of the process that requests use; all are shared with other rooms.
@@ -97,8 +101,9 @@ pub struct GatewayDependencies {
     pub reloads: Arc<Reloads>,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<ClientLimits>,
-    /// The port for TLS, if there is one.
-    pub tls: Option<Arc<TlsPort>>,
+    pub tls: TlsAcceptors,
+    /// Where a listener expects headers of the PROXY protocol.
+    pub proxy_headers: Option<Arc<ProxyHeaderCounts>>,
 }
 
 impl Gateway {
@@ -132,6 +137,7 @@ impl Gateway {
             metrics,
             limits,
             log_format: config.log.format,
+            to_https: ToHttps::of(config.tls.as_ref()),
         }
     }
 }

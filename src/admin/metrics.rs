@@ -16,7 +16,8 @@ use prometheus_client::registry::Registry;
 use crate::cache::Cache;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
-use crate::downstream::tls::TlsPort;
+use crate::downstream::proxy_protocol::ProxyHeaderCounts;
+use crate::downstream::tls::TlsAcceptors;
 use crate::gateway::pages::VERSION;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
@@ -30,6 +31,7 @@ use crate::upstream::{CurrentStores, Store, Stores};
 use crate::admin::metrics::cache::{cache_counters, cache_tiers, shared_tier};
 
 mod cache;
+mod edge;
 
 /// The parts of the gateway that have metrics.
 #[derive(Debug, Clone)]
@@ -40,7 +42,8 @@ pub struct MetricSources {
     pub reloads: Arc<Reloads>,
     pub lifecycle: Arc<Lifecycle>,
     pub limits: Arc<ClientLimits>,
-    pub tls: Option<Arc<TlsPort>>,
+    pub tls: TlsAcceptors,
+    pub proxy_headers: Option<Arc<ProxyHeaderCounts>>,
 }
 
 impl MetricSources {
@@ -71,8 +74,10 @@ impl Collector for MetricSources {
             }
         }
         self.state(page)?;
-        if let Some(tls) = &self.tls {
-            tls_port(page, tls)?;
+        edge::handshakes(page, &self.tls)?;
+        edge::expiries(page, &self.tls)?;
+        if let Some(counts) = &self.proxy_headers {
+            edge::proxy_headers(page, counts)?;
         }
         #[cfg(target_os = "linux")]
         process(page)?;
@@ -193,30 +198,6 @@ impl MetricSources {
         )?;
         single(page, "s3proxy_build", "The version that runs.", &Info::new([("version", VERSION)]))
     }
-}
-
-fn tls_port(page: &mut DescriptorEncoder<'_>, tls: &TlsPort) -> Result<(), Error> {
-    let counts = &tls.handshakes;
-    let outcomes = [
-        ("done", &counts.done),
-        ("failed", &counts.failed),
-        ("timeout", &counts.timed_out),
-        ("plain_http", &counts.plain),
-    ];
-    family(
-        page,
-        "s3proxy_tls_handshakes",
-        "New connections to the port for TLS, by the outcome of the handshake.",
-        outcomes.map(|(outcome, times)| {
-            ([("outcome", outcome)], ConstCounter::new(times.load(Ordering::Relaxed)))
-        }),
-    )?;
-    single(
-        page,
-        "s3proxy_tls_certificate_not_after_timestamp_seconds",
-        "When the certificate of the port for TLS expires.",
-        &ConstGauge::new(tls.not_after()),
-    )
 }
 
 fn request_labels<'a>(

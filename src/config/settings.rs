@@ -118,6 +118,7 @@ const GLOBAL: &[&[Row]] = &[
     connections::downstream::ROWS,
     process::server::ROWS,
     process::admin::ROWS,
+    tls::admin_tls::ROWS,
     tls::tls::ROWS,
     cache::tiers::ROWS,
     cache::disk::ROWS,
@@ -145,7 +146,8 @@ pub(super) static MAPPINGS: &[(&str, &str)] = &[
     ("downstream", "Connections of clients."),
     ("server", "The process."),
     ("admin", "The listener for operators."),
-    ("tls", "The listener with TLS."),
+    ("admin.tls", "TLS of the listener for operators."),
+    ("tls", "The listeners with TLS."),
     (
         "cache",
         "The cache of the gateway. For the caches of clients see `cache_max_age` and the `cache_control` of a profile.",

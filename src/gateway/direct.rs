@@ -2,7 +2,6 @@
 //! store. A request that is admitted here and needs a store goes on to Pingora with its admission.
 
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -105,7 +104,6 @@ impl Gateway {
         &self,
         connection: &mut ClientConnection,
         client: &RequestHeader,
-        peer: Option<IpAddr>,
         mut answer: Box<DirectAnswer>,
     ) -> bool {
         let DirectAnswer { ctx, status, head, body, keeps_alive } = &mut *answer;
@@ -121,7 +119,7 @@ impl Gateway {
             ctx.detail = Some(error.to_string());
         }
         let failed = sent.is_err();
-        self.log_request(&Sent { client, peer, status: Some(*status), body_bytes, failed }, ctx);
+        self.log_request(&Sent { client, status: Some(*status), body_bytes, failed }, ctx);
         *keeps_alive && !failed
     }
 

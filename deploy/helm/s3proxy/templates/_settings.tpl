@@ -35,6 +35,21 @@ with config.settings.
   "admin" (dict "listen" $admin)
   "cache" $cache
 -}}
+{{- with .Values.tls -}}
+{{- if .secretName -}}
+{{- $files := dict "certificate_file" "/etc/s3proxy/tls/tls.crt" "key_file" "/etc/s3proxy/tls/tls.key" -}}
+{{- if .admin -}}
+{{- $_ := set $own.admin "tls" (deepCopy $files) -}}
+{{- end -}}
+{{- $_ := set $files "listen" (printf "%s:8443" $config.address) -}}
+{{- if .clientCaKey -}}
+{{- $_ := set $files "client_ca_file" "/etc/s3proxy/tls/clients.crt" -}}
+{{- end -}}
+{{- $_ := set $own "tls" $files -}}
+{{- else if or .clientCaKey .admin -}}
+{{- fail "tls.clientCaKey and tls.admin need tls.secretName" -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.credentials.enabled -}}
 {{- $_ := set $own "credentials_file" "/etc/s3proxy/credentials/aws-credentials.ini" -}}
 {{- end -}}
