@@ -20,7 +20,7 @@ RESTRICTED = {
 
 
 def port(address):
-    return int(address.rpartition(":")[2])
+    return int(address.split(" ")[0].rpartition(":")[2])
 
 
 def seconds(text):

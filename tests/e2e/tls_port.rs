@@ -94,6 +94,13 @@ impl Edge {
         }))
     }
 
+    /// As [`Edge::setup`], with another port that expects headers of the PROXY protocol.
+    pub(crate) fn setup_behind(&self, setup: Setup) -> Setup {
+        let balanced = format!("127.0.0.1:{} proxy_protocol", free_port());
+        let listen = [self.address.to_string(), balanced];
+        self.setup(setup).yaml(json!({ "tls": { "listen": listen } }))
+    }
+
     pub(crate) fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let authority =

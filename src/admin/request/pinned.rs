@@ -40,7 +40,7 @@ pub(super) fn connect(
     Ok(StreamOwned::new(tls, stream))
 }
 
-/// Accepts these certificates and no other, whoever has signed them.
+/// Accepts these certificates and no other; their issuers do not matter.
 #[derive(Debug)]
 struct Pinned {
     certificates: Vec<CertificateDer<'static>>,

@@ -1,3 +1,5 @@
+//! The files of TLS, and every mistake in them.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who is the client, by tables of headers, and by whatever a client may write.
+
 use proptest::prelude::*;
 
 use super::*;

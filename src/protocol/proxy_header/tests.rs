@@ -1,3 +1,5 @@
+//! Headers of both versions, whole, cut at each byte, and wrong in each part.
+
 use proptest::prelude::*;
 
 use super::*;
