@@ -164,7 +164,7 @@ where
         };
         let (stream, transport) = match opening == Opening::default() {
             true => (stream, Transport::default()),
-            // Boxed: most connections begin with a request, and have no room for it.
+            // Boxed: most connections begin with a request, and need no room for it.
             false => Box::pin(self.open(stream, opening, &permit)).await?,
         };
         let transport = self.with_peer(&stream, transport);

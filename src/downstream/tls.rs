@@ -163,7 +163,8 @@ impl TlsAcceptor {
             return Handshake::Failed;
         };
         let counts = &self.handshakes;
-        let handshake = async {
+        // Boxed: rustls needs much room, which would be there once more for each future around it.
+        let handshake = Box::pin(async {
             let mut first = [0];
             match stream.try_peek(&mut first).await {
                 Ok(_) if first != [HANDSHAKE] => return Ok(Handshake::Plain(stream)),
@@ -181,7 +182,7 @@ impl TlsAcceptor {
                 ..Transport::default()
             };
             Ok(Handshake::Done(Box::new(stream), transport))
-        };
+        });
         let (counter, outcome) = match before_requests(permit, deadline, handshake).await {
             Ok(Ok(outcome @ Handshake::Plain(_))) => (&counts.plain, outcome),
             Ok(Ok(outcome)) => (&counts.done, outcome),

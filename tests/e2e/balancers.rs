@@ -84,7 +84,7 @@ fn the_client_is_whom_the_load_balancer_names() {
         (version_2(0x20, 0x11, &v4()), "127.0.0.1"),
         (version_2(0x21, 0x00, b"xyz"), "127.0.0.1"),
     ] {
-        let all = [&header, REQUEST.as_bytes()].concat();
+        let all = [&header[..], REQUEST.as_bytes()].concat();
         let answer = answer_to(balanced, &all).expect("an answer");
         assert_eq!(answer.status(), 200, "{header:?}");
         assert_eq!(gateway.line_of(&answer)["httpRequest"]["remoteIp"], client, "{header:?}");
@@ -107,7 +107,7 @@ fn the_client_is_whom_the_load_balancer_names() {
     assert_eq!(gateway.line_of(&answer)["httpRequest"]["remoteIp"], "192.0.2.8");
     // The other port knows no such header.
     let answer =
-        answer_to(gateway.address, &[&version_2(0x20, 0, b""), REQUEST.as_bytes()].concat());
+        answer_to(gateway.address, &[&version_2(0x20, 0, b"")[..], REQUEST.as_bytes()].concat());
     assert!(answer.is_none_or(|answer| answer.status() == 400));
 }
 
@@ -163,7 +163,7 @@ fn only_a_trusted_load_balancer_is_listened_to() {
     let setup =
         Setup::new("http://127.0.0.1:1").env("S3PROXY_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.9");
     let (gateway, balanced) = started(setup);
-    let all = [&version_2(0x21, 0x11, &v4()), REQUEST.as_bytes()].concat();
+    let all = [&version_2(0x21, 0x11, &v4())[..], REQUEST.as_bytes()].concat();
     assert!(answer_to(balanced, &all).is_none());
     assert_eq!(headers(&gateway, "untrusted"), 1.0);
     let from = |host: [u8; 4]| {

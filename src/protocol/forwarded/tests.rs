@@ -24,8 +24,8 @@ fn client(header: ForwardedHeader, name: &str, lines: &[&str]) -> String {
 #[test]
 fn the_last_address_that_is_not_of_a_trusted_proxy_is_the_client() {
     for (lines, expected) in [
-        (&[][..], PROXY),
-        (&["192.0.2.1"], "192.0.2.1"),
+        (&["192.0.2.1"][..], "192.0.2.1"),
+        (&[], PROXY),
         (&["192.0.2.9, 192.0.2.1"], "192.0.2.1"),
         (&["192.0.2.9, 192.0.2.1, 10.0.0.7"], "192.0.2.1"),
         (&["192.0.2.9", "192.0.2.1", "10.0.0.7,10.0.0.8"], "192.0.2.1"),
@@ -55,8 +55,8 @@ fn the_last_address_that_is_not_of_a_trusted_proxy_is_the_client() {
 #[test]
 fn forwarded_is_read_as_rfc_7239_has_it() {
     for (lines, expected) in [
-        (&[][..], PROXY),
-        (&["for=192.0.2.1"], "192.0.2.1"),
+        (&["for=192.0.2.1"][..], "192.0.2.1"),
+        (&[], PROXY),
         (&["For=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17"),
         (&["for=192.0.2.60;proto=http;by=203.0.113.43"], "192.0.2.60"),
         (&["for=192.0.2.43, for=198.51.100.17"], "198.51.100.17"),
