@@ -22,6 +22,7 @@ use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::Config;
 use crate::downstream::ClientConnection;
 use crate::downstream::drain::Lifecycle;
+use crate::downstream::tls::TlsAcceptor;
 use crate::gateway::GatewayDependencies;
 use crate::s3::address::ObjectAddress;
 use crate::upstream::probe::{NotProbed, Probes};
@@ -51,6 +52,8 @@ pub struct Admin {
     hosts: Vec<String>,
     /// How long a connection may stay without a request, seconds.
     idle_seconds: u64,
+    /// Where clients may have to present certificates.
+    tls: Option<Arc<TlsAcceptor>>,
 }
 
 /// A status and a JSON document.
@@ -74,8 +77,10 @@ impl Admin {
             limits,
             tls,
             tracer,
+            proxy_headers,
             ..
         } = shared.clone();
+        let own_tls = tls.admin.clone();
         let metrics = MetricSources {
             metrics,
             stores: Arc::clone(&stores),
@@ -85,6 +90,7 @@ impl Admin {
             limits,
             tls,
             tracer,
+            proxy_headers,
         };
         Self {
             cache,
@@ -97,6 +103,7 @@ impl Admin {
             prefix: config.gateway.path_prefix.clone(),
             hosts: config.admin_hosts.clone(),
             idle_seconds: config.downstream.header_timeout.as_secs().max(1),
+            tls: own_tls,
         }
     }
 
@@ -106,9 +113,18 @@ impl Admin {
         Sampler(Arc::clone(&self.status))
     }
 
-    /// Status, media type and body for a request, if its headers are allowed.
-    async fn respond(&self, request: &RequestHeader) -> (StatusCode, &'static str, Vec<u8>) {
+    /// Status, media type and body for a request, if its headers are allowed. `has_certificate`: its client has
+    /// presented one.
+    async fn respond(
+        &self,
+        request: &RequestHeader,
+        has_certificate: bool,
+    ) -> (StatusCode, &'static str, Vec<u8>) {
         let (method, target) = (&request.method, request.raw_path());
+        if !has_certificate && self.asks_for_certificates() && !guard::is_probe(request) {
+            let message = "the admin listener requires a client certificate, except for probes";
+            return json_page(error_page(StatusCode::FORBIDDEN, message));
+        }
         if let Err(refusal) = guard::check(request, &self.hosts) {
             return json_page(error_page(refusal.status, refusal.message));
         }
@@ -133,6 +149,10 @@ impl Admin {
             return json_page(self.probe(name).await);
         }
         json_page(self.answer(method, path).await)
+    }
+
+    fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.asks_for_certificates())
     }
 
     async fn answer(&self, method: &Method, path: &[u8]) -> JsonPage {
@@ -293,13 +313,15 @@ impl HttpServerApp for Admin {
             }
         }
         let connection = session.stream().map(|stream| stream.as_any());
+        let mut has_certificate = false;
         if let Some(connection) = connection.and_then(|any| any.downcast_ref::<ClientConnection>())
         {
             connection.exchange().start_response();
+            has_certificate = connection.exchange().transport().has_certificate;
         }
         let request = session.req_header();
         let is_head = request.method == Method::HEAD;
-        let (status, content_type, body) = self.respond(request).await;
+        let (status, content_type, body) = self.respond(request, has_certificate).await;
         // A request body is not read, so the connection cannot be reused.
         session.set_keepalive(None);
         let header = response_header(status, content_type, body.len()).ok()?;

@@ -14,12 +14,14 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+pub mod by_name;
+
 /// A certificate chain and the private key of its first certificate.
 #[derive(Clone)]
 pub struct Identity {
     /// What rustls signs handshakes with.
     pub key: Arc<CertifiedKey>,
-    /// The names and addresses that the certificate is for.
+    /// The names and addresses that the certificate is for, as in it.
     pub names: Vec<String>,
     pub not_before: SystemTime,
     pub not_after: SystemTime,
@@ -81,6 +83,12 @@ impl Chain {
         }
         Ok(Self(chain))
     }
+
+    /// The server's own certificate, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.0.first().cloned()
+    }
 }
 
 /// A private key. `Debug` hides it.
@@ -121,6 +129,24 @@ impl Identity {
                 }
             })?;
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
+    }
+
+    /// The certificate itself, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.key.cert.first().cloned()
+    }
+
+    /// Whether both show the same certificate.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key.cert.first() == other.key.cert.first()
+    }
+
+    /// When the certificate expires, seconds since the Unix epoch.
+    #[must_use]
+    pub fn expiry(&self) -> u64 {
+        self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
     /// Whether the certificate is valid at this time.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::admin::replicas::Replica;
 use crate::check;
 use crate::cli::operate::{purge, status};
 use crate::cli::options::{Overrides, PurgeOptions, ServeOptions, StatusOptions};
@@ -162,8 +163,9 @@ impl Cli {
             }),
             Command::Explain { urls, json, admin, offline } => {
                 with_configuration(environment, flags, |loaded| {
-                    let admin = admin.or(loaded.config.admin_listen);
-                    explain_urls(loaded, &urls, json, Options { admin, offline }, paint)
+                    let own = Replica::own(&loaded.config);
+                    let admin = admin.map(Replica::from).or(own);
+                    explain_urls(loaded, &urls, json, &Options { admin, offline }, paint)
                 })
             }
             Command::Warm(options) => {
@@ -171,11 +173,11 @@ impl Cli {
             }
             Command::Status(options) if options.names_replicas() => status(&options, None, paint),
             Command::Status(options) => with_admin(environment, flags, "its URL", |admin| {
-                status(&options, Some(admin), paint)
+                status(&options, Some(&admin), paint)
             }),
             Command::Purge(options) if options.names_replicas() => purge(&options, None),
             Command::Purge(options) => {
-                with_admin(environment, flags, "--admin", |admin| purge(&options, Some(admin)))
+                with_admin(environment, flags, "--admin", |admin| purge(&options, Some(&admin)))
             }
         };
         ExitCode::from(code)
@@ -221,9 +223,9 @@ fn with_admin(
     environment: BTreeMap<String, String>,
     flags: Flags,
     option: &str,
-    then: impl FnOnce(SocketAddr) -> u8,
+    then: impl FnOnce(Replica) -> u8,
 ) -> u8 {
-    with_configuration(environment, flags, |loaded| match loaded.config.admin_listen {
+    with_configuration(environment, flags, |loaded| match Replica::own(&loaded.config) {
         Some(admin) => then(admin),
         None => {
             print_error(&format!(
@@ -291,7 +293,7 @@ fn serve_requests(start: &Start, upgrade: bool) -> u8 {
         Err(error) => {
             log::error!("{error}");
             match error {
-                StartError::Certificates(_) | StartError::Engine(_) | StartError::Tls(_) => {
+                StartError::Certificates(_) | StartError::Engine(_) | StartError::Tls { .. } => {
                     BAD_CONFIGURATION
                 }
                 StartError::Clock
@@ -341,7 +343,7 @@ fn explain_urls(
     loaded: &Loaded,
     urls: &[String],
     json: bool,
-    options: Options,
+    options: &Options,
     paint: Paint,
 ) -> u8 {
     block_on(async {

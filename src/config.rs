@@ -15,6 +15,7 @@ mod ignored;
 mod ini;
 mod kind;
 mod layers;
+mod listen;
 mod load;
 mod misspelt;
 mod nearest;
@@ -46,6 +47,7 @@ use crate::s3::secret::Secret;
 
 pub use engine_url::{EngineUrl, Topology};
 pub use layers::{Effective, Flags};
+pub use listen::Listen;
 pub use load::{Inputs, Loaded, load, read_file};
 pub use problem::{Problem, ValueSource};
 pub use proxy::ProxyChoice;
@@ -56,7 +58,7 @@ pub use settings::gateway::GatewayConfig;
 pub use settings::is_live;
 pub use settings::process::{LogConfig, ServerConfig};
 pub use show::{show, show_json};
-pub use tls::TlsConfig;
+pub use tls::{TlsConfig, TlsFiles};
 pub use tracing::{TracingConfig, collector_headers};
 
 /// Everything the gateway runs on.
@@ -70,7 +72,7 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     pub downstream: DownstreamConfig,
     pub server: ServerConfig,
-    /// The listener with TLS, if there is one.
+    /// The public listeners with TLS, if there are any.
     pub tls: Option<TlsConfig>,
     /// Where traces are sent; `None`: there are none.
     pub tracing: Option<TracingConfig>,
@@ -79,6 +81,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Names by which its clients may address it, in lower case.
     pub admin_hosts: Vec<String>,
+    /// Its TLS, if it speaks no plain HTTP.
+    pub admin_tls: Option<TlsFiles>,
 }
 
 /// The two formats of the log.

@@ -21,7 +21,7 @@ use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::linger::Linger;
 use crate::downstream::pace::Pace;
 use crate::downstream::timer::Timer;
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
@@ -40,12 +40,15 @@ mod idle;
 pub mod limits;
 mod linger;
 mod normal_head;
+pub mod opening;
 mod overflow;
 mod pace;
+pub mod proxy_protocol;
 mod request_head;
 mod stream_traits;
 mod timer;
 pub mod tls;
+pub mod transport;
 pub mod write_buffer;
 
 pub use exchange::Exchange;
@@ -149,10 +152,8 @@ impl ClientConnection {
     /// fit into the socket buffer, the client is not reading.
     fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest) {
         self.ended = true;
-        let digest = self.stream.get_socket_digest();
-        let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
+        let client = self.exchange.transport().peer;
         let id = new_request_id();
-        let client = client.map(|client| client.ip().to_canonical());
         access::refused_head(self.log_format, client, error, &id);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());

@@ -4,10 +4,9 @@
 //!
 //! This file sends the requests; the texts are pure functions of the answers.
 
-use std::net::SocketAddr;
-
 use http::{HeaderValue, Method};
 
+use crate::admin::replicas::Replica;
 use crate::cache::Cache;
 use crate::cache::memory::limit::budget;
 use crate::check::report::{CheckStep, Finding, StepState};
@@ -29,17 +28,17 @@ mod signing;
 mod store_answer;
 
 /// Which servers `explain` sends requests to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The admin address of the running gateway; `None` if it has none.
-    pub admin: Option<SocketAddr>,
+    /// The admin listener of the running gateway; `None` if it has none.
+    pub admin: Option<Replica>,
     /// No request to that gateway or to a store.
     pub offline: bool,
 }
 
 /// Explains one object; the argument is that of [`check::check_object`]. Unless `offline`, the configuration
 /// has the credentials that its providers issued (`check::with_credentials`).
-pub async fn explain(config: &Config, argument: &str, options: Options) -> Explanation {
+pub async fn explain(config: &Config, argument: &str, options: &Options) -> Explanation {
     let mut checked = check::examine(config, argument, !options.offline).await;
     let steps = std::mem::take(&mut checked.section.steps);
     let name = checked.section.name.take().unwrap_or_default();
@@ -63,7 +62,7 @@ async fn explain_object(
     config: &Config,
     address: &ObjectAddress,
     checked: &Checked,
-    options: Options,
+    options: &Options,
 ) {
     let route = format!("an object: {}/s3/{{profile@bucket}}/{{key}}", config.gateway.path_prefix);
     explanation.put_first(CheckStep::new("route", Finding::ok(route)));
@@ -84,7 +83,7 @@ async fn explain_object(
         let report = if options.offline || !rule.store {
             GatewayReport::NotRequested
         } else {
-            inspect_gateway(options.admin, address).await
+            inspect_gateway(options.admin.as_ref(), address).await
         };
         let memory = budget(config.cache.memory, config.downstream.max_connections);
         let whole = Cache::max_object_of(memory, &config.cache, rule);
@@ -147,11 +146,14 @@ fn explain_store(
 }
 
 /// Requests the cached copy from the running gateway.
-async fn inspect_gateway(admin: Option<SocketAddr>, address: &ObjectAddress) -> GatewayReport {
-    let Some(admin) = admin else { return GatewayReport::NoAdminAddress };
+async fn inspect_gateway(replica: Option<&Replica>, address: &ObjectAddress) -> GatewayReport {
+    let Some(replica) = replica.cloned() else { return GatewayReport::NoAdminAddress };
+    let Some(admin) = replica.addresses.first().copied() else {
+        return GatewayReport::NoAdminAddress;
+    };
     let name = address.name();
     let target = name.strip_prefix("s3://").unwrap_or(&name).to_owned();
-    let request = move || crate::admin::request::send(&[admin], "GET", "/cache/", &target);
+    let request = move || crate::admin::request::send(&replica, "GET", "/cache/", &target);
     match tokio::task::spawn_blocking(request).await {
         Ok(Ok((status, document))) => cached::read(admin, &status, &document),
         Ok(Err(error)) => GatewayReport::Unreachable { admin, why: error.to_string() },

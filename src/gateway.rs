@@ -20,7 +20,8 @@ use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
-use crate::downstream::tls::TlsPort;
+use crate::downstream::proxy_protocol::ProxyHeaderCounts;
+use crate::downstream::tls::TlsAcceptors;
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
@@ -30,6 +31,7 @@ use crate::gateway::hit::open_hit;
 use crate::gateway::log_line::Sent;
 use crate::gateway::pages::Pages;
 use crate::gateway::storage::{LookupSlot, ReadThrough};
+use crate::gateway::to_https::ToHttps;
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::Metrics;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
@@ -62,6 +64,7 @@ mod request_span;
 mod respond;
 pub mod route;
 pub mod storage;
+mod to_https;
 mod upstream_request;
 mod upstream_response;
 
@@ -88,6 +91,7 @@ pub struct Gateway {
     limits: Arc<ClientLimits>,
     log_format: crate::config::LogFormat,
     tracer: Option<Arc<Tracer>>,
+    to_https: ToHttps,
 }
 
 /// The parts of the process that requests use; all are shared with other rooms.
@@ -100,9 +104,11 @@ pub struct GatewayDependencies {
     pub reloads: Arc<Reloads>,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<ClientLimits>,
-    pub tls: Option<Arc<TlsPort>>,
     /// Begins the spans of requests, if there are traces.
     pub tracer: Option<Arc<Tracer>>,
+    pub tls: TlsAcceptors,
+    /// Where a listener expects headers of the PROXY protocol.
+    pub proxy_headers: Option<Arc<ProxyHeaderCounts>>,
 }
 
 impl Gateway {
@@ -138,6 +144,7 @@ impl Gateway {
             limits,
             log_format: config.log.format,
             tracer,
+            to_https: ToHttps::of(config.tls.as_ref()),
         }
     }
 }

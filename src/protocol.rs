@@ -4,6 +4,8 @@
 //! - Requests: [`head_scan`] finds request heads in a byte stream (RFC 9112), [`request_check`] refuses
 //!   ambiguous and malformed requests (RFC 9110 and 9112), [`request_id`] handles `X-Request-ID`,
 //!   [`trace_context`] reads and writes `traceparent` (W3C).
+//! - Clients behind proxies: [`forwarded`] reads `X-Forwarded-For` and `Forwarded` (RFC 7239), [`proxy_header`] the
+//!   PROXY protocol, [`network`] says who is trusted.
 //! - Conditional and range requests (RFC 9110, sections 8.8.3, 13 and 14): [`entity_tag`],
 //!   [`http_date`], [`range`], [`conditional`] evaluates preconditions, [`selection`] selects what a
 //!   client gets of a representation, [`forwarded_conditions`] selects what is forwarded to a store.
@@ -21,10 +23,13 @@ pub mod conditional;
 pub mod connect;
 pub mod cors;
 pub mod entity_tag;
+pub mod forwarded;
 pub mod forwarded_conditions;
 pub mod freshness_limit;
 pub mod head_scan;
 pub mod http_date;
+pub mod network;
+pub mod proxy_header;
 pub mod range;
 pub mod request_check;
 pub mod request_id;

@@ -1,6 +1,7 @@
 //! Live reload: the files of profiles and credentials are watched and read again when they change. A new
 //! configuration is applied as a whole or not at all; requests in flight finish with the one they began with.
 
+mod certificates;
 mod changes;
 mod files;
 mod names;
@@ -23,13 +24,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::cache::{Cache, CacheKey, PurgeScope};
-use crate::certificate::Identity;
-use crate::config::{
-    self, Effective, Flags, Inputs, Loaded, Problem, Profiles, TlsConfig, is_live,
-};
-use crate::downstream::tls::TlsPort;
+use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
+use crate::downstream::tls::TlsAcceptors;
 use crate::protocol::cors::Cors;
-use crate::protocol::timestamp::rfc3339;
 use crate::reload::changes::changes;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
@@ -41,6 +38,7 @@ use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 
 pub use crate::s3::credentials::masked_id;
+pub use certificates::certificate_line;
 pub use changes::profile_lines;
 
 /// Minimum time between two reloads that a store triggers: a store that does not know an access key says
@@ -163,8 +161,8 @@ pub struct Reloader {
     reloads: Arc<Reloads>,
     probes: Arc<Probes>,
     issuer: Arc<Issuer>,
-    tls: Option<Arc<TlsPort>>,
     tracer: Option<Arc<Tracer>>,
+    tls: TlsAcceptors,
     /// How often files are checked; zero: never.
     interval: Duration,
     dns_refresh: Duration,
@@ -180,7 +178,7 @@ struct AppliedConfig {
     profiles: Profiles,
     settings: Vec<Effective>,
     warnings: Vec<String>,
-    /// The files of the port for TLS.
+    /// The files of TLS.
     tls_files: Vec<PathBuf>,
 }
 
@@ -194,7 +192,7 @@ impl Reloader {
         reloads: Arc<Reloads>,
         probes: Arc<Probes>,
         issuer: Arc<Issuer>,
-        tls: Option<Arc<TlsPort>>,
+        tls: TlsAcceptors,
     ) -> Self {
         let config = &start.loaded.config;
         Self {
@@ -213,7 +211,7 @@ impl Reloader {
                 profiles: config.profiles.clone(),
                 settings: start.loaded.settings.clone(),
                 warnings: start.loaded.warnings.clone(),
-                tls_files: tls_files(config.tls.as_ref()),
+                tls_files: certificates::paths(config),
             },
             started_with: start.loaded.settings.clone(),
         }
@@ -358,14 +356,9 @@ impl Reloader {
         let loaded = result
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let mut problems = watched.in_force().lost(files);
-        if let (Some(port), Some(tls)) = (&self.tls, &loaded.config.tls) {
-            #[expect(clippy::disallowed_methods, reason = "the certificate is valid for some time")]
-            let now = SystemTime::now();
-            let is_other = expiry(&tls.identity) != port.not_after();
-            if is_other && !tls.identity.is_valid(now) {
-                problems.push(format!("{}: it is not valid now", certificate_line(&tls.identity)));
-            }
-        }
+        #[expect(clippy::disallowed_methods, reason = "a certificate is valid for some time")]
+        let now = SystemTime::now();
+        problems.extend(certificates::problems(&self.tls, &loaded.config, now));
         if problems.is_empty() { Ok(loaded) } else { Err(problems) }
     }
 
@@ -377,18 +370,18 @@ impl Reloader {
         files: &Snapshot,
         applied: &mut AppliedConfig,
     ) {
-        let profiles = loaded.config.profiles;
+        let profiles = loaded.config.profiles.clone();
         let changes = changes(&applied.profiles, &profiles);
         let before = self.stores.load();
         self.stores.replace(&profiles);
         self.probes.start(Some(&before), &self.stores.load());
-        self.reloads.cors.store(loaded.config.cors.map(Arc::new));
-        if let (Some(port), Some(tls)) = (&self.tls, &loaded.config.tls) {
-            let changed = watched.in_force().changed(files);
-            // Without client_ca_file there is one file less, and the others are the same.
-            if tls.files != applied.tls_files || tls.files.iter().any(|it| changed.contains(&it)) {
-                replace_certificate(port, tls);
-            }
+        self.reloads.cors.store(loaded.config.cors.clone().map(Arc::new));
+        let changed = watched.in_force().changed(files);
+        let tls_files = certificates::paths(&loaded.config);
+        // Without client_ca_file there is one file less, and the others are the same.
+        let is_other = tls_files != applied.tls_files;
+        if is_other || tls_files.iter().any(|it| changed.contains(&it)) {
+            certificates::replace(&self.tls, &loaded.config);
         }
         log::set_max_level(loaded.config.log.level);
         let tracing = loaded.config.tracing.as_ref();
@@ -421,8 +414,7 @@ impl Reloader {
         let headers_file = tracing.and_then(|tracing| tracing.headers_file.clone());
         let live_files =
             [&loaded.config_file, &loaded.credentials_file, &password_file, &headers_file];
-        let tls_files = tls_files(loaded.config.tls.as_ref());
-        let other_files = watched.in_force().changed(files).into_iter().filter(|path| {
+        let other_files = changed.into_iter().filter(|path| {
             !tls_files.contains(path)
                 && !live_files.iter().any(|known| known.as_ref() == Some(path))
         });
@@ -442,33 +434,6 @@ impl Reloader {
         };
         self.reloads.record(true);
     }
-}
-
-fn tls_files(tls: Option<&TlsConfig>) -> Vec<PathBuf> {
-    tls.map_or_else(Vec::new, |tls| tls.files.clone())
-}
-
-/// Later handshakes use the certificate and the authorities of the configuration.
-fn replace_certificate(port: &TlsPort, tls: &TlsConfig) {
-    match port.replace(tls) {
-        Ok(()) => info!("{} is in use", certificate_line(&tls.identity)),
-        Err(error) => error!("tls.client_ca_file: {error}; the previous one stays in force"),
-    }
-}
-
-/// A certificate in one line of the log.
-#[must_use]
-pub fn certificate_line(identity: &Identity) -> String {
-    let names = match identity.names.is_empty() {
-        true => "no name".to_owned(),
-        false => identity.names.join(", "),
-    };
-    format!("TLS certificate for {names}, valid until {}", rfc3339(identity.not_after))
-}
-
-/// Seconds since the Unix epoch.
-fn expiry(identity: &Identity) -> u64 {
-    identity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Settings that differ and need a restart.

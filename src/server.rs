@@ -9,14 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use log::{info, warn};
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
-use pingora::protocols::TcpKeepalive;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
-use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use crate::admin::Admin;
@@ -27,14 +24,15 @@ use crate::config::Config;
 use crate::downstream::app::{Guarded, OneRequest};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
-use crate::downstream::tls::TlsPort;
+use crate::downstream::opening::Openings;
 use crate::engine::Engine;
 use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
 use crate::protocol::request_id::new_request_id;
-use crate::reload::{Reloader, Reloads, Start, certificate_line, profile_lines};
+use crate::reload::{Reloader, Reloads, Start, profile_lines};
 use crate::response::object_head::ObjectHeads;
+use crate::server::listeners::listener;
 use crate::server::public_listener::PublicListener;
 use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
@@ -44,6 +42,7 @@ use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 use crate::upstream::retry::MAX_ATTEMPTS;
 
+mod listeners;
 mod public_listener;
 mod shutdown;
 mod upgrade;
@@ -84,14 +83,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     );
     let signals = signals.map_err(StartError::Signals)?;
     if !upgrade {
-        for (address, setting) in [
-            (Some(config.gateway.listen), "--listen or S3PROXY_LISTEN"),
-            (config.tls.as_ref().map(|tls| tls.listen), "S3PROXY_TLS_LISTEN"),
-            (config.admin_listen, "S3PROXY_ADMIN_LISTEN"),
-        ] {
-            let Some(address) = address else { continue };
-            try_bind(address).map_err(|error| StartError::Listen { address, setting, error })?;
-        }
+        listeners::try_all(config)?;
     }
     let stores = Arc::new(CurrentStores::new(&config.profiles, &config.upstream));
     let issuer = Arc::new(Issuer::new(&config.upstream));
@@ -104,12 +96,13 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         max_connections(config),
         config.downstream.max_requests_per_user,
     ));
-    let tls = tls_port(config)?;
     let collector = config.tracing.as_ref().map(|tracing| {
         // A process has no other name that is its own.
         TraceCollector::new(tracing, &config.upstream, VERSION, new_request_id())
     });
     let tracer = collector.as_ref().map(|collector| Arc::clone(collector.tracer()));
+    let tls = listeners::tls_acceptors(config)?;
+    let proxy_headers = listeners::expect_proxy_headers(config).then(Arc::default);
     let shared = GatewayDependencies {
         stores: Arc::clone(&stores),
         cache: cache.clone(),
@@ -120,6 +113,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         limits,
         tls,
         tracer: tracer.clone(),
+        proxy_headers,
     };
     let gateway = Gateway::new(config, shared.clone());
     let opt = Opt { upgrade, ..Opt::default() };
@@ -139,11 +133,14 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
             Arc::clone(&shared.limits),
             Arc::clone(&shared.metrics),
         )
-        .with_tls(shared.tls.clone()),
+        .with_tls(Openings::public(config), shared.tls.public.clone())
+        .behind(
+            listeners::trusted_proxies(config),
+            shared.proxy_headers.clone().unwrap_or_default(),
+        ),
     );
-    service.add_listener(listener(config, config.gateway.listen));
-    if let Some(tls) = &config.tls {
-        service.add_listener(listener(config, tls.listen));
+    for address in listeners::public_addresses(config) {
+        service.add_listener(listener(config, address));
     }
     let cache_with_shared = cache.clone().filter(|_| config.cache.shared.is_some());
     server.add_service(PublicListener { service, cache: cache_with_shared });
@@ -158,7 +155,8 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         sampler.threads = Some(1);
         server.add_service(sampler);
         let admin = OneRequest::new(admin, config.downstream.header_timeout);
-        let admin = Guarded::new(admin, name, config, limits, uncounted);
+        let admin = Guarded::new(admin, name, config, limits, uncounted)
+            .with_tls(Openings::admin(config), shared.tls.admin.clone());
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         service.add_listener(listener(config, address));
@@ -194,17 +192,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     if let Some(tracing) = &config.tracing {
         info!("traces: spans are sent to {}", tracing.endpoint);
     }
-    match config.admin_listen {
-        Some(admin) => info!("admin listener on http://{admin}/, with the status page"),
-        None => info!("no admin listener: admin.listen is off"),
-    }
-    if let Some(tls) = &config.tls {
-        info!("{}, on https://{}/", certificate_line(&tls.identity), tls.listen);
-    }
-    info!(
-        "s3proxy {VERSION} listening on http://{}{}/",
-        config.gateway.listen, config.gateway.path_prefix
-    );
+    listeners::log(config);
     run_until_finished(server, signals, &lifecycle, cache.clone(), finished, &finish);
     if let Some(cache) = cache {
         cache.close();
@@ -233,26 +221,6 @@ fn request_first_credentials(
     Ok(())
 }
 
-/// The port for TLS, if there is one. A certificate that is not valid now is served all the same: a client
-/// may accept it, and there is no other.
-fn tls_port(config: &Config) -> Result<Option<Arc<TlsPort>>, StartError> {
-    let Some(tls) = &config.tls else { return Ok(None) };
-    #[expect(clippy::disallowed_methods, reason = "the certificate is valid for some time")]
-    let now = SystemTime::now();
-    if !tls.identity.is_valid(now) {
-        warn!("{}: it is not valid now", certificate_line(&tls.identity));
-    }
-    let port = TlsPort::new(tls, config.downstream.header_timeout).map_err(StartError::Tls)?;
-    Ok(Some(Arc::new(port)))
-}
-
-fn listener(config: &Config, address: SocketAddr) -> ListenerConfig {
-    ListenerConfig::tcp(address.to_string())
-        .tcp_socket_options(socket_options(config))
-        // `ClientConnection` has buffers, while it has bytes for them.
-        .l4_buffer(L4BufferSettings::unbuffered())
-}
-
 /// Logs which stores are served, with which access keys, and to whom.
 fn log_profiles(start: &Start) {
     let config = &start.loaded.config;
@@ -265,8 +233,10 @@ fn log_profiles(start: &Start) {
              has no default_profile section and S3_ENDPOINT_URL is not set"
         );
     }
-    let listen = config.gateway.listen;
-    if listen.ip().is_unspecified() && !config.gateway.require_user {
+    let all = config.gateway.listen.iter().map(|listen| listen.address);
+    if let Some(listen) = all.into_iter().find(|address| address.ip().is_unspecified())
+        && !config.gateway.require_user
+    {
         info!(
             "listening on {}, every network of this machine: without an ingress in front, everyone \
              who reaches port {} can read all that these profiles can; listen on 127.0.0.1 to serve \
@@ -328,21 +298,6 @@ impl BackgroundService for TraceService {
     }
 }
 
-/// A client that vanished is noticed within `downstream.tcp_user_timeout` while nothing is sent. While bytes
-/// wait for it, its connection sees whether it acknowledges any.
-fn socket_options(config: &Config) -> TcpSocketOptions {
-    let timeout = config.downstream.tcp_user_timeout;
-    let mut options = TcpSocketOptions::default();
-    options.tcp_keepalive = Some(TcpKeepalive {
-        idle: (timeout / 2).max(Duration::from_secs(1)),
-        interval: (timeout / 8).max(Duration::from_secs(1)),
-        count: 4,
-        #[cfg(target_os = "linux")]
-        user_timeout: Duration::ZERO,
-    });
-    options
-}
-
 /// Limit of client connections: as configured, unless the open-file limit is too low for it.
 fn max_connections(config: &Config) -> usize {
     let configured = config.downstream.max_connections;
@@ -376,14 +331,6 @@ fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Result<Option<Arc<Cache>>
     Ok(Some(Cache::new(memory, &config.cache, engine, client, Arc::clone(heads))))
 }
 
-/// Binds the address and releases it: where that fails, Pingora would panic on another thread. The socket
-/// does not listen, so no client connects to it.
-fn try_bind(address: SocketAddr) -> std::io::Result<()> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)
-}
-
 /// Whether HTTP can say this time: a date has four digits of the year (RFC 9110, section 5.6.7), and Pingora
 /// and `httpdate` panic before 1970 and after 9999.
 fn is_sayable(now: SystemTime) -> bool {
@@ -408,8 +355,8 @@ pub enum StartError {
     Engine(String),
     /// The socket of an upgrade is missing, or other users can reach it.
     UpgradeSock(String),
-    /// The authorities of `tls.client_ca_file` cannot be used.
-    Tls(String),
+    /// The authorities of clients cannot be used.
+    Tls { setting: &'static str, problem: String },
 }
 
 impl std::fmt::Display for StartError {
@@ -424,7 +371,7 @@ impl std::fmt::Display for StartError {
             Self::Runtime(error) => write!(f, "cannot request credentials: {error}"),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
             Self::Engine(problem) => write!(f, "cache.shared.ca_file: {problem}"),
-            Self::Tls(problem) => write!(f, "tls.client_ca_file: {problem}"),
+            Self::Tls { setting, problem } => write!(f, "{setting}: {problem}"),
             Self::UpgradeSock(problem) => write!(f, "server.upgrade_sock: {problem}"),
             Self::Certificates(error) => write!(
                 f,

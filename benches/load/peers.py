@@ -42,6 +42,7 @@ CACHE = stage.LOG_FORMAT + FILES + """
   }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    {also}
     location {proxied} {{
       proxy_pass http://store/bucket/;
       proxy_http_version 1.1;
@@ -152,16 +153,19 @@ def varnish(stack, folder, store, mib, cpus, access_log=True):
 
 
 def nginx_cache(
-    stack, folder, store, mib, cpus, access_log=True, nopush="off", kept=WHOLE, most_mib=None
+    stack, folder, store, mib, cpus, access_log=True, nopush="off", kept=WHOLE, most_mib=None,
+    also="",
 ):
     """nginx asks the store unsigned: that work is the gateway's alone. Its manager looks at the limit
-    every 10 s, so that it keeps more for a while: at most `most_mib`."""
+    every 10 s, so that it keeps more for a while: at most `most_mib`. `also` are further directives of
+    its server."""
     name = "nginx" if access_log else "nginx-no-log"
     log = stage.json_log(folder, name) if access_log else "off"
     files = room(stack, folder, most_mib or 4 * mib + 2048) / f"{name}-cache"
     server = stage.nginx(
         stack, folder, name, 1, PROXIED, CACHE, cpus, nopush,
         log=log, mib=mib, files=files, store=store.port, proxied=PROXIED, kept=kept,
+        also=also,
     )
     server.files = files
     return server

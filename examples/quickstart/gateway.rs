@@ -83,6 +83,8 @@ pub(crate) fn run(config: &Path) -> Result<ExitCode, String> {
 
 #[cfg(test)]
 mod tests {
+    use s3proxy::config::Listen;
+
     use super::*;
 
     #[test]
@@ -94,6 +96,6 @@ mod tests {
             write_files(folder.path(), Addresses { listen, admin, store }, "ID", "SECRET").unwrap();
         let loaded = sources(&config).load().unwrap().loaded;
         assert_eq!(loaded.warnings, [""; 0]);
-        assert_eq!(loaded.config.gateway.listen, listen);
+        assert_eq!(loaded.config.gateway.listen, [Listen::plain(listen)]);
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use pingora::http::RequestHeader;
 
 use crate::protocol::request_check::{BadRequest, inspect};
@@ -52,6 +52,12 @@ pub(super) fn check(request: &RequestHeader, hosts: &[String]) -> Result<(), Ref
         ));
     }
     Ok(())
+}
+
+/// Whether a request is one of kubelet, which has no client certificate.
+pub(super) fn is_probe(request: &RequestHeader) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD)
+        && matches!(request.raw_path(), b"/livez" | b"/readyz")
 }
 
 fn forbidden(message: &'static str) -> Refused {

@@ -17,7 +17,8 @@ use crate::cache::Cache;
 use crate::collector::outcomes;
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::limits::ClientLimits;
-use crate::downstream::tls::TlsPort;
+use crate::downstream::proxy_protocol::ProxyHeaderCounts;
+use crate::downstream::tls::TlsAcceptors;
 use crate::gateway::pages::VERSION;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::store::StoreMetrics;
@@ -34,6 +35,7 @@ use crate::admin::metrics::exemplars::{SeriesExemplars, with_exemplars};
 use crate::admin::scrape_format::ScrapeFormat;
 
 mod cache;
+mod edge;
 mod exemplars;
 
 /// Name and text of a metric, and its histograms of hits and of all other requests.
@@ -62,8 +64,9 @@ pub struct MetricSources {
     pub reloads: Arc<Reloads>,
     pub lifecycle: Arc<Lifecycle>,
     pub limits: Arc<ClientLimits>,
-    pub tls: Option<Arc<TlsPort>>,
     pub tracer: Option<Arc<Tracer>>,
+    pub tls: TlsAcceptors,
+    pub proxy_headers: Option<Arc<ProxyHeaderCounts>>,
 }
 
 impl MetricSources {
@@ -115,8 +118,10 @@ impl Collector for MetricSources {
             }
         }
         self.state(page)?;
-        if let Some(tls) = &self.tls {
-            tls_port(page, tls)?;
+        edge::handshakes(page, &self.tls)?;
+        edge::expiries(page, &self.tls)?;
+        if let Some(counts) = &self.proxy_headers {
+            edge::proxy_headers(page, counts)?;
         }
         if let Some(tracer) = &self.tracer {
             spans(page, tracer)?;
@@ -244,30 +249,6 @@ fn spans(page: &mut DescriptorEncoder<'_>, tracer: &Tracer) -> Result<(), Error>
         "s3proxy_trace_spans_waiting",
         "Spans that wait for the collector.",
         &ConstGauge::new(tracer.waiting()),
-    )
-}
-
-fn tls_port(page: &mut DescriptorEncoder<'_>, tls: &TlsPort) -> Result<(), Error> {
-    let counts = &tls.handshakes;
-    let outcomes = [
-        ("done", &counts.done),
-        ("failed", &counts.failed),
-        ("timeout", &counts.timed_out),
-        ("plain_http", &counts.plain),
-    ];
-    family(
-        page,
-        "s3proxy_tls_handshakes",
-        "New connections to the port for TLS, by the outcome of the handshake.",
-        outcomes.map(|(outcome, times)| {
-            ([("outcome", outcome)], ConstCounter::new(times.load(Ordering::Relaxed)))
-        }),
-    )?;
-    single(
-        page,
-        "s3proxy_tls_certificate_not_after_timestamp_seconds",
-        "When the certificate of the port for TLS expires.",
-        &ConstGauge::new(tls.not_after()),
     )
 }
 

@@ -117,7 +117,7 @@ pub fn not_obeyed(answer: &str) -> Option<String> {
 /// # Errors
 /// The process cannot be reached or refuses.
 pub fn purge(replica: &Replica, target: &str) -> Result<String, String> {
-    let answer = send(&replica.addresses, "PURGE", "/", target);
+    let answer = send(replica, "PURGE", "/", target);
     let (status, body) =
         answer.map_err(|error| format!("{target}: no answer from {}: {error}", replica.label))?;
     if status == "200" { Ok(body) } else { Err(format!("{target}: {status} {body}")) }

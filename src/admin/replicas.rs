@@ -5,6 +5,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::thread;
 
+use rustls::pki_types::CertificateDer;
+
+use crate::certificate::Identity;
+use crate::config::Config;
+
 /// Requests to replicas at the same time.
 const AT_ONCE: usize = 16;
 /// Replicas of one name that are asked; no deployment has as many.
@@ -24,6 +29,18 @@ pub enum Replicas {
 pub struct Replica {
     pub label: String,
     pub addresses: Vec<SocketAddr>,
+    /// The certificates of which it shows one; empty: it speaks no TLS.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Replica {
+    /// The admin listener of the process with this configuration, if it has one.
+    #[must_use]
+    pub fn own(config: &Config) -> Option<Self> {
+        let identities = config.admin_tls.iter().flat_map(|files| &files.identities);
+        let certificates = identities.filter_map(Identity::certificate).collect();
+        Some(Self { certificates, ..config.admin_listen?.into() })
+    }
 }
 
 impl FromStr for Replicas {
@@ -46,19 +63,25 @@ impl FromStr for Replica {
     /// `http://HOST:PORT`, with any path, or `HOST:PORT`. Resolves a name.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("https://") {
-            return Err(format!("{text}: the admin listener speaks http:// only"));
+            return Err(format!(
+                "{text}: write HOST:PORT, and --admin-certificate for the file of admin.tls.certificate_file"
+            ));
         }
         let rest = text.strip_prefix("http://").unwrap_or(text);
         let place = rest.split('/').next().unwrap_or_default();
         let (name, port) = name_and_port(place)
             .ok_or_else(|| format!("{text}: must be http://HOST:PORT or HOST:PORT"))?;
-        Ok(Self { label: place.to_owned(), addresses: resolve(&name, port)? })
+        Ok(Self {
+            label: place.to_owned(),
+            addresses: resolve(&name, port)?,
+            certificates: Vec::new(),
+        })
     }
 }
 
 impl From<SocketAddr> for Replica {
     fn from(address: SocketAddr) -> Self {
-        Self { label: address.to_string(), addresses: vec![address] }
+        Self { label: address.to_string(), addresses: vec![address], certificates: Vec::new() }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Requests to the admin listener of a running gateway.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::admin::replicas::Replica;
 use crate::s3::encode::encode_path;
+
+mod pinned;
 
 /// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -19,7 +22,7 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 /// # Errors
 /// No connection, or no answer before the timeout.
 pub fn send(
-    addresses: &[SocketAddr],
+    replica: &Replica,
     method: &str,
     prefix: &str,
     object: &str,
@@ -29,37 +32,45 @@ pub fn send(
     path.push_str(bucket);
     path.push('/');
     encode_path(key.as_bytes(), &mut path);
-    send_path(addresses, method, &path)
+    send_path(replica, method, &path)
 }
 
-/// Sends a request with this path, already encoded, to the first of the addresses that accepts a
+/// Sends a request with this path, already encoded, to the first address of the process that accepts a
 /// connection. Returns the status and the body. Blocks.
 ///
 /// # Errors
 /// No connection, no answer before the timeout, or an answer that is too large.
-pub fn send_path(
-    addresses: &[SocketAddr],
-    method: &str,
-    path: &str,
-) -> io::Result<(String, String)> {
+pub fn send_path(replica: &Replica, method: &str, path: &str) -> io::Result<(String, String)> {
     let mut result = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-    for address in addresses {
+    for address in &replica.addresses {
         result = TcpStream::connect_timeout(address, CONNECT_TIMEOUT).map(|it| (*address, it));
         if result.is_ok() {
             break;
         }
     }
-    let (admin, mut connection) = result?;
+    let (admin, connection) = result?;
     connection.set_read_timeout(Some(TIMEOUT))?;
     connection.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("{method} {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    let read = connection.take(MAX_ANSWER_BYTES + 1).read_to_string(&mut answer)?;
+    let (answer, read) = if replica.certificates.is_empty() {
+        exchange(connection, &request)?
+    } else {
+        exchange(pinned::connect(connection, admin, &replica.certificates)?, &request)?
+    };
     if u64::try_from(read).is_ok_and(|read| read > MAX_ANSWER_BYTES) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too large"));
     }
     let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim_end());
     Ok((status, body.to_owned()))
+}
+
+/// Sends a request and reads to the end of the connection: the answer, and how many bytes it has, at most one more
+/// than [`MAX_ANSWER_BYTES`].
+fn exchange(mut connection: impl Read + Write, request: &str) -> io::Result<(String, usize)> {
+    connection.write_all(request.as_bytes())?;
+    connection.flush()?;
+    let mut answer = String::new();
+    let read = connection.take(MAX_ANSWER_BYTES + 1).read_to_string(&mut answer)?;
+    Ok((answer, read))
 }

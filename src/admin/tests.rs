@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::config::{self, Flags, Inputs};
 use crate::downstream::limits::ClientLimits;
+use crate::downstream::tls::TlsAcceptors;
 use crate::response::object_head::ObjectHeads;
 use crate::upstream::probe::Probes;
 
@@ -25,8 +26,9 @@ fn admin() -> Admin {
         reloads: Arc::default(),
         metrics: Arc::default(),
         limits: Arc::new(ClientLimits::new(16, 0)),
-        tls: None,
         tracer: None,
+        tls: TlsAcceptors::default(),
+        proxy_headers: None,
     };
     Admin::new(&shared, &Arc::new(Probes::new(&config.upstream)), config)
 }

@@ -1,6 +1,5 @@
 //! `s3proxy status` and `s3proxy purge`: commands for running processes, through their admin listeners.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::admin::purge as admin_purge;
@@ -19,7 +18,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 /// Shows the status of each process; `own` is that of the configuration, if the command line names none.
 /// The exit code says whether every one answered. With `--watch` names are resolved each time: replicas
 /// come and go.
-pub(super) fn status(options: &StatusOptions, own: Option<SocketAddr>, paint: Paint) -> u8 {
+pub(super) fn status(options: &StatusOptions, own: Option<&Replica>, paint: Paint) -> u8 {
     loop {
         let replicas = match options.replicas(own) {
             Ok(replicas) => replicas,
@@ -55,7 +54,7 @@ pub(super) fn status(options: &StatusOptions, own: Option<SocketAddr>, paint: Pa
 }
 
 fn ask(replica: &Replica) -> Result<serde_json::Value, String> {
-    let answer = send_path(&replica.addresses, "GET", "/status");
+    let answer = send_path(replica, "GET", "/status");
     let (status, body) = answer.map_err(|error| format!("no answer: {error}"))?;
     match serde_json::from_str(&body) {
         Ok(document) if status == "200" => Ok(document),
@@ -65,7 +64,7 @@ fn ask(replica: &Replica) -> Result<serde_json::Value, String> {
 }
 
 /// Purges each target in each process, and says of each what was removed.
-pub(super) fn purge(options: &PurgeOptions, own: Option<SocketAddr>) -> u8 {
+pub(super) fn purge(options: &PurgeOptions, own: Option<&Replica>) -> u8 {
     let targets: Vec<String> =
         options.targets.iter().map(|it| admin_purge::target_of(it)).collect();
     let names_object = |target: &String| target.contains('/') && !target.contains("://");

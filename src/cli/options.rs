@@ -1,11 +1,13 @@
 //! Options of commands. A command accepts those that do something for it.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::admin::replicas::{self, Replica, Replicas};
-use crate::config::Flags;
+use crate::certificate::Chain;
+use crate::config::{Flags, read_file};
 
 /// Options that override settings, for the commands that show or use them.
 #[derive(Debug, Default, Args)]
@@ -125,6 +127,9 @@ pub(super) struct StatusOptions {
     /// All replicas: dns:NAME:PORT for every address of a name, or ADDRESS:PORT; may be repeated
     #[arg(long, value_name = "dns:NAME:PORT")]
     replicas: Vec<Replicas>,
+    /// The file of admin.tls.certificate_file: speak TLS, to processes that show this certificate
+    #[arg(long, value_name = "FILE")]
+    admin_certificate: Option<PathBuf>,
     /// Show it again every two seconds, until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
@@ -147,20 +152,36 @@ impl StatusOptions {
     ///
     /// # Errors
     /// A name that cannot be resolved, or a URL of another form.
-    pub(super) fn replicas(&self, own: Option<SocketAddr>) -> Result<Vec<Replica>, String> {
-        if !self.urls.is_empty() {
-            return self.urls.iter().map(|url| url.parse()).collect();
-        }
-        found(&self.replicas, own)
+    pub(super) fn replicas(&self, own: Option<&Replica>) -> Result<Vec<Replica>, String> {
+        let found = match self.urls.is_empty() {
+            true => found(&self.replicas, own)?,
+            false => self.urls.iter().map(|url| url.parse()).collect::<Result<_, _>>()?,
+        };
+        with_certificate(found, self.admin_certificate.as_deref())
     }
 }
 
 /// These replicas, or else `own`.
-fn found(places: &[Replicas], own: Option<SocketAddr>) -> Result<Vec<Replica>, String> {
+fn found(places: &[Replicas], own: Option<&Replica>) -> Result<Vec<Replica>, String> {
     match own {
-        Some(own) if places.is_empty() => Ok(vec![own.into()]),
+        Some(own) if places.is_empty() => Ok(vec![own.clone()]),
         _ => replicas::find(places),
     }
+}
+
+/// These, with the certificate of this file, if there is one.
+fn with_certificate(
+    mut replicas: Vec<Replica>,
+    file: Option<&Path>,
+) -> Result<Vec<Replica>, String> {
+    if let Some(path) = file {
+        let text = read_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let chain = Chain::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        for replica in &mut replicas {
+            replica.certificates = chain.certificate().into_iter().collect();
+        }
+    }
+    Ok(replicas)
 }
 
 /// Options of `purge`.
@@ -175,6 +196,9 @@ pub(super) struct PurgeOptions {
     /// All replicas: dns:NAME:PORT for every address of a name, or ADDRESS:PORT; may be repeated
     #[arg(long, value_name = "dns:NAME:PORT")]
     replicas: Vec<Replicas>,
+    /// The file of admin.tls.certificate_file: speak TLS, to processes that show this certificate
+    #[arg(long, value_name = "FILE")]
+    admin_certificate: Option<PathBuf>,
 }
 
 impl PurgeOptions {
@@ -191,7 +215,9 @@ impl PurgeOptions {
     ///
     /// # Errors
     /// A name that cannot be resolved.
-    pub(super) fn replicas(&self, own: Option<SocketAddr>) -> Result<Vec<Replica>, String> {
-        found(&self.replicas, self.admin.or(own))
+    pub(super) fn replicas(&self, own: Option<&Replica>) -> Result<Vec<Replica>, String> {
+        let named = self.admin.map(Replica::from);
+        let found = found(&self.replicas, named.as_ref().or(own))?;
+        with_certificate(found, self.admin_certificate.as_deref())
     }
 }

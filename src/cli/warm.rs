@@ -155,7 +155,11 @@ fn fronts(config: &Config, options: &WarmOptions) -> Result<Vec<GatewayAddress>,
     if !options.replicas.is_empty() {
         return Ok(replicas::find(&options.replicas)?.into_iter().map(front).collect());
     }
-    let mut own = config.gateway.listen;
+    // A header of the PROXY protocol comes from load balancers alone.
+    let own = config.gateway.listen.iter().find(|listen| !listen.proxy_protocol);
+    let own =
+        own.ok_or("every address of listen has the word proxy_protocol: name the gateway by --url");
+    let mut own = own?.address;
     if own.ip().is_unspecified() {
         own.set_ip(match own {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

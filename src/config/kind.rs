@@ -13,11 +13,14 @@ use crate::config::aliases;
 use crate::config::credentials_from::{self, CredentialsFrom};
 use crate::config::endpoint_url::{self, EndpointUrl};
 use crate::config::engine_url::{self, EngineUrl};
+use crate::config::listen::{self, Listen};
 use crate::config::proxy::{self, ProxyChoice};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules, tracing};
 use crate::profile::globs::Globs;
 use crate::profile::{ContentTypeFrom, Hips};
+use crate::protocol::forwarded::{self, ForwardedHeader};
+use crate::protocol::network::Network;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
@@ -130,7 +133,9 @@ const fn list_kind<T>(read: Read<T>, name: &'static str, pattern: &'static str) 
 }
 
 const NOT_EMPTY: &str = "[\\s\\S]";
-const ADDRESS: &str = "^.+:[0-9]+$";
+const ADDRESSES: &str = "^.+:[0-9]+( +proxy_protocol *)?$";
+const ADDRESSES_OR_OFF: &str = "^(off|.+:[0-9]+( +proxy_protocol *)?)?$";
+const NETWORK: &str = "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$";
 const ADDRESS_OR_OFF: &str = "^(off|.+:[0-9]+)?$";
 const PATH_PREFIX: &str = "^(/[A-Za-z0-9._~-]+)*$";
 const REGION: &str = "^[A-Za-z0-9._-]{1,63}$";
@@ -173,8 +178,31 @@ pub(super) const fn optional_path() -> Kind<Option<PathBuf>> {
     text_kind(value::optional_path, "path", NOT_EMPTY)
 }
 
-pub(super) const fn address() -> Kind<SocketAddr> {
-    text_kind(value::address, "IP address and port", ADDRESS)
+/// See [`Listen`].
+pub(super) const fn addresses() -> Kind<Vec<Listen>> {
+    let of = Form { name: "IP addresses and ports", pattern: ADDRESSES };
+    Kind { read: listen::addresses, accepts: Accepts::List { of, at_least: 1 } }
+}
+
+/// Addresses, or none.
+pub(super) const fn optional_addresses() -> Kind<Vec<Listen>> {
+    list_kind(listen::optional_addresses, "IP addresses and ports, or `off`", ADDRESSES_OR_OFF)
+}
+
+/// Networks and addresses.
+pub(super) const fn networks() -> Kind<Vec<Network>> {
+    list_kind(rules::networks, "networks such as `10.0.0.0/8`", NETWORK)
+}
+
+/// See [`ForwardedHeader`].
+pub(super) const fn forwarded_header() -> Kind<ForwardedHeader> {
+    let accepts = Accepts::Words(|| rules::words(forwarded::HEADERS));
+    Kind { read: rules::forwarded_header, accepts }
+}
+
+/// Paths of files.
+pub(super) const fn paths() -> Kind<Vec<PathBuf>> {
+    list_kind(value::paths, "paths", NOT_EMPTY)
 }
 
 pub(super) const fn optional_address() -> Kind<Option<SocketAddr>> {

@@ -10,6 +10,7 @@ use serde_yaml::Value;
 use crate::config::endpoint_url::redacted;
 use crate::config::env::Environment;
 use crate::config::file::File;
+use crate::config::listen::{self, Listen};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::rules::LOG_LEVELS;
 use crate::config::settings::paths;
@@ -259,8 +260,8 @@ fn in_force<T: 'static>(value: &T) -> Option<String> {
     let value: &dyn Any = value;
     if let Some(flag) = value.downcast_ref::<bool>() {
         Some(flag.to_string())
-    } else if let Some(address) = value.downcast_ref::<SocketAddr>() {
-        Some(address.to_string())
+    } else if let Some(addresses) = value.downcast_ref::<Vec<Listen>>() {
+        Some(listen::shown(addresses))
     } else if let Some(address) = value.downcast_ref::<Option<SocketAddr>>() {
         Some(address.map_or_else(|| "off".to_owned(), |address| address.to_string()))
     } else if let Some(level) = value.downcast_ref::<LevelFilter>() {

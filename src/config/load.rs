@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::config::profiles;
 use crate::config::proxy::Proxies;
 use crate::config::settings::connections::upstream;
 use crate::config::settings::gateway::{WrittenCors, WrittenMime, cors, gateway, mime};
-use crate::config::settings::process::{self, AdminConfig, server};
+use crate::config::settings::process::{AdminConfig, server};
 use crate::config::settings::variable;
 use crate::config::shape;
 use crate::config::tls;
@@ -188,9 +187,11 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let upstream = upstream(layers, inputs)?;
     let downstream = DownstreamConfig::read(layers, &file)?;
     let server = server(layers, inputs.processors)?;
-    let AdminConfig { listen: admin_listen, hosts: admin_hosts } = admin(layers, gateway.listen)?;
-    let tls = tls::read(layers, inputs, gateway.listen, admin_listen)?;
     let tracing = tracing::read(layers, inputs)?;
+    let AdminConfig { listen: admin_listen, hosts: admin_hosts } =
+        AdminConfig::read(layers, &file)?;
+    let admin_tls = tls::admin(layers, inputs, admin_listen.is_some())?;
+    let tls = tls::read(layers, inputs, &gateway.listen, admin_listen)?;
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers, inputs)?;
     let rules = cache::shared(layers, &cache)?;
@@ -226,23 +227,9 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         cache,
         admin_listen,
         admin_hosts,
+        admin_tls,
     };
     Ok(ResolvedConfig { config, orphan_sections, credentials_file: credentials.path })
-}
-
-fn admin(layers: &mut Layers<'_>, listen: SocketAddr) -> Result<AdminConfig, Reported> {
-    let config = AdminConfig::read(layers, &Location::default())?;
-    if let Some(admin) = config.listen {
-        let is_any = admin.ip().is_unspecified() || listen.ip().is_unspecified();
-        let is_same_host = is_any || admin.ip() == listen.ip();
-        if is_same_host && admin.port() == listen.port() && listen.port() != 0 {
-            let message =
-                format!("listen ({listen}) and admin.listen ({admin}) need different ports");
-            let (first, second) = (gateway::listen().row, process::admin::listen().row);
-            layers.report.contradiction(&first, &second, &message);
-        }
-    }
-    Ok(config)
 }
 
 /// Reads the named credentials file, which must be readable, or the one in the home directory where

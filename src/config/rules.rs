@@ -13,6 +13,8 @@ use crate::config::value::{
 use crate::config::{CacheMemory, LogFormat};
 use crate::profile::ContentTypeFrom;
 use crate::profile::globs::Globs;
+use crate::protocol::forwarded::{ForwardedHeader, HEADERS};
+use crate::protocol::network::Network;
 use crate::s3::address::is_profile_name;
 use crate::s3::endpoint::{Addressing, Endpoint};
 
@@ -295,6 +297,23 @@ pub(super) fn optional_address(written: Written<'_>) -> Result<Option<SocketAddr
         Ok("" | "off") => Ok(None),
         _ => address(written).map(Some).map_err(|message| format!("{message}, or off")),
     }
+}
+
+/// Networks, or none.
+pub(super) fn networks(written: Written<'_>) -> Result<Vec<Network>, String> {
+    let all = optional(written, |written| {
+        list_of(written, |text| {
+            Network::parse(&text).ok_or_else(|| {
+                format!("must contain networks such as 10.0.0.0/8, or IP addresses, not {text:?}")
+            })
+        })
+    })?;
+    Ok(all.unwrap_or_default())
+}
+
+/// One of [`HEADERS`].
+pub(super) fn forwarded_header(written: Written<'_>) -> Result<ForwardedHeader, String> {
+    one_of(written, HEADERS)
 }
 
 /// The number of patterns in a list, whose fields are read separately.

@@ -119,6 +119,7 @@ const GLOBAL: &[&[Row]] = &[
     connections::downstream::ROWS,
     process::server::ROWS,
     process::admin::ROWS,
+    tls::admin_tls::ROWS,
     tls::tls::ROWS,
     tracing::tracing::ROWS,
     cache::tiers::ROWS,
@@ -147,7 +148,8 @@ pub(super) static MAPPINGS: &[(&str, &str)] = &[
     ("downstream", "Connections of clients."),
     ("server", "The process."),
     ("admin", "The listener for operators."),
-    ("tls", "The listener with TLS."),
+    ("admin.tls", "TLS of the listener for operators."),
+    ("tls", "The listeners with TLS."),
     ("tracing", "Traces, which are sent to a collector of OpenTelemetry."),
     (
         "cache",

@@ -1,98 +1,206 @@
-//! The listener with TLS: its files are read with the configuration, so that a mistake in them is reported
-//! like any other, and a reload takes over a renewed certificate.
+//! TLS: the files are read with the configuration, so that a mistake in them is reported like any other, and a
+//! reload takes over a renewed certificate.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use rustls::RootCertStore;
 
 use crate::certificate::{CertificateError, Chain, Identity, PrivateKey, authorities};
 use crate::config::layers::{Layers, Location, Reported};
+use crate::config::listen::{Listen, check_ports};
 use crate::config::load::{Inputs, unreadable};
-use crate::config::problem::Problem;
-use crate::config::settings::gateway::gateway;
-use crate::config::settings::process;
+use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::row::Row;
-use crate::config::settings::tls::{WrittenTls, tls};
+use crate::config::settings::tls::{AdminTls, WrittenTls, admin_tls, tls};
 
-/// The listener with TLS.
+/// What a listener with TLS shows its clients, and asks of them.
 #[derive(Debug, Clone)]
-pub struct TlsConfig {
-    pub listen: SocketAddr,
-    pub identity: Identity,
+pub struct TlsFiles {
+    /// The first is for clients that ask for none of the names of the others.
+    pub identities: Vec<Identity>,
     /// Whose certificates clients must present; `None`: clients need none.
     pub client_authorities: Option<Arc<RootCertStore>>,
     /// The files that were read.
-    pub files: Vec<PathBuf>,
+    pub paths: Vec<PathBuf>,
 }
 
-/// Reads the settings and the files; `None` if there is no such listener.
+/// The public listeners with TLS.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// At least one.
+    pub listen: Vec<Listen>,
+    pub files: TlsFiles,
+    /// The port of the URLs to which requests without TLS are redirected; `None`: they are answered.
+    pub redirect_port: Option<u16>,
+    /// The value of `Strict-Transport-Security`.
+    pub hsts: Option<HeaderValue>,
+}
+
+/// The settings that name the files.
+struct FileRows {
+    certificate: Row,
+    key: Row,
+    client_ca: Row,
+}
+
+const PUBLIC: FileRows = FileRows {
+    certificate: tls::certificate_file().row,
+    key: tls::key_file().row,
+    client_ca: tls::client_ca_file().row,
+};
+
+const ADMIN: FileRows = FileRows {
+    certificate: admin_tls::certificate_file().row,
+    key: admin_tls::key_file().row,
+    client_ca: admin_tls::client_ca_file().row,
+};
+
+/// The files as written.
+struct WrittenFiles {
+    certificates: Vec<PathBuf>,
+    keys: Vec<PathBuf>,
+    client_ca: Option<PathBuf>,
+}
+
+/// Reads the settings and the files of the public listeners; `None` if none of them has TLS.
 pub(super) fn read(
     layers: &mut Layers<'_>,
     inputs: &Inputs<'_>,
-    plain: SocketAddr,
-    admin: Option<SocketAddr>,
+    plain: &[Listen],
+    of_admin: Option<SocketAddr>,
 ) -> Result<Option<TlsConfig>, Reported> {
-    let written = WrittenTls::read(layers, &Location::default())?;
-    // The port tells the gateway which connections begin with a handshake.
-    for (other, row) in
-        [(Some(plain), gateway::listen().row), (admin, process::admin::listen().row)]
-    {
-        if let (Some(listen), Some(other)) = (written.listen, other)
-            && listen.port() == other.port()
-        {
-            let message =
-                format!("tls.listen ({listen}) and {} ({other}) need different ports", row.path);
-            layers.report.contradiction(&tls::listen().row, &row, &message);
+    let WrittenTls {
+        listen,
+        certificate_file: certificates,
+        key_file: keys,
+        client_ca_file: client_ca,
+        redirect_to_https,
+        public_port,
+        hsts_max_age,
+        hsts_include_subdomains,
+    } = WrittenTls::read(layers, &Location::default())?;
+    check_ports(layers, plain, &listen, of_admin);
+    let written = WrittenFiles { certificates, keys, client_ca };
+    let is_off = listen.is_empty() && !layers.report.is_wrong(tls::listen().row.path);
+    if is_off {
+        let others = redirect_to_https || hsts_max_age > 0 || hsts_include_subdomains;
+        if written.are_named() || others {
+            let warning = "the settings of tls are not used: tls.listen is off";
+            layers.report.warnings.push(warning.to_owned());
         }
+    } else {
+        require(layers, &tls::listen().row, &PUBLIC.certificate, !written.certificates.is_empty());
+        require(layers, &tls::listen().row, &PUBLIC.key, !written.keys.is_empty());
     }
-    let WrittenTls { listen, certificate_file: certificate, key_file: key, client_ca_file } =
-        written;
-    if listen.is_some() {
-        require(layers, &tls::certificate_file().row, certificate.as_deref());
-        require(layers, &tls::key_file().row, key.as_deref());
+    let files = files(layers, inputs, &PUBLIC, &written);
+    let hsts = hsts(hsts_max_age, hsts_include_subdomains);
+    let (Some(first), Some(files)) = (listen.first(), files) else { return Ok(None) };
+    let own_port = first.address.port();
+    let port = u16::try_from(public_port).ok().filter(|port| *port > 0).unwrap_or(own_port);
+    let redirect_port = redirect_to_https.then_some(port);
+    Ok(Some(TlsConfig { listen, files, redirect_port, hsts }))
+}
+
+/// The value of `Strict-Transport-Security` (RFC 6797, section 6.1); 0 seconds: none.
+fn hsts(max_age: u64, include_subdomains: bool) -> Option<HeaderValue> {
+    let subdomains = if include_subdomains { "; includeSubDomains" } else { "" };
+    let value = HeaderValue::try_from(format!("max-age={max_age}{subdomains}")).ok();
+    value.filter(|_| max_age > 0)
+}
+
+/// Reads the settings and the files of the admin listener; `None` if it has no TLS.
+pub(super) fn admin(
+    layers: &mut Layers<'_>,
+    inputs: &Inputs<'_>,
+    is_on: bool,
+) -> Result<Option<TlsFiles>, Reported> {
+    let AdminTls { certificate_file: certificates, key_file: keys, client_ca_file: client_ca } =
+        AdminTls::read(layers, &Location::default())?;
+    let written = WrittenFiles { certificates, keys, client_ca };
+    if !written.are_named() {
+        return Ok(None);
     }
-    let chain = certificate
-        .as_deref()
-        .and_then(|path| parsed(layers, inputs, &tls::certificate_file().row, path, Chain::parse));
-    let private_key = key
-        .as_deref()
-        .and_then(|path| parsed(layers, inputs, &tls::key_file().row, path, PrivateKey::parse));
-    // A mistake is in the report, and no listener begins without its authorities.
-    let client_authorities = client_ca_file
-        .as_deref()
-        .and_then(|path| parsed(layers, inputs, &tls::client_ca_file().row, path, authorities))
-        .map(Arc::new);
-    if listen.is_none() && [&certificate, &key, &client_ca_file].iter().any(|file| file.is_some()) {
-        let warning = "the files of tls are not used: tls.listen is off";
+    if !is_on {
+        let warning = "the files of admin.tls are not used: admin.listen is off";
         layers.report.warnings.push(warning.to_owned());
     }
-    let (Some(chain), Some(private_key)) = (chain, private_key) else { return Ok(None) };
-    match Identity::new(chain, private_key) {
-        Ok(identity) => {
-            let Some(listen) = listen else { return Ok(None) };
-            if client_authorities.is_none() && client_ca_file.is_some() {
-                return Ok(None);
-            }
-            let files = [certificate, key, client_ca_file].into_iter().flatten().collect();
-            Ok(Some(TlsConfig { listen, identity, client_authorities, files }))
-        }
-        Err(error) => {
-            if let Some(path) = &key {
-                wrong(layers, &tls::key_file().row, path, &error);
-            }
-            Ok(None)
-        }
+    // Each of the three needs the other two: without them the listener would speak plain HTTP.
+    let named = [&ADMIN.certificate, &ADMIN.key, &ADMIN.client_ca]
+        .into_iter()
+        .find(|row| layers.report.source(row.path) != ValueSource::Default);
+    let by = named.unwrap_or(&ADMIN.certificate);
+    require(layers, by, &ADMIN.certificate, !written.certificates.is_empty());
+    require(layers, by, &ADMIN.key, !written.keys.is_empty());
+    Ok(files(layers, inputs, &ADMIN, &written).filter(|_| is_on))
+}
+
+impl WrittenFiles {
+    fn are_named(&self) -> bool {
+        !self.certificates.is_empty() || !self.keys.is_empty() || self.client_ca.is_some()
     }
 }
 
-/// A setting without which there is no listener with TLS.
-fn require(layers: &mut Layers<'_>, row: &Row, file: Option<&Path>) {
-    if file.is_none() && !layers.report.is_wrong(row.path) {
-        let source = layers.report.source(tls::listen().row.path);
+/// Reads the files; `None` if there are none, or one is wrong, which is then in the report.
+fn files(
+    layers: &mut Layers<'_>,
+    inputs: &Inputs<'_>,
+    rows: &FileRows,
+    written: &WrittenFiles,
+) -> Option<TlsFiles> {
+    let WrittenFiles { certificates, keys, client_ca } = written;
+    let before = layers.report.problems.len();
+    if certificates.len() != keys.len() && !certificates.is_empty() && !keys.is_empty() {
+        let message = format!(
+            "{} names {} and {} {}: each certificate needs its key, in the same order",
+            rows.certificate.path,
+            number_of_files(certificates.len()),
+            rows.key.path,
+            keys.len()
+        );
+        layers.report.contradiction(&rows.certificate, &rows.key, &message);
+    }
+    let read = |layers: &mut Layers<'_>, path: &PathBuf| {
+        parsed(layers, inputs, &rows.certificate, path, Chain::parse)
+    };
+    let chains: Vec<_> = certificates.iter().map(|path| read(layers, path)).collect();
+    let read = |layers: &mut Layers<'_>, path: &PathBuf| {
+        parsed(layers, inputs, &rows.key, path, PrivateKey::parse)
+    };
+    let private_keys: Vec<_> = keys.iter().map(|path| read(layers, path)).collect();
+    let client_authorities = client_ca
+        .as_deref()
+        .and_then(|path| parsed(layers, inputs, &rows.client_ca, path, authorities))
+        .map(Arc::new);
+    let mut identities = Vec::new();
+    if chains.len() == private_keys.len() {
+        for ((chain, key), path) in chains.into_iter().zip(private_keys).zip(keys) {
+            let (Some(chain), Some(key)) = (chain, key) else { continue };
+            match Identity::new(chain, key) {
+                Ok(identity) => identities.push(identity),
+                Err(error) => wrong(layers, &rows.key, path, &error),
+            }
+        }
+    }
+    if layers.report.problems.len() > before || identities.is_empty() {
+        return None;
+    }
+    let paths = certificates.iter().chain(keys).chain(client_ca).cloned().collect();
+    Some(TlsFiles { identities, client_authorities, paths })
+}
+
+fn number_of_files(number: usize) -> String {
+    if number == 1 { "1 file".to_owned() } else { format!("{number} files") }
+}
+
+/// A setting without which another one is of no use.
+fn require(layers: &mut Layers<'_>, by: &Row, row: &Row, is_there: bool) {
+    if !is_there && !layers.report.is_wrong(row.path) {
+        let source = layers.report.source(by.path);
         let message = format!("needs {}", row.path);
-        layers.report.problem(Problem::new(source, message).key(tls::listen().row.path));
+        layers.report.problem(Problem::new(source, message).key(by.path));
     }
 }
 
@@ -123,105 +231,4 @@ fn wrong(layers: &mut Layers<'_>, row: &Row, path: &Path, error: &CertificateErr
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::config::{Flags, Loaded, load};
-
-    fn loaded(yaml: &str, files: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
-        let read = |path: &Path| match path.to_str() {
-            Some("s3proxy.yaml") => Ok(yaml.to_owned()),
-            Some(path) => files
-                .iter()
-                .find(|(name, _)| *name == path)
-                .map(|(_, text)| (*text).to_owned())
-                .ok_or_else(|| std::io::ErrorKind::NotFound.into()),
-            None => Err(std::io::ErrorKind::NotFound.into()),
-        };
-        load(&Inputs {
-            environment: BTreeMap::new(),
-            flags: Flags { config: Some("s3proxy.yaml".to_owned()), ..Flags::default() },
-            processors: 1,
-            read: &read,
-        })
-    }
-
-    fn pair() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(["sky.example.org".to_owned()]);
-        let made = made.expect("a certificate");
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    }
-
-    #[test]
-    fn a_listener_needs_a_certificate_and_its_key() {
-        let (certificate, key) = pair();
-        let (_, other) = pair();
-        let files = [("c", certificate.as_str()), ("k", &key), ("other", &other), ("empty", "")];
-        let all = "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: k}";
-        let config = loaded(all, &files).expect("a configuration").config;
-        let tls = config.tls.expect("a listener");
-        assert_eq!(tls.identity.names, ["sky.example.org"]);
-        assert_eq!(tls.files, [Path::new("c"), Path::new("k")]);
-        for (yaml, problems) in [
-            (
-                "tls: {listen: '127.0.0.1:8443'}",
-                &["tls.listen: needs tls.certificate_file", "tls.listen: needs tls.key_file"][..],
-            ),
-            (
-                "tls: {listen: '127.0.0.1:8443', certificate_file: gone, key_file: empty}",
-                &[
-                    "certificate_file: \"gone\" cannot be read: entity not found",
-                    "key_file: \"empty\" contains no unencrypted private key in PEM",
-                ],
-            ),
-            (
-                "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: empty}",
-                &["key_file: \"empty\" contains no unencrypted private key in PEM"],
-            ),
-            (
-                "tls: {listen: '127.0.0.1:8443', certificate_file: k, key_file: k, client_ca_file: empty}",
-                &[
-                    "certificate_file: \"k\" contains no PEM certificate",
-                    "client_ca_file: \"empty\" contains no PEM certificate",
-                ],
-            ),
-            (
-                "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: other}",
-                &["key_file: \"other\" is not the private key of the certificate"],
-            ),
-            // The first of these two mistakes hid the second.
-            (
-                "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: other, client_ca_file: empty}",
-                &[
-                    "client_ca_file: \"empty\" contains no PEM certificate",
-                    "key_file: \"other\" is not the private key of the certificate",
-                ],
-            ),
-            (
-                "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: k, client_ca_file: gone}",
-                &["client_ca_file: \"gone\" cannot be read: entity not found"],
-            ),
-            (
-                "listen: '127.0.0.1:8443'\ntls: {listen: '0.0.0.0:8443', certificate_file: c, key_file: k}",
-                &["tls.listen (0.0.0.0:8443) and listen (127.0.0.1:8443) need different ports"],
-            ),
-        ] {
-            let found = loaded(yaml, &files).err().unwrap_or_default();
-            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-            assert_eq!(found.len(), problems.len(), "{yaml}: {found:?}");
-            for problem in problems {
-                assert!(found.iter().any(|it| it.contains(problem)), "{problem}: {found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn files_without_a_listener_are_a_warning() {
-        let (certificate, _) = pair();
-        let found = loaded("tls: {certificate_file: c}", &[("c", &certificate)]);
-        let found = found.expect("a configuration");
-        assert!(found.config.tls.is_none());
-        assert!(found.warnings.iter().any(|it| it.contains("tls.listen is off")));
-    }
-}
+mod tests;

@@ -87,6 +87,12 @@ pub(super) fn path(written: Written<'_>) -> Result<PathBuf, String> {
     }
 }
 
+/// Paths of files, or none.
+pub(super) fn paths(written: Written<'_>) -> Result<Vec<PathBuf>, String> {
+    let all = optional(written, |written| list_of(written, |text| path(Written::Text(&text))))?;
+    Ok(all.unwrap_or_default())
+}
+
 /// `true` or `false`; in variables also `1`/`0`, `yes`/`no`, `on`/`off`, `t`/`f`, `y`/`n`, in any
 /// case, as the Python service reads them.
 pub(super) fn boolean(written: Written<'_>) -> Result<bool, String> {

@@ -4,7 +4,7 @@
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
@@ -12,11 +12,15 @@ use pingora::protocols::{Shutdown as _, Stream};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
-use crate::downstream::limits::ClientLimits;
+use crate::downstream::limits::{ClientLimits, ConnectionPermit};
+use crate::downstream::opening::{Opening, Openings};
 use crate::downstream::overflow::{Overflow, refuse_plain};
-use crate::downstream::tls::{Handshake, TlsPort, Transport};
+use crate::downstream::proxy_protocol::{ProxyHeaderCounts, ProxyHeaders};
+use crate::downstream::tls::{Handshake, TlsAcceptor};
+use crate::downstream::transport::{Transport, peer_of};
 use crate::downstream::{ClientConnection, Received};
 use crate::metrics::Metrics;
+use crate::protocol::forwarded::TrustedProxies;
 
 /// An application whose client connections are limited in number, size of head and time.
 pub struct Guarded<A> {
@@ -26,7 +30,10 @@ pub struct Guarded<A> {
     limits: Arc<ClientLimits>,
     metrics: Arc<Metrics>,
     overflow: Overflow,
-    tls: Option<Arc<TlsPort>>,
+    openings: Openings,
+    tls: Option<Arc<TlsAcceptor>>,
+    proxy_headers: Option<ProxyHeaders>,
+    trusted: Option<Arc<TrustedProxies>>,
 }
 
 impl<A> Guarded<A> {
@@ -47,14 +54,56 @@ impl<A> Guarded<A> {
             limits,
             metrics,
             overflow: Overflow::new(limit),
+            openings: Openings::default(),
             tls: None,
+            proxy_headers: None,
+            trusted: None,
         }
     }
 
-    /// Its connections to this port begin with a TLS handshake.
+    /// Its connections begin so, with handshakes of this acceptor.
     #[must_use]
-    pub fn with_tls(self, tls: Option<Arc<TlsPort>>) -> Self {
-        Self { tls, ..self }
+    pub fn with_tls(self, openings: Openings, tls: Option<Arc<TlsAcceptor>>) -> Self {
+        Self { openings, tls, ..self }
+    }
+
+    /// These proxies name its clients.
+    #[must_use]
+    pub fn behind(self, trusted: Arc<TrustedProxies>, counts: Arc<ProxyHeaderCounts>) -> Self {
+        let proxy_headers = Some(ProxyHeaders::new(Arc::clone(&trusted), counts));
+        Self { proxy_headers, trusted: Some(trusted), ..self }
+    }
+
+    /// Goes through what precedes the first request of a new connection; `None` if it ends there.
+    async fn open(
+        &self,
+        mut stream: Stream,
+        opening: Opening,
+        permit: &ConnectionPermit,
+    ) -> Option<(Stream, Transport)> {
+        let deadline = Instant::now() + self.config.header_timeout;
+        if opening.proxy_header {
+            let headers = self.proxy_headers.as_ref()?;
+            stream = headers.accept(stream, permit, deadline).await?;
+        }
+        if !opening.tls {
+            return Some((stream, Transport::default()));
+        }
+        match self.tls.as_ref()?.accept(stream, permit, deadline).await {
+            Handshake::Done(stream, transport) => Some((stream, transport)),
+            Handshake::Plain(stream) => {
+                refuse_plain(stream, &self.metrics, self.log_format).await;
+                None
+            }
+            Handshake::Failed => None,
+        }
+    }
+
+    /// Who is at the other end of a connection.
+    fn with_peer(&self, stream: &Stream, transport: Transport) -> Transport {
+        let peer = peer_of(stream);
+        let trusted = self.trusted.as_ref().filter(|it| peer.is_some_and(|peer| it.trusts(peer)));
+        Transport { peer, proxies: trusted.cloned(), ..transport }
     }
 }
 
@@ -107,25 +156,18 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let tls = self.tls.as_ref().filter(|tls| tls.is_of(&stream));
+        let opening = self.openings.of(&stream);
         let Some(permit) = self.limits.try_connect() else {
-            let is_tls = tls.is_some();
             let (metrics, format) = (&self.metrics, self.log_format);
-            self.overflow.refuse(stream, is_tls, &self.limits, metrics, format).await;
+            self.overflow.refuse(stream, opening.tls, &self.limits, metrics, format).await;
             return None;
         };
-        let (stream, transport) = match tls {
-            None => (stream, Transport::default()),
-            // Boxed: most connections are plain, and have no room for it.
-            Some(tls) => match Box::pin(tls.accept(stream)).await {
-                Handshake::Done(stream, transport) => (stream, transport),
-                Handshake::Plain(stream) => {
-                    Box::pin(refuse_plain(stream, &self.metrics, self.log_format)).await;
-                    return None;
-                }
-                Handshake::Failed => return None,
-            },
+        let (stream, transport) = match opening == Opening::default() {
+            true => (stream, Transport::default()),
+            // Boxed: most connections begin with a request, and need no room for it.
+            false => Box::pin(self.open(stream, opening, &permit)).await?,
         };
+        let transport = self.with_peer(&stream, transport);
         let metrics = Arc::clone(&self.metrics);
         let connection = ClientConnection::new(
             stream,

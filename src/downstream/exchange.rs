@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 
 /// State of the current request, set by the gateway's hooks and read by the connection: whether a
 /// response is in progress, and the deadline for the store's response.

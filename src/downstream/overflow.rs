@@ -1,7 +1,6 @@
 //! Connections that are refused before any request: those beyond the limit with a 503, and plain HTTP on the
 //! port for TLS with a 400; in one write, and closed.
 
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 use crate::config::LogFormat;
 use crate::downstream::final_response::{bad_request_response, final_response};
 use crate::downstream::limits::ClientLimits;
+use crate::downstream::transport::peer_of;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
 use crate::protocol::request_check::BadRequest;
@@ -65,7 +65,7 @@ impl Overflow {
         metrics.cause(refusal.cause());
         self.log_refusal(limits);
         let id = new_request_id();
-        access::refused(log_format, client_of(&stream), (refusal.status(), refusal.cause()), &id);
+        access::refused(log_format, peer_of(&stream), (refusal.status(), refusal.cause()), &id);
         if is_tls {
             return;
         }
@@ -102,15 +102,9 @@ pub(super) async fn refuse_plain(stream: Stream, metrics: &Metrics, log_format: 
     metrics.page(Page::Other, Some(error.status()));
     metrics.cause(error.cause());
     let id = new_request_id();
-    access::refused_head(log_format, client_of(&stream), error, &id);
+    access::refused_head(log_format, peer_of(&stream), error, &id);
     let response = bad_request_response(error, &id);
     let _gone_or_late = timeout(LINGER, send_last(stream, &response)).await;
-}
-
-fn client_of(stream: &Stream) -> Option<IpAddr> {
-    let digest = stream.get_socket_digest();
-    let client = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet());
-    client.map(|client| client.ip().to_canonical())
 }
 
 /// Sends the last response of a connection, then reads until the client closes: TCP resets a connection that

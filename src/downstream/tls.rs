@@ -1,9 +1,10 @@
 //! TLS with clients: the handshake of a new connection, with limits that Pingora's own listener does not
-//! have, and with a certificate that is replaced while the process runs.
+//! have, and with certificates that are replaced while the process runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use log::debug;
@@ -14,25 +15,47 @@ use pingora::protocols::{Peek as _, Ssl as _};
 use rustls::ServerConfig;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::WebPkiClientVerifier;
-use rustls::sign::SingleCertAndKey;
-use tokio::time::timeout;
 
-use crate::certificate::common_name;
-use crate::config::TlsConfig;
+use crate::certificate::by_name::CertificatesByName;
+use crate::certificate::{Identity, common_name};
+use crate::config::TlsFiles;
+use crate::downstream::limits::ConnectionPermit;
+use crate::downstream::opening::{Ended, before_requests};
+use crate::downstream::transport::Transport;
 
 /// The first byte of a handshake record (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// How a client is connected.
-#[derive(Debug, Clone, Default)]
-pub struct Transport {
-    /// Through TLS of the gateway's own.
-    pub is_tls: bool,
-    /// The common name of the client's certificate, if it had to present one.
-    pub user: Option<Arc<str>>,
+/// Whose handshakes they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsSide {
+    /// Clients, by `tls`. A client certificate is required where authorities are named.
+    Public,
+    /// Operators, by `admin.tls`. A client may leave its certificate out, and then sees probes only.
+    Admin,
 }
 
-/// What came of a new connection to the port for TLS.
+impl TlsSide {
+    /// The label of metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The setting that names the authorities of clients.
+    #[must_use]
+    pub fn client_ca_setting(self) -> &'static str {
+        match self {
+            Self::Public => "tls.client_ca_file",
+            Self::Admin => "admin.tls.client_ca_file",
+        }
+    }
+}
+
+/// What came of a new connection to a port for TLS.
 pub(super) enum Handshake {
     Done(Stream, Transport),
     /// The first byte is of something else than a handshake: a client that speaks plain HTTP.
@@ -48,90 +71,119 @@ pub struct HandshakeCounts {
     pub failed: AtomicU64,
     pub timed_out: AtomicU64,
     pub plain: AtomicU64,
+    /// A new connection took the place.
+    pub displaced: AtomicU64,
 }
 
-/// The port for TLS.
-pub struct TlsPort {
-    port: u16,
-    time_limit: Duration,
-    acceptor: ArcSwap<Acceptor>,
-    /// Seconds since the Unix epoch.
-    not_after: AtomicU64,
+/// Makes the handshakes of the ports for TLS.
+pub struct TlsAcceptor {
+    pub side: TlsSide,
+    in_force: ArcSwap<InForce>,
     pub handshakes: HandshakeCounts,
 }
 
-impl std::fmt::Debug for TlsPort {
+/// The acceptors of the process.
+#[derive(Debug, Clone, Default)]
+pub struct TlsAcceptors {
+    pub public: Option<Arc<TlsAcceptor>>,
+    pub admin: Option<Arc<TlsAcceptor>>,
+}
+
+struct InForce {
+    acceptor: Acceptor,
+    identities: Vec<Identity>,
+    asks_for_certificates: bool,
+}
+
+impl std::fmt::Debug for TlsAcceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsPort").field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("TlsAcceptor").field("side", &self.side).finish_non_exhaustive()
     }
 }
 
-impl TlsPort {
-    /// A port whose handshakes may take `time_limit`, from the accepted connection to their end.
+impl TlsAcceptors {
+    /// Those that there are.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<TlsAcceptor>> {
+        self.public.iter().chain(&self.admin)
+    }
+}
+
+impl TlsAcceptor {
+    /// An acceptor with these certificates and authorities.
     ///
     /// # Errors
     /// When the authorities of clients cannot be used.
-    pub fn new(config: &TlsConfig, time_limit: Duration) -> Result<Self, String> {
-        let port = Self {
-            port: config.listen.port(),
-            time_limit,
-            acceptor: ArcSwap::from_pointee(acceptor(config)?),
-            not_after: AtomicU64::new(0),
-            handshakes: HandshakeCounts::default(),
-        };
-        port.note_expiry(config);
-        Ok(port)
+    pub fn new(side: TlsSide, files: &TlsFiles) -> Result<Self, String> {
+        let in_force = ArcSwap::from_pointee(in_force(side, files)?);
+        Ok(Self { side, in_force, handshakes: HandshakeCounts::default() })
     }
 
-    /// Later handshakes use this certificate and these authorities. Open connections keep theirs.
+    /// Later handshakes use these certificates and these authorities. Open connections keep theirs.
     ///
     /// # Errors
     /// When the authorities of clients cannot be used; nothing has changed then.
-    pub fn replace(&self, config: &TlsConfig) -> Result<(), String> {
-        self.acceptor.store(Arc::new(acceptor(config)?));
-        self.note_expiry(config);
+    pub fn replace(&self, files: &TlsFiles) -> Result<(), String> {
+        self.in_force.store(Arc::new(in_force(self.side, files)?));
         Ok(())
     }
 
-    /// When the certificate expires, seconds since the Unix epoch.
+    /// Whether this certificate is among those in force.
     #[must_use]
-    pub fn not_after(&self) -> u64 {
-        self.not_after.load(Ordering::Relaxed)
+    pub fn shows(&self, identity: &Identity) -> bool {
+        self.in_force.load().identities.iter().any(|it| it.is_same(identity))
     }
 
-    fn note_expiry(&self, config: &TlsConfig) {
-        let seconds = config.identity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.not_after.store(seconds.as_secs(), Ordering::Relaxed);
+    /// Whether clients are asked for certificates.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.in_force.load().asks_for_certificates
     }
 
-    /// Whether this connection came to the port for TLS.
-    pub(super) fn is_of(&self, stream: &Stream) -> bool {
-        let digest = stream.get_socket_digest();
-        let local = digest.as_ref().and_then(|digest| digest.local_addr()?.as_inet());
-        local.is_some_and(|local| local.port() == self.port)
+    /// When certificates expire, seconds since the Unix epoch, by the first name of each; of two with one name the
+    /// earlier time.
+    #[must_use]
+    pub fn expiries(&self) -> BTreeMap<String, u64> {
+        let mut expiries = BTreeMap::new();
+        for identity in &self.in_force.load().identities {
+            let name = identity.names.first().map_or("", String::as_str).to_owned();
+            let earliest = expiries.entry(name).or_insert(u64::MAX);
+            *earliest = identity.expiry().min(*earliest);
+        }
+        expiries
     }
 
-    /// Makes the handshake of a new connection.
-    pub(super) async fn accept(&self, stream: Stream) -> Handshake {
+    /// Makes the handshake of a new connection until this time.
+    pub(super) async fn accept(
+        &self,
+        stream: Stream,
+        permit: &ConnectionPermit,
+        deadline: Instant,
+    ) -> Handshake {
         let Ok(mut stream) = stream.into_any().downcast::<TcpStream>() else {
             return Handshake::Failed;
         };
         let counts = &self.handshakes;
-        let handshake = async {
+        // Boxed: rustls needs much room, which would be there once more for each future around it.
+        let handshake = Box::pin(async {
             let mut first = [0];
             match stream.try_peek(&mut first).await {
                 Ok(_) if first != [HANDSHAKE] => return Ok(Handshake::Plain(stream)),
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }
-            let acceptor = self.acceptor.load_full();
-            let stream =
-                acceptor.tls_handshake(*stream).await.map_err(|error| error.to_string())?;
-            let user = stream.get_ssl().and_then(|tls| common_name(tls.peer_certificate_der()?));
-            let transport = Transport { is_tls: true, user: user.map(Arc::from) };
+            let in_force = self.in_force.load_full();
+            let handshake = in_force.acceptor.tls_handshake(*stream).await;
+            let stream = handshake.map_err(|error| error.to_string())?;
+            let certificate = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
+            let transport = Transport {
+                is_tls: true,
+                has_certificate: certificate.is_some(),
+                user: certificate.and_then(common_name).map(Arc::from),
+                ..Transport::default()
+            };
             Ok(Handshake::Done(Box::new(stream), transport))
-        };
-        let (counter, outcome) = match timeout(self.time_limit, handshake).await {
+        });
+        let (counter, outcome) = match before_requests(permit, deadline, handshake).await {
             Ok(Ok(outcome @ Handshake::Plain(_))) => (&counts.plain, outcome),
             Ok(Ok(outcome)) => (&counts.done, outcome),
             Ok(Err(error)) => {
@@ -139,35 +191,42 @@ impl TlsPort {
                 debug!("TLS handshake failed: {error}");
                 (&counts.failed, Handshake::Failed)
             }
-            Err(_) => (&counts.timed_out, Handshake::Failed),
+            Err(Ended::Late) => (&counts.timed_out, Handshake::Failed),
+            Err(Ended::Displaced) => (&counts.displaced, Handshake::Failed),
         };
         counter.fetch_add(1, Ordering::Relaxed);
         outcome
     }
 }
 
-fn acceptor(config: &TlsConfig) -> Result<Acceptor, String> {
+fn in_force(side: TlsSide, files: &TlsFiles) -> Result<InForce, String> {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| error.to_string())?;
-    let builder = match &config.client_authorities {
+    let builder = match &files.client_authorities {
         Some(authorities) => {
             let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::clone(authorities), provider)
-                    .build()
-                    .map_err(|error| error.to_string())?;
-            builder.with_client_cert_verifier(verifier)
+                WebPkiClientVerifier::builder_with_provider(Arc::clone(authorities), provider);
+            let verifier = match side {
+                TlsSide::Public => verifier,
+                TlsSide::Admin => verifier.allow_unauthenticated(),
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
         }
         None => builder.with_no_client_auth(),
     };
-    let key = SingleCertAndKey::from(Arc::clone(&config.identity.key));
-    let mut tls = builder.with_cert_resolver(Arc::new(key));
+    let certificates = CertificatesByName::new(&files.identities);
+    let mut tls = builder.with_cert_resolver(Arc::new(certificates));
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     // Its own keys: a ticket holds the certificate of its client, which is not verified again, so it must
     // not outlive the authorities. Without tickets a client makes a full handshake each time.
     if let Ok(tickets) = Ticketer::new() {
         tls.ticketer = tickets;
     }
-    Ok(Acceptor::from_server_config(Arc::new(tls)))
+    Ok(InForce {
+        acceptor: Acceptor::from_server_config(Arc::new(tls)),
+        identities: files.identities.clone(),
+        asks_for_certificates: files.client_authorities.is_some(),
+    })
 }

@@ -1,7 +1,6 @@
 //! Admission of a request before any cache lookup or request to a store: HTTP checks, route, method,
 //! user, address, media type and profile, in this order.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, LOCATION, ORIGIN};
@@ -10,7 +9,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::CacheRequest;
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};
 use crate::gateway::html::{self, origin, wants_page};
@@ -27,8 +26,6 @@ use crate::trace::span::Span;
 use crate::upstream::Store;
 
 const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// An admitted request.
 pub(super) enum Admitted {
@@ -61,6 +58,11 @@ impl Gateway {
         let query_start = path_and_query.iter().position(|byte| *byte == b'?');
         let (path, query) = path_and_query.split_at(query_start.unwrap_or(path_and_query.len()));
         let route = route(&self.prefix, path);
+        // Kubelet requests `/`, and follows no redirect to another host.
+        let is_probe = route == Route::Index && !wants_page(client);
+        if !is_probe && let Some(response) = self.to_https.redirect(client, &ctx.transport)? {
+            return Ok(Admitted::Response(response));
+        }
         if route == Route::Unknown {
             return Err(Refusal::RouteUnknown);
         }
@@ -225,7 +227,7 @@ impl Gateway {
     ) -> Result<GatewayResponse, Refusal> {
         let headers = &client.headers;
         let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        let scheme = scheme(headers, &ctx.transport);
+        let scheme = ctx.transport.scheme(headers);
         let mut location = Vec::new();
         if !host.is_empty() {
             location.extend_from_slice(format!("{scheme}://").as_bytes());
@@ -262,46 +264,13 @@ pub(super) fn user<'a>(headers: &'a HeaderMap, transport: &'a Transport) -> Opti
     certified.or_else(|| headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes))
 }
 
-/// The scheme of the URL as the client wrote it: `X-Forwarded-Proto`, trusted only when `X-Forwarded-For`
-/// contains an address, as in s3proxy 2.0.1; else that of the connection.
-pub(super) fn scheme(headers: &HeaderMap, transport: &Transport) -> &'static str {
-    forwarded_scheme(headers).unwrap_or(if transport.is_tls { "https" } else { "http" })
-}
-
-fn forwarded_scheme(headers: &HeaderMap) -> Option<&'static str> {
-    forwarded_for(headers)?;
-    let scheme = headers.get(X_FORWARDED_PROTO)?.as_bytes();
-    ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
-}
-
-/// The last address of `X-Forwarded-For`: the one that the nearest proxy has added.
-fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let lines = headers.get_all(X_FORWARDED_FOR);
-    let last = lines.iter().next_back()?.to_str().ok()?;
-    let address = last.rsplit(',').next()?.trim();
-    let socket = || address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
-    let address: Option<IpAddr> = address.parse().ok().or_else(socket);
-    address.map(|address| address.to_canonical())
-}
-
-/// The address of the client: the last one in `X-Forwarded-For`, else that of the connection. An IPv4 client of a
-/// listener on `[::]` has its IPv4 address, not `::ffff:192.0.2.1`.
-pub(super) fn remote_ip(headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-    forwarded_for(headers).or_else(|| peer.map(|address| address.to_canonical()))
-}
-
-/// The address of the connection.
-pub(super) fn peer_ip(session: &Session) -> Option<IpAddr> {
-    Some(session.client_addr()?.as_inet()?.ip())
-}
-
-/// The client, for its share of permits: the user, else the address in `X-Forwarded-For`, else that of the
+/// The client, for its share of permits: the user, else the address that trusted proxies name, else that of the
 /// connection.
 pub(super) fn client_of(session: &Session, transport: &Transport) -> Vec<u8> {
     if let Some(user) = user(&session.req_header().headers, transport) {
         return [b"user ", user].concat();
     }
-    let address = remote_ip(&session.req_header().headers, peer_ip(session));
+    let address = transport.client(&session.req_header().headers);
     address.map(|address| address.to_string()).unwrap_or_default().into_bytes()
 }
 

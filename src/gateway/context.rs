@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::gateway::folder::OpenedFolder;
 use crate::gateway::storage::LookupSlot;
 use crate::metrics::Page;

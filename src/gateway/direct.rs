@@ -3,7 +3,6 @@
 //! cache has said if it was asked.
 
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -160,7 +159,6 @@ impl Gateway {
         &self,
         connection: &mut ClientConnection,
         client: &RequestHeader,
-        peer: Option<IpAddr>,
         mut answer: Box<DirectAnswer>,
     ) -> bool {
         let DirectAnswer { ctx, status, head, body, keeps_alive } = &mut *answer;
@@ -176,7 +174,7 @@ impl Gateway {
             ctx.detail = Some(error.to_string());
         }
         let failed = sent.is_err();
-        self.log_request(&Sent { client, peer, status: Some(*status), body_bytes, failed }, ctx);
+        self.log_request(&Sent { client, status: Some(*status), body_bytes, failed }, ctx);
         *keeps_alive && !failed
     }
 

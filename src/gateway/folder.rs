@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::{CacheRequest, LookupResult};
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::{GetSocketDigest as _, Shutdown as _, Stream};
+use pingora::protocols::{Shutdown as _, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
@@ -62,8 +62,6 @@ impl Front {
         let mut stopped = pin!(async move {
             let _stopped_or_gone = shutdown.wait_for(|stopped| *stopped).await;
         });
-        let digest = connection.get_socket_digest();
-        let peer = digest.as_ref().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
         loop {
             let head = match connection.receive(idle, stopped.as_mut()).await {
                 Received::End => return None,
@@ -87,7 +85,7 @@ impl Front {
                 return Some(());
             };
             connection.consume(head.length);
-            if !self.gateway.send(connection, &head.header, peer, answer).await {
+            if !self.gateway.send(connection, &head.header, answer).await {
                 return None;
             }
             idle = self.keepalive_timeout;

@@ -8,9 +8,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::gateway::Gateway;
-use crate::gateway::admit::scheme;
 use crate::gateway::folder::{parameter, path_and_query};
 use crate::pages::assets;
 use crate::pages::error::ErrorPage;
@@ -71,7 +70,7 @@ pub(super) fn origin(client: &RequestHeader, transport: &Transport) -> String {
     if host.is_empty() {
         return String::new();
     }
-    [scheme(&client.headers, transport), "://", host].concat()
+    [transport.scheme(&client.headers), "://", host].concat()
 }
 
 impl Gateway {

@@ -13,7 +13,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::{CacheRequest, Lookup, LookupResult, ObjectBody};
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::admit::client_of;
 use crate::gateway::context::{ClientRequest, Context, ObjectRequest};

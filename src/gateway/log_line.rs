@@ -1,6 +1,5 @@
 //! The access log line and the metrics of a request.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
@@ -11,9 +10,9 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::config::LogFormat;
-use crate::downstream::tls::Transport;
+use crate::downstream::transport::Transport;
 use crate::gateway::Gateway;
-use crate::gateway::admit::{remote_ip, scheme, user};
+use crate::gateway::admit::user;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::request_span::describe;
 use crate::logging;
@@ -32,8 +31,6 @@ const NOT_AWAITED: &str = "the store failed or was too slow; it is asked again i
 /// A request that has ended, and what the client got.
 pub(super) struct Sent<'a> {
     pub(super) client: &'a RequestHeader,
-    /// The address of the connection.
-    pub(super) peer: Option<IpAddr>,
     pub(super) status: Option<StatusCode>,
     pub(super) body_bytes: u64,
     /// It ended with an error.
@@ -43,10 +40,8 @@ pub(super) struct Sent<'a> {
 impl<'a> Sent<'a> {
     /// A request that Pingora has answered.
     pub(super) fn of(session: &'a Session, error: Option<&Error>) -> Self {
-        let peer = session.client_addr().and_then(|address| address.as_inet());
         Self {
             client: session.req_header(),
-            peer: peer.map(SocketAddr::ip),
             status: session.response_written().map(|head| head.status),
             body_bytes: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
             failed: error.is_some(),
@@ -101,7 +96,7 @@ impl Gateway {
                 method: &client.method,
                 url: request_url(client, &ctx.transport),
                 status,
-                remote_ip: remote_ip(&client.headers, sent.peer),
+                remote_ip: ctx.transport.client(&client.headers),
                 user_agent: text(USER_AGENT),
             },
             user: user(&client.headers, &ctx.transport)
@@ -208,7 +203,7 @@ fn status_of(refusal: &Refusal) -> Option<StatusCode> {
 /// Scheme, host and raw path. The query is left out: the gateway ignores it, and it may contain a
 /// token.
 pub(super) fn request_url<'a>(client: &'a RequestHeader, transport: &Transport) -> RequestUrl<'a> {
-    let scheme = scheme(&client.headers, transport);
+    let scheme = transport.scheme(&client.headers);
     let host = client.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = crate::protocol::request_check::target_path(client.raw_path());
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();

@@ -6,7 +6,6 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 
 use crate::gateway::Gateway;
-use crate::gateway::admit::remote_ip;
 use crate::gateway::context::Context;
 use crate::gateway::log_line::{Sent, request_url};
 use crate::metrics::Page;
@@ -51,7 +50,7 @@ pub(super) fn describe(
     if let Some(port) = port {
         span.number("server.port", port.into());
     }
-    if let Some(address) = remote_ip(&client.headers, sent.peer) {
+    if let Some(address) = ctx.transport.client(&client.headers) {
         span.text("client.address", &address.to_string());
     }
     let agent = client.headers.get(USER_AGENT).map(HeaderValue::as_bytes);

@@ -13,6 +13,7 @@ use crate::cache::LookupResult;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
+use crate::gateway::to_https::STRICT_TRANSPORT_SECURITY;
 use crate::pages::viewer::is_fits;
 use crate::protocol::cache_status::CacheStatus;
 use crate::protocol::cors;
@@ -60,7 +61,7 @@ impl Gateway {
         added
     }
 
-    /// The headers of this request: `X-Request-ID`, `Cache-Status`, CORS, `Server-Timing`. No stored head
+    /// The headers of this request: `X-Request-ID`, `Strict-Transport-Security`, `Cache-Status`, CORS, `Server-Timing`. No stored head
     /// has them.
     pub(super) fn request_headers(
         &self,
@@ -69,6 +70,9 @@ impl Gateway {
         mut add: impl FnMut(&HeaderName, &[u8]),
     ) {
         add(&X_REQUEST_ID, ctx.request_id.as_bytes());
+        if let Some(hsts) = self.to_https.hsts(&ctx.transport) {
+            add(&STRICT_TRANSPORT_SECURITY, hsts.as_bytes());
+        }
         if let Some(object) = &ctx.object {
             let value = cache_status(object.cache_status(), object.expected);
             add(&CACHE_STATUS, value.as_bytes());

@@ -5,13 +5,14 @@ use prometheus_client::metrics::counter::Counter;
 use crate::protocol::cache_status::CacheResult;
 
 /// Statuses with a label of their own: those of the gateway and of stores.
-const STATUSES: [(u16, &str); 23] = [
+const STATUSES: [(u16, &str); 24] = [
     (200, "200"),
     (204, "204"),
     (206, "206"),
     (301, "301"),
     (304, "304"),
     (307, "307"),
+    (308, "308"),
     (400, "400"),
     (401, "401"),
     (403, "403"),

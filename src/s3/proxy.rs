@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 
+use crate::protocol::network::Network;
 use crate::s3::encode::decode;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::secret::Secret;
@@ -105,7 +106,7 @@ enum Exempt {
     /// A name and all names below it; an address that is written in the endpoint.
     Host { name: String, port: Option<u16> },
     /// Addresses that are written in the endpoint. No name is resolved.
-    Network { address: IpAddr, prefix: u8 },
+    Network(Network),
 }
 
 impl NoProxy {
@@ -133,9 +134,7 @@ impl NoProxy {
                     .is_some_and(|before| before.is_empty() || before.ends_with('.')),
                 _ => false,
             },
-            Exempt::Network { address: network, prefix } => {
-                address.is_some_and(|address| is_in(address, *network, *prefix))
-            }
+            Exempt::Network(network) => address.is_some_and(|address| network.contains(address)),
         })
     }
 }
@@ -146,11 +145,8 @@ impl Exempt {
         if entry == "*" {
             return Some(Self::All);
         }
-        if let Some((address, prefix)) = entry.split_once('/') {
-            let address = address.trim_matches(['[', ']']).parse::<IpAddr>().ok()?;
-            let longest = if address.is_ipv4() { 32 } else { 128 };
-            let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest)?;
-            return Some(Self::Network { address, prefix });
+        if entry.contains('/') {
+            return Network::parse(&entry.replace(['[', ']'], "")).map(Self::Network);
         }
         if let Ok(address) = entry.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Some(Self::Host { name: address.to_string(), port: None });
@@ -163,23 +159,6 @@ impl Exempt {
         let name = name.strip_prefix("*.").or(name.strip_prefix('.')).unwrap_or(name);
         let name = name.strip_suffix('.').unwrap_or(name);
         (!name.is_empty()).then(|| Self::Host { name: name.to_owned(), port })
-    }
-}
-
-/// Whether an address is in a network.
-fn is_in(address: IpAddr, network: IpAddr, prefix: u8) -> bool {
-    match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let hidden = 32_u32.saturating_sub(u32::from(prefix));
-            let mask = u32::MAX.checked_shl(hidden).unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let hidden = 128_u32.saturating_sub(u32::from(prefix));
-            let mask = u128::MAX.checked_shl(hidden).unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        _ => false,
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use s3proxy::check::report::{CheckReport, CheckStep, StepState};
 use s3proxy::check::{check_all, check_object};
 use s3proxy::config::{
-    BlocksConfig, CacheConfig, CacheMemory, Config, DownstreamConfig, GatewayConfig, LogConfig,
-    LogFormat, Profiles, ServerConfig, UpstreamConfig,
+    BlocksConfig, CacheConfig, CacheMemory, Config, DownstreamConfig, GatewayConfig, Listen,
+    LogConfig, LogFormat, Profiles, ServerConfig, UpstreamConfig,
 };
 use s3proxy::mime::{MimePolicy, MimeSettings};
 use s3proxy::profile::Profile;
+use s3proxy::protocol::forwarded::ForwardedHeader;
 use s3proxy::s3::credentials::{CredentialSource, Credentials, Keys};
 use s3proxy::s3::endpoint::Endpoint;
 use s3proxy::s3::secret::Secret;
@@ -63,7 +64,9 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         .map(|profile| (profile.name.clone().expect("a named profile"), Arc::new(profile)));
     Config {
         gateway: GatewayConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
+            listen: vec![Listen::plain(([127, 0, 0, 1], 0).into())],
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             name: "s3proxy".to_owned(),
             path_prefix: "/s3proxy".to_owned(),
             require_user: false,
@@ -127,6 +130,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
         },
         admin_listen: None,
         admin_hosts: Vec::new(),
+        admin_tls: None,
         tls: None,
         tracing: None,
     }

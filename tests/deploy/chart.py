@@ -16,6 +16,7 @@ CASES = {
     "disk": ["disk"],
     "public": ["public"],
     "everything": ["everything"],
+    "tls": ["tls"],
 }
 
 _chart = helm_python.Chart.load(CHART)

@@ -62,7 +62,10 @@ SCHEMAS = {
                     "type": "array",
                     "minItems": 1,
                     "items": exactly(
-                        {"port": TEXT, "path": TEXT}, interval=DURATION
+                        {"port": TEXT, "path": TEXT},
+                        interval=DURATION,
+                        scheme={"enum": ["http", "https"]},
+                        tlsConfig=exactly({"insecureSkipVerify": {"type": "boolean"}}),
                     ),
                 },
             }

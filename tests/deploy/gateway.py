@@ -36,9 +36,20 @@ def files(configuration):
         (shared / "ca_file").write_text("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
         text = configuration.replace("/etc/s3proxy/credentials", name).replace("/etc/s3proxy/shared", str(shared))
         text = text.replace("/var/cache/s3proxy", f"{name}/cache")
+        if "/etc/s3proxy/tls" in text:
+            text = text.replace("/etc/s3proxy/tls", name)
+            certificate(folder)
         path = folder / "s3proxy.yaml"
         path.write_text(text)
         yield path
+
+
+def certificate(folder):
+    """The files of the Secret for TLS."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=s3proxy.example"
+    command = [*command.split(), "-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    (folder / "clients.crt").write_text((folder / "tls.crt").read_text())
 
 
 def run(arguments, environment):

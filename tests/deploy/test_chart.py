@@ -20,7 +20,7 @@ RESTRICTED = {
 
 
 def port(address):
-    return int(address.rpartition(":")[2])
+    return int(address.split(" ")[0].rpartition(":")[2])
 
 
 def seconds(text):
@@ -44,11 +44,24 @@ class Agreement(unittest.TestCase):
                 self.assertTrue(admin.startswith("127.0.0.1:"))
             for probe in ("livenessProbe", "readinessProbe"):
                 self.assertIn(found.container[probe]["httpGet"]["port"], ports)
-            (entry,) = found["Service"]["spec"]["ports"]
+            entry, *more = found["Service"]["spec"]["ports"]
             self.assertEqual((entry["port"], entry["targetPort"]), (8080, "http"))
+            if "tls" in found.settings:
+                (secure,) = more
+                self.assertEqual((secure["port"], secure["targetPort"]), (8443, "https"))
+                self.assertEqual(ports["https"], port(found.settings["tls"]["listen"]))
+            else:
+                self.assertEqual(more, [])
+                self.assertNotIn("https", ports)
+            scheme = "https" if "tls" in found.settings["admin"] else "http"
+            for probe in ("livenessProbe", "readinessProbe"):
+                asked = found.container[probe]["httpGet"]
+                expected = scheme if asked["port"] == "admin" else "http"
+                self.assertEqual(asked.get("scheme", "HTTP").lower(), expected)
             if "PodMonitor" in found:
                 (endpoint,) = found["PodMonitor"]["spec"]["podMetricsEndpoints"]
                 self.assertIn(endpoint["port"], ports)
+                self.assertEqual(endpoint.get("scheme", "http"), scheme)
 
     def test_files_of_the_configuration_are_mounted(self):
         for found in self.each():
@@ -62,6 +75,13 @@ class Agreement(unittest.TestCase):
                 (item,) = mounts[folder]["secret"]["items"]
                 self.assertEqual(item["path"], name)
                 # Readable only for the group of the volume, which is fsGroup.
+                self.assertEqual(mounts[folder]["secret"]["defaultMode"], 0o440)
+            folder = "/etc/s3proxy/tls"
+            files = [value for value in found.settings.get("tls", {}).values() if str(value).startswith(folder)]
+            self.assertEqual(folder in mounts, bool(files))
+            if files:
+                items = {f"{folder}/{item['path']}" for item in mounts[folder]["secret"]["items"]}
+                self.assertEqual(items, set(files))
                 self.assertEqual(mounts[folder]["secret"]["defaultMode"], 0o440)
             disk = found.settings["cache"].get("disk")
             if disk:

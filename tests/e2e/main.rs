@@ -116,6 +116,10 @@ mod store_state;
 // Stores behind TLS.
 mod tls;
 mod tls_port;
+// Addresses, certificates by name, TLS of operators, the way to HTTPS.
+mod edge;
+// Clients behind load balancers and proxies.
+mod balancers;
 // Stores behind a proxy.
 mod way_out;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,

@@ -173,7 +173,7 @@ fn scrape() -> Vec<Selector> {
     let setup = with_issued(with_cache(&origin.url()), &origin.url());
     let edge = crate::tls_port::Edge::new();
     let setup = edge
-        .setup(with_silent_engine(setup))
+        .setup_behind(with_silent_engine(setup))
         .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
         .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
         .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB");

@@ -19,7 +19,7 @@ const OVERLOAD: &str = "requests in overload";
 const QUICKLY: Duration = Duration::from_secs(5);
 
 /// A store that answers keys that contain `slow` when the gate opens.
-fn slow_behind(gate: &Gate) -> Faulty {
+pub(crate) fn slow_behind(gate: &Gate) -> Faulty {
     let gate = gate.clone();
     Faulty::scripted(move |request: &Recorded, _| {
         let mut steps = Vec::new();
@@ -38,7 +38,7 @@ fn slow_behind(gate: &Gate) -> Faulty {
 }
 
 /// At most eight concurrent requests to the store; others wait for 100 ms.
-fn narrow(store: &str, caching: bool) -> Setup {
+pub(crate) fn narrow(store: &str, caching: bool) -> Setup {
     Setup::new(store)
         .env("S3PROXY_UPSTREAM_MAX_IN_FLIGHT", "8")
         .env("S3PROXY_UPSTREAM_CLIENT_SHARE", "100")

@@ -32,7 +32,7 @@ use crate::scrape;
 const NAME: &str = "sky.example.org";
 
 /// A certificate for this name and its private key, PEM.
-fn pair(authority: &Authority, name: &str, has_expired: bool) -> (String, String) {
+pub(crate) fn pair(authority: &Authority, name: &str, has_expired: bool) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     params.distinguished_name.push(DnType::CommonName, name);
@@ -43,7 +43,7 @@ fn pair(authority: &Authority, name: &str, has_expired: bool) -> (String, String
 
 /// The files of the port for TLS, and its authority.
 pub(crate) struct Edge {
-    authority: Authority,
+    pub(crate) authority: Authority,
     folder: TempDir,
     pub(crate) address: SocketAddr,
 }
@@ -59,16 +59,27 @@ impl Edge {
         edge
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Replaces both files, each by a rename.
-    fn write(&self, (certificate, key): &(String, String)) {
+    pub(crate) fn write(&self, (certificate, key): &(String, String)) {
         for (name, text) in [("tls.key", key), ("tls.crt", certificate)] {
             let new = self.path("new");
             std::fs::write(&new, text).expect("written");
             std::fs::rename(&new, self.path(name)).expect("renamed");
+        }
+    }
+
+    /// Writes several pairs: `0.crt` and `0.key`, and so on.
+    pub(crate) fn write_all(&self, pairs: &[(String, String)]) {
+        for (at, (certificate, key)) in pairs.iter().enumerate() {
+            for (ending, text) in [("key", key), ("crt", certificate)] {
+                let new = self.path("new");
+                std::fs::write(&new, text).expect("written");
+                std::fs::rename(&new, self.path(&format!("{at}.{ending}"))).expect("renamed");
+            }
         }
     }
 
@@ -83,7 +94,14 @@ impl Edge {
         }))
     }
 
-    fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {
+    /// As [`Edge::setup`], with another port that expects headers of the PROXY protocol.
+    pub(crate) fn setup_behind(&self, setup: Setup) -> Setup {
+        let balanced = format!("127.0.0.1:{} proxy_protocol", free_port());
+        let listen = [self.address.to_string(), balanced];
+        self.setup(setup).yaml(json!({ "tls": { "listen": listen } }))
+    }
+
+    pub(crate) fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let authority =
             CertificateDer::from_pem_file(self.authority.file()).expect("a certificate");
@@ -106,30 +124,54 @@ impl Edge {
     }
 
     async fn handshake(&self, connector: &TlsConnector) -> std::io::Result<TlsStream<AsyncStream>> {
-        let name = ServerName::try_from(NAME).expect("a name");
-        connector.connect(name, AsyncStream::connect(self.address).await?).await
+        self.handshake_as(connector, NAME).await
+    }
+
+    /// A handshake that asks for this name.
+    pub(crate) async fn handshake_as(
+        &self,
+        connector: &TlsConnector,
+        name: &'static str,
+    ) -> std::io::Result<TlsStream<AsyncStream>> {
+        let stream = AsyncStream::connect(self.address).await?;
+        connector.connect(ServerName::try_from(name).expect("a name"), stream).await
+    }
+
+    /// Opens one connection through TLS to another port.
+    pub(crate) fn connect_to(&self, address: SocketAddr) -> std::io::Result<Client> {
+        let connecting = async {
+            let stream = AsyncStream::connect(address).await?;
+            let name = ServerName::try_from(NAME).expect("a name");
+            self.connector(None).connect(name, stream).await
+        };
+        relayed(runtime().block_on(connecting)?)
     }
 
     /// Opens one connection through TLS, which the client of this suite uses as a plain one.
-    fn connect(&self, pair: Option<&(String, String)>) -> std::io::Result<Client> {
+    pub(crate) fn connect(&self, pair: Option<&(String, String)>) -> std::io::Result<Client> {
         self.connect_again(&self.connector(pair)).map(|(client, _)| client)
     }
 
     /// As [`Edge::connect`]: a connector resumes the session of its last connection, if the gateway does.
     fn connect_again(&self, connector: &TlsConnector) -> std::io::Result<(Client, HandshakeKind)> {
-        let (near, kind) = runtime().block_on(async {
-            let mut far = self.handshake(connector).await?;
-            let kind = far.get_ref().1.handshake_kind().expect("a handshake");
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let near = listener.local_addr()?;
-            tokio::spawn(async move {
-                let (mut stream, _) = listener.accept().await?;
-                tokio::io::copy_bidirectional(&mut stream, &mut far).await
-            });
-            std::io::Result::Ok((near, kind))
-        })?;
-        Ok((Client::try_connect(near)?, kind))
+        let far = runtime().block_on(self.handshake(connector))?;
+        let kind = far.get_ref().1.handshake_kind().expect("a handshake");
+        Ok((relayed(far)?, kind))
     }
+}
+
+/// This connection as a plain one.
+pub(crate) fn relayed(mut far: TlsStream<AsyncStream>) -> std::io::Result<Client> {
+    let near = runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let near = listener.local_addr()?;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await?;
+            tokio::io::copy_bidirectional(&mut stream, &mut far).await
+        });
+        std::io::Result::Ok(near)
+    })?;
+    Client::try_connect(near)
 }
 
 fn metric(admin: Admin, name: &str) -> f64 {
@@ -138,7 +180,10 @@ fn metric(admin: Admin, name: &str) -> f64 {
 }
 
 fn handshakes(admin: Admin, outcome: &str) -> f64 {
-    metric(admin, &format!("s3proxy_tls_handshakes_total{{outcome=\"{outcome}\"}}"))
+    metric(
+        admin,
+        &format!("s3proxy_tls_handshakes_total{{listener=\"public\",outcome=\"{outcome}\"}}"),
+    )
 }
 
 fn await_handshakes(admin: Admin, outcome: &str, number: f64) {
@@ -190,7 +235,7 @@ fn objects_and_pages_arrive_as_on_the_plain_port() {
 }
 
 #[test]
-fn two_hundred_handshakes_in_a_row_of_exchanged_certificates_all_succeed() {
+fn handshakes_in_a_row_of_exchanged_certificates_all_succeed() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let edge = Edge::new();
@@ -213,7 +258,10 @@ fn two_hundred_handshakes_in_a_row_of_exchanged_certificates_all_succeed() {
     }
     assert_eq!(handshakes(admin, "done"), 201.0);
     assert_eq!(handshakes(admin, "failed"), 0.0);
-    let expires = metric(admin, "s3proxy_tls_certificate_not_after_timestamp_seconds");
+    let expires = metric(
+        admin,
+        "s3proxy_tls_certificate_not_after_timestamp_seconds{listener=\"public\",name=\"sky.example.org\"}",
+    );
     assert_eq!(expires, 3_786_912_000.0, "2090-01-01");
 }
 
@@ -280,18 +328,18 @@ fn clients_that_never_finish_a_handshake_are_ended_and_counted() {
     let gone = TcpStream::connect(edge.address).expect("accepted");
     drop(gone);
     await_handshakes(admin, "failed", 2.0);
-    // Handshakes count among the connections: the seventeenth is closed, and told nothing that is not TLS.
-    let held: Vec<_> =
+    // Handshakes count among the connections: the seventeenth takes the place of the first.
+    let mut held: Vec<_> =
         (0..16).map(|_| TcpStream::connect(edge.address).expect("accepted")).collect();
     let deadline = Instant::now() + PATIENCE;
     while metric(admin, "s3proxy_connections") < 16.0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let mut beyond = TcpStream::connect(edge.address).expect("accepted");
-    assert_eq!(read_all(&mut beyond), "");
-    gateway.expect_log("the refusal", |line| event(line).starts_with("connections_full: "));
-    gateway.expect_log("its request", |line| line["cause"] == "connections_full");
-    drop(held);
+    let mut beyond = edge.connect(None).expect("a handshake");
+    assert_eq!(beyond.exchange("GET", "/", &[]).status(), 200);
+    assert_eq!(read_all(&mut held[0]), "");
+    await_handshakes(admin, "displaced", 1.0);
+    drop((held, gateway));
 }
 
 #[test]

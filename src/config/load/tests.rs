@@ -112,7 +112,7 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
     assert_eq!(loaded.warnings.len(), 1);
     assert!(loaded.warnings[0].starts_with("no profile has credentials"));
     let config = loaded.config;
-    assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.gateway.listen[0].to_string(), "0.0.0.0:8080");
     assert_eq!(config.gateway.name, "s3proxy");
     assert_eq!(config.gateway.path_prefix, "/s3proxy");
     assert_eq!(config.log.format, LogFormat::Development);
@@ -187,7 +187,7 @@ fn a_later_place_wins_and_says_so() {
     };
     case.flags.log_level = Some("debug".to_owned());
     let loaded = case.good();
-    assert_eq!(loaded.config.gateway.listen.port(), 2);
+    assert_eq!(loaded.config.gateway.listen[0].address.port(), 2);
     assert_eq!(loaded.config.gateway.name, "file");
     assert_eq!(loaded.config.log.level, log::LevelFilter::Debug);
     for (key, source) in [

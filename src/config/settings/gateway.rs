@@ -1,13 +1,15 @@
 //! The settings of requests and responses: routes, media types, and pages of other origins.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::kind::{self, Kind};
 use crate::config::layers::{Layers, Location, Reported};
+use crate::config::listen::Listen;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
+use crate::protocol::forwarded::ForwardedHeader;
+use crate::protocol::network::Network;
 
 settings! {
     /// Folders that stand for others, as written.
@@ -33,11 +35,23 @@ settings! {
     /// The routes, and what holds for all responses.
     #[derive(Debug, Clone)]
     pub struct GatewayConfig, gateway at "" {
-        listen: SocketAddr {
-            kind: kind::address(),
+        listen: Vec<Listen> {
+            kind: kind::addresses(),
             variable: "S3PROXY_LISTEN",
             default: "0.0.0.0:8080",
-            text: "The address and port to accept requests on.",
+            text: "The address and port to accept requests on, or a list of them. With the word `proxy_protocol` after the port, as in `0.0.0.0:8081 proxy_protocol`, each connection must begin with a header of the PROXY protocol, version 1 or 2, of one of `trusted_proxies`.",
+        }
+        trusted_proxies: Vec<Network> {
+            kind: kind::networks(),
+            variable: "S3PROXY_TRUSTED_PROXIES",
+            default: "[127.0.0.0/8, '::1/128', 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 'fc00::/7']",
+            text: "The networks of the proxies and load balancers in front. They alone may name their clients, by `forwarded_header` or the PROXY protocol; what other clients say there is ignored. The default is this machine and all private networks; where clients are in those, too, name your proxies alone. `[]` trusts nobody.",
+        }
+        forwarded_header: ForwardedHeader {
+            kind: kind::forwarded_header(),
+            variable: "S3PROXY_FORWARDED_HEADER",
+            default: "X-Forwarded-For",
+            text: "The header in which these proxies name their clients: `X-Forwarded-For`, with `X-Forwarded-Proto`, or `Forwarded` (RFC 7239). The other one is ignored.",
         }
         name: String {
             kind: kind::text(),

@@ -23,8 +23,12 @@ with config.settings.
 {{- $_ := set $cache "shared" $shared -}}
 {{- end -}}
 {{- end -}}
+{{- $header := ternary " proxy_protocol" "" $config.proxyProtocol -}}
+{{- if and $config.proxyProtocol (or (not .Values.admin.expose) .Values.warm.place) -}}
+{{- fail "config.proxyProtocol needs admin.expose for the probes, and no warm.place: neither sends a header of the PROXY protocol" -}}
+{{- end -}}
 {{- $own := dict
-  "listen" (printf "%s:8080" $config.address)
+  "listen" (printf "%s:8080%s" $config.address $header)
   "path_prefix" $config.pathPrefix
   "cache_max_age" (int $config.cacheMaxAge)
   "log" (dict "format" $config.logProfile "level" $config.logLevel)
@@ -35,8 +39,26 @@ with config.settings.
   "admin" (dict "listen" $admin)
   "cache" $cache
 -}}
+{{- with .Values.tls -}}
+{{- if .secretName -}}
+{{- $files := dict "certificate_file" "/etc/s3proxy/tls/tls.crt" "key_file" "/etc/s3proxy/tls/tls.key" -}}
+{{- if .admin -}}
+{{- $_ := set $own.admin "tls" (deepCopy $files) -}}
+{{- end -}}
+{{- $_ := set $files "listen" (printf "%s:8443%s" $config.address $header) -}}
+{{- if .clientCaKey -}}
+{{- $_ := set $files "client_ca_file" "/etc/s3proxy/tls/clients.crt" -}}
+{{- end -}}
+{{- $_ := set $own "tls" $files -}}
+{{- else if or .clientCaKey .admin -}}
+{{- fail "tls.clientCaKey and tls.admin need tls.secretName" -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.credentials.enabled -}}
 {{- $_ := set $own "credentials_file" "/etc/s3proxy/credentials/aws-credentials.ini" -}}
+{{- end -}}
+{{- with $config.trustedProxies -}}
+{{- $_ := set $own "trusted_proxies" . -}}
 {{- end -}}
 {{- with $config.s3EndpointUrl -}}
 {{- $_ := set $own "default_profile" (dict "endpoint" .) -}}

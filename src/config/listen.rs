@@ -1,0 +1,181 @@
+//! The addresses of listeners. Each may say how its connections begin.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::config::layers::Layers;
+use crate::config::settings::gateway::gateway;
+use crate::config::settings::process::admin;
+use crate::config::settings::row::Row;
+use crate::config::settings::tls::tls;
+use crate::config::value::{Written, address, list_of, optional, text};
+
+/// The word after an address whose connections begin with a header of the PROXY protocol, as in nginx.
+const PROXY_PROTOCOL: &str = "proxy_protocol";
+
+/// Where connections are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+impl Listen {
+    /// Accepts plain connections, without a header before them.
+    #[must_use]
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { address, proxy_protocol: false }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (place, options) = text.split_once(' ').unwrap_or((text, ""));
+        let proxy_protocol = match options.trim() {
+            "" => false,
+            PROXY_PROTOCOL => true,
+            _ => return Err(format!("may have the word {PROXY_PROTOCOL} after a port, no other")),
+        };
+        Ok(Self { address: address(Written::Text(place))?, proxy_protocol })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let option = if self.proxy_protocol { " proxy_protocol" } else { "" };
+        write!(f, "{}{option}", self.address)
+    }
+}
+
+/// One or several addresses, each once.
+pub(super) fn addresses(written: Written<'_>) -> Result<Vec<Listen>, String> {
+    let all = each_once(written)?;
+    if all.is_empty() { Err("must name at least one address and port".to_owned()) } else { Ok(all) }
+}
+
+/// The same, or none: `off`, or nothing.
+pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, String> {
+    match text(written).as_deref() {
+        Ok("" | "off") => Ok(Vec::new()),
+        _ => {
+            let all = optional(written, each_once);
+            let all = all.map_err(|message| message.replace('\n', ", or off\n") + ", or off")?;
+            Ok(all.unwrap_or_default())
+        }
+    }
+}
+
+fn each_once(written: Written<'_>) -> Result<Vec<Listen>, String> {
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    list_of(written, |text| {
+        let listen = Listen::parse(text.trim())?;
+        if seen.contains(&listen.address) {
+            return Err(format!("must name {} once", listen.address));
+        }
+        seen.push(listen.address);
+        Ok(listen)
+    })
+}
+
+/// As they are shown: one, a list, or `off`.
+pub(super) fn shown(all: &[Listen]) -> String {
+    match all {
+        [] => "off".to_owned(),
+        [one] => one.to_string(),
+        several => {
+            let texts: Vec<String> = several.iter().map(Listen::to_string).collect();
+            serde_json::to_string(&texts).unwrap_or_default()
+        }
+    }
+}
+
+/// Reports listeners that need different ports: the port tells the gateway how a connection begins.
+pub(super) fn check_ports(
+    layers: &mut Layers<'_>,
+    plain: &[Listen],
+    with_tls: &[Listen],
+    of_admin: Option<SocketAddr>,
+) {
+    let (listen, tls, admin) = (gateway::listen().row, tls::listen().row, admin::listen().row);
+    let mut differ = |first: (&Row, &Listen), second: (&Row, &Listen)| {
+        let name = |(row, at): (&Row, &Listen)| format!("{} ({at})", row.path);
+        let message = format!("{} and {} need different ports", name(first), name(second));
+        layers.report.contradiction(first.0, second.0, &message);
+    };
+    for (row, all) in [(&listen, plain), (&tls, with_tls)] {
+        for (at, one) in all.iter().enumerate() {
+            let mut others = all.iter().skip(at + 1);
+            let other = others.find(|it| {
+                it.address.port() == one.address.port() && it.proxy_protocol != one.proxy_protocol
+            });
+            if let Some(other) = other {
+                differ((row, one), (row, other));
+            }
+        }
+    }
+    for one in with_tls {
+        if let Some(other) = plain.iter().find(|it| it.address.port() == one.address.port()) {
+            differ((&tls, one), (&listen, other));
+        }
+    }
+    let Some(address) = of_admin else { return };
+    let own = Listen::plain(address);
+    let port = address.port();
+    if let Some(one) = with_tls.iter().find(|it| it.address.port() == port) {
+        differ((&tls, one), (&admin, &own));
+    }
+    let is_same = |it: &&Listen| {
+        let is_any = address.ip().is_unspecified() || it.address.ip().is_unspecified();
+        (is_any || address.ip() == it.address.ip()) && it.address.port() == port && port != 0
+    };
+    if let Some(one) = plain.iter().find(is_same) {
+        differ((&listen, one), (&admin, &own));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, String> {
+        addresses(Written::Text(text)).map(|all| shown(&all))
+    }
+
+    #[test]
+    fn several_addresses_are_read_and_shown() {
+        for (text, expected) in [
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
+            ("localhost:80", "127.0.0.1:80"),
+            ("[::]:8080", "[::]:8080"),
+            ("0.0.0.0:8081 proxy_protocol", "0.0.0.0:8081 proxy_protocol"),
+            (
+                "127.0.0.1:8080, [::1]:8081  proxy_protocol ",
+                "[\"127.0.0.1:8080\",\"[::1]:8081 proxy_protocol\"]",
+            ),
+            ("[\"127.0.0.1:8080\"]", "127.0.0.1:8080"),
+        ] {
+            let shown = read(text).expect(text);
+            assert_eq!(shown, expected);
+            assert_eq!(read(&shown).as_deref(), Ok(expected), "as it is shown");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, mentions) in [
+            ("", "must"),
+            ("[]", "at least one"),
+            ("8080", "an IP address or localhost, and a port"),
+            ("0.0.0.0:80 proxy-protocol", "the word proxy_protocol"),
+            ("0.0.0.0:80 proxy_protocol ssl", "the word proxy_protocol"),
+            ("127.0.0.1:80,localhost:80", "127.0.0.1:80 once"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(mentions), "{text}: {error}");
+        }
+        for off in ["off", ""] {
+            assert_eq!(optional_addresses(Written::Text(off)), Ok(Vec::new()));
+        }
+        let error = optional_addresses(Written::Text("of")).expect_err("no address");
+        assert!(error.ends_with(", or off"), "{error}");
+    }
+}
