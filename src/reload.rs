@@ -2,6 +2,7 @@
 //! configuration is applied as a whole or not at all; requests in flight finish with the one they began with.
 
 mod changes;
+mod endpoint_watch;
 mod files;
 mod names;
 mod renewals;
@@ -31,6 +32,7 @@ use crate::downstream::tls::TlsPort;
 use crate::protocol::cors::Cors;
 use crate::protocol::timestamp::rfc3339;
 use crate::reload::changes::changes;
+use crate::reload::endpoint_watch::EndpointWatch;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
 use crate::reload::renewals::Renewals;
@@ -223,6 +225,8 @@ impl Reloader {
         lookups.update(&self.stores, self.dns_refresh);
         let mut renewals = Renewals::new(&self.issuer, &self.stores, &self.probes);
         renewals.update();
+        let mut endpoints = EndpointWatch::default();
+        endpoints.update(&self.stores, &self.probes);
         self.probes.start(None, &self.stores.load());
         let mut ticks = (!self.interval.is_zero()).then(|| {
             let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
@@ -257,6 +261,7 @@ impl Reloader {
                     watched.applied(files);
                     lookups.update(&self.stores, self.dns_refresh);
                     renewals.update();
+                    endpoints.update(&self.stores, &self.probes);
                 }
                 Err(problems) => {
                     self.reloads.record(false);

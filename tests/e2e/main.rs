@@ -113,6 +113,8 @@ mod tls;
 mod tls_port;
 // Stores behind a proxy.
 mod way_out;
+// Stores with several endpoints.
+mod endpoints;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;
