@@ -226,10 +226,31 @@ impl<'a> StoreFetch<'a> {
                 return Ok(connection);
             }
         }
-        self.new_connection(chosen).await.map_err(|error| {
+        let (may_leave, endpoint) = (self.may_leave(), Arc::clone(&self.endpoint));
+        let connected = tokio::select! {
+            biased;
+            connected = self.new_connection(chosen) => connected,
+            () = endpoint.opened(), if may_leave => return Err(self.leave()),
+        };
+        connected.map_err(|error| {
             self.note_error(&error);
             self.failed(&of_connect(&error), false)
         })
+    }
+
+    /// Whether another endpoint is asked as soon as the breaker of this one opens.
+    fn may_leave(&self) -> bool {
+        let tried = self.attempts.tried_endpoints();
+        self.was_well && self.store.endpoints.has_other_well(tried)
+    }
+
+    /// Leaves an endpoint of which others have found that it does not answer.
+    fn leave(&mut self) -> Attempt {
+        self.note_end();
+        self.report.detail = Some(LEFT.to_owned());
+        self.asked = None;
+        self.attempts.leave_endpoint();
+        Attempt::Failed
     }
 
     /// Ends an attempt at an endpoint whose name does not resolve.
@@ -283,20 +304,12 @@ impl<'a> StoreFetch<'a> {
             Err(refusal) => return Attempt::Refused(refusal),
         };
         let limit = self.deadlines.head(self.time_left());
-        let may_leave =
-            self.was_well && store.endpoints.has_other_well(self.attempts.tried_endpoints());
+        let may_leave = self.may_leave();
         let asked = tokio::time::timeout(limit, connection.ask(request));
         let answer = tokio::select! {
             biased;
             answer = asked => answer,
-            // Others have found that it does not answer.
-            () = self.endpoint.opened(), if may_leave => {
-                self.note_end();
-                self.report.detail = Some(LEFT.to_owned());
-                self.asked = None;
-                self.attempts.leave_endpoint();
-                return Attempt::Failed;
-            }
+            () = self.endpoint.opened(), if may_leave => return self.leave(),
         };
         match answer {
             Ok(Ok(head)) => {
