@@ -37,6 +37,16 @@ pub(crate) fn at(endpoints: &[&str], memory: &str) -> Setup {
         .tolerate("the breaker of endpoint")
 }
 
+/// A profile with two endpoints, for the metrics that others do not have.
+pub(crate) fn with_two(setup: Setup, url: &str) -> Setup {
+    let endpoints = json!([url, "http://127.0.0.1:1"]);
+    let anonymous = json!({"anonymous": true});
+    setup.profile_settings(
+        "two",
+        &json!({"endpoints": endpoints, "hedge": true, "credentials": anonymous}),
+    )
+}
+
 /// The requests for objects, without probes.
 fn asked(store: &Faulty) -> usize {
     store.requests().iter().filter(|it| !it.target.contains("s3proxy-probe")).count()

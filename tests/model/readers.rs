@@ -243,7 +243,12 @@ impl Readers<'_> {
         tally.count_status(status);
         // The fetch of another reader began before this request was sent.
         let joined = status.contains("collapsed");
-        let since = self.weather.iter().filter_map(|it| it.under_way_since(object, sent)).min().filter(|_| joined);
+        let since = self
+            .weather
+            .iter()
+            .filter_map(|it| it.under_way_since(object, sent))
+            .min()
+            .filter(|_| joined);
         let before = since.map_or(Duration::ZERO, |since| sent.saturating_duration_since(since));
         let oldest = self.oldest + before;
         let length = announced(&head, ask);
