@@ -47,7 +47,7 @@ fn warm(first: &Faulty, second: &Faulty) -> (Gateway, Admin) {
     (gateway, admin)
 }
 
-fn counted(admin: &Admin, result: &str) -> u64 {
+fn counted(admin: &Admin, result: &str) -> usize {
     let metrics = admin.send("GET", "/metrics").text().to_owned();
     let name = format!("s3proxy_upstream_hedges_total{{profile=\"default\",result=\"{result}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
@@ -67,8 +67,8 @@ fn the_first_good_answer_wins_and_the_other_request_is_closed() {
     first.await_hung_up(1);
     assert_eq!(counted(&admin, "won"), won + 1);
     let hedges = counted(&admin, "won") + counted(&admin, "lost");
-    assert!(hedges as usize * 20 <= WARM_UP + 1, "{hedges}");
-    assert_eq!(second.count(), hedges as usize);
+    assert!(hedges * 20 <= WARM_UP + 1, "{hedges}");
+    assert_eq!(second.count(), hedges);
 }
 
 #[test]
