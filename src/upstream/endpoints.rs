@@ -35,12 +35,12 @@ pub struct StoreEndpoint {
     pub way: Way,
     pub addresses: Arc<EndpointAddresses>,
     /// `None` for the only endpoint of a store.
-    guarded: Option<Guarded>,
+    guarded: Option<EndpointRecord>,
 }
 
 /// What is known of an endpoint that has others beside it.
 #[derive(Debug)]
-struct Guarded {
+struct EndpointRecord {
     /// Of the profile, for the log.
     label: String,
     breaker: Mutex<EndpointBreaker>,
@@ -65,7 +65,7 @@ impl StoreEndpoints {
                     && known.guarded.is_some() == are_several
                     && Arc::ptr_eq(&known.addresses, &addresses)
             });
-            let guarded = || are_several.then(|| Guarded::new(profile.label()));
+            let guarded = || are_several.then(|| EndpointRecord::new(profile.label()));
             let new = || Arc::new(StoreEndpoint { guarded: guarded(), way, addresses });
             known.cloned().unwrap_or_else(new)
         };
@@ -311,7 +311,7 @@ impl StoreEndpoint {
     }
 }
 
-impl Guarded {
+impl EndpointRecord {
     fn new(label: &str) -> Self {
         Self {
             label: label.to_owned(),
