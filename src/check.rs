@@ -50,8 +50,9 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
     let (certificates, connector) = connector(config);
     let connector = connector.map(Arc::new);
     let check = |config: &Config, profile: &Arc<Profile>| {
-        let check = ProfileCheck::new(config, profile, connector.clone(), deadline);
-        (check.name(), tokio::spawn(check.run()))
+        let checks = ProfileCheck::at_each_endpoint(config, profile, connector.as_ref(), deadline);
+        let begin = |check: ProfileCheck| (check.name(), tokio::spawn(check.run()));
+        checks.into_iter().map(begin).collect::<Vec<_>>()
     };
     // Those that need no provider do not wait for one.
     let of_profile =
@@ -66,7 +67,7 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
     let mut sections = vec![CheckSection { subject: Subject::Gateway, name: None, steps }];
     let checks = begun.into_iter().zip(config.profiles.iter());
     let checks = checks.map(|(begun, profile)| begun.unwrap_or_else(|| check(config, profile)));
-    for (name, task) in checks.collect::<Vec<_>>() {
+    for (name, task) in checks.collect::<Vec<_>>().into_iter().flatten() {
         sections.push(task.await.unwrap_or_else(|error| {
             let finding = Finding::failed(
                 format!("the check itself failed: {error}"),
@@ -130,7 +131,7 @@ fn warning_step(warning: &str) -> CheckStep {
 
 /// Pingora's connector, configured like the gateway's.
 fn connector(config: &Config) -> (CheckStep, Option<TransportConnector>) {
-    let tls = config.profiles.iter().any(|profile| profile.endpoint.tls);
+    let tls = config.profiles.iter().flat_map(|it| it.endpoints()).any(|endpoint| endpoint.tls);
     let trusted = Trusted::read(&config.upstream);
     let finding = match &trusted {
         Err(error) => Finding::failed(

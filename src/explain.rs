@@ -133,6 +133,10 @@ fn explain_store(
     exchange: Option<&CheckExchange>,
 ) {
     let at = exchange.map_or_else(check::clock, |exchange| exchange.at);
+    let mut at_each = profile.at_each_endpoint();
+    let asked =
+        at_each.find(|it| exchange.is_some_and(|exchange| exchange.endpoint == it.endpoint));
+    let profile = asked.as_ref().unwrap_or(profile);
     let target =
         profile.endpoint.target(profile.addressing, &address.bucket, address.key.as_bytes());
     let (finding, notes) = signing::request(profile, &target, &Method::GET, at);

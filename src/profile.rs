@@ -23,14 +23,39 @@ use crate::s3::sign::Signer;
 /// The label of the default profile, which serves URLs without a profile name.
 pub const DEFAULT_LABEL: &str = "default";
 
+/// Endpoints of one profile, at most.
+pub const MAX_ENDPOINTS: usize = 8;
+
+/// An endpoint, and the proxy on the way to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Way {
+    pub endpoint: Endpoint,
+    pub proxy: Option<Proxy>,
+}
+
+impl Way {
+    /// Whether both lead to the same addresses for the same host.
+    #[must_use]
+    pub fn leads_like(&self, other: &Self) -> bool {
+        let (one, two) = (&self.endpoint, &other.endpoint);
+        one.host == two.host && one.port == two.port && self.proxy == other.proxy
+    }
+}
+
 /// The settings for requests to one store and for responses with its objects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The name before the `@`; `None` for the default profile of URLs without one.
     pub name: Option<String>,
+    /// The first endpoint, which is asked as long as it is well.
     pub endpoint: Endpoint,
     /// The proxy on the way to it.
     pub proxy: Option<Proxy>,
+    /// Further endpoints with the same objects, in the order in which they are asked; at most
+    /// [`MAX_ENDPOINTS`] - 1.
+    pub further: Vec<Way>,
+    /// Whether a second endpoint is asked when the first byte of the first one is late.
+    pub hedge: bool,
     /// The region of the credential scope, such as `us-east-1`.
     pub region: String,
     pub addressing: Addressing,
@@ -80,6 +105,8 @@ impl Profile {
             name: name.map(str::to_owned),
             endpoint,
             proxy: None,
+            further: Vec::new(),
+            hedge: false,
             region: "us-east-1".to_owned(),
             addressing: Addressing::Path,
             credentials: Credentials::Anonymous,
@@ -103,13 +130,39 @@ impl Profile {
         }
     }
 
-    /// Whether both have the same addresses to connect to, for the same store.
+    /// Its endpoints in the order in which they are asked; at least one.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        std::iter::once(&self.endpoint).chain(self.further.iter().map(|way| &way.endpoint))
+    }
+
+    /// The ways to its endpoints, in the same order.
+    pub fn ways(&self) -> impl Iterator<Item = Way> {
+        let first = Way { endpoint: self.endpoint.clone(), proxy: self.proxy.clone() };
+        std::iter::once(first).chain(self.further.iter().cloned())
+    }
+
+    /// The same profile with one of its endpoints alone, for each of them.
+    pub fn at_each_endpoint(&self) -> impl Iterator<Item = Self> {
+        self.ways().map(|Way { endpoint, proxy }| Self {
+            endpoint,
+            proxy,
+            further: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    /// The endpoint that is part of the identity of its objects in the cache: of several, the one that
+    /// comes first by host, port, path and scheme. Their order decides who is asked, not what is cached.
     #[must_use]
-    pub fn has_same_way(&self, other: &Self) -> bool {
-        let (one, other_endpoint) = (&self.endpoint, &other.endpoint);
-        one.host == other_endpoint.host
-            && one.port == other_endpoint.port
-            && self.proxy == other.proxy
+    pub fn identity(&self) -> &Endpoint {
+        if self.further.is_empty() {
+            return &self.endpoint;
+        }
+        fn name(it: &Endpoint) -> (&str, u16, &str, bool) {
+            (&it.host, it.port, &it.base_path, it.tls)
+        }
+        let first = self.endpoints().min_by(|one, other| name(one).cmp(&name(other)));
+        first.unwrap_or(&self.endpoint)
     }
 
     /// The signer of requests to this store.

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod changes;
+mod endpoint_watch;
 mod files;
 mod names;
 mod renewals;
@@ -28,6 +29,7 @@ use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, i
 use crate::downstream::tls::TlsAcceptors;
 use crate::protocol::cors::Cors;
 use crate::reload::changes::changes;
+use crate::reload::endpoint_watch::EndpointWatch;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
 use crate::reload::renewals::Renewals;
@@ -230,6 +232,8 @@ impl Reloader {
         lookups.update(&self.stores, self.dns_refresh);
         let mut renewals = Renewals::new(&self.issuer, &self.stores, &self.probes);
         renewals.update();
+        let mut endpoints = EndpointWatch::default();
+        endpoints.update(&self.stores, &self.probes);
         self.probes.start(None, &self.stores.load());
         let mut ticks = (!self.interval.is_zero()).then(|| {
             let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
@@ -264,6 +268,7 @@ impl Reloader {
                     watched.applied(files);
                     lookups.update(&self.stores, self.dns_refresh);
                     renewals.update();
+                    endpoints.update(&self.stores, &self.probes);
                 }
                 Err(problems) => {
                     self.reloads.record(false);

@@ -11,6 +11,9 @@
 //! | rule | module |
 //! |---|---|
 //! | whether another attempt follows, after which pause, on which connection | [`retry`] |
+//! | which endpoint of a store is asked, when it moves on to the next | [`endpoints`] |
+//! | which endpoint is left out, and what ends that | [`endpoint_breaker`] |
+//! | when two endpoints are asked at once | [`hedging`] |
 //! | the addresses of a name, and when it is looked up | [`resolve`] |
 //! | which of them gets a request | [`turns`] |
 //! | which is passed over, how long, what ends that | [`health`] |
@@ -40,7 +43,7 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
 use crate::profile::alias::{Aliases, NamedObject};
-use crate::profile::{DEFAULT_LABEL, Profile};
+use crate::profile::{DEFAULT_LABEL, Profile, Way};
 use crate::response::refusal::Refusal;
 use crate::s3::address::{AddressError, ObjectAddress};
 use crate::s3::credentials::Credentials;
@@ -48,6 +51,7 @@ use crate::s3::endpoint::Target;
 use crate::s3::sign::Signer;
 use crate::upstream::admission::Admission;
 use crate::upstream::deadline::Deadlines;
+use crate::upstream::endpoints::StoreEndpoints;
 use crate::upstream::issuance::Issuance;
 use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
 use crate::upstream::outage::Outage;
@@ -67,10 +71,13 @@ pub mod client;
 pub mod current_stores;
 pub mod deadline;
 pub mod dial;
+pub mod endpoint_breaker;
+pub mod endpoints;
 pub mod error;
 pub mod error_document;
 pub mod error_verdict;
 pub mod health;
+pub mod hedging;
 pub mod issuance;
 pub mod issue;
 pub mod last_outcome;
@@ -95,7 +102,7 @@ pub struct Store {
     pub listing_signer: Option<Signer>,
     /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
     pub fingerprint: u64,
-    pub addresses: Arc<EndpointAddresses>,
+    pub endpoints: StoreEndpoints,
     /// Its last success and its last failure; bodies that are still arriving hold it too.
     pub last_outcome: Arc<LastOutcome>,
     /// Whether it fails at the moment.
@@ -126,7 +133,7 @@ impl Store {
     #[must_use]
     pub fn new(
         profile: Arc<Profile>,
-        addresses: Arc<EndpointAddresses>,
+        endpoints: StoreEndpoints,
         (admission, shares): (Arc<Admission>, Arc<ClientShares>),
     ) -> Self {
         let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
@@ -136,7 +143,7 @@ impl Store {
             signer,
             listing_signer,
             fingerprint,
-            addresses,
+            endpoints,
             last_outcome: Arc::default(),
             outage: Arc::default(),
             metrics: Arc::default(),
@@ -233,30 +240,33 @@ impl Stores {
         config: &UpstreamConfig,
         issuances: &[Arc<Issuance>],
     ) -> Self {
-        let mut endpoints: Vec<(Arc<Profile>, Arc<EndpointAddresses>)> = Vec::new();
+        let mut known: Vec<(Way, Arc<EndpointAddresses>)> = Vec::new();
         for store in before.iter().flat_map(|before| before.iter()) {
-            endpoints.push((Arc::clone(&store.profile), Arc::clone(&store.addresses)));
+            known.extend(
+                store.endpoints.iter().map(|it| (it.way.clone(), Arc::clone(&it.addresses))),
+            );
         }
+        let mut addresses = |way: &Way| {
+            let found = known.iter().find(|(known, _)| known.leads_like(way));
+            if let Some((_, addresses)) = found {
+                return Arc::clone(addresses);
+            }
+            let addresses = Arc::new(EndpointAddresses::new(&way.endpoint, way.proxy.as_ref()));
+            known.push((way.clone(), Arc::clone(&addresses)));
+            addresses
+        };
         let mut store = |profile: &Arc<Profile>| {
             let same = before.and_then(|before| before.get(profile.name.as_deref()));
             if let Some(same) = same.filter(|same| same.profile == *profile) {
                 return Arc::clone(same);
             }
-            let known = endpoints.iter().find(|(known, _)| known.has_same_way(profile));
-            let addresses = match known {
-                Some((_, addresses)) => Arc::clone(addresses),
-                None => {
-                    let proxy = profile.proxy.as_ref();
-                    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, proxy));
-                    endpoints.push((Arc::clone(profile), Arc::clone(&addresses)));
-                    addresses
-                }
-            };
+            let endpoints =
+                StoreEndpoints::new(profile, same.map(|it| &it.endpoints), &mut addresses);
             let limits = match same {
                 Some(same) => (Arc::clone(&same.admission), Arc::clone(&same.shares)),
                 None => limits_of(config),
             };
-            let mut store = Store::new(Arc::clone(profile), addresses, limits);
+            let mut store = Store::new(Arc::clone(profile), endpoints, limits);
             let provider = profile.provider.as_ref();
             store.issuance = provider.and_then(|it| issuance::of(it, issuances)).map(Arc::clone);
             if let Some(same) = same {
@@ -285,11 +295,10 @@ impl Stores {
         let named: BTreeMap<_, _> =
             profiles.named.iter().map(|(name, profile)| (name.clone(), store(profile))).collect();
         let mut asked: Vec<Arc<EndpointAddresses>> = Vec::new();
-        for store in default.iter().chain(named.values()) {
-            if store.profile.is_usable()
-                && !asked.iter().any(|known| Arc::ptr_eq(known, &store.addresses))
-            {
-                asked.push(Arc::clone(&store.addresses));
+        let usable = default.iter().chain(named.values()).filter(|it| it.profile.is_usable());
+        for endpoint in usable.flat_map(|store| store.endpoints.iter()) {
+            if !asked.iter().any(|known| Arc::ptr_eq(known, &endpoint.addresses)) {
+                asked.push(Arc::clone(&endpoint.addresses));
             }
         }
         Self { default, named, aliases: Arc::clone(&profiles.aliases), endpoints: asked }

@@ -21,7 +21,7 @@ use crate::downstream::proxy_protocol::ProxyHeaderCounts;
 use crate::downstream::tls::TlsAcceptors;
 use crate::gateway::pages::VERSION;
 use crate::metrics::histogram::Histogram;
-use crate::metrics::store::StoreMetrics;
+use crate::metrics::store::{Hedges, StoreMetrics};
 use crate::metrics::{Metrics, Page};
 use crate::reload::Reloads;
 use crate::trace::Tracer;
@@ -33,6 +33,7 @@ use crate::upstream::{CurrentStores, Store, Stores};
 use crate::admin::metrics::cache::{cache_counters, cache_tiers, shared_tier};
 use crate::admin::metrics::exemplars::{SeriesExemplars, with_exemplars};
 use crate::admin::scrape_format::ScrapeFormat;
+use crate::admin::profiles;
 
 mod cache;
 mod edge;
@@ -322,7 +323,7 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         by_profile(page, stores, name, help, |store| ConstGauge::new(number(&store.admission)))?;
     }
     let addresses = stores.iter().flat_map(|store| {
-        let reports = store.addresses.report();
+        let reports = profiles::reports(store);
         HealthState::NAMES.iter().map(move |state| {
             let number = reports.iter().filter(|report| report.state.as_str() == *state).count();
             ([("profile", store.profile.label()), ("state", *state)], ConstGauge::new(number))
@@ -333,6 +334,39 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         "s3proxy_upstream_addresses",
         "Addresses of the store, by their health.",
         addresses,
+    )?;
+    endpoints(page, stores)
+}
+
+/// The endpoints of stores that have several, and hedges. Other profiles have none of these.
+fn endpoints(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Error> {
+    let several = || stores.iter().filter(|store| store.endpoints.are_several());
+    let urls: Vec<Vec<String>> = several()
+        .map(|store| store.endpoints.iter().map(|it| it.endpoint().to_string()).collect())
+        .collect();
+    let up = several().zip(&urls).flat_map(|(store, urls)| {
+        store.endpoints.iter().zip(urls).map(|(endpoint, url)| {
+            let up = u32::from(endpoint.fault().is_none());
+            ([("profile", store.profile.label()), ("endpoint", url.as_str())], ConstGauge::new(up))
+        })
+    });
+    family(
+        page,
+        "s3proxy_upstream_endpoint_up",
+        "Whether the breaker of the endpoint is closed, so that requests go to it.",
+        up,
+    )?;
+    let hedges = several().filter(|store| store.endpoints.are_hedged()).flat_map(|store| {
+        let Hedges { won, lost, not_sent } = &store.metrics.hedges;
+        [("won", won), ("lost", lost), ("not_sent", not_sent)].map(|(result, counter)| {
+            ([("profile", store.profile.label()), ("result", result)], counter.clone())
+        })
+    });
+    family(
+        page,
+        "s3proxy_upstream_hedges",
+        "Requests to stores whose first byte was late, by what a second endpoint did about it.",
+        hedges,
     )
 }
 

@@ -1,12 +1,15 @@
 //! `/profiles`: each profile, the last success and error of its store, and the health of its addresses,
 //! without secrets.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::protocol::timestamp::rfc3339;
 use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
+use crate::upstream::endpoints::StoreEndpoint;
 use crate::upstream::health::Fault;
 use crate::upstream::turns::AddressReport;
 use crate::upstream::{Store, Stores};
@@ -60,8 +63,28 @@ pub(super) fn of(store: &Store) -> Value {
         "renewal_error": renewal.and_then(|renewal| renewal.last_error),
         "last_success": store.last_outcome.last_success().map(rfc3339),
         "last_error": failure,
-        "addresses": store.addresses.report().iter().map(address).collect::<Value>(),
+        "endpoints": endpoints(store),
+        "addresses": reports(store).iter().map(address).collect::<Value>(),
     })
+}
+
+/// The endpoints of a store that has several, and whether requests go to them.
+fn endpoints(store: &Store) -> Value {
+    let endpoints = store.endpoints.iter().filter(|_| store.endpoints.are_several());
+    let state = |endpoint: &Arc<StoreEndpoint>| {
+        let fault = endpoint.fault();
+        json!({
+            "endpoint": endpoint.endpoint().to_string(),
+            "breaker": if fault.is_some() { "open" } else { "closed" },
+            "fault": fault.map(Fault::as_str),
+        })
+    };
+    endpoints.map(state).collect()
+}
+
+/// The addresses of all its endpoints.
+pub(super) fn reports(store: &Store) -> Vec<AddressReport> {
+    store.endpoints.iter().flat_map(|endpoint| endpoint.addresses.report()).collect()
 }
 
 /// An address of the endpoint, and why it is passed over.

@@ -79,6 +79,7 @@ fn profiles_are_listed_without_secrets() {
         "renewal_error": null,
         "last_success": null,
         "last_error": null,
+        "endpoints": [],
         "addresses": [{ "address": "127.0.0.1:1", "state": "healthy", "fault": null }],
     }]);
     assert_eq!(document, expected);

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::profile::{DEFAULT_LABEL, Profile};
 
-/// Profile, endpoint, bucket and key of an object; its bytes are its identity.
+/// Profile, endpoint, bucket and key of an object; its bytes are its identity. Of several endpoints, the one
+/// that [`Profile::identity`] chooses.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CacheKey(Bytes);
 
@@ -17,7 +18,7 @@ impl CacheKey {
     /// key of a prefix is a prefix of the cache key of every object below it.
     #[must_use]
     pub fn new(profile: &Profile, bucket: &str, key: &str) -> Self {
-        let endpoint = &profile.endpoint;
+        let endpoint = profile.identity();
         let name = profile.label();
         let size = 32
             + name.len()
@@ -152,6 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::profile::Way;
     use crate::s3::endpoint::Endpoint;
 
     fn profile(name: Option<&str>, endpoint: &str) -> Profile {
@@ -176,6 +178,32 @@ mod tests {
                 assert!(seen.insert(key.beside().as_bytes().to_vec()));
                 assert!(seen.insert(key.as_bytes().to_vec()));
             }
+        }
+    }
+
+    /// The order of the endpoints decides who is asked, not what is cached.
+    #[test]
+    fn the_key_does_not_depend_on_the_order_of_endpoints() {
+        let at = |endpoints: &[&str]| {
+            let ways = endpoints.iter().map(|url| Way {
+                endpoint: Endpoint::parse(url).expect("an endpoint"),
+                proxy: None,
+            });
+            let mut ways = ways.collect::<Vec<_>>();
+            let first = ways.remove(0);
+            let profile = Profile { further: ways, ..Profile::unsigned(Some("x"), first.endpoint) };
+            CacheKey::new(&profile, "b", "k").as_bytes().to_vec()
+        };
+        let both = at(&["https://a", "http://b:9000/x"]);
+        for same in [
+            &["http://b:9000/x", "https://a"][..],
+            &["https://a"],
+            &["https://c", "http://b:9000/x", "https://a"],
+        ] {
+            assert_eq!(at(same), both, "{same:?}");
+        }
+        for other in [&["http://b:9000/x"][..], &["http://b:9000/x", "https://c"], &["http://a"]] {
+            assert_ne!(at(other), both, "{other:?}");
         }
     }
 

@@ -23,12 +23,14 @@ use crate::protocol::forwarded_conditions::upstream_conditions;
 use crate::response::refusal::Refusal;
 use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
-use crate::s3::endpoint::Target;
+use crate::s3::endpoint::{Endpoint, Target};
 use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
 use crate::upstream::error_verdict;
 use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
 use crate::upstream::retry_pause;
 use crate::upstream::tunnel::Tunnel;
+
+mod endpoints;
 
 /// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
@@ -60,6 +62,8 @@ pub(crate) struct CheckExchange {
     pub answer: Option<ProbeAnswer>,
     /// How long it took.
     pub took: Duration,
+    /// Of several, the endpoint that was asked last.
+    pub endpoint: Endpoint,
 }
 
 impl<'a> ObjectCheck<'a> {
@@ -219,7 +223,7 @@ impl<'a> ObjectCheck<'a> {
             return Err(Refusal::CredentialsMissing);
         }
         match self.connector {
-            Some(connector) => self.ask_store(connector, address, profile, content_type).await,
+            Some(connector) => self.ask_endpoints(connector, address, profile, content_type).await,
             None => Ok(Finding::skipped(
                 "the gateway does not refuse the request; no request is sent to the store",
             )),
@@ -272,7 +276,7 @@ impl<'a> ObjectCheck<'a> {
             Ok(answer) => (Some(answer), None),
             Err(error) => (None, Some(error.refusal())),
         };
-        let asked = CheckExchange { at, answer, took };
+        let asked = CheckExchange { at, answer, took, endpoint: profile.endpoint.clone() };
         let decided = match (&asked.answer, failure) {
             (Some(answer), _) => self.answer(profile, content_type, answer),
             (None, failure) => Err(failure.unwrap_or(Refusal::Internal)),

@@ -27,6 +27,8 @@ const MAX_BUCKETS: usize = 4;
 /// The check of one profile, which runs at the same time as others.
 pub(super) struct ProfileCheck {
     profile: Arc<Profile>,
+    /// Which of several endpoints is checked, from 1.
+    number: Option<usize>,
     /// Whether it is the default profile and there are named ones.
     is_spare: bool,
     shares_default_endpoint: bool,
@@ -36,7 +38,7 @@ pub(super) struct ProfileCheck {
 }
 
 impl ProfileCheck {
-    pub(super) fn new(
+    fn new(
         config: &Config,
         profile: &Arc<Profile>,
         connector: Option<Arc<TransportConnector>>,
@@ -46,6 +48,7 @@ impl ProfileCheck {
         let is_default = profile.name.is_none();
         Self {
             profile: Arc::clone(profile),
+            number: None,
             is_spare: is_default && !named.is_empty(),
             shares_default_endpoint: shares_endpoint(profile, default.as_deref()),
             upstream: config.upstream.clone(),
@@ -54,9 +57,27 @@ impl ProfileCheck {
         }
     }
 
+    /// The same check at each endpoint of the profile.
+    pub(super) fn at_each_endpoint(
+        config: &Config,
+        profile: &Arc<Profile>,
+        connector: Option<&Arc<TransportConnector>>,
+        deadline: Deadline,
+    ) -> Vec<Self> {
+        let check = |(number, single): (usize, Profile)| {
+            let mut check = Self::new(config, &Arc::new(single), connector.cloned(), deadline);
+            check.number = (!profile.further.is_empty()).then_some(number + 1);
+            check
+        };
+        profile.at_each_endpoint().enumerate().map(check).collect()
+    }
+
     /// The name of its section.
     pub(super) fn name(&self) -> Option<String> {
-        self.profile.name.clone()
+        match self.number {
+            Some(number) => Some(format!("{}, endpoint {number}", self.profile.label())),
+            None => self.profile.name.clone(),
+        }
     }
 
     /// Runs every step, and ends within the deadline.
@@ -180,10 +201,13 @@ pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
         Addressing::Virtual => "virtual",
     };
     let shared = if shared { "; same endpoint as the default profile" } else { "" };
-    let Profile { endpoint, region, .. } = profile;
+    let Profile { endpoint, region, further, .. } = profile;
     let proxy = profile.proxy.as_ref();
     let proxy = proxy.map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
-    Finding::ok(format!("{endpoint}{proxy}, region {region}, addressing {addressing}{shared}"))
+    let then: String = further.iter().map(|way| format!(", then {}", way.endpoint)).collect();
+    Finding::ok(format!(
+        "{endpoint}{proxy}{then}, region {region}, addressing {addressing}{shared}"
+    ))
 }
 
 /// Whether this is a named profile at the endpoint of the default profile.

@@ -1,7 +1,8 @@
 //! Endpoint URLs as operators write them: with credentials inside (`https://key:secret@host/`), or
 //! the word `aws` for Amazon's own endpoint. No message contains a secret.
 
-use crate::config::value::{Written, text};
+use crate::config::value::{Written, list_of, text};
+use crate::profile::MAX_ENDPOINTS;
 use crate::s3::credentials::Keys;
 use crate::s3::encode::decode;
 use crate::s3::endpoint::Endpoint;
@@ -28,6 +29,32 @@ pub(super) fn endpoint_url(written: Written<'_>) -> Result<Option<EndpointUrl>, 
     let endpoint = Endpoint::parse(&bare).map_err(|error| format!("is refused: {error}"))?;
     let keys = user_info.map(keys_of).transpose()?;
     Ok(Some(EndpointUrl { endpoint: Some(endpoint), keys }))
+}
+
+/// Reads the endpoints of one store, in the order in which they are asked.
+pub(super) fn endpoints(written: Written<'_>) -> Result<Vec<Endpoint>, String> {
+    if let Written::Yaml(serde_yaml::Value::Null) = written {
+        return Ok(Vec::new());
+    }
+    let mut seen = Vec::new();
+    let read = list_of(written, |url| {
+        let shown = redacted(&url);
+        if url.contains('@') {
+            return Err(format!(
+                "has {shown}: write the access key, which is that of all endpoints, into the credentials file"
+            ));
+        }
+        let endpoint = Endpoint::parse(&url).map_err(|error| format!("has {shown}: {error}"))?;
+        if seen.contains(&endpoint) {
+            return Err(format!("has {endpoint} twice"));
+        }
+        seen.push(endpoint.clone());
+        Ok(endpoint)
+    })?;
+    match read.len() {
+        0..=MAX_ENDPOINTS => Ok(read),
+        many => Err(format!("has {many} URLs: at most {MAX_ENDPOINTS} are possible")),
+    }
 }
 
 /// The URL without user info, and the user info.
@@ -150,6 +177,32 @@ mod tests {
     #[test]
     fn the_word_aws_is_amazons_own_endpoint() {
         assert_eq!(read("aws"), Ok(Some(EndpointUrl { endpoint: None, keys: None })));
+    }
+
+    #[test]
+    fn endpoints_are_urls_in_order_without_credentials() {
+        let read = |text: &str| {
+            let yaml: serde_yaml::Value = serde_yaml::from_str(text).expect("YAML");
+            let urls = endpoints(Written::Yaml(&yaml))?;
+            Ok::<_, String>(urls.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let both = vec!["https://b".to_owned(), "http://a:9000/x".to_owned()];
+        assert_eq!(read("[https://b/, http://a:9000/x]"), Ok(both));
+        assert_eq!(read("null"), Ok(Vec::new()));
+        assert_eq!(read("[]"), Ok(Vec::new()));
+        for (text, message) in [
+            ("[https://a, ftp://b]", "has ftp://b: an endpoint must be"),
+            ("[https://a, 'https://A:443/']", "has https://a twice"),
+            ("[https://AK:hush@a]", "has https://(redacted)@a: write the access key"),
+            ("['AK:hush@a']", "has (redacted)@a"),
+            ("[aws]", "has aws: an endpoint must be"),
+            ("[7]", "must be a list of texts"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(message) && !error.contains("hush"), "{text}: {error}");
+        }
+        let many: Vec<_> = (0..=MAX_ENDPOINTS).map(|number| format!("http://h{number}")).collect();
+        assert!(read(&format!("{many:?}")).expect_err("too many").contains("at most 8"));
     }
 
     #[test]

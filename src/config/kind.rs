@@ -155,6 +155,7 @@ const PROXY: &str = "^(off|([Hh][Tt][Tt][Pp]://)?[^/]+:[0-9]+/?)?$";
 const ENGINE_PREFIX: &str = "^[A-Za-z0-9._:-]{1,64}$";
 const PROFILE_NAME: &str = "^[A-Za-z0-9._-]+$";
 const ENDPOINT: &str = "^(aws|[Hh][Tt][Tt][Pp][Ss]?://[^?#\\s]+)$";
+const ENDPOINTS: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^@?#\\s]+$";
 
 pub(super) const fn boolean() -> Kind<bool> {
     Kind { read: value::boolean, accepts: Accepts::Boolean }
@@ -368,6 +369,11 @@ pub(super) const fn cache_control() -> Kind<Option<HeaderValue>> {
 
 pub(super) const fn endpoint() -> Kind<Option<EndpointUrl>> {
     text_kind(endpoint_url::endpoint_url, "URL, or `aws`", ENDPOINT)
+}
+
+/// URLs without credentials, in order.
+pub(super) const fn endpoints() -> Kind<Vec<Endpoint>> {
+    list_kind(endpoint_url::endpoints, "URLs", ENDPOINTS)
 }
 
 /// `off`, or the URL of a proxy.

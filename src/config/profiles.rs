@@ -2,6 +2,7 @@
 //! and contradictions between them.
 
 mod credentials;
+mod endpoints;
 mod providers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,20 +10,20 @@ use std::sync::Arc;
 
 use crate::config::Profiles;
 use crate::config::cache::{self, Forbidden};
-use crate::config::endpoint_url::EndpointUrl;
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
-use crate::config::layers::{ENDPOINT_FLAG, Effective, Layers, Location, NOT_USED, Reported};
+use crate::config::layers::{Effective, Layers, Location, NOT_USED, Reported};
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
+use crate::config::profiles::endpoints::WrittenEndpoints;
 use crate::config::proxy::{Proxies, ProxyChoice};
 use crate::config::rules;
 use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
 use crate::config::settings::variable;
-use crate::profile::{DEFAULT_LABEL, Hips, Profile};
+use crate::profile::{DEFAULT_LABEL, Hips, Profile, Way};
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -69,8 +70,7 @@ pub(super) fn resolve(
     };
     let declared = if is_alone { none_declared(layers) } else { declared(layers) };
     let default_at = default_location(layers);
-    let mut stores =
-        ProfileReader { layers, file, common, proxy: None, base: None, taken: BTreeSet::new() };
+    let mut stores = ProfileReader::new(layers, file, common);
 
     let default = match default_at {
         Some(location) => stores.default_profile(&location, environment_keys).map(Some),
@@ -208,11 +208,18 @@ struct ProfileReader<'l, 'a> {
     proxy: Option<(ProxyChoice, ValueSource)>,
     /// The endpoint of the default profile, if it is not AWS.
     base: Option<Endpoint>,
+    /// Its further endpoints.
+    base_further: Vec<Endpoint>,
     /// Sections that a profile of another name uses.
     taken: BTreeSet<String>,
 }
 
-impl<'a> ProfileReader<'_, 'a> {
+impl<'l, 'a> ProfileReader<'l, 'a> {
+    fn new(layers: &'l mut Layers<'a>, file: &'l CredentialsFile, common: &'l Common<'l>) -> Self {
+        let (base, base_further, taken) = (None, Vec::new(), BTreeSet::new());
+        Self { layers, file, common, proxy: None, base, base_further, taken }
+    }
+
     fn default_profile(
         &mut self,
         location: &[&str],
@@ -290,21 +297,8 @@ impl<'a> ProfileReader<'_, 'a> {
             .iter()
             .any(|setting| layers.report.is_wrong(&key(setting.path)));
 
-        let (explicit, url_keys) = match written.endpoint {
-            Some(EndpointUrl { endpoint, keys }) => (endpoint, keys),
-            None => (self.base.clone(), None),
-        };
-        if url_keys.is_some()
-            && self.layers.report.source(&key("endpoint")) == ValueSource::Flag(ENDPOINT_FLAG)
-        {
-            let message = "has an access key, which every user of this machine sees in the list of \
-                           processes: use --access-key-file";
-            let problem = Problem::new(ValueSource::Flag(ENDPOINT_FLAG), message);
-            return Err(self.layers.report.problem(problem));
-        }
-        if name.is_none() {
-            self.base.clone_from(&explicit);
-        }
+        let WrittenEndpoints { explicit, url_keys, further } =
+            self.endpoints(&key, name.is_none(), &written)?;
         if wrong {
             return Err(Reported);
         }
@@ -327,6 +321,11 @@ impl<'a> ProfileReader<'_, 'a> {
         let content_security_policy =
             written.content_security_policy.unwrap_or(self.common.content_security_policy);
         let proxy = self.way(&endpoint);
+        let way = |endpoint: Endpoint| {
+            let proxy = self.way(&endpoint).map(|(proxy, _)| proxy);
+            Way { endpoint, proxy }
+        };
+        let further: Vec<_> = further.into_iter().map(way).collect();
         let report = &mut self.layers.report;
         if !written.surveys.is_empty() && !written.listed {
             report.warnings.push(format!(
@@ -335,11 +334,23 @@ impl<'a> ProfileReader<'_, 'a> {
                 key(store::listed().row.path)
             ));
         }
+        if written.hedge && further.is_empty() {
+            report.warnings.push(format!(
+                "{} has no effect without several {}",
+                key(store::hedge().row.path),
+                key(store::endpoints().row.path)
+            ));
+        }
         if let Some((proxy, source)) = &proxy {
             report.show_from(&key("proxy"), proxy.to_string(), source.clone());
         }
         report.show(&key("content_security_policy"), content_security_policy.to_string());
-        report.show(&key("endpoint"), endpoint.to_string());
+        if further.is_empty() {
+            report.show(&key("endpoint"), endpoint.to_string());
+        } else {
+            let source = report.source(&key("endpoints"));
+            report.show_from(&key("endpoint"), format!("{endpoint} (the first)"), source);
+        }
         report.show(&key("addressing"), addressing_word(addressing).to_owned());
         if written.buckets.is_none() {
             report.show(&key("buckets"), "(every bucket)".to_owned());
@@ -348,6 +359,8 @@ impl<'a> ProfileReader<'_, 'a> {
             name: name.map(str::to_owned),
             endpoint,
             proxy: proxy.map(|(proxy, _)| proxy),
+            further,
+            hedge: written.hedge,
             region,
             addressing,
             credentials,

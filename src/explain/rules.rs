@@ -99,7 +99,7 @@ fn cache_key(profile: &Profile, address: &ObjectAddress) -> String {
     format!(
         "cache key: profile {}, endpoint {}, bucket {} and the bytes of the key; no headers, no query",
         profile.label(),
-        profile.endpoint,
+        profile.identity(),
         address.bucket,
     )
 }

@@ -62,38 +62,52 @@ impl Gateway {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let left = attempts.time_left(Instant::now());
-        if left.is_zero() {
-            ctx.refusal = Some(Refusal::UpstreamTimeout);
-            return Err(give_up("no time is left for another attempt"));
-        }
-        let store = &object.wanted.store;
-        let addresses = &store.addresses;
+        let endpoints = &object.wanted.store.endpoints;
         let other = object.upstream.dialer.take().and_then(|dialer| dialer.take_other());
-        if other.is_none() {
-            let method = object.upstream.ask.method(&session.req_header().method);
-            let (made, target) = (attempts.made().into(), object.wanted.target());
-            object.upstream.span =
-                trace.map(|parent| attempt_span(&parent, &method, store, target, made));
-        }
-        // The attempt goes on at the address that has connected first.
-        let (chosen, ready) = if let Some((address, stream)) = other {
-            (addresses.begin(address), Some(ReadyConnection::new(stream)))
-        } else {
+        let (store, target) = (&object.wanted.store, object.wanted.target());
+        let method = object.upstream.ask.method(&session.req_header().method);
+        let mut ready = None;
+        let (endpoint, chosen) = loop {
+            let endpoint = endpoints.of(attempts);
+            let left = endpoints.time_here(attempts, Instant::now());
+            if left.is_zero() {
+                ctx.refusal = Some(Refusal::UpstreamTimeout);
+                return Err(give_up("no time is left for another attempt"));
+            }
+            // The attempt goes on at the address that has connected first.
+            if let Some((address, stream)) = other {
+                ready = Some(ReadyConnection::new(stream));
+                break (endpoint, endpoint.addresses.begin(address));
+            }
+            let made = attempts.made().into();
+            object.upstream.span = trace
+                .as_ref()
+                .map(|parent| attempt_span(parent, &method, (store, endpoint), target, made));
+            object.upstream.asked = endpoint.ask();
+            let addresses = &endpoint.addresses;
             let picked = addresses.pick(attempts.tried(), self.deadlines.lookup(left)).await;
-            let Some(chosen) = picked else {
+            if let Some(chosen) = picked {
+                attempts.begin(chosen.address, Instant::now());
+                break (endpoint, chosen);
+            }
+            let asked = object.upstream.asked.take();
+            let failure = AttemptFailure::NoConnection(addresses.unresolved());
+            if !endpoints.has_other(attempts.tried_endpoints())
+                || endpoints.attempt_failed(attempts, asked, None, &failure, false)
+                    != NextAttempt::Again
+            {
                 ctx.refusal = Some(addresses.unresolved());
                 return Err(give_up("the endpoint's name does not resolve"));
-            };
-            attempts.begin(chosen.address, Instant::now());
-            (chosen, None)
+            }
         };
+        let addresses = &endpoint.addresses;
         object.upstream.chosen = Some(chosen);
         // The first look-up of the name has taken some of the time.
-        let left = attempts.time_left(Instant::now());
-        let (tls, target) = (store.profile.endpoint.tls, object.wanted.target());
+        let left = endpoints.time_here(attempts, Instant::now());
+        let (tls, target) =
+            (endpoint.endpoint().tls, endpoints.target(endpoint, object.wanted.target()));
         let mut peer =
-            upstream::peer(chosen, addresses.pool_key(chosen), tls, target, &self.upstream, left);
+            upstream::peer(chosen, addresses.pool_key(chosen), tls, &target, &self.upstream, left);
         if attempts.needs_new_connection() {
             peer = upstream::peer_of_new_connection(peer);
         }
@@ -116,14 +130,11 @@ pub(super) fn attempt_failed(
     reused: bool,
 ) -> NextAttempt {
     note_failure(object.upstream.span.take(), failure);
-    let addresses = &object.wanted.store.addresses;
+    let endpoints = &object.wanted.store.endpoints;
+    let (asked, chosen) = (object.upstream.asked.take(), object.upstream.chosen);
     let attempts = &mut object.upstream.attempts;
-    let now = Instant::now();
-    attempts.end(now);
-    if let Some(chosen) = object.upstream.chosen {
-        addresses.attempt_failed(chosen, failure, reused, attempts.began());
-    }
-    attempts.failed(failure, addresses.has_other(attempts.tried()), now)
+    attempts.end(Instant::now());
+    endpoints.attempt_failed(attempts, asked, chosen, failure, reused)
 }
 
 /// Handles an attempt that got no connection, or one to another address than that of the peer.

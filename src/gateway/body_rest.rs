@@ -11,7 +11,7 @@ use crate::downstream::Exchange;
 use crate::gateway::context::Context;
 use crate::gateway::{Gateway, exchange};
 use crate::response::refusal::Refusal;
-use crate::upstream::client::StoreBody;
+use crate::upstream::client::{BodyOrigin, StoreBody};
 use crate::upstream::error::refusal;
 
 impl Gateway {
@@ -46,7 +46,7 @@ impl Gateway {
             &self.client,
             (&store, target),
             *rest,
-            attempts.address(),
+            BodyOrigin { endpoint: attempts.endpoint(), address: attempts.address() },
             broke_off,
             trace,
         );

@@ -24,6 +24,7 @@ use crate::trace::span::{Span, SpanParent};
 use crate::upstream::admission::Permit;
 use crate::upstream::answer::{Ask, is_conditional};
 use crate::upstream::dial::Dialer;
+use crate::upstream::endpoints::Asked;
 use crate::upstream::error_document::ErrorDocument;
 use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::Attempts;
@@ -101,6 +102,8 @@ pub struct UpstreamState {
     pub attempts: Attempts,
     /// Where the last attempt went.
     pub chosen: Option<Chosen>,
+    /// Its request, until the endpoint has answered.
+    pub asked: Option<Asked>,
     /// Makes its connection, if the pool has none.
     pub dialer: Option<Arc<Dialer>>,
     /// An attempt is in progress, or has failed before it had an address.
@@ -269,6 +272,7 @@ impl ObjectRequest {
             ask: Ask::AsClient,
             attempts,
             chosen: None,
+            asked: None,
             dialer: None,
             began: false,
             answered: false,

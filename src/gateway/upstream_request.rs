@@ -30,15 +30,18 @@ impl Gateway {
         let none = UpstreamConditions::default();
         let conditions = if ask == Ask::AsClient { &object.conditions } else { &none };
         let method = ask.method(&client.method);
-        let (signer, target) = (&object.wanted.store.signer, object.wanted.target());
-        let mut head = match signed_request(signer, target, &method, conditions, signing_time()) {
-            Ok(head) => with_traceparent(head, object.upstream.span.as_ref()),
-            Err(refusal) => {
-                ctx.refusal = Some(refusal);
-                return Err(give_up("a request with the configured headers cannot be made"));
-            }
-        };
-        let passed = &object.wanted.store.profile.request_headers;
+        let store = &object.wanted.store;
+        let endpoint = store.endpoints.at(object.upstream.attempts.endpoint().unwrap_or(0));
+        let target = store.endpoints.target(endpoint, object.wanted.target());
+        let mut head =
+            match signed_request(&store.signer, &target, &method, conditions, signing_time()) {
+                Ok(head) => with_traceparent(head, object.upstream.span.as_ref()),
+                Err(refusal) => {
+                    ctx.refusal = Some(refusal);
+                    return Err(give_up("a request with the configured headers cannot be made"));
+                }
+            };
+        let passed = &store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration accepts no pattern that matches a header set by the gateway.
             let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
@@ -50,7 +53,7 @@ impl Gateway {
             }
         }
         if let Some(exchange) = exchange(session) {
-            let left = object.upstream.attempts.time_left(Instant::now());
+            let left = store.endpoints.time_here(&object.upstream.attempts, Instant::now());
             exchange.set_deadline(self.deadlines.head(left));
         }
         Ok(head)

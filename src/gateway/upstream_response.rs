@@ -41,6 +41,8 @@ impl Gateway {
             conditions: &object.conditions,
         };
         let decision = answer::decide(&context, head.status, &head.headers);
+        let endpoints = &object.wanted.store.endpoints;
+        let decision = endpoints.decide(decision, head.status, &object.upstream.attempts);
         let unframed = !head.headers.contains_key(CONTENT_LENGTH);
         match decision {
             // Without a length an old client could not distinguish a whole body from a truncated one.
@@ -95,9 +97,14 @@ impl Gateway {
         let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
         object.upstream.attempts.end(Instant::now());
         note_answer(object.upstream.span.take(), object.upstream.chosen, head.status);
+        let is_error = answer::is_error_of_address(head.status);
         if let Some(chosen) = object.upstream.chosen {
-            let is_error = answer::is_error_of_address(head.status);
-            object.wanted.store.addresses.answered(chosen, is_error);
+            let endpoints = &object.wanted.store.endpoints;
+            let endpoint = endpoints.at(object.upstream.attempts.endpoint().unwrap_or(0));
+            endpoint.addresses.answered(chosen, is_error);
+        }
+        if let Some(asked) = object.upstream.asked.take() {
+            asked.answered(is_error);
         }
         object.upstream.status = Some(head.status.as_u16());
         object.upstream.request_id = error_document::request_id(&head.headers).map(str::to_owned);

@@ -41,6 +41,8 @@ pub struct StoreMetrics {
     pub retries: Counter,
     /// Requests for the rest of a body that broke off.
     pub continuations: Counter,
+    /// Requests whose first byte was late.
+    pub hedges: Hedges,
     /// From the first attempt to the head of the last answer.
     pub waited: Histogram,
     pub errors: CauseCounters,
@@ -58,11 +60,23 @@ impl Default for StoreMetrics {
             asked: StatusCounters::default(),
             retries: Counter::default(),
             continuations: Counter::default(),
+            hedges: Hedges::default(),
             waited: Histogram::default(),
             errors: CauseCounters::new(UPSTREAM_CAUSES),
             received: Counter::default(),
         }
     }
+}
+
+/// Requests to the store whose first byte was later than usual, where requests are hedged.
+#[derive(Debug, Default)]
+pub struct Hedges {
+    /// The second endpoint had the answer first.
+    pub won: Counter,
+    /// The first one had.
+    pub lost: Counter,
+    /// No second endpoint was asked at first: the budget was spent, or none was well.
+    pub not_sent: Counter,
 }
 
 /// A request of a client that has ended.

@@ -35,6 +35,8 @@ impl Profile {
             endpoint: _,
             // They decide how a store is asked, not what it answers.
             proxy: _,
+            further: _,
+            hedge: _,
             region: _,
             addressing: _,
             credentials: _,

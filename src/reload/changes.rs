@@ -50,8 +50,17 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before.proxy != after.proxy {
             changes.lines.push(format!("profile {label}: now {}", way(after)));
         }
-        // The way to a store says nothing of its objects.
-        let before_with_way = Profile { proxy: after.proxy.clone(), ..(**before).clone() };
+        let is_same_store = before.identity() == after.identity();
+        if is_same_store && !before.endpoints().eq(after.endpoints()) {
+            changes.lines.push(format!("profile {label}: now at {}", all_endpoints(after)));
+        }
+        // The way to a store says nothing of its objects, nor does the order of endpoints with the same ones.
+        let mut before_with_way =
+            Profile { proxy: after.proxy.clone(), hedge: after.hedge, ..(**before).clone() };
+        if is_same_store {
+            before_with_way.endpoint = after.endpoint.clone();
+            before_with_way.further.clone_from(&after.further);
+        }
         if !after.differs_only_in_credentials(&before_with_way) {
             changes.lines.push(format!("profile {label}: settings changed"));
             changes.outdated.push(OutdatedProfile { name: before.name.clone() });
@@ -118,9 +127,14 @@ pub fn profile_lines(profiles: &Profiles) -> Vec<String> {
 /// Its endpoint, and the proxy on the way to it.
 fn place(profile: &Profile) -> String {
     match &profile.proxy {
-        Some(_) => format!("{} {}", profile.endpoint, way(profile)),
-        None => profile.endpoint.to_string(),
+        Some(_) => format!("{} {}", all_endpoints(profile), way(profile)),
+        None => all_endpoints(profile),
     }
+}
+
+/// Its endpoints, in the order in which they are asked.
+fn all_endpoints(profile: &Profile) -> String {
+    profile.endpoints().map(ToString::to_string).collect::<Vec<_>>().join(", then ")
 }
 
 /// How its store is reached.
@@ -153,7 +167,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::profile::Profile;
+    use crate::profile::Way;
     use crate::profile::alias::Alias;
     use crate::s3::credentials::{CredentialSource, Keys};
     use crate::s3::endpoint::Endpoint;
@@ -241,6 +255,31 @@ mod tests {
         ] {
             let changes = changes(&profiles(&[before]), &profiles(&[after]));
             assert_eq!(changes, Changes { lines: vec![line.to_owned()], outdated: vec![] });
+        }
+    }
+
+    #[test]
+    fn another_order_of_endpoints_and_one_more_purge_nothing_and_another_store_does() {
+        let at = |urls: &[&str]| {
+            let way = |url: &&str| Way {
+                endpoint: Endpoint::parse(url).expect("an endpoint"),
+                proxy: None,
+            };
+            let mut ways: Vec<_> = urls.iter().map(way).collect();
+            let endpoint = ways.remove(0).endpoint;
+            profiles(&[Profile { endpoint, further: ways, ..profile(Some("a"), "AKIA", "s") }])
+        };
+        let (a, b, c) = ("https://a", "https://b", "https://c");
+        for (before, after, line, purges) in [
+            (&[a, b][..], &[b, a][..], "now at https://b, then https://a", false),
+            (&[a], &[c, a], "now at https://c, then https://a", false),
+            (&[a, b], &[a], "now at https://a", false),
+            (&[a, b], &[b], "settings changed", true),
+            (&[b], &[a, b], "settings changed", true),
+        ] {
+            let changes = changes(&at(before), &at(after));
+            assert_eq!(changes.lines, [format!("profile a: {line}")], "{before:?} {after:?}");
+            assert_eq!(!changes.outdated.is_empty(), purges, "{before:?} {after:?}");
         }
     }
 

@@ -141,6 +141,20 @@ impl Endpoint {
         authority
     }
 
+    /// The same request at this endpoint, for a target that `from` has made.
+    #[must_use]
+    pub fn take_over(&self, target: &Target, from: &Self) -> Target {
+        // Nothing, or the bucket with a dot.
+        let label = target.server_name.strip_suffix(&from.host).unwrap_or_default();
+        let rest = target.path.strip_prefix(&from.base_path).unwrap_or(&target.path);
+        let server_name = [label, &self.host].concat();
+        Target {
+            host: self.authority_of(&server_name),
+            server_name,
+            path: [&self.base_path, rest].concat(),
+        }
+    }
+
     /// Host and path of a request for this bucket and key (decoded bytes) at this endpoint.
     #[must_use]
     pub fn target(&self, addressing: Addressing, bucket: &str, key: &[u8]) -> Target {
@@ -234,6 +248,28 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    #[test]
+    fn a_target_is_the_same_at_another_endpoint() {
+        let parse = |url| Endpoint::parse(url).expect("an endpoint");
+        let ends = ["https://a.org", "http://b.net:9000/base", "http://[::1]:80/x%20y"].map(parse);
+        for from in &ends {
+            for to in &ends {
+                for addressing in [Addressing::Path, Addressing::Virtual] {
+                    for bucket in ["sky", "s", "sk.y", "a.org"] {
+                        let target = |end: &Endpoint| end.target(addressing, bucket, b"base/k +");
+                        let moved = to.take_over(&target(from), from);
+                        assert_eq!(moved, target(to), "{from} to {to}, {bucket}");
+                    }
+                }
+            }
+        }
+        let listing = Target {
+            path: "/base/sky/?list-type=2".to_owned(),
+            ..ends[1].target(Addressing::Path, "sky", b"")
+        };
+        assert_eq!(ends[0].take_over(&listing, &ends[1]).path, "/sky/?list-type=2");
     }
 
     #[test]

@@ -9,15 +9,16 @@ use crate::protocol::trace_context::TRACEPARENT;
 use crate::s3::endpoint::Target;
 use crate::trace::span::{Span, SpanKind, SpanParent};
 use crate::upstream::Store;
+use crate::upstream::endpoints::StoreEndpoint;
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::turns::Chosen;
 
-/// Begins the span of an attempt; `made` others came before it.
+/// Begins the span of an attempt at this endpoint of the store; `made` others came before it.
 #[must_use]
 pub fn attempt_span(
     parent: &SpanParent,
     method: &Method,
-    store: &Store,
+    (store, endpoint): (&Store, &StoreEndpoint),
     target: &Target,
     made: u64,
 ) -> Span {
@@ -26,7 +27,8 @@ pub fn attempt_span(
     if !span.is_recorded() {
         return span;
     }
-    let endpoint = &store.profile.endpoint;
+    let target = store.endpoints.target(endpoint, target);
+    let endpoint = endpoint.endpoint();
     let scheme = if endpoint.tls { "https://" } else { "http://" };
     span.text("http.request.method", method);
     span.text("url.full", &[scheme, &target.host, &target.path].concat());

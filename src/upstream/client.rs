@@ -2,7 +2,6 @@
 //! pass through the proxy (see [`crate::upstream`]). Connections are Pingora's, in a pool of our own.
 //! HTTP/1.1 only.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,10 +24,11 @@ use crate::upstream::{Store, UpstreamOutcome};
 mod attempts;
 mod body;
 mod connection;
+mod hedge;
 mod listing;
 mod pool;
 
-pub use body::StoreBody;
+pub use body::{BodyOrigin, StoreBody};
 pub(crate) use connection::exchange;
 
 /// The client of all fetches.
@@ -132,11 +132,14 @@ impl StoreClient {
             store.metrics.errors.count(refusal.cause());
             return FetchResult { report: FetchReport::default(), outcome: Err(refusal) };
         };
-        let mut fetch = StoreFetch::new(self, store, target, request);
         let unanswered = Unanswered(store);
-        let mut outcome = fetch.until_answered().await;
+        let (report, mut outcome) = if store.endpoints.are_hedged() && !request.head_only {
+            // Boxed: it is larger than a fetch without.
+            Box::pin(hedge::fetch(self, store, target, request)).await
+        } else {
+            StoreFetch::new(self, store, target, request).run().await
+        };
         std::mem::forget(unanswered);
-        let report = fetch.report();
         store.note(&UpstreamOutcome {
             status: report.status,
             code: report.code.as_deref(),
@@ -188,7 +191,7 @@ impl StoreClient {
         fetched
     }
 
-    /// Requests the rest of a body that broke off at this address. It takes no permit, since the request
+    /// Requests the rest of a body that broke off there. It takes no permit, since the request
     /// whose body it was holds one. `None` if the store's answer is about other bytes.
     ///
     /// # Errors
@@ -198,7 +201,7 @@ impl StoreClient {
         store: &Store,
         target: &Target,
         rest: &BodyRest,
-        broken: Option<SocketAddr>,
+        broken: BodyOrigin,
         trace: Option<&SpanParent>,
     ) -> Result<Option<StoreBody>, Refusal> {
         let request = FetchRequest {
@@ -251,6 +254,22 @@ impl StoreClient {
         };
         let (report, attempts) = fetch.into_parts();
         (report, attempts, outcome)
+    }
+
+    /// Asks one endpoint of the store, once, for at most this time.
+    pub async fn probe_endpoint(
+        &self,
+        store: &Store,
+        target: &Target,
+        place: usize,
+        total: Duration,
+    ) -> FetchReport {
+        let range = Some(ByteRange::FromTo { first: 0, last: Some(0) });
+        let request = FetchRequest { range, ..FetchRequest::default() };
+        let attempts = Attempts::start(RetryPolicy { retries: 0, total }, Instant::now());
+        let mut fetch = StoreFetch::after(self, store, target, &request, attempts);
+        fetch.stay_at(place);
+        fetch.run().await.0
     }
 
     /// As [`StoreClient::read_error`], for a request that no client has made.

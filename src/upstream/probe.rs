@@ -5,10 +5,14 @@
 //! looks for the object. Where the profile names a bucket, the object is in it. Otherwise no bucket is
 //! known, and the probe names one that does not exist; what the store says about that bucket is no
 //! failure.
+//!
+//! Where a store has several endpoints, a probe goes to each of those whose breaker is open, until one is
+//! answered: no request of a client finds out whether an endpoint is back.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use http::StatusCode;
 use log::{info, warn};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -18,14 +22,20 @@ use crate::profile::Profile;
 use crate::profile::globs::Globs;
 use crate::response::refusal::Refusal;
 use crate::s3::credentials::Credentials;
+use crate::s3::endpoint::Target;
+use crate::upstream::answer::is_error_of_address;
 use crate::upstream::client::{FetchReport, StoreClient};
 use crate::upstream::last_outcome::StoreVerdict;
-use crate::upstream::{Store, Stores};
+use crate::upstream::{CurrentStores, Store, Stores};
 
 /// Probes in progress at the same time; further ones wait.
 const MAX_PROBES: usize = 4;
 /// The key of the object that is asked for.
 const KEY: &[u8] = b"s3proxy-probe";
+/// How often the endpoints whose breakers are open are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the probe of an endpoint may take.
+const ENDPOINT_TIME: Duration = Duration::from_secs(5);
 /// How long a probe on demand waits for others, at most.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,6 +91,37 @@ impl Probes {
         }
     }
 
+    /// Probes the endpoints whose breakers are open, in the background, each when it is due.
+    pub async fn watch_endpoints(self: Arc<Self>, stores: Arc<CurrentStores>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = Instant::now();
+            for store in stores.load().iter() {
+                for place in store.endpoints.begin_probes(now) {
+                    let (probes, store) = (Arc::clone(&self), Arc::clone(store));
+                    let _in_background =
+                        tokio::spawn(async move { probes.probe_endpoint(&store, place).await });
+                }
+            }
+        }
+    }
+
+    /// Probes one endpoint. Any answer of it that is no error shows that it is there.
+    async fn probe_endpoint(&self, store: &Store, place: usize) {
+        let target = self.target(&store.profile);
+        let report = self.client.probe_endpoint(store, &target, place, ENDPOINT_TIME).await;
+        let status = report.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let is_well = status.is_some_and(|status| !is_error_of_address(status));
+        store.endpoints.at(place).probed(is_well);
+    }
+
+    /// The object that is asked for.
+    fn target(&self, profile: &Profile) -> Target {
+        let named = named_bucket(profile);
+        let bucket = named.as_deref().unwrap_or(&self.unknown_bucket);
+        profile.endpoint.target(profile.addressing, bucket, KEY)
+    }
+
     /// Probes a store now, within the deadlines of other requests.
     ///
     /// # Errors
@@ -97,11 +138,8 @@ impl Probes {
         if matches!(profile.credentials, Credentials::Missing(_)) {
             return Err(NotProbed::NoCredentials);
         }
-        let named = named_bucket(profile);
-        let bucket = named.as_deref().unwrap_or(&self.unknown_bucket);
-        let target = profile.endpoint.target(profile.addressing, bucket, KEY);
-        let (report, outcome) = self.client.probe(store, &target).await;
-        let verdict = verdict(outcome.err().as_ref(), named.is_some());
+        let (report, outcome) = self.client.probe(store, &self.target(profile)).await;
+        let verdict = verdict(outcome.err().as_ref(), named_bucket(profile).is_some());
         #[expect(clippy::disallowed_methods, reason = "operators see the time")]
         let now = SystemTime::now();
         store.last_outcome.note(verdict, report.code.as_deref(), now);

@@ -19,11 +19,15 @@
 //!   connections of the pool may have ended too.
 //! - Asking in another way (`answer::Ask`) is no retry. It happens at most [`MAX_ASKS`] times.
 //! - An attempt is repeated only while no byte of an answer has reached the client.
+//! - Where the store has another endpoint that was not tried, the request moves on to it after any of the
+//!   failures above, and after 503 with `Retry-After`: at once, without a pause, and without counting a retry. The
+//!   one exception is a reused connection that has ended. Answers of 4xx never move on.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::UpstreamConfig;
+use crate::profile::MAX_ENDPOINTS;
 use crate::response::refusal::Refusal;
 use crate::upstream::health::Fault;
 
@@ -35,12 +39,15 @@ pub const MAX_ASKS: u8 = 3;
 pub const MAX_ADDRESSES: usize = 8;
 
 /// The most attempts of one request: the first, its retry, one in place of a reused connection that
-/// has ended, those at other addresses, and those that ask in another way. Each may have to begin
+/// has ended, those at other addresses and endpoints, and those that ask in another way. Each may have to begin
 /// again at the address that connects first.
-pub const MAX_ATTEMPTS: usize = 2 * (3 + MAX_ADDRESSES + MAX_ASKS as usize);
+pub const MAX_ATTEMPTS: usize = 2 * (3 + MAX_ADDRESSES + MAX_ENDPOINTS + MAX_ASKS as usize);
 
 /// The `detail` of the log line when no head arrived within its time limit.
 pub const LATE: &str = "timed out: the store's answer did not begin in its time";
+
+/// The `detail` of the log line when a request was left because others found that its endpoint does not answer.
+pub const LEFT: &str = "the breaker of the endpoint opened before the answer began";
 
 /// How many attempts one request may make, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +122,31 @@ pub enum NextAttempt {
     Refuse(Refusal),
 }
 
+/// Endpoints of one store, by their places in its order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndpointSet(u8);
+
+impl EndpointSet {
+    /// Every endpoint.
+    const ALL: Self = Self(u8::MAX);
+
+    /// Whether the endpoint at this place is among them.
+    #[must_use]
+    pub fn has(self, place: usize) -> bool {
+        self.0 & Self::bit(place) != 0
+    }
+
+    fn insert(&mut self, place: usize) {
+        self.0 |= Self::bit(place);
+    }
+
+    fn bit(place: usize) -> u8 {
+        u32::try_from(place).ok().and_then(|place| 1_u8.checked_shl(place)).unwrap_or(0)
+    }
+}
+
+const _: () = assert!(MAX_ENDPOINTS <= u8::BITS as usize, "a bit for each endpoint");
+
 /// The attempts of one request so far, and the conditions of the next one.
 #[derive(Debug, Clone)]
 pub struct Attempts {
@@ -124,7 +156,12 @@ pub struct Attempts {
     made: u8,
     retries: u8,
     asks: u8,
-    /// The address of each attempt, and those that gave no connection; the last one last.
+    /// The endpoint that is asked; `None` before the first attempt, and when it was left.
+    endpoint: Option<usize>,
+    tried_endpoints: EndpointSet,
+    /// The endpoint to ask first, if it is well.
+    preferred_endpoint: Option<usize>,
+    /// The address of each attempt at this endpoint, and those that gave no connection; the last one last.
     tried: Vec<SocketAddr>,
     began: Instant,
     pause: bool,
@@ -142,6 +179,9 @@ impl Attempts {
             made: 0,
             retries: 0,
             asks: 0,
+            endpoint: None,
+            tried_endpoints: EndpointSet::default(),
+            preferred_endpoint: None,
             tried: Vec::new(),
             began: now,
             pause: false,
@@ -152,6 +192,61 @@ impl Attempts {
     /// Starts the time for all attempts again.
     pub fn restart(&mut self, now: Instant) {
         self.started = now;
+    }
+
+    /// The endpoint that is asked, by its place; `None` where it is to be chosen.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<usize> {
+        self.endpoint
+    }
+
+    /// The endpoints that were asked.
+    #[must_use]
+    pub fn tried_endpoints(&self) -> EndpointSet {
+        self.tried_endpoints
+    }
+
+    /// The endpoint to ask first, if it is well.
+    #[must_use]
+    pub fn preferred_endpoint(&self) -> Option<usize> {
+        self.preferred_endpoint
+    }
+
+    /// The attempts go to the endpoint at this place.
+    pub fn go_to(&mut self, place: usize) {
+        self.endpoint = Some(place);
+        self.tried_endpoints.insert(place);
+    }
+
+    /// The attempts go to the endpoint at this place and to no other.
+    pub fn stay_at(&mut self, place: usize) {
+        self.endpoint = Some(place);
+        self.tried_endpoints = EndpointSet::ALL;
+    }
+
+    /// The next attempt goes to another endpoint.
+    pub fn leave_endpoint(&mut self) {
+        self.endpoint = None;
+        // Addresses of the endpoint that is left.
+        self.tried.clear();
+        self.pause = false;
+        self.new_connection = false;
+    }
+
+    /// Whether another endpoint is asked after this failure; to be called where there is one that was not
+    /// tried.
+    pub fn move_on(&mut self, failure: &AttemptFailure, now: Instant) -> bool {
+        let moves = match failure {
+            AttemptFailure::NoConnection(_)
+            | AttemptFailure::Reset { reused: false }
+            | AttemptFailure::Late
+            | AttemptFailure::Answer(_) => !self.time_left(now).is_zero(),
+            AttemptFailure::Reset { reused: true } | AttemptFailure::Final(_) => false,
+        };
+        if moves {
+            self.leave_endpoint();
+        }
+        moves
     }
 
     /// How many were made.
@@ -200,8 +295,10 @@ impl Attempts {
     }
 
     /// The first attempt goes elsewhere if it can, and not over an idle connection: a body from this
-    /// address has broken off.
-    pub fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
+    /// address has broken off. The endpoint stays the same if it is well: another one may have another
+    /// version.
+    pub fn go_elsewhere(&mut self, endpoint: Option<usize>, broken: Option<SocketAddr>) {
+        self.preferred_endpoint = endpoint;
         if let Some(broken) = broken {
             self.went_to(broken);
         }

@@ -8,6 +8,7 @@ mod cold;
 mod concurrent;
 mod counts;
 mod disk;
+mod endpoints;
 mod grain;
 mod one_answer;
 mod outages;

@@ -122,6 +122,8 @@ mod edge;
 mod balancers;
 // Stores behind a proxy.
 mod way_out;
+// Stores with several endpoints.
+mod endpoints;
 // The cache: cut bodies, first requests, coalescing, keys, clients that leave, memory, poisoning,
 // lengths.
 mod blocks_without_room;

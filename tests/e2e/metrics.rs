@@ -6,6 +6,7 @@ use crate::cached::with_cache;
 use crate::client::Client;
 use crate::credentials::with_issued;
 use crate::crowd::{Watched, await_that, numbered};
+use crate::endpoints::with_two;
 use crate::faulty::{self, Faulty, Gate, Recorded, Step};
 use crate::gateway::{ACCESS_KEY, SECRET_KEY};
 use crate::origin::Origin;
@@ -250,7 +251,7 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let disk = folder.path().to_str().expect("UTF-8");
     origin.put("a.png", "a tile");
     let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
-    let setup = with_issued(setup, &origin.url());
+    let setup = with_two(with_issued(setup, &origin.url()), &origin.url());
     let edge = crate::tls_port::Edge::new();
     let setup = with_silent_engine(edge.setup_behind(setup));
     let setup = setup.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cached::with_cache;
 use crate::credentials::with_issued;
 use crate::crowd::{Watched, await_that, numbered};
+use crate::endpoints::with_two;
 use crate::metrics::{parse, with_silent_engine};
 use crate::origin::Origin;
 
@@ -171,6 +172,7 @@ fn scrape() -> Vec<Selector> {
     origin.put("big.fits", numbered(300_000));
     let folder = tempfile::tempdir().expect("a folder");
     let setup = with_issued(with_cache(&origin.url()), &origin.url());
+    let setup = with_two(setup, &origin.url());
     let edge = crate::tls_port::Edge::new();
     let setup = edge
         .setup_behind(with_silent_engine(setup))

@@ -32,6 +32,7 @@ use s3proxy::s3::endpoint::{Addressing, Endpoint};
 use s3proxy::s3::secret::Secret;
 use s3proxy::upstream::Store as Upstream;
 use s3proxy::upstream::client::{FetchRequest, FetchResponse, FetchResult, StoreClient};
+use s3proxy::upstream::endpoints::StoreEndpoints;
 use s3proxy::upstream::resolve::EndpointAddresses;
 use store::{Manners, Object, Serving, Store};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,8 +72,10 @@ fn upstream(url: &str, secret: &str) -> Upstream {
         credentials: Credentials::Keys { keys, source: CredentialSource::Environment },
         ..Profile::unsigned(None, Endpoint::parse(url).expect("a URL"))
     };
-    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, None));
-    Upstream::new(Arc::new(profile), addresses, s3proxy::upstream::limits_of(&config(None)))
+    let endpoints = StoreEndpoints::new(&profile, None, |way| {
+        Arc::new(EndpointAddresses::new(&way.endpoint, None))
+    });
+    Upstream::new(Arc::new(profile), endpoints, s3proxy::upstream::limits_of(&config(None)))
 }
 
 /// A running store with the objects of the bucket `sky`.

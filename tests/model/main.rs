@@ -60,7 +60,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::client::PATIENCE;
@@ -86,9 +86,11 @@ struct Case {
     manners: fn() -> Manners,
     /// Not every store supports it.
     knows_if_match: bool,
+    /// Ways to the store, each with faults of its own.
+    endpoints: u64,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "memory, always asked",
         memory: "4MiB",
@@ -99,6 +101,7 @@ const CASES: [Case; 4] = [
         oldest: Duration::ZERO,
         manners: Manners::rgw,
         knows_if_match: true,
+        endpoints: 1,
     },
     Case {
         name: "memory and disk, fresh for a second",
@@ -111,6 +114,7 @@ const CASES: [Case; 4] = [
         oldest: Duration::from_secs(3),
         manners: Manners::aws,
         knows_if_match: false,
+        endpoints: 1,
     },
     Case {
         name: "room for three blocks, fresh for a second",
@@ -122,6 +126,7 @@ const CASES: [Case; 4] = [
         oldest: Duration::from_secs(3),
         manners: Manners::rgw,
         knows_if_match: true,
+        endpoints: 1,
     },
     Case {
         name: "little memory and a disk, always asked",
@@ -133,6 +138,19 @@ const CASES: [Case; 4] = [
         oldest: Duration::ZERO,
         manners: Manners::aws,
         knows_if_match: false,
+        endpoints: 1,
+    },
+    Case {
+        name: "two endpoints, fresh for a second",
+        memory: "3MiB",
+        on_disk: false,
+        share: "50",
+        read_ahead: "256KiB",
+        ttl: "1s",
+        oldest: Duration::from_secs(3),
+        manners: Manners::rgw,
+        knows_if_match: true,
+        endpoints: 2,
     },
 ];
 
@@ -203,15 +221,21 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
     let store = Store::new();
     store.create_bucket("model");
     store.set_manners((case.manners)());
-    let (serving, weather): (Serving, Weather) = runtime.block_on(async {
+    let (serving, weather): (Serving, Vec<Weather>) = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let serving = store.serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves");
-        let weather = Weather::before(serving.address(), case.knows_if_match, seed).await;
+        let mut weather = Vec::new();
+        for seed in seed..seed + case.endpoints {
+            weather.push(Weather::before(serving.address(), case.knows_if_match, seed).await);
+        }
         (serving, weather)
     });
     let folder = tempfile::tempdir().expect("a temporary folder");
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut setup = Setup::new(&format!("http://{}", weather.address))
+    let urls: Vec<_> = weather.iter().map(|it| format!("http://{}", it.address)).collect();
+    let mut setup = Setup::new(&urls[0])
+        .without("S3_ENDPOINT_URL")
+        .yaml(json!({"default_profile": {"endpoints": urls}}))
         .env("S3PROXY_CACHE_MEMORY", case.memory)
         .env("S3PROXY_CACHE_MAX_OBJECT", "256KiB")
         .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
@@ -225,6 +249,7 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
         .env("S3PROXY_UPSTREAM_PROBE", "false")
         // Failures of the store are expected in the log.
         .tolerate("\"cause\":\"upstream_")
+        .tolerate("the breaker of endpoint")
         // So is the warning about its small memory.
         .tolerate("\"event\":\"cache.");
     if case.on_disk {
@@ -242,7 +267,7 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
         oldest: case.oldest,
     };
     let mut tally = readers.read(reads, seed);
-    weather.clear_up();
+    weather.iter().for_each(Weather::clear_up);
     // Until entries of deleted versions may not be served any longer.
     std::thread::sleep(case.oldest.max(Duration::from_millis(600)));
     tally.add(readers.read_all_again());
@@ -258,7 +283,11 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
         assert_eq!(report[counter], 0, "{name}: {counter}: {report}");
     }
     drop(serving);
-    (tally, report, weather.counts())
+    let mut faults = BTreeMap::new();
+    for (fault, count) in weather.iter().flat_map(Weather::counts) {
+        *faults.entry(fault).or_default() += count;
+    }
+    (tally, report, faults)
 }
 
 /// `GET /cache`, once no fetch is in flight.

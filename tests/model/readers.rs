@@ -23,7 +23,8 @@ const MOST_WRONG: usize = 20;
 #[derive(Clone, Copy)]
 pub(crate) struct Readers<'a> {
     pub(crate) world: &'a World,
-    pub(crate) weather: &'a Weather,
+    /// Of each endpoint.
+    pub(crate) weather: &'a [Weather],
     pub(crate) gateway: SocketAddr,
     pub(crate) admin: SocketAddr,
     /// How long before its request an answer may have been current.
@@ -242,7 +243,12 @@ impl Readers<'_> {
         tally.count_status(status);
         // The fetch of another reader began before this request was sent.
         let joined = status.contains("collapsed");
-        let since = self.weather.under_way_since(object, sent).filter(|_| joined);
+        let since = self
+            .weather
+            .iter()
+            .filter_map(|it| it.under_way_since(object, sent))
+            .min()
+            .filter(|_| joined);
         let before = since.map_or(Duration::ZERO, |since| sent.saturating_duration_since(since));
         let oldest = self.oldest + before;
         let length = announced(&head, ask);
@@ -296,13 +302,13 @@ impl Readers<'_> {
         let received = Instant::now();
         let possible = self.world.possible(object, oldest, sent, received);
         let changed = possible.len() > 1;
-        let failed = self.weather.was_foul(object, sent, received);
+        let failed = self.weather.iter().any(|it| it.was_foul(object, sent, received));
         if failed {
             tally.count("during a fault");
         } else if changed {
             tally.count("during a change");
         }
-        let untagged = self.weather.was_untagged(object);
+        let untagged = self.weather.iter().any(|it| it.was_untagged(object));
         (possible, Excuse { cut: failed || changed, failed, untagged })
     }
 

@@ -139,8 +139,12 @@
     const failed = profile.last_error ? Date.parse(profile.last_error.at) : 0;
     const succeeded = profile.last_success ? Date.parse(profile.last_success) : 0;
     if (failed > succeeded) return ["failing", "bad"];
+    if (profile.endpoints.some((it) => it.breaker === "open")) return ["endpoint left out", "bad"];
     return succeeded ? ["ok", "ok"] : ["not used yet", ""];
   };
+
+  const endpointsOf = (profile) => profile.endpoints.length === 0 ? profile.endpoint
+    : profile.endpoints.map((it) => it.endpoint + (it.fault ? ` (${it.fault})` : "")).join(", ");
 
   const rows = (id, items, columns, nothing) => {
     const body = byId(id);
@@ -187,7 +191,7 @@
     rows("profiles", status.profiles, (profile) => {
       const error = profile.last_error;
       const code = error && error.code ? ` (${error.code})` : "";
-      return [[profile.profile], profileState(profile), [profile.endpoint],
+      return [[profile.profile], profileState(profile), [endpointsOf(profile)],
         [(profile.key_id ? `${profile.key_id}, ` : "") + profile.credentials +
           (profile.expires ? `, until ${profile.expires}` : "")],
         [ago(profile.last_success, status.now)],
@@ -204,6 +208,11 @@
       `${ago(reloads.last_failure, status.now)}.`;
     const news = status.profiles.filter((profile) => profileState(profile)[0] === "failing")
       .map((profile) => `Profile ${profile.profile} fails: ${profile.last_error.cause}.`);
+    for (const profile of status.profiles) {
+      for (const it of profile.endpoints.filter((endpoint) => endpoint.breaker === "open")) {
+        news.push(`Profile ${profile.profile}: endpoint ${it.endpoint} is left out: ${it.fault}.`);
+      }
+    }
     if (reloads.failing) news.push("The files of the configuration are invalid: the previous one stays in force.");
     if (status.cache && status.cache.disk_up === false) news.push("The disk of the cache is out of service.");
     if (status.cache && status.cache.shared_up === false) news.push("The cache that replicas share is out of service.");

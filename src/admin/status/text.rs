@@ -115,7 +115,7 @@ fn profiles(status: &Value) -> Table {
         table.row([
             normal(word(profile, "/profile")),
             (tone, state.to_owned()),
-            normal(word(profile, "/endpoint")),
+            normal(endpoints(profile)),
             normal(word(profile, "/key_id")),
             normal(time(status, &word(profile, "/last_success"))),
             normal(error),
@@ -129,6 +129,19 @@ fn profiles(status: &Value) -> Table {
     table
 }
 
+/// The endpoint of a profile; of several each, with the fault of those that requests do not go to.
+fn endpoints(profile: &Value) -> String {
+    let all = list(profile, "/endpoints");
+    if all.is_empty() {
+        return word(profile, "/endpoint");
+    }
+    let one = |endpoint: &Value| match word(endpoint, "/fault") {
+        fault if fault == NOTHING => word(endpoint, "/endpoint"),
+        fault => format!("{} ({fault})", word(endpoint, "/endpoint")),
+    };
+    all.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 /// The state of a profile by its last success and its last error, whose times compare as text.
 fn profile_state(profile: &Value) -> (&'static str, Tone) {
     let at = |path| profile.pointer(path).and_then(Value::as_str);
@@ -138,10 +151,15 @@ fn profile_state(profile: &Value) -> (&'static str, Tone) {
     if at("/renewal_error").is_some() {
         return ("credentials not renewed", Tone::Bad);
     }
+    let is_degraded = || {
+        let mut endpoints = list(profile, "/endpoints").iter();
+        endpoints.any(|endpoint| word(endpoint, "/breaker") == "open")
+    };
     match (at("/last_success"), at("/last_error/at")) {
         (success, Some(error)) if success.is_none_or(|success| error > success) => {
             ("failing", Tone::Bad)
         }
+        _ if is_degraded() => ("endpoint left out", Tone::Bad),
         (Some(_), _) => ("ok", Tone::Good),
         (None, _) => ("not used yet", Tone::Faint),
     }
@@ -210,6 +228,17 @@ fn overview(replicas: &[ReplicaStatus], paint: Paint) -> String {
             normal(fill(status, false)),
         ]);
         for profile in list(status, "/profiles") {
+            for endpoint in list(profile, "/endpoints") {
+                if word(endpoint, "/breaker") == "open" {
+                    problems.push_str(&format!(
+                        "{}: profile {}: endpoint {} is left out: {}\n",
+                        escaped(label),
+                        word(profile, "/profile"),
+                        word(endpoint, "/endpoint"),
+                        word(endpoint, "/fault"),
+                    ));
+                }
+            }
             if profile_state(profile).0 == "failing" {
                 problems.push_str(&format!(
                     "{}: profile {} fails: {}\n",
@@ -362,6 +391,27 @@ mod tests {
             ],
             "reloads": { "succeeded": 2, "failed": 0, "failing": false },
         })
+    }
+
+    #[test]
+    fn an_endpoint_that_is_left_out_is_named() {
+        let mut status = status();
+        status["profiles"][0]["last_error"] = json!(null);
+        status["profiles"][0]["endpoints"] = json!([
+            { "endpoint": "https://a", "breaker": "open", "fault": "no connection" },
+            { "endpoint": "https://b", "breaker": "closed", "fault": null },
+        ]);
+        let replica = ReplicaStatus { label: "127.0.0.1:9090".to_owned(), status: Ok(status) };
+        let table = text(std::slice::from_ref(&replica), true, Paint::Plain);
+        assert!(
+            table.contains("profile hips: endpoint https://a is left out: no connection\n"),
+            "{table}"
+        );
+        let text = text(&[replica], false, Paint::Plain);
+        assert!(
+            text.contains("hips     endpoint left out  https://a (no connection), https://b"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::s3::list;
 use crate::upstream::client::{FetchRequest, FetchResponse, StoreClient};
+use crate::upstream::endpoints::StoreEndpoints;
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::{Store, limits_of};
 
@@ -52,13 +53,16 @@ impl StoreSource {
         bucket: &str,
         root: &str,
     ) -> Self {
-        let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, profile.proxy.as_ref()));
-        let resolved = Arc::clone(&addresses);
         let every = upstream.dns_refresh;
-        let _in_background = tokio::spawn(async move { resolved.keep_fresh(every).await });
+        let endpoints = StoreEndpoints::new(profile, None, |way| {
+            let addresses = Arc::new(EndpointAddresses::new(&way.endpoint, way.proxy.as_ref()));
+            let resolved = Arc::clone(&addresses);
+            let _in_background = tokio::spawn(async move { resolved.keep_fresh(every).await });
+            addresses
+        });
         Self {
             client: StoreClient::new(upstream),
-            store: Store::new(Arc::clone(profile), addresses, limits_of(upstream)),
+            store: Store::new(Arc::clone(profile), endpoints, limits_of(upstream)),
             bucket: bucket.to_owned(),
             root: root.to_owned(),
         }

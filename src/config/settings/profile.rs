@@ -30,6 +30,19 @@ settings! {
             reload: "true",
             text: "The URL of the store, with or without `key:secret@`, or `aws`. Unset: a named profile uses the endpoint of the default profile, the default profile uses AWS.",
         }
+        endpoints: Vec<Endpoint> {
+            kind: kind::endpoints(),
+            default: "[]",
+            shown: Shown::Url,
+            reload: "true",
+            text: "In place of `endpoint`: the URLs of several endpoints with the same objects, such as the zones of a Ceph multisite or a mirror, at most 8, without access keys. The first one that is well is asked, see [operations.md](operations.md#several-endpoints-of-one-store).",
+        }
+        hedge: bool {
+            kind: kind::boolean(),
+            default: "false",
+            reload: "true",
+            text: "With `endpoints`: when the first byte of an answer is later than 95 of 100 were, send the request to a second endpoint too, and take the first good answer. At most 5 % of the requests that the cache makes are sent twice.",
+        }
         proxy: Option<ProxyChoice> {
             kind: kind::proxy(),
             default: "null",

@@ -2,7 +2,7 @@
 //! [`crate::upstream::retry`], the limits those of [`crate::upstream::deadline`]; here they are
 //! applied to connections of our own pool.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
@@ -18,16 +18,17 @@ use crate::s3::endpoint::Target;
 use crate::trace::span::{Span, SpanParent};
 use crate::upstream::answer::{self, AnswerDecision, Ask, is_error_of_address};
 use crate::upstream::attempt_span::{attempt_span, note_answer, note_failure, with_traceparent};
-use crate::upstream::client::body::StoreBody;
+use crate::upstream::client::body::{BodyOrigin, StoreBody};
 use crate::upstream::client::connection::StoreConnection;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
 use crate::upstream::deadline::Deadlines;
 use crate::upstream::dial::{ReadyConnection, dial};
+use crate::upstream::endpoints::{Asked, StoreEndpoint};
 use crate::upstream::error::{of_connect, of_exchange};
 use crate::upstream::error_document::{self, ErrorDocument};
 use crate::upstream::error_verdict;
 use crate::upstream::request::{signed_request, signing_time};
-use crate::upstream::retry::{AttemptFailure, Attempts, LATE, NextAttempt, RetryPolicy};
+use crate::upstream::retry::{AttemptFailure, Attempts, LATE, LEFT, NextAttempt, RetryPolicy};
 use crate::upstream::turns::Chosen;
 use crate::upstream::{self, Store};
 
@@ -44,7 +45,14 @@ pub(super) struct StoreFetch<'a> {
     deadlines: Deadlines,
     attempts: Attempts,
     /// Where the last attempt went.
+    endpoint: Arc<StoreEndpoint>,
     chosen: Option<Chosen>,
+    /// Whether the endpoint was well when it was chosen.
+    was_well: bool,
+    /// Its request, until the endpoint has answered.
+    asked: Option<Asked>,
+    /// An endpoint has another version than the one that `if_match` names.
+    is_other_version: bool,
     report: FetchReport,
     /// The span that its attempts are part of.
     trace: Option<SpanParent>,
@@ -102,8 +110,12 @@ impl<'a> StoreFetch<'a> {
             conditions,
             headers,
             deadlines: Deadlines::of(&client.config),
+            endpoint: Arc::clone(store.endpoints.at(attempts.endpoint().unwrap_or(0))),
             attempts,
             chosen: None,
+            was_well: true,
+            asked: None,
+            is_other_version: false,
             report: FetchReport::default(),
             trace: request.trace.clone(),
             attempt: None,
@@ -112,8 +124,24 @@ impl<'a> StoreFetch<'a> {
     }
 
     /// The first attempt goes to another address than this one, if it can.
-    pub(super) fn go_elsewhere(&mut self, broken: Option<SocketAddr>) {
-        self.attempts.go_elsewhere(broken);
+    pub(super) fn go_elsewhere(&mut self, broken: BodyOrigin) {
+        self.attempts.go_elsewhere(broken.endpoint, broken.address);
+    }
+
+    /// The endpoint that the first attempt goes to.
+    pub(super) fn start_at(&mut self, place: usize) {
+        self.attempts.go_to(place);
+    }
+
+    /// Makes the attempts, at one endpoint alone.
+    pub(super) fn stay_at(&mut self, place: usize) {
+        self.attempts.stay_at(place);
+    }
+
+    /// As [`StoreFetch::until_answered`], with the report.
+    pub(super) async fn run(mut self) -> (FetchReport, Result<FetchResponse, Refusal>) {
+        let outcome = self.until_answered().await;
+        (self.report(), outcome)
     }
 
     /// The report of the attempts.
@@ -133,11 +161,6 @@ impl<'a> StoreFetch<'a> {
     /// The refusal of the last attempt.
     pub(super) async fn until_answered(&mut self) -> Result<FetchResponse, Refusal> {
         loop {
-            let made = u64::from(self.attempts.made());
-            self.attempt = self
-                .trace
-                .as_ref()
-                .map(|parent| attempt_span(parent, &self.method, self.store, self.target, made));
             let attempt = match self.connect().await {
                 Ok(connection) => self.exchange(connection).await,
                 Err(attempt) => attempt,
@@ -145,6 +168,9 @@ impl<'a> StoreFetch<'a> {
             self.attempt = None;
             match attempt {
                 Attempt::Answered(response) => return Ok(*response),
+                Attempt::Refused(refusal) if self.is_other_version && refusal.is_outage() => {
+                    return Err(Refusal::PreconditionFailed);
+                }
                 Attempt::Refused(refusal) => return Err(refusal),
                 Attempt::Failed => {}
             }
@@ -152,18 +178,17 @@ impl<'a> StoreFetch<'a> {
     }
 
     fn time_left(&self) -> Duration {
-        self.attempts.time_left(Instant::now())
+        self.store.endpoints.time_here(&self.attempts, Instant::now())
     }
 
     /// Ends an attempt that failed. `reused`: on a connection that was idle before.
     fn failed(&mut self, failure: &AttemptFailure, reused: bool) -> Attempt {
         note_failure(self.attempt.take(), failure);
-        let addresses = &self.store.addresses;
-        if let Some(chosen) = self.chosen {
-            addresses.attempt_failed(chosen, failure, reused, self.attempts.began());
-        }
-        let has_untried = addresses.has_other(self.attempts.tried());
-        match self.attempts.failed(failure, has_untried, Instant::now()) {
+        let asked = self.asked.take();
+        let endpoints = &self.store.endpoints;
+        let next =
+            endpoints.attempt_failed(&mut self.attempts, asked, self.chosen, failure, reused);
+        match next {
             NextAttempt::Again => Attempt::Failed,
             NextAttempt::Refuse(refusal) => Attempt::Refused(refusal),
         }
@@ -188,15 +213,26 @@ impl<'a> StoreFetch<'a> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+        self.endpoint = Arc::clone(self.store.endpoints.of(&mut self.attempts));
+        let made = u64::from(self.attempts.made());
+        let asked = (self.store, self.endpoint.as_ref());
+        self.attempt = self
+            .trace
+            .as_ref()
+            .map(|parent| attempt_span(parent, &self.method, asked, self.target, made));
         let left = self.time_left();
         if left.is_zero() {
             return Err(Attempt::Refused(Refusal::UpstreamTimeout));
         }
-        let addresses = &self.store.addresses;
+        self.chosen = None;
+        self.was_well = self.endpoint.fault().is_none();
+        self.asked = self.endpoint.ask();
+        let addresses = &self.endpoint.addresses;
         let picked = addresses.pick(self.attempts.tried(), self.deadlines.lookup(left)).await;
         let Some(chosen) = picked else {
+            let unresolved = addresses.unresolved();
             self.note_end();
-            return Err(Attempt::Refused(addresses.unresolved()));
+            return Err(self.unresolved(unresolved));
         };
         self.chosen = Some(chosen);
         self.attempts.begin(chosen.address, Instant::now());
@@ -206,22 +242,53 @@ impl<'a> StoreFetch<'a> {
                 return Ok(connection);
             }
         }
-        self.new_connection(chosen).await.map_err(|error| {
+        let (may_leave, endpoint) = (self.may_leave(), Arc::clone(&self.endpoint));
+        let connected = tokio::select! {
+            biased;
+            connected = self.new_connection(chosen) => connected,
+            () = endpoint.opened(), if may_leave => return Err(self.leave()),
+        };
+        connected.map_err(|error| {
             self.note_error(&error);
             self.failed(&of_connect(&error), false)
         })
     }
 
+    /// Whether another endpoint is asked as soon as the breaker of this one opens.
+    fn may_leave(&self) -> bool {
+        let tried = self.attempts.tried_endpoints();
+        self.was_well && self.store.endpoints.has_other_well(tried)
+    }
+
+    /// Leaves an endpoint of which others have found that it does not answer.
+    fn leave(&mut self) -> Attempt {
+        self.note_end();
+        self.report.detail = Some(LEFT.to_owned());
+        self.asked = None;
+        self.attempts.leave_endpoint();
+        Attempt::Failed
+    }
+
+    /// Ends an attempt at an endpoint whose name does not resolve.
+    fn unresolved(&mut self, refusal: Refusal) -> Attempt {
+        match self.store.endpoints.has_other(self.attempts.tried_endpoints()) {
+            true => self.failed(&AttemptFailure::NoConnection(refusal), false),
+            false => Attempt::Refused(refusal),
+        }
+    }
+
     /// The peer of an attempt. The first look-up of the name has taken some of the time.
     fn peer(&self, chosen: Chosen) -> HttpPeer {
-        let tls = self.store.profile.endpoint.tls;
-        let pool_key = self.store.addresses.pool_key(chosen);
-        upstream::peer(chosen, pool_key, tls, self.target, &self.client.config, self.time_left())
+        let tls = self.endpoint.endpoint().tls;
+        let pool_key = self.endpoint.addresses.pool_key(chosen);
+        let target = self.store.endpoints.target(&self.endpoint, self.target);
+        upstream::peer(chosen, pool_key, tls, &target, &self.client.config, self.time_left())
     }
 
     /// A new connection to this address, or to another one that connects first.
     async fn new_connection(&mut self, chosen: Chosen) -> pingora::Result<StoreConnection> {
-        let addresses = &self.store.addresses;
+        let endpoint = Arc::clone(&self.endpoint);
+        let addresses = &endpoint.addresses;
         let limit = self.deadlines.connect(self.time_left());
         let over = Instant::now() + limit;
         let mut tried = self.attempts.tried().to_vec();
@@ -242,21 +309,32 @@ impl<'a> StoreFetch<'a> {
 
     /// Sends the request on this connection, and decides on the answer.
     async fn exchange(&mut self, mut connection: StoreConnection) -> Attempt {
-        let Self { store, target, method, conditions, .. } = self;
+        let (store, method, conditions) = (self.store, &self.method, &self.conditions);
+        let target = store.endpoints.target(&self.endpoint, self.target);
         let signer = match &store.listing_signer {
             Some(signer) if self.is_listing => signer,
             _ => &store.signer,
         };
-        let now = signing_time();
-        let request = match signed_request(signer, target, method, conditions, now) {
+        let request = match signed_request(signer, &target, method, conditions, signing_time()) {
             Ok(request) => with_traceparent(request, self.attempt.as_ref()),
             Err(refusal) => return Attempt::Refused(refusal),
         };
         let limit = self.deadlines.head(self.time_left());
-        match tokio::time::timeout(limit, connection.ask(request)).await {
+        let may_leave = self.may_leave();
+        let asked = tokio::time::timeout(limit, connection.ask(request));
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = self.endpoint.opened(), if may_leave => return self.leave(),
+        };
+        match answer {
             Ok(Ok(head)) => {
+                let is_error = is_error_of_address(head.status);
                 if let Some(chosen) = self.chosen {
-                    self.store.addresses.answered(chosen, is_error_of_address(head.status));
+                    self.endpoint.addresses.answered(chosen, is_error);
+                }
+                if let Some(asked) = self.asked.take() {
+                    asked.answered(is_error);
                 }
                 self.decide(connection, head).await
             }
@@ -290,14 +368,15 @@ impl<'a> StoreFetch<'a> {
             conditions: &self.conditions,
         };
         let decision = answer::decide(&context, head.status, &head.headers);
+        let endpoints = &self.store.endpoints;
+        let decision = endpoints.decide(decision, head.status, &self.attempts);
         if let Some(refusal) = self.head_refused.take_if(|_| is_object(&decision)) {
             // The GET is allowed: its head is the answer that the HEAD would have.
             self.report.head_by_get = true;
             return match of_whole(&head.headers) {
                 Some(headers) if matches!(decision, AnswerDecision::Deliver(_)) => {
-                    let address = self.attempts.address();
                     let (status, body) =
-                        (StatusCode::OK, StoreBody::new(connection, None, address));
+                        (StatusCode::OK, StoreBody::new(connection, None, self.origin()));
                     Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
                 }
                 _ => Attempt::Refused(refusal),
@@ -306,7 +385,7 @@ impl<'a> StoreFetch<'a> {
         match decision {
             AnswerDecision::Deliver(status) => {
                 let length = answer::body_length(status, &head.headers);
-                let body = StoreBody::new(connection, length, self.attempts.address());
+                let body = StoreBody::new(connection, length, self.origin());
                 let headers = head.headers.clone();
                 Attempt::Answered(Box::new(FetchResponse::Object { status, headers, body }))
             }
@@ -316,9 +395,20 @@ impl<'a> StoreFetch<'a> {
             }
             AnswerDecision::RefuseUnlessRetried(refusal) => {
                 let now = Instant::now();
-                let left = self.attempts.may_retry(now).then(|| self.attempts.time_left(now));
+                let goes_on = self.attempts.may_retry(now)
+                    || endpoints.has_other(self.attempts.tried_endpoints());
+                let left = goes_on.then(|| self.time_left());
                 self.read_document(connection, &head, left).await;
                 self.failed(&AttemptFailure::Answer(refusal), false)
+            }
+            // Another endpoint may have the version of which other bytes are known.
+            AnswerDecision::Refuse(Refusal::PreconditionFailed)
+                if endpoints.has_other_well(self.attempts.tried_endpoints()) =>
+            {
+                self.read_document(connection, &head, Some(self.time_left())).await;
+                self.is_other_version = true;
+                self.attempts.leave_endpoint();
+                Attempt::Failed
             }
             AnswerDecision::Refuse(refusal) => {
                 self.read_document(connection, &head, None).await;
@@ -349,6 +439,11 @@ impl<'a> StoreFetch<'a> {
                 Attempt::Refused(Refusal::RangeNotSatisfiable(None))
             }
         }
+    }
+
+    /// Where a body comes from.
+    fn origin(&self) -> BodyOrigin {
+        BodyOrigin { endpoint: self.attempts.endpoint(), address: self.attempts.address() }
     }
 
     /// Turns a HEAD into a GET of one byte, whose error document has a code.

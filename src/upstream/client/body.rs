@@ -27,11 +27,17 @@ pub struct StoreBody {
     state: BodyState,
     /// The bytes that have not arrived yet, if known.
     left: Option<u64>,
-    /// Where it comes from.
-    address: Option<SocketAddr>,
+    origin: BodyOrigin,
     /// How it goes on if it breaks off.
     continuation: Option<Box<Continuation>>,
     occupied: Option<Occupied>,
+}
+
+/// Where a body comes from: the endpoint of the store, by its place, and the address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BodyOrigin {
+    pub endpoint: Option<usize>,
+    pub address: Option<SocketAddr>,
 }
 
 /// The permit of a body among the requests in progress, and the records of its store.
@@ -64,7 +70,7 @@ impl StoreBody {
     pub(super) fn new(
         mut connection: StoreConnection,
         length: Option<u64>,
-        address: Option<SocketAddr>,
+        origin: BodyOrigin,
     ) -> Self {
         let (state, left) = if connection.is_at_end() {
             connection.release();
@@ -72,16 +78,16 @@ impl StoreBody {
         } else {
             (BodyState::Arriving(Box::new(connection)), length)
         };
-        Self { state, left, address, continuation: None, occupied: None }
+        Self { state, left, origin, continuation: None, occupied: None }
     }
 
-    /// The rest of a body of this object that broke off elsewhere: at `address`, in this way.
+    /// The rest of a body of this object that broke off elsewhere: at `origin`, in this way.
     #[must_use]
     pub fn of_rest(
         client: &Arc<StoreClient>,
         (store, target): (&Arc<Store>, &Target),
         rest: BodyRest,
-        address: Option<SocketAddr>,
+        origin: BodyOrigin,
         broke_off: Refusal,
         trace: Option<SpanParent>,
     ) -> Self {
@@ -90,7 +96,7 @@ impl StoreBody {
             Some(0) => BodyState::Ended,
             _ => BodyState::Interrupted(broke_off),
         };
-        let mut body = Self { state, left, address, continuation: None, occupied: None };
+        let mut body = Self { state, left, origin, continuation: None, occupied: None };
         body.continue_with(client, store, target, rest, trace);
         body
     }
@@ -124,7 +130,7 @@ impl StoreBody {
     /// Where it comes from, the last part at least.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.origin.address
     }
 
     /// Holds the permit until the body has ended.
@@ -225,17 +231,19 @@ impl StoreBody {
     async fn go_on(&mut self, broke_off: &Refusal) -> bool {
         let Some(continuation) = &mut self.continuation else { return false };
         let Continuation { client, store, target, rest, attempts, trace } = &mut **continuation;
-        if let Some(silent) = self.address.filter(|_| *broke_off == Refusal::UpstreamTimeout) {
-            store.addresses.failed(silent, Fault::Late, Instant::now());
+        let BodyOrigin { endpoint, address } = self.origin;
+        if let Some(silent) = address.filter(|_| *broke_off == Refusal::UpstreamTimeout) {
+            let endpoint = store.endpoints.at(endpoint.unwrap_or(0));
+            endpoint.addresses.failed(silent, Fault::Late, Instant::now());
         }
         while rest.count_try() {
             *attempts = attempts.saturating_add(1);
             store.metrics.continuations.inc();
-            match client.fetch_rest(store, target, rest, self.address, trace.as_ref()).await {
-                Ok(Some(Self { state: BodyState::Arriving(mut connection), address, .. })) => {
+            match client.fetch_rest(store, target, rest, self.origin, trace.as_ref()).await {
+                Ok(Some(Self { state: BodyState::Arriving(mut connection), origin, .. })) => {
                     connection.set_patience(Deadlines::of(&client.config).pause(rest.may_try()));
                     self.state = BodyState::Arriving(connection);
-                    self.address = address;
+                    self.origin = origin;
                     return true;
                 }
                 Err(refusal) if refusal.is_store_failure() => {}

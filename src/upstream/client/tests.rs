@@ -1,9 +1,11 @@
 //! Fetches from stores that answer by script, well or not.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::profile::Profile;
 use crate::s3::endpoint::{Addressing, Endpoint};
+use crate::upstream::endpoints::StoreEndpoints;
 use crate::upstream::resolve::EndpointAddresses;
 
 use super::*;
@@ -39,11 +41,9 @@ const SHORT: Duration = Duration::from_millis(100);
 fn store_at(sockets: &[SocketAddr]) -> Store {
     let endpoint = Endpoint::parse(&format!("http://{}", sockets[0])).unwrap();
     let profile = Profile::unsigned(None, endpoint);
-    Store::new(
-        Arc::new(profile),
-        Arc::new(EndpointAddresses::known(sockets)),
-        crate::upstream::limits_of(&config()),
-    )
+    let known = || Arc::new(EndpointAddresses::known(sockets));
+    let endpoints = StoreEndpoints::new(&profile, None, |_| known());
+    Store::new(Arc::new(profile), endpoints, crate::upstream::limits_of(&config()))
 }
 
 async fn ask(fetcher: &StoreClient, store: &Store, question: &FetchRequest) -> FetchResult {
@@ -219,7 +219,8 @@ async fn a_refused_connection_is_followed_by_another_address() {
         assert_eq!(read(fetched.outcome).await.unwrap(), "tile");
         assert_eq!(fetched.report.attempts, 1, "nothing was sent to the refusing address");
     }
-    let states: Vec<_> = store.addresses.report().iter().map(|it| it.state.as_str()).collect();
+    let states: Vec<_> =
+        store.endpoints.at(0).addresses.report().iter().map(|it| it.state.as_str()).collect();
     assert_eq!(states, ["passed_over", "healthy"]);
     let fetched = ask(&fetcher, &store_at(&[closed]), &FetchRequest::default()).await;
     assert_eq!(fetched.outcome.unwrap_err(), Refusal::UpstreamUnreachable);

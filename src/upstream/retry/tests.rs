@@ -159,3 +159,39 @@ fn a_store_is_asked_in_another_way_three_times_at_most() {
     let asked: Vec<bool> = (0..5).map(|_| attempts.ask_in_another_way()).collect();
     assert_eq!(asked, [true, true, true, false, false]);
 }
+
+#[test]
+fn a_request_moves_on_to_another_endpoint_after_what_that_one_may_avoid() {
+    use AttemptFailure::{Answer, Final, Late, NoConnection, Reset};
+    let now = Instant::now();
+    for (failure, moves) in [
+        (NoConnection(Refusal::UpstreamUnreachable), true),
+        (Reset { reused: false }, true),
+        (Reset { reused: true }, false),
+        (Late, true),
+        (Answer(Refusal::UpstreamError), true),
+        (Answer(Refusal::UpstreamBusy(5)), true),
+        (Final(Refusal::UpstreamProtocol), false),
+    ] {
+        let mut attempts = attempts(1, now);
+        attempts.go_to(0);
+        assert_eq!(attempts.move_on(&failure, now), moves, "{failure:?}");
+        assert_eq!(attempts.endpoint(), Some(0).filter(|_| !moves), "{failure:?}");
+        assert_eq!(attempts.tried().is_empty(), moves, "addresses of the other endpoint");
+        assert!(attempts.tried_endpoints().has(0) && !attempts.tried_endpoints().has(1));
+        assert_eq!(attempts.pause(JITTER, now), Duration::ZERO, "{failure:?}");
+        assert!(attempts.may_retry(now), "moving on is no retry");
+        let mut late = self::attempts(1, now);
+        assert!(!late.move_on(&failure, now + TOTAL), "{failure:?}: no time is left");
+    }
+}
+
+#[test]
+fn a_probe_stays_at_its_endpoint() {
+    let now = Instant::now();
+    let mut attempts = attempts(1, now);
+    attempts.stay_at(3);
+    assert_eq!(attempts.endpoint(), Some(3));
+    assert!((0..MAX_ENDPOINTS).all(|place| attempts.tried_endpoints().has(place)));
+    assert!(!EndpointSet::default().has(0) && !EndpointSet::default().has(usize::MAX));
+}

@@ -33,6 +33,11 @@ const ROWS: &[Row] = &[
         "[{match: '', ttl: x}, {ttl: y}]",
         &["must be a pattern", "\"x\" must be", "\"y\" must be", "needs a match"],
     ),
+    (
+        "profiles.h.endpoints",
+        "[https://a, ftp://b, 'https://A', 1, 'https://k:hush@c']",
+        &["has ftp://b", "has https://a twice", "item 4 in quotes", "write the access key"],
+    ),
     ("profiles.h.buckets", "['A B', '', C/D]", &["not \"A B\"", "not \"\"", "not \"C/D\""]),
     (
         "profiles.h.response_headers",

@@ -339,3 +339,52 @@ fn surveys_are_folders_of_their_profile_and_need_a_listed_one() {
     let expected = "profiles.hips.surveys has no effect without profiles.hips.listed";
     assert!(warnings.iter().any(|warning| warning == expected), "{warnings:?}");
 }
+
+#[test]
+fn several_endpoints_are_read_in_order_and_a_profile_without_its_own_has_those_of_the_default_one()
+{
+    let file = "
+default_profile: {endpoints: [https://a.example, 'http://b.example:9000/x']}
+profiles:
+  same: {credentials: {anonymous: true}}
+  own: {endpoint: https://c.example, credentials: {anonymous: true}}
+  more: {endpoints: [https://d.example, https://a.example], hedge: true, credentials: {anonymous: true}}";
+    let case = Case { env: &[("HTTPS_PROXY", "http://proxy:1")], ..yaml(file) };
+    let loaded = case.good();
+    let at = |profile: &Profile| {
+        let ways = profile.ways().map(|way| {
+            let proxy = way.proxy.map(|_| " by proxy").unwrap_or_default();
+            format!("{}{proxy}", way.endpoint)
+        });
+        ways.collect::<Vec<_>>().join(", ")
+    };
+    let both = "https://a.example by proxy, http://b.example:9000/x";
+    assert_eq!(at(default(&loaded)), both);
+    assert_eq!(at(named(&loaded, "same")), both);
+    assert_eq!(at(named(&loaded, "own")), "https://c.example by proxy");
+    let more = named(&loaded, "more");
+    assert_eq!(at(more), "https://d.example by proxy, https://a.example by proxy");
+    assert!(more.hedge && !default(&loaded).hedge);
+    assert_eq!(setting(&loaded, "default_profile.endpoint").value, "https://a.example (the first)");
+}
+
+#[test]
+fn contradictions_of_endpoints_are_told() {
+    let both = "profiles: {p: {endpoint: https://a, endpoints: [https://b]}}";
+    let problems = yaml(both).bad();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("profiles.p.endpoints")
+            && problems[0].contains("profiles.p.endpoint (c.yaml"),
+        "{problems:?}"
+    );
+    let variable = [("LSST_RESOURCES_S3_PROFILE_p", "https://a")];
+    let case = Case { env: &variable, ..yaml("profiles: {p: {endpoints: [https://b]}}") };
+    assert!(case.bad()[0].contains("LSST_RESOURCES_S3_PROFILE_p"), "{:?}", case.bad());
+    let wrong = yaml("profiles: {p: {endpoints: [https://b, ftp://c, 'https://AK:hush@d']}}").bad();
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    assert!(!wrong.concat().contains("hush"), "{wrong:?}");
+    let alone = yaml("default_profile: {endpoint: https://a, hedge: true}").good();
+    let warning = "default_profile.hedge has no effect without several default_profile.endpoints";
+    assert!(alone.warnings.iter().any(|it| it == warning), "{:?}", alone.warnings);
+}

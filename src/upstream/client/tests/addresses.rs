@@ -9,7 +9,7 @@ use crate::upstream::dial::HEAD_START;
 
 /// The state of each address, in the order of the store's.
 fn states(store: &Store) -> Vec<&'static str> {
-    store.addresses.report().iter().map(|report| report.state.as_str()).collect()
+    store.endpoints.at(0).addresses.report().iter().map(|report| report.state.as_str()).collect()
 }
 
 /// Fetches the tile; how long that took, and the attempts.
@@ -123,9 +123,9 @@ async fn a_dead_connection_makes_the_older_ones_to_its_address_suspect() {
         task.unwrap();
     }
     let before = script.seen().connections;
-    let chosen = store.addresses.pick(&[], PATIENCE).await.unwrap();
+    let chosen = store.endpoints.at(0).addresses.pick(&[], PATIENCE).await.unwrap();
     let died = crate::upstream::retry::AttemptFailure::Reset { reused: true };
-    store.addresses.attempt_failed(chosen, &died, true, Instant::now());
+    store.endpoints.at(0).addresses.attempt_failed(chosen, &died, true, Instant::now());
     fetched(&fetcher, &store).await;
     assert_eq!(script.seen().connections, before + 1, "no idle connection was used");
     fetched(&fetcher, &store).await;

@@ -1,0 +1,105 @@
+//! A second endpoint that is asked because the first byte of the first one is late.
+
+use serde_json::json;
+
+use crate::admin::Admin;
+use crate::client::Client;
+use crate::endpoints::{at, get};
+use crate::faulty::{self, Faulty, Gate, Step};
+use crate::gateway::Gateway;
+
+/// More requests than the estimate needs, and enough for a budget of several hedges.
+const WARM_UP: usize = 160;
+
+/// A store that answers keys with `slow` when the gate opens, and others at once.
+fn slow(gate: &Gate, status: u16, body: &'static str) -> Faulty {
+    let gate = gate.clone();
+    Faulty::scripted(move |request, _| {
+        let mut steps = if request.target.contains("slow") {
+            vec![Step::Wait(gate.clone())]
+        } else {
+            Vec::new()
+        };
+        steps.extend(match status {
+            200 => faulty::object(body.as_bytes()),
+            _ if !request.target.contains("slow") => faulty::object(body.as_bytes()),
+            _ => faulty::s3_error(status, "NoSuchKey"),
+        });
+        steps
+    })
+}
+
+fn asked_for(store: &Faulty, key: &str) -> usize {
+    store.requests().iter().filter(|it| it.target.contains(key)).count()
+}
+
+/// A gateway that knows how late the answers of its first endpoint usually are.
+fn warm(first: &Faulty, second: &Faulty) -> (Gateway, Admin) {
+    let setup = at(&[&first.url(), &second.url()], "64MiB").yaml(json!({
+        "default_profile": {"hedge": true},
+        "upstream": {"first_byte_timeout": "30s", "read_timeout": "30s", "total_timeout": "60s"},
+    }));
+    let (setup, admin) = Admin::of(setup);
+    let gateway = setup.start();
+    for number in 0..WARM_UP {
+        assert_eq!(get(&gateway, &format!("{number}.png")).0, 200);
+    }
+    (gateway, admin)
+}
+
+fn counted(admin: &Admin, result: &str) -> usize {
+    let metrics = admin.send("GET", "/metrics").text().to_owned();
+    let name = format!("s3proxy_upstream_hedges_total{{profile=\"default\",result=\"{result}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{name}: {metrics}"))
+}
+
+#[test]
+fn the_first_good_answer_wins_and_the_other_request_is_closed() {
+    let gate = Gate::new();
+    let (first, second) = (slow(&gate, 200, "first"), Faulty::always(faulty::object(b"second")));
+    let (gateway, admin) = warm(&first, &second);
+    let (won, closed) = (counted(&admin, "won"), asked_for(&second, "slow"));
+    assert_eq!(closed, 0);
+    assert_eq!(get(&gateway, "slow.png"), (200, "second".to_owned()));
+    assert_eq!((asked_for(&first, "slow"), asked_for(&second, "slow")), (1, 1));
+    gate.open();
+    first.await_hung_up(1);
+    assert_eq!(counted(&admin, "won"), won + 1);
+    let hedges = counted(&admin, "won") + counted(&admin, "lost");
+    assert!(hedges * 20 <= WARM_UP + 1, "{hedges}");
+    assert_eq!(second.count(), hedges);
+}
+
+#[test]
+fn a_missing_object_of_the_second_endpoint_waits_for_the_first() {
+    let (gate, open) = (Gate::new(), Gate::new());
+    open.open();
+    let (first, second) = (slow(&gate, 200, "first"), slow(&open, 404, "second"));
+    let (gateway, _) = warm(&first, &second);
+    let mut client = Client::connect(gateway.address);
+    client.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
+    let before = second.count();
+    second.await_requests(before.max(1));
+    while asked_for(&second, "slow") == 0 {
+        std::thread::yield_now();
+    }
+    gate.open();
+    let answer = client.answer("GET").expect("an answer");
+    assert_eq!((answer.status(), answer.text()), (200, "first"));
+}
+
+#[test]
+fn a_missing_object_of_the_first_endpoint_is_the_answer() {
+    let (first_gate, second_gate) = (Gate::new(), Gate::new());
+    let (first, second) = (slow(&first_gate, 404, "first"), slow(&second_gate, 200, "second"));
+    let (gateway, _) = warm(&first, &second);
+    let mut client = Client::connect(gateway.address);
+    client.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
+    while asked_for(&second, "slow") == 0 {
+        std::thread::yield_now();
+    }
+    first_gate.open();
+    assert_eq!(client.answer("GET").expect("an answer").status(), 404);
+    second_gate.open();
+}
