@@ -56,6 +56,7 @@ mod hit;
 mod html;
 mod listing;
 mod log_line;
+mod member;
 pub mod pages;
 mod respond;
 pub mod route;
@@ -217,7 +218,8 @@ impl ProxyHttp for Gateway {
         if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
             && object.wanted.rule.store
         {
-            object.slot = Some(LookupSlot::new(Arc::clone(&object.wanted)));
+            let (wanted, member) = (Arc::clone(&object.wanted), object.member.clone());
+            object.slot = Some(LookupSlot::new(wanted, member));
             // Eviction, cache lock and prediction of Pingora stay off: the cache has its own.
             session.cache.enable(cache, None, None, None, None);
         }
@@ -250,6 +252,11 @@ impl ProxyHttp for Gateway {
             }
             _ => {
                 let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+                if object.member.is_some() {
+                    // The store knows nothing of members.
+                    self.refuse(session, ctx, Refusal::ArchiveNotCached).await?;
+                    return Ok(false);
+                }
                 let head = session.req_header();
                 let is_part = head.headers.contains_key(RANGE);
                 let priority = if is_part { Priority::Bulk } else { Priority::Whole };

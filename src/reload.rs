@@ -1,6 +1,7 @@
 //! Live reload: the files of profiles and credentials are watched and read again when they change. A new
 //! configuration is applied as a whole or not at all; requests in flight finish with the one they began with.
 
+mod certificates;
 mod changes;
 mod files;
 mod names;
@@ -23,13 +24,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::cache::{Cache, CacheKey, PurgeScope};
-use crate::certificate::Identity;
 use crate::config::{
     self, Effective, Flags, Inputs, Loaded, Problem, Profiles, TlsConfig, is_live,
 };
 use crate::downstream::tls::TlsPort;
+use crate::profile::Profile;
 use crate::protocol::cors::Cors;
-use crate::protocol::timestamp::rfc3339;
+use crate::reload::certificates::expiry;
 use crate::reload::changes::changes;
 use crate::reload::files::{RecordingReader, Snapshot};
 use crate::reload::names::EndpointLookups;
@@ -40,6 +41,7 @@ use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 
 pub use crate::s3::credentials::masked_id;
+pub use certificates::{certificate_line, warn_of_client_certificates};
 pub use changes::profile_lines;
 
 /// Minimum time between two reloads that a store triggers: a store that does not know an access key says
@@ -381,6 +383,11 @@ impl Reloader {
                 replace_certificate(port, tls);
             }
         }
+        let of_new = |profile: &&Arc<Profile>| {
+            let before = applied.profiles.get(profile.name.as_deref());
+            before.is_none_or(|before| before.tls != profile.tls)
+        };
+        warn_of_client_certificates(profiles.iter().filter(of_new));
         log::set_max_level(loaded.config.log.level);
         for outdated in &changes.outdated {
             if let Some(cache) = &self.cache {
@@ -407,8 +414,13 @@ impl Reloader {
         let password_file = engine.and_then(|engine| engine.password_file.clone());
         let live_files = [&loaded.config_file, &loaded.credentials_file, &password_file];
         let tls_files = tls_files(loaded.config.tls.as_ref());
+        let of_stores = |path: &PathBuf| {
+            let mut all = profiles.iter().filter_map(|profile| profile.tls.as_ref());
+            all.any(|tls| tls.files.contains(path))
+        };
         let other_files = watched.in_force().changed(files).into_iter().filter(|path| {
             !tls_files.contains(path)
+                && (!of_stores(path) || loaded.config.upstream.ca_file.as_ref() == Some(path))
                 && !live_files.iter().any(|known| known.as_ref() == Some(path))
         });
         for path in other_files {
@@ -439,21 +451,6 @@ fn replace_certificate(port: &TlsPort, tls: &TlsConfig) {
         Ok(()) => info!("{} is in use", certificate_line(&tls.identity)),
         Err(error) => error!("tls.client_ca_file: {error}; the previous one stays in force"),
     }
-}
-
-/// A certificate in one line of the log.
-#[must_use]
-pub fn certificate_line(identity: &Identity) -> String {
-    let names = match identity.names.is_empty() {
-        true => "no name".to_owned(),
-        false => identity.names.join(", "),
-    };
-    format!("TLS certificate for {names}, valid until {}", rfc3339(identity.not_after))
-}
-
-/// Seconds since the Unix epoch.
-fn expiry(identity: &Identity) -> u64 {
-    identity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Settings that differ and need a restart.

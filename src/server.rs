@@ -31,7 +31,9 @@ use crate::engine::Engine;
 use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
-use crate::reload::{Reloader, Reloads, Start, certificate_line, profile_lines};
+use crate::reload::{
+    Reloader, Reloads, Start, certificate_line, profile_lines, warn_of_client_certificates,
+};
 use crate::response::object_head::ObjectHeads;
 use crate::server::shutdown::ShutdownSignals;
 use crate::upstream::CurrentStores;
@@ -177,6 +179,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         Some(admin) => info!("admin listener on http://{admin}/, with the status page"),
         None => info!("no admin listener: admin.listen is off"),
     }
+    warn_of_client_certificates(config.profiles.iter());
     if let Some(tls) = &config.tls {
         info!("{}, on https://{}/", certificate_line(&tls.identity), tls.listen);
     }

@@ -17,6 +17,7 @@
 //! | whether idle connections to it can be used | [`pool_trust`] |
 //! | which is connected to, if one does not answer | [`dial`] |
 //! | how a proxy is passed | [`tunnel`] |
+//! | which certificates are trusted and presented | [`certificates`], [`peer_tls`] |
 //! | how long each step may take | [`deadline`] |
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
@@ -51,6 +52,7 @@ use crate::upstream::deadline::Deadlines;
 use crate::upstream::issuance::Issuance;
 use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
 use crate::upstream::outage::Outage;
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
@@ -73,6 +75,7 @@ pub mod issuance;
 pub mod issue;
 pub mod last_outcome;
 pub mod outage;
+pub mod peer_tls;
 pub mod pool_trust;
 pub mod probe;
 pub mod request;
@@ -94,6 +97,8 @@ pub struct Store {
     /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
     pub fingerprint: u64,
     pub addresses: Arc<EndpointAddresses>,
+    /// TLS of its peers, if it differs from that of all stores.
+    pub tls: Option<PeerTls>,
     /// Its last success and its last failure; bodies that are still arriving hold it too.
     pub last_outcome: Arc<LastOutcome>,
     /// Whether it fails at the moment.
@@ -129,8 +134,10 @@ impl Store {
     ) -> Self {
         let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
         let listing_signer = profile.signer_of_listings();
+        let tls = profile.tls.as_deref().map(PeerTls::new);
         Self {
             profile,
+            tls,
             signer,
             listing_signer,
             fingerprint,
@@ -245,7 +252,10 @@ impl Stores {
                 Some((_, addresses)) => Arc::clone(addresses),
                 None => {
                     let proxy = profile.proxy.as_ref();
-                    let addresses = Arc::new(EndpointAddresses::new(&profile.endpoint, proxy));
+                    let addresses = EndpointAddresses::new(&profile.endpoint, proxy);
+                    let is_apart = profile.tls.is_some();
+                    let addresses = if is_apart { addresses.apart() } else { addresses };
+                    let addresses = Arc::new(addresses);
                     endpoints.push((Arc::clone(profile), Arc::clone(&addresses)));
                     addresses
                 }

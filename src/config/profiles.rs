@@ -3,16 +3,19 @@
 
 mod credentials;
 mod providers;
+mod store_tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::certificate::store_tls::StoreTls;
 use crate::config::Profiles;
 use crate::config::cache::{self, Forbidden};
 use crate::config::endpoint_url::EndpointUrl;
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
 use crate::config::layers::{ENDPOINT_FLAG, Effective, Layers, Location, NOT_USED, Reported};
+use crate::config::load::Inputs;
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
@@ -22,7 +25,7 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
 use crate::config::settings::variable;
-use crate::profile::{DEFAULT_LABEL, Hips, Profile};
+use crate::profile::{DEFAULT_LABEL, Profile, WhichFolders};
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -46,13 +49,15 @@ impl ResolvedProfiles {
 }
 
 /// The settings of profiles without their own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Common<'a> {
     pub(super) region: &'a str,
     pub(super) content_security_policy: bool,
     /// The rules of the cache for all profiles.
     pub(super) cache: &'a cache::SharedRules,
     pub(super) proxies: &'a Proxies,
+    /// Reads the files of certificates.
+    pub(super) inputs: &'a Inputs<'a>,
 }
 
 /// Reads every profile.
@@ -69,8 +74,15 @@ pub(super) fn resolve(
     };
     let declared = if is_alone { none_declared(layers) } else { declared(layers) };
     let default_at = default_location(layers);
-    let mut stores =
-        ProfileReader { layers, file, common, proxy: None, base: None, taken: BTreeSet::new() };
+    let mut stores = ProfileReader {
+        layers,
+        file,
+        common,
+        proxy: None,
+        tls: None,
+        base: None,
+        taken: BTreeSet::new(),
+    };
 
     let default = match default_at {
         Some(location) => stores.default_profile(&location, environment_keys).map(Some),
@@ -206,6 +218,8 @@ struct ProfileReader<'l, 'a> {
     common: &'l Common<'l>,
     /// The proxy of the profile that is read, and where it is written.
     proxy: Option<(ProxyChoice, ValueSource)>,
+    /// TLS of the profile that is read.
+    tls: Option<Arc<StoreTls>>,
     /// The endpoint of the default profile, if it is not AWS.
     base: Option<Endpoint>,
     /// Sections that a profile of another name uses.
@@ -282,7 +296,7 @@ impl<'a> ProfileReader<'_, 'a> {
             layers,
             prefix,
             self.common.cache,
-            written.hips != Hips::None,
+            written.hips != WhichFolders::None,
             forbidden.as_ref(),
         )?;
         // Without these the credentials are unknown.
@@ -290,6 +304,8 @@ impl<'a> ProfileReader<'_, 'a> {
             .iter()
             .any(|setting| layers.report.is_wrong(&key(setting.path)));
 
+        let tls = self.read_store_tls(&key, &written);
+        self.tls = tls.as_ref().ok().cloned().flatten();
         let (explicit, url_keys) = match written.endpoint {
             Some(EndpointUrl { endpoint, keys }) => (endpoint, keys),
             None => (self.base.clone(), None),
@@ -320,6 +336,7 @@ impl<'a> ProfileReader<'_, 'a> {
         self.proxy = written.proxy.map(|choice| (choice, source));
         let region = self.region(&found, written.region);
         let (credentials, provider) = self.credentials(found, explicit.as_ref(), &region)?;
+        let tls = tls?;
         let default_addressing =
             if explicit.is_some() { Addressing::Path } else { Addressing::Virtual };
         let addressing = written.addressing.unwrap_or(default_addressing);
@@ -335,6 +352,14 @@ impl<'a> ProfileReader<'_, 'a> {
                 key(store::listed().row.path)
             ));
         }
+        if let Some(tls) = &tls
+            && !endpoint.tls
+        {
+            report.warnings.push(format!(
+                "{}: TLS with {tls} has no effect on requests to {endpoint}, which is plain HTTP",
+                key("endpoint")
+            ));
+        }
         if let Some((proxy, source)) = &proxy {
             report.show_from(&key("proxy"), proxy.to_string(), source.clone());
         }
@@ -348,6 +373,7 @@ impl<'a> ProfileReader<'_, 'a> {
             name: name.map(str::to_owned),
             endpoint,
             proxy: proxy.map(|(proxy, _)| proxy),
+            tls,
             region,
             addressing,
             credentials,
@@ -365,6 +391,7 @@ impl<'a> ProfileReader<'_, 'a> {
             listing_ttl: written.listing_ttl,
             viewer: written.viewer,
             hips: written.hips,
+            archives: written.archives,
             listed: written.listed,
             surveys: written.surveys,
             cache,

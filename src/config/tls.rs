@@ -53,16 +53,16 @@ pub(super) fn read(
         require(layers, &tls::certificate_file().row, certificate.as_deref());
         require(layers, &tls::key_file().row, key.as_deref());
     }
-    let chain = certificate
-        .as_deref()
-        .and_then(|path| parsed(layers, inputs, &tls::certificate_file().row, path, Chain::parse));
+    let chain = certificate.as_deref().and_then(|path| {
+        parsed(layers, inputs, tls::certificate_file().row.path, path, Chain::parse)
+    });
     let private_key = key
         .as_deref()
-        .and_then(|path| parsed(layers, inputs, &tls::key_file().row, path, PrivateKey::parse));
+        .and_then(|path| parsed(layers, inputs, tls::key_file().row.path, path, PrivateKey::parse));
     // A mistake is in the report, and no listener begins without its authorities.
     let client_authorities = client_ca_file
         .as_deref()
-        .and_then(|path| parsed(layers, inputs, &tls::client_ca_file().row, path, authorities))
+        .and_then(|path| parsed(layers, inputs, tls::client_ca_file().row.path, path, authorities))
         .map(Arc::new);
     if listen.is_none() && [&certificate, &key, &client_ca_file].iter().any(|file| file.is_some()) {
         let warning = "the files of tls are not used: tls.listen is off";
@@ -80,7 +80,7 @@ pub(super) fn read(
         }
         Err(error) => {
             if let Some(path) = &key {
-                wrong(layers, &tls::key_file().row, path, &error);
+                wrong(layers, tls::key_file().row.path, path, &error);
             }
             Ok(None)
         }
@@ -96,30 +96,31 @@ fn require(layers: &mut Layers<'_>, row: &Row, file: Option<&Path>) {
     }
 }
 
-/// What the file of a setting contains; a mistake is reported.
-fn parsed<T>(
+/// What the file of the setting with this path contains; a mistake is reported.
+pub(super) fn parsed<T>(
     layers: &mut Layers<'_>,
     inputs: &Inputs<'_>,
-    row: &Row,
+    key: &str,
     path: &Path,
     parse: impl Fn(&str) -> Result<T, CertificateError>,
 ) -> Option<T> {
     match (inputs.read)(path) {
         Ok(text) => match parse(&text) {
             Ok(parsed) => return Some(parsed),
-            Err(error) => wrong(layers, row, path, &error),
+            Err(error) => wrong(layers, key, path, &error),
         },
         Err(error) => {
-            let problem = unreadable(layers.report.source(row.path), path, &error);
-            layers.report.problem(problem.key(row.path));
+            let problem = unreadable(layers.report.source(key), path, &error);
+            layers.report.problem(problem.key(key));
         }
     }
     None
 }
 
-fn wrong(layers: &mut Layers<'_>, row: &Row, path: &Path, error: &CertificateError) {
-    let problem = Problem::new(layers.report.source(row.path), error.to_string());
-    layers.report.problem(problem.key(row.path).value(path.display().to_string()));
+/// Reports what is wrong with the file of the setting with this path.
+pub(super) fn wrong(layers: &mut Layers<'_>, key: &str, path: &Path, error: &CertificateError) {
+    let problem = Problem::new(layers.report.source(key), error.to_string());
+    layers.report.problem(problem.key(key).value(path.display().to_string()));
 }
 
 #[cfg(test)]

@@ -81,6 +81,9 @@ impl Gateway {
         let (tls, target) = (store.profile.endpoint.tls, object.wanted.target());
         let mut peer =
             upstream::peer(chosen, addresses.pool_key(chosen), tls, target, &self.upstream, left);
+        if let Some(tls) = &store.tls {
+            tls.apply(&mut peer);
+        }
         if attempts.needs_new_connection() {
             peer = upstream::peer_of_new_connection(peer);
         }

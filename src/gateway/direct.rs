@@ -146,7 +146,8 @@ impl Gateway {
 
     /// What memory has, if it has the whole of what the client gets.
     fn in_memory(&self, client: &RequestHeader, ctx: &mut Context) -> Option<InMemory> {
-        let object = ctx.object.as_mut()?;
+        // The bytes of a member of an archive are those of another object.
+        let object = ctx.object.as_mut().filter(|object| object.member.is_none())?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
         let mut lookup = cache.cache().find_in_memory(&object.wanted)?;
         let (stored, freshness) = match &lookup.what {

@@ -35,6 +35,7 @@ impl Profile {
             endpoint: _,
             // They decide how a store is asked, not what it answers.
             proxy: _,
+            tls: _,
             region: _,
             addressing: _,
             credentials: _,
@@ -45,6 +46,7 @@ impl Profile {
             listing_ttl: _,
             viewer: _,
             hips: _,
+            archives: _,
             listed: _,
             surveys: _,
             // By `Fingerprint::rule`.

@@ -50,8 +50,16 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before.proxy != after.proxy {
             changes.lines.push(format!("profile {label}: now {}", way(after)));
         }
+        if before.tls != after.tls {
+            let tls = after
+                .tls
+                .as_ref()
+                .map_or_else(|| "the certificates of all stores".to_owned(), |tls| tls.to_string());
+            changes.lines.push(format!("profile {label}: TLS now with {tls}"));
+        }
         // The way to a store says nothing of its objects.
-        let before_with_way = Profile { proxy: after.proxy.clone(), ..(**before).clone() };
+        let (proxy, tls) = (after.proxy.clone(), after.tls.clone());
+        let before_with_way = Profile { proxy, tls, ..(**before).clone() };
         if !after.differs_only_in_credentials(&before_with_way) {
             changes.lines.push(format!("profile {label}: settings changed"));
             changes.outdated.push(OutdatedProfile { name: before.name.clone() });

@@ -47,6 +47,8 @@ mod routes;
 
 // Folders that stand for others.
 mod aliases;
+// Members of zip files and PMTiles.
+mod archives;
 
 mod folders;
 
@@ -109,6 +111,7 @@ mod one_store;
 // What the gateway says of its stores.
 mod store_state;
 // Stores behind TLS.
+mod store_tls;
 mod tls;
 mod tls_port;
 // Stores behind a proxy.

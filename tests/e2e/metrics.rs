@@ -252,6 +252,7 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
     let setup = with_issued(setup, &origin.url());
     let edge = crate::tls_port::Edge::new();
+    let setup = edge.with_client_certificate(setup, "issued");
     let watched = Watched::start(with_silent_engine(edge.setup(setup)));
     // A profile has histograms from its first request on.
     assert_eq!(watched.gateway.object("sky/a.png").status(), 200);

@@ -32,7 +32,7 @@ use crate::scrape;
 const NAME: &str = "sky.example.org";
 
 /// A certificate for this name and its private key, PEM.
-fn pair(authority: &Authority, name: &str, has_expired: bool) -> (String, String) {
+pub(crate) fn pair(authority: &Authority, name: &str, has_expired: bool) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     params.distinguished_name.push(DnType::CommonName, name);
@@ -81,6 +81,13 @@ impl Edge {
             },
             "server": { "reload_interval": "50ms" },
         }))
+    }
+
+    /// Has the profile present the certificate of the port to its store, if that is behind TLS.
+    pub(crate) fn with_client_certificate(&self, setup: Setup, profile: &str) -> Setup {
+        let (certificate, key) = (self.path("tls.crt"), self.path("tls.key"));
+        let files = json!({"client_certificate_file": certificate, "client_key_file": key});
+        setup.profile_settings(profile, &files).tolerate("which is plain HTTP")
     }
 
     fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {

@@ -201,7 +201,12 @@ impl<'a> StoreFetch<'a> {
     fn peer(&self, chosen: Chosen) -> HttpPeer {
         let tls = self.store.profile.endpoint.tls;
         let pool_key = self.store.addresses.pool_key(chosen);
-        upstream::peer(chosen, pool_key, tls, self.target, &self.client.config, self.time_left())
+        let (config, left) = (&self.client.config, self.time_left());
+        let mut peer = upstream::peer(chosen, pool_key, tls, self.target, config, left);
+        if let Some(tls) = &self.store.tls {
+            tls.apply(&mut peer);
+        }
+        peer
     }
 
     /// A new connection to this address, or to another one that connects first.
