@@ -214,7 +214,7 @@ fn each_fault_of_the_certificates_is_named() {
             let line = gateway.line_of(&answer);
             assert_eq!(answer.status(), 502, "{what}: {line}");
             let detail = line["detail"].as_str().unwrap_or_default();
-            let is_named = detail.contains("alert") || detail.contains("UnknownIssuer");
+            let is_named = detail.contains("alert") || detail.contains("invalid peer certificate");
             assert!(is_named, "{what}, memory {memory}: {line}");
             if what == "expired" {
                 gateway.expect_log("the warning", |line| event(line).contains("has expired ("));

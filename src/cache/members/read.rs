@@ -61,8 +61,9 @@ impl Cache {
             false => range.end,
         };
         let end = more.max(range.end);
-        let ranges = [range.start..end];
-        let mut reading = self.open(request, blocks, &ranges, None).await?;
+        let read = Range { start: range.start, end };
+        let ranges = std::slice::from_ref(&read);
+        let mut reading = self.open(request, blocks, ranges, None).await?;
         let counts = reading.expected();
         let bytes = collect(&mut reading, &range).await?;
         if range.end < end {
