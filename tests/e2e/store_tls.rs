@@ -293,7 +293,7 @@ fn sts_gets_the_certificate_too() {
     let gateway = setup.start();
     assert_eq!(gateway.get("/s3proxy/s3/p@sky/a.png").text(), "tile");
     assert_eq!(sts.calls().len(), 1);
-    assert_eq!(behind.seen(), [client.der.clone()]);
+    assert_eq!(behind.seen(), std::slice::from_ref(&client.der));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn an_archive_that_is_replaced_gives_members_of_one_version() {
     // Far from what is cached.
     let far = member(&gateway, &format!("t.zip/{}", new[400].0), &[]);
     assert_eq!(far.status(), 200, "{far:?}");
-    assert!(far.body == new[400].1, "{}", &far.text()[..20]);
+    assert!(far.body == new[400].1, "bytes of another version");
     let again = member(&gateway, &format!("t.zip/{}", new[0].0), &[]);
     assert!(again.body == new[0].1);
     assert!(again.header("etag") != first.header("etag"));
