@@ -10,6 +10,8 @@
 //! - `tiers.rs`: the tiers, which know no fetch. Every read leaves out what a purge covers, and memory
 //!   and disk change together.
 //!
+//! Members of archives are read from what the first two have (`members.rs`).
+//!
 //! Objects known to be missing have an entry with `EntryContent::Negative`, or `Cache::excluded`.
 
 mod admit;
@@ -26,6 +28,8 @@ mod inflight;
 mod inspect;
 pub mod key;
 mod lookup;
+mod member;
+mod members;
 pub mod memory;
 pub mod object;
 mod outcome;
@@ -35,6 +39,7 @@ mod purge;
 mod replicas;
 mod request;
 mod revalidate;
+mod service;
 mod shared;
 mod sharing;
 pub mod statistics;
@@ -53,6 +58,8 @@ pub use self::fill::Truncated;
 pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
 pub use self::key::CacheKey;
 pub use self::lookup::{Lookup, LookupResult};
+pub use self::member::{Member, MemberRequest, WholeCheck};
+pub use self::members::OpenedMember;
 pub use self::object::{Object, ObjectBody};
 pub use self::passing::PassingObject;
 pub use self::purge::pending::{PurgeScope, Removed};
@@ -72,6 +79,7 @@ use crate::cache::clock::now;
 use crate::cache::entry::{Entry, EntryContent};
 use crate::cache::fetch::{Fetches, Join};
 use crate::cache::freshness::FreshnessState;
+use crate::cache::members::Members;
 use crate::cache::outcome::FetchOutcome;
 use crate::cache::statistics::Statistics;
 use crate::cache::surveys::Surveys;
@@ -97,6 +105,7 @@ pub struct Cache {
     tiers: Arc<Tiers>,
     fetches: Arc<Fetches>,
     surveys: Arc<Surveys>,
+    members: Members,
     /// How long a request waits for a revalidation while there is a stale object to serve.
     revalidate_timeout: Duration,
 }
@@ -135,9 +144,10 @@ impl Cache {
         heads: Arc<ObjectHeads>,
     ) -> Arc<Self> {
         let tiers = Tiers::new(memory, config, engine);
+        let members = Members::new(config.archive_directories, Arc::clone(&heads));
         let fetches = Fetches::new(&tiers, Arc::new(client), heads, config.background_refreshes);
-        let surveys = Arc::default();
-        Arc::new(Self { tiers, fetches, surveys, revalidate_timeout: config.revalidate_timeout })
+        let (surveys, revalidate_timeout) = (Arc::default(), config.revalidate_timeout);
+        Arc::new(Self { tiers, fetches, surveys, members, revalidate_timeout })
     }
 
     /// Finds an object, or has it fetched.
@@ -299,35 +309,6 @@ impl Cache {
     #[must_use]
     pub fn tiers(&self) -> Vec<Tier> {
         self.tiers.sizes()
-    }
-
-    /// The number of objects that are being fetched.
-    #[must_use]
-    pub fn fetches_under_way(&self) -> u64 {
-        self.fetches.count()
-    }
-
-    /// Bytes of pinned objects in memory.
-    #[must_use]
-    pub fn pinned_bytes(&self) -> u64 {
-        self.tiers.pins().held()
-    }
-
-    /// Whether an object that is not in memory may be in a tier below.
-    #[must_use]
-    pub fn has_lower_tier(&self) -> bool {
-        self.tiers.has_lower_tier()
-    }
-
-    /// Refreshes pinned objects before they become stale. Never returns.
-    pub async fn refresh_pinned(&self) {
-        pinned::run(&self.tiers, &self.fetches).await;
-    }
-
-    /// Whether the disk tier is in service or about to be; `None` if there is none.
-    #[must_use]
-    pub fn disk_is_up(&self) -> Option<bool> {
-        self.tiers.disk_is_up()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The certificate and the private key with which the gateway serves TLS, and the authorities of client
-//! certificates, from PEM text (RFC 7468).
+//! Certificates, private keys and authorities from PEM text (RFC 7468): those with which the gateway serves TLS,
+//! and those towards a store ([`store_tls`]).
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,6 +15,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 pub mod by_name;
+pub mod store_tls;
 
 /// A certificate chain and the private key of its first certificate.
 #[derive(Clone)]
@@ -106,6 +107,12 @@ impl PrivateKey {
             Err(rustls::pki_types::pem::Error::NoItemsFound) => Err(CertificateError::NoKey),
             Err(error) => Err(CertificateError::Key(error.to_string())),
         }
+    }
+
+    /// The key in DER. Callers hand it to the TLS library, and must not format it.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.secret_der()
     }
 }
 

@@ -175,11 +175,9 @@ impl TraceCollector {
         let endpoint = &self.config.endpoint;
         let path = format!("{}/v1/traces", endpoint.base_path);
         let call = Call {
-            method: &Method::POST,
-            path: &path,
             headers: std::iter::once(media_type).chain(headers).collect(),
             body: CallBody::Bytes(body),
-            proxy: None,
+            ..Call::new(&Method::POST, &path)
         };
         match timeout(TIMEOUT, Box::pin(self.caller.call(endpoint, &call))).await {
             Ok(Ok((status, reply))) => delivery(status, &reply),

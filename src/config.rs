@@ -4,6 +4,7 @@
 //! environment or a configuration file. `config/settings.rs` declares every setting.
 
 mod aliases;
+mod archives;
 mod cache;
 mod credentials_from;
 mod endpoint_url;
@@ -148,6 +149,8 @@ pub struct CacheConfig {
     pub disk: Option<DiskConfig>,
     /// `None`: each replica has a cache of its own.
     pub shared: Option<SharedConfig>,
+    /// Memory for the directories of archives, bytes.
+    pub archive_directories: u64,
     /// Maximum number of revalidations in the background at the same time; at least 1.
     pub background_refreshes: usize,
     /// How long a request waits for a revalidation while there is a stale object to serve.

@@ -48,7 +48,7 @@ pub async fn explain(config: &Config, argument: &str, options: &Options) -> Expl
             let written = named.written.as_deref();
             explanation.note("address", key_notes::notes(written, &named.address.key));
             let address = checked.aliased.as_ref().unwrap_or(&named.address);
-            explain_object(&mut explanation, config, address, &checked, options).await;
+            Box::pin(explain_object(&mut explanation, config, address, &checked, options)).await;
             explanation.address = Some(named.address.clone());
             explanation.aliased = checked.aliased.as_ref().map(ObjectAddress::name);
         }
@@ -67,8 +67,10 @@ async fn explain_object(
     let route = format!("an object: {}/s3/{{profile@bucket}}/{{key}}", config.gateway.path_prefix);
     explanation.put_first(CheckStep::new("route", Finding::ok(route)));
     let profile = config.profiles.get(address.profile.as_deref());
+    // Of a member of an archive the rest is about the archive.
+    let stored = checked.archive.as_ref().unwrap_or(address);
     let by_key = profile.is_none_or(|profile| profile.content_type == ContentTypeFrom::Key);
-    if by_key {
+    if by_key && explanation.step("type").is_some() {
         explanation.note("type", vec![rules::media_type_rule(&config.mime, &address.key)]);
     }
     let by_key_type = by_key.then(|| config.mime.key_type(&address.key));
@@ -79,20 +81,20 @@ async fn explain_object(
         explanation.step("credentials").is_some_and(|it| it.state != StepState::Failed);
     let mut cached = None;
     if let Some(profile) = profile.filter(|_| has_credentials) {
-        let rule = profile.cache.of(&address.key);
+        let rule = profile.cache.of(&stored.key);
         let report = if options.offline || !rule.store {
             GatewayReport::NotRequested
         } else {
-            inspect_gateway(options.admin.as_ref(), address).await
+            inspect_gateway(options.admin.as_ref(), stored).await
         };
         let memory = budget(config.cache.memory, config.downstream.max_connections);
         let whole = Cache::max_object_of(memory, &config.cache, rule);
         let (finding, notes) =
-            rules::cache_rule(profile, address, whole, config.cache.blocks.share > 0);
+            rules::cache_rule(profile, stored, whole, config.cache.blocks.share > 0);
         let cache = AnnotatedStep { step: CheckStep::new("cache", finding), notes };
         let gateway = CheckStep::new("gateway", report.finding());
         explanation.put_after("credentials", vec![cache, gateway.into()]);
-        explain_store(explanation, profile, address, checked.asked.as_ref());
+        explain_store(explanation, profile, stored, checked.asked.as_ref());
         explanation.cached = report.inspection().cloned();
         cached = report.serving_entry().cloned();
     }
@@ -103,7 +105,7 @@ async fn explain_object(
     let answer = outcome::of_object(&Evidence {
         checked: checked_answer,
         refusal,
-        cached: cached.as_ref(),
+        cached: cached.as_ref().filter(|_| checked.archive.is_none()),
         etag: etag.as_deref(),
         decided_before_store: !has_credentials,
         offline: options.offline,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{RANGE, TRANSFER_ENCODING};
+use http::header::TRANSFER_ENCODING;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -23,9 +23,8 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::proxy_protocol::ProxyHeaderCounts;
 use crate::downstream::tls::TlsAcceptors;
 use crate::downstream::{ClientConnection, Exchange};
-use crate::gateway::admit::client_of;
 use crate::gateway::attempts::finish_refusal;
-use crate::gateway::context::{ClientRequest, Context};
+use crate::gateway::context::Context;
 use crate::gateway::failure::{ProxyFailure, failure, failure_after_head, give_up, is_own};
 use crate::gateway::hit::open_hit;
 use crate::gateway::log_line::Sent;
@@ -41,7 +40,6 @@ use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
 use crate::trace::Tracer;
 use crate::upstream::CurrentStores;
-use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::answer::is_interim;
 use crate::upstream::client::StoreClient;
 use crate::upstream::deadline::Deadlines;
@@ -59,6 +57,7 @@ mod hit;
 mod html;
 mod listing;
 mod log_line;
+mod member;
 pub mod pages;
 mod request_span;
 mod respond;
@@ -231,7 +230,8 @@ impl ProxyHttp for Gateway {
         if let (Some(cache), Some(object)) = (self.cache, ctx.object.as_mut())
             && object.wanted.rule.store
         {
-            let slot = LookupSlot::new(Arc::clone(&object.wanted));
+            let (wanted, member) = (Arc::clone(&object.wanted), object.member.clone());
+            let slot = LookupSlot::new(wanted, member);
             // The cache was asked before Pingora read the head (gateway/direct.rs).
             if let Some(lookup) = object.lookup.take() {
                 slot.put(lookup);
@@ -261,40 +261,15 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<bool> {
-        match ctx.lookup().map(|lookup| &lookup.what) {
-            Some(LookupResult::Refused(refusal)) => {
-                let refusal = refusal.clone();
-                self.refuse(session, ctx, refusal).await?;
-                Ok(false)
-            }
-            _ => {
-                let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
-                let head = session.req_header();
-                let is_part = head.headers.contains_key(RANGE);
-                let priority = if is_part { Priority::Bulk } else { Priority::Whole };
-                let store = &object.wanted.store;
-                let client = client_of(session, &ctx.transport);
-                object.upstream.share =
-                    store.shares.acquire(&client, self.upstream.queue_timeout).await;
-                if object.upstream.share.is_none() {
-                    self.refuse(session, ctx, Refusal::UserSaturated).await?;
-                    return Ok(false);
-                }
-                let permit = store.admission.acquire(priority, QueueTimeout::Short).await;
-                if permit.is_none() {
-                    let refusal = Refusal::UpstreamSaturated;
-                    object.wanted.store.metrics.errors.count(refusal.cause());
-                    self.refuse(session, ctx, refusal).await?;
-                    return Ok(false);
-                }
-                object.upstream.permit = permit;
-                if let Some(exchange) = exchange(session) {
-                    exchange.hold_permit();
-                }
-                object.prepare_upstream(&ClientRequest::of(head));
-                Ok(true)
-            }
-        }
+        let refusal = match ctx.lookup().map(|lookup| &lookup.what) {
+            Some(LookupResult::Refused(refusal)) => refusal.clone(),
+            _ => match self.enter_store(session, ctx).await? {
+                Ok(()) => return Ok(true),
+                Err(refusal) => refusal,
+            },
+        };
+        self.refuse(session, ctx, refusal).await?;
+        Ok(false)
     }
 
     async fn cache_hit_filter(

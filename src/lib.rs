@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`survey`]: what a HiPS says of itself; [`terminal`]: colours and tables; [`certificate`]: who the gateway is over TLS |
+//! | 1 | [`protocol`]: what an RFC says, as functions of values; [`mime`]: which keys are served, as what; [`survey`]: what a HiPS says of itself; [`archive`]: where the members of an archive are; [`terminal`]: colours and tables; [`certificate`]: who the gateway is over TLS |
 //! | 2 | [`s3`]: addresses, endpoints, signatures, credentials; [`metrics`]: counters and histograms; [`trace`]: spans of requests |
 //! | 3 | [`profile`]: one store with its credentials and rules; [`pages`]: what a browser shows |
 //! | 4 | [`config`]: all settings, from defaults, a file, the environment and options |
@@ -19,6 +19,7 @@
 //! | 12 | [`cli`]: the command line |
 
 pub mod admin;
+pub mod archive;
 pub mod cache;
 pub mod certificate;
 pub mod check;

@@ -6,13 +6,16 @@ pub mod fingerprint;
 pub mod globs;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
+use crate::archive::name::{MemberKey, member_key};
+use crate::certificate::store_tls::StoreTls;
 use crate::profile::cache_rules::CacheRules;
 use crate::profile::globs::Globs;
+use crate::s3::address::ObjectAddress;
 use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::provider::Provider;
@@ -56,6 +59,8 @@ pub struct Profile {
     pub further: Vec<Way>,
     /// Whether a second endpoint is asked when the first byte of the first one is late.
     pub hedge: bool,
+    /// TLS with all of its endpoints, if it differs from that with all stores.
+    pub tls: Option<Arc<StoreTls>>,
     /// The region of the credential scope, such as `us-east-1`.
     pub region: String,
     pub addressing: Addressing,
@@ -88,7 +93,9 @@ pub struct Profile {
     /// Whether browsers are shown viewers of surveys and FITS files.
     pub viewer: bool,
     /// The surveys whose excluded tiles are answered 404 without asking the store.
-    pub hips: Hips,
+    pub hips: WhichFolders,
+    /// The archives whose members are served as objects.
+    pub archives: WhichFolders,
     /// Whether the landing page names the profile.
     pub listed: bool,
     /// The folders of surveys that the list of surveys names, `bucket/prefix/`.
@@ -107,6 +114,7 @@ impl Profile {
             proxy: None,
             further: Vec::new(),
             hedge: false,
+            tls: None,
             region: "us-east-1".to_owned(),
             addressing: Addressing::Path,
             credentials: Credentials::Anonymous,
@@ -123,7 +131,8 @@ impl Profile {
             listing: false,
             listing_ttl: Duration::from_secs(60),
             viewer: false,
-            hips: Hips::None,
+            hips: WhichFolders::None,
+            archives: WhichFolders::None,
             listed: false,
             surveys: Vec::new(),
             cache: CacheRules::default(),
@@ -165,6 +174,15 @@ impl Profile {
         first.unwrap_or(&self.endpoint)
     }
 
+    /// What is wrong with the client certificate at this time.
+    #[must_use]
+    pub fn client_certificate_fault(&self, now: SystemTime) -> Option<String> {
+        let tls = self.tls.as_ref()?;
+        let fault = tls.client()?.fault(now)?;
+        let files: Vec<_> = tls.files.iter().map(|file| file.display().to_string()).collect();
+        Some(format!("the client certificate {fault} ({})", files.join(", ")))
+    }
+
     /// The signer of requests to this store.
     #[must_use]
     pub fn signer(&self) -> Signer {
@@ -201,6 +219,16 @@ impl Profile {
         self.provider.is_some() || !matches!(self.credentials, Credentials::Missing(_))
     }
 
+    /// The member of an archive that this address names, if the profile serves members of the archive.
+    #[must_use]
+    pub fn member_of<'a>(&self, address: &'a ObjectAddress) -> Option<MemberKey<'a>> {
+        if self.archives == WhichFolders::None {
+            return None;
+        }
+        let member = member_key(&address.key)?;
+        self.archives.covers(&address.bucket, member.archive).then_some(member)
+    }
+
     /// Whether this bucket is served.
     #[must_use]
     pub fn admits(&self, bucket: &str) -> bool {
@@ -214,27 +242,26 @@ impl Profile {
     }
 }
 
-/// The surveys of a profile that exclude tiles.
+/// For which folders of a profile something holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Hips {
+pub enum WhichFolders {
     #[default]
     None,
-    /// Each one whose `properties` and `Moc.fits` are in memory.
     All,
-    /// Those in these folders, `bucket/prefix/`, decoded.
+    /// For these folders, `bucket/prefix/`, decoded, and those in them.
     In(Vec<String>),
 }
 
-impl Hips {
-    /// Whether a survey with this key of its folder, empty or with a slash at the end, is one of them.
+impl WhichFolders {
+    /// Whether it holds for an object with this key, or a folder: empty, or with a slash at the end.
     #[must_use]
-    pub fn covers(&self, bucket: &str, root: &str) -> bool {
+    pub fn covers(&self, bucket: &str, key: &str) -> bool {
         match self {
             Self::None => false,
             Self::All => true,
             Self::In(folders) => folders.iter().any(|folder| {
                 let rest = folder.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('/'));
-                rest.is_some_and(|prefix| root.starts_with(prefix))
+                rest.is_some_and(|prefix| key.starts_with(prefix))
             }),
         }
     }

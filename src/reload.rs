@@ -7,6 +7,7 @@ mod endpoint_watch;
 mod files;
 mod names;
 mod renewals;
+mod store_certificates;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, tim
 use crate::cache::{Cache, CacheKey, PurgeScope};
 use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
 use crate::downstream::tls::TlsAcceptors;
+use crate::profile::Profile;
 use crate::protocol::cors::Cors;
 use crate::reload::changes::changes;
 use crate::reload::endpoint_watch::EndpointWatch;
@@ -42,6 +44,7 @@ use crate::upstream::probe::Probes;
 pub use crate::s3::credentials::masked_id;
 pub use certificates::certificate_line;
 pub use changes::profile_lines;
+pub use store_certificates::warn_of_client_certificates;
 
 /// Minimum time between two reloads that a store triggers: a store that does not know an access key says
 /// so to every request.
@@ -388,6 +391,11 @@ impl Reloader {
         if is_other || tls_files.iter().any(|it| changed.contains(&it)) {
             certificates::replace(&self.tls, &loaded.config);
         }
+        let of_new = |profile: &&Arc<Profile>| {
+            let before = applied.profiles.get(profile.name.as_deref());
+            before.is_none_or(|before| before.tls != profile.tls)
+        };
+        warn_of_client_certificates(profiles.iter().filter(of_new));
         log::set_max_level(loaded.config.log.level);
         let tracing = loaded.config.tracing.as_ref();
         if let Some((tracer, tracing)) = self.tracer.as_ref().zip(tracing) {
@@ -419,8 +427,13 @@ impl Reloader {
         let headers_file = tracing.and_then(|tracing| tracing.headers_file.clone());
         let live_files =
             [&loaded.config_file, &loaded.credentials_file, &password_file, &headers_file];
+        let of_stores = |path: &PathBuf| {
+            let mut all = profiles.iter().filter_map(|profile| profile.tls.as_ref());
+            all.any(|tls| tls.files.contains(path))
+        };
         let other_files = changed.into_iter().filter(|path| {
             !tls_files.contains(path)
+                && (!of_stores(path) || loaded.config.upstream.ca_file.as_ref() == Some(path))
                 && !live_files.iter().any(|known| known.as_ref() == Some(path))
         });
         for path in other_files {

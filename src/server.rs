@@ -30,7 +30,7 @@ use crate::gateway::front::Front;
 use crate::gateway::pages::VERSION;
 use crate::gateway::{Gateway, GatewayDependencies};
 use crate::protocol::request_id::new_request_id;
-use crate::reload::{Reloader, Reloads, Start, profile_lines};
+use crate::reload::{Reloader, Reloads, Start, profile_lines, warn_of_client_certificates};
 use crate::response::object_head::ObjectHeads;
 use crate::server::listeners::listener;
 use crate::server::public_listener::PublicListener;
@@ -192,6 +192,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     if let Some(tracing) = &config.tracing {
         info!("traces: spans are sent to {}", tracing.endpoint);
     }
+    warn_of_client_certificates(config.profiles.iter());
     listeners::log(config);
     run_until_finished(server, signals, &lifecycle, cache.clone(), finished, &finish);
     if let Some(cache) = cache {

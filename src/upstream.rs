@@ -20,6 +20,7 @@
 //! | whether idle connections to it can be used | [`pool_trust`] |
 //! | which is connected to, if one does not answer | [`dial`] |
 //! | how a proxy is passed | [`tunnel`] |
+//! | which certificates are trusted and presented | [`certificates`], [`peer_tls`] |
 //! | how long each step may take | [`deadline`] |
 //! | the head of a request, its signature | [`request`] |
 //! | what the head of an answer means | [`answer`] |
@@ -40,6 +41,7 @@ use std::time::{Duration, SystemTime};
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::certificate::store_tls::StoreTls;
 use crate::config::{Profiles, UpstreamConfig};
 use crate::metrics::store::StoreMetrics;
 use crate::profile::alias::{Aliases, NamedObject};
@@ -55,6 +57,7 @@ use crate::upstream::endpoints::StoreEndpoints;
 use crate::upstream::issuance::Issuance;
 use crate::upstream::last_outcome::{LastOutcome, StoreVerdict};
 use crate::upstream::outage::Outage;
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::resolve::EndpointAddresses;
 use crate::upstream::revalidation::LearnedRevalidation;
 use crate::upstream::share::ClientShares;
@@ -82,6 +85,7 @@ pub mod issuance;
 pub mod issue;
 pub mod last_outcome;
 pub mod outage;
+pub mod peer_tls;
 pub mod pool_trust;
 pub mod probe;
 pub mod request;
@@ -103,6 +107,8 @@ pub struct Store {
     /// The settings of the profile that shape an answer ([`Profile::fingerprint`]).
     pub fingerprint: u64,
     pub endpoints: StoreEndpoints,
+    /// TLS of the peers of each endpoint, if it differs from that of all stores.
+    pub tls: Option<PeerTls>,
     /// Its last success and its last failure; bodies that are still arriving hold it too.
     pub last_outcome: Arc<LastOutcome>,
     /// Whether it fails at the moment.
@@ -138,8 +144,10 @@ impl Store {
     ) -> Self {
         let (signer, fingerprint) = (profile.signer(), profile.fingerprint());
         let listing_signer = profile.signer_of_listings();
+        let tls = profile.tls.as_deref().map(PeerTls::new);
         Self {
             profile,
+            tls,
             signer,
             listing_signer,
             fingerprint,
@@ -230,7 +238,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// The stores of a configuration; profiles with the same endpoint share its addresses. Stores and
+    /// The stores of a configuration; profiles with the same endpoint and the same trust share its addresses. Stores and
     /// endpoints that have not changed are taken over from `before`. The issuances are those of the providers
     /// of the profiles.
     #[must_use]
@@ -240,19 +248,25 @@ impl Stores {
         config: &UpstreamConfig,
         issuances: &[Arc<Issuance>],
     ) -> Self {
-        let mut known: Vec<(Way, Arc<EndpointAddresses>)> = Vec::new();
+        let mut known: Vec<(Way, Option<Arc<StoreTls>>, Arc<EndpointAddresses>)> = Vec::new();
         for store in before.iter().flat_map(|before| before.iter()) {
             known.extend(
-                store.endpoints.iter().map(|it| (it.way.clone(), Arc::clone(&it.addresses))),
+                store.endpoints.iter().map(|it| {
+                    (it.way.clone(), store.profile.tls.clone(), Arc::clone(&it.addresses))
+                }),
             );
         }
-        let mut addresses = |way: &Way| {
-            let found = known.iter().find(|(known, _)| known.leads_like(way));
-            if let Some((_, addresses)) = found {
+        let mut addresses = |way: &Way, tls: Option<&Arc<StoreTls>>| {
+            let found = known
+                .iter()
+                .find(|(known, trust, _)| known.leads_like(way) && trust.as_ref() == tls);
+            if let Some((_, _, addresses)) = found {
                 return Arc::clone(addresses);
             }
-            let addresses = Arc::new(EndpointAddresses::new(&way.endpoint, way.proxy.as_ref()));
-            known.push((way.clone(), Arc::clone(&addresses)));
+            let addresses = EndpointAddresses::new(&way.endpoint, way.proxy.as_ref());
+            let addresses = if tls.is_some() { addresses.apart() } else { addresses };
+            let addresses = Arc::new(addresses);
+            known.push((way.clone(), tls.cloned(), Arc::clone(&addresses)));
             addresses
         };
         let mut store = |profile: &Arc<Profile>| {
@@ -260,6 +274,7 @@ impl Stores {
             if let Some(same) = same.filter(|same| same.profile == *profile) {
                 return Arc::clone(same);
             }
+            let mut addresses = |way: &Way| addresses(way, profile.tls.as_ref());
             let endpoints =
                 StoreEndpoints::new(profile, same.map(|it| &it.endpoints), &mut addresses);
             let limits = match same {

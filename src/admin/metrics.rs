@@ -4,6 +4,7 @@
 use std::fmt::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -32,8 +33,8 @@ use crate::upstream::{CurrentStores, Store, Stores};
 
 use crate::admin::metrics::cache::{cache_counters, cache_tiers, shared_tier};
 use crate::admin::metrics::exemplars::{SeriesExemplars, with_exemplars};
-use crate::admin::scrape_format::ScrapeFormat;
 use crate::admin::profiles;
+use crate::admin::scrape_format::ScrapeFormat;
 
 mod cache;
 mod edge;
@@ -334,6 +335,17 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         "s3proxy_upstream_addresses",
         "Addresses of the store, by their health.",
         addresses,
+    )?;
+    let certificates = stores.iter().filter_map(|store| {
+        let client = store.profile.tls.as_ref()?.client()?;
+        let expires = client.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(([("profile", store.profile.label())], ConstGauge::new(expires.as_secs())))
+    });
+    family(
+        page,
+        "s3proxy_upstream_certificate_not_after_timestamp_seconds",
+        "When the client certificate towards the store expires.",
+        certificates,
     )?;
     endpoints(page, stores)
 }

@@ -174,7 +174,10 @@ impl StoreResponse<'_> {
                 object.body.clone()
             }
             ObjectBody::Blocks(_) => StoredBody::default(),
-            ObjectBody::Stored(_) | ObjectBody::Streaming(_) | ObjectBody::Passing(_) => {
+            ObjectBody::Stored(_)
+            | ObjectBody::Streaming(_)
+            | ObjectBody::Passing(_)
+            | ObjectBody::Member(_) => {
                 return DiskChange::Remove;
             }
         };
@@ -186,7 +189,9 @@ impl StoreResponse<'_> {
         let body = match source {
             ObjectBody::Stored(object) => object.body.clone(),
             ObjectBody::Blocks(_) => StoredBody::default(),
-            ObjectBody::Streaming(_) | ObjectBody::Passing(_) => return SharedChange::None,
+            ObjectBody::Streaming(_) | ObjectBody::Passing(_) | ObjectBody::Member(_) => {
+                return SharedChange::None;
+            }
         };
         self.share(headers, body)
     }

@@ -11,6 +11,7 @@ use crate::cache::blocks::object::Blocks;
 use crate::cache::body::StoredBody;
 use crate::cache::entry::EntryContent;
 use crate::cache::fill::{FillBuffer, Truncated};
+use crate::cache::member::Member;
 use crate::cache::memory::budget::Held;
 use crate::cache::passing::PassingObject;
 use crate::cache::stored_head::StoredHead;
@@ -63,6 +64,8 @@ pub enum ObjectBody {
     Blocks(Arc<Blocks>),
     /// It is not cached: the store's answer to this one request.
     Passing(Arc<PassingObject>),
+    /// A part of another object, see [`crate::cache::Cache::open_member`].
+    Member(Arc<Member>),
 }
 
 impl ObjectBody {
@@ -74,6 +77,7 @@ impl ObjectBody {
             Self::Streaming(object) => Cow::Borrowed(&object.head),
             Self::Blocks(blocks) => Cow::Borrowed(&blocks.head),
             Self::Passing(object) => Cow::Borrowed(&object.head),
+            Self::Member(member) => Cow::Borrowed(&member.head),
         }
     }
 
@@ -85,6 +89,7 @@ impl ObjectBody {
             Self::Streaming(object) => object.fill.length(),
             Self::Blocks(blocks) => blocks.layout.length,
             Self::Passing(object) => object.length.unwrap_or(u64::MAX),
+            Self::Member(member) => member.length,
         }
     }
 
@@ -96,6 +101,7 @@ impl ObjectBody {
             Self::Streaming(object) => Cow::Borrowed(&object.lifetime),
             Self::Blocks(blocks) => Cow::Borrowed(&blocks.lifetime),
             Self::Passing(object) => Cow::Borrowed(&object.lifetime),
+            Self::Member(member) => Cow::Borrowed(&member.lifetime),
         }
     }
 
@@ -111,7 +117,7 @@ impl ObjectBody {
                 let (body, held) = (object.body.clone(), Arc::clone(&object.held));
                 Some(Self::Stored(Arc::new(Object::of(&head, &lifetime, body, held))))
             }
-            Self::Streaming(_) | Self::Passing(_) => None,
+            Self::Streaming(_) | Self::Passing(_) | Self::Member(_) => None,
             Self::Blocks(blocks) => Some(Self::Blocks(Arc::new(blocks.with_head(head, lifetime)))),
         }
     }
@@ -121,7 +127,7 @@ impl ObjectBody {
     pub fn content(&self) -> Option<EntryContent> {
         match self {
             Self::Stored(object) => Some(EntryContent::Object(Arc::clone(object))),
-            Self::Streaming(_) | Self::Passing(_) => None,
+            Self::Streaming(_) | Self::Passing(_) | Self::Member(_) => None,
             Self::Blocks(blocks) => Some(EntryContent::Blocks(Arc::clone(blocks))),
         }
     }
@@ -138,7 +144,7 @@ impl ObjectBody {
         match self {
             Self::Stored(_) => false,
             Self::Streaming(object) => object.fill.is_filling(),
-            Self::Blocks(_) | Self::Passing(_) => true,
+            Self::Blocks(_) | Self::Passing(_) | Self::Member(_) => true,
         }
     }
 
@@ -146,14 +152,14 @@ impl ObjectBody {
     /// the end.
     ///
     /// # Errors
-    /// When the body fails before these bytes have arrived. The bytes of an object in blocks are not
-    /// read here.
+    /// When the body fails before these bytes have arrived. The bytes of an object in blocks, and
+    /// of a member of an archive, are not read here.
     pub async fn read(&self, position: u64, end: u64) -> Result<Option<Bytes>, Truncated> {
         match self {
             Self::Stored(object) => Ok(object.body.read(position, end)),
             Self::Streaming(object) => object.fill.read(position, end).await,
             Self::Passing(object) => object.read(position, end).await,
-            Self::Blocks(_) => {
+            Self::Blocks(_) | Self::Member(_) => {
                 if position < end {
                     Err(Truncated)
                 } else {

@@ -6,6 +6,7 @@ use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
 use http::{HeaderMap, Method};
 use pingora::cache::cache_control::CacheControl;
 
+use crate::archive::{ArchiveKind, FirstRead};
 use crate::cache::key::CacheKey;
 use crate::mime::KeyType;
 use crate::profile::cache_rules::Rule;
@@ -117,6 +118,23 @@ impl CacheRequest {
             trace: None,
             store,
         }
+    }
+
+    /// A request for an archive of which a member is wanted: for the bytes that its directory is found with.
+    #[must_use]
+    pub fn archive(
+        store: Arc<Store>,
+        address: Arc<ObjectAddress>,
+        content_type: Option<KeyType>,
+        kind: ArchiveKind,
+        headers: &HeaderMap,
+    ) -> Self {
+        let range = match kind.first_read() {
+            FirstRead::Head(bytes) => ByteRange::FromTo { first: 0, last: Some(bytes - 1) },
+            FirstRead::Tail(bytes) => ByteRange::Suffix(bytes),
+        };
+        let whole = Self::new(store, address, content_type, &Method::GET, headers);
+        Self { extent: Extent::Range(range), ..whole }
     }
 
     /// A request for a page of the listing of this folder; the key of the address is its prefix. The rule

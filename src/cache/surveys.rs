@@ -23,7 +23,7 @@ use crate::cache::outcome::FetchOutcome;
 use crate::cache::request::CacheRequest;
 use crate::cache::statistics::Statistics;
 use crate::cache::tiers::Tiers;
-use crate::profile::Hips;
+use crate::profile::WhichFolders;
 use crate::s3::address::ObjectAddress;
 use crate::survey::{
     Coverage, Exclusion, MAX_MAP_BYTES, MAX_PROPERTIES_BYTES, Properties, SurveyFile, locate,
@@ -70,7 +70,7 @@ impl Surveys {
         now: SystemTime,
     ) -> bool {
         let surveys = &request.store.profile.hips;
-        let is_of_surveys = *surveys != Hips::None
+        let is_of_surveys = *surveys != WhichFolders::None
             && !request.is_listing
             && !request.no_cache
             // Absence is not cached at all.

@@ -5,8 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::connectors::TransportConnector;
 
+use crate::archive::ArchiveKind;
+use crate::archive::name::MemberKey;
 use crate::check::deadline::Deadline;
 use crate::check::media_type::{denied_stored_type, denied_type};
+use crate::check::object::findings::{
+    address_finding, allowed, member_finding, refused, unknown_profile,
+};
 use crate::check::object_name::{ObjectName, read};
 use crate::check::profile::{
     ask_step, clock_step, credentials, endpoint, judge_answer, shares_endpoint,
@@ -26,11 +31,13 @@ use crate::s3::credentials::Credentials;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::upstream::answer::{self, AnswerContext, AnswerDecision, Ask};
 use crate::upstream::error_verdict;
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::retry::{AttemptFailure, Attempts, NextAttempt, RetryPolicy};
 use crate::upstream::retry_pause;
 use crate::upstream::tunnel::Tunnel;
 
 mod endpoints;
+mod findings;
 
 /// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
@@ -40,6 +47,7 @@ pub(super) struct ObjectCheck<'a> {
     deadline: Deadline,
     steps: Vec<CheckStep>,
     asked: Option<CheckExchange>,
+    archive: Option<ObjectAddress>,
 }
 
 /// The result of the check of one object.
@@ -49,6 +57,8 @@ pub(crate) struct Checked {
     pub named: Result<ObjectName, u16>,
     /// The object that it stands for, if an alias applies.
     pub aliased: Option<ObjectAddress>,
+    /// The archive that it is a member of, if it is one.
+    pub archive: Option<ObjectAddress>,
     /// Why a client would get no object of the store; `None` also if no request was sent.
     pub refusal: Option<Refusal>,
     /// The request to the store and its answer, if one was sent.
@@ -72,7 +82,7 @@ impl<'a> ObjectCheck<'a> {
         connector: Option<&'a TransportConnector>,
         deadline: Deadline,
     ) -> Self {
-        Self { config, connector, deadline, steps: Vec::new(), asked: None }
+        Self { config, connector, deadline, steps: Vec::new(), asked: None, archive: None }
     }
 
     /// Runs every step, up to the first that ends the request.
@@ -116,7 +126,7 @@ impl<'a> ObjectCheck<'a> {
         };
         let section =
             CheckSection { subject: Subject::Object, name: Some(name), steps: self.steps };
-        Checked { section, named, aliased, refusal, asked: self.asked }
+        Checked { section, named, aliased, archive: self.archive, refusal, asked: self.asked }
     }
 
     fn note(&mut self, name: &'static str, finding: Finding) {
@@ -126,6 +136,11 @@ impl<'a> ObjectCheck<'a> {
     /// What answers a request: an object, or for the URL of a folder its index object or its listing.
     async fn serve(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
         let profile = self.config.profiles.get(address.profile.as_deref());
+        if let Some(profile) = profile
+            && let Some(member) = profile.member_of(address)
+        {
+            return self.serve_member(profile, address, &member).await;
+        }
         let is_folder = address.key.is_empty() || address.key.ends_with('/');
         let opens = profile.filter(|profile| {
             is_folder && profile.opens_folders() && profile.admits(&address.bucket)
@@ -179,6 +194,41 @@ impl<'a> ObjectCheck<'a> {
         matches!(profile.credentials, Credentials::Missing(_)) && !is_unknown
     }
 
+    /// A member of an archive: the store is asked for the archive.
+    async fn serve_member(
+        &mut self,
+        profile: &Profile,
+        address: &ObjectAddress,
+        member: &MemberKey<'_>,
+    ) -> Result<Finding, Refusal> {
+        let archive = ObjectAddress { key: member.archive.to_owned(), ..address.clone() };
+        self.note("archive", member_finding(member, &archive));
+        self.archive = Some(archive.clone());
+        if member.kind == ArchiveKind::Zip {
+            self.type_by_key(&address.key)?;
+        }
+        let by_key = profile.content_type == ContentTypeFrom::Key;
+        let asked = self.ask_profile(profile, &archive, by_key.then(KeyType::unknown)).await?;
+        let detail = format!("if the archive has this member; the archive: {}", asked.detail);
+        Ok(Finding { detail, ..asked })
+    }
+
+    /// The media type by the key, if it may be served.
+    fn type_by_key(&mut self, key: &str) -> Result<KeyType, Refusal> {
+        let mime = &self.config.mime;
+        match mime.key_type(key) {
+            Ok(media_type) => {
+                let shown = String::from_utf8_lossy(media_type.decoded.as_bytes());
+                self.note("type", Finding::ok(format!("{shown}, from the key")));
+                Ok(media_type)
+            }
+            Err(media_type) => {
+                self.note("type", denied_type(mime, key, media_type));
+                Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)))
+            }
+        }
+    }
+
     /// The gateway's checks before the store: key, media type, profile, bucket, credentials.
     async fn serve_object(&mut self, address: &ObjectAddress) -> Result<Finding, Refusal> {
         let config = self.config;
@@ -187,25 +237,23 @@ impl<'a> ObjectCheck<'a> {
             return Err(Refusal::ObjectNotFound);
         }
         let by_key = profile.is_none_or(|p| p.content_type == ContentTypeFrom::Key);
-        let mut content_type = None;
-        if by_key {
-            match config.mime.key_type(&address.key) {
-                Ok(media_type) => {
-                    let shown = String::from_utf8_lossy(media_type.decoded.as_bytes());
-                    self.note("type", Finding::ok(format!("{shown}, from the key")));
-                    content_type = Some(media_type);
-                }
-                Err(media_type) => {
-                    self.note("type", denied_type(&config.mime, &address.key, media_type));
-                    return Err(Refusal::MediaTypeDenied(media_type.map(str::to_owned)));
-                }
-            }
-        }
+        let content_type = if by_key { Some(self.type_by_key(&address.key)?) } else { None };
         let Some(profile) = profile else {
             let known: Vec<&str> = config.profiles.named.keys().map(String::as_str).collect();
             self.note("endpoint", unknown_profile(address, &known));
             return Err(Refusal::unknown_profile(address.profile.as_deref()));
         };
+        self.ask_profile(profile, address, content_type).await
+    }
+
+    /// The rest of these checks, and the request to the store.
+    async fn ask_profile(
+        &mut self,
+        profile: &Profile,
+        address: &ObjectAddress,
+        content_type: Option<KeyType>,
+    ) -> Result<Finding, Refusal> {
+        let config = self.config;
         let shared = shares_endpoint(profile, config.profiles.default.as_deref());
         self.note("endpoint", endpoint(profile, shared));
         self.note("allowed", allowed(profile, &address.bucket));
@@ -244,11 +292,14 @@ impl<'a> ObjectCheck<'a> {
         let tunnel = profile.proxy.as_ref().map(|proxy| Tunnel::new(proxy, &profile.endpoint));
         let tunnel = tunnel.as_ref();
         let (endpoint, connected) = (&profile.endpoint, Some(connector));
-        let mut reached = reach(endpoint, &target, tunnel, connected, upstream, deadline).await;
+        let peer_tls = profile.tls.as_deref().map(PeerTls::new);
+        let peer_tls = peer_tls.as_ref();
+        let mut reached =
+            reach(endpoint, &target, tunnel, peer_tls, connected, upstream, deadline).await;
         self.steps.append(&mut reached.steps);
         let socket = reached.socket.clone()?;
         let tls = profile.endpoint.tls;
-        let asker = Asker { connector, socket, tunnel, tls, upstream, deadline };
+        let asker = Asker { connector, socket, tunnel, tls, peer_tls, upstream, deadline };
 
         let started = Instant::now();
         let Attempted { asker, at, answer, failed } =
@@ -436,63 +487,4 @@ pub(crate) fn whole_length(headers: &HeaderMap) -> Option<String> {
         None => text(http::header::CONTENT_LENGTH),
     };
     length.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).map(str::to_owned)
-}
-
-fn address_finding(address: &ObjectAddress, was_cut: bool, opens_folders: bool) -> Finding {
-    let detail = format!(
-        "profile {}, bucket {}, key {}",
-        address.profile.as_deref().unwrap_or("(default)"),
-        address.bucket,
-        address.key
-    );
-    if address.key.is_empty() && !opens_folders {
-        return Finding::failed(
-            format!("{detail}: the key is empty, and the profile has neither index nor listing"),
-            "name an object: profile@bucket/path/to/file",
-        );
-    }
-    if was_cut {
-        return Finding::warning(
-            format!("{detail}; the part from ? or # on is ignored"),
-            "write ? as %3F and # as %23 if they are part of the key",
-        );
-    }
-    Finding::ok(detail)
-}
-
-fn unknown_profile(address: &ObjectAddress, known: &[&str]) -> Finding {
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    let Some(name) = address.profile.as_deref() else {
-        return Finding::failed(
-            format!("the URL has no profile@, and there is no default profile; known: {known}"),
-            "put the name of a profile and @ before the bucket, or add default_profile: to the \
-             configuration file (or set S3_ENDPOINT_URL) to serve URLs without profile@",
-        );
-    };
-    Finding::failed(
-        format!("unknown profile {name}; known: {known}"),
-        format!(
-            "correct the name (it is case-sensitive), or add the endpoint of the profile \
-             (LSST_RESOURCES_S3_PROFILE_{name}, or profiles.{name}.endpoint)"
-        ),
-    )
-}
-
-fn allowed(profile: &Profile, bucket: &str) -> Finding {
-    match &profile.buckets {
-        None => Finding::ok("the profile serves every bucket"),
-        Some(_) if profile.admits(bucket) => {
-            Finding::ok(format!("the buckets list of the profile contains {bucket}"))
-        }
-        Some(_) => Finding::failed(
-            format!("the buckets list of the profile does not contain {bucket}"),
-            "add the bucket to the buckets list of the profile to serve it",
-        ),
-    }
-}
-
-/// The failed step has the fix.
-fn refused(refusal: &Refusal) -> Finding {
-    let detail = format!("{} {}", refusal.status(), refusal.cause());
-    Finding { state: StepState::Failed, detail, fix: None }
 }

@@ -19,6 +19,7 @@ use crate::profile::globs::Globs;
 use crate::reload::masked_id;
 use crate::s3::credentials::{CredentialSource, Credentials};
 use crate::s3::endpoint::{Addressing, Target};
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::tunnel::Tunnel;
 
 /// Buckets of an allow list that are tested.
@@ -106,8 +107,11 @@ impl ProfileCheck {
         let connector = self.connector.as_deref();
         let tunnel = profile.proxy.as_ref().map(|proxy| Tunnel::new(proxy, &profile.endpoint));
         let (tunnel, upstream) = (tunnel.as_ref(), &self.upstream);
+        let peer_tls = profile.tls.as_deref().map(PeerTls::new);
+        let peer_tls = peer_tls.as_ref();
+        let endpoint = &profile.endpoint;
         let reached =
-            reach(&profile.endpoint, &target, tunnel, connector, upstream, deadline).await;
+            reach(endpoint, &target, tunnel, peer_tls, connector, upstream, deadline).await;
         steps.extend(reached.steps);
         let skipped = |steps: &mut Vec<CheckStep>, why: &str| {
             steps.push(CheckStep::new("request", Finding::skipped(why)));
@@ -120,7 +124,7 @@ impl ProfileCheck {
             return skipped(steps, "not reached");
         };
         let tls = profile.endpoint.tls;
-        let asker = Asker { connector, socket, tunnel, tls, upstream, deadline };
+        let asker = Asker { connector, socket, tunnel, tls, peer_tls, upstream, deadline };
         let (step, answer) = ask_step("request", asker, Probe::Service, profile, target).await;
         let is_refused = step.finding.state == StepState::Failed;
         steps.push(step);
@@ -205,9 +209,16 @@ pub(super) fn endpoint(profile: &Profile, shared: bool) -> Finding {
     let proxy = profile.proxy.as_ref();
     let proxy = proxy.map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
     let then: String = further.iter().map(|way| format!(", then {}", way.endpoint)).collect();
-    Finding::ok(format!(
-        "{endpoint}{proxy}{then}, region {region}, addressing {addressing}{shared}"
-    ))
+    let tls = profile.tls.as_ref().map(|tls| format!(", with {tls}")).unwrap_or_default();
+    let detail =
+        format!("{endpoint}{proxy}{then}{tls}, region {region}, addressing {addressing}{shared}");
+    match profile.client_certificate_fault(clock()) {
+        Some(fault) => Finding::warning(
+            format!("{detail}; {fault}"),
+            "renew the client certificate, unless the clock of this machine is wrong",
+        ),
+        None => Finding::ok(detail),
+    }
 }
 
 /// Whether this is a named profile at the endpoint of the default profile.

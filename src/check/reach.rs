@@ -18,6 +18,7 @@ use crate::config::UpstreamConfig;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::{Endpoint, Target};
 use crate::upstream::error::of_connect;
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::tunnel::Tunnel;
 
 /// How many of a name's addresses are tried.
@@ -57,6 +58,7 @@ pub(super) async fn reach(
     endpoint: &Endpoint,
     target: &Target,
     tunnel: Option<&Tunnel>,
+    peer_tls: Option<&PeerTls>,
     connector: Option<&TransportConnector>,
     upstream: &UpstreamConfig,
     deadline: Deadline,
@@ -116,7 +118,7 @@ pub(super) async fn reach(
     let Some(connector) = connector else {
         return given_up(steps, &["tls"], Refusal::UpstreamUnreachable);
     };
-    let asker = Asker { connector, socket, tunnel, tls: true, upstream, deadline };
+    let asker = Asker { connector, socket, tunnel, tls: true, peer_tls, upstream, deadline };
     let started = Instant::now();
     let secured = asker.secure(target).await;
     let took = started.elapsed();

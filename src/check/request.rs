@@ -30,6 +30,7 @@ use crate::upstream::deadline::Deadlines;
 use crate::upstream::dial::ReadyConnection;
 use crate::upstream::error::{is_of_tls, of_connect, of_exchange};
 use crate::upstream::error_document::ErrorDocument;
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::request::{signed_request, unsigned_request};
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::tunnel::Tunnel;
@@ -49,6 +50,8 @@ pub(super) struct Asker<'a> {
     /// Where the address is that of a proxy.
     pub tunnel: Option<&'a Tunnel>,
     pub tls: bool,
+    /// Where TLS differs from that with all stores.
+    pub peer_tls: Option<&'a PeerTls>,
     pub upstream: &'a UpstreamConfig,
     pub deadline: Deadline,
 }
@@ -273,6 +276,9 @@ impl Asker<'_> {
         let chosen = Chosen::unknown(self.socket);
         let mut peer =
             upstream::peer(chosen, chosen.group.key(), tls, target, self.upstream, limit);
+        if let Some(tls) = self.peer_tls {
+            tls.apply(&mut peer);
+        }
         let connected = Box::pin(async {
             if let Some(tunnel) = self.tunnel {
                 let stream = tunnel.connect(self.socket, limit).await?;

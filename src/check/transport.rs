@@ -120,11 +120,15 @@ pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding 
             "write http:// instead of https:// in the endpoint, or use the TLS port of the store",
         );
     }
+    if let Some(finding) = refused_by_store(error) {
+        return finding;
+    }
     let has = |word: &str| error.contains(word);
     let (what, fix) = if has("UnknownIssuer") || has("BadSignature") {
         (
             "the certificate is signed by a CA that is not trusted",
-            "set upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE) to the PEM file of the CA certificate"
+            "set ca_file of the profile, or upstream.ca_file (S3PROXY_UPSTREAM_CA_FILE), to the PEM file \
+             of the CA certificate"
                 .to_owned(),
         )
     } else if has("not valid for name") || has("NotValidForName") {
@@ -160,11 +164,53 @@ pub(super) fn judge_tls(error: &str, plain: bool, server_name: &str) -> Finding 
     Finding::failed(format!("{what} ({error})"), fix)
 }
 
+/// The verdict where the store has refused the client certificate, or the lack of one (RFC 8446, section 6.2).
+/// With TLS 1.3 it says so after the handshake.
+fn refused_by_store(error: &str) -> Option<Finding> {
+    let (_, alert) = error.split_once("received fatal alert: ")?;
+    let is = |names: &[&str]| names.iter().any(|name| alert.starts_with(name));
+    let (what, fix) = if is(&["CertificateRequired", "NoCertificate"]) {
+        (
+            "the store demands a client certificate",
+            "set client_certificate_file and client_key_file of the profile",
+        )
+    } else if is(&["UnknownCA", "UnknownCa"]) {
+        (
+            "the store does not trust the CA of the client certificate",
+            "use a certificate of a CA that the store trusts, with its intermediate certificates in \
+             client_certificate_file",
+        )
+    } else if is(&["CertificateExpired"]) {
+        (
+            "the store says that the client certificate has expired",
+            "renew the certificate in client_certificate_file, unless a clock is wrong",
+        )
+    } else if is(&[
+        "BadCertificate",
+        "UnsupportedCertificate",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "AccessDenied",
+        "DecryptError",
+    ]) {
+        (
+            "the store does not accept the client certificate, or demands one",
+            "check client_certificate_file and client_key_file of the profile; see the log of the store",
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::failed(format!("{what} ({error})"), fix))
+}
+
 /// The verdict on a request without an answer. `tls`: the port expects TLS.
 #[must_use]
 pub(super) fn judge_no_answer(error: &AskError, tls: bool) -> Finding {
     if tls {
         return speaks_tls();
+    }
+    if let Some(finding) = refused_by_store(&error.to_string()) {
+        return finding;
     }
     let fix = match error.refusal() {
         Refusal::UpstreamTimeout => {
@@ -262,6 +308,10 @@ mod tests {
             ("invalid peer certificate: Other(CaUsedAsEndEntity)", false, "signed by that"),
             ("invalid peer certificate: BadEncoding", false, "check the certificate of the store"),
             ("received fatal alert: HandshakeFailure", false, "TLS 1.2 or 1.3"),
+            ("received fatal alert: CertificateRequired", false, "set client_certificate_file"),
+            ("received fatal alert: UnknownCA", false, "a CA that the store trusts"),
+            ("received fatal alert: CertificateExpired", false, "renew the certificate in client"),
+            ("received fatal alert: BadCertificate", false, "check client_certificate_file"),
         ] {
             let finding = judge_tls(error, plain, "h");
             assert_eq!(finding.state, StepState::Failed);

@@ -6,7 +6,7 @@ use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::ResolvedProfiles;
 use crate::config::settings::gateway::{WrittenAliases, aliases};
 use crate::config::value::{Written, all, boolean, list_of};
-use crate::profile::Hips;
+use crate::profile::WhichFolders;
 use crate::profile::alias::{Alias, Aliases, overlap};
 use crate::s3::address::ObjectAddress;
 
@@ -102,14 +102,14 @@ pub(super) fn survey_folders(written: Written<'_>) -> Result<Vec<String>, String
     all([few, folders]).map(|lists| lists.concat())
 }
 
-/// The surveys that exclude tiles: `true`, `false`, or their folders.
-pub(super) fn hips(written: Written<'_>) -> Result<Hips, String> {
+/// `true`, `false`, or the folders for which it is true.
+pub(super) fn which_folders(written: Written<'_>) -> Result<WhichFolders, String> {
     match boolean(written) {
-        Ok(true) => Ok(Hips::All),
-        Ok(false) => Ok(Hips::None),
+        Ok(true) => Ok(WhichFolders::All),
+        Ok(false) => Ok(WhichFolders::None),
         Err(_) => match survey_folders(written) {
-            Ok(folders) if folders.is_empty() => Ok(Hips::None),
-            Ok(folders) => Ok(Hips::In(folders)),
+            Ok(folders) if folders.is_empty() => Ok(WhichFolders::None),
+            Ok(folders) => Ok(WhichFolders::In(folders)),
             Err(error) => Err(error),
         },
     }

@@ -73,8 +73,13 @@ impl From<WrittenRule> for Rule {
 /// Reads the settings of the cache as a whole.
 pub(super) fn tiers(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<CacheConfig, Reported> {
     let file = Location::default();
-    let WrittenTiers { memory, background_refreshes, revalidate_timeout, pin_share } =
-        WrittenTiers::read(layers, &file)?;
+    let WrittenTiers {
+        memory,
+        archive_directories,
+        background_refreshes,
+        revalidate_timeout,
+        pin_share,
+    } = WrittenTiers::read(layers, &file)?;
     let WrittenDisk { path, size } = WrittenDisk::read(layers, &file)?;
     let blocks = blocks::blocks(layers, memory)?;
     let path_key = disk::path().row.path;
@@ -97,6 +102,7 @@ pub(super) fn tiers(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Cach
         memory,
         disk,
         shared,
+        archive_directories,
         background_refreshes,
         revalidate_timeout,
         pin_share,

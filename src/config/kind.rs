@@ -18,7 +18,7 @@ use crate::config::proxy::{self, ProxyChoice};
 use crate::config::value::{self, Read, size_text, time_text};
 use crate::config::{CacheMemory, LogFormat, headers, rules, tracing};
 use crate::profile::globs::Globs;
-use crate::profile::{ContentTypeFrom, Hips};
+use crate::profile::{ContentTypeFrom, WhichFolders};
 use crate::protocol::forwarded::{self, ForwardedHeader};
 use crate::protocol::network::Network;
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -409,9 +409,9 @@ pub(super) const fn folders() -> Kind<Vec<String>> {
     list_kind(aliases::survey_folders, "folders, `bucket/prefix/`", FOLDER)
 }
 
-pub(super) const fn hips() -> Kind<Hips> {
+pub(super) const fn which_folders() -> Kind<WhichFolders> {
     let of = Form { name: "folders, `bucket/prefix/`", pattern: FOLDER };
-    Kind { read: aliases::hips, accepts: Accepts::BooleanOrList { of } }
+    Kind { read: aliases::which_folders, accepts: Accepts::BooleanOrList { of } }
 }
 
 pub(super) const fn key_patterns() -> Kind<Option<Globs>> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::aliases;
+use crate::config::archives;
 use crate::config::cache;
 use crate::config::env::{Environment, OWN};
 use crate::config::file::File;
@@ -203,10 +204,12 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         content_security_policy: sandbox,
         cache: &rules,
         proxies: &ways,
+        inputs,
     };
     let profiles = profiles::resolve(layers, &credentials, &common);
     let aliases = aliases::resolve(layers, &profiles, gateway.bucket_validation);
     cache::shared::check_profiles(layers, cache.shared.as_ref(), &profiles);
+    archives::check(layers, &cache, &profiles.profiles);
     let profiles::ResolvedProfiles { mut profiles, orphan_sections, wrong } = profiles;
     proxies?;
     if !wrong.is_empty() {

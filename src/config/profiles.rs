@@ -4,15 +4,18 @@
 mod credentials;
 mod endpoints;
 mod providers;
+mod store_tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::certificate::store_tls::StoreTls;
 use crate::config::Profiles;
 use crate::config::cache::{self, Forbidden};
 use crate::config::headers;
 use crate::config::ini::{CredentialsFile, IniSection};
 use crate::config::layers::{Effective, Layers, Location, NOT_USED, Reported};
+use crate::config::load::Inputs;
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::credentials::{CredentialSettings, environment_keys};
@@ -23,7 +26,7 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::{self, WrittenCredentials, WrittenProfile, store};
 use crate::config::settings::variable;
-use crate::profile::{DEFAULT_LABEL, Hips, Profile, Way};
+use crate::profile::{DEFAULT_LABEL, Profile, Way, WhichFolders};
 use crate::s3::address::is_profile_name;
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -47,13 +50,15 @@ impl ResolvedProfiles {
 }
 
 /// The settings of profiles without their own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Common<'a> {
     pub(super) region: &'a str,
     pub(super) content_security_policy: bool,
     /// The rules of the cache for all profiles.
     pub(super) cache: &'a cache::SharedRules,
     pub(super) proxies: &'a Proxies,
+    /// Reads the files of certificates.
+    pub(super) inputs: &'a Inputs<'a>,
 }
 
 /// Reads every profile.
@@ -206,6 +211,8 @@ struct ProfileReader<'l, 'a> {
     common: &'l Common<'l>,
     /// The proxy of the profile that is read, and where it is written.
     proxy: Option<(ProxyChoice, ValueSource)>,
+    /// TLS of the profile that is read.
+    tls: Option<Arc<StoreTls>>,
     /// The endpoint of the default profile, if it is not AWS.
     base: Option<Endpoint>,
     /// Its further endpoints.
@@ -217,7 +224,7 @@ struct ProfileReader<'l, 'a> {
 impl<'l, 'a> ProfileReader<'l, 'a> {
     fn new(layers: &'l mut Layers<'a>, file: &'l CredentialsFile, common: &'l Common<'l>) -> Self {
         let (base, base_further, taken) = (None, Vec::new(), BTreeSet::new());
-        Self { layers, file, common, proxy: None, base, base_further, taken }
+        Self { layers, file, common, proxy: None, tls: None, base, base_further, taken }
     }
 
     fn default_profile(
@@ -289,7 +296,7 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
             layers,
             prefix,
             self.common.cache,
-            written.hips != Hips::None,
+            written.hips != WhichFolders::None,
             forbidden.as_ref(),
         )?;
         // Without these the credentials are unknown.
@@ -297,6 +304,8 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
             .iter()
             .any(|setting| layers.report.is_wrong(&key(setting.path)));
 
+        let tls = self.read_store_tls(&key, &written);
+        self.tls = tls.as_ref().ok().cloned().flatten();
         let WrittenEndpoints { explicit, url_keys, further } =
             self.endpoints(&key, name.is_none(), &written)?;
         if wrong {
@@ -314,6 +323,7 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
         self.proxy = written.proxy.map(|choice| (choice, source));
         let region = self.region(&found, written.region);
         let (credentials, provider) = self.credentials(found, explicit.as_ref(), &region)?;
+        let tls = tls?;
         let default_addressing =
             if explicit.is_some() { Addressing::Path } else { Addressing::Virtual };
         let addressing = written.addressing.unwrap_or(default_addressing);
@@ -341,6 +351,16 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
                 key(store::endpoints().row.path)
             ));
         }
+        if let Some(tls) = &tls {
+            let setting = if further.is_empty() { "endpoint" } else { "endpoints" };
+            let all = std::iter::once(&endpoint).chain(further.iter().map(|way| &way.endpoint));
+            for endpoint in all.filter(|endpoint| !endpoint.tls) {
+                report.warnings.push(format!(
+                    "{}: TLS with {tls} has no effect on requests to {endpoint}, which is plain HTTP",
+                    key(setting)
+                ));
+            }
+        }
         if let Some((proxy, source)) = &proxy {
             report.show_from(&key("proxy"), proxy.to_string(), source.clone());
         }
@@ -361,6 +381,7 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
             proxy: proxy.map(|(proxy, _)| proxy),
             further,
             hedge: written.hedge,
+            tls,
             region,
             addressing,
             credentials,
@@ -378,6 +399,7 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
             listing_ttl: written.listing_ttl,
             viewer: written.viewer,
             hips: written.hips,
+            archives: written.archives,
             listed: written.listed,
             surveys: written.surveys,
             cache,

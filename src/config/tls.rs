@@ -163,16 +163,16 @@ fn files(
         layers.report.contradiction(&rows.certificate, &rows.key, &message);
     }
     let read = |layers: &mut Layers<'_>, path: &PathBuf| {
-        parsed(layers, inputs, &rows.certificate, path, Chain::parse)
+        parsed(layers, inputs, rows.certificate.path, path, Chain::parse)
     };
     let chains: Vec<_> = certificates.iter().map(|path| read(layers, path)).collect();
     let read = |layers: &mut Layers<'_>, path: &PathBuf| {
-        parsed(layers, inputs, &rows.key, path, PrivateKey::parse)
+        parsed(layers, inputs, rows.key.path, path, PrivateKey::parse)
     };
     let private_keys: Vec<_> = keys.iter().map(|path| read(layers, path)).collect();
     let client_authorities = client_ca
         .as_deref()
-        .and_then(|path| parsed(layers, inputs, &rows.client_ca, path, authorities))
+        .and_then(|path| parsed(layers, inputs, rows.client_ca.path, path, authorities))
         .map(Arc::new);
     let mut identities = Vec::new();
     if chains.len() == private_keys.len() {
@@ -180,7 +180,7 @@ fn files(
             let (Some(chain), Some(key)) = (chain, key) else { continue };
             match Identity::new(chain, key) {
                 Ok(identity) => identities.push(identity),
-                Err(error) => wrong(layers, &rows.key, path, &error),
+                Err(error) => wrong(layers, rows.key.path, path, &error),
             }
         }
     }
@@ -204,30 +204,31 @@ fn require(layers: &mut Layers<'_>, by: &Row, row: &Row, is_there: bool) {
     }
 }
 
-/// What the file of a setting contains; a mistake is reported.
-fn parsed<T>(
+/// What the file of the setting with this path contains; a mistake is reported.
+pub(super) fn parsed<T>(
     layers: &mut Layers<'_>,
     inputs: &Inputs<'_>,
-    row: &Row,
+    key: &str,
     path: &Path,
     parse: impl Fn(&str) -> Result<T, CertificateError>,
 ) -> Option<T> {
     match (inputs.read)(path) {
         Ok(text) => match parse(&text) {
             Ok(parsed) => return Some(parsed),
-            Err(error) => wrong(layers, row, path, &error),
+            Err(error) => wrong(layers, key, path, &error),
         },
         Err(error) => {
-            let problem = unreadable(layers.report.source(row.path), path, &error);
-            layers.report.problem(problem.key(row.path));
+            let problem = unreadable(layers.report.source(key), path, &error);
+            layers.report.problem(problem.key(key));
         }
     }
     None
 }
 
-fn wrong(layers: &mut Layers<'_>, row: &Row, path: &Path, error: &CertificateError) {
-    let problem = Problem::new(layers.report.source(row.path), error.to_string());
-    layers.report.problem(problem.key(row.path).value(path.display().to_string()));
+/// Reports what is wrong with the file of the setting with this path.
+pub(super) fn wrong(layers: &mut Layers<'_>, key: &str, path: &Path, error: &CertificateError) {
+    let problem = Problem::new(layers.report.source(key), error.to_string());
+    layers.report.problem(problem.key(key).value(path.display().to_string()));
 }
 
 #[cfg(test)]

@@ -148,6 +148,12 @@ impl Gateway {
             ObjectAddress::parse(bucket, key, self.bucket_validation).map_err(Refusal::Address)?;
         let (named, store) = self.stores.find(address).map_err(Refusal::Address)?;
         ctx.set_name(&named);
+        if let Some(store) = &store
+            && let Some(member) = store.profile.member_of(named.target())
+        {
+            admit_store(ctx, store, named.target())?;
+            return self.admit_member(client, store, &named, member).map(Admitted::Object);
+        }
         if let Some(store) = store.as_ref().filter(|store| store.profile.opens_folders()) {
             admit_store(ctx, store, named.target())?;
             return self.admit_where_folders_open(client, ctx, store, &named);

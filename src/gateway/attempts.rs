@@ -4,15 +4,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::RANGE;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, Result};
 
-use crate::gateway::Gateway;
-use crate::gateway::context::{BodyPlan, Context, ObjectRequest};
+use crate::gateway::admit::client_of;
+use crate::gateway::context::{BodyPlan, ClientRequest, Context, ObjectRequest};
 use crate::gateway::failure::{give_up, is_own};
+use crate::gateway::{Gateway, exchange};
 use crate::response::refusal::Refusal;
 use crate::upstream;
+use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::attempt_span::{attempt_span, note_failure};
 use crate::upstream::dial::{Dialer, ReadyConnection};
 use crate::upstream::error::{of_connect, of_exchange};
@@ -25,6 +28,41 @@ impl Gateway {
     /// No attempt yet.
     pub(super) fn attempts(&self) -> Attempts {
         Attempts::start(RetryPolicy::of(&self.upstream), Instant::now())
+    }
+
+    /// Takes what a request to the store needs: the share of its client, and a permit. The error is what the
+    /// request is refused for.
+    pub(super) async fn enter_store(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+    ) -> Result<Result<(), Refusal>> {
+        let Some(object) = ctx.object.as_mut() else { return Err(give_up("no object")) };
+        if object.member.is_some() {
+            // The store knows nothing of members.
+            return Ok(Err(Refusal::ArchiveNotCached));
+        }
+        let head = session.req_header();
+        let is_part = head.headers.contains_key(RANGE);
+        let priority = if is_part { Priority::Bulk } else { Priority::Whole };
+        let store = &object.wanted.store;
+        let client = client_of(session, &ctx.transport);
+        object.upstream.share = store.shares.acquire(&client, self.upstream.queue_timeout).await;
+        if object.upstream.share.is_none() {
+            return Ok(Err(Refusal::UserSaturated));
+        }
+        let permit = store.admission.acquire(priority, QueueTimeout::Short).await;
+        if permit.is_none() {
+            let refusal = Refusal::UpstreamSaturated;
+            store.metrics.errors.count(refusal.cause());
+            return Ok(Err(refusal));
+        }
+        object.upstream.permit = permit;
+        if let Some(exchange) = exchange(session) {
+            exchange.hold_permit();
+        }
+        object.prepare_upstream(&ClientRequest::of(head));
+        Ok(Ok(()))
     }
 
     /// The refusal that the code of the store's error decides. Pingora hands on the head of an answer
@@ -108,6 +146,9 @@ impl Gateway {
             (endpoint.endpoint().tls, endpoints.target(endpoint, object.wanted.target()));
         let mut peer =
             upstream::peer(chosen, addresses.pool_key(chosen), tls, &target, &self.upstream, left);
+        if let Some(tls) = &store.tls {
+            tls.apply(&mut peer);
+        }
         if attempts.needs_new_connection() {
             peer = upstream::peer_of_new_connection(peer);
         }

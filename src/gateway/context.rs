@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
-use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, ObjectBody};
+use crate::cache::{BlockCounter, CacheRequest, Lookup, LookupResult, MemberRequest, ObjectBody};
 use crate::downstream::drain::RunningRequest;
 use crate::downstream::limits::UserPermit;
 use crate::downstream::transport::Transport;
@@ -77,6 +77,8 @@ pub struct Context {
 #[derive(Debug)]
 pub struct ObjectRequest {
     pub wanted: Arc<CacheRequest>,
+    /// The member of an archive that is requested: then `wanted` is the archive.
+    pub member: Option<Arc<MemberRequest>>,
     /// Where the storage puts the lookup; `None` when the cache is bypassed.
     pub slot: Option<Arc<LookupSlot>>,
     /// The result of the cache lookup.
@@ -289,6 +291,7 @@ impl ObjectRequest {
         };
         Self {
             wanted: Arc::new(wanted),
+            member: None,
             selection: Selection::Whole,
             slot: None,
             lookup: None,

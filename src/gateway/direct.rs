@@ -143,7 +143,9 @@ impl Gateway {
 
     /// Whether a tier below memory may have the object.
     fn asks_lower_tiers(&self, ctx: &Context) -> bool {
-        let is_stored = ctx.object.as_ref().is_some_and(|object| object.wanted.rule.store);
+        // The bytes of a member of an archive are those of another object.
+        let object = ctx.object.as_ref().filter(|object| object.member.is_none());
+        let is_stored = object.is_some_and(|object| object.wanted.rule.store);
         is_stored && self.cache.is_some_and(|cache| cache.cache().has_lower_tier())
     }
 
@@ -215,7 +217,8 @@ impl Gateway {
 
     /// What memory has, if it has the whole of what the client gets.
     fn in_memory(&self, client: &RequestHeader, ctx: &mut Context) -> Option<InCache> {
-        let object = ctx.object.as_mut()?;
+        // The bytes of a member of an archive are those of another object.
+        let object = ctx.object.as_mut().filter(|object| object.member.is_none())?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
         let lookup = cache.cache().find_in_memory(&object.wanted)?;
         let found = self.of_lookup(client, ctx, lookup);

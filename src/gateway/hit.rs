@@ -52,18 +52,36 @@ pub(super) async fn open_hit(
             lookup.what = LookupResult::Refused(refusal);
             return false;
         }
-        let ObjectBody::Blocks(blocks) = source else {
+        let (source, arriving) = (source.clone(), arriving.take());
+        if !matches!(source, ObjectBody::Blocks(_) | ObjectBody::Member(_)) {
             if source.is_arriving() {
                 flush_immediately(session);
             }
             return true;
-        };
-        let (blocks, arriving) = (Arc::clone(blocks), arriving.take());
+        }
         let parts = parts_of(&object.selection, &client.method, source.length());
         if parts.is_empty() {
             return true;
         }
-        match cache.open(&object.wanted, &blocks, &parts, arriving).await {
+        let opened = match &source {
+            ObjectBody::Member(member) => {
+                match Box::pin(cache.open_member(&object.wanted, member, &parts)).await {
+                    Ok(opened) => {
+                        object.expected = opened.expected;
+                        lookup.status = lookup.status.of_blocks(object.expected, true);
+                        object.blocks.clone_from(&opened.counter);
+                        *handler = Box::new(HitReader::of_member(opened, member.length));
+                        return true;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            ObjectBody::Blocks(blocks) => {
+                cache.open(&object.wanted, blocks, &parts, arriving).await
+            }
+            _ => return true,
+        };
+        match opened {
             Ok(mut reading) => {
                 let socket = session.digest().and_then(|digest| digest.socket_digest.clone());
                 if let Some(socket) = socket {
@@ -101,7 +119,10 @@ async fn repeat_lookup(
     object: &ObjectRequest,
     handler: &mut HitHandler,
 ) -> Lookup {
-    let lookup = cache.find(&object.wanted).await;
+    let lookup = match &object.member {
+        None => cache.find(&object.wanted).await,
+        Some(member) => cache.find_member(&object.wanted, member).await,
+    };
     if let LookupResult::Object { source, .. } = &lookup.what {
         *handler = Box::new(HitReader::new(source.clone()));
     }

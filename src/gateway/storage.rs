@@ -19,7 +19,8 @@ use pingora::proxy::{MultiRangeInfo, RangeType};
 use pingora::{Error, ErrorType, Result};
 
 use crate::cache::{
-    BlockError, BlockReader, Cache, CacheRequest, Lookup, LookupResult, ObjectBody, Truncated,
+    BlockError, BlockReader, Cache, CacheRequest, Lookup, LookupResult, MemberRequest, ObjectBody,
+    OpenedMember, Truncated, WholeCheck,
 };
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
 use crate::protocol::range::ContentRange;
@@ -33,14 +34,16 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 #[derive(Debug)]
 pub struct LookupSlot {
     wanted: Arc<CacheRequest>,
+    /// The member, if it is a request for one: then `wanted` is its archive.
+    member: Option<Arc<MemberRequest>>,
     lookup: Mutex<Option<Lookup>>,
 }
 
 impl LookupSlot {
     /// An empty slot for this request.
     #[must_use]
-    pub fn new(wanted: Arc<CacheRequest>) -> Arc<Self> {
-        Arc::new(Self { wanted, lookup: Mutex::default() })
+    pub fn new(wanted: Arc<CacheRequest>, member: Option<Arc<MemberRequest>>) -> Arc<Self> {
+        Arc::new(Self { wanted, member, lookup: Mutex::default() })
     }
 
     /// Takes the result of the lookup; `None` before the lookup and after the first call.
@@ -87,9 +90,10 @@ impl Storage for ReadThrough {
         _trace: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let Some(slot) = key.extensions.get::<Arc<LookupSlot>>() else { return Ok(None) };
-        let lookup = match slot.take() {
-            Some(made_already) => made_already,
-            None => self.cache.find(&slot.wanted).await,
+        let lookup = match (slot.take(), &slot.member) {
+            (Some(made_already), _) => made_already,
+            (None, None) => self.cache.find(&slot.wanted).await,
+            (None, Some(member)) => Box::pin(self.cache.find_member(&slot.wanted, member)).await,
         };
         let hit = match &lookup.what {
             LookupResult::Object { source, freshness, .. } => {
@@ -151,6 +155,11 @@ pub(super) struct HitReader {
     source: ObjectBody,
     /// For an object in blocks.
     reading: Option<BlockReader>,
+    /// Where the object begins in the source: above zero for a member of an archive.
+    start: u64,
+    /// Bytes of the object.
+    length: u64,
+    check: Option<WholeCheck>,
     position: u64,
     end: u64,
 }
@@ -158,8 +167,14 @@ pub(super) struct HitReader {
 impl HitReader {
     /// A reader of a whole object, or of no byte of an object in blocks.
     pub(super) fn new(source: ObjectBody) -> Self {
-        let end = source.length();
-        Self { source, reading: None, position: 0, end }
+        let length = source.length();
+        Self { source, reading: None, start: 0, length, check: None, position: 0, end: length }
+    }
+
+    /// A reader of a member of an archive, of this length.
+    pub(super) fn of_member(opened: OpenedMember, length: u64) -> Self {
+        let OpenedMember { source, reading, start, check, .. } = opened;
+        Self { source, reading, start, length, check, position: 0, end: length }
     }
 
     /// A reader of an object in blocks.
@@ -171,16 +186,20 @@ impl HitReader {
 #[async_trait]
 impl HandleHit for HitReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        let (position, end) = (self.start + self.position, self.start + self.end);
         let read = match &mut self.reading {
-            None => self
-                .source
-                .read(self.position, self.end)
-                .await
-                .map_err(|Truncated| BlockError::Truncated),
-            Some(reading) => reading.read(self.position, self.end).await,
+            None => {
+                self.source.read(position, end).await.map_err(|Truncated| BlockError::Truncated)
+            }
+            Some(reading) => reading.read(position, end).await,
         };
-        let bytes = read
-            .map_err(|error| Error::explain(ErrorType::ReadError, error.to_string()).into_up())?;
+        let failed = |why: String| Error::explain(ErrorType::ReadError, why).into_up();
+        let bytes = read.map_err(|error| failed(error.to_string()))?;
+        if let (Some(check), Some(bytes)) = (&mut self.check, &bytes) {
+            // The last bytes of a damaged member are not sent.
+            let checked = check.add(self.position, bytes);
+            checked.map_err(|refusal| failed(refusal.message().into_owned()))?;
+        }
         self.position += bytes.as_ref().map_or(0, Bytes::len) as u64;
         Ok(bytes)
     }
@@ -200,7 +219,7 @@ impl HandleHit for HitReader {
 
     fn seek(&mut self, start: usize, end: Option<usize>) -> Result<()> {
         self.position = start as u64;
-        self.end = end.map_or(self.source.length(), |end| end as u64);
+        self.end = end.map_or(self.length, |end| end as u64);
         Ok(())
     }
 

@@ -50,6 +50,12 @@ pub struct KeyType {
 }
 
 impl KeyType {
+    /// Bytes without a type of their own.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { decoded: HeaderValue::from_static("application/octet-stream"), coding: None }
+    }
+
     /// The `Content-Type` that describes an object with these headers of its store. Without the
     /// `Content-Encoding` that its name states, clients get the bytes as a compressed file.
     #[must_use]

@@ -37,6 +37,7 @@ impl Profile {
             proxy: _,
             further: _,
             hedge: _,
+            tls: _,
             region: _,
             addressing: _,
             credentials: _,
@@ -47,6 +48,7 @@ impl Profile {
             listing_ttl: _,
             viewer: _,
             hips: _,
+            archives: _,
             listed: _,
             surveys: _,
             // By `Fingerprint::rule`.

@@ -1,8 +1,8 @@
 //! Which form of a page a client prefers: `Accept` (RFC 9110, section 12.5.1). Only types that a client
-//! names count: `*/*` is sent by programs and says nothing.
+//! names count: `*/*` is sent by programs and says nothing. And which content codings it accepts.
 
 use http::HeaderMap;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
 
 /// The form that a client names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,34 @@ pub fn preferred(headers: &HeaderMap) -> Preferred {
         Preferred::Json
     } else {
         Preferred::Either
+    }
+}
+
+/// The content codings that a client accepts: `Accept-Encoding` (RFC 9110, section 12.5.3). A client without the
+/// header accepts any, says the RFC; but such programs often do not decode, so it counts as none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AcceptedCodings(Vec<(String, bool)>);
+
+impl AcceptedCodings {
+    /// Reads the headers of a request.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(ACCEPT_ENCODING).iter();
+        let parts = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+        let named = parts.map(|part| {
+            let (coding, parameters) = part.split_once(';').unwrap_or((part, ""));
+            let coding = coding.trim().to_ascii_lowercase();
+            let coding = coding.strip_prefix("x-").map(str::to_owned).unwrap_or(coding);
+            (coding, weight(parameters) > 0)
+        });
+        Self(named.collect())
+    }
+
+    /// Whether it accepts this coding.
+    #[must_use]
+    pub fn accepts(&self, coding: &str) -> bool {
+        let of = |wanted: &str| self.0.iter().find(|(named, _)| named == wanted);
+        of(coding).or_else(|| of("*")).is_some_and(|(_, accepted)| *accepted)
     }
 }
 
@@ -80,5 +108,27 @@ mod tests {
             assert_eq!(preferred(&headers_of(&[("accept", accept)])), expected, "{accept}");
         }
         assert_eq!(preferred(&HeaderMap::new()), Preferred::Either);
+    }
+
+    #[test]
+    fn a_coding_is_accepted_if_it_is_named() {
+        for (header, gzip, brotli) in [
+            (None, false, false),
+            (Some(""), false, false),
+            (Some("gzip"), true, false),
+            (Some("GZIP, br"), true, true),
+            (Some("x-gzip"), true, false),
+            (Some("gzip;q=0, *"), false, true),
+            (Some("gzip;q=0.5"), true, false),
+            (Some("*"), true, true),
+            (Some("*;q=0"), false, false),
+            (Some("identity"), false, false),
+            (Some("deflate, gzip;q=1.0, *;q=0.5"), true, true),
+        ] {
+            let headers = header.map(|value| headers_of(&[("accept-encoding", value)]));
+            let accepted = AcceptedCodings::of(&headers.unwrap_or_default());
+            let found = (accepted.accepts("gzip"), accepted.accepts("br"));
+            assert_eq!(found, (gzip, brotli), "{header:?}");
+        }
     }
 }

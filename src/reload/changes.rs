@@ -50,13 +50,24 @@ pub(super) fn changes(old: &Profiles, new: &Profiles) -> Changes {
         if before.proxy != after.proxy {
             changes.lines.push(format!("profile {label}: now {}", way(after)));
         }
+        if before.tls != after.tls {
+            let tls = after
+                .tls
+                .as_ref()
+                .map_or_else(|| "the certificates of all stores".to_owned(), |tls| tls.to_string());
+            changes.lines.push(format!("profile {label}: TLS now with {tls}"));
+        }
         let is_same_store = before.identity() == after.identity();
         if is_same_store && !before.endpoints().eq(after.endpoints()) {
             changes.lines.push(format!("profile {label}: now at {}", all_endpoints(after)));
         }
         // The way to a store says nothing of its objects, nor does the order of endpoints with the same ones.
-        let mut before_with_way =
-            Profile { proxy: after.proxy.clone(), hedge: after.hedge, ..(**before).clone() };
+        let mut before_with_way = Profile {
+            proxy: after.proxy.clone(),
+            tls: after.tls.clone(),
+            hedge: after.hedge,
+            ..(**before).clone()
+        };
         if is_same_store {
             before_with_way.endpoint = after.endpoint.clone();
             before_with_way.further.clone_from(&after.further);

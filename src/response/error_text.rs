@@ -80,6 +80,12 @@ impl Refusal {
             Self::ListingDenied | Self::UpstreamForbidden | Self::UpstreamRejected => {
                 of("Access denied", OPERATOR, "Report the request id to the operator.")
             }
+            Self::ArchiveDamaged(_) | Self::ArchiveUnsupported(_) => of(
+                "The archive cannot be read",
+                OPERATOR,
+                "Report the request id to the operator, who can ask the owner of the data.",
+            ),
+            Self::ArchiveNotCached => of("Not available now", NOBODY, "Try again in a moment."),
             Self::UpstreamBusy(_) => of("The store is busy", NOBODY, "Try again in a moment."),
             Self::UpstreamSaturated | Self::UserSaturated | Self::ConnectionsFull => {
                 of("Too many requests", NOBODY, "Try again in a moment.")

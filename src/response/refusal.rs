@@ -34,6 +34,12 @@ pub enum Refusal {
     RangeNotSatisfiable(Option<u64>),
     /// No credentials were found for the profile.
     CredentialsMissing,
+    /// The archive of the requested member contradicts its format or itself, for this reason.
+    ArchiveDamaged(&'static str),
+    /// The archive, or the member, uses a part of the format that is not supported.
+    ArchiveUnsupported(&'static str),
+    /// The cache does not hold the archive, whose members are read through it.
+    ArchiveNotCached,
     /// The store denies access to this object: `AccessDenied`.
     UpstreamForbidden,
     /// The store denies the listing of a folder: `AccessDenied`.
@@ -92,6 +98,9 @@ impl Refusal {
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
             Self::CredentialsMissing => "credentials_missing",
+            Self::ArchiveDamaged(_) => "archive_damaged",
+            Self::ArchiveUnsupported(_) => "archive_unsupported",
+            Self::ArchiveNotCached => "archive_not_cached",
             Self::UpstreamForbidden | Self::UpstreamRejected => "upstream_forbidden",
             Self::ListingDenied => "listing_denied",
             Self::UpstreamBusy(_) => "upstream_busy",
@@ -132,6 +141,8 @@ impl Refusal {
             Self::UserSaturated => 429,
             Self::Internal => 500,
             Self::CredentialsMissing
+            | Self::ArchiveDamaged(_)
+            | Self::ArchiveUnsupported(_)
             | Self::UpstreamRedirect
             | Self::UpstreamError
             | Self::UpstreamProtocol
@@ -139,7 +150,10 @@ impl Refusal {
             | Self::UpstreamProxy
             | Self::UpstreamUnreachable
             | Self::UpstreamReset => 502,
-            Self::UpstreamBusy(_) | Self::UpstreamSaturated | Self::ConnectionsFull => 503,
+            Self::UpstreamBusy(_)
+            | Self::UpstreamSaturated
+            | Self::ConnectionsFull
+            | Self::ArchiveNotCached => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -277,6 +291,16 @@ impl Refusal {
             }
             Self::CredentialsMissing => {
                 "The gateway has no credentials for this profile; the operator must configure them"
+            }
+            Self::ArchiveDamaged(why) => {
+                return Cow::Owned(format!("The archive {why}; its owner must write it again"));
+            }
+            Self::ArchiveUnsupported(why) => {
+                return Cow::Owned(format!("The archive {why}; the archive itself can be read"));
+            }
+            Self::ArchiveNotCached => {
+                "The gateway reads members of archives through its cache, which cannot hold this archive now; \
+                 if it persists, the operator must look for archive_not_cached in the documentation"
             }
             Self::UpstreamForbidden | Self::UpstreamRejected => {
                 "The store denied access to the gateway; the operator must check the access key of \

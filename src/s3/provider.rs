@@ -4,8 +4,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::certificate::store_tls::StoreTls;
 use crate::s3::credentials::Keys;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::proxy::Proxy;
@@ -39,6 +41,8 @@ pub struct StsRole {
     pub sts: Endpoint,
     /// The proxy on the way to it.
     pub proxy: Option<Proxy>,
+    /// TLS with it, if it differs from that with all stores.
+    pub tls: Option<Arc<StoreTls>>,
     /// The region of the signature.
     pub region: String,
 }

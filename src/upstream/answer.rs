@@ -7,7 +7,7 @@ use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::protocol::conditional::{PreconditionOutcome, Validators, evaluate, if_range_holds};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
@@ -107,6 +107,31 @@ pub enum AnswerDecision {
     Refuse(Refusal),
     /// As `Refuse`, if no other attempt is left.
     RefuseUnlessRetried(Refusal),
+}
+
+impl AnswerDecision {
+    /// Whether the store has answered with the object, or with a range that it does not have.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        !matches!(self, Self::ReadCode | Self::Refuse(_) | Self::RefuseUnlessRetried(_))
+    }
+}
+
+/// The headers of the whole object, by those of its first byte; `None` where
+/// these are of another part, or do not name the length.
+#[must_use]
+pub fn of_whole(part: &HeaderMap) -> Option<HeaderMap> {
+    let place = part.get(CONTENT_RANGE).and_then(ContentRange::parse);
+    let mut headers = part.clone();
+    match place {
+        None => {}
+        Some(ContentRange::Part { len: Some(length), .. }) => {
+            headers.remove(CONTENT_RANGE);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) => return None,
+    }
+    Some(headers)
 }
 
 /// Decides on the status and headers of the store's answer.

@@ -13,6 +13,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::certificate::store_tls::StoreTls;
 use crate::config::UpstreamConfig;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::provider::reply::MAX_REPLY_BYTES;
@@ -21,6 +22,7 @@ use crate::s3::secret::Secret;
 use crate::upstream::answer::is_interim;
 use crate::upstream::certificates::Trusted;
 use crate::upstream::dial::ReadyConnection;
+use crate::upstream::peer_tls::PeerTls;
 use crate::upstream::tunnel::Tunnel;
 
 /// How long a connection may take, and each read and write.
@@ -40,6 +42,14 @@ pub(crate) struct Call<'a> {
     pub(crate) headers: Vec<(&'a str, Secret)>,
     pub(crate) body: CallBody<'a>,
     pub(crate) proxy: Option<&'a Proxy>,
+    pub(crate) tls: Option<&'a StoreTls>,
+}
+
+impl<'a> Call<'a> {
+    /// Without headers and body, sent directly.
+    pub(crate) fn new(method: &'a Method, path: &'a str) -> Self {
+        Self { method, path, headers: Vec::new(), body: CallBody::None, proxy: None, tls: None }
+    }
 }
 
 /// The body of a request.
@@ -94,7 +104,7 @@ impl Caller {
         };
         let mut last = format!("{host} has no address");
         for address in addresses(host, port).await? {
-            match connect(connector, endpoint, address, tunnel.as_ref()).await {
+            match connect(connector, endpoint, address, tunnel.as_ref(), call.tls).await {
                 Ok(mut session) => {
                     let answered = Box::pin(exchange(&mut session, endpoint, call));
                     return answered.await.map_err(|error| format!("no answer: {error}"));
@@ -111,11 +121,15 @@ async fn connect(
     endpoint: &Endpoint,
     address: SocketAddr,
     tunnel: Option<&Tunnel>,
+    tls: Option<&StoreTls>,
 ) -> Result<HttpSession, Box<Error>> {
     #[expect(clippy::disallowed_methods, reason = "given a SocketAddr nothing is resolved")]
     let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
     peer.options.connection_timeout = Some(STEP_TIMEOUT);
     peer.options.total_connection_timeout = Some(STEP_TIMEOUT);
+    if let Some(tls) = tls {
+        PeerTls::new(tls).apply(&mut peer);
+    }
     if let Some(tunnel) = tunnel {
         let stream = tunnel.connect(address, STEP_TIMEOUT).await?;
         peer.options.custom_l4 = Some(ReadyConnection::new(stream));

@@ -187,13 +187,15 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::certificate::store_tls::{Authorities, StoreTls};
     use crate::config::{self, Flags, Inputs};
-    use crate::profile::Profile;
+    use crate::profile::{Profile, Way};
     use crate::response::refusal::Refusal;
     use crate::s3::credentials::Keys;
     use crate::s3::endpoint::Endpoint;
     use crate::s3::provider::{Issued, Provider};
     use crate::s3::secret::Secret;
+    use crate::upstream::resolve::EndpointAddresses;
     use crate::upstream::revalidation::RevalidateBy;
 
     fn profiles(region: &str) -> Profiles {
@@ -219,6 +221,59 @@ mod tests {
             session_token: None,
         };
         Issued { keys, expires: None }
+    }
+
+    /// Pingora's pools do not tell the trusted authorities of connections apart.
+    #[test]
+    fn each_endpoint_of_a_profile_with_its_own_trust_is_apart_as_long_as_that_stays() {
+        let pem = || {
+            let made = rcgen::generate_simple_self_signed(["store.example.org".to_owned()]);
+            made.expect("a certificate").cert.pem()
+        };
+        let (one, other) = (pem(), pem());
+        let trusts = |pem: &str| {
+            let authorities = Authorities::parse(pem).expect("certificates");
+            Some(Arc::new(StoreTls::new(Some(authorities), None, Vec::new())))
+        };
+        let profile = |name: &str, region: &str, tls| {
+            let [endpoint, second] = ["https://127.0.0.1:1", "https://127.0.0.1:2"]
+                .map(|url| Endpoint::parse(url).expect("an endpoint"));
+            let further = vec![Way { endpoint: second, proxy: None }];
+            let region = region.to_owned();
+            let plain = Profile::unsigned(Some(name), endpoint);
+            (name.to_owned(), Arc::new(Profile { further, region, tls, ..plain }))
+        };
+        let profiles = |region, tls| Profiles {
+            default: None,
+            named: [profile("plain", region, None), profile("own", region, tls)].into(),
+            aliases: Arc::default(),
+        };
+        let stores = CurrentStores::new(&profiles("a", trusts(&one)), &upstream());
+        let addresses = |name: &str| {
+            let store = stores.get(Some(name)).expect("the store");
+            assert_eq!(store.tls.is_some(), name == "own");
+            store.endpoints.iter().map(|it| Arc::clone(&it.addresses)).collect::<Vec<_>>()
+        };
+        let key = |addresses: &Arc<EndpointAddresses>| {
+            addresses.pool_key(addresses.begin(std::net::SocketAddr::from(([127, 0, 0, 1], 1))))
+        };
+        let (plain, own) = (addresses("plain"), addresses("own"));
+        assert_eq!((plain.len(), own.len()), (2, 2));
+        for (place, apart) in own.iter().enumerate() {
+            assert!(plain.iter().chain(&own[..place]).all(|other| key(other) != key(apart)));
+        }
+        let are_same = |before: &[Arc<EndpointAddresses>], after: &[Arc<EndpointAddresses>]| {
+            before.iter().zip(after).all(|(before, after)| Arc::ptr_eq(before, after))
+        };
+        // The file was written again, with the same certificate.
+        stores.replace(&profiles("b", trusts(&one)));
+        assert!(are_same(&own, &addresses("own")));
+        stores.replace(&profiles("b", trusts(&other)));
+        let renewed = addresses("own");
+        assert!(own.iter().zip(&renewed).all(|(before, after)| key(before) != key(after)));
+        assert!(are_same(&plain, &addresses("plain")));
+        stores.replace(&profiles("b", None));
+        assert!(are_same(&plain, &addresses("plain")));
     }
 
     /// Each renewal ended the outage of a store that failed, and forgot that it refuses HEAD.

@@ -123,13 +123,7 @@ impl Issuer {
                     vec![(ACCEPT.as_str(), Secret::new("application/json".to_owned()))];
                 headers.extend(authorization.map(|text| (AUTHORIZATION.as_str(), text)));
                 let path = path_of(endpoint);
-                let call = Call {
-                    method: &Method::GET,
-                    path: &path,
-                    headers,
-                    body: CallBody::None,
-                    proxy: None,
-                };
+                let call = Call { headers, ..Call::new(&Method::GET, &path) };
                 Ok(parse_metadata(&self.ask(endpoint, &call).await?, clock())?)
             }
             Provider::Instance(endpoint) => self.ask_instance(endpoint).await,
@@ -145,11 +139,11 @@ impl Issuer {
         headers.push((CONTENT_TYPE.as_str(), Secret::new(FORM.to_owned())));
         let path = path_of(&role.sts);
         let call = Call {
-            method: &Method::POST,
-            path: &path,
             headers,
             body: CallBody::Secret(form),
             proxy: role.proxy.as_ref(),
+            tls: role.tls.as_deref(),
+            ..Call::new(&Method::POST, &path)
         };
         Ok(parse_sts(&self.ask(&role.sts, &call).await?, clock())?)
     }
@@ -159,8 +153,7 @@ impl Issuer {
     async fn ask_instance(&self, endpoint: &Endpoint) -> Result<Issued, IssueError> {
         const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
         let base = &endpoint.base_path;
-        let body = CallBody::None;
-        let of = |method, path, headers| Call { method, path, headers, body, proxy: None };
+        let of = |method, path, headers| Call { headers, ..Call::new(method, path) };
         let ttl = Secret::new(METADATA_TOKEN_SECONDS.to_owned());
         let ttl = vec![("x-aws-ec2-metadata-token-ttl-seconds", ttl)];
         let path = format!("{base}/latest/api/token");

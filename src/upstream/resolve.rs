@@ -28,9 +28,9 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// The shortest time between two look-ups of a name.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Counts the ways through proxies: connections of two of them are never exchanged, even where the proxy
-/// is the same.
-static TUNNELS: AtomicU64 = AtomicU64::new(1);
+/// Counts the ways whose connections are never exchanged with those of another: through proxies, even where
+/// the proxy is the same, and with TLS of one store.
+static SCOPES: AtomicU64 = AtomicU64::new(1);
 
 /// The addresses of one endpoint, or of the proxy on the way to it.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl EndpointAddresses {
             Some(proxy) => (&proxy.host, proxy.port),
             None => (&endpoint.host, endpoint.port),
         };
-        let scope = proxy.map_or(0, |_| TUNNELS.fetch_add(1, Ordering::Relaxed));
+        let scope = proxy.map_or(0, |_| SCOPES.fetch_add(1, Ordering::Relaxed));
         let literal = host.parse::<IpAddr>().ok();
         let sockets: Vec<_> = literal.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         let lookup = if literal.is_some() { NameLookup::Known } else { NameLookup::Pending };
@@ -92,6 +92,13 @@ impl EndpointAddresses {
             tunnel: None,
             scope: 0,
         }
+    }
+
+    /// The same, whose connections are exchanged with those of no other: they trust other authorities, or
+    /// present another certificate.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { scope: SCOPES.fetch_add(1, Ordering::Relaxed), ..self }
     }
 
     /// The tunnel to open over a new connection to one of the addresses.

@@ -123,6 +123,7 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             memory: CacheMemory::Bytes(0),
             disk: None,
             shared: None,
+            archive_directories: 1 << 20,
             background_refreshes: 1,
             revalidate_timeout: Duration::from_secs(1),
             pin_share: 0,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
+use rawzip::CompressionMethod;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
@@ -49,6 +50,13 @@ fn store(gate: &Gate) -> Faulty {
     Faulty::scripted(move |request: &Recorded, _| {
         let has = |word: &str| request.target.contains(word);
         match () {
+            () if has("nostore.zip") => {
+                faulty::answer(200, &[("ETag", "\"a\""), ("Cache-Control", "no-store")], b"tile")
+            }
+            () if has("packed.zip") => {
+                let members = [("a.png".to_owned(), b"tile".to_vec())];
+                faulty::object(&crate::archives::zip(&members, CompressionMethod::DEFLATE))
+            }
             () if has("missing") => faulty::s3_error(404, "NoSuchKey"),
             () if has("forbidden") => faulty::s3_error(403, "AccessDenied"),
             () if has("busy") => faulty::s3_error(503, "SlowDown"),
@@ -92,6 +100,13 @@ fn gateway(store: &Faulty, memory: &str) -> (Gateway, Admin) {
         },
     }));
     let (setup, admin) = Admin::of(setup.env("S3PROXY_CACHE_MEMORY", memory));
+    // They need the cache.
+    let archives =
+        json!({"endpoint": store.url(), "archives": true, "credentials": {"anonymous": true}});
+    let setup = match memory {
+        "0" => setup,
+        _ => setup.profile_settings("archives", &archives),
+    };
     let setup = setup
         .profile("down", &format!("http://127.0.0.1:{}", free_port()))
         .profile("proxied", &store.url())
@@ -204,6 +219,9 @@ fn provoke(
             (answer.status(), answer.json()["cause"].as_str().unwrap_or_default().to_owned())
         }
         "credentials_missing" => get("keyless@sky/a.png"),
+        "archive_damaged" => get("archives@sky/x.zip/a.png"),
+        "archive_unsupported" => get("archives@sky/packed.zip/a.png"),
+        "archive_not_cached" => get("archives@sky/nostore.zip/a.png"),
         "upstream_forbidden" => get("sky/forbidden.png"),
         "listing_denied" => get("folders@forbidden/"),
         "upstream_busy" => get("sky/busy.png"),
@@ -244,7 +262,10 @@ fn every_documented_cause_can_happen() {
     for memory in ROADS {
         for (status, cause) in rows.iter().filter(|(_, cause)| cause != OF_NO_KNOWN_REQUEST) {
             // The rest is decided before the cache.
-            let by_store = ["upstream_", "object_", "range_", "precondition_"];
+            let by_store = ["upstream_", "object_", "range_", "precondition_", "archive_"];
+            if memory == "0" && cause.starts_with("archive_") {
+                continue;
+            }
             if memory != "0" && !by_store.iter().any(|start| cause.starts_with(start)) {
                 continue;
             }

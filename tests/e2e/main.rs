@@ -50,6 +50,8 @@ mod routes;
 
 // Folders that stand for others.
 mod aliases;
+// Members of zip files and PMTiles.
+mod archives;
 
 mod folders;
 
@@ -114,6 +116,7 @@ mod one_store;
 // What the gateway says of its stores.
 mod store_state;
 // Stores behind TLS.
+mod store_tls;
 mod tls;
 mod tls_port;
 // Addresses, certificates by name, TLS of operators, the way to HTTPS.

@@ -253,6 +253,7 @@ fn the_documented_metrics_are_those_of_a_scrape() {
     let setup = with_cache(&origin.url()).env("S3PROXY_CACHE_DISK_PATH", disk);
     let setup = with_two(with_issued(setup, &origin.url()), &origin.url());
     let edge = crate::tls_port::Edge::new();
+    let setup = edge.with_client_certificate(setup, "issued");
     let setup = with_silent_engine(edge.setup_behind(setup));
     let setup = setup.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let watched = Watched::start(setup.env("OTEL_TRACES_SAMPLER_ARG", "0"));

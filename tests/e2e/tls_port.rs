@@ -101,6 +101,13 @@ impl Edge {
         self.setup(setup).yaml(json!({ "tls": { "listen": listen } }))
     }
 
+    /// Has the profile present the certificate of the port to its store, if that is behind TLS.
+    pub(crate) fn with_client_certificate(&self, setup: Setup, profile: &str) -> Setup {
+        let (certificate, key) = (self.path("tls.crt"), self.path("tls.key"));
+        let files = json!({"client_certificate_file": certificate, "client_key_file": key});
+        setup.profile_settings(profile, &files).tolerate("which is plain HTTP")
+    }
+
     pub(crate) fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let authority =

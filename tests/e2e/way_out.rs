@@ -4,16 +4,22 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::authority::Authority;
+use crate::cached::status;
+use crate::credentials::accept_issued;
 use crate::faults::hasty;
 use crate::faulty::{self, Faulty, runtime};
+use crate::files::{Files, Way, ini, yaml};
 use crate::gateway::{Setup, free_port};
+use crate::issuers::{Issuer, sts_answer};
 use crate::origin::Origin;
+use crate::reload::await_reload;
 use crate::tls::front;
 
 /// The password of the proxy: the harness searches all output for it.
@@ -228,6 +234,80 @@ fn no_proxy_and_off_avoid_the_proxy() {
     }
 }
 
+#[test]
+fn requests_for_credentials_go_through_the_proxy_of_the_profile() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    accept_issued(&origin);
+    let sts = Issuer::start(|_, _| {
+        (200, sts_answer("ASIAISSUEDISSUED", "canary/OfAnIssuedKey", Duration::from_secs(3600)))
+    });
+    let host = |url: &str| url.strip_prefix("http://").expect("http").to_owned();
+    let proxy = Proxy::start(Manner::Honest);
+    let role = json!({"role_arn": "arn:aws:iam::1:role/r", "sts_endpoint": sts.url()});
+    for (what, settings, tunnels) in [
+        ("through it", json!({"proxy": proxy.url(), "credentials": role}), true),
+        ("directly", json!({"proxy": "off", "credentials": role}), false),
+    ] {
+        let (before, asked) = (proxy.heads().len(), sts.calls().len());
+        let setup = Setup::bare().profile("p", &origin.url()).profile_settings("p", &settings);
+        let gateway = setup.start();
+        assert_eq!(gateway.object("p@sky/a.png").text(), "tile", "{what}");
+        assert_eq!(sts.calls().len(), asked + 1, "{what}");
+        let heads = proxy.heads().split_off(before);
+        let to = |url: &str| heads.iter().any(|head| head.starts_with(&format!("CONNECT {url} ")));
+        assert_eq!(
+            (to(&host(sts.url())), to(&host(&origin.url()))),
+            (tunnels, tunnels),
+            "{what}: {heads:?}"
+        );
+        // What STS issued is between the gateway and STS.
+        let call = sts.calls().pop().expect("a call");
+        assert_eq!(call.header("proxy-authorization"), "", "{what}");
+    }
+}
+
+/// Another way to a store says nothing of its objects.
+#[test]
+fn a_changed_proxy_takes_effect_by_a_reload_and_keeps_the_cache() {
+    let origin = Origin::start();
+    for name in ["a", "b", "c", "d"] {
+        origin.put(&format!("{name}.png"), "tile");
+    }
+    let proxy = Proxy::start(Manner::Honest);
+    let with = |proxy: &str| {
+        let profiles = yaml(&[("p", &origin.url())]);
+        format!("{profiles}upstream: {{proxy: '{proxy}', probe: false}}\n")
+    };
+    let files = Files::new(Way::Rename, &ini(&["p"]), &with("off"));
+    let setup = files.setup(Setup::bare().env("S3PROXY_CACHE_MEMORY", "64MiB"), "50ms");
+    let gateway = setup.start();
+    let mut cached = Vec::new();
+    for (name, way, change) in [
+        ("a", None, ""),
+        ("b", Some(proxy.url()), "now through the proxy"),
+        ("c", Some("off".to_owned()), "now reached directly"),
+    ] {
+        if let Some(way) = &way {
+            files.write(&ini(&["p"]), &with(way));
+            let line = await_reload(&gateway, change);
+            assert!(line.contains("profile p: ") && !line.contains(PASSWORD), "{line}");
+            assert!(!line.contains("settings changed"), "{line}");
+        }
+        let tunnels = proxy.heads().len();
+        origin.clear();
+        for known in &cached {
+            let answer = gateway.object(&format!("p@sky/{known}.png"));
+            assert!(status(&answer).contains("hit"), "{name}, {known}: {}", status(&answer));
+        }
+        assert_eq!(origin.count(), 0, "{name}: the cache answers");
+        assert_eq!(gateway.object(&format!("p@sky/{name}.png")).text(), "tile");
+        let opened = proxy.heads().len() > tunnels;
+        assert_eq!(opened, way.is_some_and(|way| way != "off"), "{name}");
+        cached.push(name);
+    }
+}
+
 /// The address of the connections is that of the proxy for both stores.
 #[test]
 fn stores_behind_one_proxy_never_share_a_connection() {
@@ -290,7 +370,7 @@ impl Tinyproxy {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(started);
             }
-            std::thread::sleep(std::time::Duration::from_millis(25));
+            std::thread::sleep(Duration::from_millis(25));
         }
         panic!("tinyproxy does not listen");
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// A certificate authority of our own and the folder with its certificate.
 pub(crate) struct Authority {
@@ -32,8 +32,12 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// Terminates TLS as `name`.
-    pub(crate) fn acceptor(&self, name: &str, has_expired: bool) -> TlsAcceptor {
+    /// A certificate for the server `name`, and its key.
+    pub(crate) fn server(
+        &self,
+        name: &str,
+        has_expired: bool,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         if has_expired {
@@ -41,11 +45,17 @@ impl Authority {
         }
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        (certificate.der().clone(), key)
+    }
+
+    /// Terminates TLS as `name`.
+    pub(crate) fn acceptor(&self, name: &str, has_expired: bool) -> TlsAcceptor {
+        let (certificate, key) = self.server(name, has_expired);
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
+            .with_single_cert(vec![certificate], key)
             .expect("a certificate and its key");
         TlsAcceptor::from(Arc::new(config))
     }

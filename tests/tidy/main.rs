@@ -23,6 +23,10 @@ const MAY_EXPOSE: &[&str] = &[
     "src/s3/provider/sts.rs",
     "src/upstream/call.rs",
     "src/upstream/tunnel.rs",
+    // Private keys of client certificates.
+    "src/certificate.rs",
+    "src/certificate/store_tls.rs",
+    "src/upstream/peer_tls.rs",
 ];
 
 /// Calls that would end the process, or a request, without an answer.

@@ -4,7 +4,7 @@ use super::{Source, assert_none, sources};
 
 /// From the ground up. A file imports its own room and rooms of lower floors, and nothing else.
 const FLOORS: &[&[&str]] = &[
-    &["protocol", "mime", "survey", "terminal", "certificate"],
+    &["protocol", "mime", "survey", "archive", "terminal", "certificate"],
     &["s3", "metrics", "trace"],
     &["profile", "pages"],
     &["config"],
@@ -19,8 +19,18 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Rooms of values in, values out: no framework, no runtime, no environment, no files, no clock.
-const PURE_ROOMS: &[&str] =
-    &["protocol", "mime", "survey", "terminal", "certificate", "s3", "profile", "pages", "config"];
+const PURE_ROOMS: &[&str] = &[
+    "protocol",
+    "mime",
+    "survey",
+    "archive",
+    "terminal",
+    "certificate",
+    "s3",
+    "profile",
+    "pages",
+    "config",
+];
 
 /// Files of other rooms that hold to the same. A folder ends with a slash.
 const PURE_FILES: &[&str] = &[
@@ -186,6 +196,9 @@ const CACHE_FACE: &[&str] = &[
     "Truncated",
     "BodySlot",
     "PassingObject",
+    "MemberRequest",
+    "OpenedMember",
+    "WholeCheck",
     "BlockReader",
     "BlockCounter",
     "BlockError",
@@ -229,7 +242,13 @@ const CACHE_LAYERS: &[&[&str]] = &[
         "src/cache/revalidate.rs",
         "src/cache/surveys.rs",
     ],
-    &["src/cache.rs", "src/cache/sharing.rs"],
+    &[
+        "src/cache.rs",
+        "src/cache/members.rs",
+        "src/cache/members/",
+        "src/cache/service.rs",
+        "src/cache/sharing.rs",
+    ],
 ];
 
 /// The names that a `use` of the cache imports from it, each as a path below `crate::cache::`.

@@ -117,6 +117,19 @@ impl BlockFetches {
         blocks.coarser_layouts(layout.size).find(is_at_hand)
     }
 
+    /// Whether all of a range is in memory, on disk or in flight, in blocks of one size.
+    pub(in crate::cache) fn has_range(
+        &self,
+        request: &CacheRequest,
+        blocks: &Blocks,
+        range: &Range<u64>,
+    ) -> bool {
+        let small = blocks.layout_for(range.end.saturating_sub(range.start));
+        let has = |index| self.is_at_hand(request, blocks, small, index);
+        small.touched(range).all(has)
+            || self.larger_at_hand(request, blocks, small, std::slice::from_ref(range)).is_some()
+    }
+
     /// The layout for a reader that begins at `start` and reads far: with pages in the beginning if it may
     /// leave soon (`is_open`), or if they are at hand. Blocks that are at hand stay blocks.
     pub(super) fn layout_from(

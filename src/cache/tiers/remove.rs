@@ -123,7 +123,10 @@ impl Tiers {
     pub fn replaced_version(&self, key: &CacheKey) -> Option<Arc<Blocks>> {
         match self.memory.peek(key.as_bytes())?.source()? {
             ObjectBody::Blocks(blocks) => Some(blocks),
-            ObjectBody::Stored(_) | ObjectBody::Streaming(_) | ObjectBody::Passing(_) => None,
+            ObjectBody::Stored(_)
+            | ObjectBody::Streaming(_)
+            | ObjectBody::Passing(_)
+            | ObjectBody::Member(_) => None,
         }
     }
 

@@ -251,7 +251,8 @@ impl ProfileReader<'_, '_> {
         let session_name = session_name.or_else(|| self.variable(variable::ROLE_SESSION_NAME));
         let session_name = session_name.unwrap_or_else(|| SESSION_NAME.to_owned());
         let proxy = self.way(&sts).map(|(proxy, _)| proxy);
-        Ok(StsRole { arn, session_name, sts, proxy, region: region.to_owned() })
+        let tls = self.tls.clone();
+        Ok(StsRole { arn, session_name, sts, proxy, tls, region: region.to_owned() })
     }
 
     /// The provider in the profile's section of the credentials file.

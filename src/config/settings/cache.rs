@@ -45,6 +45,12 @@ settings! {
             default: "auto",
             text: "Memory for cached objects. `auto` is 40 % of the memory limit of the cgroup (at most half of what is left after 8KiB for each of `downstream.max_connections`), or 256MiB without a limit. `0` turns the cache off, including its disk tier.",
         }
+        archive_directories: u64 {
+            kind: kind::size::<u64, MIN_MEMORY, MAX_SIZE>(),
+            variable: "S3PROXY_CACHE_ARCHIVE_DIRECTORIES",
+            default: "64MiB",
+            text: "Memory for the directories of archives (`archives` of a profile), beside `cache.memory`; while directories are read, up to twice that. The directory of one archive takes at most a quarter of it: about 60 bytes for each member of a `.zip`.",
+        }
         background_refreshes: usize {
             kind: kind::count::<usize, 1, 10_000>(),
             variable: "S3PROXY_CACHE_BACKGROUND_REFRESHES",

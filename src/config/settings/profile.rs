@@ -15,7 +15,7 @@ use crate::config::proxy::ProxyChoice;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::DAY;
 use crate::profile::globs::Globs;
-use crate::profile::{ContentTypeFrom, Hips};
+use crate::profile::{ContentTypeFrom, WhichFolders};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::secret::Secret;
 
@@ -49,6 +49,24 @@ settings! {
             shown: Shown::Url,
             reload: "true",
             text: "The proxy on the way to this store, such as `http://user:password@proxy:3128`, whatever `NO_PROXY` says; `off` connects directly. Unset: `upstream.proxy`.",
+        }
+        ca_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            default: "null",
+            reload: "true",
+            text: "A PEM file of CA certificates to trust towards this store, and towards the STS of its role, instead of those of `upstream.ca_file` or the system. Read again when it changes.",
+        }
+        client_certificate_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            default: "null",
+            reload: "true",
+            text: "A PEM file with the certificate that the gateway presents to this store, and to the STS of its role, then those of the intermediate authorities. Read again when it changes.",
+        }
+        client_key_file: Option<PathBuf> {
+            kind: kind::optional_path(),
+            default: "null",
+            reload: "true",
+            text: "A PEM file with the unencrypted private key of `client_certificate_file`. Read again when it changes.",
         }
         region: Option<String> {
             kind: kind::optional_region(),
@@ -135,11 +153,17 @@ settings! {
             reload: "true",
             text: "Show browsers a sky viewer for a folder that holds a HiPS survey (`properties`), and a page with header and picture for a FITS file. Other clients, and URLs with `?raw`, get the object.",
         }
-        hips: Hips {
-            kind: kind::hips(),
+        hips: WhichFolders {
+            kind: kind::which_folders(),
             default: "false",
             reload: "true",
             text: "Answer 404, without asking the store, for tiles that the `properties` and the `Moc.fits` of their HiPS survey exclude, while both are fresh in memory. A part of these answers is verified in the background. `true`: of every survey of the profile; a list such as `[sky/dp1_v2/]`: of those in these folders.",
+        }
+        archives: WhichFolders {
+            kind: kind::which_folders(),
+            default: "false",
+            reload: "true",
+            text: "Serve the members of `.zip` and `.pmtiles` files as objects: `…/file.zip/Norder3/Npix0.png`, `…/file.pmtiles/3/1/2`, see [archives.md](archives.md). Members of a `.zip` must be stored without compression. `true`: of every archive of the profile; a list such as `[sky/tiles/]`: of those in these folders.",
         }
         listed: bool {
             kind: kind::boolean(),

@@ -103,6 +103,7 @@ mod tests {
             session_name: "s3proxy".to_owned(),
             sts: Endpoint::parse("http://127.0.0.1:8000").expect("an endpoint"),
             proxy: None,
+            tls: None,
             region: "us-east-1".to_owned(),
         }
     }

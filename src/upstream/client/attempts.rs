@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::RANGE;
+use http::{HeaderMap, Method, StatusCode};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::protocol::range::{ByteRange, ContentRange};
+use crate::protocol::range::ByteRange;
 use crate::response::refusal::Refusal;
 use crate::s3::endpoint::Target;
 use crate::trace::span::{Span, SpanParent};
@@ -279,10 +279,15 @@ impl<'a> StoreFetch<'a> {
 
     /// The peer of an attempt. The first look-up of the name has taken some of the time.
     fn peer(&self, chosen: Chosen) -> HttpPeer {
-        let tls = self.endpoint.endpoint().tls;
+        let is_tls = self.endpoint.endpoint().tls;
         let pool_key = self.endpoint.addresses.pool_key(chosen);
         let target = self.store.endpoints.target(&self.endpoint, self.target);
-        upstream::peer(chosen, pool_key, tls, &target, &self.client.config, self.time_left())
+        let (config, left) = (&self.client.config, self.time_left());
+        let mut peer = upstream::peer(chosen, pool_key, is_tls, &target, config, left);
+        if let Some(tls) = &self.store.tls {
+            tls.apply(&mut peer);
+        }
+        peer
     }
 
     /// A new connection to this address, or to another one that connects first.
@@ -370,10 +375,10 @@ impl<'a> StoreFetch<'a> {
         let decision = answer::decide(&context, head.status, &head.headers);
         let endpoints = &self.store.endpoints;
         let decision = endpoints.decide(decision, head.status, &self.attempts);
-        if let Some(refusal) = self.head_refused.take_if(|_| is_object(&decision)) {
+        if let Some(refusal) = self.head_refused.take_if(|_| decision.is_object()) {
             // The GET is allowed: its head is the answer that the HEAD would have.
             self.report.head_by_get = true;
-            return match of_whole(&head.headers) {
+            return match answer::of_whole(&head.headers) {
                 Some(headers) if matches!(decision, AnswerDecision::Deliver(_)) => {
                     let (status, body) =
                         (StatusCode::OK, StoreBody::new(connection, None, self.origin()));
@@ -483,29 +488,4 @@ impl<'a> StoreFetch<'a> {
             connection.release();
         }
     }
-}
-
-/// The headers of the whole object, by those of its first byte.
-fn of_whole(part: &HeaderMap) -> Option<HeaderMap> {
-    let place = part.get(CONTENT_RANGE).and_then(ContentRange::parse);
-    let mut headers = part.clone();
-    match place {
-        None => {}
-        Some(ContentRange::Part { len: Some(length), .. }) => {
-            headers.remove(CONTENT_RANGE);
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Some(_) => return None,
-    }
-    Some(headers)
-}
-
-/// Whether the store has answered with the object, or with a range that it does not have.
-fn is_object(decision: &AnswerDecision) -> bool {
-    !matches!(
-        decision,
-        AnswerDecision::ReadCode
-            | AnswerDecision::Refuse(_)
-            | AnswerDecision::RefuseUnlessRetried(_)
-    )
 }

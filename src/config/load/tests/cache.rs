@@ -32,6 +32,7 @@ fn nothing_written_keeps_tiles_in_memory_by_the_documented_rule() {
         memory: CacheMemory::Auto,
         disk: None,
         shared: None,
+        archive_directories: 64 << 20,
         background_refreshes: 64,
         revalidate_timeout: Duration::from_secs(1),
         pin_share: 10,
@@ -51,6 +52,7 @@ fn every_setting_has_a_variable_and_a_key() {
         ("S3PROXY_CACHE_BACKGROUND_REFRESHES", "8"),
         ("S3PROXY_CACHE_REVALIDATE_TIMEOUT", "9s"),
         ("S3PROXY_CACHE_PIN_SHARE", "20"),
+        ("S3PROXY_CACHE_ARCHIVE_DIRECTORIES", "2MiB"),
         ("S3PROXY_CACHE_BLOCKS_SIZE", "2Mi"),
         ("S3PROXY_CACHE_BLOCKS_SHARE", "40"),
         ("S3PROXY_CACHE_BLOCKS_READ_AHEAD", "4MiB"),
@@ -63,7 +65,7 @@ fn every_setting_has_a_variable_and_a_key() {
         ("S3PROXY_CACHE_CLIENT_NO_CACHE", "yes"),
     ];
     let file = "cache:\n  memory: 512MiB\n  disk: {path: /cache, size: 1GiB}\n  \
-                background_refreshes: 8\n  revalidate_timeout: 9s\n  pin_share: 20\n  blocks: {size: 2MiB, share: 40, read_ahead: 4MiB}\n  store: false\n  ttl: 1\n  negative_ttl: 2s\n  \
+                archive_directories: 2MiB\n  background_refreshes: 8\n  revalidate_timeout: 9s\n  pin_share: 20\n  blocks: {size: 2MiB, share: 40, read_ahead: 4MiB}\n  store: false\n  ttl: 1\n  negative_ttl: 2s\n  \
                 stale_while_revalidate: 3s\n  stale_if_error: 4s\n  max_object: 5\n  \
                 client_no_cache: true\ndefault_profile: {}\n";
     let seconds = Duration::from_secs;
@@ -73,6 +75,7 @@ fn every_setting_has_a_variable_and_a_key() {
             memory: CacheMemory::Bytes(512 << 20),
             disk: Some(DiskConfig { path: "/cache".into(), size: 1 << 30 }),
             shared: None,
+            archive_directories: 2 << 20,
             background_refreshes: 8,
             revalidate_timeout: seconds(9),
             pin_share: 20,

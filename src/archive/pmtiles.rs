@@ -1,0 +1,234 @@
+//! PMTiles, version 3: tiles of a map in one file. A header and a root directory at the beginning, directories
+//! below it, and the tiles, by numbers along a Hilbert curve.
+//! <https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md>
+
+mod directory;
+mod tile;
+
+pub use self::directory::{TOO_LARGE, TileDirectory, TileEntry};
+pub use self::tile::TileName;
+
+use std::io::Read as _;
+use std::ops::Range;
+
+use flate2::read::GzDecoder;
+
+use crate::archive::ArchiveFault;
+use crate::archive::ArchiveFault::{Damaged, Unsupported};
+
+/// The bytes at the beginning that hold the header and the root directory (spec, section 3).
+pub const HEAD: u64 = 16_384;
+/// Directories below the root, at most (spec, section 4).
+pub const MAX_DEPTH: usize = 4;
+/// The most bytes of a tile that is decoded for a client, before and after.
+pub const MAX_CODED_TILE: u64 = 1 << 20;
+pub const MAX_DECODED_TILE: u64 = 8 << 20;
+
+const HEADER: usize = 127;
+
+/// The coding of directories, and of tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TileCoding {
+    None,
+    Gzip,
+    Brotli,
+    Zstd,
+}
+
+/// The type of all tiles of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TileType {
+    Unknown,
+    Mvt,
+    Png,
+    Jpeg,
+    Webp,
+    Avif,
+    Mlt,
+}
+
+/// The header of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapHeader {
+    root: Range<u64>,
+    leaves: Range<u64>,
+    tiles: Range<u64>,
+    directory_coding: TileCoding,
+    pub coding: TileCoding,
+    pub tile_type: TileType,
+}
+
+impl MapHeader {
+    /// Reads the header of an archive of `length` bytes from its first ones.
+    ///
+    /// # Errors
+    /// When it is no PMTiles, or contradicts itself.
+    pub fn parse(bytes: &[u8], length: u64) -> Result<Self, ArchiveFault> {
+        const NO_PMTILES: ArchiveFault = Damaged("is no PMTiles");
+        let header = bytes.get(..HEADER).ok_or(NO_PMTILES)?;
+        let byte = |at: usize| header.get(at).copied().unwrap_or_default();
+        if !header.starts_with(b"PMTiles") {
+            return Err(NO_PMTILES);
+        }
+        if byte(7) != 3 {
+            return Err(Unsupported("is PMTiles of another version than 3"));
+        }
+        let number = |at: usize| {
+            let bytes = header.get(at..at + 8).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+            bytes.map(u64::from_le_bytes).unwrap_or_default()
+        };
+        let section = |at: usize| {
+            let start = number(at);
+            let end = start.checked_add(number(at + 8)).filter(|end| *end <= length);
+            end.map(|end| start..end).ok_or(Damaged("has a section that reaches beyond its end"))
+        };
+        let coding = |at: usize| match byte(at) {
+            1 => Ok(TileCoding::None),
+            2 => Ok(TileCoding::Gzip),
+            3 => Ok(TileCoding::Brotli),
+            4 => Ok(TileCoding::Zstd),
+            _ => Err(Unsupported("does not say how it is compressed")),
+        };
+        let tile_type = match byte(99) {
+            1 => TileType::Mvt,
+            2 => TileType::Png,
+            3 => TileType::Jpeg,
+            4 => TileType::Webp,
+            5 => TileType::Avif,
+            6 => TileType::Mlt,
+            _ => TileType::Unknown,
+        };
+        Ok(Self {
+            root: section(8)?,
+            leaves: section(40)?,
+            tiles: section(56)?,
+            directory_coding: coding(97)?,
+            coding: coding(98)?,
+            tile_type,
+        })
+    }
+
+    /// The bytes of the root directory.
+    #[must_use]
+    pub fn root(&self) -> Range<u64> {
+        self.root.clone()
+    }
+
+    /// The bytes of a directory below the root.
+    ///
+    /// # Errors
+    /// When they are not among those of the directories.
+    pub fn leaf(&self, entry: &TileEntry) -> Result<Range<u64>, ArchiveFault> {
+        within(&self.leaves, entry)
+            .ok_or(Damaged("has a directory that reaches beyond its section"))
+    }
+
+    /// The bytes of a tile.
+    ///
+    /// # Errors
+    /// When they are not among those of the tiles.
+    pub fn tile(&self, entry: &TileEntry) -> Result<Range<u64>, ArchiveFault> {
+        within(&self.tiles, entry).ok_or(Damaged("has a tile that reaches beyond its section"))
+    }
+
+    /// Reads a directory that takes at most `most` bytes of memory.
+    ///
+    /// # Errors
+    /// When it is damaged, too large, or in a coding that is not supported.
+    pub fn directory(&self, bytes: &[u8], most: u64) -> Result<TileDirectory, ArchiveFault> {
+        const CODING: ArchiveFault =
+            Unsupported("has directories that are compressed with Brotli or Zstandard");
+        match self.directory_coding {
+            TileCoding::None => TileDirectory::parse(bytes, most),
+            TileCoding::Gzip => {
+                let decoded = gunzip(bytes, most).map_err(|fault| fault.of_a_directory())?;
+                TileDirectory::parse(&decoded, most)
+            }
+            TileCoding::Brotli | TileCoding::Zstd => Err(CODING),
+        }
+    }
+}
+
+/// A place that is given from the start of a section.
+fn within(section: &Range<u64>, entry: &TileEntry) -> Option<Range<u64>> {
+    let start = section.start.checked_add(entry.offset)?;
+    let end = start.checked_add(u64::from(entry.length)).filter(|end| *end <= section.end)?;
+    Some(start..end)
+}
+
+/// Why bytes cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeFault {
+    Damaged,
+    TooLarge,
+}
+
+impl DecodeFault {
+    fn of_a_directory(self) -> ArchiveFault {
+        match self {
+            Self::Damaged => Damaged("has a directory that cannot be decompressed"),
+            Self::TooLarge => TOO_LARGE,
+        }
+    }
+}
+
+/// The decoded bytes, at most `most`. The checksum of gzip is verified.
+///
+/// # Errors
+/// When they are no gzip, or too many.
+pub fn gunzip(bytes: &[u8], most: u64) -> Result<Vec<u8>, DecodeFault> {
+    let mut decoded = Vec::new();
+    let read = GzDecoder::new(bytes).take(most.saturating_add(1)).read_to_end(&mut decoded);
+    match read {
+        Ok(_) if decoded.len() as u64 > most => Err(DecodeFault::TooLarge),
+        Ok(_) => Ok(decoded),
+        Err(_) => Err(DecodeFault::Damaged),
+    }
+}
+
+impl TileCoding {
+    /// The name in `Content-Encoding` and `Accept-Encoding`.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Gzip => Some("gzip"),
+            Self::Brotli => Some("br"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
+impl TileType {
+    /// The media type (spec, section 3.2).
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Unknown => "application/octet-stream",
+            Self::Mvt => "application/vnd.mapbox-vector-tile",
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Webp => "image/webp",
+            Self::Avif => "image/avif",
+            Self::Mlt => "application/vnd.maplibre-vector-tile",
+        }
+    }
+
+    /// Whether a URL may end with this extension.
+    #[must_use]
+    pub fn has_extension(self, extension: &str) -> bool {
+        let extensions: &[&str] = match self {
+            Self::Unknown => &[],
+            Self::Mvt => &["mvt", "pbf"],
+            Self::Png => &["png"],
+            Self::Jpeg => &["jpg", "jpeg"],
+            Self::Webp => &["webp"],
+            Self::Avif => &["avif"],
+            Self::Mlt => &["mlt"],
+        };
+        extensions.contains(&extension)
+    }
+}
+
+#[cfg(test)]
+mod tests;
