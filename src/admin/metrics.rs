@@ -32,8 +32,8 @@ use crate::upstream::{CurrentStores, Store, Stores};
 
 use crate::admin::metrics::cache::{cache_counters, cache_tiers, shared_tier};
 use crate::admin::metrics::exemplars::{SeriesExemplars, with_exemplars};
-use crate::admin::scrape_format::ScrapeFormat;
 use crate::admin::profiles;
+use crate::admin::scrape_format::ScrapeFormat;
 
 mod cache;
 mod edge;
