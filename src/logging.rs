@@ -141,6 +141,9 @@ pub fn install(config: LogConfig) -> std::io::Result<LogWriter> {
         .filter_module("pingora_core::connectors", LevelFilter::Off)
         // It warns of each client that leaves without a goodbye.
         .filter_module("pingora_core::protocols::tls::rustls::server", LevelFilter::Off)
+        // It warns of each name that is none, and of each message that it did not expect: any scanner can send them. Faults of
+        // stores have lines of their own.
+        .filter_module("rustls", LevelFilter::Off)
         // It warns when a store closes a connection just as it returns to the pool, which is no fault.
         .filter_module("pingora_pool", LevelFilter::Error)
         // It calls it an error that the other process of an upgrade is not ready yet, and tries again.

@@ -17,7 +17,7 @@ impl Cache {
     /// Keeps this replica in step with those that share a tier. [`Cache::read_shared`] must be running.
     /// Never returns.
     pub async fn serve_replicas(&self) {
-        replicas::run(&self.tiers, &self.fetches).await;
+        Box::pin(replicas::run(&self.tiers, &self.fetches)).await;
     }
 
     /// Says good-bye to the replicas that share a tier.

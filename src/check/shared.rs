@@ -12,7 +12,7 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// Checks the shared tier of a configuration.
 pub(super) async fn check_shared(config: &SharedConfig) -> CheckSection {
-    let steps = match try_shared(config).await {
+    let steps = match Box::pin(try_shared(config)).await {
         Ok(trial) => judge(config, &trial),
         Err(message) => {
             let fix = "the gateway does not start like this: correct cache.shared.ca_file";

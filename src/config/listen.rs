@@ -8,7 +8,7 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::process::admin;
 use crate::config::settings::row::Row;
 use crate::config::settings::tls::tls;
-use crate::config::value::{Written, address, list_of, optional, text};
+use crate::config::value::{Written, address, all, list_of, optional, text};
 
 /// The word after an address whose connections begin with a header of the PROXY protocol, as in nginx.
 const PROXY_PROTOCOL: &str = "proxy_protocol";
@@ -66,14 +66,27 @@ pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, St
 
 fn each_once(written: Written<'_>) -> Result<Vec<Listen>, String> {
     let mut seen: Vec<SocketAddr> = Vec::new();
-    list_of(written, |text| {
+    let mut read = |text: String| {
         let listen = Listen::parse(text.trim())?;
         if seen.contains(&listen.address) {
             return Err(format!("must name {} once", listen.address));
         }
         seen.push(listen.address);
         Ok(listen)
-    })
+    };
+    match written {
+        // A variable: the brackets of IPv6 are no list.
+        Written::Text(text) if begins_with_address(text) => {
+            all(text.split(',').map(|text| read(text.to_owned())))
+        }
+        _ => list_of(written, read),
+    }
+}
+
+/// Whether a text begins with an IPv6 address, `[::1]:80`, and not with a JSON list.
+fn begins_with_address(text: &str) -> bool {
+    let in_brackets = text.trim_start().strip_prefix('[').map(str::trim_start);
+    in_brackets.is_some_and(|rest| rest.starts_with(|c: char| c == ':' || c.is_ascii_hexdigit()))
 }
 
 /// As they are shown: one, a list, or `off`.
@@ -146,6 +159,7 @@ mod tests {
             ("0.0.0.0:8080", "0.0.0.0:8080"),
             ("localhost:80", "127.0.0.1:80"),
             ("[::]:8080", "[::]:8080"),
+            ("[fd00::1]:8080,[::1]:80", "[\"[fd00::1]:8080\",\"[::1]:80\"]"),
             ("0.0.0.0:8081 proxy_protocol", "0.0.0.0:8081 proxy_protocol"),
             (
                 "127.0.0.1:8080, [::1]:8081  proxy_protocol ",

@@ -84,8 +84,7 @@ pub(super) fn read(
     } = WrittenTls::read(layers, &Location::default())?;
     check_ports(layers, plain, &listen, of_admin);
     let written = WrittenFiles { certificates, keys, client_ca };
-    let is_off = listen.is_empty() && !layers.report.is_wrong(tls::listen().row.path);
-    if is_off {
+    if listen.is_empty() {
         let others = redirect_to_https || hsts_max_age > 0 || hsts_include_subdomains;
         if written.are_named() || others {
             let warning = "the settings of tls are not used: tls.listen is off";

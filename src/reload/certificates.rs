@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use log::{error, info};
+use log::{error, info, warn};
 
 use crate::certificate::Identity;
 use crate::config::{Config, TlsFiles};
@@ -42,6 +42,9 @@ pub(super) fn problems(acceptors: &TlsAcceptors, config: &Config, now: SystemTim
 
 /// Later handshakes use the certificates and the authorities of this configuration.
 pub(super) fn replace(acceptors: &TlsAcceptors, config: &Config) {
+    if acceptors.admin.is_some() != config.admin_tls.is_some() {
+        warn!("restart required for: admin.tls");
+    }
     for (acceptor, files) in pairs(acceptors, config) {
         match acceptor.replace(files) {
             Ok(()) => {

@@ -12,6 +12,7 @@ mod stores;
 use super::*;
 use crate::config::kind::Accepts;
 use crate::config::settings::global;
+use crate::config::settings::row::Row;
 use crate::config::{LogFormat, show};
 use crate::profile::Profile;
 use crate::s3::credentials::Credentials;
@@ -268,12 +269,16 @@ fn bucket_validation_is_switched_by_the_variable_of_the_opposite_name() {
 
 #[test]
 fn every_list_may_be_one_text() {
-    let lists = global().filter(|row| matches!(row.accepts, Accepts::List { .. }));
+    // Files must exist, and a listener with TLS needs them: src/config/tls/tests.rs has both.
+    let alone = |row: &&Row| !row.path.ends_with("_file") && row.path != "tls.listen";
+    let lists = global().filter(|row| matches!(row.accepts, Accepts::List { .. })).filter(alone);
     let mut count = 0;
     for row in lists {
         let item = match row.path {
             "cors.origins" => "https://a.example",
             "cache.shared.profiles" => "default",
+            "listen" => "127.0.0.1:9",
+            "trusted_proxies" => "10.0.0.0/8",
             path if path.starts_with("mime.") => "image/png",
             _ => "a.example",
         };

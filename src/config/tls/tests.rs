@@ -154,7 +154,7 @@ fn several_certificates_are_read_in_order() {
     let yaml = "{certificate_file: [a, b], key_file: [ak, bk], client_ca_file: a}";
     let all = format!(
         "tls: {{listen: ['127.0.0.1:1', '127.0.0.1:2'], redirect_to_https: true, hsts_max_age: 1d, {}\nadmin: {{tls: {yaml}}}",
-        &yaml[1..]
+        yaml.trim_start_matches('{')
     );
     let config = loaded(&all, &files).expect("a configuration").config;
     let tls = config.tls.expect("a listener");
