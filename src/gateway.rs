@@ -37,7 +37,6 @@ use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id}
 use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
 use crate::response::object_head::ObjectHeads;
-use crate::response::refusal::Refusal;
 use crate::trace::Tracer;
 use crate::upstream::CurrentStores;
 use crate::upstream::answer::is_interim;

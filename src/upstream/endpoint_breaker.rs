@@ -35,7 +35,7 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 /// Whether requests go to an endpoint.
 #[derive(Debug, Default)]
 pub struct EndpointBreaker {
-    open: Option<Opening>,
+    open: Option<OpenBreaker>,
     /// Resets and errors without another head between them.
     faults: u32,
     /// Requests that wait for a head.
@@ -50,7 +50,7 @@ pub struct EndpointBreaker {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Opening {
+struct OpenBreaker {
     fault: Fault,
     since: Instant,
     pause: Duration,
@@ -157,7 +157,7 @@ impl EndpointBreaker {
             _ => FIRST_PAUSE,
         };
         let next_probe = now + pause;
-        self.open = Some(Opening { fault, since: now, pause, next_probe, is_probed: false });
+        self.open = Some(OpenBreaker { fault, since: now, pause, next_probe, is_probed: false });
         self.faults = 0;
         // The requests that wait go elsewhere, or say themselves how they end.
         self.waiting = 0;

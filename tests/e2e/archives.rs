@@ -13,6 +13,7 @@ use crate::admin::Admin;
 use crate::cached::{status, with_cache};
 use crate::client::Ending;
 use crate::configuration::assert_mistakes;
+use crate::disk::{Bench, start_scanned, stop};
 use crate::gateway::{Gateway, Setup};
 use crate::origin::Origin;
 use crate::store::Object;
@@ -156,6 +157,31 @@ fn an_archive_stays_an_object_and_without_the_setting_it_has_no_members() {
     assert_eq!((again.status(), again.text()), (206, "12"));
     assert_eq!(origin.count(), 0, "{:?}", origin.requests());
     assert_eq!(member(&gateway, "a/gone.zip/one.png", &[]).status(), 404);
+}
+
+/// The tiers below memory are asked before Pingora is: what they have of a member is its whole archive.
+#[test]
+fn a_member_is_never_the_archive_from_a_tier_below_memory() {
+    let origin = Origin::start();
+    let archive = stored(&[("a/one.png", b"0123456789")]);
+    origin.put_object("sky", "small.zip", Object::new(archive.clone()));
+    let bench = Bench::new();
+    let setup = bench.setup(&origin.url()).yaml(json!({
+        "default_profile": {"archives": true},
+        "mime": {"also_allow": ["application/zip"]},
+    }));
+    for start in ["first", "second"] {
+        let gateway = start_scanned(&setup);
+        for _ in 0..2 {
+            let answer = member(&gateway, "small.zip/a/one.png", &[]);
+            let media_type = answer.header("content-type");
+            let seen = (answer.status(), answer.text(), media_type);
+            assert_eq!(seen, (200, "0123456789", Some("image/png")), "{start}");
+        }
+        assert!(member(&gateway, "small.zip", &[]).body == archive, "{start}");
+        bench.await_records(1);
+        stop(gateway);
+    }
 }
 
 #[test]
