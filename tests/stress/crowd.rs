@@ -231,7 +231,7 @@ impl Crowd<'_> {
             match client.answer("PURGE") {
                 Some(answer) => break (sent, answer),
                 None => {
-                    assert!(self.restarts && began.elapsed() < PATIENCE, "no answer to a purge")
+                    assert!(self.restarts && began.elapsed() < PATIENCE, "no answer to a purge");
                 }
             }
         };

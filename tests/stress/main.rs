@@ -133,7 +133,8 @@ fn no_answer_is_wrong_or_too_old_while_the_gateway_reloads_and_restarts() {
         tally.answered(),
         tally.wrong.len(),
     );
-    tally::add("requests while it restarts", requests as usize, tally.wrong.len());
+    let answered = usize::try_from(tally.answered()).expect("a number that fits");
+    tally::add("requests while it restarts", answered, tally.wrong.len());
     assert!(tally.wrong.is_empty(), "{} wrong:\n{}", tally.wrong.len(), tally.wrong.join("\n"));
     assert_eq!(tally.answered(), requests);
     assert!(lived.reloads > 0 && lived.restarts > 0, "{lived}");
