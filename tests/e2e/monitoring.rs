@@ -174,6 +174,7 @@ fn scrape() -> Vec<Selector> {
     let setup = with_issued(with_cache(&origin.url()), &origin.url());
     let setup = with_two(setup, &origin.url());
     let edge = crate::tls_port::Edge::new();
+    let setup = edge.with_client_certificate(setup, "issued");
     let setup = edge
         .setup_behind(with_silent_engine(setup))
         .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
