@@ -105,7 +105,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
 async fn paced(
     address: SocketAddr,
     path: &str,
-    rate: f64,
+    rate: u64,
     seconds: u64,
     connections: usize,
 ) -> Result<Seen> {
@@ -124,7 +124,7 @@ async fn paced(
         tokio::task::yield_now().await;
     }
     let start = Instant::now();
-    let count = (rate * seconds as f64) as usize;
+    let count = usize::try_from(rate * seconds)?;
     let last = Duration::from_secs(seconds) + PATIENCE;
     let mut sent = 0;
     while seen.borrow().times.len() < count && seen.borrow().error.is_none() {
@@ -132,7 +132,7 @@ async fn paced(
             return Err(format!("{} of {count} answers in time", seen.borrow().times.len()).into());
         }
         while sent < count {
-            let due = start + Duration::from_secs_f64(sent as f64 / rate);
+            let due = start + Duration::from_nanos(sent as u64 * 1_000_000_000 / rate);
             if due > Instant::now() {
                 break;
             }
@@ -161,12 +161,12 @@ fn main() -> Result<()> {
         return Err(error.into());
     }
     seen.times.sort_unstable();
-    let at = |share: f64| {
-        let place = (seen.times.len() as f64 * share) as usize;
+    let at = |of_1000: usize| {
+        let place = seen.times.len() * of_1000 / 1000;
         seen.times.get(place.min(seen.times.len().saturating_sub(1))).copied().unwrap_or_default()
     };
     let report = serde_json::json!({
-        "requests": seen.times.len(), "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "worst": at(1.0),
+        "requests": seen.times.len(), "p50": at(500), "p99": at(990), "p999": at(999), "worst": at(1000),
     });
     writeln!(std::io::stdout(), "{report}")?;
     Ok(())
