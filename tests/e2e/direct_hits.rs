@@ -48,7 +48,7 @@ fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, Vec<u8>) {
 }
 
 /// Fields of the log line that do not depend on the time or the connection.
-fn logged(gateway: &Gateway, id: &str) -> Value {
+pub(crate) fn logged(gateway: &Gateway, id: &str) -> Value {
     let mut line = gateway.line_of_id(id);
     let fields = line.as_object_mut().expect("a line");
     for field in

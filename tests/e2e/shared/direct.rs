@@ -1,9 +1,7 @@
 //! What the shared tier has is answered in front of the framework, and as the framework answers it.
 
-use serde_json::Value;
-
 use crate::client::Answer;
-use crate::gateway::Gateway;
+use crate::direct_hits::logged;
 use crate::origin::Origin;
 use crate::scene::{Scene, not_modified, tile};
 use crate::shared::engine::Engine;
@@ -57,18 +55,6 @@ fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
         .collect();
     headers.sort();
     (answer.status(), headers, plain(answer.text()))
-}
-
-/// Fields of the log line that do not depend on the time or the connection.
-fn logged(gateway: &Gateway, id: &str) -> Value {
-    let mut line = gateway.line_of_id(id);
-    let fields = line.as_object_mut().expect("a line");
-    for field in
-        ["timestamp", "duration_ms", "ttfb_ms", "upstream_ms", "upstream_request_id", "cache"]
-    {
-        fields.remove(field);
-    }
-    line
 }
 
 #[test]
