@@ -18,6 +18,8 @@ const AS_TEXT: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     sent: Vec<u8>,
+    /// Of the parts of the body that follows, which is another one each time.
+    boundary: Option<String>,
     steps: Vec<Value>,
 }
 
@@ -31,6 +33,9 @@ impl Answers {
     pub(crate) fn head(&mut self, head: &[u8]) {
         if FOLDER.is_some() {
             let sent = std::mem::take(&mut self.sent);
+            let lines = String::from_utf8_lossy(head);
+            let boundary = lines.split_once("boundary=").and_then(|(_, rest)| rest.lines().next());
+            self.boundary = boundary.map(|boundary| boundary.trim_matches('"').to_owned());
             self.steps.push(json!({"sent": text(&sent), "head": text(head)}));
         }
     }
@@ -38,10 +43,26 @@ impl Answers {
     /// `ending` says how the body ended. Bytes of a body that was cut depend on the moment of the cut.
     pub(crate) fn body(&mut self, body: &[u8], whole: bool, ending: &str) {
         if FOLDER.is_some() {
-            let body = if whole { text(body) } else { String::new() };
+            let body = match &self.boundary {
+                Some(boundary) => without(body, boundary.as_bytes()),
+                None => body.to_vec(),
+            };
+            let body = if whole { text(&body) } else { String::new() };
             self.steps.push(json!({"body": body, "ending": ending}));
         }
     }
+}
+
+/// The bytes without these ones.
+fn without(mut bytes: &[u8], these: &[u8]) -> Vec<u8> {
+    let mut others = Vec::with_capacity(bytes.len());
+    while let Some(at) = memchr::memmem::find(bytes, these) {
+        let (before, rest) = bytes.split_at(at);
+        others.extend_from_slice(before);
+        bytes = rest.get(these.len()..).unwrap_or_default();
+    }
+    others.extend_from_slice(bytes);
+    others
 }
 
 /// The bytes if they are short text, else their length and hash.
