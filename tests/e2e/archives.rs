@@ -217,6 +217,9 @@ fn a_burst_of_members_costs_few_ranged_requests() {
         let named = request.header("if-match");
         assert_eq!(named, if place == 0 { "" } else { etag.as_str() }, "{request:?}");
     }
+    // What is read ahead arrives after the answers.
+    let admin = Admin { address: gateway.admin.expect("an admin listener") };
+    admin.await_number("blocks_under_way", |blocks| blocks == 0);
     origin.clear();
     get_all(100..300);
     assert_eq!(origin.count(), 0, "{:?}", origin.requests());
