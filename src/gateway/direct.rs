@@ -93,7 +93,7 @@ impl Gateway {
                 if found.is_none() && self.asks_lower_tiers(&ctx) {
                     return Ahead::Below(Box::new(BelowMemory { ctx, keeps_alive }));
                 }
-                found.and_then(|found| self.of_cache(client, &mut ctx, found))
+                self.of_cache(client, &mut ctx, found)
             }
             Err(refusal) => {
                 closes = may_have_a_body(&refusal);
@@ -123,21 +123,18 @@ impl Gateway {
         let made = match (self.cache, wanted) {
             (Some(cache), Some(wanted)) => {
                 let lookup = Box::pin(cache.cache().find(&wanted)).await;
-                match self.of_lookup(client, &mut ctx, lookup) {
-                    Ok(found) => self.of_cache(client, &mut ctx, found),
-                    Err(lookup) => {
-                        if let Some(object) = ctx.object.as_mut() {
-                            object.found(Some(lookup));
-                        }
-                        None
-                    }
-                }
+                let found = self.of_lookup(client, &mut ctx, lookup);
+                self.of_cache(client, &mut ctx, found)
             }
             _ => None,
         };
         match made {
             Some(made) => Some(self.complete(ctx, made, keeps_alive)),
             None => {
+                if let Some(object) = ctx.object.as_mut() {
+                    let lookup = object.lookup.take();
+                    object.found(lookup);
+                }
                 exchange.hand_over(ctx);
                 None
             }
@@ -203,8 +200,13 @@ impl Gateway {
     }
 
     /// The response to what the cache has.
-    fn of_cache(&self, client: &RequestHeader, ctx: &mut Context, found: InCache) -> Option<Made> {
-        match found {
+    fn of_cache(
+        &self,
+        client: &RequestHeader,
+        ctx: &mut Context,
+        found: Option<InCache>,
+    ) -> Option<Made> {
+        match found? {
             InCache::Object(made) => Some(made),
             InCache::Refused(refusal) => {
                 let response = self.refusal_response(client, ctx, refusal);
@@ -219,21 +221,25 @@ impl Gateway {
         let object = ctx.object.as_mut().filter(|object| object.member.is_none())?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
         let lookup = cache.cache().find_in_memory(&object.wanted)?;
-        // Otherwise the cache is asked again.
-        self.of_lookup(client, ctx, lookup).ok()
+        let found = self.of_lookup(client, ctx, lookup);
+        if found.is_none()
+            && let Some(object) = ctx.object.as_mut()
+        {
+            // The cache is asked again.
+            object.lookup = None;
+        }
+        found
     }
 
-    /// What the cache has by this lookup, which is left in the request then.
-    ///
-    /// # Errors
-    /// The lookup, if that is not the whole of what the client gets.
+    /// What the cache has by this lookup, if it is the whole of what the client gets. The lookup is left in
+    /// the request.
     fn of_lookup(
         &self,
         client: &RequestHeader,
         ctx: &mut Context,
         mut lookup: Lookup,
-    ) -> Result<InCache, Lookup> {
-        let Some(object) = ctx.object.as_mut() else { return Err(lookup) };
+    ) -> Option<InCache> {
+        let object = ctx.object.as_mut()?;
         let (stored, freshness) = match &lookup.what {
             LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
                 (std::sync::Arc::clone(stored), *freshness)
@@ -242,12 +248,16 @@ impl Gateway {
                 let refusal = refusal.clone();
                 // A folder may answer where there is no object: it asks the store.
                 if refusal == Refusal::ObjectNotFound && ctx.folder.is_some() {
-                    return Err(lookup);
+                    object.lookup = Some(lookup);
+                    return None;
                 }
                 object.found(Some(lookup));
-                return Ok(InCache::Refused(refusal));
+                return Some(InCache::Refused(refusal));
             }
-            _ => return Err(lookup),
+            _ => {
+                object.lookup = Some(lookup);
+                return None;
+            }
         };
         let length = stored.body.len();
         // Only conditions need the headers themselves.
@@ -264,7 +274,7 @@ impl Gateway {
         if let Some(refusal) = refused(&object.selection, length) {
             lookup.what = LookupResult::Refused(refusal.clone());
             object.found(Some(lookup));
-            return Ok(InCache::Refused(refusal));
+            return Some(InCache::Refused(refusal));
         }
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
@@ -289,7 +299,7 @@ impl Gateway {
             Selection::Part(part) => Body::Bytes(bytes_of(&stored, part.start, part.end)),
             _ => parts.map_or(Body::None, |parts| Body::Bytes(multipart(&stored, &parts))),
         };
-        Ok(InCache::Object(Made { status, head, body }))
+        Some(InCache::Object(Made { status, head, body }))
     }
 }
 
