@@ -217,7 +217,7 @@ fn a_burst_of_members_costs_few_ranged_requests() {
         let named = request.header("if-match");
         assert_eq!(named, if place == 0 { "" } else { etag.as_str() }, "{request:?}");
     }
-    // What is read ahead arrives after the answers.
+    // Blocks that are read ahead arrive after the answers.
     let admin = Admin { address: gateway.admin.expect("an admin listener") };
     admin.await_number("blocks_under_way", |blocks| blocks == 0);
     origin.clear();
