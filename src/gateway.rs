@@ -11,7 +11,6 @@ use http::header::TRANSFER_ENCODING;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::http::conditional_filter::to_304;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
@@ -312,7 +311,7 @@ impl ProxyHttp for Gateway {
         let Some(source) = object.source() else { return RangeType::None };
         *head = source.head().into_owned();
         match object.selection {
-            Selection::NotModified => to_304(head),
+            Selection::NotModified => respond::to_not_modified(head),
             _ if source.has_length() => {}
             _ => {
                 // A static name and value.

@@ -1,10 +1,13 @@
 //! The head of a stored object, in the form in which HTTP/1.1 sends it: a few hundred bytes, where a map
 //! of headers takes thousands. A hit that is sent whole copies these bytes; others parse them.
 
+use std::iter;
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use memchr::memmem;
+use memchr::memchr;
 use pingora::http::ResponseHeader;
 
 use crate::cache::weight::allocated;
@@ -54,14 +57,29 @@ impl StoredHead {
     #[must_use]
     pub fn to_response(&self) -> ResponseHeader {
         let (mut parts, ()) = http::Response::new(()).into_parts();
-        parts.headers = parse(&self.lines);
+        parts.headers = parse(&self.lines, |_| true);
         ResponseHeader::from(parts)
+    }
+
+    /// The headers of these names.
+    #[must_use]
+    pub fn only(&self, names: &[HeaderName]) -> HeaderMap {
+        parse(&self.lines, |name| is_among(names, name))
+    }
+
+    /// Writes the lines, without those of these names.
+    pub fn write_without(&self, names: &[HeaderName], into: &mut Vec<u8>) {
+        for line in lines_in(&self.lines) {
+            if !is_among(names, self.lines.get(line.name).unwrap_or_default()) {
+                into.extend_from_slice(self.lines.get(line.all).unwrap_or_default());
+            }
+        }
     }
 
     /// `Cache-Control` and `Expires` as the store sent them.
     #[must_use]
     pub fn lifetime(&self) -> HeaderMap {
-        parse(&self.lifetime)
+        parse(&self.lifetime, |_| true)
     }
 
     /// The memory that the lines take, bytes.
@@ -86,17 +104,42 @@ fn lines_length(headers: &HeaderMap) -> usize {
     headers.iter().map(line).sum()
 }
 
-/// The headers in these lines. All of them were headers before, so none is lost.
-fn parse(lines: &Bytes) -> HeaderMap {
+/// Where a line and its parts are.
+struct Line {
+    /// With its end.
+    all: Range<usize>,
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+/// The lines of a head. No value contains the end of a line, and no name the separator.
+fn lines_in(lines: &[u8]) -> impl Iterator<Item = Line> {
+    let mut start = 0;
+    iter::from_fn(move || {
+        let rest = lines.get(start..)?;
+        let end = start + memchr(b'\n', rest)? + 1;
+        let name = start..start + memchr(b':', rest)?;
+        let value = name.end + SEPARATOR.len()..end - END.len();
+        let all = start..end;
+        start = end;
+        Some(Line { all, name, value })
+    })
+}
+
+fn is_among(names: &[HeaderName], name: &[u8]) -> bool {
+    names.iter().any(|of| of.as_str().as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// The headers in these lines whose names are wanted. All of them were headers before, so none is lost.
+fn parse(lines: &Bytes, is_wanted: impl Fn(&[u8]) -> bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(if lines.is_empty() { 0 } else { USUAL });
-    let mut position = 0;
-    while let Some(length) = lines.get(position..).and_then(|rest| memmem::find(rest, END)) {
-        let line = lines.slice(position..position + length);
-        position += length + END.len();
-        let Some(at) = memmem::find(&line, SEPARATOR) else { continue };
-        let name = HeaderName::from_bytes(line.get(..at).unwrap_or_default());
-        let value = HeaderValue::from_maybe_shared(line.slice(at + SEPARATOR.len()..));
-        if let (Ok(name), Ok(value)) = (name, value) {
+    for line in lines_in(lines) {
+        let name = lines.get(line.name).unwrap_or_default();
+        if !is_wanted(name) {
+            continue;
+        }
+        let value = HeaderValue::from_maybe_shared(lines.slice(line.value));
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
             headers.append(name, value);
         }
     }
@@ -138,6 +181,18 @@ mod tests {
             response.header_to_h1_wire(&mut wire);
             prop_assert_eq!(stored.lines(), &wire[..]);
             prop_assert_eq!(stored.weight(), StoredHead::weight_of(&response, &lifetime));
+            let names = [http::header::ETAG, http::header::CONTENT_TYPE];
+            for name in &names {
+                prop_assert!(stored.only(&names).get_all(name).iter().eq(head.get_all(name)));
+            }
+            let (mut parts, ()) = http::Response::new(()).into_parts();
+            for (name, value) in head.iter().filter(|(name, _)| !names.contains(name)) {
+                parts.headers.append(name, value.clone());
+            }
+            let (mut without, mut wire) = (Vec::new(), Vec::new());
+            stored.write_without(&names, &mut without);
+            ResponseHeader::from(parts).header_to_h1_wire(&mut wire);
+            prop_assert_eq!(without, wire);
         }
     }
 

@@ -8,8 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::conditional_filter::to_304;
+use pingora::http::RequestHeader;
 use pingora::proxy::{MultiRangeInfo, RangeType};
 
 use crate::cache::{Lookup, LookupResult, Object, ObjectBody};
@@ -17,9 +16,10 @@ use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::Admitted;
 use crate::gateway::context::Context;
 use crate::gateway::log_line::Sent;
-use crate::gateway::respond::{limit_freshness, may_have_a_body};
+use crate::gateway::respond::{NOT_IN_304, limit_freshness, may_have_a_body, to_not_modified};
 use crate::gateway::storage::{is_age_due, part_of, refused};
 use crate::gateway::{Gateway, request_id};
+use crate::protocol::conditional::VALIDATORS;
 use crate::protocol::selection::{Selection, select};
 use crate::response::gateway_response::GatewayResponse;
 use crate::response::refusal::Refusal;
@@ -260,14 +260,13 @@ impl Gateway {
             }
         };
         let length = stored.body.len();
-        // Only conditions need the headers themselves.
-        let head = object.conditional.then(|| stored.head.to_response());
-        let none = HeaderMap::new();
+        let validators =
+            if object.conditional { stored.head.only(&VALIDATORS) } else { HeaderMap::new() };
         object.selection = select(
             &client.method,
             &client.headers,
             object.conditional,
-            head.as_ref().map_or(&none, |head| &head.headers),
+            &validators,
             length,
             freshness.generated_at,
         );
@@ -282,7 +281,7 @@ impl Gateway {
         let is_age_due = is_age_due(&lookup, age);
         object.found(Some(lookup));
         let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
-        let (mut head, status, parts) = object_head(&stored, &selection, limit, head);
+        let (mut head, status, parts) = object_head(&stored, &selection, limit);
         ctx.ttfb = Some(ctx.started.elapsed());
         if is_age_due {
             let _never_fails = write!(head, "Age: {age}\r\n");
@@ -305,21 +304,29 @@ impl Gateway {
 
 /// Status line and lines of the head of a cached object, without `Age`; its status; and its parts, if there
 /// are several. `limit` is the age and the time for which clients may use it, seconds, if an alias was
-/// requested. `parsed` is the stored head, if it is parsed already.
+/// requested.
 fn object_head(
     stored: &Object,
     selection: &Selection,
     limit: Option<(u64, u64)>,
-    parsed: Option<ResponseHeader>,
 ) -> (Vec<u8>, StatusCode, Option<MultiRangeInfo>) {
-    if *selection == Selection::Whole && limit.is_none() {
-        let mut head = status_line(StatusCode::OK);
-        head.extend_from_slice(stored.head.lines());
-        return (head, StatusCode::OK, None);
+    // The lines are sent as they are stored, where that is possible.
+    match selection {
+        Selection::Whole if limit.is_none() => {
+            let mut head = status_line(StatusCode::OK);
+            head.extend_from_slice(stored.head.lines());
+            return (head, StatusCode::OK, None);
+        }
+        Selection::NotModified if limit.is_none() => {
+            let mut head = status_line(StatusCode::NOT_MODIFIED);
+            stored.head.write_without(&NOT_IN_304, &mut head);
+            return (head, StatusCode::NOT_MODIFIED, None);
+        }
+        _ => {}
     }
-    let mut changed = parsed.unwrap_or_else(|| stored.head.to_response());
+    let mut changed = stored.head.to_response();
     if *selection == Selection::NotModified {
-        to_304(&mut changed);
+        to_not_modified(&mut changed);
     }
     let parts = match part_of(selection, stored.body.len(), &mut changed) {
         RangeType::Multi(parts) => Some(parts),

@@ -3,8 +3,11 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    TRANSFER_ENCODING, VARY,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -196,6 +199,20 @@ pub(super) fn limit_freshness(head: &mut ResponseHeader, age: u64, max_age: u64)
         Some(value) => head.insert_header(CACHE_CONTROL, value),
         None => Ok(()),
     }
+}
+
+/// Headers of an object that a 304 does not repeat (RFC 9110, section 15.4.5).
+pub(super) const NOT_IN_304: [HeaderName; 5] =
+    [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, CONTENT_ENCODING, ACCEPT_RANGES];
+
+/// Makes the head of an object that of a 304. The others keep their order.
+pub(super) fn to_not_modified(head: &mut ResponseHeader) {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::NOT_MODIFIED;
+    for (name, value) in head.headers.iter().filter(|(name, _)| !NOT_IN_304.contains(name)) {
+        parts.headers.append(name, value.clone());
+    }
+    *head = ResponseHeader::from(parts);
 }
 
 /// Whether a request that is refused for this reason may have a body, which is not read.

@@ -3,13 +3,16 @@
 
 use std::time::SystemTime;
 
-use http::HeaderMap;
 use http::header::{
     ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
+use http::{HeaderMap, HeaderName};
 
 use super::entity_tag::{EntityTag, EntityTags};
 use super::{http_date, single};
+
+/// The headers with the validators of a representation.
+pub const VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
 
 /// The validators of a representation (section 8.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
