@@ -101,8 +101,13 @@ fn an_operator_with_a_certificate_reaches_an_admin_listener_that_demands_one() {
         (&["purge", "--admin", &address, "sky/a.png"], with(&trusts(&right)), 0, ""),
         (&["purge", "--replicas", &address, "sky/a.png"], with(&shown), 0, "purged in 1 of 1"),
         // By the wrong one, by nobody, with the wrong certificate, without one.
-        (&["status", "--json", "--replicas", &address], with(&trusts(&wrong)), 1, "UnknownIssuer"),
-        (&["status", "--json", &url], own.clone(), 1, "UnknownIssuer"),
+        (
+            &["status", "--json", "--replicas", &address],
+            with(&trusts(&wrong)),
+            1,
+            "invalid peer certificate",
+        ),
+        (&["status", "--json", &url], own.clone(), 1, "invalid peer certificate"),
         (&["status", "--json", "--replicas", &address], own.clone(), 1, "say whom to trust"),
         (&["status", "--json", "--replicas", &address], foreign, 1, "no answer"),
         (&["status", "--json", &url], trusts(&right).to_vec(), 1, "--client-certificate-file"),
@@ -121,7 +126,7 @@ fn an_operator_with_a_certificate_reaches_an_admin_listener_that_demands_one() {
     for (more, says) in [
         (nothing, "403"),
         (own.clone(), "tile"),
-        (with(&trusts(&wrong)), "UnknownIssuer"),
+        (with(&trusts(&wrong)), "invalid peer certificate"),
         (with(&trusts(&right)), "tile"),
     ] {
         let run = run(&setup, &["explain", "--json", "sky/a.png"], &more);
@@ -145,8 +150,8 @@ fn the_name_that_is_asked_for_is_in_the_certificate() {
     await_listening(&edge);
     let (address, ca) = (edge.address.to_string(), text(edge.authority.file()));
     let trusts = ["--ca-file".to_owned(), ca];
-    let operator = Operator::of(&edge.authority).presents();
-    let more = [&trusts[..], &operator].concat();
+    let operator = Operator::of(&edge.authority);
+    let more = [&trusts[..], &operator.presents()].concat();
     let refused = run(&setup, &["status", "--json", "--replicas", &address], &more);
     assert_eq!(refused.status.code(), Some(1), "another name");
     assert!(refused.stdout.contains("not valid for name"), "{}", refused.stdout);
