@@ -122,7 +122,8 @@ impl Admin {
     ) -> (StatusCode, &'static str, Vec<u8>) {
         let (method, target) = (&request.method, request.raw_path());
         if !has_certificate && self.asks_for_certificates() && !guard::is_probe(request) {
-            let message = "the admin listener requires a client certificate, except for probes";
+            let message = "the admin listener requires a client certificate, except for probes: \
+                           s3proxy --client-certificate-file, or curl --cert";
             return json_page(error_page(StatusCode::FORBIDDEN, message));
         }
         if let Err(refusal) = guard::check(request, &self.hosts) {

@@ -15,6 +15,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 pub mod by_name;
+pub mod command_tls;
 pub mod store_tls;
 
 /// A certificate chain and the private key of its first certificate.

@@ -4,11 +4,12 @@ mod operate;
 mod options;
 mod progress;
 mod survey;
+mod tls;
 mod warm;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -16,8 +17,8 @@ use clap_complete::Shell;
 
 use crate::admin::replicas::Replica;
 use crate::check;
-use crate::cli::operate::{purge, status};
-use crate::cli::options::{Overrides, PurgeOptions, ServeOptions, StatusOptions};
+use crate::cli::operate::{purge, status, unusable};
+use crate::cli::options::{ExplainOptions, Overrides, PurgeOptions, ServeOptions, StatusOptions};
 use crate::cli::survey::{CheckOptions, check_hips};
 use crate::cli::warm::{WarmOptions, warm};
 use crate::config::{self, Config, Flags, Loaded, Problem};
@@ -90,20 +91,7 @@ enum Command {
     Check(CheckOptions),
     /// Trace how a URL is handled: key, cache rules, cached copy, the signed request and the store's
     /// answer
-    Explain {
-        /// A URL as reported by a user, its path, or PROFILE@BUCKET/KEY
-        #[arg(value_name = "URL", required = true)]
-        urls: Vec<String>,
-        /// Print one JSON object for each URL
-        #[arg(long)]
-        json: bool,
-        /// Admin address of the running s3proxy; default: admin.listen of the configuration
-        #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "offline")]
-        admin: Option<SocketAddr>,
-        /// Send no request to the running s3proxy or to a store
-        #[arg(long)]
-        offline: bool,
-    },
+    Explain(ExplainOptions),
     /// Show how a running s3proxy does, or all replicas: rates, failures, profiles, cache
     Status(StatusOptions),
     /// Purge objects from the cache of a running s3proxy, or of all replicas
@@ -116,6 +104,15 @@ enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
+}
+
+/// Runs the program with this command line, whose first word is its name, and the environment of the process.
+#[must_use]
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // Bytes that are not UTF-8 become U+FFFD, which the configuration reports.
+    let text = |bytes: OsString| bytes.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    Cli::parse_from(arguments).run(environment)
 }
 
 impl Cli {
@@ -161,13 +158,9 @@ impl Cli {
                 }
                 check_stores(loaded, options.object.as_deref(), options.json, paint)
             }),
-            Command::Explain { urls, json, admin, offline } => {
-                with_configuration(environment, flags, |loaded| {
-                    let own = Replica::own(&loaded.config);
-                    let admin = admin.map(Replica::from).or(own);
-                    explain_urls(loaded, &urls, json, &Options { admin, offline }, paint)
-                })
-            }
+            Command::Explain(options) => with_configuration(environment, flags, |loaded| {
+                explain_urls(loaded, &options, paint)
+            }),
             Command::Warm(options) => {
                 with_configuration(environment, flags, |loaded| warm(&loaded.config, &options))
             }
@@ -339,24 +332,26 @@ fn check_stores(loaded: &Loaded, object: Option<&str>, json: bool, paint: Paint)
     })
 }
 
-fn explain_urls(
-    loaded: &Loaded,
-    urls: &[String],
-    json: bool,
-    options: &Options,
-    paint: Paint,
-) -> u8 {
+fn explain_urls(loaded: &Loaded, options: &ExplainOptions, paint: Paint) -> u8 {
+    let ExplainOptions { urls, json, admin, tls, offline } = options;
+    let (json, offline) = (*json, *offline);
+    let admin = admin.map(Replica::from).or_else(|| Replica::own(&loaded.config));
+    let admin = tls.read().and_then(|tls| admin.map(|admin| tls.with(admin)).transpose());
+    let options = match admin {
+        Ok(admin) => Options { admin, offline },
+        Err(error) => return unusable(&error),
+    };
     block_on(async {
         let config = &loaded.config;
         // Once for all URLs: a provider may be slow.
-        let issued = match options.offline {
+        let issued = match offline {
             true => None,
             false => Some(check::with_credentials(config, TIMEOUT).await),
         };
         let config = issued.as_ref().unwrap_or(config);
         let mut code = SUCCESS;
         for (number, url) in urls.iter().enumerate() {
-            let explanation = explain(config, url, options).await;
+            let explanation = explain(config, url, &options).await;
             let between = if number > 0 && !json { "\n" } else { "" };
             let text = if json { explanation.to_json() } else { explanation.to_text(paint) };
             print(&format!("{between}{text}"));
@@ -440,6 +435,11 @@ mod tests {
             &["purge", "--upgrade", "b/k"],
             &["explain", "--listen", "127.0.0.1:1", "b/k"],
             &["explain", "--offline", "--admin", "127.0.0.1:1", "b/k"],
+            &["explain", "--offline", "--ca-file", "f", "b/k"],
+            &["purge", "--ca-file", "f", "--server-certificate-file", "f", "b/k"],
+            &["status", "--client-certificate-file", "f"],
+            &["warm", "--client-key-file", "f", "b/k/"],
+            &["check", "--ca-file", "f"],
             &["status", "--admin", "127.0.0.1:1"],
             &["serve", "--bucket", "b"],
             &["check", "--hips"],

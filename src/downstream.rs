@@ -25,9 +25,9 @@ use crate::downstream::transport::Transport;
 use crate::downstream::write_buffer::WriteBuffer;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
+use crate::protocol::head_ids::HeadIds;
 use crate::protocol::head_scan::{HeadScan, Scan};
 use crate::protocol::request_check::BadRequest;
-use crate::protocol::request_id::new_request_id;
 
 mod acknowledged;
 pub mod app;
@@ -85,7 +85,9 @@ pub struct ClientConnection {
     max_pipelined: usize,
     /// The error of a malformed head that arrived in the same read as a valid one before it. It is
     /// answered after the response to the valid one.
-    bad_head: Option<BadRequest>,
+    bad_head: Option<(BadRequest, HeadIds)>,
+    /// Of a head that only Pingora reads, and may refuse.
+    unparsed: Option<Box<HeadIds>>,
     /// A malformed head was refused: nothing more is read.
     ended: bool,
     write_buffer: WriteBuffer,
@@ -127,6 +129,7 @@ impl ClientConnection {
             pipelined: Vec::new(),
             max_pipelined: limits.header_max_bytes,
             bad_head: None,
+            unparsed: None,
             ended: false,
             write_buffer: WriteBuffer::default(),
             needs_flush: false,
@@ -150,15 +153,14 @@ impl ClientConnection {
     /// Refuses a malformed head and ends the connection. Pingora would close it without a response,
     /// or send an error page of its own. The response is written once and not retried: if it does not
     /// fit into the socket buffer, the client is not reading.
-    fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest) {
+    fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest, ids: &HeadIds) {
         self.ended = true;
         let client = self.exchange.transport().peer;
-        let id = new_request_id();
-        access::refused_head(self.log_format, client, error, &id);
+        access::refused_head(self.log_format, client, error, ids);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());
         if Pin::new(&mut self.stream)
-            .poll_write(context, &bad_request_response(error, &id))
+            .poll_write(context, &bad_request_response(error, ids))
             .is_ready()
         {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);
@@ -244,13 +246,15 @@ impl ClientConnection {
             match self.heads.feed(arrived) {
                 Scan::Fine { length } => buffer.set_filled(before + length),
                 Scan::Bad { start: 0, error } => {
+                    let ids = HeadIds::of(&[&self.ahead, &*arrived].concat());
                     buffer.set_filled(before);
-                    self.refuse(context, error);
+                    self.refuse(context, error, &ids);
                     return Poll::Ready(Ok(()));
                 }
                 Scan::Bad { start, error } => {
+                    let ids = HeadIds::of(arrived.get(start..).unwrap_or_default());
+                    self.bad_head = Some((error, ids));
                     buffer.set_filled(before + start);
-                    self.bad_head = Some(error);
                 }
             }
             if !self.heads.in_head() {
@@ -285,7 +289,8 @@ impl ClientConnection {
         }
         let started = *self.head_started.get_or_insert_with(Instant::now);
         ready!(self.read_timer.poll(context, started + self.header_timeout));
-        self.refuse(context, BadRequest::HeadersTooSlow);
+        let ids = HeadIds::of(&self.ahead);
+        self.refuse(context, BadRequest::HeadersTooSlow, &ids);
         Poll::Ready(Ok(()))
     }
 
@@ -337,8 +342,8 @@ impl AsyncRead for ClientConnection {
             this.give_ahead(buffer);
             return Poll::Ready(Ok(()));
         }
-        if let Some(error) = this.bad_head.take() {
-            this.refuse(context, error);
+        if let Some((error, ids)) = this.bad_head.take() {
+            this.refuse(context, error, &ids);
         }
         if !this.ended {
             ready!(this.poll_head(context, buffer))?;
@@ -360,7 +365,8 @@ impl AsyncWrite for ClientConnection {
         let this = &mut *self;
         if this.is_pingora_error_response() {
             if !this.ended {
-                this.refuse(context, BadRequest::Malformed);
+                let ids = this.unparsed.take().map_or_else(HeadIds::unknown, |ids| *ids);
+                this.refuse(context, BadRequest::Malformed, &ids);
             }
             return Poll::Ready(Ok(bytes.len()));
         }

@@ -28,7 +28,7 @@ mod signing;
 mod store_answer;
 
 /// Which servers `explain` sends requests to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The admin listener of the running gateway; `None` if it has none.
     pub admin: Option<Replica>,

@@ -3,7 +3,7 @@
 //!
 //! - Requests: [`head_scan`] finds request heads in a byte stream (RFC 9112), [`request_check`] refuses
 //!   ambiguous and malformed requests (RFC 9110 and 9112), [`request_id`] handles `X-Request-ID`,
-//!   [`trace_context`] reads and writes `traceparent` (W3C).
+//!   [`trace_context`] reads and writes `traceparent` (W3C), [`head_ids`] finds both in a head that is refused.
 //! - Clients behind proxies: [`forwarded`] reads `X-Forwarded-For` and `Forwarded` (RFC 7239), [`proxy_header`] the
 //!   PROXY protocol, [`network`] says who is trusted.
 //! - Conditional and range requests (RFC 9110, sections 8.8.3, 13 and 14): [`entity_tag`],
@@ -26,6 +26,7 @@ pub mod entity_tag;
 pub mod forwarded;
 pub mod forwarded_conditions;
 pub mod freshness_limit;
+pub mod head_ids;
 pub mod head_scan;
 pub mod http_date;
 pub mod network;

@@ -2,6 +2,8 @@
 //! computed survey of the sky, and the gateway in front of it.
 //!
 //! `cargo run --release --example quickstart`
+//!
+//! With `-- s3proxy COMMAND...` it runs that command of s3proxy instead: the lines of the tour need no further build.
 
 mod gateway;
 mod survey;
@@ -35,6 +37,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    let arguments = || std::env::args_os().skip(1);
+    if arguments().next().is_some_and(|first| first == "s3proxy") {
+        return s3proxy::cli::run(arguments());
+    }
     match run(&Options::parse()) {
         Ok(code) => code,
         Err(problem) => {

@@ -114,9 +114,12 @@ fn shell(addresses: Addresses, base: &str, deep: (u8, u64)) -> Vec<Line> {
 fn commands(base: &str, deep: (u8, u64), config: &Path) -> Vec<Line> {
     let run = |command: &str, rest: &str| {
         let config = config.display();
-        format!("cargo run -q --release -- {command} --config {config} {rest}")
-            .trim_end()
-            .to_owned()
+        // By the example: `cargo run --release --bin s3proxy` would build half of the crates again, with other features.
+        format!(
+            "cargo run -q --release --example quickstart -- s3proxy {command} --config {config} {rest}"
+        )
+        .trim_end()
+        .to_owned()
     };
     let tile = tile(deep, "png");
     vec![
@@ -148,8 +151,8 @@ mod tests {
             "http://127.0.0.1:8081/s3proxy/s3/hips@sky/Norder3/Dir0/Npix660.png\n",
             "http://127.0.0.1:8081/s3proxy/s3/hips@sky/intensity/Norder3/Dir0/Npix660.fits\n",
             "http://127.0.0.1:9000/sky/properties\n",
-            "-- check --config /tmp/x/s3proxy.yaml hips@sky/Norder3/Dir0/Npix660.png\n",
-            "-- status --config /tmp/x/s3proxy.yaml\n",
+            "-- s3proxy check --config /tmp/x/s3proxy.yaml hips@sky/Norder3/Dir0/Npix660.png\n",
+            "-- s3proxy status --config /tmp/x/s3proxy.yaml\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
         }

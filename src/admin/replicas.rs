@@ -1,13 +1,12 @@
 //! The processes that a command is for: one, several, or all replicas behind a DNS name. Their answers are
 //! collected side by side, so that one that is down delays the others no longer than itself.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::thread;
 
-use rustls::pki_types::CertificateDer;
-
-use crate::certificate::Identity;
+use crate::certificate::command_tls::CommandTls;
 use crate::config::Config;
 
 /// Requests to replicas at the same time.
@@ -25,21 +24,25 @@ pub enum Replicas {
 }
 
 /// One process: the name that an operator knows it by, and its addresses, which are tried in turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Replica {
     pub label: String,
+    /// The name, or the address, by which the operator asks for it: it is in its certificate.
+    pub host: String,
     pub addresses: Vec<SocketAddr>,
-    /// The certificates of which it shows one; empty: it speaks no TLS.
-    pub certificates: Vec<CertificateDer<'static>>,
+    /// It was named by a URL with `https`.
+    pub is_https: bool,
+    /// `None`: it speaks no TLS.
+    pub tls: Option<CommandTls>,
 }
 
 impl Replica {
     /// The admin listener of the process with this configuration, if it has one.
     #[must_use]
     pub fn own(config: &Config) -> Option<Self> {
-        let identities = config.admin_tls.iter().flat_map(|files| &files.identities);
-        let certificates = identities.filter_map(Identity::certificate).collect();
-        Some(Self { certificates, ..config.admin_listen?.into() })
+        let files = config.admin_tls.as_ref();
+        let tls = files.and_then(|files| CommandTls::to(&files.identities));
+        Some(Self { tls, ..config.admin_listen?.into() })
     }
 }
 
@@ -60,28 +63,31 @@ impl FromStr for Replicas {
 impl FromStr for Replica {
     type Err = String;
 
-    /// `http://HOST:PORT`, with any path, or `HOST:PORT`. Resolves a name.
+    /// `http://HOST:PORT` or `https://HOST:PORT`, with any path, or `HOST:PORT`. Resolves a name.
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("https://") {
-            return Err(format!(
-                "{text}: write HOST:PORT, and --admin-certificate for the file of admin.tls.certificate_file"
-            ));
-        }
-        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let place = rest.split('/').next().unwrap_or_default();
-        let (name, port) = name_and_port(place)
-            .ok_or_else(|| format!("{text}: must be http://HOST:PORT or HOST:PORT"))?;
-        Ok(Self {
-            label: place.to_owned(),
-            addresses: resolve(&name, port)?,
-            certificates: Vec::new(),
-        })
+        let found = name_and_port(place).filter(|_| matches!(scheme, "" | "http" | "https"));
+        let (host, port) = found.ok_or_else(|| {
+            format!("{text}: must be http://HOST:PORT, https://HOST:PORT or HOST:PORT")
+        })?;
+        let addresses = resolve(&host, port)?;
+        let is_https = scheme == "https";
+        Ok(Self { label: place.to_owned(), host, addresses, is_https, tls: None })
+    }
+}
+
+impl Replica {
+    /// The process at this address, asked for as `host`.
+    fn at(address: SocketAddr, host: String) -> Self {
+        let (label, addresses) = (address.to_string(), vec![address]);
+        Self { label, host, addresses, is_https: false, tls: None }
     }
 }
 
 impl From<SocketAddr> for Replica {
     fn from(address: SocketAddr) -> Self {
-        Self { label: address.to_string(), addresses: vec![address], certificates: Vec::new() }
+        Self::at(address, address.ip().to_string())
     }
 }
 
@@ -113,16 +119,18 @@ fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 /// # Errors
 /// A name that cannot be resolved: without its addresses a command cannot say that it reached all.
 pub fn find(places: &[Replicas]) -> Result<Vec<Replica>, String> {
-    let mut addresses = Vec::new();
+    let mut found = BTreeMap::new();
     for place in places {
         match place {
-            Replicas::Address(address) => addresses.push(*address),
-            Replicas::Dns { name, port } => addresses.extend(resolve(name, *port)?),
+            Replicas::Address(address) => {
+                found.insert(*address, address.ip().to_string());
+            }
+            Replicas::Dns { name, port } => {
+                found.extend(resolve(name, *port)?.into_iter().map(|at| (at, name.clone())));
+            }
         }
     }
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses.into_iter().map(Replica::from).collect())
+    Ok(found.into_iter().map(|(address, host)| Replica::at(address, host)).collect())
 }
 
 /// Does this for each replica, several at the same time; the results are in the order of the replicas.
@@ -161,14 +169,28 @@ mod tests {
     #[test]
     fn urls_and_addresses_name_one_process() {
         let address = SocketAddr::from(([127, 0, 0, 1], 9090));
-        for text in ["127.0.0.1:9090", "http://127.0.0.1:9090", "http://127.0.0.1:9090/status"] {
+        for text in [
+            "127.0.0.1:9090",
+            "http://127.0.0.1:9090",
+            "http://127.0.0.1:9090/status",
+            "https://127.0.0.1:9090/status",
+        ] {
             let replica: Replica = text.parse().expect("an address");
             assert_eq!(
-                (replica.label.as_str(), replica.addresses),
-                ("127.0.0.1:9090", vec![address])
+                (replica.label.as_str(), replica.host.as_str(), replica.addresses),
+                ("127.0.0.1:9090", "127.0.0.1", vec![address])
             );
+            assert_eq!((replica.is_https, replica.tls.is_none()), (text.contains("https"), true));
         }
-        for wrong in ["https://127.0.0.1:9090", "http://127.0.0.1", "http://u:p@h:1/", "/status"] {
+        let replica: Replica = "[::1]:9090".parse().expect("an address");
+        assert_eq!((replica.label.as_str(), replica.host.as_str()), ("[::1]:9090", "::1"));
+        for wrong in [
+            "ftp://127.0.0.1:9090",
+            "https://127.0.0.1",
+            "http://127.0.0.1",
+            "http://u:p@h:1/",
+            "/status",
+        ] {
             assert!(wrong.parse::<Replica>().is_err(), "{wrong}");
         }
     }
@@ -180,6 +202,9 @@ mod tests {
         let replicas = find(&places).expect("addresses");
         let labels = for_each(&replicas, |replica| replica.label.clone());
         assert_eq!(labels, ["127.0.0.2:1", "127.0.0.3:1"]);
+        // Its certificate is for the name that was asked for.
+        let named = find(&["dns:localhost:1".parse().expect("a place")]).expect("addresses");
+        assert!(named.iter().all(|it| it.host == "localhost"), "{named:?}");
         let many: Vec<Replica> =
             (1..=40).map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into()).collect();
         let ports = for_each(&many, |replica| replica.addresses[0].port());

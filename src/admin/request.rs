@@ -1,13 +1,12 @@
 //! Requests to the admin listener of a running gateway.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::admin::replicas::Replica;
+use crate::certificate::command_tls::CommandStream;
 use crate::s3::encode::encode_path;
-
-mod pinned;
 
 /// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -52,25 +51,15 @@ pub fn send_path(replica: &Replica, method: &str, path: &str) -> io::Result<(Str
     connection.set_read_timeout(Some(TIMEOUT))?;
     connection.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("{method} {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-    let (answer, read) = if replica.certificates.is_empty() {
-        exchange(connection, &request)?
-    } else {
-        exchange(pinned::connect(connection, admin, &replica.certificates)?, &request)?
-    };
+    let mut stream = CommandStream::new(connection, &replica.host, replica.tls.as_ref())?;
+    stream.write_all(request.as_bytes())?;
+    stream.flush()?;
+    let mut answer = String::new();
+    let read = stream.take(MAX_ANSWER_BYTES + 1).read_to_string(&mut answer)?;
     if u64::try_from(read).is_ok_and(|read| read > MAX_ANSWER_BYTES) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too large"));
     }
     let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim_end());
     Ok((status, body.to_owned()))
-}
-
-/// Sends a request and reads to the end of the connection: the answer, and how many bytes it has, at most one more
-/// than [`MAX_ANSWER_BYTES`].
-fn exchange(mut connection: impl Read + Write, request: &str) -> io::Result<(String, usize)> {
-    connection.write_all(request.as_bytes())?;
-    connection.flush()?;
-    let mut answer = String::new();
-    let read = connection.take(MAX_ANSWER_BYTES + 1).read_to_string(&mut answer)?;
-    Ok((answer, read))
 }

@@ -19,8 +19,13 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 /// The exit code says whether every one answered. With `--watch` names are resolved each time: replicas
 /// come and go.
 pub(super) fn status(options: &StatusOptions, own: Option<&Replica>, paint: Paint) -> u8 {
+    let tls = match options.tls.read() {
+        Ok(tls) => tls,
+        Err(error) => return unusable(&error),
+    };
     loop {
-        let replicas = match options.replicas(own) {
+        let replicas = options.replicas(own).and_then(|found| tls.with_all(found));
+        let replicas = match replicas {
             Ok(replicas) => replicas,
             Err(error) if options.watch => {
                 unresolved(&error);
@@ -72,7 +77,11 @@ pub(super) fn purge(options: &PurgeOptions, own: Option<&Replica>) -> u8 {
         print_error(&format!("s3proxy: {target}: {}\n", admin_purge::TARGET));
         return BAD_CONFIGURATION;
     }
-    let replicas = match options.replicas(own) {
+    let tls = match options.tls.read() {
+        Ok(tls) => tls,
+        Err(error) => return unusable(&error),
+    };
+    let replicas = match options.replicas(own).and_then(|found| tls.with_all(found)) {
         Ok(replicas) => replicas,
         Err(error) => return unresolved(&error),
     };
@@ -111,6 +120,12 @@ pub(super) fn purge(options: &PurgeOptions, own: Option<&Replica>) -> u8 {
         print(&format!("purged in {purged} of {all} replicas\n"));
     }
     if failed == 0 { SUCCESS } else { FAILED }
+}
+
+/// For a file that an option names.
+pub(super) fn unusable(error: &str) -> u8 {
+    print_error(&format!("s3proxy: {}\n", escaped(error)));
+    BAD_CONFIGURATION
 }
 
 fn unresolved(error: &str) -> u8 {

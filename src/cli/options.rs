@@ -1,13 +1,12 @@
 //! Options of commands. A command accepts those that do something for it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::admin::replicas::{self, Replica, Replicas};
-use crate::certificate::Chain;
-use crate::config::{Flags, read_file};
+use crate::cli::tls::CommandTlsOptions;
+use crate::config::Flags;
 
 /// Options that override settings, for the commands that show or use them.
 #[derive(Debug, Default, Args)]
@@ -120,16 +119,15 @@ impl ServeOptions {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(super) struct StatusOptions {
-    /// Admin address of a running s3proxy, such as http://127.0.0.1:9090; default: admin.listen of the
-    /// configuration
+    /// Admin address of a running s3proxy, such as http://127.0.0.1:9090 or https://s3proxy-admin:9090; default:
+    /// admin.listen of the configuration
     #[arg(value_name = "URL", conflicts_with = "replicas")]
     urls: Vec<String>,
     /// All replicas: dns:NAME:PORT for every address of a name, or ADDRESS:PORT; may be repeated
     #[arg(long, value_name = "dns:NAME:PORT")]
     replicas: Vec<Replicas>,
-    /// The file of admin.tls.certificate_file: speak TLS, to processes that show this certificate
-    #[arg(long, value_name = "FILE")]
-    admin_certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: CommandTlsOptions,
     /// Show it again every two seconds, until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
@@ -153,11 +151,10 @@ impl StatusOptions {
     /// # Errors
     /// A name that cannot be resolved, or a URL of another form.
     pub(super) fn replicas(&self, own: Option<&Replica>) -> Result<Vec<Replica>, String> {
-        let found = match self.urls.is_empty() {
-            true => found(&self.replicas, own)?,
-            false => self.urls.iter().map(|url| url.parse()).collect::<Result<_, _>>()?,
-        };
-        with_certificate(found, self.admin_certificate.as_deref())
+        match self.urls.is_empty() {
+            true => found(&self.replicas, own),
+            false => self.urls.iter().map(|url| url.parse()).collect(),
+        }
     }
 }
 
@@ -167,21 +164,6 @@ fn found(places: &[Replicas], own: Option<&Replica>) -> Result<Vec<Replica>, Str
         Some(own) if places.is_empty() => Ok(vec![own.clone()]),
         _ => replicas::find(places),
     }
-}
-
-/// These, with the certificate of this file, if there is one.
-fn with_certificate(
-    mut replicas: Vec<Replica>,
-    file: Option<&Path>,
-) -> Result<Vec<Replica>, String> {
-    if let Some(path) = file {
-        let text = read_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let chain = Chain::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        for replica in &mut replicas {
-            replica.certificates = chain.certificate().into_iter().collect();
-        }
-    }
-    Ok(replicas)
 }
 
 /// Options of `purge`.
@@ -196,9 +178,8 @@ pub(super) struct PurgeOptions {
     /// All replicas: dns:NAME:PORT for every address of a name, or ADDRESS:PORT; may be repeated
     #[arg(long, value_name = "dns:NAME:PORT")]
     replicas: Vec<Replicas>,
-    /// The file of admin.tls.certificate_file: speak TLS, to processes that show this certificate
-    #[arg(long, value_name = "FILE")]
-    admin_certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: CommandTlsOptions,
 }
 
 impl PurgeOptions {
@@ -217,7 +198,28 @@ impl PurgeOptions {
     /// A name that cannot be resolved.
     pub(super) fn replicas(&self, own: Option<&Replica>) -> Result<Vec<Replica>, String> {
         let named = self.admin.map(Replica::from);
-        let found = found(&self.replicas, named.as_ref().or(own))?;
-        with_certificate(found, self.admin_certificate.as_deref())
+        found(&self.replicas, named.as_ref().or(own))
     }
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainOptions {
+    /// A URL as reported by a user, its path, or PROFILE@BUCKET/KEY
+    #[arg(value_name = "URL", required = true)]
+    pub(super) urls: Vec<String>,
+    /// Print one JSON object for each URL
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Admin address of the running s3proxy; default: admin.listen of the configuration
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) tls: CommandTlsOptions,
+    /// Send no request to the running s3proxy or to a store
+    #[arg(
+        long,
+        conflicts_with_all = ["admin", "ca_file", "server_certificate_file", "client_certificate_file"]
+    )]
+    pub(super) offline: bool,
 }

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::admin::replicas::{self, Replica, Replicas};
+use crate::certificate::command_tls::CommandTls;
+use crate::cli::operate::unusable;
 use crate::cli::progress::ProgressLine;
+use crate::cli::tls::{CommandTlsFiles, CommandTlsOptions};
 use crate::cli::{BAD_CONFIGURATION, FAILED, SUCCESS, print, print_error};
 use crate::config::Config;
 use crate::s3::address::ObjectAddress;
@@ -48,12 +51,15 @@ pub(super) struct WarmOptions {
     /// File that remembers which keys are answered: a second run asks for the others
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-    /// A running s3proxy, such as http://s3proxy:8080; default: listen of the configuration on this machine
+    /// A running s3proxy, such as http://s3proxy:8080 or https://data.example.org; default: listen of the
+    /// configuration on this machine, or tls.listen if it redirects to HTTPS
     #[arg(long, value_name = "URL", conflicts_with = "replicas")]
     url: Option<String>,
     /// All replicas: dns:NAME:PORT for every address of a name, or ADDRESS:PORT; may be repeated
     #[arg(long, value_name = "dns:NAME:PORT")]
     replicas: Vec<Replicas>,
+    #[command(flatten)]
+    tls: CommandTlsOptions,
 }
 
 fn orders(text: &str) -> Result<RangeInclusive<u8>, String> {
@@ -87,7 +93,11 @@ pub(super) fn warm(config: &Config, options: &WarmOptions) -> u8 {
         Ok(place) => place,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
     };
-    let fronts = match fronts(config, options) {
+    let tls = match options.tls.read() {
+        Ok(tls) => tls,
+        Err(error) => return unusable(&error),
+    };
+    let fronts = match fronts(config, options, &tls) {
         Ok(fronts) => fronts,
         Err(error) => return fail(&error, FAILED),
     };
@@ -133,40 +143,70 @@ fn place(config: &Config, argument: &str) -> Result<ObjectAddress, String> {
 }
 
 /// The gateways to ask.
-fn fronts(config: &Config, options: &WarmOptions) -> Result<Vec<GatewayAddress>, String> {
-    let prefix = config.gateway.path_prefix.clone();
+fn fronts(
+    config: &Config,
+    options: &WarmOptions,
+    tls: &CommandTlsFiles,
+) -> Result<Vec<GatewayAddress>, String> {
+    let (replicas, prefix) = match &options.url {
+        Some(url) => {
+            let (replica, prefix) = named(url)?;
+            (vec![replica], prefix)
+        }
+        None if options.replicas.is_empty() => (vec![own(config)?], None),
+        None => (replicas::find(&options.replicas)?, None),
+    };
+    let prefix = prefix.unwrap_or_else(|| config.gateway.path_prefix.clone());
     let front = |replica: Replica| GatewayAddress {
         host: replica.label,
+        name: replica.host,
         addresses: replica.addresses,
         prefix: prefix.clone(),
+        tls: replica.tls,
     };
-    if let Some(url) = &options.url {
-        let Some(rest) = url.strip_prefix("http://") else {
-            return Err(format!("{url}: must be http://HOST:PORT, the gateway itself"));
-        };
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-        let mut front = front(host.parse()?);
-        if !path.trim_matches('/').is_empty() {
-            front.prefix = format!("/{}", path.trim_matches('/'));
+    Ok(tls.with_all(replicas)?.into_iter().map(front).collect())
+}
+
+/// The gateway of a URL, and the path in it, if there is one.
+fn named(url: &str) -> Result<(Replica, Option<String>), String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => {
+            return Err(format!(
+                "{url}: must be http://HOST:PORT or https://HOST:PORT, the gateway itself"
+            ));
         }
-        return Ok(vec![front]);
-    }
-    if !options.replicas.is_empty() {
-        return Ok(replicas::find(&options.replicas)?.into_iter().map(front).collect());
-    }
+    };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let has_port = !host.ends_with(']') && host.contains(':');
+    let port = if has_port { String::new() } else { format!(":{port}") };
+    let path = path.trim_matches('/');
+    let prefix = (!path.is_empty()).then(|| format!("/{path}"));
+    Ok((format!("{scheme}://{host}{port}").parse()?, prefix))
+}
+
+/// The gateway of this configuration on this machine: where it answers, and does not redirect.
+fn own(config: &Config) -> Result<Replica, String> {
+    let redirects = config.tls.as_ref().filter(|tls| tls.redirect_port.is_some());
+    let (listen, tls) = match redirects {
+        Some(tls) => (&tls.listen, CommandTls::to(&tls.files.identities)),
+        None => (&config.gateway.listen, None),
+    };
     // A header of the PROXY protocol comes from load balancers alone.
-    let own = config.gateway.listen.iter().find(|listen| !listen.proxy_protocol);
-    let own =
-        own.ok_or("every address of listen has the word proxy_protocol: name the gateway by --url");
-    let mut own = own?.address;
+    let own = listen.iter().find(|listen| !listen.proxy_protocol);
+    let own = own.ok_or(
+        "every address that answers has the word proxy_protocol: name the gateway by --url",
+    )?;
+    let mut own = own.address;
     if own.ip().is_unspecified() {
         own.set_ip(match own {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    Ok(vec![front(own.into())])
+    Ok(Replica { tls, ..own.into() })
 }
 
 /// The keys of the survey, by its own files as the first gateway serves them.
@@ -266,6 +306,24 @@ fn text(report: &WarmReport, fronts: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_name_a_gateway_its_scheme_and_its_prefix() {
+        for (url, label, host, prefix) in [
+            ("http://127.0.0.1", "127.0.0.1:80", "127.0.0.1", None),
+            ("https://127.0.0.1/", "127.0.0.1:443", "127.0.0.1", None),
+            ("https://[::1]/data/", "[::1]:443", "::1", Some("/data")),
+            ("http://[::1]:8080/a/b", "[::1]:8080", "::1", Some("/a/b")),
+        ] {
+            let (replica, path) = named(url).expect(url);
+            assert_eq!((replica.label.as_str(), replica.host.as_str()), (label, host), "{url}");
+            assert_eq!(path.as_deref(), prefix, "{url}");
+            assert_eq!(replica.is_https, url.starts_with("https"), "{url}");
+        }
+        for url in ["ftp://a:1", "127.0.0.1:80", "https://", "http://127.0.0.1:0"] {
+            assert!(named(url).is_err(), "{url}");
+        }
+    }
 
     #[test]
     fn options_are_read_as_they_are_typed() {

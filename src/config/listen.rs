@@ -118,7 +118,9 @@ pub(super) fn check_ports(
         for (at, one) in all.iter().enumerate() {
             let mut others = all.iter().skip(at + 1);
             let other = others.find(|it| {
-                it.address.port() == one.address.port() && it.proxy_protocol != one.proxy_protocol
+                let is_one_port = it.address.port() == one.address.port();
+                let is_another_kind = it.proxy_protocol != one.proxy_protocol;
+                is_one_port && (is_another_kind || overlap(it.address, one.address))
             });
             if let Some(other) = other {
                 differ((row, one), (row, other));
@@ -145,9 +147,32 @@ pub(super) fn check_ports(
     }
 }
 
+/// Whether one of two addresses with the same port includes the other: both cannot be bound. `[::]` and `0.0.0.0` are
+/// two: the first leaves IPv4 to the second.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.is_ipv4() == other.is_ipv4() && (is_any || one.ip() == other.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_may_include_another_one_of_its_family() {
+        for (one, other, expected) in [
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "[::]:80", false),
+            ("127.0.0.1:80", "[::]:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:0", "127.0.0.1:0", false),
+        ] {
+            let address = |text: &str| text.parse().expect("an address");
+            assert_eq!(overlap(address(one), address(other)), expected, "{one} {other}");
+            assert_eq!(overlap(address(other), address(one)), expected, "{other} {one}");
+        }
+    }
 
     fn read(text: &str) -> Result<String, String> {
         addresses(Written::Text(text)).map(|all| shown(&all))

@@ -1,19 +1,24 @@
 //! The responses that the gateway writes to a connection without Pingora, and with which the connection ends.
 
+use crate::protocol::head_ids::HeadIds;
 use crate::protocol::request_check::BadRequest;
 
 /// The complete response to a request head that Pingora does not pass to the gateway.
-pub(super) fn bad_request_response(error: BadRequest, id: &str) -> Vec<u8> {
+pub(super) fn bad_request_response(error: BadRequest, ids: &HeadIds) -> Vec<u8> {
     let reason = match error {
         BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
         BadRequest::HeadersTooSlow => "Request Timeout",
         _ => "Bad Request",
     };
-    let body = serde_json::json!({
+    let id = &ids.request_id;
+    let mut body = serde_json::json!({
         "message": error.message(),
         "cause": error.cause(),
         "request_id": id,
     });
+    if let (Some(trace), Some(fields)) = (ids.trace_id(), body.as_object_mut()) {
+        fields.insert("trace_id".to_owned(), trace.into());
+    }
     final_response(error.status(), reason, "", id, &body.to_string())
 }
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWrite as _, ReadBuf};
 use crate::downstream::ClientConnection;
 use crate::downstream::normal_head::normal;
 use crate::downstream::request_head::{RequestHead, head_length, parse};
+use crate::protocol::head_ids::HeadIds;
 
 /// Bytes read at once. A longer head takes several reads.
 const READ: usize = 2048;
@@ -41,10 +42,13 @@ impl ClientConnection {
         let began = Instant::now();
         loop {
             if let Some(length) = self.normalised() {
-                let header = self.ahead.get(..length).and_then(parse);
-                return header.map_or(Received::Other(length), |header| {
-                    Received::Head(Box::new(RequestHead { header, length }))
-                });
+                let head = self.ahead.get(..length).unwrap_or_default();
+                let Some(header) = parse(head) else {
+                    self.unparsed = Some(Box::new(HeadIds::of(head)));
+                    return Received::Other(length);
+                };
+                self.unparsed = None;
+                return Received::Head(Box::new(RequestHead { header, length }));
             }
             let more = poll_fn(|context| {
                 if let Poll::Ready(more) = self.poll_ahead(context) {
@@ -76,8 +80,8 @@ impl ClientConnection {
 
     /// Reads more scanned bytes; false at the end.
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if let Some(error) = self.bad_head.take() {
-            self.refuse(context, error);
+        if let Some((error, ids)) = self.bad_head.take() {
+            self.refuse(context, error, &ids);
         }
         if self.ended {
             return Poll::Ready(Ok(false));

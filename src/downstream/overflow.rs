@@ -17,8 +17,8 @@ use crate::downstream::limits::ClientLimits;
 use crate::downstream::transport::peer_of;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
+use crate::protocol::head_ids::HeadIds;
 use crate::protocol::request_check::BadRequest;
-use crate::protocol::request_id::new_request_id;
 use crate::response::refusal::Refusal;
 
 /// The time a client has for reading the refusal and closing the connection.
@@ -64,17 +64,18 @@ impl Overflow {
         metrics.page(Page::Other, Some(refusal.status()));
         metrics.cause(refusal.cause());
         self.log_refusal(limits);
-        let id = new_request_id();
-        access::refused(log_format, peer_of(&stream), (refusal.status(), refusal.cause()), &id);
+        let ids = HeadIds::unknown();
+        access::refused(log_format, peer_of(&stream), (refusal.status(), refusal.cause()), &ids);
         if is_tls {
             return;
         }
+        let id = ids.request_id.as_str();
         let lingering = self.lingering.fetch_add(1, Ordering::Relaxed);
         let linger = if lingering < MAX_LINGERING { LINGER } else { SHORT_LINGER };
-        let refused = refusal.response(None, "", &id);
+        let refused = refusal.response(None, "", id);
         let body = String::from_utf8_lossy(&refused.body);
         let more = "Retry-After: 1\r\n";
-        let response = final_response(refused.status, "Service Unavailable", more, &id, &body);
+        let response = final_response(refused.status, "Service Unavailable", more, id, &body);
         let _gone_or_late = timeout(linger, send_last(stream, &response)).await;
         self.lingering.fetch_sub(1, Ordering::Relaxed);
     }
@@ -101,9 +102,9 @@ pub(super) async fn refuse_plain(stream: Stream, metrics: &Metrics, log_format: 
     let error = BadRequest::TlsRequired;
     metrics.page(Page::Other, Some(error.status()));
     metrics.cause(error.cause());
-    let id = new_request_id();
-    access::refused_head(log_format, peer_of(&stream), error, &id);
-    let response = bad_request_response(error, &id);
+    let ids = HeadIds::unknown();
+    access::refused_head(log_format, peer_of(&stream), error, &ids);
+    let response = bad_request_response(error, &ids);
     let _gone_or_late = timeout(LINGER, send_last(stream, &response)).await;
 }
 

@@ -23,9 +23,6 @@ use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::{Ended, before_requests};
 use crate::downstream::transport::Transport;
 
-/// The first byte of a handshake record (RFC 8446, section 5.1).
-const HANDSHAKE: u8 = 22;
-
 /// Whose handshakes they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsSide {
@@ -58,7 +55,7 @@ impl TlsSide {
 /// What came of a new connection to a port for TLS.
 pub(super) enum Handshake {
     Done(Stream, Transport),
-    /// The first byte is of something else than a handshake: a client that speaks plain HTTP.
+    /// The first byte is a letter: a client that speaks plain HTTP.
     Plain(Stream),
     /// It failed, took too long, or the client has left.
     Failed,
@@ -167,7 +164,10 @@ impl TlsAcceptor {
         let handshake = Box::pin(async {
             let mut first = [0];
             match stream.try_peek(&mut first).await {
-                Ok(_) if first != [HANDSHAKE] => return Ok(Handshake::Plain(stream)),
+                // Other bytes come from scanners of ports: they are a failed handshake, without a log line.
+                Ok(_) if first.iter().all(u8::is_ascii_alphabetic) => {
+                    return Ok(Handshake::Plain(stream));
+                }
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }

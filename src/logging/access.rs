@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::config::LogFormat;
 use crate::logging::json_line::push_escaped;
 use crate::protocol::cache_status::{BlockCounts, CacheStatus};
+use crate::protocol::head_ids::HeadIds;
 use crate::protocol::request_check::BadRequest;
 use crate::protocol::timestamp::rfc3339;
 use crate::protocol::trace_context::TraceContext;
@@ -177,13 +178,18 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// Logs an invalid request head, which was refused before it became a request.
-pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, id: &str) {
-    refused(format, client, (error.status(), error.cause()), id);
+pub fn refused_head(format: LogFormat, client: Option<IpAddr>, error: BadRequest, ids: &HeadIds) {
+    refused(format, client, (error.status(), error.cause()), ids);
 }
 
-/// Logs a refusal that was sent without reading a request: its status and cause, and the id that the
+/// Logs a refusal that was sent without reading a request: its status and cause, and the ids that the
 /// client has.
-pub fn refused(format: LogFormat, client: Option<IpAddr>, (status, cause): (u16, &str), id: &str) {
+pub fn refused(
+    format: LogFormat,
+    client: Option<IpAddr>,
+    (status, cause): (u16, &str),
+    ids: &HeadIds,
+) {
     #[expect(clippy::disallowed_methods, reason = "log lines carry the time")]
     let now = SystemTime::now();
     let client = client.map(|ip| ip.to_string());
@@ -193,22 +199,27 @@ pub fn refused(format: LogFormat, client: Option<IpAddr>, (status, cause): (u16,
             if let (Some(client), Some(fields)) = (client, request.as_object_mut()) {
                 fields.insert("remoteIp".to_owned(), client.into());
             }
-            let line = json!({
+            let mut line = json!({
                 "timestamp": rfc3339(now),
                 "severity": severity(Level::Info),
                 "logger": "s3proxy",
                 "event": "refused request",
                 "httpRequest": request,
-                "request_id": id,
+                "request_id": ids.request_id,
                 "status": status,
                 "cache": "none",
                 "cause": cause,
             });
+            if let (Some(trace), Some(fields)) = (ids.trace_id(), line.as_object_mut()) {
+                fields.insert("trace_id".to_owned(), trace.into());
+            }
             log::info!(target: TARGET, "{line}");
         }
         LogFormat::Development => {
             let client = client.as_deref().unwrap_or("unknown");
-            log::info!(target: TARGET, "{status} {cause} from {client}  {id}");
+            let trace = ids.trace_id().map_or_else(String::new, |trace| format!("  trace {trace}"));
+            let id = &ids.request_id;
+            log::info!(target: TARGET, "{status} {cause} from {client}  {id}{trace}");
         }
     }
 }

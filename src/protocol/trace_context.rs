@@ -117,11 +117,17 @@ fn number(text: &str, digits: usize) -> Option<u128> {
     u128::from_str_radix(text, 16).ok()
 }
 
+/// Appends at most 16 bytes as hexadecimal digits. Each log line has two ids: all digits are made before they are
+/// appended.
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
-        text.push(DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit)));
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let mut digits = [0; 32];
+    let (pairs, _) = digits.as_chunks_mut();
+    for ([high, low], byte) in pairs.iter_mut().zip(bytes) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 0xf));
     }
+    let digits = digits.get(..2 * bytes.len()).unwrap_or_default();
+    text.push_str(std::str::from_utf8(digits).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -86,10 +86,20 @@ pub(super) fn tls_acceptors(config: &Config) -> Result<TlsAcceptors, StartError>
 
 /// A listener on this address.
 pub(super) fn listener(config: &Config, address: SocketAddr) -> ListenerConfig {
+    let mut options = socket_options(config);
+    options.ipv6_only = leaves_ipv4(config, address).then_some(true);
     ListenerConfig::tcp(address.to_string())
-        .tcp_socket_options(socket_options(config))
+        .tcp_socket_options(options)
         // `ClientConnection` has buffers, while it has bytes for them.
         .l4_buffer(L4BufferSettings::unbuffered())
+}
+
+/// Whether `[::]` is for IPv6 alone: another listener names an address of IPv4 at the same port. By itself it is for
+/// both.
+fn leaves_ipv4(config: &Config, address: SocketAddr) -> bool {
+    let mut all = public_addresses(config).chain(config.admin_listen);
+    let is_all_of_ipv6 = address.is_ipv6() && address.ip().is_unspecified();
+    is_all_of_ipv6 && all.any(|other| other.is_ipv4() && other.port() == address.port())
 }
 
 /// A client that vanished is noticed within `downstream.tcp_user_timeout` while nothing is sent. While bytes

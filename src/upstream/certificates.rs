@@ -9,6 +9,9 @@ use pingora::tls::{
 
 use crate::config::UpstreamConfig;
 
+/// Where certificates come from that no file of ours names.
+const SYSTEM: &str = "the system";
+
 /// The certificates that were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trusted {
@@ -41,14 +44,27 @@ impl Trusted {
     /// # Errors
     /// When they are missing or damaged.
     pub fn read(config: &UpstreamConfig) -> Result<Self, CertificatesError> {
-        let mut store = RootCertStore::empty();
-        let (read, place) = match &config.ca_file {
-            Some(path) => (load_ca_file_into_store(path, &mut store), path.display().to_string()),
-            None => (load_platform_certs_incl_env_into_store(&mut store), "the system".to_owned()),
+        let Some(path) = &config.ca_file else {
+            let number = system_authorities()?.len();
+            return Ok(Self { number, place: SYSTEM.to_owned() });
         };
-        match read {
+        let mut store = RootCertStore::empty();
+        let place = path.display().to_string();
+        match load_ca_file_into_store(path, &mut store) {
             Ok(()) => Ok(Self { number: store.len(), place }),
             Err(error) => Err(CertificatesError { place, error }),
         }
+    }
+}
+
+/// The authorities of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` included).
+///
+/// # Errors
+/// When they are missing or damaged.
+pub fn system_authorities() -> Result<RootCertStore, CertificatesError> {
+    let mut store = RootCertStore::empty();
+    match load_platform_certs_incl_env_into_store(&mut store) {
+        Ok(()) => Ok(store),
+        Err(error) => Err(CertificatesError { place: SYSTEM.to_owned(), error }),
     }
 }

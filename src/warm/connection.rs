@@ -1,10 +1,12 @@
-//! A connection to a gateway: plain HTTP/1.1, one request after another, bodies read to their end.
+//! A connection to a gateway: HTTP/1.1, with TLS or without, one request after another, bodies read to their end.
 
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Response, Status};
+
+use crate::certificate::command_tls::{CommandStream, CommandTls};
 
 /// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,14 +18,18 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_LINE_BYTES: u64 = 1024;
 
 /// A gateway to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GatewayAddress {
     /// The `Host` of requests.
     pub host: String,
+    /// The name or the address in its certificate.
+    pub name: String,
     /// Tried in turn.
     pub addresses: Vec<SocketAddr>,
     /// The path before `/s3/`.
     pub prefix: String,
+    /// `None`: it is asked without TLS.
+    pub tls: Option<CommandTls>,
 }
 
 /// The answer of a gateway.
@@ -42,8 +48,10 @@ pub struct GatewayAnswer {
 #[derive(Debug)]
 pub(super) struct FrontDoor<'a> {
     front: &'a GatewayAddress,
-    stream: Option<BufReader<TcpStream>>,
+    stream: Option<FrontStream>,
 }
+
+type FrontStream = BufReader<CommandStream<TcpStream>>;
 
 /// How a body ends.
 enum Length {
@@ -84,7 +92,7 @@ impl<'a> FrontDoor<'a> {
         self.exchange(stream, &request, keep)
     }
 
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self) -> io::Result<CommandStream<TcpStream>> {
         let mut result = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         for address in &self.front.addresses {
             result = TcpStream::connect_timeout(address, CONNECT_TIMEOUT);
@@ -96,16 +104,17 @@ impl<'a> FrontDoor<'a> {
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         stream.set_write_timeout(Some(READ_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        CommandStream::new(stream, &self.front.name, self.front.tls.as_ref())
     }
 
     fn exchange(
         &mut self,
-        mut stream: BufReader<TcpStream>,
+        mut stream: FrontStream,
         request: &str,
         keep: usize,
     ) -> io::Result<GatewayAnswer> {
         stream.get_mut().write_all(request.as_bytes())?;
+        stream.get_mut().flush()?;
         let head = read_head(&mut stream)?;
         let (status, is_hit, length, closes) = parse_head(&head)?;
         let mut body = KeptBody { kept: Vec::new(), keep, length: 0 };
@@ -139,7 +148,11 @@ fn read_head(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     loop {
         let left = u64::try_from(MAX_HEAD_BYTES - head.len()).unwrap_or(0);
-        let read = stream.by_ref().take(left).read_until(b'\n', &mut head)?;
+        let read = match stream.by_ref().take(left).read_until(b'\n', &mut head) {
+            // TLS that ends without saying so.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && head.is_empty() => 0,
+            read => read?,
+        };
         match read {
             0 if head.is_empty() => return Err(io::ErrorKind::ConnectionAborted.into()),
             0 => return Err(invalid("the head of the answer is too long, or not complete")),
@@ -263,8 +276,10 @@ mod tests {
         });
         GatewayAddress {
             host: "gateway".to_owned(),
+            name: "gateway".to_owned(),
             addresses: vec![address],
             prefix: String::new(),
+            tls: None,
         }
     }
 

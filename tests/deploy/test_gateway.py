@@ -139,6 +139,11 @@ class Refusals(unittest.TestCase):
             ("an ingress without a host", {"ingress": {"kind": "ingress"}}, "ingress.host"),
             ("metrics without a permitted scraper", {"metrics": {"annotations": True}}, "networkPolicy.adminFrom"),
             ("a Service of a loopback", {"admin": {"expose": False, "replicasService": True}}, "admin.expose"),
+            (
+                "a job that would be redirected",
+                {"warm": {"place": "hips@a/"}, "config": {"settings": {"tls": {"redirect_to_https": True}}}},
+                "with an https URL",
+            ),
             ("keys in the default URL", {"config": {"s3EndpointUrl": url}}, "into the Secret"),
             ("keys in a profile", {"config": {"profiles": [{"name": "a", "url": url}]}}, "into the Secret"),
             ("keys with a slash", {"config": {"s3EndpointUrl": f"https://a:/{canary}@b"}}, "into the Secret"),

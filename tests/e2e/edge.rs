@@ -80,17 +80,25 @@ fn several_addresses_are_listened_on_plain_and_tls_side_by_side() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let edge = Edge::new();
-    let (first, second, other_tls) = (free_port(), free_port(), free_port());
+    let (first, second, other_tls, all) = (free_port(), free_port(), free_port(), free_port());
     let _gateway = edge
         .setup(with_cache(&origin.url()))
         .yaml(json!({ "tls": { "listen": [edge.address.to_string(), local(other_tls).to_string()] } }))
         .listen(&local(first).to_string())
-        .env("S3PROXY_LISTEN", &format!("127.0.0.1:{first}, [::1]:{first}, 127.0.0.2:{second}"))
+        .env(
+            "S3PROXY_LISTEN",
+            &format!(
+                "127.0.0.1:{first}, [::1]:{first}, 127.0.0.2:{second}, 0.0.0.0:{all}, [::]:{all}"
+            ),
+        )
         .start();
     for address in [
         local(first),
         SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], first)),
         SocketAddr::from(([127, 0, 0, 2], second)),
+        // The whole of both families at one port.
+        local(all),
+        SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], all)),
     ] {
         let answer = client::send(address, "GET", "/s3proxy/s3/sky/a.png", &[]);
         assert_eq!((answer.status(), answer.text()), (200, "tile"), "{address}");
@@ -277,11 +285,11 @@ fn commands_reach_an_admin_listener_with_tls_by_its_certificate() {
     for (args, code) in [
         (&["status", "--json"][..], 0),
         (&["purge", "sky/a.png"], 0),
-        (&["status", "--json", "--replicas", &address, "--admin-certificate", right], 0),
-        (&["purge", "--admin", &address, "--admin-certificate", right, "sky/a.png"], 0),
-        (&["status", "--json", "--replicas", &address, "--admin-certificate", wrong], 1),
+        (&["status", "--json", "--replicas", &address, "--server-certificate-file", right], 0),
+        (&["purge", "--admin", &address, "--server-certificate-file", right, "sky/a.png"], 0),
+        (&["status", "--json", "--replicas", &address, "--server-certificate-file", wrong], 1),
         (&["status", "--json", "--replicas", &address], 1),
-        (&["purge", "--admin", &address, "--admin-certificate", wrong, "sky/a.png"], 1),
+        (&["purge", "--admin", &address, "--server-certificate-file", wrong, "sky/a.png"], 1),
     ] {
         let run = setup().args(args).run();
         assert_eq!(run.status.code(), Some(code), "{args:?}: {}{}", run.stdout, run.stderr);

@@ -34,7 +34,7 @@ fn explain(setup: &Setup, arguments: &[&str]) -> Value {
 }
 
 /// The step of this name: its state, its detail and its notes as one text.
-fn step(json: &Value, name: &str) -> String {
+pub(crate) fn step(json: &Value, name: &str) -> String {
     let steps = json["steps"].as_array().expect("steps");
     let step = steps.iter().find(|step| step["name"] == name);
     let step = step.unwrap_or_else(|| panic!("no step {name} in {json:#}"));

@@ -266,3 +266,49 @@ fn a_head_too_slow_or_too_large_is_answered_and_logged_like_any_other() {
     }
     assert_eq!(spy.count(), 0);
 }
+
+/// A refused head had a new id, whatever its client had sent.
+#[test]
+fn a_refused_head_keeps_the_ids_that_have_arrived() {
+    let spy = Faulty::spy();
+    let gateway = Setup::new(&spy.url())
+        .yaml(json!({"downstream": {"header_timeout": "1s", "header_max_bytes": 4096}}))
+        .start();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+    let large = format!("X: {}\r\n\r\n", "v".repeat(5000));
+    for (id, first, last, status) in [
+        ("slow", "GET / HTTP/1.1\r\n", "X-Slow: ", 408),
+        ("large", "GET / HTTP/1.1\r\n", large.as_str(), 431),
+        ("line", "GET / x HTTP/1.1\r\n", "\r\n", 400),
+        ("field", "GET / HTTP/1.1\r\n", "X[1]: z\r\n\r\n", 400),
+    ] {
+        for (id, before) in
+            [(format!("{id}-1"), ""), (format!("{id}-2"), "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")]
+        {
+            let mut client = gateway.connect();
+            client.send(format!(
+                "{before}{first}Host: a.test\r\nX-Request-ID: {id}\r\n{parent}{last}"
+            ));
+            if !before.is_empty() {
+                assert_eq!(client.answer("GET").expect("an answer").status(), 200, "{id}");
+            }
+            let answer = client.answer("GET").unwrap_or_else(|| panic!("{id}: no answer"));
+            assert_eq!((answer.status(), answer.request_id()), (status, id.as_str()));
+            assert_eq!(answer.json()["trace_id"], trace, "{id}");
+            let line = gateway.line_of(&answer);
+            assert_eq!((&line["request_id"], &line["trace_id"]), (&json!(id), &json!(trace)));
+        }
+    }
+    // Of ids that have not arrived nothing is said.
+    let mut client = gateway.connect();
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX-Request-ID: cut\r\n{}",
+        parent.trim_end()
+    ));
+    let answer = client.answer("GET").expect("an answer");
+    assert_eq!((answer.status(), answer.request_id()), (408, "cut"));
+    assert_eq!(answer.json().get("trace_id"), None);
+    assert_eq!(gateway.line_of(&answer).get("trace_id"), None);
+    assert_eq!(spy.count(), 0);
+}

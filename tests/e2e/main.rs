@@ -118,6 +118,7 @@ mod store_state;
 // Stores behind TLS.
 mod store_tls;
 mod tls;
+mod tls_commands;
 mod tls_port;
 // Addresses, certificates by name, TLS of operators, the way to HTTPS.
 mod edge;

@@ -179,7 +179,9 @@ fn scrape() -> Vec<Selector> {
         .setup_behind(with_silent_engine(setup))
         .env("S3PROXY_CACHE_DISK_PATH", folder.path().to_str().expect("UTF-8"))
         .env("S3PROXY_CACHE_MAX_OBJECT", "100000")
-        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB");
+        .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .env("OTEL_TRACES_SAMPLER_ARG", "0");
     let watched = Watched::start(setup);
     for (tail, status) in [("sky/a.png", 200), ("sky/a.png", 200), ("sky/none.png", 404)] {
         assert_eq!(watched.gateway.object(tail).status(), status);

@@ -22,10 +22,11 @@ use crate::admin::Admin;
 use crate::authority::Authority;
 use crate::cached::with_cache;
 use crate::client::{Client, Ending, PATIENCE};
-use crate::faulty::runtime;
+use crate::faulty::{Gate, runtime};
 use crate::files::{Files, Way, YAML};
 use crate::gateway::{Setup, free_port};
 use crate::origin::Origin;
+use crate::overload::slow_behind;
 use crate::reload::event;
 use crate::scrape;
 
@@ -296,6 +297,14 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_before_in_force() {
         edge.write(&pair(&edge.authority, NAME, false));
         gateway.expect_log("the good certificate", |line| event(line).ends_with("in use"));
     }
+    // One that is gone.
+    std::fs::remove_file(edge.path("tls.key")).expect("removed");
+    gateway.expect_log("a missing key", |line| {
+        event(line).starts_with("configuration not reloaded")
+            && event(line).contains("tls.key\" cannot be read")
+    });
+    let mut client = edge.connect(None).expect("the certificate before");
+    assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).text(), "tile");
 }
 
 #[test]
@@ -311,6 +320,36 @@ fn plain_http_on_the_port_is_told_so() {
     assert_eq!(answer.ending, Ending::Whole);
     gateway.line_of(&answer);
     assert_eq!(handshakes(admin, "plain_http"), 1.0);
+}
+
+/// Each line of a scanner was a refused request in the log.
+#[test]
+fn a_scanner_of_ports_leaves_no_line_in_the_log() {
+    let edge = Edge::new();
+    let (setup, admin) = Admin::of(edge.setup(Setup::new("http://127.0.0.1:1")));
+    let gateway = setup.start();
+    let probes: [&[u8]; 6] = [
+        b"\x05\x01\x00\x00\x00\x00",
+        b"\r\n\r\n\r\n",
+        b"\x00\x0c\x00\x00\x10\x00\x00\x00",
+        b"\x03\x00\x00\x13\x0e\xe0\x00\x00",
+        b"\x16\x03\x01\x00\x05hello",
+        b"\xff\xff\xff\xff\xff\xff",
+    ];
+    for probe in probes {
+        let mut scanner = TcpStream::connect(edge.address).expect("accepted");
+        scanner.write_all(probe).expect("written");
+        let answer = read_all(&mut scanner);
+        assert!(!answer.starts_with("HTTP"), "{answer}");
+    }
+    await_handshakes(admin, "failed", 6.0);
+    assert_eq!(handshakes(admin, "plain_http"), 0.0);
+    let mut client = edge.connect(None).expect("a handshake");
+    let line = gateway.line_of(&client.exchange("GET", "/s3proxy/s3/x/none.txt", &[]));
+    assert!(line["status"].is_number());
+    let lines = gateway.lines();
+    let refused = lines.iter().filter(|line| line.text.contains("refused request")).count();
+    assert_eq!(refused, 0, "{lines:#?}");
 }
 
 #[test]
@@ -380,6 +419,35 @@ fn a_client_certificate_is_required_and_names_the_user() {
     let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
     assert_eq!((answer.status(), answer.text()), (200, "tile"));
     assert_eq!(gateway.line_of(&answer)["user"], "reader-1");
+}
+
+#[test]
+fn the_limit_of_requests_of_a_user_is_that_of_its_certificate() {
+    let gate = Gate::new();
+    let store = slow_behind(&gate);
+    let edge = Edge::new();
+    let setup = edge.setup(with_cache(&store.url())).yaml(json!({
+        "tls": { "client_ca_file": edge.authority.file() },
+        "downstream": { "max_requests_per_user": 1 },
+    }));
+    let _gateway = setup.start();
+    let of = |name: &str| pair(&edge.authority, name, false);
+    let (greedy, modest) = (of("greedy"), of("modest"));
+    let mut first = edge.connect(Some(&greedy)).expect("accepted");
+    first.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
+    store.await_requests(1);
+    // No header makes it another user.
+    let spoofed = [("X-Auth-Request-User", "modest")];
+    let mut second = edge.connect(Some(&greedy)).expect("accepted");
+    let refused = second.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
+    assert_eq!(
+        (refused.status(), refused.refused("user_saturated", "cause").is_string()),
+        (429, true)
+    );
+    let mut other = edge.connect(Some(&modest)).expect("accepted");
+    assert_eq!(other.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
+    gate.open();
+    assert_eq!(first.answer("GET").expect("an answer").status(), 200);
 }
 
 /// Whether an object arrives. With TLS 1.3 a client learns that its certificate is refused when it reads.

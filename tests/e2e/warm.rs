@@ -196,6 +196,6 @@ fn a_gateway_that_is_not_there_and_a_place_without_survey_are_named() {
     }
     let run = Setup::bare().args(&["warm", "--url", "http://127.0.0.1:1", "sky/"]).run();
     assert!(run.stderr.contains("properties from 127.0.0.1:1: "), "{}", run.stderr);
-    let run = Setup::bare().args(&["warm", "--url", "https://example.org", "sky/"]).run();
-    assert!(run.stderr.contains("must be http://HOST:PORT"), "{}", run.stderr);
+    let run = Setup::bare().args(&["warm", "--url", "ftp://example.org", "sky/"]).run();
+    assert!(run.stderr.contains("must be http://HOST:PORT or https://HOST:PORT"), "{}", run.stderr);
 }

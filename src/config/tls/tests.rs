@@ -105,6 +105,10 @@ fn a_listener_needs_a_certificate_and_its_key() {
             &["listen (127.0.0.1:1) and listen (127.0.0.2:1 proxy_protocol) need different ports"],
         ),
         (
+            "listen: ['0.0.0.0:1', '[::]:1', '127.0.0.1:1']",
+            &["listen (0.0.0.0:1) and listen (127.0.0.1:1) need different ports"],
+        ),
+        (
             "admin: {tls: {certificate_file: c}}",
             &["admin.tls.certificate_file: needs admin.tls.key_file"],
         ),

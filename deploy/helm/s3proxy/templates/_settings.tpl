@@ -27,6 +27,9 @@ with config.settings.
 {{- if and $config.proxyProtocol (or (not .Values.admin.expose) .Values.warm.place) -}}
 {{- fail "config.proxyProtocol needs admin.expose for the probes, and no warm.place: neither sends a header of the PROXY protocol" -}}
 {{- end -}}
+{{- if and .Values.warm.place (dig "tls" "redirect_to_https" false $config.settings) -}}
+{{- fail "warm.place asks the plain port, which redirects with tls.redirect_to_https: run s3proxy warm with an https URL" -}}
+{{- end -}}
 {{- $own := dict
   "listen" (printf "%s:8080%s" $config.address $header)
   "path_prefix" $config.pathPrefix
