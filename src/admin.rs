@@ -205,16 +205,21 @@ impl Admin {
         }
     }
 
-    /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash. Says what
-    /// was removed; what takes longer than a moment goes on in the background. With a shared tier it waits
-    /// for the other replicas, and says which of them obey.
+    /// `PURGE /profile@bucket/key`: one object, or all objects below a key that ends with a slash; of a member of
+    /// an archive, or a folder of them, the archive. Says what was removed; what takes longer than a moment goes
+    /// on in the background. With a shared tier it waits for the other replicas, and says which of them obey.
     async fn purge(&self, path: &[u8]) -> JsonPage {
         let Some(cache) = &self.cache else { return cache_disabled() };
         let target = path.strip_prefix(b"/").unwrap_or(path);
-        let (address, _, key) = match self.object(target, purge::TARGET) {
+        let (mut address, store, mut key) = match self.object(target, purge::TARGET) {
             Ok(object) => object,
             Err(page) => return page,
         };
+        // What makes a member of an archive new again is its archive.
+        let member = store.profile.archive_around(&address).map(|archive| {
+            key = CacheKey::new(&store.profile, &archive.bucket, &archive.key);
+            std::mem::replace(&mut address, archive).name()
+        });
         let below = address.key.is_empty() || address.key.ends_with('/');
         let scope = if below { PurgeScope::Prefix } else { PurgeScope::Object };
         cache.statistics().purges.inc();
@@ -226,12 +231,17 @@ impl Admin {
         let removed = *progress.borrow();
         let replicas = cache.obeyed().await;
         let name = address.name();
+        let of_member = member.as_ref().map(|it| format!(", the archive of {}", it.escape_debug()));
         info!(
-            "purged {}{}",
+            "purged {}{}{}",
             name.escape_debug(),
+            of_member.unwrap_or_default(),
             if below { " and all objects below it" } else { "" }
         );
         let mut page = json!({ "purged": name, "below": below, "removed": removed });
+        if let (Some(member), Some(page)) = (member, page.as_object_mut()) {
+            page.insert("member".to_owned(), json!(member));
+        }
         if let (Some(replicas), Some(page)) = (replicas, page.as_object_mut()) {
             if !replicas.recorded || !replicas.missing.is_empty() {
                 warn!("{}", purge::not_everywhere(&name, &replicas));

@@ -3,6 +3,7 @@
 
 pub mod name;
 pub mod pmtiles;
+pub mod search;
 pub mod zip;
 
 /// The format of an archive.
@@ -40,3 +41,12 @@ pub enum ArchiveFault {
     /// The archive, or the member, uses a part of the format that is not supported.
     Unsupported(&'static str),
 }
+
+/// The store has an archive in a coding.
+pub const ENCODED: ArchiveFault = ArchiveFault::Unsupported(
+    "is stored with a Content-Encoding, so that its members have no place",
+);
+
+/// Each look at an archive finds another version of it.
+pub const CHANGING: ArchiveFault =
+    ArchiveFault::Damaged("changes in the store all the time, so that no member can be read");

@@ -55,10 +55,12 @@ pub use self::blocks::object::Blocks;
 pub use self::blocks::reader::counter::BlockCounter;
 pub use self::blocks::reader::{BlockReader, OpenError};
 pub use self::fill::Truncated;
-pub use self::inspect::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
+pub use self::inspect::{
+    Inspection, KnownMember, StoredBlocks, StoredContent, StoredEntry, StoredState,
+};
 pub use self::key::CacheKey;
 pub use self::lookup::{Lookup, LookupResult};
-pub use self::member::{Member, MemberRequest, WholeCheck};
+pub use self::member::{Member, MemberRequest, WholeCheck, member_tag};
 pub use self::members::OpenedMember;
 pub use self::object::{Object, ObjectBody};
 pub use self::passing::PassingObject;
@@ -81,6 +83,7 @@ use crate::cache::fetch::{Fetches, Join};
 use crate::cache::freshness::FreshnessState;
 use crate::cache::members::Members;
 use crate::cache::outcome::FetchOutcome;
+use crate::cache::purge::pending::Purge;
 use crate::cache::statistics::Statistics;
 use crate::cache::surveys::Surveys;
 use crate::cache::tiers::Tiers;
@@ -277,7 +280,13 @@ impl Cache {
 
     /// The same in this replica alone: its settings have changed.
     pub fn purge_here(&self, key: &CacheKey, scope: PurgeScope) -> watch::Receiver<Removed> {
-        purge::begin(&self.tiers, key, scope, |purge| self.fetches.purge(purge))
+        purge::begin(&self.tiers, key, scope, |purge| self.detach(purge))
+    }
+
+    /// Detaches what is in flight and forgets what is known beside the tiers, as far as a purge covers it.
+    fn detach(&self, purge: &Purge) {
+        self.fetches.purge(purge);
+        self.members.purge(purge);
     }
 
     /// What the tiers hold of an object that these settings have made. Must be called within a Tokio

@@ -85,7 +85,7 @@ async fn explain_object(
         let report = if options.offline || !rule.store {
             GatewayReport::NotRequested
         } else {
-            inspect_gateway(options.admin.as_ref(), stored).await
+            inspect_gateway(options.admin.as_ref(), address).await
         };
         let memory = budget(config.cache.memory, config.downstream.max_connections);
         let whole = Cache::max_object_of(memory, &config.cache, rule);

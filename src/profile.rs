@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue};
 use wildmatch::WildMatch;
 
-use crate::archive::name::{MemberKey, member_key};
+use crate::archive::name::{MemberKey, archive_around, member_key};
 use crate::certificate::store_tls::StoreTls;
 use crate::profile::cache_rules::CacheRules;
 use crate::profile::globs::Globs;
@@ -227,6 +227,18 @@ impl Profile {
         }
         let member = member_key(&address.key)?;
         self.archives.covers(&address.bucket, member.archive).then_some(member)
+    }
+
+    /// The archive that this address is in, as that of a member or of a folder of members, if the profile serves
+    /// members of the archive.
+    #[must_use]
+    pub fn archive_around(&self, address: &ObjectAddress) -> Option<ObjectAddress> {
+        if self.archives == WhichFolders::None {
+            return None;
+        }
+        let key = archive_around(&address.key)?.to_owned();
+        let is_covered = self.archives.covers(&address.bucket, &key);
+        is_covered.then(|| ObjectAddress { key, ..address.clone() })
     }
 
     /// Whether this bucket is served.

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,8 @@ END = "<!-- end of the record -->\n"
 
 
 def first_line(*command):
+    if shutil.which(command[0]) is None:
+        return "not installed"
     ended = subprocess.run(command, capture_output=True, text=True, cwd=stage.ROOT, timeout=60)
     return (ended.stdout + ended.stderr).strip().partition("\n")[0]
 

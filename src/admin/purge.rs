@@ -131,6 +131,9 @@ pub fn removed(answer: &str) -> String {
     let number = |name: &str| answer.pointer(&format!("/removed/{name}")).and_then(Value::as_u64);
     let below = answer.get("below").and_then(Value::as_bool).unwrap_or_default();
     let mut text = escaped(purged);
+    if let Some(member) = answer.get("member").and_then(Value::as_str) {
+        text.push_str(&format!(", the archive of {}", escaped(member)));
+    }
     if below {
         text.push_str(" and all objects below it");
     }
@@ -235,6 +238,10 @@ mod tests {
             (
                 r#"{"purged":"s3://b/c","removed":{"memory":1,"complete":true},"replicas":{"recorded":false,"obeyed":[],"missing":[]}}"#,
                 "s3://b/c: removed 1 from memory; not recorded for the replicas that share the cache",
+            ),
+            (
+                r#"{"purged":"s3://b/a.zip","member":"s3://b/a.zip/c","below":false,"removed":{"memory":1,"blocks":2,"complete":true}}"#,
+                "s3://b/a.zip, the archive of s3://b/a.zip/c: removed 1 from memory and 2 blocks",
             ),
             (r#"{"purged":"s3://b/\u001b[2J","below":false}"#, "s3://b/\\u{1b}[2J"),
             ("?", "an unknown object"),

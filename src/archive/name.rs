@@ -20,13 +20,25 @@ const EXTENSIONS: [(&str, ArchiveKind); 2] =
 /// none, or nothing after it.
 #[must_use]
 pub fn member_key(key: &str) -> Option<MemberKey<'_>> {
+    divided(key).filter(|divided| !divided.member.is_empty())
+}
+
+/// The key of the archive that a key is in: that of a member, of a folder of members, or of all of them
+/// (`path/file.zip/`).
+#[must_use]
+pub fn archive_around(key: &str) -> Option<&str> {
+    divided(key).map(|divided| divided.archive)
+}
+
+/// The same; the name of the member may be empty.
+fn divided(key: &str) -> Option<MemberKey<'_>> {
     let mut start = 0;
     while let Some(length) = key.get(start..)?.find('/') {
         let end = start + length;
         let segment = key.get(start..end)?;
         if let Some(kind) = kind_of(segment) {
             let (archive, member) = (key.get(..end)?, key.get(end + 1..)?);
-            return (!member.is_empty()).then_some(MemberKey { kind, archive, member });
+            return Some(MemberKey { kind, archive, member });
         }
         start = end + 1;
     }
@@ -72,6 +84,20 @@ mod tests {
             let expected =
                 expected.map(|(kind, archive, member)| MemberKey { kind, archive, member });
             assert_eq!(member_key(key), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_archive_around_a_key_is_found_without_a_member_too() {
+        for (key, archive) in [
+            ("a/b.zip/x", Some("a/b.zip")),
+            ("a/b.zip/x/", Some("a/b.zip")),
+            ("a/b.zip/", Some("a/b.zip")),
+            ("a/b.zip", None),
+            ("a/", None),
+            ("", None),
+        ] {
+            assert_eq!(archive_around(key), archive, "{key}");
         }
     }
 

@@ -2,16 +2,15 @@
 //! below it, and the tiles, by numbers along a Hilbert curve.
 //! <https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md>
 
+mod coding;
 mod directory;
 mod tile;
 
+pub use self::coding::{DecodeFault, TileCoding};
 pub use self::directory::{TOO_LARGE, TileDirectory, TileEntry};
 pub use self::tile::TileName;
 
-use std::io::Read as _;
 use std::ops::Range;
-
-use flate2::read::GzDecoder;
 
 use crate::archive::ArchiveFault;
 use crate::archive::ArchiveFault::{Damaged, Unsupported};
@@ -25,15 +24,6 @@ pub const MAX_CODED_TILE: u64 = 1 << 20;
 pub const MAX_DECODED_TILE: u64 = 8 << 20;
 
 const HEADER: usize = 127;
-
-/// The coding of directories, and of tiles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TileCoding {
-    None,
-    Gzip,
-    Brotli,
-    Zstd,
-}
 
 /// The type of all tiles of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,18 +124,10 @@ impl MapHeader {
     /// Reads a directory that takes at most `most` bytes of memory.
     ///
     /// # Errors
-    /// When it is damaged, too large, or in a coding that is not supported.
+    /// When it is damaged, or too large.
     pub fn directory(&self, bytes: &[u8], most: u64) -> Result<TileDirectory, ArchiveFault> {
-        const CODING: ArchiveFault =
-            Unsupported("has directories that are compressed with Brotli or Zstandard");
-        match self.directory_coding {
-            TileCoding::None => TileDirectory::parse(bytes, most),
-            TileCoding::Gzip => {
-                let decoded = gunzip(bytes, most).map_err(|fault| fault.of_a_directory())?;
-                TileDirectory::parse(&decoded, most)
-            }
-            TileCoding::Brotli | TileCoding::Zstd => Err(CODING),
-        }
+        let decoded = self.directory_coding.decode(bytes, most);
+        TileDirectory::parse(&decoded.map_err(DecodeFault::of_a_directory)?, most)
     }
 }
 
@@ -154,49 +136,6 @@ fn within(section: &Range<u64>, entry: &TileEntry) -> Option<Range<u64>> {
     let start = section.start.checked_add(entry.offset)?;
     let end = start.checked_add(u64::from(entry.length)).filter(|end| *end <= section.end)?;
     Some(start..end)
-}
-
-/// Why bytes cannot be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecodeFault {
-    Damaged,
-    TooLarge,
-}
-
-impl DecodeFault {
-    fn of_a_directory(self) -> ArchiveFault {
-        match self {
-            Self::Damaged => Damaged("has a directory that cannot be decompressed"),
-            Self::TooLarge => TOO_LARGE,
-        }
-    }
-}
-
-/// The decoded bytes, at most `most`. The checksum of gzip is verified.
-///
-/// # Errors
-/// When they are no gzip, or too many.
-pub fn gunzip(bytes: &[u8], most: u64) -> Result<Vec<u8>, DecodeFault> {
-    let mut decoded = Vec::new();
-    let read = GzDecoder::new(bytes).take(most.saturating_add(1)).read_to_end(&mut decoded);
-    match read {
-        Ok(_) if decoded.len() as u64 > most => Err(DecodeFault::TooLarge),
-        Ok(_) => Ok(decoded),
-        Err(_) => Err(DecodeFault::Damaged),
-    }
-}
-
-impl TileCoding {
-    /// The name in `Content-Encoding` and `Accept-Encoding`.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Gzip => Some("gzip"),
-            Self::Brotli => Some("br"),
-            Self::Zstd => Some("zstd"),
-        }
-    }
 }
 
 impl TileType {

@@ -34,6 +34,30 @@ pub struct Inspection {
     pub shared: Option<StoredEntry>,
     /// Whether it is being fetched or revalidated.
     pub fetch_under_way: bool,
+    /// Of an archive: the member that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<KnownMember>,
+}
+
+/// What memory knows of a member of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum KnownMember {
+    /// The directory that may list it is not in memory: the next request for a member reads it.
+    Unread,
+    Found {
+        /// Its first byte in the archive; of a zip file that of the header before it.
+        offset: u64,
+        /// Bytes of the member.
+        length: u64,
+        content_type: Option<String>,
+        content_encoding: Option<String>,
+        etag: String,
+    },
+    /// The archive has no such member.
+    Missing,
+    /// It cannot be served: the cause and the message of the refusal.
+    Refused { cause: String, message: String },
 }
 
 /// What one tier holds of an object.
@@ -137,7 +161,28 @@ pub(super) async fn inspect(
             stored(StoredContent::Negative, record.freshness, now, None, &record.headers)
         }
     });
-    Inspection { memory, disk, shared, fetch_under_way }
+    Inspection { memory, disk, shared, fetch_under_way, member: None }
+}
+
+/// The version of the stored object that these settings have made.
+pub(super) async fn stored_version(
+    tiers: &Arc<Tiers>,
+    key: &CacheKey,
+    settings: Fingerprint,
+) -> Option<Version> {
+    let by_these = |entry: &Arc<Entry>| entry.settings.is_none_or(|made_by| made_by == settings);
+    let Some(entry) = tiers.peek(key).filter(by_these) else {
+        let peeked = tiers.peek_on_disk(key, settings).await?;
+        let length = content_length(&peeked.headers).unwrap_or(peeked.body);
+        return Version::of(&peeked.headers, length);
+    };
+    match &entry.content {
+        EntryContent::Object(object) => {
+            Version::of(&object.head.to_response().headers, object.body.len())
+        }
+        EntryContent::Blocks(blocks) => Some(blocks.version.clone()),
+        EntryContent::Negative(_) | EntryContent::HitForPass(_) | EntryContent::Block(_) => None,
+    }
 }
 
 async fn in_memory(

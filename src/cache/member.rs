@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
+use sha2::{Digest as _, Sha256};
 
+use crate::archive::pmtiles::TileName;
 use crate::archive::zip::ZipMember;
 use crate::archive::{ArchiveFault, ArchiveKind};
+use crate::cache::blocks::version::Version;
 use crate::cache::object::ObjectBody;
 use crate::mime::KeyType;
 use crate::protocol::accept::AcceptedCodings;
@@ -48,6 +51,44 @@ pub(in crate::cache) enum MemberPlace {
     Tile(Range<u64>),
 }
 
+/// What an entity tag of a member is made of, besides its archive and name.
+pub(in crate::cache) enum MemberForm {
+    AsStored,
+    /// Decoded for clients that do not accept its coding.
+    Decoded,
+}
+
+/// An entity tag that differs between versions of the archive, members, and forms of a member. The name of a tile
+/// is that without an extension.
+pub(in crate::cache) fn member_etag(
+    version: &Version,
+    name: &str,
+    form: &MemberForm,
+) -> HeaderValue {
+    let mut hash = Sha256::new();
+    hash.update(version.mark());
+    hash.update([matches!(form, MemberForm::Decoded).into()]);
+    hash.update(name);
+    let digest = hash.finalize();
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::try_from(format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The entity tag of a member as it is stored, by the headers and the length of its archive; `None` if they name no
+/// version of it, so that no member is served.
+#[must_use]
+pub fn member_tag(
+    archive: &HeaderMap,
+    length: u64,
+    kind: ArchiveKind,
+    name: &str,
+) -> Option<HeaderValue> {
+    let version = Version::of(archive, length)?;
+    let tile = TileName::parse(name).filter(|_| kind == ArchiveKind::Pmtiles);
+    let name = tile.map_or_else(|| name.to_owned(), |tile| tile.without_extension());
+    Some(member_etag(&version, &name, &MemberForm::AsStored))
+}
+
 /// Compares a member that is sent whole with its checksum.
 #[derive(Debug)]
 pub struct WholeCheck {
@@ -74,7 +115,7 @@ impl WholeCheck {
         });
         let is_whole = self.next == Some(self.length);
         if is_whole && self.hash.clone().finalize() != self.expected {
-            return Err(refusal(WRONG_SUM));
+            return Err(WRONG_SUM.into());
         }
         Ok(())
     }
@@ -83,14 +124,6 @@ impl WholeCheck {
 /// The bytes of a member have another checksum than its directory says.
 pub(in crate::cache) const WRONG_SUM: ArchiveFault =
     ArchiveFault::Damaged("has a member with a wrong checksum");
-
-/// The refusal of a request for a member of an archive with this fault.
-pub(in crate::cache) fn refusal(fault: ArchiveFault) -> Refusal {
-    match fault {
-        ArchiveFault::Damaged(why) => Refusal::ArchiveDamaged(why),
-        ArchiveFault::Unsupported(why) => Refusal::ArchiveUnsupported(why),
-    }
-}
 
 #[cfg(test)]
 mod tests {

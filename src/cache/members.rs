@@ -6,6 +6,7 @@
 
 mod directories;
 mod find;
+mod look_up;
 mod read;
 
 use std::ops::Range;
@@ -13,18 +14,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::archive::ArchiveFault;
+use crate::archive::{ArchiveFault, CHANGING};
 use crate::cache::blocks::arrival::BlockError;
 use crate::cache::blocks::reader::counter::BlockCounter;
 use crate::cache::blocks::reader::{BlockReader, OpenError};
 use crate::cache::body::StoredBody;
 use crate::cache::lookup::{Lookup, LookupResult};
-use crate::cache::member::{Member, MemberPlace, MemberRequest, WRONG_SUM, WholeCheck, refusal};
+use crate::cache::member::{Member, MemberPlace, MemberRequest, WRONG_SUM, WholeCheck};
 use crate::cache::members::directories::ArchiveDirectories;
 use crate::cache::object::{Object, ObjectBody};
+use crate::cache::purge::pending::Purge;
 use crate::cache::request::CacheRequest;
 use crate::cache::stored_head::StoredHead;
 use crate::cache::{Cache, MAX_LOOKS};
+use crate::config::CacheConfig;
 use crate::protocol::cache_status::BlockCounts;
 use crate::response::object_head::ObjectHeads;
 use crate::response::refusal::Refusal;
@@ -59,9 +62,20 @@ impl Members {
     pub(super) fn new(memory: u64, heads: Arc<ObjectHeads>) -> Self {
         Self { directories: ArchiveDirectories::new(memory), heads }
     }
+
+    /// Forgets what is known of archives that a purge covers.
+    pub(super) fn purge(&self, purge: &Purge) {
+        self.directories.forget(purge);
+    }
 }
 
 impl Cache {
+    /// The largest directory of an archive that is read, bytes.
+    #[must_use]
+    pub fn largest_directory(config: &CacheConfig) -> u64 {
+        directories::largest(config.archive_directories)
+    }
+
     /// Finds a member of the archive that is requested, or has the archive fetched.
     pub async fn find_member(&self, request: &Arc<CacheRequest>, wanted: &MemberRequest) -> Lookup {
         let mut lookup = self.find(request).await;
@@ -83,7 +97,7 @@ impl Cache {
                 Err(_) => lookup = self.find(request).await,
             }
         }
-        let what = LookupResult::Refused(refusal(CHANGING));
+        let what = LookupResult::Refused(CHANGING.into());
         Lookup { what, ..lookup }
     }
 
@@ -173,12 +187,9 @@ impl Cache {
     }
 }
 
-const CHANGING: ArchiveFault =
-    ArchiveFault::Damaged("changes in the store all the time, so that no member can be read");
-
 /// Why a response cannot begin.
 fn of_fault(fault: ArchiveFault) -> OpenError {
-    BlockError::Refused(refusal(fault)).into()
+    BlockError::Refused(fault.into()).into()
 }
 
 /// The bytes of `wanted`, if these bytes from `start` on have them all.

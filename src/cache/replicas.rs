@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use crate::cache::fetch::Fetches;
 use crate::cache::key::CacheKey;
-use crate::cache::purge;
+use crate::cache::purge::{self, pending::Purge};
 use crate::cache::tiers::Tiers;
 use crate::engine::StreamId;
 use crate::engine::error::EngineError;
@@ -40,8 +39,8 @@ struct Acquaintance {
     has_checked_memory: bool,
 }
 
-/// Keeps this replica in step with the others. Never returns.
-pub(super) async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
+/// Keeps this replica in step with the others: `detach` detaches what a purge of theirs covers. Never returns.
+pub(super) async fn run(tiers: &Arc<Tiers>, detach: &(impl Fn(&Purge) + Sync)) {
     if !tiers.has_shared() {
         return std::future::pending().await;
     }
@@ -52,7 +51,7 @@ pub(super) async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
             tokio::time::sleep(PAUSE).await;
         }
         loop {
-            let result = look(tiers, fetches, &mut known).await;
+            let result = look(tiers, detach, &mut known).await;
             note(tiers, result, &mut known).await;
             tiers.rest_of_shared(if result.is_ok() { PAUSE } else { AFTER_FAILURE }).await;
         }
@@ -63,7 +62,7 @@ pub(super) async fn run(tiers: &Arc<Tiers>, fetches: &Arc<Fetches>) {
 /// Looks for purges of others, and obeys them.
 async fn look(
     tiers: &Arc<Tiers>,
-    fetches: &Arc<Fetches>,
+    detach: &(impl Fn(&Purge) + Sync),
     known: &mut Acquaintance,
 ) -> Result<(), EngineError> {
     // The first time, and whenever the engine was away, before it is looked at: who purges from now on
@@ -80,7 +79,7 @@ async fn look(
     }
     for purge in &polled.purges {
         let key = CacheKey::from_bytes(&purge.key);
-        let _goes_on = purge::begin(tiers, &key, purge.scope, |purge| fetches.purge(purge));
+        let _goes_on = purge::begin(tiers, &key, purge.scope, detach);
     }
     let is_due =
         known.said.is_none_or(|(said, at)| said != polled.last || at.elapsed() >= HEARTBEAT);

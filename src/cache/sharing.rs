@@ -1,5 +1,6 @@
 //! The face of the cache towards the process, as far as replicas share it.
 
+use crate::cache::purge::pending::Purge;
 use crate::cache::{Cache, ReplicaReport, SharedStatus, replicas};
 
 impl Cache {
@@ -17,7 +18,7 @@ impl Cache {
     /// Keeps this replica in step with those that share a tier. [`Cache::read_shared`] must be running.
     /// Never returns.
     pub async fn serve_replicas(&self) {
-        Box::pin(replicas::run(&self.tiers, &self.fetches)).await;
+        Box::pin(replicas::run(&self.tiers, &|purge: &Purge| self.detach(purge))).await;
     }
 
     /// Says good-bye to the replicas that share a tier.

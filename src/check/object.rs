@@ -5,13 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::connectors::TransportConnector;
 
-use crate::archive::ArchiveKind;
-use crate::archive::name::MemberKey;
 use crate::check::deadline::Deadline;
 use crate::check::media_type::{denied_stored_type, denied_type};
-use crate::check::object::findings::{
-    address_finding, allowed, member_finding, refused, unknown_profile,
-};
+use crate::check::object::findings::{address_finding, allowed, refused, unknown_profile};
 use crate::check::object_name::{ObjectName, read};
 use crate::check::profile::{
     ask_step, clock_step, credentials, endpoint, judge_answer, shares_endpoint,
@@ -38,6 +34,7 @@ use crate::upstream::tunnel::Tunnel;
 
 mod endpoints;
 mod findings;
+mod member;
 
 /// The check of one object, with its steps so far.
 pub(super) struct ObjectCheck<'a> {
@@ -139,7 +136,7 @@ impl<'a> ObjectCheck<'a> {
         if let Some(profile) = profile
             && let Some(member) = profile.member_of(address)
         {
-            return self.serve_member(profile, address, &member).await;
+            return Box::pin(self.serve_member(profile, address, &member)).await;
         }
         let is_folder = address.key.is_empty() || address.key.ends_with('/');
         let opens = profile.filter(|profile| {
@@ -192,25 +189,6 @@ impl<'a> ObjectCheck<'a> {
     fn lacks_credentials(&self, profile: &Profile) -> bool {
         let is_unknown = self.connector.is_none() && profile.provider.is_some();
         matches!(profile.credentials, Credentials::Missing(_)) && !is_unknown
-    }
-
-    /// A member of an archive: the store is asked for the archive.
-    async fn serve_member(
-        &mut self,
-        profile: &Profile,
-        address: &ObjectAddress,
-        member: &MemberKey<'_>,
-    ) -> Result<Finding, Refusal> {
-        let archive = ObjectAddress { key: member.archive.to_owned(), ..address.clone() };
-        self.note("archive", member_finding(member, &archive));
-        self.archive = Some(archive.clone());
-        if member.kind == ArchiveKind::Zip {
-            self.type_by_key(&address.key)?;
-        }
-        let by_key = profile.content_type == ContentTypeFrom::Key;
-        let asked = self.ask_profile(profile, &archive, by_key.then(KeyType::unknown)).await?;
-        let detail = format!("if the archive has this member; the archive: {}", asked.detail);
-        Ok(Finding { detail, ..asked })
     }
 
     /// The media type by the key, if it may be served.
@@ -422,12 +400,18 @@ impl<'a> ObjectCheck<'a> {
         let shown = String::from_utf8_lossy(content_type.as_bytes());
         let length = if is_empty { Some("0".to_owned()) } else { whole_length(&answer.headers) };
         let length = length.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
-        let user = if self.config.gateway.require_user {
-            "; 422 without X-Auth-Request-User (require_user)"
-        } else {
-            ""
-        };
+        let user = self.user_note();
         Ok(Finding::ok(format!("200 {shown}{length}{user}")))
+    }
+}
+
+impl ObjectCheck<'_> {
+    /// What a request without a user gets, where one is required.
+    fn user_note(&self) -> &'static str {
+        match self.config.gateway.require_user {
+            true => "; 422 without X-Auth-Request-User (require_user)",
+            false => "",
+        }
     }
 }
 

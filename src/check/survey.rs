@@ -6,7 +6,7 @@
 mod gather;
 mod judge;
 mod observed;
-mod source;
+pub(super) mod source;
 mod tiles;
 
 use std::path::{Path, PathBuf};

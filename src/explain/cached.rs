@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::cache::{Inspection, StoredBlocks, StoredContent, StoredEntry, StoredState};
+use crate::cache::{
+    Inspection, KnownMember, StoredBlocks, StoredContent, StoredEntry, StoredState,
+};
 use crate::check::report::Finding;
 
 /// The answer of the running gateway.
@@ -94,7 +96,30 @@ fn describe(inspection: &Inspection) -> String {
     if inspection.fetch_under_way {
         parts.push("a fetch is in progress".to_owned());
     }
+    parts.extend(inspection.member.as_ref().map(describe_member));
     parts.join("; ")
+}
+
+/// What the running gateway knows of a member, whose archive the rest is about.
+fn describe_member(member: &KnownMember) -> String {
+    match member {
+        KnownMember::Unread => {
+            "the directory of the archive that may list the member is not in memory".to_owned()
+        }
+        KnownMember::Missing => "the directory in memory has no such member".to_owned(),
+        KnownMember::Refused { cause, message } => {
+            format!("by the directory in memory: {cause}: {message}")
+        }
+        KnownMember::Found { offset, length, content_type, content_encoding, etag } => {
+            let content_type = content_type.as_deref().unwrap_or("no accepted type");
+            let coding = content_encoding.as_ref().map(|it| format!(", Content-Encoding {it}"));
+            format!(
+                "by the directory in memory the member has {length} bytes from byte {offset} of the archive on, \
+                 {content_type}{}, ETag {etag}",
+                coding.unwrap_or_default()
+            )
+        }
+    }
 }
 
 fn describe_entry(entry: &StoredEntry) -> String {
@@ -178,7 +203,8 @@ mod tests {
                 "in memory: whole object, age 3 s, stale for 5 s, served while",
             ),
         ] {
-            let inspection = Inspection { memory, disk, shared: None, fetch_under_way: false };
+            let inspection =
+                Inspection { memory, disk, shared: None, fetch_under_way: false, member: None };
             let document = serde_json::to_string(&inspection).expect("JSON");
             let finding = read(admin(), "200", &document).finding();
             assert_eq!(finding.state, StepState::Ok);
@@ -188,11 +214,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_member_is_described() {
+        let found = KnownMember::Found {
+            offset: 40,
+            length: 10,
+            content_type: Some("image/png".to_owned()),
+            content_encoding: None,
+            etag: "\"m\"".to_owned(),
+        };
+        let refused =
+            KnownMember::Refused { cause: "archive_damaged".into(), message: "why".into() };
+        for (member, words) in [
+            (found, "has 10 bytes from byte 40 of the archive on, image/png, ETag \"m\""),
+            (KnownMember::Unread, "is not in memory"),
+            (KnownMember::Missing, "has no such member"),
+            (refused, "archive_damaged: why"),
+        ] {
+            let member = Some(member);
+            let inspection = Inspection {
+                memory: None,
+                disk: None,
+                shared: None,
+                fetch_under_way: false,
+                member,
+            };
+            let document = serde_json::to_string(&inspection).expect("JSON");
+            let finding = read(admin(), "200", &document).finding();
+            assert!(finding.detail.contains("not cached; "), "{}", finding.detail);
+            assert!(finding.detail.ends_with(words), "{}", finding.detail);
+        }
+    }
+
+    #[test]
     fn memory_comes_before_disk() {
         let [memory, disk] =
             [1, 2].map(|ttl| Some(kept(StoredContent::Object, StoredState::Fresh, ttl)));
-        let inspection =
-            Inspection { memory: memory.clone(), disk, shared: None, fetch_under_way: false };
+        let inspection = Inspection {
+            memory: memory.clone(),
+            disk,
+            shared: None,
+            fetch_under_way: false,
+            member: None,
+        };
         let report = GatewayReport::Inspected { admin: admin(), inspection: Box::new(inspection) };
         assert_eq!(report.serving_entry(), memory.as_ref());
     }

@@ -123,18 +123,21 @@ impl Gateway {
         let made = match (self.cache, wanted) {
             (Some(cache), Some(wanted)) => {
                 let lookup = Box::pin(cache.cache().find(&wanted)).await;
-                let found = self.of_lookup(client, &mut ctx, lookup);
-                self.of_cache(client, &mut ctx, found)
+                match self.of_lookup(client, &mut ctx, lookup) {
+                    Ok(found) => self.of_cache(client, &mut ctx, Some(found)),
+                    Err(lookup) => {
+                        if let Some(object) = ctx.object.as_mut() {
+                            object.found(Some(*lookup));
+                        }
+                        None
+                    }
+                }
             }
             _ => None,
         };
         match made {
             Some(made) => Some(self.complete(ctx, made, keeps_alive)),
             None => {
-                if let Some(object) = ctx.object.as_mut() {
-                    let lookup = object.lookup.take();
-                    object.found(lookup);
-                }
                 exchange.hand_over(ctx);
                 None
             }
@@ -221,25 +224,19 @@ impl Gateway {
         let object = ctx.object.as_mut().filter(|object| object.member.is_none())?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
         let lookup = cache.cache().find_in_memory(&object.wanted)?;
-        let found = self.of_lookup(client, ctx, lookup);
-        if found.is_none()
-            && let Some(object) = ctx.object.as_mut()
-        {
-            // The cache is asked again.
-            object.lookup = None;
-        }
-        found
+        // If it is not the answer, the cache is asked again.
+        self.of_lookup(client, ctx, lookup).ok()
     }
 
-    /// What the cache has by this lookup, if it is the whole of what the client gets. The lookup is left in
-    /// the request.
+    /// What the cache has by this lookup, which is kept in the request, if it is the whole of what the client
+    /// gets; else the lookup.
     fn of_lookup(
         &self,
         client: &RequestHeader,
         ctx: &mut Context,
         mut lookup: Lookup,
-    ) -> Option<InCache> {
-        let object = ctx.object.as_mut()?;
+    ) -> Result<InCache, Box<Lookup>> {
+        let Some(object) = ctx.object.as_mut() else { return Err(Box::new(lookup)) };
         let (stored, freshness) = match &lookup.what {
             LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
                 (std::sync::Arc::clone(stored), *freshness)
@@ -248,16 +245,12 @@ impl Gateway {
                 let refusal = refusal.clone();
                 // A folder may answer where there is no object: it asks the store.
                 if refusal == Refusal::ObjectNotFound && ctx.folder.is_some() {
-                    object.lookup = Some(lookup);
-                    return None;
+                    return Err(Box::new(lookup));
                 }
                 object.found(Some(lookup));
-                return Some(InCache::Refused(refusal));
+                return Ok(InCache::Refused(refusal));
             }
-            _ => {
-                object.lookup = Some(lookup);
-                return None;
-            }
+            _ => return Err(Box::new(lookup)),
         };
         let length = stored.body.len();
         let validators =
@@ -273,7 +266,7 @@ impl Gateway {
         if let Some(refusal) = refused(&object.selection, length) {
             lookup.what = LookupResult::Refused(refusal.clone());
             object.found(Some(lookup));
-            return Some(InCache::Refused(refusal));
+            return Ok(InCache::Refused(refusal));
         }
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
@@ -298,7 +291,7 @@ impl Gateway {
             Selection::Part(part) => Body::Bytes(bytes_of(&stored, part.start, part.end)),
             _ => parts.map_or(Body::None, |parts| Body::Bytes(multipart(&stored, &parts))),
         };
-        Some(InCache::Object(Made { status, head, body }))
+        Ok(InCache::Object(Made { status, head, body }))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::metrics::store::EndedRequest;
 use crate::protocol::cache_status::CacheResult;
 use crate::response::refusal::Refusal;
 use crate::trace::span::Span;
+use crate::upstream::hedging::HedgeResult;
 use crate::upstream::last_outcome::StoreVerdict;
 use crate::upstream::{Store, UpstreamOutcome};
 
@@ -223,6 +224,10 @@ fn fetch_error_detail(ctx: &Context) -> Option<&str> {
 
 fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
     let upstream = &object.upstream;
+    let endpoints = &object.wanted.store.endpoints;
+    let endpoint = |place: Option<usize>| {
+        place.filter(|_| endpoints.are_several()).map(|place| endpoints.at(place).endpoint())
+    };
     if upstream.attempts.made() == 0 {
         let report = object.lookup()?.report.as_ref()?;
         return Some(UpstreamRecord {
@@ -231,6 +236,8 @@ fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
             status: report.status,
             code: report.code.as_deref(),
             request_id: report.request_id.as_deref(),
+            endpoint: endpoint(report.endpoint),
+            hedge: report.hedge.map(HedgeResult::as_str),
         });
     }
     Some(UpstreamRecord {
@@ -239,5 +246,7 @@ fn upstream_record(object: &ObjectRequest) -> Option<UpstreamRecord<'_>> {
         status: upstream.status,
         code: upstream.code.as_deref(),
         request_id: upstream.request_id.as_deref(),
+        endpoint: endpoint(upstream.attempts.endpoint()),
+        hedge: None,
     })
 }

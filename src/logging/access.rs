@@ -16,6 +16,7 @@ use crate::protocol::request_check::BadRequest;
 use crate::protocol::timestamp::rfc3339;
 use crate::protocol::trace_context::TraceContext;
 use crate::s3::address::ObjectAddress;
+use crate::s3::endpoint::Endpoint;
 
 /// Lines with this target need no formatting; the logger writes them unchanged.
 pub const TARGET: &str = "s3proxy::access";
@@ -88,6 +89,9 @@ pub struct UpstreamRecord<'a> {
     pub status: Option<u16>,
     pub code: Option<&'a str>,
     pub request_id: Option<&'a str>,
+    /// Of several, the endpoint of the last attempt, and what came of a hedge.
+    pub endpoint: Option<&'a Endpoint>,
+    pub hedge: Option<&'static str>,
 }
 
 /// The first [`MAX_CLIENT_TEXT`] bytes of a value that a client sends.
@@ -159,6 +163,13 @@ pub fn text_line(record: &AccessRecord<'_>) -> String {
         if let Some(code) = upstream.code {
             line.push(' ');
             line.push_str(code);
+        }
+        if let Some(endpoint) = upstream.endpoint {
+            line.push_str(&format!(" by {endpoint}"));
+        }
+        if let Some(hedge) = upstream.hedge {
+            line.push_str(" hedge ");
+            line.push_str(hedge);
         }
     }
     if let Some(detail) = record.detail {
@@ -278,6 +289,8 @@ mod tests {
                 status: Some(200),
                 code: None,
                 request_id: Some("tx1"),
+                endpoint: None,
+                hedge: None,
             }),
         }
     }
@@ -309,6 +322,22 @@ mod tests {
             format!(r#""request_id":"id","trace_id":"{:032x}","span_id":"{:016x}","#, 0xab, 0xcd);
         assert!(line.contains(&ids), "{line}");
         assert!(text_line(&record).ends_with(&format!("  trace {:032x}", 0xab)));
+    }
+
+    #[test]
+    fn of_several_endpoints_the_line_names_the_one_that_answered() {
+        let object = address("k.png");
+        let mut record = record(&object);
+        let endpoint = Endpoint::parse("https://b.example:9000/x").expect("an endpoint");
+        if let Some(upstream) = &mut record.upstream {
+            upstream.endpoint = Some(&endpoint);
+            upstream.hedge = Some("won");
+        }
+        let line = json_line(&record, Level::Info, SystemTime::UNIX_EPOCH);
+        let fields = r#","upstream_endpoint":"https://b.example:9000/x","upstream_hedge":"won"}"#;
+        assert!(line.ends_with(fields), "{line}");
+        let line = text_line(&record);
+        assert!(line.ends_with("by https://b.example:9000/x hedge won"), "{line}");
     }
 
     #[test]

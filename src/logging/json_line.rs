@@ -82,6 +82,10 @@ pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> St
         line.maybe_number("upstream_status", upstream.status.map(u64::from));
         line.maybe_text("upstream_code", upstream.code);
         line.maybe_text("upstream_request_id", upstream.request_id);
+        if let Some(endpoint) = upstream.endpoint {
+            line.text("upstream_endpoint", &[&endpoint.to_string()]);
+        }
+        line.maybe_text("upstream_hedge", upstream.hedge);
     }
     line.finish()
 }

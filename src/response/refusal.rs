@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
+use crate::archive::ArchiveFault;
 use crate::protocol::request_check::BadRequest;
 use crate::response::gateway_response::GatewayResponse;
 use crate::s3::address::AddressError;
@@ -73,6 +74,15 @@ pub enum Refusal {
     ConnectionsFull,
     /// A fault of the gateway itself.
     Internal,
+}
+
+impl From<ArchiveFault> for Refusal {
+    fn from(fault: ArchiveFault) -> Self {
+        match fault {
+            ArchiveFault::Damaged(why) => Self::ArchiveDamaged(why),
+            ArchiveFault::Unsupported(why) => Self::ArchiveUnsupported(why),
+        }
+    }
 }
 
 impl Refusal {

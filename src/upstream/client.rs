@@ -16,6 +16,7 @@ use crate::trace::span::SpanParent;
 use crate::upstream::admission::{Priority, QueueTimeout};
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::pool::Pool;
+use crate::upstream::hedging::HedgeResult;
 use crate::upstream::last_outcome::StoreVerdict;
 use crate::upstream::rest::BodyRest;
 use crate::upstream::retry::{Attempts, RetryPolicy};
@@ -88,6 +89,10 @@ pub struct FetchReport {
     pub detail: Option<String>,
     /// The store refused HEAD, and answered a GET of one byte in its place.
     pub head_by_get: bool,
+    /// The endpoint of the last attempt, by its place among those of the store.
+    pub endpoint: Option<usize>,
+    /// What came of a hedge, if one was sent.
+    pub hedge: Option<HedgeResult>,
 }
 
 /// An answer that is not refused.

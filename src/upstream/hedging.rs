@@ -2,7 +2,9 @@
 //!
 //! - Late is later than 95 of 100 answers of late were ([`LateEstimate`]): most requests are answered before.
 //! - One request in [`SHARE`] may be hedged ([`HedgeBudget`]), so that a store that is slow as a whole does not
-//!   get many more requests. A request that finds no budget waits as long again, and asks once more.
+//!   get many more requests. That is just the share of requests that are later than 95 of 100, so the budget is
+//!   nearly spent most of the time. Therefore a part of it is for those that are later still: a request that
+//!   finds nothing waits as long again and asks for more of the rest ([`HedgeWait`]).
 //!
 //! Dean and Barroso, The Tail at Scale: <https://research.google/pubs/the-tail-at-scale/>.
 
@@ -13,6 +15,12 @@ pub const SHARE: u32 = 20;
 
 /// Hedges that may follow one another at once.
 const BURST: u32 = 10;
+/// Of these, this number is not for requests that are just late; half of it not for those that are twice as late, and
+/// so on.
+const RESERVE: u32 = 4;
+
+/// The shortest time before a hedge: what is answered sooner is not worth one.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Answers before the estimate is used.
 const LEAST: u32 = 100;
@@ -96,102 +104,65 @@ impl HedgeBudget {
         self.parts = (self.parts + 1).min(BURST * SHARE);
     }
 
-    /// Takes a hedge out of the budget, if there is one.
-    pub fn take(&mut self) -> bool {
-        let left = self.parts.checked_sub(SHARE);
+    /// Takes a hedge out of the budget, if this number of others is left then.
+    fn take(&mut self, reserve: u32) -> bool {
+        let left = self.parts.checked_sub(SHARE).filter(|left| *left >= reserve * SHARE);
         self.parts = left.unwrap_or(self.parts);
         left.is_some()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// A request that is not answered yet: when it asks for a hedge, and how urgently.
+#[derive(Debug)]
+pub struct HedgeWait {
+    late: Duration,
+    /// How often it has found no budget.
+    refused: u32,
+}
 
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn the_estimate_is_at_least_the_quantile_and_at_most_a_fifth_above() {
-        for (slow, expected) in [(0, 10 * MS), (4, 10 * MS), (6, 1000 * MS)] {
-            let mut estimate = LateEstimate::default();
-            for number in 0..1000 {
-                estimate.note(if number % 100 < slow { 1000 * MS } else { 10 * MS });
-            }
-            let found = estimate.p95().expect("an estimate");
-            assert!(found >= expected && found < expected.mul_f64(1.2), "{slow}: {found:?}");
-        }
+impl HedgeWait {
+    /// Of a request to an endpoint of which 95 of 100 answers come before this time.
+    #[must_use]
+    pub fn new(p95: Duration) -> Self {
+        Self { late: p95.max(SHORTEST), refused: 0 }
     }
 
-    #[test]
-    fn few_answers_are_no_estimate_and_old_ones_are_forgotten() {
-        let mut estimate = LateEstimate::default();
-        for _ in 1..LEAST {
-            estimate.note(MS);
-            assert_eq!(estimate.p95(), None);
-        }
-        for _ in 0..100_000 {
-            estimate.note(MS);
-        }
-        assert!(estimate.p95() < Some(2 * MS));
-        for _ in 0..4 * HALVED_AT {
-            estimate.note(50 * MS);
-        }
-        assert!(estimate.p95() > Some(49 * MS));
-        for _ in 0..4 * HALVED_AT {
-            estimate.note(MS);
-        }
-        assert!(estimate.p95() < Some(2 * MS));
+    /// How long after its start the request asks for a hedge: when it is late, twice as late, and so on.
+    #[must_use]
+    pub fn until(&self) -> Duration {
+        self.late.saturating_mul(1 << self.refused.min(20))
     }
 
-    #[test]
-    fn every_time_has_a_bucket() {
-        let mut estimate = LateEstimate::default();
-        for late in [Duration::ZERO, Duration::from_nanos(1), FIRST, 3600_u32 * 1000 * MS] {
-            estimate.note(late);
-        }
-        assert_eq!(estimate.total, 4);
-        assert!(upper_end(bucket(Duration::from_secs(25))) >= Duration::from_secs(25));
+    /// Takes a hedge out of the budget, if there is one for a request that is so late.
+    #[must_use]
+    pub fn take(&self, budget: &mut HedgeBudget) -> bool {
+        budget.take(RESERVE.checked_shr(self.refused).unwrap_or(0))
     }
 
-    #[test]
-    fn no_more_than_one_request_in_twenty_is_hedged() {
-        let mut budget = HedgeBudget::default();
-        assert!(!budget.take(), "none before the first requests");
-        let mut hedges = 0;
-        for _ in 0..10_000 {
-            budget.requested();
-            hedges += u32::from(budget.take());
-        }
-        assert_eq!(hedges, 10_000 / SHARE);
-        for _ in 0..10_000 {
-            budget.requested();
-        }
-        assert_eq!((0..1000).filter(|_| budget.take()).count(), BURST as usize);
+    /// There was none: it waits as long again. Returns whether that is the first time.
+    pub fn wait_on(&mut self) -> bool {
+        self.refused = self.refused.saturating_add(1);
+        self.refused == 1
     }
+}
 
-    proptest! {
-        #[test]
-        fn the_budget_never_exceeds_its_share(asks in prop::collection::vec(any::<bool>(), 0..2000)) {
-            let (mut budget, mut requests, mut hedges) = (HedgeBudget::default(), 0, 0);
-            for ask in asks {
-                budget.requested();
-                requests += 1;
-                hedges += u32::from(ask && budget.take());
-                prop_assert!(hedges * SHARE <= requests);
-            }
-        }
+/// What came of a hedge: whether its answer was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HedgeResult {
+    Won,
+    Lost,
+}
 
-        #[test]
-        fn the_estimate_bounds_nineteen_of_twenty(times in prop::collection::vec(1_u32..20_000, 100..400)) {
-            let mut estimate = LateEstimate::default();
-            for time in &times {
-                estimate.note(MS * *time);
-            }
-            let limit = estimate.p95().expect("an estimate");
-            let within = times.iter().filter(|time| MS * **time <= limit).count();
-            prop_assert!(within * 20 >= times.len() * 19, "{limit:?}");
+impl HedgeResult {
+    /// The word of log and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

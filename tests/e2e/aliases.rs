@@ -146,10 +146,13 @@ fn a_reload_switches_the_release_and_readers_finish_the_one_they_began() {
     let mut reader = gateway.connect();
     reader.request("GET", "/s3proxy/s3/hips@sky/current/big.png", &[]);
     assert!(reader.wait_for_bytes(Duration::from_secs(10)), "the body has begun");
+    // The next release is cached before anybody gets it by the alias.
+    assert_eq!(gateway.object("hips@sky/dp2/a.png").status(), 200);
     files.write(&keys, &with("hips@sky/dp2/"));
     await_reload(&gateway, "alias changed: hips@sky/current/ -> hips@sky/dp2/");
     let after = gateway.object_with("hips@sky/current/a.png", &[("If-None-Match", &old_tag)]);
     assert!(after.status() == 200 && after.body == vec![b'2'; LENGTH], "the new release");
+    assert!(status(&after).contains("hit"), "it was warm: {}", status(&after));
     gate.open();
     let answer = reader.answer("GET").expect("an answer");
     assert_eq!(answer.ending, Ending::Whole);

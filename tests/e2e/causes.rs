@@ -55,7 +55,7 @@ fn store(gate: &Gate) -> Faulty {
             }
             () if has("packed.zip") => {
                 let members = [("a.png".to_owned(), b"tile".to_vec())];
-                faulty::object(&crate::archives::zip(&members, CompressionMethod::DEFLATE))
+                faulty::object(&crate::zip_file::zip(&members, CompressionMethod::DEFLATE))
             }
             () if has("missing") => faulty::s3_error(404, "NoSuchKey"),
             () if has("forbidden") => faulty::s3_error(403, "AccessDenied"),

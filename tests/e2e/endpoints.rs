@@ -105,6 +105,8 @@ fn a_request_moves_on_to_the_next_endpoint_which_gets_a_signature_of_its_own() {
                 (&json!("info"), &json!(2)),
                 "{what}"
             );
+            assert_eq!(line["upstream_endpoint"], second.url().as_str(), "{what}: {line}");
+            assert_eq!(line["upstream_hedge"], Value::Null, "{what}: {line}");
         }
     }
 }

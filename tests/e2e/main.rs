@@ -42,6 +42,8 @@ mod scene;
 mod surveys;
 #[path = "../support/tally.rs"]
 mod tally;
+#[path = "../support/zip_file.rs"]
+mod zip_file;
 
 // Whether the harness detects errors.
 mod harness;

@@ -44,6 +44,8 @@ mod ports;
 mod running;
 #[path = "../e2e/scrape.rs"]
 mod scrape;
+#[path = "../support/served_store.rs"]
+mod served_store;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
@@ -53,6 +55,7 @@ mod tally;
 
 mod asking;
 mod readers;
+mod replica;
 mod weather;
 mod world;
 
@@ -61,12 +64,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::client::PATIENCE;
-use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup, free_port};
+use crate::gateway::{Gateway, Setup, free_port};
 use crate::readers::{Readers, Tally};
-use crate::store::{Manners, Serving, Store};
+use crate::replica::{LAG, Replica};
+use crate::served_store::ServedStore;
+use crate::store::Manners;
 use crate::weather::Weather;
 use crate::world::World;
 
@@ -88,9 +92,11 @@ struct Case {
     knows_if_match: bool,
     /// Ways to the store, each with faults of its own.
     endpoints: u64,
+    /// The last of them leads to a store of its own, which follows the first one and has other entity tags.
+    has_replica: bool,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "memory, always asked",
         memory: "4MiB",
@@ -102,6 +108,7 @@ const CASES: [Case; 5] = [
         manners: Manners::rgw,
         knows_if_match: true,
         endpoints: 1,
+        has_replica: false,
     },
     Case {
         name: "memory and disk, fresh for a second",
@@ -115,6 +122,7 @@ const CASES: [Case; 5] = [
         manners: Manners::aws,
         knows_if_match: false,
         endpoints: 1,
+        has_replica: false,
     },
     Case {
         name: "room for three blocks, fresh for a second",
@@ -127,6 +135,7 @@ const CASES: [Case; 5] = [
         manners: Manners::rgw,
         knows_if_match: true,
         endpoints: 1,
+        has_replica: false,
     },
     Case {
         name: "little memory and a disk, always asked",
@@ -139,6 +148,7 @@ const CASES: [Case; 5] = [
         manners: Manners::aws,
         knows_if_match: false,
         endpoints: 1,
+        has_replica: false,
     },
     Case {
         name: "two endpoints, fresh for a second",
@@ -151,6 +161,20 @@ const CASES: [Case; 5] = [
         manners: Manners::rgw,
         knows_if_match: true,
         endpoints: 2,
+        has_replica: false,
+    },
+    Case {
+        name: "two stores with tags of their own, hedged",
+        memory: "3MiB",
+        on_disk: false,
+        share: "50",
+        read_ahead: "256KiB",
+        ttl: "1s",
+        oldest: Duration::from_secs(3),
+        manners: Manners::rgw,
+        knows_if_match: true,
+        endpoints: 2,
+        has_replica: true,
     },
 ];
 
@@ -213,29 +237,27 @@ fn no_byte_is_wrong() {
 /// One gateway with an empty cache, this many reads through it, and every object once more when
 /// there are no faults any more.
 fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fault, u64>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let store = Store::new();
-    store.create_bucket("model");
-    store.set_manners((case.manners)());
-    let (serving, weather): (Serving, Vec<Weather>) = runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let serving = store.serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves");
+    let served = ServedStore::start("model");
+    served.store.set_manners((case.manners)());
+    let follower = case.has_replica.then(|| ServedStore::start("model"));
+    if let Some(follower) = &follower {
+        follower.store.set_manners((case.manners)());
+    }
+    let weather: Vec<Weather> = served.runtime.block_on(async {
         let mut weather = Vec::new();
-        for seed in seed..seed + case.endpoints {
-            weather.push(Weather::before(serving.address(), case.knows_if_match, seed).await);
+        for nth in 0..case.endpoints {
+            let last = follower.as_ref().filter(|_| nth + 1 == case.endpoints);
+            let address = last.unwrap_or(&served).serving.address();
+            weather.push(Weather::before(address, case.knows_if_match, seed + nth).await);
         }
-        (serving, weather)
+        weather
     });
     let folder = tempfile::tempdir().expect("a temporary folder");
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let urls: Vec<_> = weather.iter().map(|it| format!("http://{}", it.address)).collect();
     let mut setup = Setup::new(&urls[0])
         .without("S3_ENDPOINT_URL")
-        .yaml(json!({"default_profile": {"endpoints": urls}}))
+        .yaml(json!({"default_profile": {"endpoints": urls, "hedge": case.has_replica}}))
         .env("S3PROXY_CACHE_MEMORY", case.memory)
         .env("S3PROXY_CACHE_MAX_OBJECT", "256KiB")
         .env("S3PROXY_CACHE_BLOCKS_SIZE", "64KiB")
@@ -258,18 +280,23 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
             .env("S3PROXY_CACHE_DISK_SIZE", "64MiB");
     }
     let gateway: Gateway = setup.start();
-    let world = World::new(store, seed);
+    let lag = if case.has_replica { LAG } else { Duration::ZERO };
+    let replica = follower.as_ref().map(|follower| Replica::new(follower.store.clone()));
+    let world = World::new(served.store.clone(), replica, seed);
+    // Until the replica has the first versions.
+    std::thread::sleep(lag);
     let readers = Readers {
         world: &world,
         weather: &weather,
         gateway: gateway.address,
         admin,
         oldest: case.oldest,
+        lag,
     };
     let mut tally = readers.read(reads, seed);
     weather.iter().for_each(Weather::clear_up);
     // Until entries of deleted versions may not be served any longer.
-    std::thread::sleep(case.oldest.max(Duration::from_millis(600)));
+    std::thread::sleep(lag + case.oldest.max(Duration::from_millis(600)));
     tally.add(readers.read_all_again());
     let report = at_rest(admin);
     let name = case.name;
@@ -282,7 +309,6 @@ fn run(case: Case, reads: u64, seed: u64) -> (Tally, Value, BTreeMap<weather::Fa
     for counter in ["disk_damaged", "disk_errors"] {
         assert_eq!(report[counter], 0, "{name}: {counter}: {report}");
     }
-    drop(serving);
     let mut faults = BTreeMap::new();
     for (fault, count) in weather.iter().flat_map(Weather::counts) {
         *faults.entry(fault).or_default() += count;

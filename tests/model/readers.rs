@@ -29,6 +29,8 @@ pub(crate) struct Readers<'a> {
     pub(crate) admin: SocketAddr,
     /// How long before its request an answer may have been current.
     pub(crate) oldest: Duration,
+    /// How long the store that answers may be behind.
+    pub(crate) lag: Duration,
 }
 
 /// The results of the reads.
@@ -141,7 +143,7 @@ impl Readers<'_> {
     /// Reads every object once more, whole and block by block: only the last version is correct,
     /// and no failure is excused.
     pub(crate) fn read_all_again(self) -> Tally {
-        let exact = Readers { oldest: Duration::ZERO, ..self };
+        let exact = Readers { oldest: Duration::ZERO, lag: Duration::ZERO, ..self };
         let mut tally = Tally::default();
         let mut reader = self.reader("last", 0);
         for object in 0..OBJECTS {
@@ -300,8 +302,9 @@ impl Readers<'_> {
         tally: &mut Tally,
     ) -> (Vec<Option<Arc<Version>>>, Excuse) {
         let received = Instant::now();
-        let possible = self.world.possible(object, oldest, sent, received);
+        let possible = self.world.possible(object, oldest, self.lag, sent, received);
         let changed = possible.len() > 1;
+        let possible = self.world.with_copies(possible);
         let failed = self.weather.iter().any(|it| it.was_foul(object, sent, received));
         if failed {
             tally.count("during a fault");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::history::{History, Version};
+use crate::replica::Replica;
 use crate::store::{Object, Store};
 
 /// Bytes of a block of the gateway, its smallest.
@@ -21,6 +22,7 @@ const POOL: usize = 8 << 20;
 /// All objects.
 pub(crate) struct World {
     store: Store,
+    replica: Option<Replica>,
     histories: Vec<Mutex<History>>,
     /// Noise. The object and its version number decide where a version begins, so that no two
     /// versions have the same bytes at the same position, and no version has the same bytes at two
@@ -29,13 +31,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Puts the first version of every object into the store.
-    pub(crate) fn new(store: Store, seed: u64) -> Self {
+    /// Puts the first version of every object into the store. `replica` is a store that follows this one.
+    pub(crate) fn new(store: Store, replica: Option<Replica>, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut pool = vec![0; POOL];
         random.fill(&mut pool);
         let histories = (0..OBJECTS).map(|_| Mutex::default()).collect();
-        let world = Self { store, histories, pool: pool.into() };
+        let world = Self { store, replica, histories, pool: pool.into() };
         for object in 0..OBJECTS {
             world.overwrite(object, &mut random);
         }
@@ -81,6 +83,9 @@ impl World {
         stored.last_modified += Duration::from_secs(number);
         let (etag, modified) = (stored.quoted_etag(), stored.last_modified);
         let began = Instant::now();
+        if let Some(replica) = &self.replica {
+            replica.put(&Self::key(object), &stored, &body);
+        }
         self.store.put("model", &Self::key(object), stored);
         history.changed(began, Some(Arc::new(Version { number, body, etag, modified })));
     }
@@ -89,6 +94,9 @@ impl World {
     pub(crate) fn delete(&self, object: usize) {
         let mut history = self.history(object);
         let began = Instant::now();
+        if let Some(replica) = &self.replica {
+            replica.delete(&Self::key(object));
+        }
         self.store.delete("model", &Self::key(object));
         history.changed(began, None);
     }
@@ -124,10 +132,21 @@ impl World {
         &self,
         object: usize,
         oldest: Duration,
+        lag: Duration,
         sent: Instant,
         received: Instant,
     ) -> Vec<Option<Arc<Version>>> {
-        self.history(object).possible(oldest, sent, received)
+        self.history(object).possible(oldest, lag, sent, received)
+    }
+
+    /// These versions, and the copies that the replica has of them.
+    pub(crate) fn with_copies(
+        &self,
+        versions: Vec<Option<Arc<Version>>>,
+    ) -> Vec<Option<Arc<Version>>> {
+        let Some(replica) = &self.replica else { return versions };
+        let copies: Vec<_> = versions.iter().flatten().map(|it| Some(replica.copy(it))).collect();
+        versions.into_iter().chain(copies).collect()
     }
 
     /// The position of these bytes in the object's versions, for the error report.
@@ -155,6 +174,9 @@ impl World {
     /// Discards the log of the store, which is large.
     pub(crate) fn clear_log(&self) {
         self.store.clear_log();
+        if let Some(replica) = &self.replica {
+            replica.clear_log();
+        }
     }
 }
 

@@ -83,11 +83,12 @@ impl History {
     }
 
     /// The versions the store had at some moment from `oldest` before `sent` until `received`, but
-    /// not before the last purge that was answered when the request was sent; `None` stands for a
-    /// missing object.
+    /// not before the last purge that was answered when the request was sent; and all of that `lag` earlier,
+    /// for a copy that follows the store. `None` stands for a missing object.
     pub(crate) fn possible(
         &self,
         oldest: Duration,
+        lag: Duration,
         sent: Instant,
         received: Instant,
     ) -> Vec<Option<Arc<Version>>> {
@@ -95,6 +96,7 @@ impl History {
         let purged = purged.map(|purge| purge.sent).max();
         let from = sent.checked_sub(oldest).unwrap_or(sent);
         let from = purged.map_or(from, |purged| purged.max(from));
+        let from = from.checked_sub(lag).unwrap_or(from);
         let mut possible = Vec::new();
         for (nth, change) in self.changes.iter().enumerate() {
             let replaced = self.changes.get(nth + 1).map(|next| next.done);

@@ -33,6 +33,9 @@ mod ports;
 mod running;
 #[path = "../e2e/scrape.rs"]
 mod scrape;
+#[expect(dead_code, reason = "shared with the test of the model")]
+#[path = "../support/served_store.rs"]
+mod served_store;
 #[expect(dead_code, reason = "shared with the quickstart and the benchmarks")]
 #[path = "../support/store.rs"]
 mod store;
@@ -56,14 +59,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
 use crate::crowd::{Crowd, Tally};
-use crate::gateway::{ACCESS_KEY, Gateway, SECRET_KEY, Setup, free_port};
+use crate::gateway::{Gateway, Setup, free_port};
 use crate::life::Life;
+use crate::served_store::ServedStore;
 use crate::sky::Sky;
-use crate::store::{Serving, Store};
 
 /// The cache settings of the gateway, which determine how old an answer may be.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +119,7 @@ fn no_answer_is_wrong_or_too_old_while_the_gateway_reloads_and_restarts() {
     let requests = requested();
     let bench = Bench::start(SHORT);
     let life = Life::new(&bench.setup);
-    let sky = Sky::new(bench.store.clone(), 3);
+    let sky = Sky::new(bench.served.store.clone(), 3);
     let crowd = Crowd {
         sky: &sky,
         gateway: life.address(),
@@ -142,31 +143,19 @@ fn no_answer_is_wrong_or_too_old_while_the_gateway_reloads_and_restarts() {
 
 /// A store, and the settings of a gateway before it with an empty cache.
 struct Bench {
-    store: Store,
+    served: ServedStore,
     admin: SocketAddr,
     setup: Setup,
     _folder: TempDir,
-    _serving: Serving,
-    _runtime: Runtime,
 }
 
 impl Bench {
     fn start(freshness: Freshness) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let store = Store::new();
-        store.create_bucket("sky");
-        let serving: Serving = runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            store.clone().serve(listener, ACCESS_KEY, SECRET_KEY).expect("the store serves")
-        });
+        let served = ServedStore::start("sky");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let disk = folder.path().join("cache");
-        let setup = Setup::new(&serving.endpoint())
+        let setup = Setup::new(&served.serving.endpoint())
             .env("S3PROXY_CACHE_MEMORY", "3MiB")
             .env("S3PROXY_CACHE_DISK_PATH", disk.to_str().expect("UTF-8"))
             .env("S3PROXY_CACHE_DISK_SIZE", "64MiB")
@@ -176,7 +165,7 @@ impl Bench {
             .env("S3PROXY_CACHE_STALE_IF_ERROR", "0")
             .env("S3PROXY_ADMIN_LISTEN", &admin.to_string())
             .env("S3PROXY_UPSTREAM_PROBE", "false");
-        Self { store, admin, setup, _folder: folder, _serving: serving, _runtime: runtime }
+        Self { served, admin, setup, _folder: folder }
     }
 }
 
@@ -184,7 +173,7 @@ impl Bench {
 fn run(seed: u64, freshness: Freshness, requests: u64) -> Tally {
     let bench = Bench::start(freshness);
     let gateway: Gateway = bench.setup.clone().start();
-    let sky = Sky::new(bench.store.clone(), seed);
+    let sky = Sky::new(bench.served.store.clone(), seed);
     let admin = bench.admin;
     let (gateway_at, oldest) = (gateway.address, freshness.oldest);
     let crowd = Crowd { sky: &sky, gateway: gateway_at, admin, oldest, restarts: false };

@@ -123,7 +123,7 @@ impl Sky {
         sent: Instant,
         received: Instant,
     ) -> Vec<Option<Arc<Version>>> {
-        self.history(object).possible(oldest, sent, received)
+        self.history(object).possible(oldest, Duration::ZERO, sent, received)
     }
 }
 

@@ -197,6 +197,8 @@ const CACHE_FACE: &[&str] = &[
     "BodySlot",
     "PassingObject",
     "MemberRequest",
+    "member_tag",
+    "KnownMember",
     "OpenedMember",
     "WholeCheck",
     "BlockReader",

@@ -27,6 +27,12 @@ impl<'n> TileName<'n> {
         is_tile.then_some(Self { zoom, x, y, extension })
     }
 
+    /// The name of the tile itself: an extension is no part of it.
+    #[must_use]
+    pub fn without_extension(&self) -> String {
+        format!("{}/{}/{}", self.zoom, self.x, self.y)
+    }
+
     /// The number of the tile: along a Hilbert curve through its zoom, after all tiles of the zooms before (spec,
     /// section 4.1).
     #[must_use]

@@ -1,41 +1,22 @@
 //! Zip files as other programs write them, and damaged ones.
 
-use std::io::Write as _;
+#[path = "../../../tests/support/zip_file.rs"]
+mod zip_file;
 
 use proptest::prelude::*;
-use rawzip::extra_fields::ExtraFieldId;
-use rawzip::{CompressionMethod, Header, ZipArchiveWriter};
+use rawzip::CompressionMethod;
 
+use self::zip_file::written;
 use super::*;
 use crate::archive::ArchiveFault::Unsupported;
+use crate::archive::ArchiveKind;
+use crate::archive::search::search_in;
 
 const MOST: u64 = 1 << 20;
 
 /// A zip file with these stored members.
 fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
-    written(members, CompressionMethod::STORE, false, b"")
-}
-
-/// The same: `extra` adds an extra field to the headers before the members alone.
-fn written(
-    members: &[(&str, &[u8])],
-    method: CompressionMethod,
-    encrypted: bool,
-    extra: &[u8],
-) -> Vec<u8> {
-    let mut archive = ZipArchiveWriter::new(Vec::new());
-    for (name, bytes) in members {
-        let mut file = archive.new_file(*name).compression_method(method).encrypted(encrypted);
-        if !extra.is_empty() {
-            file = file.extra_field(ExtraFieldId::new(0x7777), extra, Header::LOCAL).expect("room");
-        }
-        let (mut entry, config) = file.start().expect("a header");
-        let mut data = config.wrap(&mut entry);
-        data.write_all(bytes).expect("written");
-        let (_, descriptor) = data.finish().expect("an end");
-        entry.finish(descriptor).expect("an end");
-    }
-    archive.finish().expect("a directory")
+    zip_file::zip(members, CompressionMethod::STORE)
 }
 
 fn directory(bytes: &[u8]) -> Result<ZipDirectory, ArchiveFault> {
@@ -51,17 +32,12 @@ fn directory(bytes: &[u8]) -> Result<ZipDirectory, ArchiveFault> {
     }
 }
 
-/// The bytes of a member, by the way that the cache goes.
+/// The bytes of a member, compared with their checksum.
 fn member(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, ArchiveFault> {
-    let Some(member) = directory(bytes)?.find(name)? else { return Ok(None) };
-    let in_bytes = |range: &Range<u64>| {
-        let start = usize::try_from(range.start).ok()?;
-        bytes.get(start..usize::try_from(range.end).ok()?.min(bytes.len()))
-    };
-    let header = in_bytes(&member.with_header(name)).unwrap_or_default();
-    let data = member.data(name, header)?;
-    let data = in_bytes(&data).unwrap_or_default();
-    let is_right = crc32fast::hash(data) == member.crc && data.len() as u64 == member.length;
+    let Some(found) = search_in(ArchiveKind::Zip, bytes, name, MOST)? else { return Ok(None) };
+    let place = |at: u64| usize::try_from(at).expect("a place in memory");
+    let data = &bytes[place(found.place.start)..place(found.place.end)];
+    let is_right = found.crc == Some(crc32fast::hash(data));
     if is_right { Ok(Some(data.to_vec())) } else { Err(Damaged("sum")) }
 }
 
@@ -105,15 +81,9 @@ fn zip64_is_read() {
     let names: Vec<String> = (0..70_000).map(|i| i.to_string()).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
     let bytes = zip(&members);
-    let mut start = bytes.len() as u64 - TAIL;
-    let found = loop {
-        match locate(&bytes[usize::try_from(start).unwrap()..], start, 16 << 20).expect("zip64") {
-            Located::Read(directory) => break directory,
-            Located::From(from) => start = from,
-        }
-    };
-    assert!(found.find("69999").expect("stored").is_some());
-    assert!(found.find("70000").expect("no fault").is_none());
+    let found = |name| search_in(ArchiveKind::Zip, &bytes, name, 16 << 20).expect("zip64");
+    assert!(found("69999").is_some());
+    assert!(found("70000").is_none());
 }
 
 #[test]

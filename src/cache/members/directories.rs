@@ -2,6 +2,7 @@
 
 use std::hash::RandomState;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::{Cache as Map, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
@@ -11,7 +12,9 @@ use crate::archive::ArchiveFault;
 use crate::archive::pmtiles::{MapHeader, TileDirectory};
 use crate::archive::zip::ZipDirectory;
 use crate::cache::blocks::reader::OpenError;
+use crate::cache::blocks::version::Version;
 use crate::cache::key::CacheKey;
+use crate::cache::purge::pending::Purge;
 
 /// One directory takes at most this part of the memory for all.
 const LARGEST_PART: u64 = 4;
@@ -21,6 +24,11 @@ const AT_ONCE: usize = 4;
 const OVERHEAD: u64 = 256;
 /// The estimated weight of an entry, bytes.
 const TYPICAL: u64 = 64 << 10;
+
+/// The largest directory where all take at most `memory` bytes.
+pub(super) fn largest(memory: u64) -> u64 {
+    memory / LARGEST_PART
+}
 
 /// A directory, or why there is none: the same version is damaged in the same way next time.
 #[derive(Debug, Clone)]
@@ -40,6 +48,12 @@ pub(super) struct DirectoryKey {
     pub(super) version: [u8; 16],
     /// 0 for the one that is read first.
     pub(super) place: u64,
+}
+
+impl DirectoryKey {
+    pub(super) fn new(archive: &CacheKey, version: &Version, place: u64) -> Self {
+        Self { archive: archive.clone(), version: *version.mark(), place }
+    }
 }
 
 #[derive(Clone)]
@@ -62,6 +76,8 @@ pub(super) struct ArchiveDirectories {
     known: Map<DirectoryKey, Directory, WeighDirectory, RandomState>,
     memory: u64,
     reading: Semaphore,
+    /// Purges so far.
+    purges: AtomicU64,
 }
 
 impl ArchiveDirectories {
@@ -90,12 +106,12 @@ impl ArchiveDirectories {
                 DefaultLifecycle::default(),
             ),
         };
-        Self { known, memory, reading: Semaphore::new(AT_ONCE) }
+        Self { known, memory, reading: Semaphore::new(AT_ONCE), purges: AtomicU64::new(0) }
     }
 
     /// The largest directory, bytes.
     pub(super) fn most(&self) -> u64 {
-        self.memory / LARGEST_PART
+        largest(self.memory)
     }
 
     /// The directory with this key, which `read` reads if it is not known. It is read once at a time.
@@ -107,12 +123,29 @@ impl ArchiveDirectories {
         if let Some(known) = self.known.get(key) {
             return Ok(known);
         }
+        let purges = self.purges.load(Ordering::SeqCst);
         let limited = async {
             // It is never closed.
             let _turn = self.reading.acquire().await.ok();
             read.await
         };
-        Box::pin(self.known.get_or_insert_async(key, limited)).await
+        let read = Box::pin(self.known.get_or_insert_async(key, limited)).await;
+        // It may be of before a purge, and known since after it.
+        if self.purges.load(Ordering::SeqCst) != purges {
+            self.known.remove(key);
+        }
+        read
+    }
+
+    /// The directory with this key, if it is known.
+    pub(super) fn known(&self, key: &DirectoryKey) -> Option<Directory> {
+        self.known.peek(key)
+    }
+
+    /// Forgets the directories of all archives that a purge covers, and why some have none.
+    pub(super) fn forget(&self, purge: &Purge) {
+        self.purges.fetch_add(1, Ordering::SeqCst);
+        self.known.retain(|key, _| !purge.covers(key.archive.as_bytes(), purge.at));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Finds a member by the directory of its archive, and makes its head.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,19 +11,19 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
-use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
-use crate::archive::pmtiles::{self, MapHeader, TileCoding, TileDirectory, TileName};
+use crate::archive::pmtiles::{self, MapHeader, TileDirectory, TileName};
+use crate::archive::search::NESTED;
 use crate::archive::zip::{Located, TAIL, locate};
-use crate::archive::{ArchiveFault, ArchiveKind};
+use crate::archive::{ArchiveFault, ArchiveKind, ENCODED};
 use crate::cache::Cache;
 use crate::cache::blocks::arrival::BlockError;
 use crate::cache::blocks::arriving_body::BodySlot;
 use crate::cache::blocks::reader::OpenError;
 use crate::cache::blocks::version::Version;
 use crate::cache::body::StoredBody;
-use crate::cache::member::{Member, MemberPlace, MemberRequest};
+use crate::cache::member::{Member, MemberForm, MemberPlace, MemberRequest, member_etag};
 use crate::cache::members::directories::{Directory, DirectoryKey};
 use crate::cache::members::{of_fault, part};
 use crate::cache::object::{Object, ObjectBody};
@@ -30,14 +31,9 @@ use crate::cache::request::CacheRequest;
 use crate::cache::stored_head::StoredHead;
 use crate::response::refusal::Refusal;
 
-const NESTED: ArchiveFault =
-    ArchiveFault::Damaged("has directories that lead to others without an end");
-const ENCODED: ArchiveFault = ArchiveFault::Unsupported(
-    "is stored with a Content-Encoding, so that its members have no place",
-);
 const TILE: ArchiveFault = ArchiveFault::Damaged("has a tile that cannot be decompressed");
 const CODING: ArchiveFault = ArchiveFault::Unsupported(
-    "has compressed tiles, which the client does not accept and the gateway does not decompress",
+    "has compressed tiles that the client does not accept, and that are too large to be decompressed for it",
 );
 
 /// One version of an archive.
@@ -47,28 +43,9 @@ struct ArchiveVersion<'a> {
     version: Version,
 }
 
-/// What an entity tag of a member is made of, besides its archive and name.
-enum MemberForm {
-    AsStored,
-    /// Decoded for clients that do not accept its coding.
-    Decoded,
-}
-
 impl ArchiveVersion<'_> {
     fn directory(&self, place: u64) -> DirectoryKey {
-        let archive = self.request.key.clone();
-        DirectoryKey { archive, version: *self.version.mark(), place }
-    }
-
-    /// An entity tag that differs between versions of the archive, members, and forms of a member.
-    fn etag(&self, name: &str, form: &MemberForm) -> HeaderValue {
-        let mut hash = Sha256::new();
-        hash.update(self.version.mark());
-        hash.update([matches!(form, MemberForm::Decoded).into()]);
-        hash.update(name);
-        let digest = hash.finalize();
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        HeaderValue::try_from(format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+        DirectoryKey::new(&self.request.key, &self.version, place)
     }
 }
 
@@ -117,7 +94,7 @@ impl Cache {
         let member = directory.find(&wanted.name).map_err(of_fault)?.ok_or_else(not_found)?;
         let length = member.length;
         let place = MemberPlace::Zip { member, name: wanted.name.clone() };
-        let etag = archive.etag(&wanted.name, &MemberForm::AsStored);
+        let etag = member_etag(&archive.version, &wanted.name, &MemberForm::AsStored);
         let headers = headers_of(archive, etag, length, None);
         let content_type = wanted.content_type.as_ref().map(|it| it.of(&headers));
         let content_type = content_type.unwrap_or(HeaderValue::from_static(UNKNOWN_TYPE));
@@ -178,13 +155,12 @@ impl Cache {
         }
         let content_type = HeaderValue::from_static(media_type);
         let coding = header.coding.name();
-        // The extension is no part of the tile.
-        let id = format!("{}/{}/{}", name.zoom, name.x, name.y);
+        let id = name.without_extension();
         if coding.is_some_and(|coding| !wanted.codings.accepts(coding)) {
             return self.decoded_tile(archive, header, &content_type, &id, place).await;
         }
         let length = place.end - place.start;
-        let etag = archive.etag(&id, &MemberForm::AsStored);
+        let etag = member_etag(&archive.version, &id, &MemberForm::AsStored);
         let headers = headers_of(archive, etag, length, coding);
         self.member(archive, &headers, &content_type, length, MemberPlace::Tile(place))
     }
@@ -270,11 +246,12 @@ impl Cache {
         place: Range<u64>,
     ) -> Result<ObjectBody, OpenError> {
         let is_small = place.end - place.start <= pmtiles::MAX_CODED_TILE;
-        if header.coding != TileCoding::Gzip || !is_small {
+        if !is_small {
             return Err(of_fault(CODING));
         }
         let (bytes, _) = self.read_around(archive.request, archive.source, place).await?;
-        let decoded = pmtiles::gunzip(&bytes, pmtiles::MAX_DECODED_TILE).map_err(|fault| {
+        let decoded = header.coding.decode(&bytes, pmtiles::MAX_DECODED_TILE);
+        let decoded = decoded.map(Cow::into_owned).map_err(|fault| {
             of_fault(match fault {
                 pmtiles::DecodeFault::Damaged => TILE,
                 pmtiles::DecodeFault::TooLarge => CODING,
@@ -283,7 +260,8 @@ impl Cache {
         let length = decoded.len() as u64;
         let room = self.tiers.reserve(&archive.request.key.beside(), length);
         let room = room.ok_or(BlockError::Refused(Refusal::ArchiveNotCached))?;
-        let headers = headers_of(archive, archive.etag(id, &MemberForm::Decoded), length, None);
+        let etag = member_etag(&archive.version, id, &MemberForm::Decoded);
+        let headers = headers_of(archive, etag, length, None);
         let head = self.head(archive, &headers, content_type, true)?;
         let object = Object {
             head: StoredHead::of(&head, &archive.source.lifetime()),

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_TYPE, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::check::object::whole_length;
 use crate::check::survey::observed::{FileReply, FolderListing, Presence};
@@ -34,7 +35,7 @@ pub(super) enum Source {
 }
 
 /// A prefix of a bucket.
-pub(super) struct StoreSource {
+pub(in crate::check) struct StoreSource {
     client: StoreClient,
     store: Store,
     bucket: String,
@@ -47,7 +48,7 @@ impl StoreSource {
     ///
     /// # Panics
     /// As [`StoreClient::new`].
-    pub(super) fn new(
+    pub(in crate::check) fn new(
         profile: &Arc<Profile>,
         upstream: &UpstreamConfig,
         bucket: &str,
@@ -105,6 +106,37 @@ impl StoreSource {
             modified: http_date::of(&headers, &LAST_MODIFIED),
             bytes: bytes.freeze(),
         }
+    }
+
+    /// These bytes of a file, of the version with this entity tag.
+    ///
+    /// # Errors
+    /// As [`StoreClient::fetch`]; `PreconditionFailed` if the store has another version, `ArchiveNotCached` if it
+    /// ignores ranges.
+    pub(in crate::check) async fn part(
+        &self,
+        path: &str,
+        range: &Range<u64>,
+        version: &HeaderValue,
+    ) -> Result<Bytes, Refusal> {
+        let Some(last) = range.end.checked_sub(1).filter(|last| *last >= range.start) else {
+            return Ok(Bytes::new());
+        };
+        let wanted = ByteRange::FromTo { first: range.start, last: Some(last) };
+        let (range, if_match) = (Some(wanted), Some(version.clone()));
+        let request = FetchRequest { range, if_match, ..FetchRequest::default() };
+        let target = self.target(&[&self.root, path].concat());
+        let fetched = self.client.fetch(&self.store, &target, &request).await;
+        let FetchResponse::Object { status: StatusCode::PARTIAL_CONTENT, mut body, .. } =
+            fetched.outcome?
+        else {
+            return Err(Refusal::ArchiveNotCached);
+        };
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = body.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.freeze())
     }
 
     async fn list(&self, path: &str) -> Option<FolderListing> {

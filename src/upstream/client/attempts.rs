@@ -151,7 +151,8 @@ impl<'a> StoreFetch<'a> {
 
     /// The report, and the attempts.
     pub(super) fn into_parts(self) -> (FetchReport, Attempts) {
-        let report = FetchReport { attempts: self.attempts.made(), ..self.report };
+        let (attempts, endpoint) = (self.attempts.made(), self.attempts.endpoint());
+        let report = FetchReport { attempts, endpoint, ..self.report };
         (report, self.attempts)
     }
 

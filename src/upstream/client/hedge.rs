@@ -20,12 +20,10 @@ use crate::upstream::Store;
 use crate::upstream::client::attempts::StoreFetch;
 use crate::upstream::client::{FetchReport, FetchRequest, FetchResponse, StoreClient};
 use crate::upstream::endpoints::StoreEndpoint;
+use crate::upstream::hedging::{HedgeResult, HedgeWait};
 use crate::upstream::retry::{Attempts, RetryPolicy};
 
 type Fetched = (FetchReport, Result<FetchResponse, Refusal>);
-
-/// The shortest time before a hedge: what is answered sooner is not worth one.
-const SHORTEST: Duration = Duration::from_millis(1);
 
 /// As [`StoreFetch::run`], hedged.
 pub(super) async fn fetch(
@@ -43,27 +41,26 @@ pub(super) async fn fetch(
     let mut first = StoreFetch::new(client, store, target, request);
     first.start_at(place);
     let mut first = std::pin::pin!(first.run());
-    let late = endpoint.late().and_then(|late| late.p95()).map(|late| late.max(SHORTEST));
-    let Some(late) = late else {
+    let Some(p95) = endpoint.late().and_then(|late| late.p95()) else {
         let fetched = first.await;
         note(endpoint, &fetched);
         return fetched;
     };
-    let mut wait = late;
+    let mut wait = HedgeWait::new(p95);
     let other = loop {
-        let over = tokio::time::Instant::from_std(started + wait);
+        let over = tokio::time::Instant::from_std(started + wait.until());
         if let Ok(fetched) = timeout_at(over, &mut first).await {
             note(endpoint, &fetched);
             return fetched;
         }
-        let other = endpoints.beside(place);
-        if other.is_some() && endpoints.hedge_budget().is_some_and(|mut budget| budget.take()) {
-            break other.unwrap_or(place);
+        if let Some(other) = endpoints.beside(place)
+            && endpoints.hedge_budget().is_some_and(|mut budget| wait.take(&mut budget))
+        {
+            break other;
         }
-        if wait == late {
+        if wait.wait_on() {
             store.metrics.hedges.not_sent.inc();
         }
-        wait *= 2;
     };
     let policy = RetryPolicy { retries: 0, ..RetryPolicy::of(&client.config) };
     let attempts = Attempts::start(policy, started);
@@ -76,8 +73,7 @@ pub(super) async fn fetch(
         of_first = &mut first => {
             note(endpoint, &of_first);
             if !has_failed(&of_first) {
-                hedges.lost.inc();
-                return with_attempts(of_first, 1);
+                return hedged(hedges, of_first, 1, HedgeResult::Lost);
             }
             let of_second = second.await;
             settle(hedges, of_first, of_second)
@@ -85,8 +81,7 @@ pub(super) async fn fetch(
         of_second = &mut second => {
             if is_good(request, &of_second) {
                 note_late(endpoint, started.elapsed());
-                hedges.won.inc();
-                return with_attempts(of_second, 1);
+                return hedged(hedges, of_second, 1, HedgeResult::Won);
             }
             let of_first = first.await;
             note(endpoint, &of_first);
@@ -98,20 +93,22 @@ pub(super) async fn fetch(
 /// Of two answers, neither of which is good at once.
 fn settle(hedges: &Hedges, of_first: Fetched, of_second: Fetched) -> Fetched {
     if has_failed(&of_first) && of_second.1.is_ok() {
-        hedges.won.inc();
         let attempts = of_first.0.attempts;
-        with_attempts(of_second, attempts)
+        hedged(hedges, of_second, attempts, HedgeResult::Won)
     } else {
-        hedges.lost.inc();
         let attempts = of_second.0.attempts;
-        with_attempts(of_first, attempts)
+        hedged(hedges, of_first, attempts, HedgeResult::Lost)
     }
 }
 
-/// Adds the attempts of the other request.
-fn with_attempts((report, outcome): Fetched, others: u8) -> Fetched {
+/// Counts the hedge, and adds it and the attempts of the other request to the report of the one that counts.
+fn hedged(hedges: &Hedges, (report, outcome): Fetched, others: u8, result: HedgeResult) -> Fetched {
+    match result {
+        HedgeResult::Won => hedges.won.inc(),
+        HedgeResult::Lost => hedges.lost.inc(),
+    };
     let attempts = report.attempts.saturating_add(others);
-    (FetchReport { attempts, ..report }, outcome)
+    (FetchReport { attempts, hedge: Some(result), ..report }, outcome)
 }
 
 /// Whether the answer of the second endpoint counts before that of the first one is known.
@@ -178,6 +175,7 @@ mod tests {
             let hedges = Hedges::default();
             let (report, _) = settle(&hedges, of(first), of(second));
             assert_eq!(report.attempts, 2);
+            assert_eq!(report.hedge, Some(if wins { HedgeResult::Won } else { HedgeResult::Lost }));
             assert_eq!((hedges.won.get(), hedges.lost.get()), (u64::from(wins), u64::from(!wins)));
         }
     }

@@ -155,6 +155,8 @@ async fn the_report_says_what_the_log_needs() {
             request_id: Some("tx0-1".to_owned()),
             detail: None,
             head_by_get: false,
+            endpoint: Some(0),
+            hedge: None,
         }
     );
 }

@@ -2,9 +2,10 @@
 
 use rawzip::CompressionMethod;
 
-use super::{cause, member, setup, stored, tiles, zip};
+use super::{cause, member, setup, stored, tiles};
 use crate::client::{Ending, find};
 use crate::origin::Origin;
+use crate::zip_file::zip;
 
 /// The archive with one byte changed, which is so far from the first place of `near`.
 fn changed(archive: &[u8], near: &[u8], distance: usize) -> Vec<u8> {

@@ -27,7 +27,35 @@ fn varint(mut number: usize, bytes: &mut Vec<u8>) {
     bytes.push(u8::try_from(number).expect("7 bits"));
 }
 
-/// A compressed directory of entries: first tile, run, length, offset.
+/// The codings of the specification by their numbers.
+fn coded(coding: u8, bytes: &[u8]) -> Vec<u8> {
+    match coding {
+        1 => bytes.to_vec(),
+        2 => gzip(bytes),
+        3 => {
+            let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
+            encoder.write_all(bytes).expect("written");
+            encoder.into_inner()
+        }
+        _ => zstd::stream::encode_all(bytes, 3).expect("encoded"),
+    }
+}
+
+fn decoded(coding: &str, bytes: &[u8]) -> String {
+    let mut text = String::new();
+    match coding {
+        "gzip" => GzDecoder::new(bytes).read_to_string(&mut text).expect("gzip"),
+        "br" => brotli::Decompressor::new(bytes, 4096).read_to_string(&mut text).expect("br"),
+        _ => {
+            let bytes = zstd::stream::decode_all(bytes).expect("zstd");
+            text = String::from_utf8(bytes).expect("UTF-8");
+            text.len()
+        }
+    };
+    text
+}
+
+/// A directory of entries: first tile, run, length, offset.
 fn directory(entries: &[(usize, usize, usize, usize)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     varint(entries.len(), &mut bytes);
@@ -39,21 +67,26 @@ fn directory(entries: &[(usize, usize, usize, usize)]) -> Vec<u8> {
     entries.iter().for_each(|(_, run, ..)| varint(*run, &mut bytes));
     entries.iter().for_each(|(_, _, length, _)| varint(*length, &mut bytes));
     entries.iter().for_each(|(.., offset)| varint(offset + 1, &mut bytes));
-    gzip(&bytes)
+    bytes
+}
+
+/// A map of these tiles by number, with directories in gzip.
+fn map(tiles: &[(usize, Vec<u8>)], coding: u8, tile_type: u8) -> Vec<u8> {
+    map_with(2, tiles, coding, tile_type)
 }
 
 /// A map of these tiles by number, the second half of them in a directory below the root.
-fn map(tiles: &[(usize, Vec<u8>)], coding: u8, tile_type: u8) -> Vec<u8> {
+fn map_with(directories: u8, tiles: &[(usize, Vec<u8>)], coding: u8, tile_type: u8) -> Vec<u8> {
     let (mut data, mut entries) = (Vec::new(), Vec::new());
     for (number, bytes) in tiles {
         entries.push((*number, 1, bytes.len(), data.len()));
         data.extend_from_slice(bytes);
     }
     let (above, below) = entries.split_at(entries.len() / 2);
-    let leaf = directory(below);
+    let leaf = coded(directories, &directory(below));
     let mut root = above.to_vec();
     root.push((below[0].0, 0, leaf.len(), 0));
-    let root = directory(&root);
+    let root = coded(directories, &directory(&root));
     let mut header = vec![0; HEADER];
     header[..7].copy_from_slice(b"PMTiles");
     header[7] = 3;
@@ -64,16 +97,15 @@ fn map(tiles: &[(usize, Vec<u8>)], coding: u8, tile_type: u8) -> Vec<u8> {
         header[at..at + 8].copy_from_slice(&(start as u64).to_le_bytes());
         header[at + 8..at + 16].copy_from_slice(&(length as u64).to_le_bytes());
     }
-    header[97] = 2;
+    header[97] = directories;
     header[98] = coding;
     header[99] = tile_type;
     [header, root, leaf, data].concat()
 }
 
 /// Tiles 0 to 20: the zooms 0 to 2.
-fn tiles(coded: bool) -> Vec<(usize, Vec<u8>)> {
-    let tile = |i: usize| format!("tile {i} ").repeat(40).into_bytes();
-    (0..21).map(|i| (i, if coded { gzip(&tile(i)) } else { tile(i) })).collect()
+fn tiles(coding: u8) -> Vec<(usize, Vec<u8>)> {
+    (0..21).map(|i| (i, coded(coding, text(i).as_bytes()))).collect()
 }
 
 fn text(number: usize) -> String {
@@ -83,7 +115,7 @@ fn text(number: usize) -> String {
 #[test]
 fn tiles_are_found_by_their_coordinates() {
     let origin = Origin::start();
-    origin.put("m.pmtiles", map(&tiles(false), 1, 2));
+    origin.put("m.pmtiles", map(&tiles(1), 1, 2));
     let gateway = setup(&origin.url()).start();
     for (name, number) in
         [("0/0/0", 0), ("1/0/1", 2), ("1/1/0.png", 4), ("2/0/0", 5), ("2/3/0.png", 20)]
@@ -113,43 +145,77 @@ fn tiles_are_found_by_their_coordinates() {
 #[test]
 fn compressed_tiles_are_sent_as_the_client_accepts_them() {
     let origin = Origin::start();
-    origin.put("m.pmtiles", map(&tiles(true), 2, 1));
     let vectors = json!({"mime": {"also_allow": ["application/vnd.mapbox-vector-tile"]}});
     let gateway = setup(&origin.url()).yaml(vectors).start();
-    let mut tags = Vec::new();
-    for (accept, coded) in [
-        (None, false),
-        (Some("gzip, br"), true),
-        (Some("identity"), false),
-        (Some("gzip;q=0, *"), false),
-        (Some("*"), true),
-    ] {
-        let headers: Vec<_> = accept.iter().map(|value| ("accept-encoding", *value)).collect();
-        let answer = member(&gateway, "m.pmtiles/2/3/0.mvt", &headers);
-        assert_eq!(answer.status(), 200, "{accept:?}: {answer:?}");
-        assert_eq!(answer.header("content-type"), Some("application/vnd.mapbox-vector-tile"));
-        assert_eq!(answer.header("content-encoding"), coded.then_some("gzip"), "{accept:?}");
-        assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{accept:?}");
-        let mut decoded = String::new();
-        if coded {
-            GzDecoder::new(&answer.body[..]).read_to_string(&mut decoded).expect("gzip");
-        } else {
-            answer.text().clone_into(&mut decoded);
+    for (number, name) in [(2, "gzip"), (3, "br"), (4, "zstd")] {
+        // Directories in each coding, too.
+        origin.put(&format!("{name}.pmtiles"), map_with(number, &tiles(number), number, 1));
+        let refused = format!("{name};q=0, *");
+        let mut tags = Vec::new();
+        for (accept, is_coded) in [
+            (None, false),
+            (Some("gzip, br, zstd"), true),
+            (Some("identity"), false),
+            (Some(refused.as_str()), false),
+            (Some("*"), true),
+        ] {
+            let headers: Vec<_> = accept.iter().map(|value| ("accept-encoding", *value)).collect();
+            let answer = member(&gateway, &format!("{name}.pmtiles/2/3/0.mvt"), &headers);
+            assert_eq!(answer.status(), 200, "{name}, {accept:?}: {answer:?}");
+            assert_eq!(answer.header("content-type"), Some("application/vnd.mapbox-vector-tile"));
+            let coding = answer.header("content-encoding");
+            assert_eq!(coding, is_coded.then_some(name), "{name}, {accept:?}");
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{name}, {accept:?}");
+            let got = match is_coded {
+                true => decoded(name, &answer.body),
+                false => answer.text().to_owned(),
+            };
+            assert_eq!(got, text(20), "{name}, {accept:?}");
+            tags.push((is_coded, answer.header("etag").expect("a tag").to_owned()));
         }
-        assert_eq!(decoded, text(20), "{accept:?}");
-        tags.push((coded, answer.header("etag").expect("a tag").to_owned()));
+        for (is_coded, tag) in &tags {
+            for (other_coded, other) in &tags {
+                assert_eq!(tag == other, is_coded == other_coded, "a tag is of one form");
+            }
+        }
     }
-    for (coded, tag) in &tags {
-        for (other_coded, other) in &tags {
-            assert_eq!(tag == other, coded == other_coded, "a tag is of one form");
+}
+
+/// A directory of some bytes that becomes many.
+#[test]
+fn a_directory_or_tile_that_is_decoded_to_too_much_is_an_error() {
+    let origin = Origin::start();
+    let vectors = json!({
+        "mime": {"also_allow": ["application/vnd.mapbox-vector-tile"]},
+        "cache": {"archive_directories": "4MiB"},
+    });
+    let gateway = setup(&origin.url()).yaml(vectors).tolerate("archive_unsupported").start();
+    let bomb = vec![0; 16 << 20];
+    for coding in [2, 3, 4] {
+        let mut map = map_with(coding, &tiles(coding), coding, 1);
+        let root = coded(coding, &bomb);
+        let start = map.len() as u64;
+        map[8..16].copy_from_slice(&start.to_le_bytes());
+        map[16..24].copy_from_slice(&(root.len() as u64).to_le_bytes());
+        origin.put(&format!("directory{coding}.pmtiles"), [map, root].concat());
+        let large = vec![(0, coded(coding, &bomb)), (1, coded(coding, b"x"))];
+        origin.put(&format!("tile{coding}.pmtiles"), map_with(coding, &large, coding, 1));
+        for name in ["directory", "tile"] {
+            let answer = member(&gateway, &format!("{name}{coding}.pmtiles/0/0/0"), &[]);
+            gateway.line_of(&answer);
+            let seen = (answer.status(), cause(&answer));
+            assert_eq!(seen, (502, "archive_unsupported".to_owned()), "{name} {coding}");
         }
+        // Who decodes it may have it.
+        let all = [("accept-encoding", "gzip, br, zstd")];
+        assert_eq!(member(&gateway, &format!("tile{coding}.pmtiles/0/0/0"), &all).status(), 200);
     }
 }
 
 #[test]
 fn a_map_that_is_damaged_is_an_error() {
     let origin = Origin::start();
-    let good = map(&tiles(true), 2, 1);
+    let good = map(&tiles(2), 2, 1);
     let vectors = json!({"mime": {"also_allow": ["application/vnd.mapbox-vector-tile"]}});
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();
@@ -163,7 +229,8 @@ fn a_map_that_is_damaged_is_an_error() {
         ("the root", with(HEADER + 12, good[HEADER + 12] ^ 0x55), "archive_damaged"),
         ("a checksum of the last tile", with(last, good[last] ^ 1), "archive_damaged"),
         ("version 2", with(7, 2), "archive_unsupported"),
-        ("tiles in Brotli", with(98, 3), "archive_unsupported"),
+        ("tiles that are no Brotli", with(98, 3), "archive_damaged"),
+        ("directories that are no Zstandard", with(97, 4), "archive_damaged"),
     ] {
         origin.put("m.pmtiles", bytes);
         let setup = setup(&origin.url()).yaml(vectors.clone()).tolerate("\"cause\"");
@@ -177,7 +244,7 @@ fn a_map_that_is_damaged_is_an_error() {
 #[test]
 fn tiles_of_a_type_that_is_not_accepted_are_refused() {
     let origin = Origin::start();
-    origin.put("m.pmtiles", map(&tiles(true), 2, 1));
+    origin.put("m.pmtiles", map(&tiles(2), 2, 1));
     let gateway = setup(&origin.url()).start();
     let answer = member(&gateway, "m.pmtiles/2/3/0", &[]);
     assert_eq!((answer.status(), cause(&answer).as_str()), (415, "media_type_denied"));

@@ -1,5 +1,7 @@
 //! A second endpoint that is asked because the first byte of the first one is late.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::admin::Admin;
@@ -69,6 +71,66 @@ fn the_first_good_answer_wins_and_the_other_request_is_closed() {
     let hedges = counted(&admin, "won") + counted(&admin, "lost");
     assert!(hedges * 20 <= WARM_UP + 1, "{hedges}");
     assert_eq!(second.count(), hedges);
+}
+
+/// One hundredth of the requests made the tail of all: a budget that is nearly spent had nothing left for them.
+#[test]
+fn every_answer_that_never_comes_is_answered_by_the_other_endpoint() {
+    const CLIENTS: usize = 8;
+    const EACH: usize = 200;
+    let gate = Gate::new();
+    let usual = || Step::Pause(Duration::from_millis(10));
+    let slow = gate.clone();
+    let first = Faulty::scripted(move |request, _| {
+        let first = match request.target.contains("slow") {
+            true => Step::Wait(slow.clone()),
+            false => usual(),
+        };
+        std::iter::once(first).chain(faulty::object(b"first")).collect()
+    });
+    let second = Faulty::scripted(move |_, _| {
+        std::iter::once(usual()).chain(faulty::object(b"second")).collect()
+    });
+    let (gateway, admin) = warm(&first, &second);
+    let before = (counted(&admin, "won"), second.count());
+    let names = |client| {
+        (0..EACH).map(move |number| match (client * EACH + number) % 100 {
+            99 => (format!("slow-{client}-{number}.png"), "second"),
+            _ => (format!("{client}-{number}.png"), "first"),
+        })
+    };
+    let read = |client| {
+        let mut worst = Duration::ZERO;
+        for (name, from) in names(client) {
+            let began = Instant::now();
+            let (status, body) = get(&gateway, &name);
+            assert_eq!(status, 200, "{name}");
+            if from == "second" {
+                assert_eq!(body, from, "{name}");
+                worst = worst.max(began.elapsed());
+            }
+        }
+        worst
+    };
+    let worst = std::thread::scope(|scope| {
+        let readers: Vec<_> =
+            (0..CLIENTS).map(|client| scope.spawn(move || read(client))).collect();
+        readers.into_iter().map(|reader| reader.join().expect("a reader")).max()
+    });
+    let slow = CLIENTS * EACH / 100;
+    // The time limit of an answer is 30 s.
+    assert!(worst < Some(Duration::from_secs(5)), "{worst:?}");
+    assert!(counted(&admin, "won") >= before.0 + slow);
+    let sent_twice = second.count();
+    assert!(sent_twice * 20 <= WARM_UP + CLIENTS * EACH, "{sent_twice} after {}", before.1);
+    for (name, from) in names(CLIENTS - 1).filter(|(_, from)| *from == "second") {
+        let path = format!("s3://sky/{name}");
+        let line = gateway.expect_log(from, |line| line["path"] == path.as_str());
+        assert_eq!(line["upstream_endpoint"], second.url().as_str(), "{line}");
+        assert_eq!(line["upstream_hedge"], "won", "{line}");
+        assert_eq!(line["upstream_attempts"], 2, "{line}");
+    }
+    gate.open();
 }
 
 #[test]
