@@ -31,6 +31,12 @@ pub(super) fn expect_proxy_headers(config: &Config) -> bool {
     public(config).any(|listen| listen.proxy_protocol)
 }
 
+/// Whether clients may use HTTP/2.
+pub(super) fn speak_http2(config: &Config) -> bool {
+    let without_tls = config.gateway.listen.iter().any(|listen| listen.http2);
+    without_tls || config.tls.as_ref().is_some_and(|tls| tls.http2)
+}
+
 /// Whose word on their clients is taken.
 pub(super) fn trusted_proxies(config: &Config) -> Arc<TrustedProxies> {
     let networks = config.gateway.trusted_proxies.clone();
@@ -66,6 +72,7 @@ fn try_bind(address: SocketAddr) -> std::io::Result<()> {
 /// # Errors
 /// Authorities of clients that cannot be used.
 pub(super) fn tls_acceptors(config: &Config) -> Result<TlsAcceptors, StartError> {
+    let http2 = config.tls.as_ref().is_some_and(|tls| tls.http2);
     let acceptor = |side: TlsSide, files: Option<&TlsFiles>| -> Result<_, StartError> {
         let Some(files) = files else { return Ok(None) };
         #[expect(clippy::disallowed_methods, reason = "a certificate is valid for some time")]
@@ -74,7 +81,7 @@ pub(super) fn tls_acceptors(config: &Config) -> Result<TlsAcceptors, StartError>
             warn!("{}: it is not valid now", certificate_line(identity));
         }
         let setting = side.client_ca_setting();
-        let acceptor = TlsAcceptor::new(side, files);
+        let acceptor = TlsAcceptor::new(side, files, http2 && side == TlsSide::Public);
         let acceptor = acceptor.map_err(|problem| StartError::Tls { setting, problem })?;
         Ok(Some(Arc::new(acceptor)))
     };

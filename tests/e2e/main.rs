@@ -119,6 +119,8 @@ mod store_state;
 mod store_tls;
 mod tls;
 mod tls_port;
+// HTTP/2.
+mod http2;
 // Addresses, certificates by name, TLS of operators, the way to HTTPS.
 mod edge;
 // Clients behind load balancers and proxies.
