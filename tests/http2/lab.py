@@ -16,7 +16,7 @@ from verdicts import HUGE, LARGE, SMALL, TILES  # noqa: E402
 from wire import NAME, PATIENCE, Connection, Wrong  # noqa: E402
 
 CONFIGURATION = """
-listen: 127.0.0.1:{port}
+listen: ["127.0.0.1:{port}", "127.0.0.1:{prior_port} http2"]
 admin: {{ listen: "127.0.0.1:{admin}" }}
 tls:
   listen: 127.0.0.1:{tls_port}
@@ -47,6 +47,7 @@ http {{
   client_header_timeout 2s; send_timeout 3s; keepalive_timeout 4s;
   server {{
     listen 127.0.0.1:{port};
+    listen 127.0.0.1:{prior_port} http2;
     listen 127.0.0.1:{tls_port} ssl http2;
     ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
     location {prefix} {{ alias {folder}/bucket/data/; }}
@@ -72,9 +73,12 @@ def certificate(folder):
 
 
 class Server:
-    """A process with a port for TLS and a plain one; its CPU and memory."""
+    """A process with a port for TLS, a plain one, and a plain one for HTTP/2; its CPU and memory."""
 
     prefix, store = PROXIED, None
+
+    def __init__(self):
+        self.port, self.tls_port, self.prior_port = free_port(), free_port(), free_port()
 
     def start(self, stack, command, log):
         with log.open("ab") as output:
@@ -117,10 +121,12 @@ class Server:
 
 class Gateway(Server):
     def __init__(self, stack, folder, binary, store, name, downstream=""):
-        self.store, self.port, self.tls_port, self.admin = store, free_port(), free_port(), free_port()
+        super().__init__()
+        self.store, self.admin = store, free_port()
         configuration = folder / f"{name}.yaml"
         configuration.write_text(CONFIGURATION.format(
-            port=self.port, tls_port=self.tls_port, admin=self.admin, folder=folder, store=store.port, downstream=downstream,
+            port=self.port, tls_port=self.tls_port, prior_port=self.prior_port, admin=self.admin, folder=folder,
+            store=store.port, downstream=downstream,
         ))
         keys = CREDENTIALS.format(access_key=store.access_key, secret_key=store.secret_key)
         (folder / "aws-credentials.ini").write_text(keys)
@@ -129,12 +135,13 @@ class Gateway(Server):
 
 class Nginx(Server):
     def __init__(self, stack, folder):
-        self.port, self.tls_port = free_port(), free_port()
+        super().__init__()
         (folder / "nginx").mkdir(exist_ok=True)
         configuration = folder / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
         configuration.write_text(NGINX.format(
-            user=user, folder=folder, port=self.port, tls_port=self.tls_port, prefix=self.prefix,
+            user=user, folder=folder, port=self.port, tls_port=self.tls_port, prior_port=self.prior_port,
+            prefix=self.prefix,
         ))
         errors = folder / "nginx-errors.log"
         self.start(stack, ["nginx", "-e", errors, "-c", configuration], errors)

@@ -31,10 +31,10 @@ def record(page, part, lines):
 
 def run_cases(options, server, name, bodies):
     counts, failures, seconds = conformance.run(server, name, bodies, options.only)
-    lines = ["| specification, section | cases | deviations |", "|---|---|---|"]
-    lines += [f"| {chapter} | {cases} | {deviations} |" for chapter, (cases, deviations) in counts.items()]
-    cases = sum(cases for cases, _ in counts.values())
-    lines += [f"| all | {cases} | {sum(deviations for _, deviations in counts.values())} |"]
+    counts["all"] = [sum(each) for each in zip(*counts.values())]
+    cases = counts["all"][0]
+    lines = ["| specification, section | cases | of them: PROTOCOL_ERROR in place of a code that says more | known deviations |", "|---|---|---|---|"]
+    lines += [f"| {chapter} | {' | '.join(map(str, numbers))} |" for chapter, numbers in counts.items()]
     print("\n".join(lines), *(f"FAILED {failure}" for failure in failures), sep="\n")
     print(f"cases: {cases - len(failures)} of {cases} as expected, {seconds:.1f} s", flush=True)
     if options.record and not failures and not options.only:
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("parts", nargs="*", metavar="PART")
     options = parser.parse_args()
-    parts = options.parts or (PARTS[0:1] + PARTS[2:3] if options.nginx else PARTS)
+    parts = options.parts or (["cases"] if options.nginx else PARTS)
     failed = []
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3proxy-http2.")))

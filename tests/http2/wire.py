@@ -187,9 +187,12 @@ class Connection:
         raw.settimeout(PATIENCE)
         raw.connect(("127.0.0.1", port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = (tls or H2).wrap_socket(raw, server_hostname=NAME)
+        # `tls=False`: none.
+        self.socket = raw if tls is False else (tls or H2).wrap_socket(raw, server_hostname=NAME)
         self.socket.setblocking(False)
         self.replenish, self.keep_bodies = replenish, keep_bodies
+        # Without a preface nothing is acknowledged: it would come before the bytes of the case, or between them.
+        self.acknowledges = preface
         own = dict(own)
         self.initial_window = own.get(INITIAL_WINDOW_SIZE, 65535)
         self.max_frame = own.get(MAX_FRAME_SIZE, 16384)
@@ -236,10 +239,16 @@ class Connection:
                     select.select([self.socket] if read else [], [self.socket], [], 0.05)
         return len(sent) - len(left)
 
+    def drip(self, sent):
+        """Sends byte by byte, each in a record of TLS of its own."""
+        left = memoryview(sent)
+        while left and not self.closed:
+            left = left[self._send(left[:1]):]
+
     def _send(self, view):
         try:
             return self.socket.send(view)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return 0
         except OSError:
             # What the server said before it closed can still be read.
@@ -278,7 +287,7 @@ class Connection:
             return 0
         try:
             found = self.socket.recv(2**18)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return 0
         except (ConnectionResetError, BrokenPipeError):
             self.closed = self.was_reset = True
@@ -445,7 +454,8 @@ class Connection:
         if not 16384 <= found.get(MAX_FRAME_SIZE, 16384) < 2**24 or found.get(INITIAL_WINDOW_SIZE, 0) >= 2**31:
             self.wrong(f"6.5.2: {found}")
         self.server_settings = {**(self.server_settings or {}), **found}
-        self.queue += settings(flags=ACK)
+        if self.acknowledges:
+            self.queue += settings(flags=ACK)
 
     def _ping(self, got):
         if len(got.payload) != 8:
