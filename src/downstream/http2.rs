@@ -242,8 +242,9 @@ impl Http2 {
         let head = u32::try_from(self.config.header_max_bytes).unwrap_or(u32::MAX);
         let mut builder = Builder::new();
         builder
-            // The limit of bytes is that of HTTP/1, and refuses with the same answer.
-            .max_header_list_size(head.saturating_add(MOST_FIELDS * FIELD))
+            // The limit of bytes is that of HTTP/1, and refuses with the same answer. Beyond twice as many there is
+            // no answer that says why.
+            .max_header_list_size(head.saturating_mul(2).saturating_add(MOST_FIELDS * FIELD))
             .max_concurrent_streams(self.config.http2_max_streams)
             .max_pending_accept_reset_streams(self.config.http2_max_streams as usize)
             .max_local_error_reset_streams(Some(MALFORMED))
