@@ -43,8 +43,9 @@ mod wire;
 const MOST_FIELDS: u32 = 128;
 /// What a field of a head counts for besides its bytes (RFC 9113, section 10.5.1).
 const FIELD: u32 = 32;
-/// Bytes of one response that wait in `h2`, at most.
-const SEND_BUFFER: usize = 64 << 10;
+/// Bytes of one response that wait in `h2`, at most: more than all responses may have there, so that one which waits
+/// for the socket waits for its turn.
+const SEND_BUFFER: usize = 256 << 10;
 /// Malformed requests, each answered with a reset, before the connection ends.
 const MALFORMED: usize = 64;
 /// The first bytes of the preface (RFC 9113, section 3.4). No method of HTTP/1 begins so.
@@ -242,8 +243,9 @@ impl Http2 {
         let head = u32::try_from(self.config.header_max_bytes).unwrap_or(u32::MAX);
         let mut builder = Builder::new();
         builder
-            // The limit of bytes is that of HTTP/1, and refuses with the same answer.
-            .max_header_list_size(head.saturating_add(MOST_FIELDS * FIELD))
+            // The limit of bytes is that of HTTP/1, and refuses with the same answer. Beyond twice as many there is
+            // no answer that says why.
+            .max_header_list_size(head.saturating_mul(2).saturating_add(MOST_FIELDS * FIELD))
             .max_concurrent_streams(self.config.http2_max_streams)
             .max_pending_accept_reset_streams(self.config.http2_max_streams as usize)
             .max_local_error_reset_streams(Some(MALFORMED))
@@ -291,6 +293,9 @@ impl Connection<'_> {
                 Event::Ended(end) => break self.leave(end).await,
             }
         };
+        let is_whole = matches!(end, End::Closed | End::Idle | End::Age | End::Shutdown)
+            && !self.shared.seen.is_blocked();
+        self.shared.seen.turns.end(is_whole);
         // Their streams fail with the connection; each logs its request.
         self.tasks.detach_all();
         end

@@ -232,7 +232,10 @@ impl AsyncWrite for RequestStream {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let turns = &self.shared.seen.turns;
-        turns.poll_flush(context, &self.ticket).map(Ok)
+        turns.poll_flush(context, &self.ticket).map(|is_whole| match is_whole {
+            true => Ok(()),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        })
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {

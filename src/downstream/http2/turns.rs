@@ -37,6 +37,8 @@ struct State {
     /// All up to this count is in the socket.
     sent: u64,
     flushing: Vec<(u64, Waker)>,
+    /// The connection has ended, with all that was handed over in the socket or not.
+    ended: Option<bool>,
 }
 
 /// A response with bytes that wait for a turn.
@@ -172,11 +174,15 @@ impl Turns {
         self.lock().hand_over(ticket, 0);
     }
 
-    /// Ready when all that this response has handed over is in the socket.
-    pub(super) fn poll_flush(&self, context: &mut Context<'_>, ticket: &Ticket) -> Poll<()> {
+    /// Ready when all that this response has handed over is in the socket, or the connection has ended; false if
+    /// bytes are lost.
+    pub(super) fn poll_flush(&self, context: &mut Context<'_>, ticket: &Ticket) -> Poll<bool> {
         let mut state = self.lock();
         if state.sent >= ticket.handed {
-            return Poll::Ready(());
+            return Poll::Ready(true);
+        }
+        if let Some(is_whole) = state.ended {
+            return Poll::Ready(is_whole);
         }
         let waker = context.waker();
         if !state.flushing.iter().any(|(at, it)| *at == ticket.handed && it.will_wake(waker)) {
@@ -221,6 +227,19 @@ impl Turns {
             !is_sent
         });
         state.wake_next();
+    }
+
+    /// The connection has ended: nobody waits any more.
+    pub(super) fn end(&self, is_whole: bool) {
+        let mut state = self.lock();
+        state.ended = Some(is_whole);
+        state.waiting_bytes = 0;
+        for (_, waker) in std::mem::take(&mut state.flushing) {
+            waker.wake();
+        }
+        for waiting in std::mem::take(&mut state.responses) {
+            waiting.waker.wake();
+        }
     }
 }
 

@@ -108,6 +108,21 @@ fn a_response_is_flushed_when_the_socket_has_all_of_it() {
 }
 
 #[test]
+fn at_the_end_of_the_connection_nobody_waits() {
+    for is_whole in [true, false] {
+        let turns = Turns::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
+        turns.head(&mut first);
+        assert!(turns.poll_flush(&mut context, &first).is_pending());
+        turns.end(is_whole);
+        assert_eq!(turns.poll_flush(&mut context, &first), Poll::Ready(is_whole));
+        turns.head(&mut second);
+        assert_eq!(turns.poll_flush(&mut context, &second), Poll::Ready(is_whole));
+    }
+}
+
+#[test]
 fn one_that_does_not_take_its_turn_keeps_no_other_from_it() {
     let turns = Turns::default();
     let now = Instant::now();
