@@ -558,13 +558,13 @@ def _(lab):
     # From here on the server's socket is full: nothing is read.
     connection.flood(window(0, 2**30) + b"".join(request(stream, lab.path(HUGE), ("priority", "u=5")) for stream in streams), 1, read=False)
     time.sleep(0.5)
-    connection.flood(request(17, lab.path(LARGE), ("priority", "u=0")), 1, read=False)
+    connection.flood(request(17, lab.path(HUGE), ("priority", "u=0")), 1, read=False)
     time.sleep(0.5)
     connection.window += 2**30
     connection.replenish = False
     connection.pump(until=lambda: connection.ended(17), seconds=30)
     others = sum(connection.answers[stream].received for stream in streams if stream in connection.answers)
-    must(connection.ended(17) and connection.answers[17].received == len(lab.bodies[LARGE]), connection)
+    must(connection.ended(17) and connection.answers[17].received == len(lab.bodies[HUGE]), connection)
     # What the kernel has of them cannot be overtaken.
     must(others <= len(streams) * len(lab.bodies[HUGE]) // 2, f"{others} bytes of less urgent answers came before")
 
