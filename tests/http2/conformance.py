@@ -2,9 +2,10 @@
 
 import time
 
-import compression  # noqa: F401  (registers its cases, as do the next two)
+import compression  # noqa: F401  (registers its cases, as do the next three)
 import framing  # noqa: F401
 import messages  # noqa: F401
+import streams  # noqa: F401
 from verdicts import CASES, Lab, OtherCode
 from wire import Wrong
 

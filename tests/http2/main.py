@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-import attacks
 import conformance
+import measuring
 import programs
 import shutdown
 from lab import Gateway, Nginx, prepare
@@ -43,7 +43,7 @@ def run_cases(options, server, name, bodies):
 
 
 def run_attacks(options, stack, server, bodies):
-    rows, failures = attacks.run(stack, server, len(bodies[SMALL]), options.only)
+    rows, failures = measuring.run(stack, server, len(bodies[SMALL]), options.only)
     print(f"attacks: {len(rows) - 1}, {len(failures)} bounds broken", flush=True)
     if options.record and not failures and not options.only:
         lines = ["| attack | outcome | s | CPU s | MiB more | p99 of another client, ms |", "|---|---|---|---|---|---|"]
@@ -82,7 +82,7 @@ def main():
             if "clients" in parts:
                 failed += programs.run(server, bodies)
         if "attacks" in parts:
-            failed += run_attacks(options, stack, start("attacked", attacks.DOWNSTREAM), bodies)
+            failed += run_attacks(options, stack, start("attacked", measuring.DOWNSTREAM), bodies)
         if "shutdown" in parts:
             try:
                 print(f"ok shutdown: {shutdown.run(start('ending'), bodies)}")

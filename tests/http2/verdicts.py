@@ -144,6 +144,19 @@ def closed_by_end(lab):
     return connection
 
 
+def must(condition, found):
+    if not condition:
+        raise Wrong(str(found))
+
+
+def of_connection(_, connection, *codes):
+    connection_error(connection, *codes)
+
+
+def of_stream(_, connection, *codes):
+    stream_error(connection, 1, *codes)
+
+
 def table(state, then, *rows):
     """Cases of one form: section, title, bytes, and the arguments of `then`."""
     for section, title, sent, *arguments in rows:
