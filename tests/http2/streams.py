@@ -3,7 +3,7 @@
 import time
 
 from verdicts import (
-    HUGE, LARGE, SMALL, TILES, case, closed_by_end, closed_by_reset, connection_error, half_closed, idle, is_open, must,
+    HUGE, LARGE, SMALL, TILES, answered, case, closed_by_end, closed_by_reset, connection_error, half_closed, idle, is_open, must,
     of_connection, of_stream, right, stream_error, table, works,
 )
 from wire import *  # noqa: F403
