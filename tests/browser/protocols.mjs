@@ -12,7 +12,7 @@ import { relay } from './relay.mjs';
 import { Lab, freePort } from './servers.mjs';
 import { noise, png } from './survey.mjs';
 
-const [, , binaries, rounds = '3', record] = process.argv;
+const [, , binaries, rounds = '2', record] = process.argv;
 const ROUND_TRIP = 50, ROUNDS = Number(rounds);
 const MARK = '<!-- tests/browser/run --only protocols --record -->', END = '<!-- end of the record -->';
 const PACKAGES = path.resolve('node_modules');

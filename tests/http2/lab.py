@@ -29,8 +29,10 @@ cache: {{ memory: 256MiB }}
 downstream: {{ {downstream} }}
 profiles:
   lab: {{ endpoint: "http://127.0.0.1:{store}", buckets: [data] }}
+  pass: {{ endpoint: "http://127.0.0.1:{store}", buckets: [data], cache: {{ store: false }} }}
 """
-CREDENTIALS = "[lab]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
+KEYS = "aws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
+CREDENTIALS = f"[lab]\n{KEYS}[pass]\n{KEYS}"
 
 NGINX = """
 {user}
@@ -75,7 +77,9 @@ def certificate(folder):
 class Server:
     """A process with a port for TLS, a plain one, and a plain one for HTTP/2; its CPU and memory."""
 
-    prefix, store = PROXIED, None
+    # Of the objects, and of the same ones where they are not cached.
+    prefix, uncached = PROXIED, PROXIED
+    store = None
 
     def __init__(self):
         self.port, self.tls_port, self.prior_port = free_port(), free_port(), free_port()
@@ -120,6 +124,8 @@ class Server:
 
 
 class Gateway(Server):
+    uncached = PROXIED.replace("lab@", "pass@")
+
     def __init__(self, stack, folder, binary, store, name, downstream=""):
         super().__init__()
         self.store, self.admin = store, free_port()

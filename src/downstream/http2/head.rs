@@ -5,8 +5,8 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
-/// The same head as HTTP/1.1; `None` if its target cannot be written (RFC 9113, section 8.3.1): the request is
-/// malformed.
+/// The same head as HTTP/1.1; `None` if its target cannot be written (RFC 9113, section 8.3.1), or a value begins or
+/// ends with white space (section 8.2.1): the request is malformed.
 ///
 /// `:authority` is the host. A `Host` that says the same is left out, and one that says something else makes two,
 /// which are refused. A body without length is marked as in HTTP/1.1.
@@ -20,6 +20,12 @@ pub(super) fn as_http1(request: &Parts, has_body: bool) -> Option<Vec<u8>> {
         return None;
     }
     let fields = || request.headers.iter();
+    let has_space = |value: &HeaderValue| {
+        matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
+    };
+    if fields().any(|(_, value)| has_space(value)) {
+        return None;
+    }
     let length: usize = fields().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let mut head = Vec::with_capacity(length + target.len() + 128);
     let mut add = |parts: &[&[u8]]| {
@@ -88,6 +94,16 @@ mod tests {
         assert_eq!(connect.as_deref(), Some("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"));
         let all = head("OPTIONS", "*", &[("host", "h")], false);
         assert_eq!(all.as_deref(), Some("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n"));
+    }
+
+    #[test]
+    fn white_space_at_an_end_of_a_value_is_malformed() {
+        for (value, is_malformed) in
+            [("a b", false), ("", false), (" a", true), ("a ", true), ("\ta", true), ("a\t", true)]
+        {
+            let head = head("GET", "https://h/", &[("x-test", value)], false);
+            assert_eq!(head.is_none(), is_malformed, "{value:?}");
+        }
     }
 
     #[test]
