@@ -103,7 +103,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     });
     let tracer = collector.as_ref().map(|collector| Arc::clone(collector.tracer()));
     let tls = listeners::tls_acceptors(config)?;
-    let http2 = listeners::speak_http2(config).then(Arc::default);
+    let http2 = config.speaks_http2().then(Arc::default);
     let proxy_headers = listeners::expect_proxy_headers(config).then(Arc::default);
     let shared = GatewayDependencies {
         stores: Arc::clone(&stores),
@@ -325,7 +325,8 @@ fn max_connections(config: &Config) -> usize {
 /// # Errors
 /// The CA certificates of the engine of the shared tier cannot be read.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Result<Option<Arc<Cache>>, StartError> {
-    let memory = budget(config.cache.memory, config.downstream.max_connections);
+    let memory =
+        budget(config.cache.memory, config.downstream.max_connections, config.speaks_http2());
     if memory == 0 {
         return Ok(None);
     }

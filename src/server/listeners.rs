@@ -31,12 +31,6 @@ pub(super) fn expect_proxy_headers(config: &Config) -> bool {
     public(config).any(|listen| listen.proxy_protocol)
 }
 
-/// Whether clients may use HTTP/2.
-pub(super) fn speak_http2(config: &Config) -> bool {
-    let without_tls = config.gateway.listen.iter().any(|listen| listen.http2);
-    without_tls || config.tls.as_ref().is_some_and(|tls| tls.http2)
-}
-
 /// Whose word on their clients is taken.
 pub(super) fn trusted_proxies(config: &Config) -> Arc<TrustedProxies> {
     let networks = config.gateway.trusted_proxies.clone();

@@ -231,6 +231,10 @@ impl AsyncWrite for RequestStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // In the middle of a response all is on its way, and more is wanted.
+        if !self.response.has_ended() {
+            return Poll::Ready(Ok(()));
+        }
         let turns = &self.shared.seen.turns;
         turns.poll_flush(context, &self.ticket).map(|is_whole| match is_whole {
             true => Ok(()),

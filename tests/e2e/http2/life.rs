@@ -197,7 +197,7 @@ fn bytes_before(address: SocketAddr, large: &str, small: &str) -> usize {
         match (head[3], head[8]) {
             (0, 1) => {
                 read += length;
-                std::thread::sleep(Duration::from_micros(500));
+                std::thread::sleep(Duration::from_millis(2));
             }
             (0, 3) if head[4] & 1 != 0 => return read,
             _ => {}
@@ -213,7 +213,7 @@ fn bytes_before(address: SocketAddr, large: &str, small: &str) -> usize {
 #[test]
 fn an_urgent_response_overtakes_others() {
     let origin = Origin::start();
-    origin.put("large.png", vec![b'l'; 40 << 20]);
+    origin.put("large.png", vec![b'l'; 24 << 20]);
     origin.put("small.png", vec![b's'; 256 << 10]);
     let gateway = start(with_cache(&origin.url()).env("S3PROXY_CACHE_MEMORY", "512MiB"));
     for path in ["large", "small"] {
