@@ -20,9 +20,8 @@ pub(super) fn as_http1(request: &Parts, has_body: bool) -> Option<Vec<u8>> {
         return None;
     }
     let fields = || request.headers.iter();
-    let has_space = |value: &HeaderValue| {
-        matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
-    };
+    let has_space =
+        |value: &HeaderValue| matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
     if fields().any(|(_, value)| has_space(value)) {
         return None;
     }
