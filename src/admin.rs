@@ -78,6 +78,7 @@ impl Admin {
             tls,
             tracer,
             proxy_headers,
+            http2,
             ..
         } = shared.clone();
         let own_tls = tls.admin.clone();
@@ -91,6 +92,7 @@ impl Admin {
             tls,
             tracer,
             proxy_headers,
+            http2,
         };
         Self {
             cache,

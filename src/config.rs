@@ -86,6 +86,15 @@ pub struct Config {
     pub admin_tls: Option<TlsFiles>,
 }
 
+impl Config {
+    /// Whether clients may use HTTP/2.
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        let without_tls = self.gateway.listen.iter().any(|listen| listen.http2);
+        without_tls || self.tls.as_ref().is_some_and(|tls| tls.http2)
+    }
+}
+
 /// The two formats of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

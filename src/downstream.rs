@@ -36,6 +36,7 @@ pub mod drain;
 mod exchange;
 mod final_response;
 mod heads;
+pub mod http2;
 mod idle;
 pub mod limits;
 mod linger;

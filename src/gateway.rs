@@ -18,6 +18,7 @@ use pingora::{Error, Result};
 use crate::cache::{Cache, LookupResult};
 use crate::config::{Config, DownstreamConfig, UpstreamConfig};
 use crate::downstream::drain::Lifecycle;
+use crate::downstream::http2::Http2Counts;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::proxy_protocol::ProxyHeaderCounts;
 use crate::downstream::tls::TlsAcceptors;
@@ -106,6 +107,8 @@ pub struct GatewayDependencies {
     pub tls: TlsAcceptors,
     /// Where a listener expects headers of the PROXY protocol.
     pub proxy_headers: Option<Arc<ProxyHeaderCounts>>,
+    /// Where clients may use HTTP/2.
+    pub http2: Option<Arc<Http2Counts>>,
 }
 
 impl Gateway {

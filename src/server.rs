@@ -23,6 +23,7 @@ use crate::collector::TraceCollector;
 use crate::config::Config;
 use crate::downstream::app::{Guarded, OneRequest};
 use crate::downstream::drain::Lifecycle;
+use crate::downstream::http2::Http2;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::opening::Openings;
 use crate::engine::Engine;
@@ -102,6 +103,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     });
     let tracer = collector.as_ref().map(|collector| Arc::clone(collector.tracer()));
     let tls = listeners::tls_acceptors(config)?;
+    let http2 = config.speaks_http2().then(Arc::default);
     let proxy_headers = listeners::expect_proxy_headers(config).then(Arc::default);
     let shared = GatewayDependencies {
         stores: Arc::clone(&stores),
@@ -114,6 +116,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         tls,
         tracer: tracer.clone(),
         proxy_headers,
+        http2: http2.clone(),
     };
     let gateway = Gateway::new(config, shared.clone());
     let opt = Opt { upgrade, ..Opt::default() };
@@ -124,21 +127,22 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     // The gateway refuses CONNECT like any other method, with its own headers.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut service = Service::new(
-        "gateway".to_owned(),
-        Guarded::new(
-            Front::new(gateway, proxy, config.downstream.keepalive_timeout),
-            "downstream.max_connections",
-            config,
-            Arc::clone(&shared.limits),
-            Arc::clone(&shared.metrics),
-        )
-        .with_tls(Openings::public(config), shared.tls.public.clone())
-        .behind(
-            listeners::trusted_proxies(config),
-            shared.proxy_headers.clone().unwrap_or_default(),
-        ),
-    );
+    let guarded = Guarded::new(
+        Front::new(gateway, proxy, config.downstream.keepalive_timeout),
+        "downstream.max_connections",
+        config,
+        Arc::clone(&shared.limits),
+        Arc::clone(&shared.metrics),
+    )
+    .with_tls(Openings::public(config), shared.tls.public.clone())
+    .behind(listeners::trusted_proxies(config), shared.proxy_headers.clone().unwrap_or_default());
+    let guarded = match http2 {
+        Some(counts) => {
+            guarded.with_http2(Http2::new(config.downstream, Arc::clone(&lifecycle), counts))
+        }
+        None => guarded,
+    };
+    let mut service = Service::new("gateway".to_owned(), guarded);
     for address in listeners::public_addresses(config) {
         service.add_listener(listener(config, address));
     }
@@ -321,7 +325,8 @@ fn max_connections(config: &Config) -> usize {
 /// # Errors
 /// The CA certificates of the engine of the shared tier cannot be read.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Result<Option<Arc<Cache>>, StartError> {
-    let memory = budget(config.cache.memory, config.downstream.max_connections);
+    let memory =
+        budget(config.cache.memory, config.downstream.max_connections, config.speaks_http2());
     if memory == 0 {
         return Ok(None);
     }

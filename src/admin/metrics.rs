@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::cache::Cache;
 use crate::collector::outcomes;
 use crate::downstream::drain::Lifecycle;
+use crate::downstream::http2::Http2Counts;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::proxy_protocol::ProxyHeaderCounts;
 use crate::downstream::tls::TlsAcceptors;
@@ -69,6 +70,7 @@ pub struct MetricSources {
     pub tracer: Option<Arc<Tracer>>,
     pub tls: TlsAcceptors,
     pub proxy_headers: Option<Arc<ProxyHeaderCounts>>,
+    pub http2: Option<Arc<Http2Counts>>,
 }
 
 impl MetricSources {
@@ -122,6 +124,7 @@ impl Collector for MetricSources {
         self.state(page)?;
         edge::handshakes(page, &self.tls)?;
         edge::expiries(page, &self.tls)?;
+        edge::http2(page, self.http2.as_deref())?;
         if let Some(counts) = &self.proxy_headers {
             edge::proxy_headers(page, counts)?;
         }

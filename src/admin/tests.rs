@@ -29,6 +29,7 @@ fn admin() -> Admin {
         tracer: None,
         tls: TlsAcceptors::default(),
         proxy_headers: None,
+        http2: None,
     };
     Admin::new(&shared, &Arc::new(Probes::new(&config.upstream)), config)
 }

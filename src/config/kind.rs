@@ -133,8 +133,8 @@ const fn list_kind<T>(read: Read<T>, name: &'static str, pattern: &'static str) 
 }
 
 const NOT_EMPTY: &str = "[\\s\\S]";
-const ADDRESSES: &str = "^.+:[0-9]+( +proxy_protocol *)?$";
-const ADDRESSES_OR_OFF: &str = "^(off|.+:[0-9]+( +proxy_protocol *)?)?$";
+const ADDRESSES: &str = "^.+:[0-9]+( +(proxy_protocol|http2))* *$";
+const ADDRESSES_OR_OFF: &str = "^(off|.+:[0-9]+( +proxy_protocol)* *)?$";
 const NETWORK: &str = "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$";
 const ADDRESS_OR_OFF: &str = "^(off|.+:[0-9]+)?$";
 const PATH_PREFIX: &str = "^(/[A-Za-z0-9._~-]+)*$";

@@ -12,6 +12,9 @@ use crate::config::value::{Written, address, all, list_of, optional, text};
 
 /// The word after an address whose connections begin with a header of the PROXY protocol, as in nginx.
 const PROXY_PROTOCOL: &str = "proxy_protocol";
+/// The word after an address without TLS whose clients may begin with HTTP/2 (prior knowledge, RFC 9113, section
+/// 3.3).
+const HTTP2: &str = "http2";
 
 /// Where connections are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,30 +22,45 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Each connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// A connection may be of HTTP/2, as its first bytes say.
+    pub http2: bool,
 }
 
 impl Listen {
     /// Accepts plain connections, without a header before them.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, proxy_protocol: false }
+        Self { address, proxy_protocol: false, http2: false }
+    }
+
+    /// How its connections begin, besides TLS.
+    fn begins(&self) -> (bool, bool) {
+        (self.proxy_protocol, self.http2)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let (place, options) = text.split_once(' ').unwrap_or((text, ""));
-        let proxy_protocol = match options.trim() {
-            "" => false,
-            PROXY_PROTOCOL => true,
-            _ => return Err(format!("may have the word {PROXY_PROTOCOL} after a port, no other")),
-        };
-        Ok(Self { address: address(Written::Text(place))?, proxy_protocol })
+        let (mut proxy_protocol, mut http2) = (false, false);
+        for word in options.split_ascii_whitespace() {
+            match word {
+                PROXY_PROTOCOL => proxy_protocol = true,
+                HTTP2 => http2 = true,
+                _ => {
+                    return Err(format!(
+                        "may have the words {PROXY_PROTOCOL} and {HTTP2} after a port, no other"
+                    ));
+                }
+            }
+        }
+        Ok(Self { address: address(Written::Text(place))?, proxy_protocol, http2 })
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let option = if self.proxy_protocol { " proxy_protocol" } else { "" };
-        write!(f, "{}{option}", self.address)
+        write!(f, "{}", self.address)?;
+        let options = [(self.proxy_protocol, PROXY_PROTOCOL), (self.http2, HTTP2)];
+        options.iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, word)| write!(f, " {word}"))
     }
 }
 
@@ -58,6 +76,9 @@ pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, St
         Ok("" | "off") => Ok(Vec::new()),
         _ => {
             let all = optional(written, each_once);
+            if all.as_ref().is_ok_and(|all| all.iter().flatten().any(|listen| listen.http2)) {
+                return Err(format!("needs no {HTTP2}: clients of TLS choose it, see tls.http2"));
+            }
             let all = all.map_err(|message| message.replace('\n', ", or off\n") + ", or off")?;
             Ok(all.unwrap_or_default())
         }
@@ -119,7 +140,7 @@ pub(super) fn check_ports(
             let mut others = all.iter().skip(at + 1);
             let other = others.find(|it| {
                 let is_one_port = it.address.port() == one.address.port();
-                let is_another_kind = it.proxy_protocol != one.proxy_protocol;
+                let is_another_kind = it.begins() != one.begins();
                 is_one_port && (is_another_kind || overlap(it.address, one.address))
             });
             if let Some(other) = other {
@@ -191,6 +212,8 @@ mod tests {
                 "[\"127.0.0.1:8080\",\"[::1]:8081 proxy_protocol\"]",
             ),
             ("[\"127.0.0.1:8080\"]", "127.0.0.1:8080"),
+            ("127.0.0.1:8080 http2", "127.0.0.1:8080 http2"),
+            ("127.0.0.1:8080 http2 proxy_protocol", "127.0.0.1:8080 proxy_protocol http2"),
         ] {
             let shown = read(text).expect(text);
             assert_eq!(shown, expected);
@@ -204,8 +227,8 @@ mod tests {
             ("", "must"),
             ("[]", "at least one"),
             ("8080", "an IP address or localhost, and a port"),
-            ("0.0.0.0:80 proxy-protocol", "the word proxy_protocol"),
-            ("0.0.0.0:80 proxy_protocol ssl", "the word proxy_protocol"),
+            ("0.0.0.0:80 proxy-protocol", "the words proxy_protocol and http2"),
+            ("0.0.0.0:80 proxy_protocol ssl", "the words proxy_protocol and http2"),
             ("127.0.0.1:80,localhost:80", "127.0.0.1:80 once"),
         ] {
             let error = read(text).expect_err(text);
@@ -216,5 +239,7 @@ mod tests {
         }
         let error = optional_addresses(Written::Text("of")).expect_err("no address");
         assert!(error.ends_with(", or off"), "{error}");
+        let error = optional_addresses(Written::Text("127.0.0.1:1 http2")).expect_err("for TLS");
+        assert!(error.contains("needs no http2"), "{error}");
     }
 }

@@ -33,6 +33,8 @@ pub struct TlsConfig {
     /// At least one.
     pub listen: Vec<Listen>,
     pub files: TlsFiles,
+    /// HTTP/2 is offered.
+    pub http2: bool,
     /// The port of the URLs to which requests without TLS are redirected; `None`: they are answered.
     pub redirect_port: Option<u16>,
     /// The value of `Strict-Transport-Security`.
@@ -77,6 +79,7 @@ pub(super) fn read(
         certificate_file: certificates,
         key_file: keys,
         client_ca_file: client_ca,
+        http2,
         redirect_to_https,
         public_port,
         hsts_max_age,
@@ -100,7 +103,7 @@ pub(super) fn read(
     let own_port = first.address.port();
     let port = u16::try_from(public_port).ok().filter(|port| *port > 0).unwrap_or(own_port);
     let redirect_port = redirect_to_https.then_some(port);
-    Ok(Some(TlsConfig { listen, files, redirect_port, hsts }))
+    Ok(Some(TlsConfig { listen, files, http2, redirect_port, hsts }))
 }
 
 /// The value of `Strict-Transport-Security` (RFC 6797, section 6.1); 0 seconds: none.

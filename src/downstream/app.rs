@@ -12,6 +12,8 @@ use pingora::protocols::{Shutdown as _, Stream};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
+use crate::downstream::http2::request_stream::RequestStream;
+use crate::downstream::http2::{Http2, begins_with_preface};
 use crate::downstream::limits::{ClientLimits, ConnectionPermit};
 use crate::downstream::opening::{Opening, Openings};
 use crate::downstream::overflow::{Overflow, refuse_plain};
@@ -34,6 +36,7 @@ pub struct Guarded<A> {
     tls: Option<Arc<TlsAcceptor>>,
     proxy_headers: Option<ProxyHeaders>,
     trusted: Option<Arc<TrustedProxies>>,
+    http2: Option<Http2>,
 }
 
 impl<A> Guarded<A> {
@@ -58,6 +61,7 @@ impl<A> Guarded<A> {
             tls: None,
             proxy_headers: None,
             trusted: None,
+            http2: None,
         }
     }
 
@@ -74,6 +78,12 @@ impl<A> Guarded<A> {
         Self { proxy_headers, trusted: Some(trusted), ..self }
     }
 
+    /// Connections may be of HTTP/2.
+    #[must_use]
+    pub fn with_http2(self, http2: Http2) -> Self {
+        Self { http2: Some(http2), ..self }
+    }
+
     /// Goes through what precedes the first request of a new connection; `None` if it ends there.
     async fn open(
         &self,
@@ -87,7 +97,12 @@ impl<A> Guarded<A> {
             stream = headers.accept(stream, permit, deadline).await?;
         }
         if !opening.tls {
-            return Some((stream, Transport::default()));
+            let mut transport = Transport::default();
+            if opening.http2 {
+                (stream, transport.is_http2) =
+                    begins_with_preface(stream, permit, deadline).await?;
+            }
+            return Some((stream, transport));
         }
         match self.tls.as_ref()?.accept(stream, permit, deadline).await {
             Handshake::Done(stream, transport) => Some((stream, transport)),
@@ -99,11 +114,73 @@ impl<A> Guarded<A> {
         }
     }
 
+    fn connection(
+        &self,
+        stream: Stream,
+        permit: ConnectionPermit,
+        transport: Transport,
+    ) -> ClientConnection {
+        let metrics = Arc::clone(&self.metrics);
+        ClientConnection::new(stream, permit, &self.config, self.log_format, metrics, transport)
+    }
+
     /// Who is at the other end of a connection.
     fn with_peer(&self, stream: &Stream, transport: Transport) -> Transport {
         let peer = peer_of(stream);
         let trusted = self.trusted.as_ref().filter(|it| peer.is_some_and(|peer| it.trusts(peer)));
         Transport { peer, proxies: trusted.cloned(), ..transport }
+    }
+}
+
+/// Answers the requests of a connection.
+async fn answer<A: ServerApp + Send + Sync + 'static>(
+    app: &Arc<A>,
+    connection: ClientConnection,
+    shutdown: &ShutdownWatch,
+) {
+    let mut open: Option<Stream> = Some(Box::new(connection));
+    while let Some(connection) = open {
+        open = app.process_new(connection, shutdown).await;
+    }
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Guarded<A> {
+    /// Answers the requests of a connection of HTTP/2.
+    async fn serve(
+        self: Arc<Self>,
+        http2: &Http2,
+        stream: Stream,
+        permit: ConnectionPermit,
+        transport: Transport,
+        shutdown: ShutdownWatch,
+    ) {
+        let stopped = shutdown.clone();
+        let answer = move |request: RequestStream| {
+            let (this, transport) = (Arc::clone(&self), transport.clone());
+            let shutdown = shutdown.clone();
+            async move { this.answer_stream(request, transport, &shutdown).await }
+        };
+        http2.serve(stream, &permit, &stopped, answer).await;
+    }
+
+    /// Answers one request of a connection of HTTP/2, which needs as much room as a connection.
+    async fn answer_stream(
+        &self,
+        request: RequestStream,
+        transport: Transport,
+        shutdown: &ShutdownWatch,
+    ) {
+        match self.limits.try_connect() {
+            Some(permit) => {
+                let connection = self.connection(Box::new(request), permit, transport);
+                answer(&self.app, connection, shutdown).await;
+            }
+            None => {
+                let (metrics, format) = (&self.metrics, self.log_format);
+                let stream = Box::new(request);
+                self.overflow.refuse(stream, false, &self.limits, metrics, format).await;
+            }
+        }
     }
 }
 
@@ -168,23 +245,21 @@ where
             false => Box::pin(self.open(stream, opening, &permit)).await?,
         };
         let transport = self.with_peer(&stream, transport);
-        let metrics = Arc::clone(&self.metrics);
-        let connection = ClientConnection::new(
-            stream,
-            permit,
-            &self.config,
-            self.log_format,
-            metrics,
-            transport,
-        );
-        let mut open: Option<Stream> = Some(Box::new(connection));
-        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+        let (this, shutdown) = (Arc::clone(self), shutdown.clone());
         // Pingora's task has room for a TLS handshake, 9 KB, which an idle connection would keep.
-        let _runs_on = tokio::spawn(async move {
-            while let Some(connection) = open {
-                open = app.process_new(connection, &shutdown).await;
+        let _runs_on = match self.http2.as_ref().filter(|_| transport.is_http2) {
+            Some(http2) => {
+                let http2 = http2.clone();
+                tokio::spawn(async move {
+                    this.serve(&http2, stream, permit, transport, shutdown).await
+                })
             }
-        });
+            None => {
+                let connection = self.connection(stream, permit, transport);
+                let app = Arc::clone(&self.app);
+                tokio::spawn(async move { answer(&app, connection, &shutdown).await })
+            }
+        };
         None
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Opening {
     /// A header of the PROXY protocol, before anything else.
     pub(super) proxy_header: bool,
     pub(super) tls: bool,
+    /// Without TLS: perhaps HTTP/2, as the first bytes say.
+    pub(super) http2: bool,
 }
 
 /// How the connections to each port begin.
@@ -33,8 +35,8 @@ impl Openings {
     #[must_use]
     pub fn public(config: &Config) -> Self {
         let opening = |tls: bool| {
-            move |Listen { address, proxy_protocol }: &Listen| {
-                (address.port(), Opening { proxy_header: *proxy_protocol, tls })
+            move |Listen { address, proxy_protocol, http2 }: &Listen| {
+                (address.port(), Opening { proxy_header: *proxy_protocol, tls, http2: *http2 })
             }
         };
         let with_tls = config.tls.iter().flat_map(|tls| &tls.listen).map(opening(true));
@@ -46,7 +48,7 @@ impl Openings {
     #[must_use]
     pub fn admin(config: &Config) -> Self {
         let address = config.admin_listen.filter(|_| config.admin_tls.is_some());
-        let opening = Opening { proxy_header: false, tls: true };
+        let opening = Opening { tls: true, ..Opening::default() };
         Self { by_port: address.map(|address| (address.port(), opening)).into_iter().collect() }
     }
 

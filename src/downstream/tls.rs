@@ -11,7 +11,7 @@ use log::debug;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::{Peek as _, Ssl as _};
+use pingora::protocols::{ALPN, Peek as _, Ssl as _};
 use rustls::ServerConfig;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::WebPkiClientVerifier;
@@ -75,6 +75,8 @@ pub struct HandshakeCounts {
 /// Makes the handshakes of the ports for TLS.
 pub struct TlsAcceptor {
     pub side: TlsSide,
+    /// HTTP/2 is offered besides HTTP/1.1 (ALPN, RFC 7301).
+    http2: bool,
     in_force: ArcSwap<InForce>,
     pub handshakes: HandshakeCounts,
 }
@@ -106,13 +108,13 @@ impl TlsAcceptors {
 }
 
 impl TlsAcceptor {
-    /// An acceptor with these certificates and authorities.
+    /// An acceptor with these certificates and authorities, which offers HTTP/2 or not.
     ///
     /// # Errors
     /// When the authorities of clients cannot be used.
-    pub fn new(side: TlsSide, files: &TlsFiles) -> Result<Self, String> {
-        let in_force = ArcSwap::from_pointee(in_force(side, files)?);
-        Ok(Self { side, in_force, handshakes: HandshakeCounts::default() })
+    pub fn new(side: TlsSide, files: &TlsFiles, http2: bool) -> Result<Self, String> {
+        let in_force = ArcSwap::from_pointee(in_force(side, files, http2)?);
+        Ok(Self { side, http2, in_force, handshakes: HandshakeCounts::default() })
     }
 
     /// Later handshakes use these certificates and these authorities. Open connections keep theirs.
@@ -120,7 +122,7 @@ impl TlsAcceptor {
     /// # Errors
     /// When the authorities of clients cannot be used; nothing has changed then.
     pub fn replace(&self, files: &TlsFiles) -> Result<(), String> {
-        self.in_force.store(Arc::new(in_force(self.side, files)?));
+        self.in_force.store(Arc::new(in_force(self.side, files, self.http2)?));
         Ok(())
     }
 
@@ -177,6 +179,7 @@ impl TlsAcceptor {
             let certificate = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
             let transport = Transport {
                 is_tls: true,
+                is_http2: stream.selected_alpn_proto() == Some(ALPN::H2),
                 has_certificate: certificate.is_some(),
                 user: certificate.and_then(common_name).map(Arc::from),
                 ..Transport::default()
@@ -199,7 +202,7 @@ impl TlsAcceptor {
     }
 }
 
-fn in_force(side: TlsSide, files: &TlsFiles) -> Result<InForce, String> {
+fn in_force(side: TlsSide, files: &TlsFiles, http2: bool) -> Result<InForce, String> {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -218,7 +221,8 @@ fn in_force(side: TlsSide, files: &TlsFiles) -> Result<InForce, String> {
     };
     let certificates = CertificatesByName::new(&files.identities);
     let mut tls = builder.with_cert_resolver(Arc::new(certificates));
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // Its own keys: a ticket holds the certificate of its client, which is not verified again, so it must
     // not outlive the authorities. Without tickets a client makes a full handshake each time.
     if let Ok(tickets) = Ticketer::new() {

@@ -13,6 +13,8 @@ use crate::protocol::forwarded::TrustedProxies;
 pub struct Transport {
     /// Through TLS of the gateway's own.
     pub is_tls: bool,
+    /// By HTTP/2.
+    pub is_http2: bool,
     /// The client has presented a certificate of an authority that is accepted.
     pub has_certificate: bool,
     /// The common name of this certificate.

@@ -98,6 +98,7 @@ impl Gateway {
                 url: request_url(client, &ctx.transport),
                 status,
                 remote_ip: ctx.transport.client(&client.headers),
+                protocol: ctx.transport.is_http2.then_some("HTTP/2"),
                 user_agent: text(USER_AGENT),
             },
             user: user(&client.headers, &ctx.transport)

@@ -5,6 +5,7 @@ use http::header::USER_AGENT;
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 
+use crate::downstream::transport::Transport;
 use crate::gateway::Gateway;
 use crate::gateway::context::Context;
 use crate::gateway::log_line::{Sent, request_url};
@@ -57,7 +58,7 @@ pub(super) fn describe(
     if let Some(agent) = agent.and_then(|agent| std::str::from_utf8(agent).ok()) {
         span.text("user_agent.original", agent);
     }
-    span.text("network.protocol.version", version(client.version));
+    span.text("network.protocol.version", version(client.version, &ctx.transport));
     if let Some(status) = status {
         span.number("http.response.status_code", status.as_u16().into());
     }
@@ -90,10 +91,10 @@ fn known_method(method: &Method) -> &str {
     }
 }
 
-fn version(version: Version) -> &'static str {
+fn version(version: Version, transport: &Transport) -> &'static str {
     match version {
+        _ if transport.is_http2 => "2",
         Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
         _ => "1.1",
     }
 }

@@ -62,6 +62,8 @@ pub struct HttpRequestRecord<'a> {
     pub status: Option<StatusCode>,
     pub remote_ip: Option<IpAddr>,
     pub user_agent: Option<&'a str>,
+    /// If it is not HTTP/1.
+    pub protocol: Option<&'static str>,
 }
 
 /// Scheme, host and raw path; never the query, which may contain a token.
@@ -268,6 +270,7 @@ mod tests {
                 status: Some(StatusCode::OK),
                 remote_ip: Some(IpAddr::from([1, 2, 3, 4])),
                 user_agent: Some("a\"b"),
+                protocol: None,
             },
             user: Some("u1"),
             request_id: "id",

@@ -36,6 +36,9 @@ pub fn json_line(record: &AccessRecord<'_>, level: Level, now: SystemTime) -> St
     if let Some(agent) = request.user_agent {
         line.text("userAgent", &[capped(agent)]);
     }
+    if let Some(protocol) = request.protocol {
+        line.text("protocol", &[protocol]);
+    }
     line.end();
     line.text("request_id", &[record.request_id]);
     if let Some(trace) = &record.trace {

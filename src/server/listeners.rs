@@ -66,6 +66,7 @@ fn try_bind(address: SocketAddr) -> std::io::Result<()> {
 /// # Errors
 /// Authorities of clients that cannot be used.
 pub(super) fn tls_acceptors(config: &Config) -> Result<TlsAcceptors, StartError> {
+    let http2 = config.tls.as_ref().is_some_and(|tls| tls.http2);
     let acceptor = |side: TlsSide, files: Option<&TlsFiles>| -> Result<_, StartError> {
         let Some(files) = files else { return Ok(None) };
         #[expect(clippy::disallowed_methods, reason = "a certificate is valid for some time")]
@@ -74,7 +75,7 @@ pub(super) fn tls_acceptors(config: &Config) -> Result<TlsAcceptors, StartError>
             warn!("{}: it is not valid now", certificate_line(identity));
         }
         let setting = side.client_ca_setting();
-        let acceptor = TlsAcceptor::new(side, files);
+        let acceptor = TlsAcceptor::new(side, files, http2 && side == TlsSide::Public);
         let acceptor = acceptor.map_err(|problem| StartError::Tls { setting, problem })?;
         Ok(Some(Arc::new(acceptor)))
     };

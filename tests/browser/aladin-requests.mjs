@@ -5,9 +5,9 @@ import assert from 'node:assert/strict';
 import { createReadStream, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
-import { crc32, deflateSync } from 'node:zlib';
 import { cellDirection, toDegrees } from '../../src/pages/assets/healpix.js';
 import { launchWithGraphics, run } from './browser.mjs';
+import { png } from './survey.mjs';
 import { Lab } from './servers.mjs';
 
 const [, , binaries, map] = process.argv;
@@ -25,23 +25,6 @@ function tiles(order) {
     for (let n = 0; n < wide; n++) all.add(first + n);
   }
   return [...all];
-}
-
-// A png of one colour.
-function png(side, colour) {
-  const chunk = (type, data) => {
-    const body = Buffer.concat([Buffer.from(type), data]), frame = Buffer.alloc(8);
-    frame.writeUInt32BE(data.length);
-    frame.writeUInt32BE(crc32(body), 4);
-    return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)]);
-  };
-  const head = Buffer.alloc(13);
-  head.writeUInt32BE(side);
-  head.writeUInt32BE(side, 4);
-  head.set([8, 2], 8);
-  const row = Buffer.concat([Buffer.from([0]), Buffer.alloc(3 * side, Buffer.from(colour))]);
-  const rows = deflateSync(Buffer.concat(Array.from({ length: side }, () => row)));
-  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', head), chunk('IDAT', rows), chunk('IEND', Buffer.alloc(0))]);
 }
 
 async function upload(lab, name, properties) {

@@ -7,7 +7,7 @@ const GRAPHICS = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-
 
 export const launch = (args = []) =>
   chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', ...args] });
-export const launchWithGraphics = () => launch(GRAPHICS);
+export const launchWithGraphics = (args = []) => launch([...GRAPHICS, ...args]);
 
 // The list of problems of a page, filled from now on. `ignores` says of a text whether it is none.
 export function watch(page, ignores = () => false) {

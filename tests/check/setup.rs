@@ -110,6 +110,8 @@ pub(crate) fn config(named: Vec<Profile>) -> Config {
             tcp_user_timeout: Duration::from_secs(20),
             max_connections: 100,
             max_requests_per_user: 0,
+            http2_max_streams: 128,
+            http2_max_age: Duration::from_secs(3600),
         },
         server: ServerConfig {
             direct_hits: true,

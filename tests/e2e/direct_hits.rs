@@ -60,9 +60,9 @@ pub(crate) fn logged(gateway: &Gateway, id: &str) -> Value {
 }
 
 /// Method, path and headers.
-type Request = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+pub(crate) type Request = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const REQUESTS: &[Request] = &[
+pub(crate) const REQUESTS: &[Request] = &[
     ("GET", "/s3proxy/s3/sky/a.png", &[]),
     ("GET", "/s3proxy/s3/sky/a.png", &[("Connection", "keep-alive")]),
     ("HEAD", "/s3proxy/s3/sky/a.png", &[]),

@@ -122,6 +122,8 @@ mod store_tls;
 mod tls;
 mod tls_commands;
 mod tls_port;
+// HTTP/2.
+mod http2;
 // Addresses, certificates by name, TLS of operators, the way to HTTPS.
 mod edge;
 // Clients behind load balancers and proxies.

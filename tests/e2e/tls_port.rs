@@ -110,6 +110,15 @@ impl Edge {
     }
 
     pub(crate) fn connector(&self, pair: Option<&(String, String)>) -> TlsConnector {
+        self.connector_with(pair, &[b"http/1.1"])
+    }
+
+    /// A connector for clients that speak these protocols.
+    pub(crate) fn connector_for(&self, protocols: &[&[u8]]) -> TlsConnector {
+        self.connector_with(None, protocols)
+    }
+
+    fn connector_with(&self, pair: Option<&(String, String)>, protocols: &[&[u8]]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let authority =
             CertificateDer::from_pem_file(self.authority.file()).expect("a certificate");
@@ -127,11 +136,14 @@ impl Edge {
                 builder.with_client_auth_cert(chain, key).expect("a pair")
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }
 
-    async fn handshake(&self, connector: &TlsConnector) -> std::io::Result<TlsStream<AsyncStream>> {
+    pub(crate) async fn handshake(
+        &self,
+        connector: &TlsConnector,
+    ) -> std::io::Result<TlsStream<AsyncStream>> {
         self.handshake_as(connector, NAME).await
     }
 

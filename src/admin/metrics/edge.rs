@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::admin::metrics::family;
+use crate::downstream::http2::Http2Counts;
 use crate::downstream::proxy_protocol::ProxyHeaderCounts;
 use crate::downstream::tls::TlsAcceptors;
 
@@ -56,6 +57,19 @@ pub(super) fn expiries(page: &mut DescriptorEncoder<'_>, tls: &TlsAcceptors) -> 
         "s3proxy_tls_certificate_not_after_timestamp_seconds",
         "When a certificate of the gateway expires, by its first name.",
         gauges,
+    )
+}
+
+pub(super) fn http2(
+    page: &mut DescriptorEncoder<'_>,
+    counts: Option<&Http2Counts>,
+) -> Result<(), Error> {
+    let Some(counts) = counts else { return Ok(()) };
+    family(
+        page,
+        "s3proxy_http2_connections",
+        "Connections of HTTP/2 that have ended, by how they ended.",
+        counts.ends().map(|(end, times)| ([("end", end.label())], ConstCounter::new(times))),
     )
 }
 

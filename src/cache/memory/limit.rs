@@ -20,22 +20,25 @@ const HIERARCHIES: &str = "/sys/fs/cgroup";
 
 /// The memory of an idle connection, bytes.
 const IDLE_CONNECTION: u64 = 8 << 10;
+/// The same of one of HTTP/2: its buffers, and the tables of compressed heads.
+const IDLE_HTTP2: u64 = 48 << 10;
 
 /// The budget of the cache under this memory limit, bytes: 40 % of it, as bodies in flight and the
-/// allocator need room as well, and at most half of what this many idle connections leave; 256 MiB without
-/// a limit.
+/// allocator need room as well, and at most half of what this many idle connections leave, perhaps of HTTP/2;
+/// 256 MiB without a limit.
 #[must_use]
-pub fn auto_budget(limit: Option<u64>, connections: usize) -> u64 {
-    let idle = (connections as u64).saturating_mul(IDLE_CONNECTION);
+pub fn auto_budget(limit: Option<u64>, connections: usize, http2: bool) -> u64 {
+    let each = if http2 { IDLE_HTTP2 } else { IDLE_CONNECTION };
+    let idle = (connections as u64).saturating_mul(each);
     limit.map_or(WITHOUT_LIMIT, |limit| (limit / 5 * 2).min(limit.saturating_sub(idle) / 2))
 }
 
-/// The memory of the cache by its setting and the limit of connections, bytes; 0: there is no cache.
+/// The memory of the cache by its setting, the limit of connections, and whether they may be of HTTP/2, bytes; 0: there is no cache.
 #[must_use]
-pub fn budget(setting: CacheMemory, connections: usize) -> u64 {
+pub fn budget(setting: CacheMemory, connections: usize, http2: bool) -> u64 {
     match setting {
         CacheMemory::Bytes(bytes) => bytes,
-        CacheMemory::Auto => auto_budget(cgroup_limit(), connections),
+        CacheMemory::Auto => auto_budget(cgroup_limit(), connections, http2),
     }
 }
 
@@ -112,8 +115,10 @@ mod tests {
             (Some(GIB), 100_000, 127_270_912),
             (Some(GIB), usize::MAX, 0),
         ] {
-            assert_eq!(auto_budget(limit, connections), budget, "{limit:?} {connections}");
+            assert_eq!(auto_budget(limit, connections, false), budget, "{limit:?} {connections}");
         }
+        assert_eq!(auto_budget(Some(GIB), 4096, true), 429_496_728);
+        assert_eq!(auto_budget(Some(320 << 20), 4096, true), 64 << 20, "what 192 MiB leave");
     }
 
     #[test]

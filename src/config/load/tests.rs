@@ -155,6 +155,8 @@ fn nothing_written_is_a_configuration_with_the_documented_defaults() {
             min_rate: 8 << 10,
             tcp_user_timeout: secs(20),
             max_connections: 4096,
+            http2_max_streams: 128,
+            http2_max_age: secs(3600),
             max_requests_per_user: 0,
         }
     );

@@ -43,7 +43,7 @@ settings! {
             kind: kind::memory::<MIN_MEMORY, MAX_SIZE>(),
             variable: "S3PROXY_CACHE_MEMORY",
             default: "auto",
-            text: "Memory for cached objects. `auto` is 40 % of the memory limit of the cgroup (at most half of what is left after 8KiB for each of `downstream.max_connections`), or 256MiB without a limit. `0` turns the cache off, including its disk tier.",
+            text: "Memory for cached objects. `auto` is 40 % of the memory limit of the cgroup (at most half of what is left after 8KiB for each of `downstream.max_connections`, or 48KiB where clients may use HTTP/2), or 256MiB without a limit. `0` turns the cache off, including its disk tier.",
         }
         archive_directories: u64 {
             kind: kind::size::<u64, MIN_MEMORY, MAX_SIZE>(),

@@ -146,7 +146,19 @@ settings! {
             kind: kind::count::<usize, 16, 1_000_000>(),
             variable: "S3PROXY_DOWNSTREAM_MAX_CONNECTIONS",
             default: "4096",
-            text: "Maximum number of client connections. At the limit a new connection takes the place of the one that has been idle for the longest time; if none is idle, it is answered 503 and closed.",
+            text: "Maximum number of client connections. At the limit a new connection takes the place of the one that has been idle for the longest time; if none is idle, it is answered 503 and closed. A request over HTTP/2 counts like a connection while it is answered.",
+        }
+        http2_max_streams: u32 {
+            kind: kind::count::<u32, 1, 1000>(),
+            variable: "S3PROXY_DOWNSTREAM_HTTP2_MAX_STREAMS",
+            default: "128",
+            text: "Maximum number of concurrent requests of one connection of HTTP/2. A client waits with further ones.",
+        }
+        http2_max_age: Duration {
+            kind: kind::time::<1000, DAY>(),
+            variable: "S3PROXY_DOWNSTREAM_HTTP2_MAX_AGE",
+            default: "1h",
+            text: "How long a connection of HTTP/2 may be used for new requests. The client then opens another one, perhaps to another replica; requests on their way are answered.",
         }
         max_requests_per_user: usize {
             kind: kind::count::<usize, 0, 1_000_000>(),

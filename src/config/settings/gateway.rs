@@ -39,7 +39,7 @@ settings! {
             kind: kind::addresses(),
             variable: "S3PROXY_LISTEN",
             default: "0.0.0.0:8080",
-            text: "The address and port to accept requests on, or a list of them. With the word `proxy_protocol` after the port, as in `0.0.0.0:8081 proxy_protocol`, each connection must begin with a header of the PROXY protocol, version 1 or 2, of one of `trusted_proxies`.",
+            text: "The address and port to accept requests on, or a list of them. With the word `proxy_protocol` after the port, as in `0.0.0.0:8081 proxy_protocol`, each connection must begin with a header of the PROXY protocol, version 1 or 2, of one of `trusted_proxies`. With the word `http2`, a connection that begins as one of HTTP/2 is one (prior knowledge): for load balancers that use it without TLS.",
         }
         trusted_proxies: Vec<Network> {
             kind: kind::networks(),

@@ -38,6 +38,12 @@ settings! {
             reload: "true",
             text: "A PEM file of CA certificates. If set, each client must present a certificate of one of them, and the common name of its subject is the user. Read again when it changes.",
         }
+        http2: bool {
+            kind: kind::boolean(),
+            variable: "S3PROXY_TLS_HTTP2",
+            default: "true",
+            text: "Offer HTTP/2 besides HTTP/1.1 to clients of `tls.listen` (ALPN). Browsers use it, and then send all requests at once over one connection.",
+        }
         redirect_to_https: bool {
             kind: kind::boolean(),
             variable: "S3PROXY_TLS_REDIRECT_TO_HTTPS",

@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
     (
         "listen",
         "[x, 1, '127.0.0.1:5', 'localhost:5', '0.0.0.0:6 x']",
-        &["IP address or localhost", "item 2 in", "127.0.0.1:5 once", "the word proxy_protocol"],
+        &["IP address or localhost", "item 2 in", "127.0.0.1:5 once", "the words proxy_protocol"],
     ),
     (
         "trusted_proxies",

@@ -1,0 +1,247 @@
+//! Which response of an HTTP/2 connection is sent next. Whatever has been handed to `h2` is sent in the order in
+//! which it came; so little is handed over at a time, and the most urgent response goes first (RFC 9218).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::protocol::priority::Priority;
+
+/// Bytes of responses that wait in `h2` for the socket, at most, but for [`FREE`].
+const MOST_WAITING: usize = 128 << 10;
+/// Bytes that a response hands over in one turn, at most.
+const TURN: usize = 32 << 10;
+/// Fewer bytes need no turn: a head, a refusal.
+const FREE: usize = 4 << 10;
+/// A response that has waited for this long goes first, however urgent others are: its client would be taken for
+/// one that does not read.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A response that does not take its turn for this long waits for its store, and keeps no other from it.
+const ABSENT: Duration = Duration::from_millis(50);
+/// A response looks this often whether its turn has come, besides being woken.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// The responses of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes handed over that are not in the socket, as far as known.
+    waiting_bytes: usize,
+    responses: Vec<Waiting>,
+    /// Counts turns of incremental responses.
+    round: u64,
+    /// Counts what was handed over.
+    handed: u64,
+    /// All up to this count is in the socket.
+    sent: u64,
+    flushing: Vec<(u64, Waker)>,
+    /// The connection has ended, with all that was handed over in the socket or not.
+    ended: Option<bool>,
+}
+
+/// A response with bytes that wait for a turn.
+#[derive(Debug)]
+struct Waiting {
+    order: Order,
+    since: Instant,
+    waker: Waker,
+    /// When it was woken for its turn.
+    woken: Option<Instant>,
+}
+
+/// The order of responses: by urgency, then incremental ones in turn, the others in the order of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    urgency: u8,
+    place: u64,
+    stream: u32,
+}
+
+/// The place of one response among the others of its connection.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    order: Order,
+    incremental: bool,
+    /// The count of what this response has handed over last.
+    handed: u64,
+}
+
+impl Ticket {
+    /// That of the response to this stream.
+    pub(super) fn new(stream: u32, priority: Priority) -> Self {
+        // In the order of requests: those that are not incremental are before all rounds.
+        let order = Order { urgency: priority.urgency, place: 0, stream };
+        Self { order, incremental: priority.incremental, handed: 0 }
+    }
+}
+
+impl Waiting {
+    fn is_late(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= PATIENCE
+    }
+}
+
+impl State {
+    /// The response whose turn is next.
+    fn next(&self, now: Instant) -> Option<&Waiting> {
+        let is_here = |it: &&Waiting| {
+            it.woken.is_none_or(|woken| now.saturating_duration_since(woken) < ABSENT)
+        };
+        let present = || self.responses.iter().filter(is_here);
+        let starved = present().filter(|it| it.is_late(now)).min_by_key(|it| it.since);
+        starved.or_else(|| present().min_by_key(|it| it.order))
+    }
+
+    fn wake_next(&mut self) {
+        if self.waiting_bytes >= MOST_WAITING {
+            return;
+        }
+        let now = Instant::now();
+        let Some(stream) = self.next(now).map(|next| next.order.stream) else { return };
+        if let Some(next) = self.find(stream) {
+            next.woken.get_or_insert(now);
+            next.waker.wake_by_ref();
+        }
+    }
+
+    fn find(&mut self, stream: u32) -> Option<&mut Waiting> {
+        self.responses.iter_mut().find(|it| it.order.stream == stream)
+    }
+
+    fn remove(&mut self, stream: u32) {
+        self.responses.retain(|it| it.order.stream != stream);
+    }
+
+    fn hand_over(&mut self, ticket: &mut Ticket, bytes: usize) {
+        self.waiting_bytes += bytes;
+        self.handed += 1;
+        ticket.handed = self.handed;
+    }
+}
+
+impl Turns {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the turn of a response that has `bytes` to send, and says how many of them it may hand over now.
+    pub(super) fn poll_turn(
+        &self,
+        context: &mut Context<'_>,
+        ticket: &mut Ticket,
+        bytes: usize,
+        now: Instant,
+    ) -> Poll<usize> {
+        let mut state = self.lock();
+        let order = ticket.order;
+        if bytes > FREE {
+            if let Some(own) = state.find(order.stream) {
+                own.woken = None;
+            }
+            let is_next = state.next(now).is_none_or(|next| {
+                next.order.stream == order.stream || (order < next.order && !next.is_late(now))
+            });
+            if !is_next || state.waiting_bytes >= MOST_WAITING {
+                let waker = context.waker().clone();
+                match state.find(order.stream) {
+                    Some(own) => own.waker = waker,
+                    None => {
+                        let own = Waiting { order, since: now, waker, woken: None };
+                        state.responses.push(own);
+                    }
+                }
+                if !is_next {
+                    state.wake_next();
+                }
+                return Poll::Pending;
+            }
+        }
+        state.remove(order.stream);
+        let granted = bytes.min(TURN);
+        state.hand_over(ticket, granted);
+        if ticket.incremental {
+            state.round += 1;
+            ticket.order.place = state.round;
+        }
+        state.wake_next();
+        Poll::Ready(granted)
+    }
+
+    /// A head is handed over, which needs no turn.
+    pub(super) fn head(&self, ticket: &mut Ticket) {
+        self.lock().hand_over(ticket, 0);
+    }
+
+    /// Ready when all that this response has handed over is in the socket, or the connection has ended; false if
+    /// bytes are lost.
+    pub(super) fn poll_flush(&self, context: &mut Context<'_>, ticket: &Ticket) -> Poll<bool> {
+        let mut state = self.lock();
+        if state.sent >= ticket.handed {
+            return Poll::Ready(true);
+        }
+        if let Some(is_whole) = state.ended {
+            return Poll::Ready(is_whole);
+        }
+        let waker = context.waker();
+        if !state.flushing.iter().any(|(at, it)| *at == ticket.handed && it.will_wake(waker)) {
+            state.flushing.push((ticket.handed, waker.clone()));
+        }
+        Poll::Pending
+    }
+
+    /// The response has ended, or was given up.
+    pub(super) fn leave(&self, ticket: &Ticket) {
+        let mut state = self.lock();
+        state.remove(ticket.order.stream);
+        state.wake_next();
+    }
+
+    /// The socket has taken these bytes.
+    pub(super) fn written(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+        state.wake_next();
+    }
+
+    /// What has been handed over so far, for [`Turns::all_sent`].
+    pub(super) fn handed(&self) -> u64 {
+        self.lock().handed
+    }
+
+    /// All that had been handed over at that count is in the socket, or was given up.
+    pub(super) fn all_sent(&self, handed: u64) {
+        let mut state = self.lock();
+        state.sent = state.sent.max(handed);
+        // Of a response that was given up, no byte is written.
+        if state.handed == handed {
+            state.waiting_bytes = 0;
+        }
+        let sent = state.sent;
+        state.flushing.retain(|(at, waker)| {
+            let is_sent = *at <= sent;
+            if is_sent {
+                waker.wake_by_ref();
+            }
+            !is_sent
+        });
+        state.wake_next();
+    }
+
+    /// The connection has ended: nobody waits any more.
+    pub(super) fn end(&self, is_whole: bool) {
+        let mut state = self.lock();
+        state.ended = Some(is_whole);
+        state.waiting_bytes = 0;
+        for (_, waker) in std::mem::take(&mut state.flushing) {
+            waker.wake();
+        }
+        for waiting in std::mem::take(&mut state.responses) {
+            waiting.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

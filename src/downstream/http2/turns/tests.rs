@@ -1,0 +1,135 @@
+use super::*;
+
+fn ticket(stream: u32, urgency: u8, incremental: bool) -> Ticket {
+    Ticket::new(stream, Priority { urgency, incremental })
+}
+
+fn poll(turns: &Turns, ticket: &mut Ticket, bytes: usize, now: Instant) -> Option<usize> {
+    let mut context = Context::from_waker(Waker::noop());
+    match turns.poll_turn(&mut context, ticket, bytes, now) {
+        Poll::Ready(granted) => Some(granted),
+        Poll::Pending => None,
+    }
+}
+
+/// The order in which the socket gets the bytes of these responses, which all have much to send.
+fn order(tickets: &mut [Ticket], turns: usize) -> Vec<u32> {
+    let all = Turns::default();
+    let now = Instant::now();
+    let mut first = ticket(99, 0, false);
+    // The connection is full.
+    while poll(&all, &mut first, 1 << 20, now).is_some() {}
+    all.leave(&first);
+    for ticket in &mut *tickets {
+        assert_eq!(poll(&all, ticket, 1 << 20, now), None);
+    }
+    let mut order = Vec::new();
+    for _ in 0..turns {
+        all.written(TURN);
+        let granted: Vec<u32> = tickets
+            .iter_mut()
+            .filter_map(|it| {
+                let granted = poll(&all, it, 1 << 20, now)?;
+                assert_eq!(granted, TURN);
+                Some(it.order.stream)
+            })
+            .collect();
+        assert_eq!(granted.len(), 1, "one has its turn");
+        order.extend(granted);
+        for ticket in &mut *tickets {
+            let _waits = poll(&all, ticket, 1 << 20, now);
+        }
+    }
+    order
+}
+
+#[test]
+fn the_most_urgent_response_goes_first() {
+    let mut tickets = [ticket(1, 5, false), ticket(3, 1, false), ticket(5, 3, true)];
+    assert_eq!(order(&mut tickets, 3), [3, 3, 3]);
+}
+
+#[test]
+fn of_equal_urgency_incremental_responses_alternate_and_others_do_not() {
+    let mut tickets = [ticket(1, 3, true), ticket(3, 3, true), ticket(5, 3, true)];
+    assert_eq!(order(&mut tickets, 6), [1, 3, 5, 1, 3, 5]);
+    let mut tickets = [ticket(5, 3, false), ticket(3, 3, false)];
+    assert_eq!(order(&mut tickets, 3), [3, 3, 3]);
+}
+
+#[test]
+fn no_response_waits_for_ever() {
+    let turns = Turns::default();
+    let now = Instant::now();
+    let (mut urgent, mut other) = (ticket(1, 0, false), ticket(3, 7, false));
+    while poll(&turns, &mut urgent, 1 << 20, now).is_some() {}
+    assert_eq!(poll(&turns, &mut other, 1 << 20, now), None);
+    turns.written(TURN);
+    assert_eq!(poll(&turns, &mut other, 1 << 20, now), None, "the urgent one is next");
+    let later = now + PATIENCE;
+    // Both have waited: the one that began to is first.
+    assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), Some(TURN));
+    assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), None);
+    turns.written(TURN);
+    assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), None);
+    assert_eq!(poll(&turns, &mut other, 1 << 20, later), Some(TURN));
+}
+
+#[test]
+fn few_bytes_need_no_turn_and_one_that_leaves_keeps_none() {
+    let turns = Turns::default();
+    let now = Instant::now();
+    let (mut big, mut small) = (ticket(1, 0, false), ticket(3, 7, false));
+    while poll(&turns, &mut big, 1 << 20, now).is_some() {}
+    assert_eq!(poll(&turns, &mut small, FREE, now), Some(FREE));
+    assert_eq!(poll(&turns, &mut small, FREE + 1, now), None);
+    turns.written(2 * TURN);
+    assert_eq!(poll(&turns, &mut small, FREE + 1, now), None, "the other is before it");
+    turns.leave(&big);
+    assert_eq!(poll(&turns, &mut small, FREE + 1, now), Some(FREE + 1));
+}
+
+#[test]
+fn a_response_is_flushed_when_the_socket_has_all_of_it() {
+    let turns = Turns::default();
+    let now = Instant::now();
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
+    assert!(turns.poll_flush(&mut context, &first).is_ready(), "it has handed over nothing");
+    turns.head(&mut first);
+    let handed = turns.handed();
+    assert_eq!(poll(&turns, &mut second, 10, now), Some(10));
+    turns.all_sent(handed);
+    assert!(turns.poll_flush(&mut context, &first).is_ready());
+    assert!(turns.poll_flush(&mut context, &second).is_pending());
+    turns.all_sent(turns.handed());
+    assert!(turns.poll_flush(&mut context, &second).is_ready());
+    assert_eq!(turns.lock().waiting_bytes, 0, "also what was given up");
+}
+
+#[test]
+fn at_the_end_of_the_connection_nobody_waits() {
+    for is_whole in [true, false] {
+        let turns = Turns::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
+        turns.head(&mut first);
+        assert!(turns.poll_flush(&mut context, &first).is_pending());
+        turns.end(is_whole);
+        assert_eq!(turns.poll_flush(&mut context, &first), Poll::Ready(is_whole));
+        turns.head(&mut second);
+        assert_eq!(turns.poll_flush(&mut context, &second), Poll::Ready(is_whole));
+    }
+}
+
+#[test]
+fn one_that_does_not_take_its_turn_keeps_no_other_from_it() {
+    let turns = Turns::default();
+    let now = Instant::now();
+    let (mut absent, mut other) = (ticket(1, 0, false), ticket(3, 7, false));
+    while poll(&turns, &mut absent, 1 << 20, now).is_some() {}
+    assert_eq!(poll(&turns, &mut other, 1 << 20, now), None);
+    turns.written(TURN);
+    assert_eq!(poll(&turns, &mut other, 1 << 20, now), None);
+    assert_eq!(poll(&turns, &mut other, 1 << 20, Instant::now() + ABSENT), Some(TURN));
+}
