@@ -265,6 +265,7 @@ fn log_line(c: &mut Criterion) {
             url: RequestUrl { scheme: "https", host: "data.example.org", path },
             status: Some(StatusCode::OK),
             remote_ip: Some(IpAddr::from([10, 42, 7, 113])),
+            protocol: None,
             user_agent: Some(
                 "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
             ),

@@ -251,7 +251,7 @@ where
             Some(http2) => {
                 let http2 = http2.clone();
                 tokio::spawn(async move {
-                    this.serve(&http2, stream, permit, transport, shutdown).await
+                    this.serve(&http2, stream, permit, transport, shutdown).await;
                 })
             }
             None => {

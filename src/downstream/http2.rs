@@ -161,9 +161,12 @@ pub struct Http2 {
     counts: Arc<Http2Counts>,
 }
 
+/// A request, and what sends its response.
+type Received = (Request<RecvStream>, SendResponse<Bytes>);
+
 /// What a connection brings next.
 enum Event {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
+    Request(Box<Received>),
     /// The client has closed it, or all that was to be done is done.
     Closed,
     Failed(h2::Error),
@@ -266,13 +269,13 @@ impl Connection<'_> {
         });
         let end = loop {
             match poll_fn(|context| self.poll_event(context, stopped.as_mut())).await {
-                Event::Request(request, respond) => {
+                Event::Request(received) => {
                     // A request of a connection whose place was given to another is not answered.
                     if !self.permit.end_idle() {
                         break self.leave(End::Displaced).await;
                     }
                     let patience = self.http2.config.header_timeout;
-                    let accepted = accept(self.shared.clone(), patience, request, respond);
+                    let accepted = accept(self.shared.clone(), patience, *received);
                     let answer = answer.clone();
                     self.tasks.spawn(async move {
                         if let Some(stream) = accepted.await {
@@ -309,8 +312,8 @@ impl Connection<'_> {
         let seen = &self.shared.seen;
         let handed = seen.turns.handed();
         match self.h2.poll_accept(context) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                return Poll::Ready(Event::Request(request, respond));
+            Poll::Ready(Some(Ok(received))) => {
+                return Poll::Ready(Event::Request(Box::new(received)));
             }
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Failed(error)),
             Poll::Ready(None) => return Poll::Ready(Event::Closed),
@@ -376,8 +379,7 @@ impl Connection<'_> {
 async fn accept(
     shared: SharedConnection,
     patience: Duration,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    (request, mut respond): Received,
 ) -> Option<RequestStream> {
     let (parts, mut body) = request.into_parts();
     let has_body = match parts.method {

@@ -255,9 +255,12 @@ mod tests {
         Some((status, names, body, ended))
     }
 
+    /// A response, whether it is of HEAD, and status, field names, body and whether it ended.
+    type Case<'a> = (&'a str, bool, Option<(u16, &'a str, &'a str, bool)>);
+
     #[test]
     fn a_body_ends_where_its_framing_says() {
-        let cases: &[(&str, bool, Option<(u16, &str, &str, bool)>)] = &[
+        let cases: &[Case<'_>] = &[
             (
                 "200 OK\r\nContent-Length: 4\r\n\r\ntile",
                 false,

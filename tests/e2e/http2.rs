@@ -80,10 +80,9 @@ impl Http2 {
         headers: &[(&str, &str)],
     ) -> ResponseFuture {
         let request = self.request(method, path, headers);
-        runtime().block_on(async {
-            let mut sender = self.sender.clone().ready().await.expect("a stream");
-            sender.send_request(request, true).expect("sent").0
-        })
+        let ready = runtime().block_on(self.sender.clone().ready());
+        let mut sender = ready.expect("a stream");
+        sender.send_request(request, true).expect("sent").0
     }
 
     /// Sends a request with this body.

@@ -157,7 +157,7 @@ def _(server):
         for connection in all_of_them:
             # What had been sent before is still read.
             connection.replenish, connection.keep_bodies = False, False
-        seconds = 6 + must_end(all_of_them, all_ended, SOON)
+        seconds = 6 + must_end(all_of_them, all_ended, 2 * SOON)
         received = max(sum(a.received for a in connection.answers.values()) for connection in all_of_them)
         if received > 2**25:
             raise Wrong(f"{received} bytes came on one connection: it was not ended")

@@ -59,6 +59,9 @@ fn goaway(stream: &mut TcpStream) -> Option<u8> {
     code
 }
 
+/// The frames of an attack, by number.
+type Frames = Box<dyn FnMut(u32) -> Vec<u8> + Send>;
+
 #[test]
 fn floods_end_the_connection_and_are_counted() {
     let origin = Origin::start();
@@ -67,7 +70,7 @@ fn floods_end_the_connection_and_are_counted() {
     let gateway = start(setup);
     let mut other = Http2::plain(gateway.address);
     let stream = |number: u32| number * 2 + 1;
-    let attacks: [(&str, &str, Box<dyn FnMut(u32) -> Vec<u8> + Send>); 5] = [
+    let attacks: [(&str, &str, Frames); 5] = [
         ("PING", "control_flood", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
         ("SETTINGS", "control_flood", Box::new(|_| frame(4, 0, 0, &[]))),
         ("PRIORITY", "control_flood", Box::new(|_| frame(2, 0, 1, &[0, 0, 0, 3, 1]))),
