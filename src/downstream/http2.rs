@@ -32,7 +32,7 @@ use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::before_requests;
 use crate::downstream::timer::Timer;
 use crate::protocol::frame_scan::Flood;
-use crate::protocol::priority::Priority;
+use crate::protocol::priority::ResponsePriority;
 
 mod head;
 pub(super) mod request_stream;
@@ -162,11 +162,11 @@ pub struct Http2 {
 }
 
 /// A request, and what sends its response.
-type Received = (Request<RecvStream>, SendResponse<Bytes>);
+type ReceivedRequest = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// What a connection brings next.
 enum Event {
-    Request(Box<Received>),
+    Request(Box<ReceivedRequest>),
     /// The client has closed it, or all that was to be done is done.
     Closed,
     Failed(h2::Error),
@@ -379,7 +379,7 @@ impl Connection<'_> {
 async fn accept(
     shared: SharedConnection,
     patience: Duration,
-    (request, mut respond): Received,
+    (request, mut respond): ReceivedRequest,
 ) -> Option<RequestStream> {
     let (parts, mut body) = request.into_parts();
     let has_body = match parts.method {
@@ -398,7 +398,7 @@ async fn accept(
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return None;
     };
-    let ticket = Ticket::new(respond.stream_id().as_u32(), Priority::of(&parts.headers));
+    let ticket = Ticket::new(respond.stream_id().as_u32(), ResponsePriority::of(&parts.headers));
     Some(RequestStream::new(shared, head, respond, ticket, has_body.then_some(body)))
 }
 

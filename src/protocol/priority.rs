@@ -9,14 +9,14 @@ const DEFAULT_URGENCY: u8 = 3;
 
 /// How urgent a response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Priority {
+pub struct ResponsePriority {
     /// From 0, the most urgent, to 7.
     pub urgency: u8,
     /// It is of use before it is complete: it shares the connection with others of its urgency.
     pub incremental: bool,
 }
 
-impl Default for Priority {
+impl Default for ResponsePriority {
     /// That of a request which says nothing of it. Such requests share the connection, so that no download keeps
     /// the others waiting.
     fn default() -> Self {
@@ -24,7 +24,7 @@ impl Default for Priority {
     }
 }
 
-impl Priority {
+impl ResponsePriority {
     /// The priority in these headers. Members that are unknown, or not valid, are ignored (section 4).
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
@@ -54,7 +54,7 @@ mod tests {
 
     fn parsed(fields: &[&str]) -> (u8, bool) {
         let fields: Vec<_> = fields.iter().map(|value| (PRIORITY, *value)).collect();
-        let priority = Priority::of(&headers_of(&fields));
+        let priority = ResponsePriority::of(&headers_of(&fields));
         (priority.urgency, priority.incremental)
     }
 

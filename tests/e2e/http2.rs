@@ -1,4 +1,4 @@
-//! HTTP/2 with clients: the same answers as over HTTP/1.1, over TLS and without, whoever answers.
+//! HTTP/2 with clients: the same answers as over HTTP/1.1, with and without TLS, in front of the framework and through it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

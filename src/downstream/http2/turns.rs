@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::protocol::priority::Priority;
+use crate::protocol::priority::ResponsePriority;
 
 /// Bytes of responses that wait in `h2` for the socket, at most, but for [`FREE`].
 const MOST_WAITING: usize = 128 << 10;
@@ -23,13 +23,13 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// The responses of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<State>);
+pub(super) struct ResponseTurns(Mutex<TurnState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnState {
     /// Bytes handed over that are not in the socket, as far as known.
     waiting_bytes: usize,
-    responses: Vec<Waiting>,
+    responses: Vec<WaitingResponse>,
     /// Counts turns of incremental responses.
     round: u64,
     /// Counts what was handed over.
@@ -43,7 +43,7 @@ struct State {
 
 /// A response with bytes that wait for a turn.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingResponse {
     order: Order,
     since: Instant,
     waker: Waker,
@@ -70,23 +70,23 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// That of the response to this stream.
-    pub(super) fn new(stream: u32, priority: Priority) -> Self {
+    pub(super) fn new(stream: u32, priority: ResponsePriority) -> Self {
         // In the order of requests: those that are not incremental are before all rounds.
         let order = Order { urgency: priority.urgency, place: 0, stream };
         Self { order, incremental: priority.incremental, handed: 0 }
     }
 }
 
-impl Waiting {
+impl WaitingResponse {
     fn is_late(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= PATIENCE
     }
 }
 
-impl State {
+impl TurnState {
     /// The response whose turn is next.
-    fn next(&self, now: Instant) -> Option<&Waiting> {
-        let is_here = |it: &&Waiting| {
+    fn next(&self, now: Instant) -> Option<&WaitingResponse> {
+        let is_here = |it: &&WaitingResponse| {
             it.woken.is_none_or(|woken| now.saturating_duration_since(woken) < ABSENT)
         };
         let present = || self.responses.iter().filter(is_here);
@@ -106,7 +106,7 @@ impl State {
         }
     }
 
-    fn find(&mut self, stream: u32) -> Option<&mut Waiting> {
+    fn find(&mut self, stream: u32) -> Option<&mut WaitingResponse> {
         self.responses.iter_mut().find(|it| it.order.stream == stream)
     }
 
@@ -121,8 +121,8 @@ impl State {
     }
 }
 
-impl Turns {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl ResponseTurns {
+    fn lock(&self) -> MutexGuard<'_, TurnState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,7 +148,7 @@ impl Turns {
                 match state.find(order.stream) {
                     Some(own) => own.waker = waker,
                     None => {
-                        let own = Waiting { order, since: now, waker, woken: None };
+                        let own = WaitingResponse { order, since: now, waker, woken: None };
                         state.responses.push(own);
                     }
                 }
@@ -205,7 +205,7 @@ impl Turns {
         state.wake_next();
     }
 
-    /// What has been handed over so far, for [`Turns::all_sent`].
+    /// What has been handed over so far, for [`ResponseTurns::all_sent`].
     pub(super) fn handed(&self) -> u64 {
         self.lock().handed
     }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::downstream::http2::turns::Turns;
+use crate::downstream::http2::turns::ResponseTurns;
 use crate::protocol::frame_scan::{Flood, FrameScan, HeadClock};
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     frames: Mutex<Frames>,
-    pub(super) turns: Turns,
+    pub(super) turns: ResponseTurns,
 }
 
 #[derive(Debug, Default)]

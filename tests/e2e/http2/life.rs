@@ -1,16 +1,13 @@
 //! The life of a connection of HTTP/2: idle, age, drain, clients that cancel, limits, who goes first.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::abuse::{PREFACE, frame};
 use super::{Http2, answer, await_ends, prior_knowledge, start};
 use crate::admin::Admin;
 use crate::cached::with_cache;
-use crate::client::{Client, Ending, PATIENCE};
+use crate::client::{Client, Ending};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step, runtime};
 use crate::gateway::Setup;
 use crate::origin::Origin;
@@ -155,71 +152,4 @@ fn both_versions_share_a_port_without_tls() {
     let mut short = Client::connect(address);
     short.send("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(short.answer("GET").expect("an answer").status(), 200);
-}
-
-/// A request by literals, which no table compresses.
-fn request(stream: u32, path: &str, priority: &str) -> Vec<u8> {
-    let text = |text: &str| {
-        let length = u8::try_from(text.len()).expect("a short text");
-        [&[length][..], text.as_bytes()].concat()
-    };
-    let head = [
-        vec![0x82, 0x86, 0x04],
-        text(path),
-        vec![0x01],
-        text("gateway.test"),
-        vec![0x00],
-        text("priority"),
-        text(priority),
-    ];
-    frame(1, 5, stream, &head.concat())
-}
-
-/// The bytes of a large response that come before the end of a small one, whose request comes later, at a
-/// client that is slower than the gateway.
-fn bytes_before(address: SocketAddr, large: &str, small: &str) -> usize {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    // No window limits either.
-    let windows = [
-        frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]),
-        frame(8, 0, 0, &(0x7fff_ffff_u32 - 65_535).to_be_bytes()),
-    ];
-    let first = request(1, "/s3proxy/s3/sky/large.png", large);
-    stream.write_all(&[PREFACE, &windows.concat(), &first].concat()).expect("sent");
-    let (mut read, mut head) = (0, [0; 9]);
-    let mut asked = false;
-    loop {
-        stream.read_exact(&mut head).expect("a frame");
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        stream.read_exact(&mut payload).expect("its payload");
-        match (head[3], head[8]) {
-            (0, 1) => {
-                read += length;
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            (0, 3) if head[4] & 1 != 0 => return read,
-            _ => {}
-        }
-        if read > 1 << 20 && !asked {
-            asked = true;
-            let second = request(3, "/s3proxy/s3/sky/small.png", small);
-            stream.write_all(&second).expect("sent");
-        }
-    }
-}
-
-#[test]
-fn an_urgent_response_overtakes_others() {
-    let origin = Origin::start();
-    origin.put("large.png", vec![b'l'; 24 << 20]);
-    origin.put("small.png", vec![b's'; 256 << 10]);
-    let gateway = start(with_cache(&origin.url()).env("S3PROXY_CACHE_MEMORY", "512MiB"));
-    for path in ["large", "small"] {
-        gateway.object(&format!("sky/{path}.png"));
-    }
-    let urgent = bytes_before(gateway.address, "u=7", "u=0");
-    let patient = bytes_before(gateway.address, "u=0", "u=7");
-    assert!(urgent < patient / 2, "{urgent} bytes before an urgent one, {patient} before another");
 }

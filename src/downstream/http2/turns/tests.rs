@@ -1,10 +1,12 @@
+//! The turns of responses, by cases.
+
 use super::*;
 
 fn ticket(stream: u32, urgency: u8, incremental: bool) -> Ticket {
-    Ticket::new(stream, Priority { urgency, incremental })
+    Ticket::new(stream, ResponsePriority { urgency, incremental })
 }
 
-fn poll(turns: &Turns, ticket: &mut Ticket, bytes: usize, now: Instant) -> Option<usize> {
+fn poll(turns: &ResponseTurns, ticket: &mut Ticket, bytes: usize, now: Instant) -> Option<usize> {
     let mut context = Context::from_waker(Waker::noop());
     match turns.poll_turn(&mut context, ticket, bytes, now) {
         Poll::Ready(granted) => Some(granted),
@@ -14,7 +16,7 @@ fn poll(turns: &Turns, ticket: &mut Ticket, bytes: usize, now: Instant) -> Optio
 
 /// The order in which the socket gets the bytes of these responses, which all have much to send.
 fn order(tickets: &mut [Ticket], turns: usize) -> Vec<u32> {
-    let all = Turns::default();
+    let all = ResponseTurns::default();
     let now = Instant::now();
     let mut first = ticket(99, 0, false);
     // The connection is full.
@@ -59,7 +61,7 @@ fn of_equal_urgency_incremental_responses_alternate_and_others_do_not() {
 
 #[test]
 fn no_response_waits_for_ever() {
-    let turns = Turns::default();
+    let turns = ResponseTurns::default();
     let now = Instant::now();
     let (mut urgent, mut other) = (ticket(1, 0, false), ticket(3, 7, false));
     while poll(&turns, &mut urgent, 1 << 20, now).is_some() {}
@@ -77,7 +79,7 @@ fn no_response_waits_for_ever() {
 
 #[test]
 fn few_bytes_need_no_turn_and_one_that_leaves_keeps_none() {
-    let turns = Turns::default();
+    let turns = ResponseTurns::default();
     let now = Instant::now();
     let (mut big, mut small) = (ticket(1, 0, false), ticket(3, 7, false));
     while poll(&turns, &mut big, 1 << 20, now).is_some() {}
@@ -91,7 +93,7 @@ fn few_bytes_need_no_turn_and_one_that_leaves_keeps_none() {
 
 #[test]
 fn a_response_is_flushed_when_the_socket_has_all_of_it() {
-    let turns = Turns::default();
+    let turns = ResponseTurns::default();
     let now = Instant::now();
     let mut context = Context::from_waker(Waker::noop());
     let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
@@ -110,7 +112,7 @@ fn a_response_is_flushed_when_the_socket_has_all_of_it() {
 #[test]
 fn at_the_end_of_the_connection_nobody_waits() {
     for is_whole in [true, false] {
-        let turns = Turns::default();
+        let turns = ResponseTurns::default();
         let mut context = Context::from_waker(Waker::noop());
         let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
         turns.head(&mut first);
@@ -124,7 +126,7 @@ fn at_the_end_of_the_connection_nobody_waits() {
 
 #[test]
 fn one_that_does_not_take_its_turn_keeps_no_other_from_it() {
-    let turns = Turns::default();
+    let turns = ResponseTurns::default();
     let now = Instant::now();
     let (mut absent, mut other) = (ticket(1, 0, false), ticket(3, 7, false));
     while poll(&turns, &mut absent, 1 << 20, now).is_some() {}
