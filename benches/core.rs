@@ -269,7 +269,6 @@ fn log_line(c: &mut Criterion) {
             user_agent: Some(
                 "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
             ),
-            protocol: None,
         },
         user: Some("somebody"),
         request_id: "9835f7fb-9c07-495a-9802-01d0933312e9",
