@@ -31,7 +31,7 @@ use crate::downstream::http2::wire::{Seen, Wire};
 use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::before_requests;
 use crate::downstream::timer::Timer;
-use crate::protocol::frame_scan::Flood;
+use crate::protocol::frame_scan::{Flood, RESETS};
 use crate::protocol::priority::ResponsePriority;
 
 mod head;
@@ -250,7 +250,8 @@ impl Http2 {
             // no answer that says why.
             .max_header_list_size(head.saturating_mul(2).saturating_add(MOST_FIELDS * FIELD))
             .max_concurrent_streams(self.config.http2_max_streams)
-            .max_pending_accept_reset_streams(self.config.http2_max_streams as usize)
+            // Above our own limit, which is counted by its name.
+            .max_pending_accept_reset_streams(2 * RESETS as usize)
             .max_local_error_reset_streams(Some(MALFORMED))
             .max_send_buffer_size(SEND_BUFFER);
         builder
@@ -310,6 +311,10 @@ impl Connection<'_> {
         stopped: Pin<&mut S>,
     ) -> Poll<Event> {
         let seen = &self.shared.seen;
+        // First: of a flood no further request is accepted.
+        if let Some(flood) = seen.flood() {
+            return Poll::Ready(Event::Ended(flood.into()));
+        }
         let handed = seen.turns.handed();
         match self.h2.poll_accept(context) {
             Poll::Ready(Some(Ok(received))) => {

@@ -28,7 +28,7 @@ const CONTROLS_PER_REQUEST: u32 = 4;
 /// And for the window of this many bytes of responses.
 const BYTES_PER_CONTROL: u64 = 1024;
 /// Requests that a client may cancel at once: a viewer cancels all tiles of a view that is left.
-const RESETS: u32 = 400;
+pub const RESETS: u32 = 400;
 /// And later on, per second.
 const RESETS_PER_SECOND: u32 = 40;
 

@@ -38,6 +38,8 @@ impl Http2 {
     {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        // Before the settings of the gateway arrive: as browsers, curl and hyper have it.
+        builder.initial_max_send_streams(100);
         let (sender, connection) = builder.handshake(stream).await.expect("a handshake");
         let ended = tokio::spawn(connection);
         Self { sender, ended, scheme }
