@@ -51,7 +51,7 @@ pub(super) struct WarmOptions {
     /// File that remembers which keys are answered: a second run asks for the others
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-    /// A running s3proxy, such as http://s3proxy:8080 or https://data.example.org; default: listen of the
+    /// A running s3proxy, such as http://s3proxy:8080 or https://s3proxy:8443; default: listen of the
     /// configuration on this machine, or tls.listen if it redirects to HTTPS
     #[arg(long, value_name = "URL", conflicts_with = "replicas")]
     url: Option<String>,

@@ -1,5 +1,5 @@
 //! HTTP/2 with clients: the connection, its limits and its end. Each stream is answered as a connection of its own
-//! that brings one request ([`request_stream`]), in a task of its own; it has a place among
+//! that brings one request (`request_stream.rs`), in a task of its own; it has a place among
 //! `downstream.max_connections` while it is answered, since it needs as much memory.
 //! `docs/decisions/http2.md` has the reasons.
 
