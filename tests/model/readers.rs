@@ -270,7 +270,8 @@ impl Readers<'_> {
         let closes = head.header("connection").is_some_and(|value| value == "close");
         match come {
             Some((body, ending)) => {
-                let reusable = !closes && ending == client::Ending::Whole;
+                // A store that fails behind the last byte that the client wanted ends the connection.
+                let reusable = !closes && ending == client::Ending::Whole && !excuse.failed;
                 let answer = client::Answer { head, body, ending };
                 let verdict = judge(ask, &answer, &possible, excuse);
                 let verdict = verdict.map(|kind| (kind, reusable));
