@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::config::{DownstreamConfig, LogFormat};
 use crate::downstream::acknowledged::Acknowledgements;
 use crate::downstream::final_response::bad_request_response;
+use crate::downstream::http2::request_stream::RequestStream;
 use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::linger::Linger;
 use crate::downstream::pace::Pace;
@@ -301,6 +302,12 @@ impl ClientConnection {
         !self.exchange.is_responding()
     }
 
+    /// The least bytes per second of this response: the responses of a connection of HTTP/2 share its rate.
+    fn share_of_min_rate(&self) -> u64 {
+        let stream = (*self.stream).as_any().downcast_ref::<RequestStream>();
+        self.min_rate / stream.map_or(1, RequestStream::sharers)
+    }
+
     /// Fails a write that has been pending for longer than the write timeout, or of a client that has
     /// vanished, or reads too slowly while its answer holds a permit.
     fn enforce_write_timeout<T>(
@@ -318,7 +325,7 @@ impl ClientConnection {
         }
         if !is_paced {
             self.pace.reset();
-        } else if self.pace.is_too_slow(self.min_rate, Instant::now()) {
+        } else if self.pace.is_too_slow(self.share_of_min_rate(), Instant::now()) {
             return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
         if self.acknowledgements.poll_stopped(&self.stream, context).is_pending() {

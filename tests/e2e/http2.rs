@@ -36,8 +36,15 @@ impl Http2 {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        Self::with_windows(stream, scheme, 1 << 20, 4 << 20).await
+    }
+
+    async fn with_windows<T>(stream: T, scheme: &'static str, each: u32, all: u32) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        builder.initial_window_size(each).initial_connection_window_size(all);
         // Before the settings of the gateway arrive: as browsers, curl and hyper have it.
         builder.initial_max_send_streams(100);
         let (sender, connection) = builder.handshake(stream).await.expect("a handshake");
@@ -50,6 +57,14 @@ impl Http2 {
         runtime().block_on(async {
             let stream = TcpStream::connect(address).await.expect("the gateway accepts");
             Self::on(stream, "http").await
+        })
+    }
+
+    /// A connection whose windows are the smallest.
+    pub(crate) fn narrow(address: SocketAddr) -> Self {
+        runtime().block_on(async {
+            let stream = TcpStream::connect(address).await.expect("the gateway accepts");
+            Self::with_windows(stream, "http", 4096, 65_535).await
         })
     }
 

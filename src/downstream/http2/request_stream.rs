@@ -75,6 +75,12 @@ impl RequestStream {
         }
     }
 
+    /// How many responses of the connection are on their way, with this one: they share what its client reads.
+    pub(in crate::downstream) fn sharers(&self) -> u64 {
+        // The connection and its socket have the other two.
+        (Arc::strong_count(&self.shared.seen) as u64).saturating_sub(2).max(1)
+    }
+
     /// The next writes are of these bytes.
     pub(in crate::downstream) fn offer(&self, parts: &[Bytes]) {
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);

@@ -112,6 +112,35 @@ fn a_stream_that_is_not_read_is_given_up_and_others_go_on() {
 }
 
 #[test]
+fn the_requests_of_a_slow_connection_share_the_minimum_rate() {
+    let store = Faulty::scripted(|_: &Recorded, _| {
+        let length = 256 << 20;
+        vec![faulty::head(200, &[("Content-Length", &length.to_string())]), Step::Flood(length)]
+    });
+    let setup = Setup::new(&store.url()).env("S3PROXY_CACHE_MEMORY", "0");
+    let gateway = start(setup.tolerate("client_gone"));
+    let mut http2 = Http2::narrow(gateway.address);
+    let responses: Vec<_> = (0..8)
+        .map(|number| http2.begin("GET", &format!("/s3proxy/s3/sky/{number}.png"), &[]))
+        .collect();
+    runtime().block_on(async {
+        let mut bodies = Vec::new();
+        for response in responses {
+            bodies.push(response.await.expect("a head").into_body());
+        }
+        // All together read more than the minimum rate, each of them less; judged after 30 s.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(45) {
+            for body in &mut bodies {
+                let piece = body.data().await.expect("a body that goes on").expect("no reset");
+                body.flow_control().release_capacity(piece.len()).expect("its own bytes");
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+#[test]
 fn requests_in_progress_have_a_place_among_the_connections() {
     let gate = Gate::new();
     let held = gate.clone();
