@@ -302,10 +302,14 @@ impl ClientConnection {
         !self.exchange.is_responding()
     }
 
+    /// The stream, if this is one of HTTP/2.
+    fn http2_stream(&self) -> Option<&RequestStream> {
+        (*self.stream).as_any().downcast_ref()
+    }
+
     /// The least bytes per second of this response: the responses of a connection of HTTP/2 share its rate.
     fn share_of_min_rate(&self) -> u64 {
-        let stream = (*self.stream).as_any().downcast_ref::<RequestStream>();
-        self.min_rate / stream.map_or(1, RequestStream::sharers)
+        self.min_rate / self.http2_stream().map_or(1, RequestStream::sharers)
     }
 
     /// Fails a write that has been pending for longer than the write timeout, or of a client that has

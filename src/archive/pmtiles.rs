@@ -49,6 +49,12 @@ pub struct MapHeader {
 }
 
 impl MapHeader {
+    /// Whether a tile of this name may be in it: an extension has to be that of its tiles.
+    #[must_use]
+    pub fn may_have(&self, tile: &TileName<'_>) -> bool {
+        tile.extension.is_none_or(|extension| self.tile_type.has_extension(extension))
+    }
+
     /// Reads the header of an archive of `length` bytes from its first ones.
     ///
     /// # Errors
@@ -155,7 +161,7 @@ impl TileType {
 
     /// Whether a URL may end with this extension.
     #[must_use]
-    pub fn has_extension(self, extension: &str) -> bool {
+    fn has_extension(self, extension: &str) -> bool {
         let extensions: &[&str] = match self {
             Self::Unknown => &[],
             Self::Mvt => &["mvt", "pbf"],

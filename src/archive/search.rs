@@ -147,9 +147,7 @@ fn in_directory(
     bytes: &[u8],
 ) -> Result<(NextRead, SearchStep), ArchiveFault> {
     let directory = header.directory(bytes, most)?;
-    let tile = TileName::parse(name).filter(|tile| {
-        tile.extension.is_none_or(|extension| header.tile_type.has_extension(extension))
-    });
+    let tile = TileName::parse(name).filter(|tile| header.may_have(tile));
     let entry = tile.and_then(|tile| directory.find(tile.number()));
     match entry {
         None => Ok((NextRead::MapDirectory { header, depth }, SearchStep::Missing)),

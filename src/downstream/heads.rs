@@ -12,7 +12,6 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite as _, ReadBuf};
 
 use crate::downstream::ClientConnection;
-use crate::downstream::http2::request_stream::RequestStream;
 use crate::downstream::normal_head::normal;
 use crate::downstream::request_head::{RequestHead, head_length, parse};
 use crate::protocol::head_ids::HeadIds;
@@ -129,7 +128,7 @@ impl ClientConnection {
     ) -> io::Result<()> {
         let mut progress = Unwritten { head, body, offset: 0 };
         let mut head_bytes = head.len();
-        if let Some(stream) = (*self.stream).as_any().downcast_ref::<RequestStream>() {
+        if let Some(stream) = self.http2_stream() {
             stream.offer(body);
         }
         poll_fn(|context| {

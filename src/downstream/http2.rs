@@ -311,12 +311,13 @@ impl Connection<'_> {
         stopped: Pin<&mut S>,
     ) -> Poll<Event> {
         let seen = &self.shared.seen;
-        // First: of a flood no further request is accepted.
+        let handed = seen.turns.handed();
+        let accepted = self.h2.poll_accept(context);
+        // Before the rest: of a flood no request is answered.
         if let Some(flood) = seen.flood() {
             return Poll::Ready(Event::Ended(flood.into()));
         }
-        let handed = seen.turns.handed();
-        match self.h2.poll_accept(context) {
+        match accepted {
             Poll::Ready(Some(Ok(received))) => {
                 return Poll::Ready(Event::Request(Box::new(received)));
             }
@@ -327,9 +328,6 @@ impl Connection<'_> {
         }
         while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(context) {
             self.idle_since = Instant::now();
-        }
-        if let Some(flood) = seen.flood() {
-            return Poll::Ready(Event::Ended(flood.into()));
         }
         let config = &self.http2.config;
         if let Some(deadline) = seen.head_deadline(config.header_timeout)

@@ -22,13 +22,13 @@ use crate::admin::Admin;
 use crate::authority::Authority;
 use crate::cached::with_cache;
 use crate::client::{Client, Ending, PATIENCE};
-use crate::faulty::{Gate, runtime};
-use crate::files::{Files, Way, YAML};
+use crate::faulty::runtime;
 use crate::gateway::{Setup, free_port};
 use crate::origin::Origin;
-use crate::overload::slow_behind;
 use crate::reload::event;
 use crate::scrape;
+
+mod clients;
 
 const NAME: &str = "sky.example.org";
 
@@ -398,122 +398,6 @@ fn clients_that_never_finish_a_handshake_are_ended_and_counted() {
     assert_eq!(read_all(&mut held[0]), "");
     await_handshakes(admin, "displaced", 1.0);
     drop((held, gateway));
-}
-
-#[test]
-fn a_client_certificate_is_required_and_names_the_user() {
-    let origin = Origin::start();
-    origin.put("a.png", "tile");
-    let edge = Edge::new();
-    let ca = edge.authority.file();
-    let setup = edge.setup(with_cache(&origin.url())).yaml(json!({
-        "tls": { "client_ca_file": ca },
-        "require_user": true,
-    }));
-    let (setup, admin) = Admin::of(setup);
-    let gateway = setup.start();
-    let stranger = pair(&Authority::new(), "intruder", false);
-    for pair in [None, Some(&stranger)] {
-        // With TLS 1.3 the client learns of the refusal when it reads.
-        let refused = match edge.connect(pair) {
-            Err(_) => true,
-            Ok(mut client) => {
-                client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
-                client.answer("GET").is_none()
-            }
-        };
-        assert!(refused, "served without a certificate of the authority");
-    }
-    await_handshakes(admin, "failed", 2.0);
-    let mut client =
-        edge.connect(Some(&pair(&edge.authority, "reader-1", false))).expect("accepted");
-    let spoofed = [("X-Auth-Request-User", "somebody")];
-    let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
-    assert_eq!((answer.status(), answer.text()), (200, "tile"));
-    assert_eq!(gateway.line_of(&answer)["user"], "reader-1");
-}
-
-#[test]
-fn the_limit_of_requests_of_a_user_is_that_of_its_certificate() {
-    let gate = Gate::new();
-    let store = slow_behind(&gate);
-    let edge = Edge::new();
-    let setup = edge.setup(with_cache(&store.url())).yaml(json!({
-        "tls": { "client_ca_file": edge.authority.file() },
-        "downstream": { "max_requests_per_user": 1 },
-    }));
-    let _gateway = setup.start();
-    let of = |name: &str| pair(&edge.authority, name, false);
-    let (greedy, modest) = (of("greedy"), of("modest"));
-    let mut first = edge.connect(Some(&greedy)).expect("accepted");
-    first.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
-    store.await_requests(1);
-    // No header makes it another user.
-    let spoofed = [("X-Auth-Request-User", "modest")];
-    let mut second = edge.connect(Some(&greedy)).expect("accepted");
-    let refused = second.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
-    assert_eq!(
-        (refused.status(), refused.refused("user_saturated", "cause").is_string()),
-        (429, true)
-    );
-    let mut other = edge.connect(Some(&modest)).expect("accepted");
-    assert_eq!(other.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).status(), 200);
-    gate.open();
-    assert_eq!(first.answer("GET").expect("an answer").status(), 200);
-}
-
-/// Whether an object arrives. With TLS 1.3 a client learns that its certificate is refused when it reads.
-fn is_served(edge: &Edge, connector: &TlsConnector) -> Option<HandshakeKind> {
-    let (mut client, kind) = edge.connect_again(connector).ok()?;
-    client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
-    let answer = client.answer("GET")?;
-    (answer.status() == 200).then_some(kind)
-}
-
-/// The keys of the tickets outlived the authorities: a client that had connected before stayed a user.
-#[test]
-fn a_session_from_before_does_not_outlive_the_authorities_of_clients() {
-    let origin = Origin::start();
-    origin.put("a.png", "tile");
-    let edge = Edge::new();
-    let ca = edge.path("clients.pem");
-    std::fs::copy(edge.authority.file(), &ca).expect("copied");
-    let setup = edge.setup(with_cache(&origin.url()));
-    let gateway = setup.yaml(json!({ "tls": { "client_ca_file": ca } })).start();
-    let connector = edge.connector(Some(&pair(&edge.authority, "reader-1", false)));
-    assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Full));
-    assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Resumed));
-    let other = Authority::new();
-    std::fs::copy(other.file(), edge.path("new")).expect("copied");
-    std::fs::rename(edge.path("new"), &ca).expect("renamed");
-    gateway.expect_log("the other authority", |line| event(line).ends_with("in use"));
-    assert_eq!(is_served(&edge, &connector), None, "by a ticket of the authority before");
-    let client = edge.connector(Some(&pair(&other, "reader-2", false)));
-    assert_eq!(is_served(&edge, &client), Some(HandshakeKind::Full));
-}
-
-/// Only files that the settings still named were compared.
-#[test]
-fn client_certificates_are_not_required_after_client_ca_file_was_removed() {
-    let origin = Origin::start();
-    origin.put("a.png", "tile");
-    let edge = Edge::new();
-    let ca = edge.authority.file();
-    let files = Files::new(Way::Rename, "", &format!("tls: {{client_ca_file: {}}}", ca.display()));
-    let setup = files.setup(Setup::new(&origin.url()), "50ms");
-    let gateway = setup
-        .env("S3PROXY_TLS_LISTEN", &edge.address.to_string())
-        .env("S3PROXY_TLS_CERTIFICATE_FILE", edge.path("tls.crt").to_str().expect("UTF-8"))
-        .env("S3PROXY_TLS_KEY_FILE", edge.path("tls.key").to_str().expect("UTF-8"))
-        .start();
-    let anyone = edge.connector(None);
-    assert_eq!(is_served(&edge, &anyone), None);
-    files.write_one(YAML, "# no client_ca_file");
-    gateway.expect_log("the reload", |line| event(line).ends_with("in use"));
-    assert_eq!(is_served(&edge, &anyone), Some(HandshakeKind::Full));
-    files.write_one(YAML, &format!("tls: {{client_ca_file: {}}}", ca.display()));
-    gateway.expect_log("the reload", |line| event(line).ends_with("in use"));
-    assert_eq!(is_served(&edge, &anyone), None);
 }
 
 #[test]

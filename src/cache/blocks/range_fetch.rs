@@ -301,14 +301,13 @@ impl BlockFetches {
         let result =
             self.request_range(request, blocks, range, queue_timeout, with_condition).await;
         let is_refused = matches!(result.report.status, Some(412)) && with_condition;
-        if !is_refused {
+        // Of several endpoints each may have a copy with a tag of its own: the 412 says nothing about `If-Match`.
+        if !is_refused || request.store.endpoints.are_several() {
             return result;
         }
         // The response has begun, and would be cut: it is worth a request to know.
         let has_begun = queue_timeout == QueueTimeout::Long;
-        // Of several endpoints one may have refused the tag of another's copy, and then answer with that copy.
-        let may_be_a_fault = has_begun && !request.store.endpoints.are_several();
-        if !may_be_a_fault || !self.has_this_version(request, blocks).await {
+        if !has_begun || !self.has_this_version(request, blocks).await {
             self.unreliable.note_refused(&request.key, &blocks.version);
             return result;
         }
@@ -317,12 +316,8 @@ impl BlockFetches {
         self.request_range(request, blocks, range, queue_timeout, false).await
     }
 
-    /// Notes that the store of this request has refused `If-Match` with the right entity tag. Of several
-    /// endpoints another one may have refused it, which has another copy.
+    /// Notes that the store of this request has refused `If-Match` with the right entity tag.
     pub(super) fn note_if_match_refused(&self, request: &CacheRequest) {
-        if request.store.endpoints.are_several() {
-            return;
-        }
         let profile = request.store.profile.label();
         if self.unreliable.note_if_match_refused(profile, now()) {
             log::warn!(

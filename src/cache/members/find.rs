@@ -144,7 +144,7 @@ impl Cache {
             Directory::Zip(_) | Directory::Tiles(_) => return Err(not_found()),
         };
         let (header, root) = &*map;
-        if name.extension.is_some_and(|extension| !header.tile_type.has_extension(extension)) {
+        if !header.may_have(&name) {
             return Err(not_found());
         }
         let place = self.tile_place(archive, header, root, name.number()).await?;

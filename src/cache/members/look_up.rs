@@ -84,8 +84,7 @@ impl Cache {
             return Ok(KnownMember::Unread);
         };
         let (header, root) = &*map;
-        let has = |extension| header.tile_type.has_extension(extension);
-        let tile = TileName::parse(name).filter(|tile| tile.extension.is_none_or(has));
+        let tile = TileName::parse(name).filter(|tile| header.may_have(tile));
         let Some(tile) = tile else { return Ok(KnownMember::Missing) };
         let mut found = root.find(tile.number());
         for _ in 0..pmtiles::MAX_DEPTH {

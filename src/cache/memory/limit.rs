@@ -33,7 +33,8 @@ pub fn auto_budget(limit: Option<u64>, connections: usize, http2: bool) -> u64 {
     limit.map_or(WITHOUT_LIMIT, |limit| (limit / 5 * 2).min(limit.saturating_sub(idle) / 2))
 }
 
-/// The memory of the cache by its setting, the limit of connections, and whether they may be of HTTP/2, bytes; 0: there is no cache.
+/// The memory of the cache by its setting, the limit of connections, and whether they may be of HTTP/2, bytes; 0:
+/// there is no cache.
 #[must_use]
 pub fn budget(setting: CacheMemory, connections: usize, http2: bool) -> u64 {
     match setting {
