@@ -156,6 +156,8 @@ impl Bench {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let disk = folder.path().join("cache");
         let setup = Setup::new(&served.serving.endpoint())
+            // The sky changes: a body whose blocks come while its object does ends visibly, and the log says so.
+            .tolerate("the object has changed in the store while it was read")
             .env("S3PROXY_CACHE_MEMORY", "3MiB")
             .env("S3PROXY_CACHE_DISK_PATH", disk.to_str().expect("UTF-8"))
             .env("S3PROXY_CACHE_DISK_SIZE", "64MiB")
