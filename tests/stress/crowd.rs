@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::ask::Ask;
 use crate::client::{self, Client, Head, PATIENCE};
-use crate::judge::{Excuse, Kind, judge, judge_beginning};
+use crate::judge::{Excuse, Kind, Possible, judge, judge_beginning};
 use crate::sky::Sky;
 
 const CLIENTS: u64 = 16;
 /// The number of wrong answers reported in full.
 const MOST_WRONG: usize = 20;
+/// Of so many answers at most one may be cut because its object changed.
+const FEWEST_WHOLE: u64 = 1000;
 /// How much older than a request the fetch that it joins may be.
 const LONGEST_FETCH: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,17 @@ impl Tally {
         self.kinds.values().sum::<u64>() + self.wrong.len() as u64
     }
 
+    /// Bodies that ended visibly because their objects changed.
+    fn cut(&self) -> u64 {
+        self.kinds.get(&Kind::Cut).copied().unwrap_or(0)
+    }
+
+    /// No answer was wrong, and few were cut.
+    pub(crate) fn assert_right(&self) {
+        assert!(self.wrong.is_empty(), "{} wrong:\n{}", self.wrong.len(), self.wrong.join("\n"));
+        assert!(self.cut() * FEWEST_WHOLE <= self.answered(), "{} cut: {self}", self.cut());
+    }
+
     /// Every result that must have occurred, with its count.
     pub(crate) fn seen(&self) -> Vec<(String, u64)> {
         use Kind::{Aborted, Head, Missing, NotModified, Part, Parts, Unsatisfiable, Whole};
@@ -76,7 +89,7 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seen = self.seen().into_iter().map(|(name, count)| format!("{name} {count}"));
-        f.write_str(&seen.collect::<Vec<_>>().join(", "))
+        write!(f, "{}, cut {}", seen.collect::<Vec<_>>().join(", "), self.cut())
     }
 }
 
@@ -180,16 +193,20 @@ impl Crowd<'_> {
         // The fetch of another client began before this request was sent.
         let oldest = self.oldest + if collapsed { LONGEST_FETCH } else { Duration::ZERO };
         let possible = || self.sky.possible(object, oldest, sent, Instant::now());
+        // Blocks are read one after the other: if the object changes in between, the body ends visibly.
+        let excuse = |possible: &Possible| Excuse { cut: possible.len() > 1, ..Excuse::NONE };
         let closes = head.header("connection").is_some_and(|value| value == "close");
         let verdict = match ask.abort_after {
             Some(bytes) => {
                 let length = head.header("content-length").and_then(|length| length.parse().ok());
                 client.fill_to(bytes.min(length.unwrap_or(0)));
-                judge_beginning(ask, &head, client.leftover(), &possible(), Excuse::NONE)
+                let possible = possible();
+                judge_beginning(ask, &head, client.leftover(), &possible, excuse(&possible))
             }
             None => {
                 let (body, ending) = client.body(&head, ask.method);
-                judge(ask, &client::Answer { head, body, ending }, &possible(), Excuse::NONE)
+                let (answer, possible) = (client::Answer { head, body, ending }, possible());
+                judge(ask, &answer, &possible, excuse(&possible))
             }
         };
         let verdict = verdict.map_err(|wrong| format!("{wrong} ({status})"));

@@ -107,7 +107,7 @@ fn no_answer_is_wrong_or_too_old() {
     );
     let answered = usize::try_from(total.answered()).expect("a number that fits");
     tally::add("requests under stress", answered, total.wrong.len());
-    assert!(total.wrong.is_empty(), "{} wrong:\n{}", total.wrong.len(), total.wrong.join("\n"));
+    total.assert_right();
     assert_eq!(total.answered(), requests);
     for (what, count) in total.seen() {
         assert!(count > 0, "no {what} among {requests} requests: {total}");
@@ -136,7 +136,7 @@ fn no_answer_is_wrong_or_too_old_while_the_gateway_reloads_and_restarts() {
     );
     let answered = usize::try_from(tally.answered()).expect("a number that fits");
     tally::add("requests while it restarts", answered, tally.wrong.len());
-    assert!(tally.wrong.is_empty(), "{} wrong:\n{}", tally.wrong.len(), tally.wrong.join("\n"));
+    tally.assert_right();
     assert_eq!(tally.answered(), requests);
     assert!(lived.reloads > 0 && lived.restarts > 0, "{lived}");
 }
