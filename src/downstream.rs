@@ -46,6 +46,7 @@ pub mod opening;
 mod overflow;
 mod pace;
 pub mod proxy_protocol;
+mod rare_line;
 mod request_head;
 mod stream_traits;
 mod timer;
@@ -309,32 +310,47 @@ impl ClientConnection {
 
     /// The least bytes per second of this response: the responses of a connection of HTTP/2 share its rate.
     fn share_of_min_rate(&self) -> u64 {
-        self.min_rate / self.http2_stream().map_or(1, RequestStream::sharers)
+        self.min_rate.div_ceil(self.http2_stream().map_or(1, RequestStream::sharers))
+    }
+
+    /// A write waits for the client. Whether it reads too slowly: an answer that holds a permit, or one over HTTP/2,
+    /// where a place among the connections costs a client no connection. The connection has a pace of its own.
+    fn reads_too_slowly(&mut self, waits_for_connection: bool) -> bool {
+        let now = Instant::now();
+        if waits_for_connection {
+            self.pace.resume(now);
+            return false;
+        }
+        if !self.exchange.holds_permit() && self.http2_stream().is_none() {
+            self.pace.reset();
+            return false;
+        }
+        self.pace.is_too_slow(self.share_of_min_rate(), now)
     }
 
     /// Fails a write that has been pending for longer than the write timeout, or of a client that has
-    /// vanished, or reads too slowly while its answer holds a permit.
+    /// vanished, or reads too slowly.
     fn enforce_write_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<std::io::Result<T>>,
     ) -> Poll<std::io::Result<T>> {
-        let is_paced = self.exchange.holds_permit();
         if written.is_ready() {
             self.acknowledgements.reset();
-            if self.write_timer.started.take().is_some() && is_paced {
+            if self.write_timer.started.take().is_some() {
                 self.pace.resume(Instant::now());
             }
             return written;
         }
-        if !is_paced {
-            self.pace.reset();
-        } else if self.pace.is_too_slow(self.share_of_min_rate(), Instant::now()) {
+        let progress = self.http2_stream().and_then(RequestStream::waits_for_connection);
+        if self.reads_too_slowly(progress.is_some()) {
             return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
         if self.acknowledgements.poll_stopped(&self.stream, context).is_pending() {
             let started = *self.write_timer.started.get_or_insert_with(Instant::now);
-            ready!(self.write_timer.poll(context, started + self.write_timeout));
+            // Of a slow connection each response has its turn, if it takes long.
+            let since = progress.map_or(started, |progress| progress.max(started));
+            ready!(self.write_timer.poll(context, since + self.write_timeout));
         }
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }

@@ -192,7 +192,10 @@ impl ProxyHttp for Gateway {
         }
         let downstream = session.as_downstream_mut();
         downstream.set_keepalive(keepalive);
-        downstream.set_write_timeout(Some(self.downstream.write_timeout));
+        // This timeout is of a piece as a whole. On a slow connection of HTTP/2 each piece waits for its turn; there the
+        // timeout of `ClientConnection` is the only one.
+        let of_piece = (!ctx.transport.is_http2).then_some(self.downstream.write_timeout);
+        downstream.set_write_timeout(of_piece);
         downstream.set_pipelining_enabled(true);
         // Interim responses of a store, such as 103, are not forwarded.
         downstream.set_ignore_info_resp(true);

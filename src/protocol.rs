@@ -6,8 +6,8 @@
 //!   [`trace_context`] reads and writes `traceparent` (W3C), [`head_ids`] finds both in a head that is refused.
 //! - Clients behind proxies: [`forwarded`] reads `X-Forwarded-For` and `Forwarded` (RFC 7239), [`proxy_header`] the
 //!   PROXY protocol, [`network`] says who is trusted.
-//! - HTTP/2 (RFC 9113): [`frame_scan`] finds the heads and floods in the frames of a client, [`priority`] reads
-//!   `Priority` (RFC 9218), [`response_scan`] takes responses of HTTP/1.1 apart.
+//! - HTTP/2 (RFC 9113): [`frames`] finds the frames in a byte stream, [`frame_scan`] the heads and floods among those
+//!   of a client, [`priority`] reads `Priority` (RFC 9218), [`response_scan`] takes responses of HTTP/1.1 apart.
 //! - Conditional and range requests (RFC 9110, sections 8.8.3, 13 and 14): [`entity_tag`],
 //!   [`http_date`], [`range`], [`conditional`] evaluates preconditions, [`selection`] selects what a
 //!   client gets of a representation, [`forwarded_conditions`] selects what is forwarded to a store.
@@ -28,6 +28,7 @@ pub mod entity_tag;
 pub mod forwarded;
 pub mod forwarded_conditions;
 pub mod frame_scan;
+pub mod frames;
 pub mod freshness_limit;
 pub mod head_ids;
 pub mod head_scan;

@@ -10,16 +10,9 @@ pub(super) fn bad_request_response(error: BadRequest, ids: &HeadIds) -> Vec<u8> 
         BadRequest::HeadersTooSlow => "Request Timeout",
         _ => "Bad Request",
     };
-    let id = &ids.request_id;
-    let mut body = serde_json::json!({
-        "message": error.message(),
-        "cause": error.cause(),
-        "request_id": id,
-    });
-    if let (Some(trace), Some(fields)) = (ids.trace_id(), body.as_object_mut()) {
-        fields.insert("trace_id".to_owned(), trace.into());
-    }
-    final_response(error.status(), reason, "", id, &body.to_string())
+    let mut body = serde_json::json!({ "message": error.message(), "cause": error.cause() });
+    ids.add_to(&mut body);
+    final_response(error.status(), reason, "", &ids.request_id, &body.to_string())
 }
 
 /// A complete response with `Connection: close`. `more` are further header lines, each ending in

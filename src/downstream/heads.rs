@@ -138,6 +138,7 @@ impl ClientConnection {
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
+                self.pace.wrote(written);
                 let of_head = written.min(head_bytes);
                 head_bytes -= of_head;
                 *body_bytes += (written - of_head) as u64;

@@ -6,7 +6,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -31,13 +30,17 @@ use crate::downstream::http2::wire::{Seen, Wire};
 use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::before_requests;
 use crate::downstream::timer::Timer;
-use crate::protocol::frame_scan::{Flood, RESETS};
+use crate::downstream::transport::peer_of;
+use crate::protocol::frame_scan::RESETS;
 use crate::protocol::priority::ResponsePriority;
 
+mod ends;
 mod head;
 pub(super) mod request_stream;
 mod turns;
 mod wire;
+
+pub use ends::{End, Http2Counts};
 
 /// Fields of a head for which there is room besides its bytes.
 const MOST_FIELDS: u32 = 128;
@@ -52,106 +55,6 @@ const MALFORMED: usize = 64;
 const PREFACE_BEGINS: [u8; 3] = *b"PRI";
 /// How long a connection that ends waits for its client, when no response is on its way.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client has closed it, or left.
-    Closed,
-    /// No request came for `downstream.keepalive_timeout`.
-    Idle,
-    /// It reached `downstream.http2_max_age`.
-    Age,
-    /// The process ends.
-    Shutdown,
-    /// At the limit of connections a new one has its place.
-    Displaced,
-    /// The preface did not come in time, or something else came.
-    NoPreface,
-    /// The head of a request took longer than `downstream.header_timeout`.
-    SlowHead,
-    /// PING, SETTINGS and others without need.
-    Controls,
-    /// Requests that are cancelled at once.
-    Resets,
-    /// Another limit of the protocol's implementation: CONTINUATION, malformed requests, heads.
-    Excess,
-    /// Frames that the protocol does not allow.
-    Protocol,
-}
-
-impl End {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Closed,
-        Self::Idle,
-        Self::Age,
-        Self::Shutdown,
-        Self::Displaced,
-        Self::NoPreface,
-        Self::SlowHead,
-        Self::Controls,
-        Self::Resets,
-        Self::Excess,
-        Self::Protocol,
-    ];
-
-    /// The label of metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Idle => "idle",
-            Self::Age => "age",
-            Self::Shutdown => "shutdown",
-            Self::Displaced => "displaced",
-            Self::NoPreface => "no_preface",
-            Self::SlowHead => "slow_head",
-            Self::Controls => "control_flood",
-            Self::Resets => "reset_flood",
-            Self::Excess => "excess",
-            Self::Protocol => "protocol_error",
-        }
-    }
-
-    fn of(error: &h2::Error) -> Self {
-        match error.reason() {
-            _ if error.is_io() || error.is_remote() => Self::Closed,
-            Some(Reason::ENHANCE_YOUR_CALM | Reason::COMPRESSION_ERROR) => Self::Excess,
-            Some(Reason::NO_ERROR) => Self::Closed,
-            _ => Self::Protocol,
-        }
-    }
-}
-
-impl From<Flood> for End {
-    fn from(flood: Flood) -> Self {
-        match flood {
-            Flood::Controls => Self::Controls,
-            Flood::Resets => Self::Resets,
-        }
-    }
-}
-
-/// Connections of HTTP/2 by how they ended, and their requests, since the start.
-#[derive(Debug, Default)]
-pub struct Http2Counts {
-    ends: [AtomicU64; End::ALL.len()],
-}
-
-impl Http2Counts {
-    fn count(&self, end: End) {
-        // The order of the variants is that of `ALL`.
-        if let Some(count) = self.ends.get(end as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// How many ended so.
-    pub fn ends(&self) -> impl Iterator<Item = (End, u64)> {
-        End::ALL.into_iter().zip(self.ends.iter().map(|count| count.load(Ordering::Relaxed)))
-    }
-}
 
 /// HTTP/2 of a listener.
 #[derive(Debug, Clone)]
@@ -214,6 +117,7 @@ impl Http2 {
         R: Future<Output = ()> + Send + 'static,
     {
         let opened = Instant::now();
+        let peer = peer_of(&stream);
         let seen = Arc::<Seen>::default();
         let shared = SharedConnection {
             socket: stream.get_socket_digest(),
@@ -240,6 +144,9 @@ impl Http2 {
         };
         let end = connection.run(shutdown, answer).await;
         self.counts.count(end);
+        if end.asks_too_much() {
+            self.counts.log(end, peer);
+        }
     }
 
     fn builder(&self) -> Builder {
@@ -313,6 +220,7 @@ impl Connection<'_> {
         let seen = &self.shared.seen;
         let handed = seen.turns.handed();
         let accepted = self.h2.poll_accept(context);
+        seen.open_window();
         // Before the rest: of a flood no request is answered.
         if let Some(flood) = seen.flood() {
             return Poll::Ready(Event::Ended(flood.into()));
@@ -334,6 +242,9 @@ impl Connection<'_> {
             && self.head_timer.poll(context, deadline).is_ready()
         {
             return Poll::Ready(Event::Ended(End::SlowHead));
+        }
+        if seen.turns.is_too_slow(seen.is_blocked(), config.min_rate, Instant::now()) {
+            return Poll::Ready(Event::Ended(End::SlowReader));
         }
         if self.tasks.is_empty() {
             if self.permit.poll_idle(context, self.idle_since).is_ready() {
@@ -367,8 +278,7 @@ impl Connection<'_> {
 
     /// Tells the client why the connection ends, and ends it.
     async fn leave(&mut self, end: End) -> End {
-        let is_fault = matches!(end, End::Controls | End::Resets | End::SlowHead);
-        let reason = if is_fault { Reason::ENHANCE_YOUR_CALM } else { Reason::NO_ERROR };
+        let reason = if end.asks_too_much() { Reason::ENHANCE_YOUR_CALM } else { Reason::NO_ERROR };
         self.h2.abrupt_shutdown(reason);
         // A new connection has the place of one that is displaced.
         let wait = if end == End::Displaced { Duration::ZERO } else { GOODBYE };
@@ -417,25 +327,4 @@ pub(super) async fn begins_with_preface(
     let peeked = before_requests(permit, deadline, stream.try_peek(&mut first)).await;
     peeked.ok()?.ok()?;
     Some((stream, first == PREFACE_BEGINS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_end_has_a_label_and_a_count_of_its_own() {
-        let counts = Http2Counts::default();
-        for (place, end) in End::ALL.into_iter().enumerate() {
-            for _ in 0..=place {
-                counts.count(end);
-            }
-        }
-        let counted: Vec<_> = counts.ends().map(|(end, count)| (end.label(), count)).collect();
-        assert_eq!(counted.len(), End::ALL.len());
-        for (place, (label, count)) in counted.iter().enumerate() {
-            assert_eq!(*count, place as u64 + 1, "{label}");
-            assert!(counted.iter().skip(place + 1).all(|(other, _)| other != label), "{label}");
-        }
-    }
 }

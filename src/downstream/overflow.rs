@@ -1,8 +1,6 @@
 //! Connections that are refused before any request: those beyond the limit with a 503, and plain HTTP on the
 //! port for TLS with a 400; in one write, and closed.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use tokio::time::timeout;
 use crate::config::LogFormat;
 use crate::downstream::final_response::{bad_request_response, final_response};
 use crate::downstream::limits::ClientLimits;
+use crate::downstream::rare_line::RareLine;
 use crate::downstream::transport::peer_of;
 use crate::logging::access;
 use crate::metrics::{Metrics, Page};
@@ -36,18 +35,12 @@ pub(super) struct Overflow {
     /// The name of the limit in the log.
     limit: &'static str,
     lingering: AtomicUsize,
-    log: Mutex<RefusalLog>,
-}
-
-#[derive(Debug, Default)]
-struct RefusalLog {
-    last: Option<Instant>,
-    unlogged: u64,
+    line: RareLine,
 }
 
 impl Overflow {
     pub(super) fn new(limit: &'static str) -> Self {
-        Self { limit, lingering: AtomicUsize::new(0), log: Mutex::default() }
+        Self { limit, lingering: AtomicUsize::new(0), line: RareLine::new(LOG_INTERVAL) }
     }
 
     /// Sends a 503, logs it with the request id and the address of the client, and closes the connection. A
@@ -82,17 +75,13 @@ impl Overflow {
 
     /// Logs refusals, at most one line per [`LOG_INTERVAL`].
     fn log_refusal(&self, limits: &ClientLimits) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.unlogged += 1;
-        if log.last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
+        if let Some(refused) = self.line.note(Instant::now()) {
             warn!(
                 "connections_full: the limit of connections ({}) is reached, {} are open; \
-                 connections refused since the last such line: {}",
+                 connections refused since the last such line: {refused}",
                 self.limit,
-                limits.connections(),
-                log.unlogged
+                limits.connections()
             );
-            *log = RefusalLog { last: Some(Instant::now()), unlogged: 0 };
         }
     }
 }

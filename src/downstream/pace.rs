@@ -1,5 +1,5 @@
-//! The minimum rate at which a client reads an answer that holds a permit of a store: a client that reads
-//! a few bytes now and then would hold the permit for as long as it likes.
+//! The minimum rate at which a client reads: one that reads a few bytes now and then would hold the permit of a store,
+//! or its places among the connections, for as long as it likes. `docs/decisions/http2.md` says whom it is for.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ impl Pace {
         }
     }
 
-    /// Begins anew: the answer holds no permit.
+    /// Begins anew: the client may read as slowly as it likes.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }

@@ -2,8 +2,8 @@
 //! connection then has the address of the client, in the log and for every limit.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::{Ended, before_requests};
+use crate::downstream::rare_line::RareLine;
 use crate::downstream::transport::peer_of;
 use crate::protocol::forwarded::TrustedProxies;
 use crate::protocol::proxy_header::{BadProxyHeader, ProxyHeader, read};
@@ -48,14 +49,7 @@ pub struct ProxyHeaderCounts {
 pub(super) struct ProxyHeaders {
     trusted: Arc<TrustedProxies>,
     counts: Arc<ProxyHeaderCounts>,
-    log: Mutex<Closed>,
-}
-
-/// Connections that were closed, and when the log said so.
-#[derive(Debug, Default)]
-struct Closed {
-    last: Option<Instant>,
-    unlogged: u64,
+    line: RareLine,
 }
 
 /// What ends a connection.
@@ -66,7 +60,7 @@ enum Failed {
 
 impl ProxyHeaders {
     pub(super) fn new(trusted: Arc<TrustedProxies>, counts: Arc<ProxyHeaderCounts>) -> Self {
-        Self { trusted, counts, log: Mutex::default() }
+        Self { trusted, counts, line: RareLine::new(LOG_INTERVAL) }
     }
 
     /// Reads the header of a new connection; `None` if the connection is to be closed.
@@ -115,15 +109,11 @@ impl ProxyHeaders {
     /// Logs connections of trusted load balancers that were closed, at most one line per [`LOG_INTERVAL`]: all
     /// their clients see a closed connection, and nothing else says why.
     fn log_closed(&self, peer: IpAddr, problem: &str) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.unlogged += 1;
-        if log.last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
+        if let Some(closed) = self.line.note(Instant::now()) {
             warn!(
-                "PROXY protocol: {problem}, from {peer}; connections closed since the last such line: {}. \
-                 The load balancer must send the header where listen has the word proxy_protocol",
-                log.unlogged
+                "PROXY protocol: {problem}, from {peer}; connections closed since the last such line: {closed}. \
+                 The load balancer must send the header where listen has the word proxy_protocol"
             );
-            *log = Closed { last: Some(Instant::now()), unlogged: 0 };
         }
     }
 }

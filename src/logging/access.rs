@@ -218,14 +218,11 @@ pub fn refused(
                 "logger": "s3proxy",
                 "event": "refused request",
                 "httpRequest": request,
-                "request_id": ids.request_id,
                 "status": status,
                 "cache": "none",
                 "cause": cause,
             });
-            if let (Some(trace), Some(fields)) = (ids.trace_id(), line.as_object_mut()) {
-                fields.insert("trace_id".to_owned(), trace.into());
-            }
+            ids.add_to(&mut line);
             log::info!(target: TARGET, "{line}");
         }
         LogFormat::Development => {

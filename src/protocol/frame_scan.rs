@@ -1,18 +1,16 @@
-//! Follows the frames that an HTTP/2 client sends (RFC 9113, section 4.1), without their payloads: whether the head
-//! of a request is on its way, and whether the client sends more frames of the kinds that cost work and ask for
-//! nothing than any client needs: PING, SETTINGS, empty DATA, small WINDOW_UPDATE, RST_STREAM.
+//! Follows the frames that an HTTP/2 client sends (RFC 9113, section 4.1), without most of their payloads: whether the
+//! head of a request is on its way, by how much the client opens the window of the connection, and whether it sends
+//! more frames of the kinds that cost work and ask for nothing than any client needs: PING, SETTINGS, empty DATA, small
+//! WINDOW_UPDATE, RST_STREAM.
 
 use std::time::{Duration, Instant};
 
+use crate::protocol::frames::{
+    CONTINUATION, DATA, FrameHead, Frames, HEADERS, Piece, RST_STREAM, WINDOW_UPDATE,
+};
+
 /// Bytes of the connection preface (RFC 9113, section 3.4), which precede the first frame.
 const PREFACE: usize = 24;
-/// Bytes of the head of a frame.
-const FRAME_HEAD: usize = 9;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
@@ -76,15 +74,16 @@ impl Allowance {
 /// The state of the scan between two reads.
 #[derive(Debug)]
 pub struct FrameScan {
-    /// Bytes to skip: of the preface, or of the payload of a frame.
-    skip: usize,
-    head: [u8; FRAME_HEAD],
-    /// How many bytes of `head` have arrived.
-    arrived: usize,
+    frames: Frames,
     /// A head has begun whose last frame has not come.
     in_head: bool,
     /// The frame whose payload is skipped is the last one of a head.
     ends_head: bool,
+    /// The frame whose payload is skipped opens the window of the connection: by this number, of which the first
+    /// bytes have arrived.
+    increment: Option<u32>,
+    /// By how much the window of the connection was opened since it was asked for, bytes.
+    opened: u64,
     controls: Allowance,
     resets: Allowance,
     flood: Option<Flood>,
@@ -93,11 +92,11 @@ pub struct FrameScan {
 impl Default for FrameScan {
     fn default() -> Self {
         Self {
-            skip: PREFACE,
-            head: [0; FRAME_HEAD],
-            arrived: 0,
+            frames: Frames::after(PREFACE),
             in_head: false,
             ends_head: false,
+            increment: None,
+            opened: 0,
             controls: Allowance::new(CONTROLS, CONTROLS_PER_SECOND),
             resets: Allowance::new(RESETS, RESETS_PER_SECOND),
             flood: None,
@@ -118,6 +117,11 @@ impl FrameScan {
         self.flood
     }
 
+    /// By how many bytes the client has opened the window of the connection since the last call.
+    pub fn take_opened(&mut self) -> u64 {
+        std::mem::take(&mut self.opened)
+    }
+
     /// Bytes of responses were sent: the client opens its windows again.
     pub fn sent(&mut self, bytes: u64) {
         self.controls.give(u32::try_from(bytes.div_ceil(BYTES_PER_CONTROL)).unwrap_or(u32::MAX));
@@ -125,34 +129,32 @@ impl FrameScan {
 
     /// The next bytes have arrived.
     pub fn feed(&mut self, mut bytes: &[u8], now: Instant) {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let skipped = self.skip.min(bytes.len());
-                self.skip -= skipped;
-                bytes = bytes.get(skipped..).unwrap_or_default();
-            } else {
-                let (first, rest) = bytes.split_at(bytes.len().min(FRAME_HEAD - self.arrived));
-                if let Some(place) = self.head.get_mut(self.arrived..self.arrived + first.len()) {
-                    place.copy_from_slice(first);
-                }
-                self.arrived += first.len();
-                bytes = rest;
-                if self.arrived == FRAME_HEAD {
-                    self.arrived = 0;
-                    self.frame(now);
+        while let Some(piece) = self.frames.next(&mut bytes) {
+            match piece {
+                Piece::Head(head) => self.frame(head, now),
+                Piece::Payload(payload) => {
+                    if let Some(increment) = &mut self.increment {
+                        let add = |sum: u32, byte: &u8| sum << 8 | u32::from(*byte);
+                        *increment = payload.iter().fold(*increment, add);
+                    }
                 }
             }
-            if self.skip == 0 && std::mem::take(&mut self.ends_head) {
-                self.in_head = false;
+            if self.frames.is_between() {
+                if std::mem::take(&mut self.ends_head) {
+                    self.in_head = false;
+                }
+                // The first bit is reserved (RFC 9113, section 6.9).
+                let increment = self.increment.take().unwrap_or_default() & (u32::MAX >> 1);
+                self.opened += u64::from(increment);
             }
         }
     }
 
     /// The head of a frame is complete.
-    fn frame(&mut self, now: Instant) {
-        let [a, b, c, kind, flags, ..] = self.head;
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        self.skip = length;
+    fn frame(&mut self, head: FrameHead, now: Instant) {
+        let FrameHead { length, kind, flags, stream } = head;
+        // A frame of another length ends the connection.
+        self.increment = (kind == WINDOW_UPDATE && stream == 0 && length == 4).then_some(0);
         match kind {
             HEADERS | CONTINUATION => {
                 self.in_head = true;
@@ -205,8 +207,8 @@ mod tests {
 
     use super::*;
 
+    const FRAME_HEAD: usize = 9;
     const PING: u8 = 6;
-    const WINDOW_UPDATE: u8 = 8;
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let [.., a, b, c] = u32::try_from(length).expect("24 bits").to_be_bytes();
@@ -283,6 +285,27 @@ mod tests {
         assert!(!scan.in_head());
         scan.feed(&frame(HEADERS, END_HEADERS, 0), now);
         assert!(!scan.in_head(), "an empty one");
+    }
+
+    #[test]
+    fn the_window_of_the_connection_is_opened_by_frames_of_stream_0_alone() {
+        let now = Instant::now();
+        let mut scan = scan(now);
+        let window = |stream: u8, increment: u32| {
+            [&[0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, stream][..], &increment.to_be_bytes()].concat()
+        };
+        for (bytes, opened) in [
+            (window(0, 70_000), 70_000),
+            (window(1, 5), 0),
+            (frame(PING, 0, 4), 0),
+            (window(0, 0x8000_0001), 1),
+            ([window(0, 300), window(0, 4)].concat(), 304),
+        ] {
+            for byte in &bytes {
+                scan.feed(&[*byte], now);
+            }
+            assert_eq!(scan.take_opened(), opened, "{bytes:?}");
+        }
     }
 
     #[test]

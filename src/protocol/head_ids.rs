@@ -1,6 +1,7 @@
 //! The ids in a request head that is refused before it is a request: one that is not valid, or not complete.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
 use crate::protocol::trace_context::{TRACEPARENT, TraceContext};
@@ -53,6 +54,15 @@ impl HeadIds {
             text
         })
     }
+
+    /// Adds `request_id`, and `trace_id` if there is one, to the fields of a JSON object.
+    pub fn add_to(&self, object: &mut Value) {
+        let Some(fields) = object.as_object_mut() else { return };
+        fields.insert("request_id".to_owned(), self.request_id.as_str().into());
+        if let Some(trace) = self.trace_id() {
+            fields.insert("trace_id".to_owned(), trace.into());
+        }
+    }
 }
 
 /// A header with an id.
@@ -100,6 +110,10 @@ mod tests {
                 None => assert_eq!(ids.request_id.len(), 36, "{head:?}: {}", ids.request_id),
             }
             assert_eq!(ids.trace_id().as_deref(), has_trace.then_some(TRACE), "{head:?}");
+            let mut object = serde_json::json!({"cause": "x"});
+            ids.add_to(&mut object);
+            assert_eq!(object["request_id"], *ids.request_id, "{head:?}");
+            assert_eq!(object.get("trace_id").is_some(), has_trace, "{head:?}");
         }
     }
 

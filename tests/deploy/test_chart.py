@@ -46,6 +46,8 @@ class Agreement(unittest.TestCase):
                 self.assertIn(found.container[probe]["httpGet"]["port"], ports)
             entry, *more = found["Service"]["spec"]["ports"]
             self.assertEqual((entry["port"], entry["targetPort"]), (8080, "http"))
+            protocol = "kubernetes.io/h2c" if found.settings["listen"].endswith(" http2") else None
+            self.assertEqual(entry.get("appProtocol"), protocol)
             if "tls" in found.settings:
                 (secure,) = more
                 self.assertEqual((secure["port"], secure["targetPort"]), (8443, "https"))

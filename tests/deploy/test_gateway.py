@@ -56,7 +56,8 @@ class Configurations(unittest.TestCase):
 
     def test_values_reach_their_settings(self):
         expected = {
-            "listen": "[::]:8080",
+            "listen": "[::]:8080 http2",
+            "downstream.http2_max_streams": "64",
             "path_prefix": "/data",
             "cache_max_age": "10000000",
             "region": "us-west-2",

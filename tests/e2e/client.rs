@@ -127,16 +127,7 @@ impl Client {
 
     /// A client with a small receive buffer.
     pub(crate) fn narrow(address: SocketAddr) -> Self {
-        let connecting = async {
-            let socket = tokio::net::TcpSocket::new_v4()?;
-            socket.set_recv_buffer_size(16 * 1024)?;
-            socket.connect(address).await?.into_std()
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        let stream = runtime.expect("a runtime").block_on(connecting).expect("the gateway accepts");
-        stream.set_nonblocking(false).expect("a blocking socket");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        Self { stream, unread: Vec::new(), record: Answers::default() }
+        Self { stream: narrow(address), unread: Vec::new(), record: Answers::default() }
     }
 
     /// Writes the bytes; if the gateway has already closed the connection, reading detects it.
@@ -387,7 +378,21 @@ pub(crate) fn send(
     answer
 }
 
-fn would_block(e: &std::io::Error) -> bool {
+/// A connection with a small receive buffer.
+pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+    let connecting = async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(16 * 1024)?;
+        socket.connect(address).await?.into_std()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let stream = runtime.expect("a runtime").block_on(connecting).expect("the gateway accepts");
+    stream.set_nonblocking(false).expect("a blocking socket");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+    stream
+}
+
+pub(crate) fn would_block(e: &std::io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 

@@ -22,6 +22,10 @@ use crate::tls_port::Edge;
 
 mod abuse;
 mod life;
+mod limits;
+mod priority;
+mod raw;
+mod slow;
 
 /// A connection of HTTP/2.
 pub(crate) struct Http2 {

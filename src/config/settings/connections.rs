@@ -134,7 +134,7 @@ settings! {
             kind: kind::size::<u64, 0, { 1 << 20 }>(),
             variable: "S3PROXY_DOWNSTREAM_MIN_RATE",
             default: "8KiB",
-            text: "The least bytes per second at which a client reads an answer that holds a permit of a store, averaged over at least 30 s in which the gateway waited for the client. A slower client is disconnected. The answers of one connection of HTTP/2 share this rate. `0` is no limit.",
+            text: "The least bytes per second at which a client reads an answer that holds a permit of a store, or any answer over HTTP/2, averaged over at least 30 s in which the gateway waited for the client. A slower client is disconnected. The answers of one connection of HTTP/2 share this rate. `0` is no limit.",
         }
         tcp_user_timeout: Duration {
             kind: kind::time::<1000, HOUR>(),

@@ -43,6 +43,8 @@ pub(in crate::downstream) struct RequestStream {
     response: ResponseScan,
     ticket: Ticket,
     turn_timer: Timer,
+    /// The response waits for its own window: the client takes nothing more of it.
+    waits_for_window: bool,
     /// The client gave the stream up, or the connection has failed.
     is_reset: bool,
     /// Parts of a body that is about to be written: those bytes need not be copied.
@@ -69,6 +71,7 @@ impl RequestStream {
             response: ResponseScan::new(is_head),
             ticket,
             turn_timer: Timer::default(),
+            waits_for_window: false,
             is_reset: false,
             offered: Mutex::default(),
             _request_body: request_body,
@@ -79,6 +82,12 @@ impl RequestStream {
     pub(in crate::downstream) fn sharers(&self) -> u64 {
         // The connection and its socket have the other two.
         (Arc::strong_count(&self.shared.seen) as u64).saturating_sub(2).max(1)
+    }
+
+    /// When the client last took something from the connection, if this response waits for that alone; `None` if it
+    /// waits for the client to take more of this response.
+    pub(in crate::downstream) fn waits_for_connection(&self) -> Option<Instant> {
+        (!self.waits_for_window).then(|| self.shared.seen.turns.progress())
     }
 
     /// The next writes are of these bytes.
@@ -115,25 +124,38 @@ impl RequestStream {
         bytes: &[u8],
         ends: bool,
     ) -> Poll<io::Result<usize>> {
-        let Some(body) = self.body.as_mut() else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        body.reserve_capacity(bytes.len());
-        let mut capacity = body.capacity();
-        while capacity == 0 {
-            match ready!(body.poll_capacity(context)) {
-                Some(Ok(more)) => capacity = more,
-                Some(Err(error)) => return Poll::Ready(Err(self.failed(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-        let wanted = bytes.len().min(capacity);
-        let turns = &self.shared.seen.turns;
         let granted = loop {
+            let Some(body) = self.body.as_mut() else {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            };
+            if self.waits_for_window {
+                // No more: what a response reserves it keeps from others.
+                body.reserve_capacity(1);
+                match ready!(body.poll_capacity(context)) {
+                    Some(Ok(_more)) => self.waits_for_window = false,
+                    Some(Err(error)) => return Poll::Ready(Err(self.failed(error))),
+                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                }
+            }
+            let turns = &self.shared.seen.turns;
             let now = Instant::now();
-            match turns.poll_turn(context, &mut self.ticket, wanted, now) {
-                Poll::Ready(granted) => break granted,
-                Poll::Pending => ready!(self.turn_timer.poll(context, now + LOOK)),
+            let Poll::Ready(turn) = turns.poll_turn(context, &mut self.ticket, bytes.len(), now)
+            else {
+                body.reserve_capacity(0);
+                if let Poll::Ready(gone) = self.poll_reset(context) {
+                    return Poll::Ready(Err(gone));
+                }
+                ready!(self.turn_timer.poll(context, now + LOOK));
+                continue;
+            };
+            body.reserve_capacity(turn);
+            let granted = body.capacity().min(turn);
+            if granted < turn {
+                turns.give_back(turn - granted);
+                self.waits_for_window = true;
+            }
+            if granted > 0 {
+                break granted;
             }
         };
         let piece = self.owned(bytes.get(..granted).unwrap_or_default());

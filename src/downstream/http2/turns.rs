@@ -1,10 +1,13 @@
 //! Which response of an HTTP/2 connection is sent next. Whatever has been handed to `h2` is sent in the order in
-//! which it came; so little is handed over at a time, and the most urgent response goes first (RFC 9218).
+//! which it came, and so is room in the window of the connection given out; so little is handed over at a time, no
+//! more than the window has room for, and the most urgent response goes first (RFC 9218). Besides, how fast the
+//! client takes what the connection has for it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::downstream::pace::Pace;
 use crate::protocol::priority::ResponsePriority;
 
 /// Bytes of responses that wait in `h2` for the socket, at most, but for [`FREE`].
@@ -13,23 +16,34 @@ const MOST_WAITING: usize = 128 << 10;
 const TURN: usize = 32 << 10;
 /// Fewer bytes need no turn: a head, a refusal.
 const FREE: usize = 4 << 10;
-/// A response that has waited for this long goes first, however urgent others are: its client would be taken for
-/// one that does not read.
+/// A response that has waited for this long has starved, and goes first now and then, however urgent others are.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Of so many turns one is for a response that has starved: on a slow line all have, and an urgent one is first still.
+const STARVED_OF: u32 = 4;
 /// A response that does not take its turn for this long waits for its store, and keeps no other from it.
 const ABSENT: Duration = Duration::from_millis(50);
 /// A response looks this often whether its turn has come, besides being woken.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
+/// Room in the window of a connection before its client opens it further (RFC 9113, section 6.9.2).
+const INITIAL_WINDOW: i64 = 65_535;
 
 /// The responses of one connection.
 #[derive(Debug, Default)]
 pub(super) struct ResponseTurns(Mutex<TurnState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TurnState {
-    /// Bytes handed over that are not in the socket, as far as known.
+    /// Bytes of bodies handed over that are not in the socket, as far as known.
     waiting_bytes: usize,
+    /// Bytes of bodies that the client still takes on this connection, with those that wait.
+    window: i64,
+    /// How fast it takes them.
+    pace: Pace,
+    /// When it took some last.
+    progress: Instant,
     responses: Vec<WaitingResponse>,
+    /// Turns since the last one of a response that had starved.
+    unstarved: u32,
     /// Counts turns of incremental responses.
     round: u64,
     /// Counts what was handed over.
@@ -83,23 +97,54 @@ impl WaitingResponse {
     }
 }
 
+impl Default for TurnState {
+    fn default() -> Self {
+        Self {
+            waiting_bytes: 0,
+            window: INITIAL_WINDOW,
+            pace: Pace::default(),
+            progress: Instant::now(),
+            responses: Vec::new(),
+            unstarved: 0,
+            round: 0,
+            handed: 0,
+            sent: 0,
+            flushing: Vec::new(),
+            ended: None,
+        }
+    }
+}
+
 impl TurnState {
-    /// The response whose turn is next.
-    fn next(&self, now: Instant) -> Option<&WaitingResponse> {
+    /// Bytes for which the window of the connection has room.
+    fn room(&self) -> usize {
+        let waiting = i64::try_from(self.waiting_bytes).unwrap_or(i64::MAX);
+        usize::try_from(self.window.saturating_sub(waiting)).unwrap_or_default()
+    }
+
+    /// Whether no response has its turn now.
+    fn is_full(&self) -> bool {
+        self.waiting_bytes >= MOST_WAITING || self.room() == 0
+    }
+
+    /// The response whose turn is next, and whether that is because it has starved.
+    fn next(&self, now: Instant) -> Option<(&WaitingResponse, bool)> {
         let is_here = |it: &&WaitingResponse| {
             it.woken.is_none_or(|woken| now.saturating_duration_since(woken) < ABSENT)
         };
         let present = || self.responses.iter().filter(is_here);
-        let starved = present().filter(|it| it.is_late(now)).min_by_key(|it| it.since);
-        starved.or_else(|| present().min_by_key(|it| it.order))
+        let starved = || present().filter(|it| it.is_late(now)).min_by_key(|it| it.since);
+        let starved = if self.unstarved + 1 >= STARVED_OF { starved() } else { None };
+        let by_order = || Some((present().min_by_key(|it| it.order)?, false));
+        starved.map(|starved| (starved, true)).or_else(by_order)
     }
 
     fn wake_next(&mut self) {
-        if self.waiting_bytes >= MOST_WAITING {
+        if self.is_full() {
             return;
         }
         let now = Instant::now();
-        let Some(stream) = self.next(now).map(|next| next.order.stream) else { return };
+        let Some(stream) = self.next(now).map(|(next, _)| next.order.stream) else { return };
         if let Some(next) = self.find(stream) {
             next.woken.get_or_insert(now);
             next.waker.wake_by_ref();
@@ -126,7 +171,7 @@ impl ResponseTurns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the turn of a response that has `bytes` to send, and says how many of them it may hand over now.
+    /// Waits for the turn of a response that has `bytes` to send, and says how many of them it hands over now.
     pub(super) fn poll_turn(
         &self,
         context: &mut Context<'_>,
@@ -136,30 +181,33 @@ impl ResponseTurns {
     ) -> Poll<usize> {
         let mut state = self.lock();
         let order = ticket.order;
-        if bytes > FREE {
-            if let Some(own) = state.find(order.stream) {
-                own.woken = None;
-            }
-            let is_next = state.next(now).is_none_or(|next| {
-                next.order.stream == order.stream || (order < next.order && !next.is_late(now))
-            });
-            if !is_next || state.waiting_bytes >= MOST_WAITING {
-                let waker = context.waker().clone();
-                match state.find(order.stream) {
-                    Some(own) => own.waker = waker,
-                    None => {
-                        let own = WaitingResponse { order, since: now, waker, woken: None };
-                        state.responses.push(own);
-                    }
-                }
-                if !is_next {
-                    state.wake_next();
-                }
-                return Poll::Pending;
-            }
+        if let Some(own) = state.find(order.stream) {
+            own.woken = None;
         }
+        let next = state.next(now).map(|(next, has_starved)| (next.order, has_starved));
+        let is_own = next.is_some_and(|(next, _)| next.stream == order.stream);
+        let is_next = bytes <= FREE
+            || is_own
+            || next.is_none_or(|(next, has_starved)| order < next && !has_starved);
+        let is_full = if bytes > FREE { state.is_full() } else { state.room() == 0 };
+        if !is_next || is_full {
+            let waker = context.waker().clone();
+            match state.find(order.stream) {
+                Some(own) => own.waker = waker,
+                None => {
+                    let own = WaitingResponse { order, since: now, waker, woken: None };
+                    state.responses.push(own);
+                }
+            }
+            if !is_next {
+                state.wake_next();
+            }
+            return Poll::Pending;
+        }
+        let has_starved = is_own && next.is_some_and(|(_, has_starved)| has_starved);
+        state.unstarved = if has_starved { 0 } else { state.unstarved.saturating_add(1) };
         state.remove(order.stream);
-        let granted = bytes.min(TURN);
+        let granted = bytes.min(TURN).min(state.room());
         state.hand_over(ticket, granted);
         if ticket.incremental {
             state.round += 1;
@@ -167,6 +215,13 @@ impl ResponseTurns {
         }
         state.wake_next();
         Poll::Ready(granted)
+    }
+
+    /// So many bytes of what a response handed over in its turn were not: its client takes no more of it.
+    pub(super) fn give_back(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+        state.wake_next();
     }
 
     /// A head is handed over, which needs no turn.
@@ -198,11 +253,43 @@ impl ResponseTurns {
         state.wake_next();
     }
 
-    /// The socket has taken these bytes.
-    pub(super) fn written(&self, bytes: usize) {
+    /// The socket has taken so many bytes of bodies. What else it takes, such as answers to PING, is no progress.
+    pub(super) fn written(&self, bytes: usize, now: Instant) {
+        if bytes == 0 {
+            return;
+        }
         let mut state = self.lock();
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+        state.window -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        state.pace.resume(now);
+        state.pace.wrote(bytes);
+        state.progress = now;
         state.wake_next();
+    }
+
+    /// The client has opened the window of the connection.
+    pub(super) fn opened(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.window = state.window.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        state.wake_next();
+    }
+
+    /// When the connection last had something taken from it.
+    pub(super) fn progress(&self) -> Instant {
+        self.lock().progress
+    }
+
+    /// All that the socket takes now is in it, or it `is_blocked`. Whether responses wait for a client that takes
+    /// less than `min_rate` bytes per second of this connection, in the sense of [`Pace::is_too_slow`].
+    pub(super) fn is_too_slow(&self, is_blocked: bool, min_rate: u64, now: Instant) -> bool {
+        let mut state = self.lock();
+        let is_wanted = !state.responses.is_empty() || !state.flushing.is_empty();
+        let is_closed = state.window <= 0 && state.waiting_bytes == 0;
+        if is_wanted && (is_blocked || is_closed) {
+            return state.pace.is_too_slow(min_rate, now);
+        }
+        state.pace.resume(now);
+        false
     }
 
     /// What has been handed over so far, for [`ResponseTurns::all_sent`].

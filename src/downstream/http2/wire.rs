@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::downstream::http2::turns::ResponseTurns;
 use crate::protocol::frame_scan::{Flood, FrameScan, HeadClock};
+use crate::protocol::frames::SentData;
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 struct Frames {
     scan: FrameScan,
+    sent: SentData,
     head: HeadClock,
     /// The last write could not be completed: bytes of `h2` wait for the socket.
     is_blocked: bool,
@@ -41,6 +43,14 @@ impl Seen {
         self.lock().head.deadline(timeout)
     }
 
+    /// `h2` has read what has arrived: responses may use the window that it brought.
+    pub(super) fn open_window(&self) {
+        let opened = self.lock().scan.take_opened();
+        if opened > 0 {
+            self.turns.opened(opened);
+        }
+    }
+
     /// Whether bytes wait for the socket.
     pub(super) fn is_blocked(&self) -> bool {
         self.lock().is_blocked
@@ -54,14 +64,20 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+    /// Notes a write of these slices.
+    fn wrote<'a>(&self, written: &Poll<io::Result<usize>>, slices: impl Iterator<Item = &'a [u8]>) {
         let mut frames = self.seen.lock();
         frames.is_blocked = written.is_pending();
-        if let Poll::Ready(Ok(bytes)) = written {
-            frames.scan.sent(*bytes as u64);
-            drop(frames);
-            self.seen.turns.written(*bytes);
+        let Poll::Ready(Ok(bytes)) = written else { return };
+        frames.scan.sent(*bytes as u64);
+        let (mut left, mut data) = (*bytes, 0);
+        for slice in slices {
+            let taken = slice.get(..left.min(slice.len())).unwrap_or_default();
+            data += frames.sent.feed(taken);
+            left -= taken.len();
         }
+        drop(frames);
+        self.seen.turns.written(data, Instant::now());
     }
 }
 
@@ -89,7 +105,7 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(&written);
+        self.wrote(&written, std::iter::once(bytes));
         written
     }
 
@@ -99,7 +115,7 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.wrote(&written);
+        self.wrote(&written, slices.iter().map(|slice| &**slice));
         written
     }
 

@@ -31,7 +31,7 @@ with config.settings.
 {{- fail "warm.place asks the plain port, which redirects with tls.redirect_to_https: run s3proxy warm with an https URL" -}}
 {{- end -}}
 {{- $own := dict
-  "listen" (printf "%s:8080%s" $config.address $header)
+  "listen" (printf "%s:8080%s%s" $config.address $header (ternary " http2" "" $config.http2))
   "path_prefix" $config.pathPrefix
   "cache_max_age" (int $config.cacheMaxAge)
   "log" (dict "format" $config.logProfile "level" $config.logLevel)

@@ -14,9 +14,16 @@ fn poll(turns: &ResponseTurns, ticket: &mut Ticket, bytes: usize, now: Instant) 
     }
 }
 
+/// Those of a connection whose window is never the limit.
+fn open_turns() -> ResponseTurns {
+    let turns = ResponseTurns::default();
+    turns.opened(1 << 40);
+    turns
+}
+
 /// The order in which the socket gets the bytes of these responses, which all have much to send.
 fn order(tickets: &mut [Ticket], turns: usize) -> Vec<u32> {
-    let all = ResponseTurns::default();
+    let all = open_turns();
     let now = Instant::now();
     let mut first = ticket(99, 0, false);
     // The connection is full.
@@ -27,7 +34,7 @@ fn order(tickets: &mut [Ticket], turns: usize) -> Vec<u32> {
     }
     let mut order = Vec::new();
     for _ in 0..turns {
-        all.written(TURN);
+        all.written(TURN, now);
         let granted: Vec<u32> = tickets
             .iter_mut()
             .filter_map(|it| {
@@ -60,32 +67,40 @@ fn of_equal_urgency_incremental_responses_alternate_and_others_do_not() {
 }
 
 #[test]
-fn no_response_waits_for_ever() {
-    let turns = ResponseTurns::default();
+fn no_response_waits_for_ever_and_urgent_ones_are_first_still() {
+    let turns = open_turns();
     let now = Instant::now();
     let (mut urgent, mut other) = (ticket(1, 0, false), ticket(3, 7, false));
     while poll(&turns, &mut urgent, 1 << 20, now).is_some() {}
     assert_eq!(poll(&turns, &mut other, 1 << 20, now), None);
-    turns.written(TURN);
+    turns.written(TURN, now);
     assert_eq!(poll(&turns, &mut other, 1 << 20, now), None, "the urgent one is next");
-    let later = now + PATIENCE;
-    // Both have waited: the one that began to is first.
-    assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), Some(TURN));
-    assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), None);
-    turns.written(TURN);
-    assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), None);
-    assert_eq!(poll(&turns, &mut other, 1 << 20, later), Some(TURN));
+    // From now on both have waited for long, whenever one has its turn.
+    let mut later = now;
+    let order: Vec<_> = (0..12)
+        .map(|_| {
+            later += 2 * PATIENCE;
+            let turn_of = |ticket| poll(&turns, ticket, 1 << 20, later).is_some();
+            let had = [turn_of(&mut urgent), turn_of(&mut other)];
+            assert_eq!(had.iter().filter(|had| **had).count(), 1, "one has its turn");
+            assert_eq!(poll(&turns, &mut urgent, 1 << 20, later), None);
+            assert_eq!(poll(&turns, &mut other, 1 << 20, later), None);
+            turns.written(TURN, later);
+            u8::from(had[1])
+        })
+        .collect();
+    assert_eq!(order[4..], [1, 0, 0, 0, 1, 0, 0, 0], "{order:?}");
 }
 
 #[test]
 fn few_bytes_need_no_turn_and_one_that_leaves_keeps_none() {
-    let turns = ResponseTurns::default();
+    let turns = open_turns();
     let now = Instant::now();
     let (mut big, mut small) = (ticket(1, 0, false), ticket(3, 7, false));
     while poll(&turns, &mut big, 1 << 20, now).is_some() {}
     assert_eq!(poll(&turns, &mut small, FREE, now), Some(FREE));
     assert_eq!(poll(&turns, &mut small, FREE + 1, now), None);
-    turns.written(2 * TURN);
+    turns.written(2 * TURN, now);
     assert_eq!(poll(&turns, &mut small, FREE + 1, now), None, "the other is before it");
     turns.leave(&big);
     assert_eq!(poll(&turns, &mut small, FREE + 1, now), Some(FREE + 1));
@@ -93,7 +108,7 @@ fn few_bytes_need_no_turn_and_one_that_leaves_keeps_none() {
 
 #[test]
 fn a_response_is_flushed_when_the_socket_has_all_of_it() {
-    let turns = ResponseTurns::default();
+    let turns = open_turns();
     let now = Instant::now();
     let mut context = Context::from_waker(Waker::noop());
     let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
@@ -126,12 +141,71 @@ fn at_the_end_of_the_connection_nobody_waits() {
 
 #[test]
 fn one_that_does_not_take_its_turn_keeps_no_other_from_it() {
-    let turns = ResponseTurns::default();
+    let turns = open_turns();
     let now = Instant::now();
     let (mut absent, mut other) = (ticket(1, 0, false), ticket(3, 7, false));
     while poll(&turns, &mut absent, 1 << 20, now).is_some() {}
     assert_eq!(poll(&turns, &mut other, 1 << 20, now), None);
-    turns.written(TURN);
+    turns.written(TURN, now);
     assert_eq!(poll(&turns, &mut other, 1 << 20, now), None);
     assert_eq!(poll(&turns, &mut other, 1 << 20, Instant::now() + ABSENT), Some(TURN));
+}
+
+#[test]
+fn where_the_window_of_the_connection_is_the_limit_the_most_urgent_response_gets_it() {
+    let turns = ResponseTurns::default();
+    let now = Instant::now();
+    let (mut bulk, mut urgent, mut small) =
+        (ticket(1, 5, true), ticket(3, 1, false), ticket(5, 7, true));
+    let mut granted = 0;
+    while let Some(bytes) = poll(&turns, &mut bulk, 1 << 20, now) {
+        granted += bytes;
+    }
+    assert_eq!(granted, 65_535, "no more than there is room for");
+    turns.written(granted, now);
+    assert_eq!(poll(&turns, &mut urgent, 1 << 20, now), None);
+    assert_eq!(poll(&turns, &mut small, 1, now), None, "not a byte");
+    turns.opened(1000);
+    assert_eq!(poll(&turns, &mut bulk, 1 << 20, now), None, "the other is more urgent");
+    assert_eq!(poll(&turns, &mut urgent, 1 << 20, now), Some(1000));
+    turns.opened(100_000);
+    // Its own window is closed.
+    assert_eq!(poll(&turns, &mut urgent, 1 << 20, now), Some(TURN));
+    turns.give_back(TURN);
+    turns.leave(&urgent);
+    assert_eq!(poll(&turns, &mut bulk, 1 << 20, now), Some(TURN));
+    assert_eq!(turns.lock().room(), 100_000 - TURN);
+}
+
+#[test]
+fn a_client_that_takes_little_of_a_connection_is_too_slow_if_responses_wait_for_it() {
+    const MIN_RATE: u64 = 8192;
+    // Bytes a second, whether the socket is blocked or the window closed, and whether a response waits.
+    for (bytes, is_blocked, is_closed, waits, expected) in [
+        (1, true, false, true, true),
+        (1, false, true, true, true),
+        (1, false, false, true, false),
+        (1, true, true, false, false),
+        (10_000, true, false, true, false),
+        (10_000, false, true, true, false),
+    ] {
+        let turns = if is_closed { ResponseTurns::default() } else { open_turns() };
+        let mut now = Instant::now();
+        let (mut sent, mut waiting) = (ticket(1, 3, true), ticket(3, 3, true));
+        while poll(&turns, &mut sent, 1 << 20, now).is_some() {}
+        turns.leave(&sent);
+        if waits {
+            assert_eq!(poll(&turns, &mut waiting, 1 << 20, now), None);
+        }
+        let handed = turns.lock().waiting_bytes;
+        turns.written(handed, now);
+        let is_too_slow = (0..100).any(|_| {
+            let is_too_slow = turns.is_too_slow(is_blocked, MIN_RATE, now);
+            now += Duration::from_secs(1);
+            turns.written(0, now);
+            turns.written(bytes, now);
+            is_too_slow
+        });
+        assert_eq!(is_too_slow, expected, "{bytes} {is_blocked} {is_closed} {waits}");
+    }
 }
