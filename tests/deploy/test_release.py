@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import tomllib
 import unittest
@@ -53,10 +54,24 @@ class Workflow(unittest.TestCase):
         for name, job in self.jobs.items():
             rights = job.get("permissions", {})
             writes = {right for right, level in rights.items() if level == "write"}
-            allowed = {
-                "files": {"id-token", "attestations"}, "image": {"packages"}, "publish": {"contents", "packages"},
-            }
-            self.assertLessEqual(writes, allowed.get(name, set()), name)
+            signs = {"id-token", "attestations"}
+            allowed = {"files": signs, "image": {"packages"} | signs, "publish": {"contents", "packages"} | signs}
+            self.assertEqual(writes, allowed.get(name, set()), name)
+
+    def test_what_users_fetch_is_signed(self):
+        for name in ("files", "image", "publish"):
+            signed = [step["with"] for step in self.jobs[name]["steps"] if "attest-" in step.get("uses", "")]
+            self.assertEqual(len(signed), 1, name)
+            if name != "files":
+                self.assertEqual(signed[0]["subject-digest"], "${{ steps.image.outputs.digest }}")
+                (pushes,) = [step["run"] for step in self.jobs[name]["steps"] if step.get("id") == "image"]
+                self.assertTrue(pushes.startswith(".ci/image --"), pushes)
+
+    def test_a_linter_of_workflows_finds_nothing(self):
+        linter = pathlib.Path(sys.executable).with_name("zizmor")
+        linted = run(linter, "--offline", "--no-progress", "--persona", "auditor", "--min-severity", "low", ".github")
+        self.assertEqual(linted.returncode, 0, linted.stdout + linted.stderr)
+        self.assertIn("No findings", linted.stdout)
 
 
 class Scripts(unittest.TestCase):
