@@ -80,6 +80,9 @@ class Scripts(unittest.TestCase):
         self.assertEqual(notes.returncode, 0, notes.stderr)
         self.assertNotRegex(notes.stdout, r"(?m)^## ")
         self.assertGreater(len(notes.stdout), 100)
+        links = re.findall(r"\]\(([^)]*)\)", notes.stdout)
+        self.assertTrue(links)
+        self.assertEqual([link for link in links if not link.startswith("https://")], [])
         # A tag that is not that of the version ends a release before anything is built.
         self.assertEqual(run(".ci/notes", "v0.0.1").returncode, 1)
 
