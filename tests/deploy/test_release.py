@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -88,6 +89,27 @@ class Scripts(unittest.TestCase):
 
     def test_the_image_has_the_version_of_its_tag(self):
         self.assertEqual(run(".ci/image", "--push", "example.org/s3proxy", "v0.0.1").returncode, 1)
+
+    def test_the_digest_of_what_was_pushed_is_what_is_signed(self):
+        digest = f"sha256:{'a' * 64}"
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            # Docker says other digests before the one of the whole.
+            docker = f"""#!/bin/sh
+echo "$@" "$BUILDX_NO_DEFAULT_ATTESTATIONS" >>{folder}/calls
+case "$*" in *push*) echo sha256:{'0' * 64}; echo {digest} size: 1 ;; esac
+"""
+            (folder / "docker").write_text(docker)
+            (folder / "docker").chmod(0o755)
+            environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_OUTPUT": str(folder / "output")}
+            for action in ("--push", "--manifest"):
+                command = [".ci/image", action, "example.org/s3proxy", f"v{VERSION}"]
+                ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+                self.assertEqual(ran.returncode, 0, ran.stderr)
+            self.assertEqual((folder / "output").read_text(), f"digest={digest}\n" * 2)
+            calls = (folder / "calls").read_text().splitlines()
+        self.assertTrue(calls[0].startswith("build --tag example.org/s3proxy:"), calls)
+        self.assertTrue(calls[0].endswith(" . 1"), "docker may make a list of an image, which the manifest refuses")
 
     def test_what_is_not_understood_is_refused(self):
         for script in (".ci/release", ".ci/image", "tests/deploy/package"):
