@@ -1,23 +1,20 @@
 """The image as `docker run` of docs/install.md runs it: a container on a read-only root, without capabilities, with a
 file of settings and one of access keys, in front of a store that verifies signatures. tests/deploy/image starts it."""
 
-import http.client
 import json
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import tempfile
 import time
 import unittest
 
+from served import PATIENCE, TILE, ask, await_gateway, end, free_port, store
+
 DOCKER = os.environ["S3PROXY_TEST_DOCKER"]
 IMAGE = os.environ["S3PROXY_TEST_IMAGE"]
-STORE = os.environ["S3PROXY_TEST_STORE"]
-PATIENCE = 60  # seconds until something must have happened
 GRACE = 30  # seconds between SIGTERM and SIGKILL
-TILE = bytes(range(256)) * 1000
 PATH = "/s3proxy/s3/hips@sky/Norder3/Npix1.png"
 NAME = f"s3proxy-test-{os.getpid()}"
 # Of the host's network: no bridge and no packet filter are needed. The rest is as in deploy/compose/compose.yaml.
@@ -32,28 +29,16 @@ def inspect(template):
     return docker("inspect", "--format", template, NAME).stdout.strip()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Container(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         cls.folder.chmod(0o755)
-        tile = cls.folder / "objects/sky/Norder3/Npix1.png"
-        tile.parent.mkdir(parents=True)
-        tile.write_bytes(TILE)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        cls.store = subprocess.Popen([STORE, tile.parents[2]], env={}, text=True, **pipes)
-        cls.addClassCleanup(cls.end, cls.store)
-        store, access_key, secret_key = cls.store.stdout.readline().split()
+        port, access_key, secret_key = store(cls, cls.folder)
         cls.port = free_port()
         settings = {"listen": f"127.0.0.1:{cls.port}", "admin": {"listen": "off"}}
         settings |= {"credentials_file": "/etc/s3proxy/aws-credentials.ini"}
-        settings |= {"profiles": {"hips": {"endpoint": f"http://127.0.0.1:{store}", "buckets": ["sky"]}}}
+        settings |= {"profiles": {"hips": {"endpoint": f"http://127.0.0.1:{port}", "buckets": ["sky"]}}}
         keys = f"[hips]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
         files = {"s3proxy.yaml": json.dumps(settings), "aws-credentials.ini": keys}
         cls.volumes = []
@@ -68,25 +53,8 @@ class Container(unittest.TestCase):
         cls.log = cls.enterClassContext((cls.folder / "log").open("w+"))
         output = {"stdout": cls.log, "stderr": subprocess.STDOUT}
         cls.container = subprocess.Popen([DOCKER, "run", *arguments], **output)
-        cls.addClassCleanup(cls.end, cls.container)
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if cls.answer("GET", "/").status == 200:
-                    return
-            except OSError:
-                if cls.container.poll() is not None or time.monotonic() > until:
-                    raise AssertionError(f"the container does not serve: {cls.printed()}") from None
-                time.sleep(0.05)
-
-    @staticmethod
-    def end(process):
-        if process.poll() is None:
-            process.kill()
-        process.wait(PATIENCE)
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+        cls.addClassCleanup(end, cls.container)
+        await_gateway(cls.container, cls.port, cls.printed)
 
     @classmethod
     def printed(cls):
@@ -94,12 +62,7 @@ class Container(unittest.TestCase):
 
     @classmethod
     def answer(cls, method, path, **fields):
-        connection = http.client.HTTPConnection("127.0.0.1", cls.port, timeout=PATIENCE)
-        connection.request(method, path, headers=fields)
-        answer = connection.getresponse()
-        answer.body = answer.read()
-        connection.close()
-        return answer
+        return ask(cls.port, method, path, **fields)
 
     def test_1_an_object_is_served_and_cached(self):
         for expected in ("miss", "hit"):
