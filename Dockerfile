@@ -2,7 +2,7 @@
 #
 # The image holds the binary, the C library it was linked with, certificates, and nothing else: no shell,
 # no package manager. It starts the binary without arguments as a user without rights, and needs no
-# writable file system. tests/deploy/image runs these steps and tests the image.
+# writable file system. tests/deploy/image builds and tests the image.
 
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update \
@@ -28,6 +28,11 @@ RUN mkdir --parents /image/usr/local/bin /image/etc/ssl/certs /image/var/lib/dpk
 
 FROM scratch
 COPY --from=build /image/ /
+# .ci/image adds version and revision.
+LABEL org.opencontainers.image.title=s3proxy \
+      org.opencontainers.image.description="A read gateway from plain HTTP to private S3 buckets" \
+      org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.source=https://github.com/lsst-dm/s3proxy
 ENV PATH=/usr/local/bin
 USER 1000:1000
 EXPOSE 8080 9090

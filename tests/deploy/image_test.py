@@ -4,43 +4,32 @@ namespace of its own."""
 
 import ctypes
 import errno
-import http.client
 import http.server
 import json
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import ssl
 import stat
 import subprocess
 import tempfile
 import threading
-import time
 import unittest
 
 from chart import release
+from served import PATIENCE, TILE, ask, await_gateway, end, free_port, store
 
 IMAGE = pathlib.Path(os.environ["S3PROXY_TEST_IMAGE_ROOT"])
 CONFIG = json.loads(pathlib.Path(os.environ["S3PROXY_TEST_IMAGE_CONFIG"]).read_text())["OCIv1"]["config"]
-STORE = os.environ["S3PROXY_TEST_STORE"]
-PATIENCE = 30  # seconds until something must have happened
 USER = 1000
 MAX_BYTES = 24 * 1024 * 1024
-TILE = bytes(range(256)) * 1000
 PR_SET_NO_NEW_PRIVS = 38
 LIBC = ctypes.CDLL(None)
 
 
 def mount(*arguments):
     subprocess.run(["mount", *arguments], check=True)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Secure(http.server.BaseHTTPRequestHandler):
@@ -171,13 +160,7 @@ class Running(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         cls.folder.chmod(0o755)
-        tile = cls.folder / "objects/sky/Norder3/Npix1.png"
-        tile.parent.mkdir(parents=True)
-        tile.write_bytes(TILE)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        cls.store = subprocess.Popen([STORE, tile.parents[2]], env={}, text=True, **pipes)
-        cls.addClassCleanup(cls.end, cls.store)
-        port, access_key, secret_key = cls.store.stdout.readline().split()
+        port, access_key, secret_key = store(cls, cls.folder)
         # A name, not an address: looking it up must work without the C library's plug-ins.
         secure, certificate = secure_store(cls.folder)
         cls.addClassCleanup(secure.server_close)
@@ -196,34 +179,12 @@ class Running(unittest.TestCase):
         cls.pod = Pod(cls.folder, found, configuration, f"[hips]\n{keys}[embargo]\n{keys}", certificate)
         cls.addClassCleanup(subprocess.run, ["umount", "--recursive", "--lazy", cls.pod.root], check=True)
         cls.gateway = cls.pod.start(stdout=subprocess.DEVNULL)
-        cls.addClassCleanup(cls.end, cls.gateway)
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if cls.get("/").status == 200:
-                    break
-            except OSError:
-                if cls.gateway.poll() is not None or time.monotonic() > until:
-                    raise AssertionError("the gateway does not serve") from None
-                time.sleep(0.05)
-
-    @staticmethod
-    def end(process):
-        if process.poll() is None:
-            process.kill()
-        process.wait(PATIENCE)
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+        cls.addClassCleanup(end, cls.gateway)
+        await_gateway(cls.gateway, cls.ports["http"], lambda: "its output was not kept")
 
     @classmethod
     def get(cls, path):
-        connection = http.client.HTTPConnection("127.0.0.1", cls.ports["http"], timeout=PATIENCE)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.body = answer.read()
-        connection.close()
-        return answer
+        return ask(cls.ports["http"], "GET", path)
 
     def test_1_a_tile_is_served(self):
         answer = self.get("/s3proxy/s3/hips@sky/Norder3/Npix1.png")

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import tomllib
 import unittest
@@ -53,10 +55,24 @@ class Workflow(unittest.TestCase):
         for name, job in self.jobs.items():
             rights = job.get("permissions", {})
             writes = {right for right, level in rights.items() if level == "write"}
-            allowed = {
-                "files": {"id-token", "attestations"}, "image": {"packages"}, "publish": {"contents", "packages"},
-            }
-            self.assertLessEqual(writes, allowed.get(name, set()), name)
+            signs = {"id-token", "attestations"}
+            allowed = {"files": signs, "image": {"packages"} | signs, "publish": {"contents", "packages"} | signs}
+            self.assertEqual(writes, allowed.get(name, set()), name)
+
+    def test_what_users_fetch_is_signed(self):
+        for name in ("files", "image", "publish"):
+            signed = [step["with"] for step in self.jobs[name]["steps"] if "attest-" in step.get("uses", "")]
+            self.assertEqual(len(signed), 1, name)
+            if name != "files":
+                self.assertEqual(signed[0]["subject-digest"], "${{ steps.image.outputs.digest }}")
+                (pushes,) = [step["run"] for step in self.jobs[name]["steps"] if step.get("id") == "image"]
+                self.assertTrue(pushes.startswith(".ci/image --"), pushes)
+
+    def test_a_linter_of_workflows_finds_nothing(self):
+        linter = pathlib.Path(sys.executable).with_name("zizmor")
+        linted = run(linter, "--offline", "--no-progress", "--persona", "auditor", "--min-severity", "low", ".github")
+        self.assertEqual(linted.returncode, 0, linted.stdout + linted.stderr)
+        self.assertIn("No findings", linted.stdout)
 
 
 class Scripts(unittest.TestCase):
@@ -65,11 +81,35 @@ class Scripts(unittest.TestCase):
         self.assertEqual(notes.returncode, 0, notes.stderr)
         self.assertNotRegex(notes.stdout, r"(?m)^## ")
         self.assertGreater(len(notes.stdout), 100)
+        links = re.findall(r"\]\(([^)]*)\)", notes.stdout)
+        self.assertTrue(links)
+        self.assertEqual([link for link in links if not link.startswith("https://")], [])
         # A tag that is not that of the version ends a release before anything is built.
         self.assertEqual(run(".ci/notes", "v0.0.1").returncode, 1)
 
     def test_the_image_has_the_version_of_its_tag(self):
         self.assertEqual(run(".ci/image", "--push", "example.org/s3proxy", "v0.0.1").returncode, 1)
+
+    def test_the_digest_of_what_was_pushed_is_what_is_signed(self):
+        digest = f"sha256:{'a' * 64}"
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            # Docker says other digests before the one of the whole.
+            docker = f"""#!/bin/sh
+echo "$@" "$BUILDX_NO_DEFAULT_ATTESTATIONS" >>{folder}/calls
+case "$*" in *push*) echo sha256:{'0' * 64}; echo {digest} size: 1 ;; esac
+"""
+            (folder / "docker").write_text(docker)
+            (folder / "docker").chmod(0o755)
+            environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_OUTPUT": str(folder / "output")}
+            for action in ("--push", "--manifest"):
+                command = [".ci/image", action, "example.org/s3proxy", f"v{VERSION}"]
+                ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+                self.assertEqual(ran.returncode, 0, ran.stderr)
+            self.assertEqual((folder / "output").read_text(), f"digest={digest}\n" * 2)
+            calls = (folder / "calls").read_text().splitlines()
+        self.assertTrue(calls[0].startswith("build --tag example.org/s3proxy:"), calls)
+        self.assertTrue(calls[0].endswith(" . 1"), "docker may make a list of an image, which the manifest refuses")
 
     def test_what_is_not_understood_is_refused(self):
         for script in (".ci/release", ".ci/image", "tests/deploy/package"):
