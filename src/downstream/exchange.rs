@@ -138,6 +138,11 @@ impl Exchange {
         self.permit.store(true, Ordering::Relaxed);
     }
 
+    /// The answer that begins needs no store. The one before, on the same connection, may have held a permit.
+    pub(super) fn hold_no_permit(&self) {
+        self.permit.store(false, Ordering::Relaxed);
+    }
+
     /// Leaves what was decided about the next request for the hooks of that request.
     pub fn hand_over<T: Any + Send>(&self, admitted: T) {
         let mut slot = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);

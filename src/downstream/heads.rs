@@ -126,6 +126,7 @@ impl ClientConnection {
         body: &[Bytes],
         body_bytes: &mut u64,
     ) -> io::Result<()> {
+        self.exchange.hold_no_permit();
         let mut progress = Unwritten { head, body, offset: 0 };
         let mut head_bytes = head.len();
         if let Some(stream) = self.http2_stream() {

@@ -6,15 +6,15 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::{AGE, CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::{MultiRangeInfo, RangeType};
 
 use crate::cache::{Lookup, LookupResult, Object, ObjectBody};
 use crate::downstream::{ClientConnection, Exchange};
 use crate::gateway::admit::Admitted;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::log_line::Sent;
 use crate::gateway::respond::{NOT_IN_304, limit_freshness, may_have_a_body, to_not_modified};
 use crate::gateway::storage::{is_age_due, part_of, refused};
@@ -123,15 +123,8 @@ impl Gateway {
         let made = match (self.cache, wanted) {
             (Some(cache), Some(wanted)) => {
                 let lookup = Box::pin(cache.cache().find(&wanted)).await;
-                match self.of_lookup(client, &mut ctx, lookup) {
-                    Ok(found) => self.of_cache(client, &mut ctx, Some(found)),
-                    Err(lookup) => {
-                        if let Some(object) = ctx.object.as_mut() {
-                            object.found(Some(*lookup));
-                        }
-                        None
-                    }
-                }
+                let found = self.of_lookup(client, &mut ctx, lookup);
+                self.of_cache(client, &mut ctx, found)
             }
             _ => None,
         };
@@ -144,12 +137,13 @@ impl Gateway {
         }
     }
 
-    /// Whether a tier below memory may have the object.
+    /// Whether a tier below memory may have the object, of which memory has said nothing.
     fn asks_lower_tiers(&self, ctx: &Context) -> bool {
         // The bytes of a member of an archive are those of another object.
         let object = ctx.object.as_ref().filter(|object| object.member.is_none());
-        let is_stored = object.is_some_and(|object| object.wanted.rule.store);
-        is_stored && self.cache.is_some_and(|cache| cache.cache().has_lower_tier())
+        let is_open = |object: &ObjectRequest| object.wanted.rule.store && object.lookup.is_none();
+        object.is_some_and(|object| is_open(object))
+            && self.cache.is_some_and(|cache| cache.cache().has_lower_tier())
     }
 
     fn complete(&self, ctx: Context, made: Made, keeps_alive: bool) -> Box<DirectAnswer> {
@@ -224,33 +218,33 @@ impl Gateway {
         let object = ctx.object.as_mut().filter(|object| object.member.is_none())?;
         let cache = self.cache.filter(|_| object.wanted.rule.store)?;
         let lookup = cache.cache().find_in_memory(&object.wanted)?;
-        // If it is not the answer, the cache is asked again.
-        self.of_lookup(client, ctx, lookup).ok()
+        self.of_lookup(client, ctx, lookup)
     }
 
-    /// What the cache has by this lookup, which is kept in the request, if it is the whole of what the client
-    /// gets; else the lookup.
+    /// What the cache has by this lookup, if it is the whole of what the client gets. The lookup is kept in the
+    /// request: otherwise Pingora answers by it.
     fn of_lookup(
         &self,
         client: &RequestHeader,
         ctx: &mut Context,
         mut lookup: Lookup,
-    ) -> Result<InCache, Box<Lookup>> {
-        let Some(object) = ctx.object.as_mut() else { return Err(Box::new(lookup)) };
+    ) -> Option<InCache> {
+        let object = ctx.object.as_mut()?;
         let (stored, freshness) = match &lookup.what {
             LookupResult::Object { source: ObjectBody::Stored(stored), freshness, .. } => {
                 (std::sync::Arc::clone(stored), *freshness)
             }
             LookupResult::Refused(refusal) => {
                 let refusal = refusal.clone();
-                // A folder may answer where there is no object: it asks the store.
-                if refusal == Refusal::ObjectNotFound && ctx.folder.is_some() {
-                    return Err(Box::new(lookup));
-                }
                 object.found(Some(lookup));
-                return Ok(InCache::Refused(refusal));
+                // A folder may answer where there is no object: it asks the store.
+                let is_final = refusal != Refusal::ObjectNotFound || ctx.folder.is_none();
+                return is_final.then_some(InCache::Refused(refusal));
             }
-            _ => return Err(Box::new(lookup)),
+            _ => {
+                object.found(Some(lookup));
+                return None;
+            }
         };
         let length = stored.body.len();
         let validators =
@@ -266,19 +260,16 @@ impl Gateway {
         if let Some(refusal) = refused(&object.selection, length) {
             lookup.what = LookupResult::Refused(refusal.clone());
             object.found(Some(lookup));
-            return Ok(InCache::Refused(refusal));
+            return Some(InCache::Refused(refusal));
         }
         let selection = object.selection.clone();
         #[expect(clippy::disallowed_methods, reason = "Age counts up to the response")]
         let age = freshness.age(SystemTime::now());
-        let is_age_due = is_age_due(&lookup, age);
+        let age = is_age_due(&lookup, age).then_some(age);
         object.found(Some(lookup));
-        let limit = ctx.aliased.as_ref().map(|aliased| (age, aliased.max_age));
-        let (mut head, status, parts) = object_head(&stored, &selection, limit);
+        let max_age = ctx.aliased.as_ref().map(|aliased| aliased.max_age);
+        let (mut head, status, parts) = object_head(&stored, &selection, age, max_age);
         ctx.ttfb = Some(ctx.started.elapsed());
-        if is_age_due {
-            let _never_fails = write!(head, "Age: {age}\r\n");
-        }
         self.request_headers(client, ctx, |name, value| {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
@@ -291,31 +282,35 @@ impl Gateway {
             Selection::Part(part) => Body::Bytes(bytes_of(&stored, part.start, part.end)),
             _ => parts.map_or(Body::None, |parts| Body::Bytes(multipart(&stored, &parts))),
         };
-        Ok(InCache::Object(Made { status, head, body }))
+        Some(InCache::Object(Made { status, head, body }))
     }
 }
 
-/// Status line and lines of the head of a cached object, without `Age`; its status; and its parts, if there
-/// are several. `limit` is the age and the time for which clients may use it, seconds, if an alias was
-/// requested.
+/// Status line and lines of the head of a cached object; its status; and its parts, if there are several. `age` is the
+/// value of `Age`, if that is due; `max_age` the time for which clients may use it if an alias was requested; both
+/// seconds.
 fn object_head(
     stored: &Object,
     selection: &Selection,
-    limit: Option<(u64, u64)>,
+    age: Option<u64>,
+    max_age: Option<u64>,
 ) -> (Vec<u8>, StatusCode, Option<MultiRangeInfo>) {
+    let as_stored = match selection {
+        Selection::Whole => Some(StatusCode::OK),
+        Selection::NotModified => Some(StatusCode::NOT_MODIFIED),
+        _ => None,
+    };
     // The lines are sent as they are stored, where that is possible.
-    match selection {
-        Selection::Whole if limit.is_none() => {
-            let mut head = status_line(StatusCode::OK);
-            head.extend_from_slice(stored.head.lines());
-            return (head, StatusCode::OK, None);
+    if let (Some(status), None) = (as_stored, max_age) {
+        let mut head = status_line(status);
+        match status {
+            StatusCode::OK => head.extend_from_slice(stored.head.lines()),
+            _ => stored.head.write_without(&NOT_IN_304, &mut head),
         }
-        Selection::NotModified if limit.is_none() => {
-            let mut head = status_line(StatusCode::NOT_MODIFIED);
-            stored.head.write_without(&NOT_IN_304, &mut head);
-            return (head, StatusCode::NOT_MODIFIED, None);
+        if let Some(age) = age {
+            let _never_fails = write!(head, "Age: {age}\r\n");
         }
-        _ => {}
+        return (head, status, None);
     }
     let mut changed = stored.head.to_response();
     if *selection == Selection::NotModified {
@@ -325,8 +320,11 @@ fn object_head(
         RangeType::Multi(parts) => Some(parts),
         RangeType::None | RangeType::Single(_) | RangeType::Invalid => None,
     };
-    if let Some((age, max_age)) = limit {
-        let _of_a_valid_value = limit_freshness(&mut changed, age, max_age);
+    if let Some(age) = age {
+        let _of_a_valid_value = changed.insert_header(AGE, HeaderValue::from(age));
+    }
+    if let Some(max_age) = max_age {
+        let _of_a_valid_value = limit_freshness(&mut changed, age.unwrap_or(0), max_age);
     }
     let mut head = status_line(changed.status);
     changed.header_to_h1_wire(&mut head);

@@ -49,6 +49,10 @@ impl Gateway {
         head: &mut ResponseHeader,
         ctx: &Context,
     ) -> Result<()> {
+        if let Some(aliased) = &ctx.aliased {
+            let age = head.headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok());
+            limit_freshness(head, age.unwrap_or(0), aliased.max_age)?;
+        }
         let mut added = Ok(());
         self.request_headers(client, ctx, |name, value| {
             if let Ok(value) = HeaderValue::from_bytes(value)
@@ -57,10 +61,6 @@ impl Gateway {
                 added = Err(error);
             }
         });
-        if let Some(aliased) = &ctx.aliased {
-            let age = head.headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok());
-            limit_freshness(head, age.unwrap_or(0), aliased.max_age)?;
-        }
         added
     }
 

@@ -5,10 +5,12 @@
 //!   get many more requests. That is just the share of requests that are later than 95 of 100, so the budget is
 //!   nearly spent most of the time. Therefore a part of it is for those that are later still: a request that
 //!   finds nothing waits as long again and asks for more of the rest ([`HedgeWait`]).
+//! - Requests alone fill the budget. A request that waits while hardly any other comes would never be hedged once it is
+//!   spent, so there is one hedge in each [`BEYOND`] besides, for a request that has asked for all of it.
 //!
 //! Dean and Barroso, The Tail at Scale: <https://research.google/pubs/the-tail-at-scale/>.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One request in this number may be hedged: 5 %.
 pub const SHARE: u32 = 20;
@@ -18,6 +20,9 @@ const BURST: u32 = 10;
 /// Of these, this number is not for requests that are just late; half of it not for those that are twice as late, and
 /// so on.
 const RESERVE: u32 = 4;
+
+/// The time in which there is one hedge beyond the budget.
+const BEYOND: Duration = Duration::from_secs(1);
 
 /// The shortest time before a hedge: what is answered sooner is not worth one.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -96,6 +101,8 @@ fn upper_end(bucket: usize) -> Duration {
 pub struct HedgeBudget {
     /// In parts of a hedge.
     parts: u32,
+    /// When a hedge was sent last that no requests had paid for.
+    beyond: Option<Instant>,
 }
 
 impl HedgeBudget {
@@ -104,18 +111,27 @@ impl HedgeBudget {
         self.parts = (self.parts + 1).min(BURST * SHARE);
     }
 
-    /// Takes a hedge out of the budget, if this number of others is left then.
-    fn take(&mut self, reserve: u32) -> bool {
+    /// Takes a hedge out of the budget, if this number of others is left then. If none need be left, there may be one
+    /// beyond the budget.
+    fn take(&mut self, reserve: u32, now: Instant) -> bool {
         let left = self.parts.checked_sub(SHARE).filter(|left| *left >= reserve * SHARE);
-        self.parts = left.unwrap_or(self.parts);
-        left.is_some()
+        if let Some(left) = left {
+            self.parts = left;
+            return true;
+        }
+        let is_due = |last: Instant| now.saturating_duration_since(last) >= BEYOND;
+        let is_beyond = reserve == 0 && self.beyond.is_none_or(is_due);
+        if is_beyond {
+            self.beyond = Some(now);
+        }
+        is_beyond
     }
 }
 
 /// A request that is not answered yet: when it asks for a hedge, and how urgently.
 #[derive(Debug)]
 pub struct HedgeWait {
-    late: Duration,
+    until: Duration,
     /// How often it has found no budget.
     refused: u32,
 }
@@ -124,23 +140,31 @@ impl HedgeWait {
     /// Of a request to an endpoint of which 95 of 100 answers come before this time.
     #[must_use]
     pub fn new(p95: Duration) -> Self {
-        Self { late: p95.max(SHORTEST), refused: 0 }
+        Self { until: p95.max(SHORTEST), refused: 0 }
     }
 
-    /// How long after its start the request asks for a hedge: when it is late, twice as late, and so on.
+    /// How long after its start the request asks for a hedge: when it is late, twice as late, and so on; once it asks for
+    /// all of the budget, at least every [`BEYOND`].
     #[must_use]
     pub fn until(&self) -> Duration {
-        self.late.saturating_mul(1 << self.refused.min(20))
+        self.until
     }
 
-    /// Takes a hedge out of the budget, if there is one for a request that is so late.
+    /// The hedges that are not for a request that is so late.
+    fn reserve(&self) -> u32 {
+        RESERVE.checked_shr(self.refused).unwrap_or(0)
+    }
+
+    /// Takes a hedge, if there is one for a request that is so late.
     #[must_use]
-    pub fn take(&self, budget: &mut HedgeBudget) -> bool {
-        budget.take(RESERVE.checked_shr(self.refused).unwrap_or(0))
+    pub fn take(&self, budget: &mut HedgeBudget, now: Instant) -> bool {
+        budget.take(self.reserve(), now)
     }
 
     /// There was none: it waits as long again. Returns whether that is the first time.
     pub fn wait_on(&mut self) -> bool {
+        let longest = if self.reserve() == 0 { BEYOND } else { Duration::MAX };
+        self.until = self.until.saturating_add(self.until.min(longest));
         self.refused = self.refused.saturating_add(1);
         self.refused == 1
     }

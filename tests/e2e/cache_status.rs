@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cached::with_cache;
 use crate::client::Answer;
+use crate::crowd::await_requests_read;
 use crate::faulty::{self, Gate, Step};
 use crate::gateway::{Gateway, Setup};
 use crate::scene::{Scene, not_modified, tile};
@@ -394,9 +395,9 @@ fn the_log_has_upstream_fields_if_this_request_asked_the_store() {
     scene.store.await_requests(3);
     let mut follower = gateway.connect();
     follower.request("GET", "/s3proxy/s3/sky/b.png", &[]);
-    // A follower is not visible before the answer comes. Without a ttl, a follower that comes too
-    // late would send a request of its own, which would be one too many.
-    assert!(!follower.wait_for_bytes(std::time::Duration::from_millis(300)));
+    // Without a ttl, a follower that comes too late would send a request of its own, which would be one too many.
+    await_requests_read(&gateway, 2);
+    assert!(!follower.wait_for_bytes(std::time::Duration::from_millis(1)));
     gate.open();
     let leader = gateway.line_of(&leader.answer("GET").expect("an answer"));
     let follower = gateway.line_of(&follower.answer("GET").expect("an answer"));

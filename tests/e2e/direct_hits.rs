@@ -1,8 +1,9 @@
 //! Answers in front of the framework are those of the framework: the same requests, one after the other on
 //! one connection, to a gateway that answers directly and to one that does not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::admin::Admin;
 use crate::cached::with_cache;
 use crate::client::{Answer, Client};
 use crate::gateway::{Gateway, Setup};
@@ -195,6 +196,48 @@ fn old_clients_and_those_that_close_are_answered_once() {
             if !stays {
                 assert!(Client::answer(&mut client, "GET").is_none(), "{head}");
             }
+        }
+    }
+}
+
+/// A folder asks the store although the cache knows that its index object is missing. Memory was asked twice for that,
+/// and counted two hits.
+#[test]
+fn a_missing_index_object_of_a_folder_is_one_hit() {
+    let origin = Origin::start();
+    origin.put("dir/x.png", "a tile");
+    let folders = json!({"default_profile": {"index": "index.html", "listing": true}});
+    let gateways = both(&origin, |setup| setup.yaml(folders.clone()));
+    let counted = gateways.each_ref().map(|gateway| {
+        for _ in 0..3 {
+            assert_eq!(gateway.object("sky/dir/").status(), 200);
+            assert_eq!(gateway.object("sky/dir").status(), 307);
+        }
+        let cache = Admin { address: gateway.admin.expect("an admin listener") }.cache();
+        ["memory_hits", "misses"].map(|name| cache[name].clone())
+    });
+    let [direct, framework] = counted;
+    assert_eq!(direct, framework);
+}
+
+/// The framework wrote the `Cache-Control` that an alias limits behind the headers of the request, and direct answers
+/// did not.
+#[test]
+fn the_head_of_an_aliased_object_has_the_same_order() {
+    let origin = Origin::start();
+    origin.put("dir/x.png", "a tile");
+    let gateways =
+        both(&origin, |setup| setup.env("S3PROXY_ALIASES", r#"{"sky/now/": "sky/dir/"}"#));
+    let mut clients = gateways.each_ref().map(Gateway::connect);
+    for headers in [&[][..], &[], &[("Range", "bytes=1-2")], &[("If-None-Match", "*")]] {
+        for path in ["/s3proxy/s3/sky/now/x.png", "/s3proxy/s3/sky/now/missing.png"] {
+            let names = clients.each_mut().map(|client| {
+                let answer = client.exchange("GET", path, headers);
+                let names = answer.head.headers.into_iter().map(|(name, _)| name);
+                (answer.head.status, names.collect::<Vec<_>>())
+            });
+            let [direct, framework] = names;
+            assert_eq!(direct, framework, "{path} {headers:?}");
         }
     }
 }

@@ -364,7 +364,8 @@ fn the_start_of_a_next_request_does_not_lengthen_the_wait_for_a_dead_store() {
     let answer = client.answer("GET").expect("an answer");
     let took = began.elapsed();
     assert_failed(&gateway, &answer, &[504]);
-    assert!(took >= Duration::from_millis(450) && took < Duration::from_secs(2), "{took:?}");
+    // Less than `read_timeout`.
+    assert!(took >= Duration::from_millis(450) && took < Duration::from_secs(7), "{took:?}");
     assert_eq!(upstream.count(), 1);
 }
 

@@ -229,6 +229,13 @@ impl Faulty {
         self.wait(&format!("{n} requests"), |seen| seen.requests.len() >= n);
     }
 
+    /// Waits for a request whose target contains this text.
+    pub(crate) fn await_asked(&self, text: &str) {
+        self.wait(&format!("a request for {text}"), |seen| {
+            seen.requests.iter().any(|request| request.target.contains(text))
+        });
+    }
+
     /// Waits until the gateway has closed this many connections.
     pub(crate) fn await_hung_up(&self, n: usize) {
         self.wait(&format!("{n} connections ended by the gateway"), |seen| seen.hung_up >= n);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cached::{status, with_cache};
+use crate::crowd::await_requests_read;
 use crate::disk::{Bench, is_hit, start_scanned, stop};
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::files::{Files, Way, ini, yaml};
@@ -36,7 +37,7 @@ fn a_get_that_followed_a_head_from_before_a_reload_leaves_no_old_answer() {
     head.request("HEAD", "/s3proxy/s3/hips@sky/a.png", &[]);
     store.await_requests(1);
     get.request("GET", "/s3proxy/s3/hips@sky/a.png", &[]);
-    std::thread::sleep(Duration::from_millis(300));
+    await_requests_read(&gateway, 2);
     files.write(&ini(&["hips"]), &with("x-other"));
     gateway.signal("HUP");
     await_reload(&gateway, "hips");

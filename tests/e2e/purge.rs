@@ -8,6 +8,7 @@ use crate::admin::Admin;
 use crate::cache_status::Said;
 use crate::cached::with_cache;
 use crate::client::{Answer, Ending, PATIENCE};
+use crate::crowd::await_requests_read;
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{Finished, Gateway, Setup};
 use crate::scene::{Scene, tile};
@@ -260,13 +261,9 @@ fn a_purged_copy_is_not_served_as_stale_if_error_to_clients_that_asked_before_th
         for client in &mut clients {
             client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
         }
-        let deadline = Instant::now() + PATIENCE;
-        while scene.count() < 2 {
-            assert!(Instant::now() < deadline, "{target}: the store is not asked");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        scene.store.await_requests(2);
         // The second client follows the fetch of the first.
-        std::thread::sleep(Duration::from_millis(50));
+        await_requests_read(&gateway, 2);
         admin.purge(target);
         // Longer than a purge is pending: the clients still wait for a fetch that is older than it.
         std::thread::sleep(Duration::from_millis(400));

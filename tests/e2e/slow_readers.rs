@@ -132,3 +132,32 @@ fn a_client_below_the_minimum_rate_is_ended_and_one_above_is_not() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// The answer before, on the same connection, had held a permit. The next one came from memory, in front of the
+/// framework: it was taken for one that holds a permit too, of which the client reads nothing, and was cut.
+#[test]
+fn a_hit_that_follows_a_miss_has_no_minimum_rate() {
+    const LENGTH: usize = 15 << 20;
+    let store = Faulty::scripted(|request: &Recorded, _| {
+        let length = if request.target.contains("large") { LENGTH } else { 10 };
+        answer(200, &[], &vec![7; length])
+    });
+    let gateway = Setup::new(&store.url())
+        .env("S3PROXY_CACHE_MEMORY", "256MiB")
+        .env("S3PROXY_DOWNSTREAM_MIN_RATE", "1MiB")
+        .start();
+    assert_eq!(gateway.object("sky/large.png").body.len(), LENGTH);
+    let mut client = Client::narrow(gateway.address);
+    assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/small.png", &[]).status(), 200);
+    client.request("GET", "/s3proxy/s3/sky/large.png", &[]);
+    let head = client.head().expect("a head");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(45) {
+        // 200 KiB per second.
+        let bytes = usize::try_from(began.elapsed().as_millis()).expect("a number of bytes") * 205;
+        assert!(client.fill_to(bytes), "cut after {bytes} bytes and {:?}", began.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (body, ending) = client.body(&head, "GET");
+    assert_eq!((body.len(), ending), (LENGTH, Ending::Whole));
+}

@@ -9,7 +9,7 @@ use crate::admin::Admin;
 use crate::cache_status::Said;
 use crate::cached::{status, with_cache};
 use crate::client::{Answer, PATIENCE};
-use crate::crowd::Watched;
+use crate::crowd::{Watched, await_requests_read};
 use crate::faulty::{self, Faulty, Gate, Step, settled};
 use crate::gateway::{Gateway, Setup, free_port};
 use crate::scene::{Scene, not_modified, tile};
@@ -384,9 +384,9 @@ fn a_crowd_is_served_stale_for_one_failed_request() {
         client.request("GET", "/s3proxy/s3/sky/a.png", &[]);
     }
     scene.store.await_requests(2);
-    // All have sent, and none is answered: all requests that the gateway has read wait for the same
-    // fetch.
-    assert!(!crowd[CROWD - 1].wait_for_bytes(Duration::from_millis(300)));
+    // None is answered: all wait for the same fetch.
+    await_requests_read(&gateway, CROWD);
+    assert!(!crowd[CROWD - 1].wait_for_bytes(Duration::from_millis(1)));
     gate.open();
     for client in &mut crowd {
         assert_stale(&client.answer("GET").expect("an answer"), "old", "stale-if-error");

@@ -55,6 +55,7 @@ fn a_silent_store_costs_the_first_request_the_revalidate_timeout_and_the_others_
         gateway.object(tile);
     }
     scene.now(vec![Step::Stall]);
+    let began = Instant::now();
     let first = gateway.object(TILES[0]);
     assert_stale(&first, "old");
     let line = gateway.line_of(&first);
@@ -68,9 +69,10 @@ fn a_silent_store_costs_the_first_request_the_revalidate_timeout_and_the_others_
             assert_stale(&gateway.object(tile), "old");
         }
     }
-    // The first one's, and one that asks again.
+    // The first one's, and one a second that asks again.
+    let allowed = 8 + usize::try_from(began.elapsed().as_secs()).expect("seconds");
     let asked = settled(Duration::from_millis(300), || scene.count());
-    assert!((7..=8).contains(&asked), "{asked} requests");
+    assert!((7..=allowed).contains(&asked), "{asked} requests");
 }
 
 #[test]

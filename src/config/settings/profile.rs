@@ -41,7 +41,7 @@ settings! {
             kind: kind::boolean(),
             default: "false",
             reload: "true",
-            text: "With `endpoints`: when the first byte of an answer is later than 95 of 100 were, send the request to a second endpoint too, and take the first good answer. At most 5 % of the requests that the cache makes are sent twice.",
+            text: "With `endpoints`: when the first byte of an answer is later than 95 of 100 were, send the request to a second endpoint too, and take the first good answer. At most 5 % of the requests that the cache makes are sent twice, and one a second besides.",
         }
         proxy: Option<ProxyChoice> {
             kind: kind::proxy(),

@@ -54,7 +54,9 @@ pub(super) async fn fetch(
             return fetched;
         }
         if let Some(other) = endpoints.beside(place)
-            && endpoints.hedge_budget().is_some_and(|mut budget| wait.take(&mut budget))
+            && endpoints
+                .hedge_budget()
+                .is_some_and(|mut budget| wait.take(&mut budget, Instant::now()))
         {
             break other;
         }

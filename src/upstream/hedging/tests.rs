@@ -52,31 +52,36 @@ fn every_time_has_a_bucket() {
 }
 
 #[test]
-fn no_more_than_one_request_in_twenty_is_hedged() {
-    let mut budget = HedgeBudget::default();
-    assert!(!budget.take(0), "none before the first requests");
+fn no_more_than_one_request_in_twenty_is_hedged_and_one_in_a_second_besides() {
+    let (mut budget, now) = (HedgeBudget::default(), Instant::now());
+    assert!(!budget.take(1, now), "none before the first requests");
+    assert!(budget.take(0, now), "the one of this second");
     let mut hedges = 0;
     for _ in 0..10_000 {
         budget.requested();
-        hedges += u32::from(budget.take(0));
+        hedges += u32::from(budget.take(0, now));
     }
     assert_eq!(hedges, 10_000 / SHARE);
     for _ in 0..10_000 {
         budget.requested();
     }
-    assert_eq!((0..1000).filter(|_| budget.take(0)).count(), BURST as usize);
+    assert_eq!((0..1000).filter(|_| budget.take(0, now)).count(), BURST as usize);
+    let tenth = |number: u32| now + BEYOND / 10 * number;
+    assert_eq!((1..=100).filter(|number| budget.take(0, tenth(*number))).count(), 10);
+    assert!(!budget.take(1, tenth(200)), "for a request that is not late enough");
 }
 
 #[test]
 fn what_is_later_still_finds_a_hedge_where_others_find_none() {
-    let mut budget = HedgeBudget::default();
+    let (mut budget, now) = (HedgeBudget::default(), Instant::now());
+    assert!(budget.take(0, now), "the one of this second");
     for _ in 0..1000 {
         budget.requested();
     }
     let takes = |budget: &mut HedgeBudget, looks: usize| {
         let mut wait = HedgeWait::new(10 * MS);
         let look = |_| {
-            let is_taken = wait.take(budget);
+            let is_taken = wait.take(budget, now);
             wait.wait_on();
             is_taken
         };
@@ -90,22 +95,45 @@ fn what_is_later_still_finds_a_hedge_where_others_find_none() {
     assert_eq!(takes(&mut budget, 4), [false, false, false, true]);
     assert_eq!(takes(&mut budget, 40), [false; 40]);
     let mut wait = HedgeWait::new(10 * MS);
-    for expected in [10, 20, 40, 80] {
+    for expected in [10, 20, 40, 80, 160, 320, 640, 1280, 2280, 3280] {
         assert_eq!(wait.until(), expected * MS);
-        assert!(!wait.take(&mut budget));
+        assert!(!wait.take(&mut budget, now));
         assert_eq!(wait.wait_on(), expected == 10);
     }
     assert!(HedgeWait::new(Duration::ZERO).until() >= MS, "what is answered at once");
+}
+
+/// The budget was spent and no other request came to fill it: the request waited for its time limit.
+#[test]
+fn requests_that_wait_alone_are_hedged_one_by_one_although_the_budget_is_spent() {
+    let (mut budget, began) = (HedgeBudget::default(), Instant::now());
+    let mut waits: Vec<HedgeWait> = (0..4).map(|_| HedgeWait::new(10 * MS)).collect();
+    let mut hedged = Vec::new();
+    while !waits.is_empty() {
+        let next = waits.iter().map(HedgeWait::until).min().expect("one that waits");
+        waits.retain_mut(|wait| {
+            let is_hedged = wait.until() == next && wait.take(&mut budget, began + next);
+            if is_hedged {
+                hedged.push(next);
+            } else if wait.until() == next {
+                wait.wait_on();
+            }
+            !is_hedged
+        });
+    }
+    assert_eq!(hedged, [80, 1280, 2280, 3280].map(|at| at * MS));
 }
 
 proptest! {
     #[test]
     fn the_budget_never_exceeds_its_share(asks in prop::collection::vec(any::<bool>(), 0..2000)) {
         let (mut budget, mut requests, mut hedges) = (HedgeBudget::default(), 0, 0);
+        let now = Instant::now();
+        prop_assert!(budget.take(0, now), "the one of this second");
         for ask in asks {
             budget.requested();
             requests += 1;
-            hedges += u32::from(ask && budget.take(0));
+            hedges += u32::from(ask && budget.take(0, now));
             prop_assert!(hedges * SHARE <= requests);
         }
     }

