@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -38,6 +38,8 @@ pub enum CertificateError {
     Certificate(String),
     /// There is no unencrypted private key in the text.
     NoKey,
+    /// The private key is encrypted.
+    EncryptedKey,
     /// The private key cannot be read, or is of an unknown kind.
     Key(String),
     /// The private key belongs to another certificate.
@@ -52,8 +54,13 @@ impl fmt::Display for CertificateError {
                 write!(f, "contains a certificate that cannot be read: {error}")
             }
             Self::NoKey => f.write_str("contains no unencrypted private key in PEM"),
+            Self::EncryptedKey => f.write_str(
+                "contains a private key that is encrypted: the gateway has no password for it",
+            ),
             Self::Key(error) => write!(f, "contains a private key that cannot be used: {error}"),
-            Self::Mismatch => f.write_str("is not the private key of the certificate"),
+            Self::Mismatch => f.write_str(
+                "is not the private key of the certificate, which is the first one in its file",
+            ),
         }
     }
 }
@@ -105,8 +112,15 @@ impl PrivateKey {
     pub fn parse(pem: &str) -> Result<Self, CertificateError> {
         match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
             Ok(key) => Ok(Self(key)),
-            Err(rustls::pki_types::pem::Error::NoItemsFound) => Err(CertificateError::NoKey),
-            Err(error) => Err(CertificateError::Key(error.to_string())),
+            // PKCS#8 has a label for it, the older forms a header (RFC 1421, section 4.6.1.1).
+            Err(_)
+                if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+                    || pem.contains(",ENCRYPTED") =>
+            {
+                Err(CertificateError::EncryptedKey)
+            }
+            Err(pem::Error::NoItemsFound) => Err(CertificateError::NoKey),
+            Err(error) => Err(CertificateError::Key(damage(&error))),
         }
     }
 
@@ -157,6 +171,20 @@ impl Identity {
         self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
+    /// Why clients refuse the certificate of a server, whatever they trust: it has no name (RFC 9525, section 2.2), or
+    /// is not for servers (RFC 5280, section 4.2.1.12). `None`: it is for servers.
+    #[must_use]
+    pub fn unfit_for_servers(&self) -> Option<&'static str> {
+        if self.names.is_empty() {
+            return Some("has no name (subject alternative name)");
+        }
+        let certificate = self.certificate()?;
+        let decoded = decoded(&certificate).ok()?;
+        let usage = decoded.extended_key_usage().ok().flatten()?.value;
+        let is_for_servers = usage.server_auth || usage.any;
+        (!is_for_servers).then_some("is not for servers (extended key usage)")
+    }
+
     /// Whether the certificate is valid at this time.
     #[must_use]
     pub fn is_valid(&self, now: SystemTime) -> bool {
@@ -187,8 +215,18 @@ pub fn common_name(certificate: &[u8]) -> Option<String> {
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let all = all.map_err(|error| CertificateError::Certificate(error.to_string()))?;
+    let all = all.map_err(|error| CertificateError::Certificate(damage(&error)))?;
     if all.is_empty() { Err(CertificateError::NoCertificate) } else { Ok(all) }
+}
+
+/// What is wrong with PEM text, for a person: the library writes bytes as numbers.
+fn damage(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "its end, -----END ...-----, is missing".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a line -----BEGIN ... is damaged".to_owned(),
+        pem::Error::Base64Decode(_) => "a line of it is not base64".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn decoded<'a>(

@@ -30,6 +30,7 @@ pub(crate) use crate::check::request::{ProbeAnswer, clock};
 pub use crate::check::survey::{SurveyPlace, check_survey};
 
 mod deadline;
+mod listeners;
 mod media_type;
 mod object;
 mod object_name;
@@ -64,6 +65,7 @@ pub async fn check_all(config: &Config, warnings: &[String]) -> CheckReport {
         steps.push(CheckStep::new("configuration", Finding::ok("no warnings")));
     }
     steps.push(certificates);
+    steps.extend(listeners::certificates(config, clock()));
     let mut sections = vec![CheckSection { subject: Subject::Gateway, name: None, steps }];
     let checks = begun.into_iter().zip(config.profiles.iter());
     let checks = checks.map(|(begun, profile)| begun.unwrap_or_else(|| check(config, profile)));

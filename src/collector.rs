@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::collector::otlp::{Resource, encode};
-use crate::config::{TracingConfig, UpstreamConfig, collector_headers, read_file};
+use crate::config::{TRACES, TracingConfig, UpstreamConfig, collector_headers, read_file};
 use crate::s3::secret::Secret;
 use crate::trace::span::SpanRecord;
 use crate::trace::{SpanCounts, Tracer};
@@ -173,7 +173,7 @@ impl TraceCollector {
         let media_type = (CONTENT_TYPE.as_str(), Secret::new("application/x-protobuf".to_owned()));
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let endpoint = &self.config.endpoint;
-        let path = format!("{}/v1/traces", endpoint.base_path);
+        let path = format!("{}{TRACES}", endpoint.base_path);
         let call = Call {
             headers: std::iter::once(media_type).chain(headers).collect(),
             body: CallBody::Bytes(body),
@@ -200,7 +200,8 @@ fn delivery(status: u16, reply: &[u8]) -> BatchAnswer {
 fn headers_in(path: &Path) -> Result<Vec<(http::HeaderName, Secret)>, String> {
     let text = read_file(path);
     let text = text.map_err(|error| format!("tracing.headers_file cannot be read: {error}"))?;
-    collector_headers(&text).map_err(|problem| format!("tracing.headers_file {problem}"))
+    collector_headers(&text)
+        .map_err(|mistakes| format!("tracing.headers_file {}", mistakes.join("; it ")))
 }
 
 /// The counters of spans by what became of them, with the labels of the metric.

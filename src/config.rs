@@ -60,7 +60,7 @@ pub use settings::is_live;
 pub use settings::process::{LogConfig, ServerConfig};
 pub use show::{show, show_json};
 pub use tls::{TlsConfig, TlsFiles};
-pub use tracing::{TracingConfig, collector_headers};
+pub use tracing::{TRACES, TracingConfig, collector_headers};
 
 /// Everything the gateway runs on.
 #[derive(Debug, Clone)]

@@ -49,6 +49,12 @@ pub async fn explain(config: &Config, argument: &str, options: &Options) -> Expl
             explanation.note("address", key_notes::notes(written, &named.address.key));
             let address = checked.aliased.as_ref().unwrap_or(&named.address);
             Box::pin(explain_object(&mut explanation, config, address, &checked, options)).await;
+            let redirects = config.tls.as_ref().is_some_and(|tls| tls.redirect_port.is_some());
+            if redirects && argument.starts_with("http://") {
+                let note =
+                    "asked by http, clients are redirected to https first (tls.redirect_to_https)";
+                explanation.note("route", vec![note.to_owned()]);
+            }
             explanation.address = Some(named.address.clone());
             explanation.aliased = checked.aliased.as_ref().map(ObjectAddress::name);
         }

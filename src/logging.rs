@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod json_line;
+pub mod reasons;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

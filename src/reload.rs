@@ -42,7 +42,7 @@ use crate::upstream::issue::Issuer;
 use crate::upstream::probe::Probes;
 
 pub use crate::s3::credentials::masked_id;
-pub use certificates::certificate_line;
+pub use certificates::{certificate_line, not_valid_line};
 pub use changes::profile_lines;
 pub use store_certificates::warn_of_client_certificates;
 

@@ -20,7 +20,7 @@ use crate::admin::Admin;
 use crate::cache::Cache;
 use crate::cache::memory::limit::budget;
 use crate::collector::TraceCollector;
-use crate::config::Config;
+use crate::config::{Config, TlsConfig};
 use crate::downstream::app::{Guarded, OneRequest};
 use crate::downstream::drain::Lifecycle;
 use crate::downstream::http2::Http2;
@@ -238,8 +238,13 @@ fn log_profiles(start: &Start) {
              has no default_profile section and S3_ENDPOINT_URL is not set"
         );
     }
-    let all = config.gateway.listen.iter().map(|listen| listen.address);
-    if let Some(listen) = all.into_iter().find(|address| address.ip().is_unspecified())
+    // Those that answer anybody.
+    let redirects = config.tls.as_ref().is_some_and(|tls| tls.redirect_port.is_some());
+    let plain = config.gateway.listen.iter().filter(|_| !redirects);
+    let open = |tls: &&TlsConfig| tls.files.client_authorities.is_none();
+    let with_tls = config.tls.iter().filter(open).flat_map(|tls| &tls.listen);
+    let mut all = plain.chain(with_tls).map(|listen| listen.address);
+    if let Some(listen) = all.find(|address| address.ip().is_unspecified())
         && !config.gateway.require_user
     {
         info!(

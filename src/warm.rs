@@ -203,7 +203,11 @@ impl<I: Iterator<Item = (u64, String)>> Shared<'_, I> {
         let said = match answer {
             Ok(answer) => {
                 report.bytes += answer.length;
-                format!("{path}: {}", answer.status)
+                let remedy = match answer.status {
+                    301 | 308 => ", a redirect: name the address that it leads to with --url",
+                    _ => "",
+                };
+                format!("{path}: {}{remedy}", answer.status)
             }
             Err(error) => format!("{path}: {error}"),
         };

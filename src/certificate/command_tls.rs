@@ -116,7 +116,7 @@ impl<S: Read + Write> Read for CommandStream<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(into),
-            Self::Tls(stream) => stream.read(into),
+            Self::Tls(stream) => stream.read(into).map_err(explained),
         }
     }
 }
@@ -125,16 +125,50 @@ impl<S: Read + Write> Write for CommandStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes).map_err(explained),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.flush(),
-            Self::Tls(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush().map_err(explained),
         }
     }
+}
+
+/// The same error, and what the operator can do about it.
+fn explained(error: io::Error) -> io::Error {
+    use rustls::{AlertDescription as Alert, CertificateError};
+    let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return error;
+    };
+    let remedy = match cause {
+        Error::General(text) => return io::Error::new(error.kind(), text.clone()),
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "name its authority with --ca-file, or the certificate itself with --server-certificate-file"
+        }
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => {
+            "ask for a name that it has, or name the certificate itself with --server-certificate-file"
+        }
+        Error::AlertReceived(Alert::CertificateRequired) => {
+            "present a certificate with --client-certificate-file"
+        }
+        Error::AlertReceived(
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::DecryptError
+            | Alert::AccessDenied,
+        ) => "the listener does not accept the certificate of --client-certificate-file",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{cause}: {remedy}"))
 }
 
 /// Accepts these certificates and no other; their issuers do not matter.
@@ -217,6 +251,34 @@ mod tests {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(CommandTls::to(&[]).is_none());
+    }
+
+    #[test]
+    fn a_failure_names_the_option_that_helps() {
+        use rustls::{AlertDescription as Alert, CertificateError};
+        for (cause, remedy) in [
+            (Error::InvalidCertificate(CertificateError::UnknownIssuer), Some("--ca-file")),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidForName),
+                Some("--server-certificate-file"),
+            ),
+            (Error::AlertReceived(Alert::CertificateRequired), Some("--client-certificate-file")),
+            (Error::AlertReceived(Alert::UnknownCA), Some("--client-certificate-file")),
+            (Error::AlertReceived(Alert::InternalError), None),
+            (Error::DecryptError, None),
+        ] {
+            let before = cause.to_string();
+            let after = explained(io::Error::new(io::ErrorKind::InvalidData, cause));
+            assert_eq!(after.kind(), io::ErrorKind::InvalidData);
+            let after = after.to_string();
+            assert!(
+                after.starts_with(&before) && remedy.is_none_or(|it| after.contains(it)),
+                "{after}"
+            );
+        }
+        let other = explained(io::Error::other(Error::General("another".to_owned())));
+        assert_eq!(other.to_string(), "another");
+        assert_eq!(explained(io::ErrorKind::TimedOut.into()).kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::check::deadline::Deadline;
 use crate::check::reply::reply;
 use crate::check::verdict::{Probe, StoreReply};
 use crate::config::UpstreamConfig;
+use crate::logging::reasons::{CERTIFICATE_REFUSED, last_reason};
 use crate::profile::Profile;
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::protocol::http_date;
@@ -35,9 +36,6 @@ use crate::upstream::request::{signed_request, unsigned_request};
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::tunnel::Tunnel;
 use crate::upstream::turns::Chosen;
-
-/// How rustls begins the reason for a refused certificate.
-const CERTIFICATE_REFUSED: &str = "invalid peer certificate";
 
 /// The requested byte of an object.
 const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
@@ -112,7 +110,11 @@ impl AskError {
     }
 
     fn new(error: &Error, failure: AttemptFailure) -> Self {
-        Self { failure, why: plain_reason(&error.to_string()), is_of_tls: is_of_tls(error) }
+        Self {
+            failure,
+            why: last_reason(&error.to_string()).to_owned(),
+            is_of_tls: is_of_tls(error),
+        }
     }
 
     /// What it means for another attempt.
@@ -141,16 +143,6 @@ impl AskError {
     fn is_of_certificate(&self) -> bool {
         self.is_of_tls && self.why.contains(CERTIFICATE_REFUSED)
     }
-}
-
-/// The last, most precise part of Pingora's chain of reasons.
-fn plain_reason(chain: &str) -> String {
-    let reason = match chain.find(CERTIFICATE_REFUSED) {
-        Some(start) => chain.get(start..).unwrap_or(chain),
-        None => chain.rsplit("cause: ").next().unwrap_or(chain),
-    };
-    let reason = reason.split(", SNI:").next().unwrap_or(reason);
-    reason.trim().to_owned()
 }
 
 impl ProbeRequest {
@@ -330,24 +322,4 @@ impl Asker<'_> {
 #[expect(clippy::disallowed_methods, reason = "signatures hold the time, and it is compared here")]
 pub(crate) fn clock() -> SystemTime {
     SystemTime::now()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_of_a_failed_handshake_is_found_in_the_chain() {
-        for (chain, reason) in [
-            (
-                "Upstream TLSHandshakeFailure context: TLS connect() failed:  TLSHandshakeFailure \
-                 context: tls connect error: invalid peer certificate: UnknownIssuer, SNI: h",
-                "invalid peer certificate: UnknownIssuer",
-            ),
-            (" ConnectionClosed context: x cause: reset by peer", "reset by peer"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(plain_reason(chain), reason);
-        }
-    }
 }

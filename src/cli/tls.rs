@@ -1,6 +1,7 @@
 //! Options of the commands that reach a running s3proxy: whom they trust, and what they present.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,6 +104,9 @@ impl CommandTlsFiles {
 }
 
 fn parsed<T, E: Display>(path: &Path, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
-    let text = read_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = read_file(path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => format!("{} is not PEM, which is text", path.display()),
+        _ => format!("{}: {error}", path.display()),
+    })?;
     parse(&text).map_err(|error| format!("{} {error}", path.display()))
 }

@@ -33,12 +33,22 @@ impl Listen {
         Self { address, proxy_protocol: false, http2: false }
     }
 
+    /// The words after its port; empty without any.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let words = [(self.proxy_protocol, PROXY_PROTOCOL), (self.http2, HTTP2)];
+        let words: Vec<_> =
+            words.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
+        words.join(" ")
+    }
+
     /// How its connections begin, besides TLS.
     fn begins(&self) -> (bool, bool) {
         (self.proxy_protocol, self.http2)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads one address. A mistake is shown with the value of the setting; unless it `is_one`, with the address, too.
+    fn parse(text: &str, is_one: bool) -> Result<Self, String> {
         let (place, options) = text.split_once(' ').unwrap_or((text, ""));
         let (mut proxy_protocol, mut http2) = (false, false);
         for word in options.split_ascii_whitespace() {
@@ -47,20 +57,22 @@ impl Listen {
                 HTTP2 => http2 = true,
                 _ => {
                     return Err(format!(
-                        "may have the words {PROXY_PROTOCOL} and {HTTP2} after a port, no other"
+                        "may have the words {PROXY_PROTOCOL} and {HTTP2} after a port, not {word:?}"
                     ));
                 }
             }
         }
-        Ok(Self { address: address(Written::Text(place))?, proxy_protocol, http2 })
+        let address = address(Written::Text(place));
+        let named = |message| if is_one { message } else { format!("{message}, not {place:?}") };
+        Ok(Self { address: address.map_err(named)?, proxy_protocol, http2 })
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        let options = [(self.proxy_protocol, PROXY_PROTOCOL), (self.http2, HTTP2)];
-        options.iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, word)| write!(f, " {word}"))
+        let words = self.words();
+        let space = if words.is_empty() { "" } else { " " };
+        write!(f, "{}{space}{words}", self.address)
     }
 }
 
@@ -79,16 +91,26 @@ pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, St
             if all.as_ref().is_ok_and(|all| all.iter().flatten().any(|listen| listen.http2)) {
                 return Err(format!("needs no {HTTP2}: clients of TLS choose it, see tls.http2"));
             }
-            let all = all.map_err(|message| message.replace('\n', ", or off\n") + ", or off")?;
+            let or_off = if is_one(written) { ", or off" } else { "" };
+            let all = all.map_err(|message| message + or_off)?;
             Ok(all.unwrap_or_default())
         }
     }
 }
 
+/// Whether the value is no list.
+fn is_one(written: Written<'_>) -> bool {
+    match written {
+        Written::Text(text) => !text.contains(',') && !text.trim_start().starts_with("[\""),
+        Written::Yaml(value) => !value.is_sequence(),
+    }
+}
+
 fn each_once(written: Written<'_>) -> Result<Vec<Listen>, String> {
     let mut seen: Vec<SocketAddr> = Vec::new();
+    let is_one = is_one(written);
     let mut read = |text: String| {
-        let listen = Listen::parse(text.trim())?;
+        let listen = Listen::parse(text.trim(), is_one)?;
         if seen.contains(&listen.address) {
             return Err(format!("must name {} once", listen.address));
         }
@@ -129,42 +151,59 @@ pub(super) fn check_ports(
     with_tls: &[Listen],
     of_admin: Option<SocketAddr>,
 ) {
+    const KIND: &str = ": the port says how a connection begins";
+    const OVERLAP: &str = ": one includes the other";
     let (listen, tls, admin) = (gateway::listen().row, tls::listen().row, admin::listen().row);
-    let mut differ = |first: (&Row, &Listen), second: (&Row, &Listen)| {
+    let mut differ = |first: (&Row, &Listen), second: (&Row, &Listen), why: &str| {
         let name = |(row, at): (&Row, &Listen)| format!("{} ({at})", row.path);
-        let message = format!("{} and {} need different ports", name(first), name(second));
+        let message = format!("{} and {} need different ports{why}", name(first), name(second));
         layers.report.contradiction(first.0, second.0, &message);
     };
     for (row, all) in [(&listen, plain), (&tls, with_tls)] {
         for (at, one) in all.iter().enumerate() {
-            let mut others = all.iter().skip(at + 1);
-            let other = others.find(|it| {
-                let is_one_port = it.address.port() == one.address.port();
-                let is_another_kind = it.begins() != one.begins();
-                is_one_port && (is_another_kind || overlap(it.address, one.address))
-            });
-            if let Some(other) = other {
-                differ((row, one), (row, other));
+            let others = all.iter().skip(at + 1);
+            let other =
+                others.filter(|it| it.address.port() == one.address.port()).find_map(|it| {
+                    let is_another_kind = it.begins() != one.begins();
+                    let why = is_another_kind.then_some(KIND);
+                    Some((it, why.or(overlap(it.address, one.address).then_some(OVERLAP))?))
+                });
+            if let Some((other, why)) = other {
+                differ((row, one), (row, other), why);
             }
         }
     }
     for one in with_tls {
         if let Some(other) = plain.iter().find(|it| it.address.port() == one.address.port()) {
-            differ((&tls, one), (&listen, other));
+            differ((&tls, one), (&listen, other), KIND);
         }
     }
     let Some(address) = of_admin else { return };
     let own = Listen::plain(address);
     let port = address.port();
     if let Some(one) = with_tls.iter().find(|it| it.address.port() == port) {
-        differ((&tls, one), (&admin, &own));
+        differ((&tls, one), (&admin, &own), KIND);
     }
     let is_same = |it: &&Listen| {
         let is_any = address.ip().is_unspecified() || it.address.ip().is_unspecified();
         (is_any || address.ip() == it.address.ip()) && it.address.port() == port && port != 0
     };
     if let Some(one) = plain.iter().find(is_same) {
-        differ((&listen, one), (&admin, &own));
+        differ((&listen, one), (&admin, &own), "");
+    }
+}
+
+/// Reports listeners with the PROXY protocol where nobody is trusted: they would close every connection.
+pub(super) fn check_trust(layers: &mut Layers<'_>, plain: &[Listen], with_tls: &[Listen]) {
+    for (row, all) in [(gateway::listen().row, plain), (tls::listen().row, with_tls)] {
+        if let Some(listen) = all.iter().find(|it| it.proxy_protocol) {
+            let trusted = gateway::trusted_proxies().row;
+            let message = format!(
+                "{} ({listen}) needs {}: only those may send a header of the PROXY protocol",
+                row.path, trusted.path
+            );
+            layers.report.contradiction(&trusted, &row, &message);
+        }
     }
 }
 
@@ -228,6 +267,9 @@ mod tests {
             ("[]", "at least one"),
             ("8080", "an IP address or localhost, and a port"),
             ("0.0.0.0:80 proxy-protocol", "the words proxy_protocol and http2"),
+            ("0.0.0.0:80 proxy", "after a port, not \"proxy\""),
+            ("0.0.0.0:80,8081,8082", "[::]:8080, not \"8081\"\nmust"),
+            ("[\"0.0.0.0:80\", \"8082\"]", ", not \"8082\""),
             ("0.0.0.0:80 proxy_protocol ssl", "the words proxy_protocol and http2"),
             ("127.0.0.1:80,localhost:80", "127.0.0.1:80 once"),
         ] {
@@ -238,7 +280,9 @@ mod tests {
             assert_eq!(optional_addresses(Written::Text(off)), Ok(Vec::new()));
         }
         let error = optional_addresses(Written::Text("of")).expect_err("no address");
-        assert!(error.ends_with(", or off"), "{error}");
+        assert!(error.ends_with("[::]:8080, or off"), "{error}");
+        let error = optional_addresses(Written::Text("127.0.0.1:1,of")).expect_err("no address");
+        assert!(error.ends_with(", not \"of\""), "{error}");
         let error = optional_addresses(Written::Text("127.0.0.1:1 http2")).expect_err("for TLS");
         assert!(error.contains("needs no http2"), "{error}");
     }

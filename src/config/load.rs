@@ -192,7 +192,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let AdminConfig { listen: admin_listen, hosts: admin_hosts } =
         AdminConfig::read(layers, &file)?;
     let admin_tls = tls::admin(layers, inputs, admin_listen.is_some())?;
-    let tls = tls::read(layers, inputs, &gateway.listen, admin_listen)?;
+    let tls = tls::read(layers, inputs, &gateway, admin_listen)?;
     let credentials = read_credentials_file(layers, inputs, gateway.credentials_file.as_deref());
     let cache = cache::tiers(layers, inputs)?;
     let rules = cache::shared(layers, &cache)?;

@@ -1,6 +1,7 @@
 //! TLS: the files are read with the configuration, so that a mistake in them is reported like any other, and a
 //! reload takes over a renewed certificate.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use http::HeaderValue;
 use rustls::RootCertStore;
 
 use crate::certificate::{CertificateError, Chain, Identity, PrivateKey, authorities};
+use crate::config::GatewayConfig;
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::listen::{Listen, check_ports};
+use crate::config::listen::{Listen, check_ports, check_trust};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::row::Row;
@@ -71,9 +73,10 @@ struct WrittenFiles {
 pub(super) fn read(
     layers: &mut Layers<'_>,
     inputs: &Inputs<'_>,
-    plain: &[Listen],
+    gateway: &GatewayConfig,
     of_admin: Option<SocketAddr>,
 ) -> Result<Option<TlsConfig>, Reported> {
+    let plain = &gateway.listen;
     let WrittenTls {
         listen,
         certificate_file: certificates,
@@ -86,6 +89,9 @@ pub(super) fn read(
         hsts_include_subdomains,
     } = WrittenTls::read(layers, &Location::default())?;
     check_ports(layers, plain, &listen, of_admin);
+    if gateway.trusted_proxies.is_empty() {
+        check_trust(layers, plain, &listen);
+    }
     let written = WrittenFiles { certificates, keys, client_ca };
     if listen.is_empty() {
         let others = redirect_to_https || hsts_max_age > 0 || hsts_include_subdomains;
@@ -178,10 +184,20 @@ fn files(
         .map(Arc::new);
     let mut identities = Vec::new();
     if chains.len() == private_keys.len() {
-        for ((chain, key), path) in chains.into_iter().zip(private_keys).zip(keys) {
+        let files = certificates.iter().zip(keys);
+        for ((chain, key), (certificate, path)) in chains.into_iter().zip(private_keys).zip(files) {
             let (Some(chain), Some(key)) = (chain, key) else { continue };
             match Identity::new(chain, key) {
-                Ok(identity) => identities.push(identity),
+                Ok(identity) => {
+                    if let Some(why) = identity.unfit_for_servers() {
+                        layers.report.warnings.push(format!(
+                            "{}: the certificate in {} {why}: clients will refuse it",
+                            rows.certificate.path,
+                            certificate.display()
+                        ));
+                    }
+                    identities.push(identity);
+                }
                 Err(error) => wrong(layers, rows.key.path, path, &error),
             }
         }
@@ -219,6 +235,10 @@ pub(super) fn parsed<T>(
             Ok(parsed) => return Some(parsed),
             Err(error) => wrong(layers, key, path, &error),
         },
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            let problem = Problem::new(layers.report.source(key), "is not PEM, which is text");
+            layers.report.problem(problem.key(key).value(path.display().to_string()));
+        }
         Err(error) => {
             let problem = unreadable(layers.report.source(key), path, &error);
             layers.report.problem(problem.key(key));

@@ -18,6 +18,9 @@ use crate::s3::secret::Secret;
 /// The port that collectors have for OTLP over gRPC; that for HTTP is 4318.
 const GRPC_PORT: u16 = 4317;
 
+/// The path of spans below an endpoint (OTLP, section "OTLP/HTTP Request").
+pub const TRACES: &str = "/v1/traces";
+
 /// Headers that the gateway sets itself.
 const OWN: [HeaderName; 6] =
     [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING];
@@ -48,11 +51,14 @@ pub(super) fn read(
     let (endpoint_key, row) = (tracing::endpoint().row.path, tracing::headers_file().row);
     if let Some(path) = &headers_file {
         let source = layers.report.source(row.path);
-        let problem = match (inputs.read)(path) {
-            Ok(text) => collector_headers(&text).err().map(|message| Problem::new(source, message)),
-            Err(error) => Some(unreadable(source, path, &error)),
+        let problems = match (inputs.read)(path) {
+            Ok(text) => {
+                let mistakes = collector_headers(&text).err().unwrap_or_default();
+                mistakes.into_iter().map(|it| Problem::new(source.clone(), it)).collect()
+            }
+            Err(error) => vec![unreadable(source, path, &error)],
         };
-        if let Some(problem) = problem {
+        for problem in problems {
             layers.report.problem(problem.key(row.path).value(path.display().to_string()));
         }
     }
@@ -69,14 +75,19 @@ pub(super) fn read(
              HTTP, which collectors accept on port 4318"
         ));
     }
+    if endpoint.base_path.ends_with(TRACES) {
+        layers.report.warnings.push(format!(
+            "{endpoint_key} ends with {TRACES}, to which the gateway adds {TRACES}: leave it out"
+        ));
+    }
     Ok(Some(TracingConfig { endpoint, headers_file, sample, trust_clients, service_name, queue }))
 }
 
 /// The headers in a file, one `Name: value` a line; blank lines and those that begin with `#` are passed over.
 ///
 /// # Errors
-/// Which line is no header. The message shows no value.
-pub fn collector_headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, String> {
+/// Which lines are no headers. The messages show no value.
+pub fn collector_headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, Vec<String>> {
     let lines = (1..).zip(text.lines().map(str::trim));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let header = |(number, line): (usize, &str)| {
@@ -95,7 +106,11 @@ pub fn collector_headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, String
         }
         Ok((name, Secret::new(value.to_owned())))
     };
-    lines.map(header).collect()
+    let (headers, mistakes): (Vec<_>, Vec<_>) = lines.map(header).partition(Result::is_ok);
+    match mistakes.is_empty() {
+        true => Ok(headers.into_iter().flatten().collect()),
+        false => Err(mistakes.into_iter().filter_map(Result::err).collect()),
+    }
 }
 
 /// Reads the URL of a collector; nothing written is `None`.
@@ -180,6 +195,26 @@ mod tests {
         let found = found.expect("valid");
         assert_eq!(found.config.tracing.expect("traces").sample, 1_000_000);
         assert!(found.warnings.iter().any(|it| it.contains("4318")), "{:?}", found.warnings);
+    }
+
+    #[test]
+    fn a_path_that_would_be_there_twice_is_a_warning() {
+        for (path, is_warned) in [("", false), ("/v1/traces", true), ("/otlp/v1/traces/", true)] {
+            let yaml = format!("tracing: {{endpoint: 'http://c:4318{path}'}}");
+            let found = loaded(&yaml, &[], None).expect("valid").warnings;
+            assert_eq!(found.iter().any(|it| it.contains("leave it out")), is_warned, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn every_line_that_is_no_header_is_reported() {
+        let yaml = "tracing: {headers_file: headers}";
+        let found = loaded(yaml, &[], Some("a: b\ns3cret\nHost: x\nb: c\nc:")).err();
+        let found: Vec<String> = found.iter().flatten().map(ToString::to_string).collect();
+        for (problem, line) in found.iter().zip(["line 2 ", "line 3 ", "line 5 "]) {
+            assert!(problem.contains(line) && !problem.contains("s3cret"), "{problem}");
+        }
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]

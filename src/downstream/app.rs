@@ -154,13 +154,13 @@ impl<A: ServerApp + Send + Sync + 'static> Guarded<A> {
         transport: Transport,
         shutdown: ShutdownWatch,
     ) {
-        let stopped = shutdown.clone();
+        let (stopped, peer) = (shutdown.clone(), transport.peer);
         let answer = move |request: RequestStream| {
             let (this, transport) = (Arc::clone(&self), transport.clone());
             let shutdown = shutdown.clone();
             async move { this.answer_stream(request, transport, &shutdown).await }
         };
-        http2.serve(stream, &permit, &stopped, answer).await;
+        http2.serve(stream, peer, &permit, &stopped, answer).await;
     }
 
     /// Answers one request of a connection of HTTP/2, which needs as much room as a connection.

@@ -4,6 +4,7 @@
 //! `docs/decisions/http2.md` has the reasons.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,7 +31,7 @@ use crate::downstream::http2::wire::{Seen, Wire};
 use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::before_requests;
 use crate::downstream::timer::Timer;
-use crate::downstream::transport::peer_of;
+use crate::downstream::transport::shown;
 use crate::protocol::frame_scan::RESETS;
 use crate::protocol::priority::ResponsePriority;
 
@@ -81,6 +82,7 @@ enum Event {
 
 struct Connection<'a> {
     http2: &'a Http2,
+    peer: Option<IpAddr>,
     h2: h2::server::Connection<Wire, Bytes>,
     permit: &'a ConnectionPermit,
     shared: SharedConnection,
@@ -105,10 +107,11 @@ impl Http2 {
         Self { config, lifecycle, counts }
     }
 
-    /// Answers the requests of a connection by `answer`, until it ends.
+    /// Answers the requests of a connection by `answer`, until it ends. `peer` is named in the log.
     pub(super) async fn serve<F, R>(
         &self,
         stream: Stream,
+        peer: Option<IpAddr>,
         permit: &ConnectionPermit,
         shutdown: &ShutdownWatch,
         answer: F,
@@ -117,7 +120,6 @@ impl Http2 {
         R: Future<Output = ()> + Send + 'static,
     {
         let opened = Instant::now();
-        let peer = peer_of(&stream);
         let seen = Arc::<Seen>::default();
         let shared = SharedConnection {
             socket: stream.get_socket_digest(),
@@ -131,6 +133,7 @@ impl Http2 {
         };
         let connection = Connection {
             http2: self,
+            peer,
             h2,
             permit,
             shared,
@@ -198,7 +201,7 @@ impl Connection<'_> {
                 Event::Closed => break self.ending.unwrap_or(End::Closed),
                 Event::Failed(error) => {
                     // At this level only: a client must not fill the log.
-                    debug!("HTTP/2: {error}");
+                    debug!("HTTP/2 with {} failed: {error}", shown(self.peer));
                     break End::of(&error);
                 }
                 Event::Ended(end) => break self.leave(end).await,

@@ -12,16 +12,17 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{ALPN, Peek as _, Ssl as _};
-use rustls::ServerConfig;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::certificate::by_name::CertificatesByName;
 use crate::certificate::{Identity, common_name};
 use crate::config::TlsFiles;
 use crate::downstream::limits::ConnectionPermit;
 use crate::downstream::opening::{Ended, before_requests};
-use crate::downstream::transport::Transport;
+use crate::downstream::transport::{Transport, peer_of, shown};
+use crate::logging::reasons::last_reason;
 
 /// Whose handshakes they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub struct TlsAcceptors {
 struct InForce {
     acceptor: Acceptor,
     identities: Vec<Identity>,
-    asks_for_certificates: bool,
+    client_authorities: Option<Arc<RootCertStore>>,
 }
 
 impl std::fmt::Debug for TlsAcceptor {
@@ -132,10 +133,24 @@ impl TlsAcceptor {
         self.in_force.load().identities.iter().any(|it| it.is_same(identity))
     }
 
+    /// Whether this certificate is among those in force, with the same chain.
+    #[must_use]
+    pub fn shows_chain(&self, identity: &Identity) -> bool {
+        self.in_force.load().identities.iter().any(|it| it.key.cert == identity.key.cert)
+    }
+
     /// Whether clients are asked for certificates.
     #[must_use]
     pub fn asks_for_certificates(&self) -> bool {
-        self.in_force.load().asks_for_certificates
+        self.in_force.load().client_authorities.is_some()
+    }
+
+    /// Whether the authorities of clients in force are these.
+    #[must_use]
+    pub fn accepts_clients_of(&self, authorities: Option<&RootCertStore>) -> bool {
+        let in_force = self.in_force.load();
+        in_force.client_authorities.as_deref().map(|it| &it.roots)
+            == authorities.map(|it| &it.roots)
     }
 
     /// When certificates expire, seconds since the Unix epoch, by the first name of each; of two with one name the
@@ -158,6 +173,7 @@ impl TlsAcceptor {
         permit: &ConnectionPermit,
         deadline: Instant,
     ) -> Handshake {
+        let peer = peer_of(&stream);
         let Ok(mut stream) = stream.into_any().downcast::<TcpStream>() else {
             return Handshake::Failed;
         };
@@ -191,7 +207,8 @@ impl TlsAcceptor {
             Ok(Ok(outcome)) => (&counts.done, outcome),
             Ok(Err(error)) => {
                 // At this level only: a port scanner must not fill the log.
-                debug!("TLS handshake failed: {error}");
+                let reason = last_reason(&error);
+                debug!("TLS handshake with {} failed: {reason}", shown(peer));
                 (&counts.failed, Handshake::Failed)
             }
             Err(Ended::Late) => (&counts.timed_out, Handshake::Failed),
@@ -223,14 +240,18 @@ fn in_force(side: TlsSide, files: &TlsFiles, http2: bool) -> Result<InForce, Str
     let mut tls = builder.with_cert_resolver(Arc::new(certificates));
     let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    // Its own keys: a ticket holds the certificate of its client, which is not verified again, so it must
-    // not outlive the authorities. Without tickets a client makes a full handshake each time.
-    if let Ok(tickets) = Ticketer::new() {
+    if files.client_authorities.is_some() {
+        // No sessions: one that is resumed brings the certificate of its client without its verification, and the
+        // certificate may have expired since. Each client makes a full handshake each time.
+        tls.session_storage = Arc::new(NoServerSessionStorage {});
+        tls.send_tls13_tickets = 0;
+    } else if let Ok(tickets) = Ticketer::new() {
+        // Its own keys: a session from before is none of a listener that asks for certificates now.
         tls.ticketer = tickets;
     }
     Ok(InForce {
         acceptor: Acceptor::from_server_config(Arc::new(tls)),
         identities: files.identities.clone(),
-        asks_for_certificates: files.client_authorities.is_some(),
+        client_authorities: files.client_authorities.clone(),
     })
 }

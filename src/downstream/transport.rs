@@ -49,6 +49,11 @@ pub(super) fn peer_of(stream: &Stream) -> Option<IpAddr> {
     Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
 }
 
+/// The other end of a connection, for the log.
+pub(super) fn shown(peer: Option<IpAddr>) -> String {
+    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

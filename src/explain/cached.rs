@@ -71,7 +71,13 @@ impl GatewayReport {
             }
             Self::Refused { admin, message } => Finding::warning(
                 format!("{admin}: {message}"),
-                "the configuration of the running gateway may differ from that of this command",
+                // A guard of the admin listener, which says what it wants.
+                match message.starts_with("403 ") {
+                    true => "ask as the message says; the other steps are not affected",
+                    false => {
+                        "the configuration of the running gateway may differ from that of this command"
+                    }
+                },
             ),
             Self::Inspected { admin, inspection } => {
                 Finding::ok(format!("{admin}: {}", describe(inspection)))
@@ -270,7 +276,12 @@ mod tests {
             let finding = read(admin(), status, document).finding();
             assert_eq!(finding.state, StepState::Warning);
             assert!(finding.detail.contains(words), "{}", finding.detail);
+            let fix = finding.fix.expect("a fix");
+            assert!(fix.contains("configuration of the running gateway"), "{fix}");
         }
+        let wants = r#"{"message":"requires a client certificate"}"#;
+        let fix = read(admin(), "403", wants).finding().fix.expect("a fix");
+        assert!(fix.contains("as the message says"), "{fix}");
         let unreachable = GatewayReport::Unreachable { admin: admin(), why: "refused".to_owned() };
         assert_eq!(unreachable.finding().state, StepState::Skipped);
         assert_eq!(unreachable.serving_entry(), None);

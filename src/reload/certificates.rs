@@ -33,7 +33,7 @@ pub(super) fn problems(acceptors: &TlsAcceptors, config: &Config, now: SystemTim
     for (acceptor, files) in pairs(acceptors, config) {
         for identity in &files.identities {
             if !acceptor.shows(identity) && !identity.is_valid(now) {
-                problems.push(format!("{}: it is not valid now", certificate_line(identity)));
+                problems.push(not_valid_line(identity));
             }
         }
     }
@@ -46,18 +46,37 @@ pub(super) fn replace(acceptors: &TlsAcceptors, config: &Config) {
         warn!("restart required for: admin.tls");
     }
     for (acceptor, files) in pairs(acceptors, config) {
+        let setting = acceptor.side.client_ca_setting();
+        let new: Vec<_> = files.identities.iter().filter(|it| !acceptor.shows_chain(it)).collect();
+        let authorities = files.client_authorities.as_deref();
+        let has_other_authorities = !acceptor.accepts_clients_of(authorities);
         match acceptor.replace(files) {
             Ok(()) => {
-                for identity in &files.identities {
+                for identity in new {
                     info!("{} is in use", certificate_line(identity));
+                }
+                match authorities {
+                    Some(_) if has_other_authorities => {
+                        info!("{setting}: other authorities of clients are in use");
+                    }
+                    None if has_other_authorities => {
+                        info!("{setting} is not set any more: clients need no certificate");
+                    }
+                    _ => {}
                 }
             }
             Err(error) => {
-                let setting = acceptor.side.client_ca_setting();
                 error!("{setting}: {error}; the previous one stays in force");
             }
         }
     }
+}
+
+/// The line of the log on a certificate that has expired, or is not valid yet.
+#[must_use]
+pub fn not_valid_line(identity: &Identity) -> String {
+    let from = rfc3339(identity.not_before);
+    format!("{}: it is not valid now; it is valid from {from} on", certificate_line(identity))
 }
 
 /// A certificate in one line of the log.

@@ -13,7 +13,7 @@ use crate::config::{Config, Listen, TlsFiles};
 use crate::downstream::tls::{TlsAcceptor, TlsAcceptors, TlsSide};
 use crate::gateway::pages::VERSION;
 use crate::protocol::forwarded::TrustedProxies;
-use crate::reload::certificate_line;
+use crate::reload::{certificate_line, not_valid_line};
 use crate::server::StartError;
 
 /// All public listeners, those with TLS last.
@@ -72,7 +72,7 @@ pub(super) fn tls_acceptors(config: &Config) -> Result<TlsAcceptors, StartError>
         #[expect(clippy::disallowed_methods, reason = "a certificate is valid for some time")]
         let now = SystemTime::now();
         for identity in files.identities.iter().filter(|identity| !identity.is_valid(now)) {
-            warn!("{}: it is not valid now", certificate_line(identity));
+            warn!("{}", not_valid_line(identity));
         }
         let setting = side.client_ca_setting();
         let acceptor = TlsAcceptor::new(side, files, http2 && side == TlsSide::Public);
@@ -138,7 +138,10 @@ pub(super) fn log(config: &Config) {
         }
     }
     let prefix = &config.gateway.path_prefix;
-    for listen in &config.gateway.listen {
-        info!("s3proxy {VERSION} listening on http://{}{prefix}/", listen.address);
+    let with_tls = config.tls.iter().flat_map(|tls| &tls.listen).map(|it| ("https", it));
+    for (scheme, listen) in with_tls.chain(config.gateway.listen.iter().map(|it| ("http", it))) {
+        let words = listen.words();
+        let words = if words.is_empty() { words } else { format!(" ({words})") };
+        info!("s3proxy {VERSION} listening on {scheme}://{}{prefix}/{words}", listen.address);
     }
 }

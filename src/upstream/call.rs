@@ -15,6 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::certificate::store_tls::StoreTls;
 use crate::config::UpstreamConfig;
+use crate::logging::reasons::last_reason;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::provider::reply::MAX_REPLY_BYTES;
 use crate::s3::proxy::Proxy;
@@ -109,7 +110,10 @@ impl Caller {
                     let answered = Box::pin(exchange(&mut session, endpoint, call));
                     return answered.await.map_err(|error| format!("no answer: {error}"));
                 }
-                Err(error) => last = format!("no connection to {address}: {error}"),
+                Err(error) => {
+                    let reason = error.to_string();
+                    last = format!("no connection to {address}: {}", last_reason(&reason));
+                }
             }
         }
         Err(last)

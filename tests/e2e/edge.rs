@@ -53,6 +53,12 @@ fn a_client_gets_the_certificate_for_the_name_that_it_asks_for() {
         event(line).starts_with("TLS certificate for *.images.example.org")
             && event(line).ends_with("in use")
     });
+    for same in [names[0], names[2]] {
+        let certificate = format!("TLS certificate for {same}");
+        let log = gateway.log_text();
+        let told = log.lines().find(|it| it.contains(&certificate) && it.contains("is in use"));
+        assert_eq!(told, None, "it is not new");
+    }
     let after = asked.map(|name| shown(&edge, name));
     assert_eq!(
         [before[0] == after[0], before[1] == after[1], before[2] == after[2]],

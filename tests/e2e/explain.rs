@@ -9,6 +9,7 @@ use crate::cached::with_cache;
 use crate::faulty::{self, Faulty, Gate, Step};
 use crate::gateway::{ACCESS_KEY, Finished, Setup, free_port};
 use crate::origin::{Manners, Origin};
+use crate::tls_port::Edge;
 
 const TOKEN: &str = "canary-of-a-session";
 const HEADER: &str = "canary-of-a-header";
@@ -357,5 +358,20 @@ fn what_browsers_and_programs_get_where_there_is_a_viewer_is_explained() {
         let json = explain(&setup, &[url]);
         assert_eq!(json["served"], true, "{url}: {json:#}");
         assert_step(&json, "answer", &parts);
+    }
+}
+
+#[test]
+fn a_url_that_is_redirected_to_https_is_explained_as_such() {
+    let edge = Edge::new();
+    let setup = edge.setup(with_cache("http://127.0.0.1:1"));
+    let setup = setup.yaml(json!({ "tls": { "redirect_to_https": true } }));
+    for (argument, is_redirected) in [
+        ("http://data.example.org/s3proxy/s3/sky/a.png", true),
+        ("https://data.example.org/s3proxy/s3/sky/a.png", false),
+        ("sky/a.png", false),
+    ] {
+        let text = step(&explain(&setup, &["--offline", argument]), "route");
+        assert_eq!(text.contains("redirected to https"), is_redirected, "{argument}: {text}");
     }
 }

@@ -139,6 +139,22 @@ fn an_operator_with_a_certificate_reaches_an_admin_listener_that_demands_one() {
 }
 
 #[test]
+fn check_says_how_long_the_certificates_of_the_gateway_are_valid() {
+    let edge = Edge::new();
+    let setup = edge.setup(Setup::new("http://127.0.0.1:1"));
+    for (has_expired, words) in [
+        (false, "tls: TLS certificate for sky.example.org, valid until 2090"),
+        (true, "not valid now"),
+    ] {
+        edge.write(&pair(&edge.authority, "sky.example.org", has_expired));
+        let said = setup.clone().args(&["check"]).run().stdout;
+        let line = said.lines().find(|line| line.contains(" listener "));
+        assert!(line.is_some_and(|line| line.contains(words)), "{words}: {said}");
+        assert_eq!(line.is_some_and(|line| line.contains("FAILED")), has_expired, "{said}");
+    }
+}
+
+#[test]
 fn the_name_that_is_asked_for_is_in_the_certificate() {
     let edge = edge_for("elsewhere.example.org");
     let setup = Setup::new("http://127.0.0.1:1")
@@ -204,7 +220,12 @@ fn a_cache_is_filled_through_a_port_for_tls_that_demands_certificates() {
     let (http, all) = (format!("http://{}", gateway.address), [&trusts[..], &own].concat());
     for (args, more, code, says) in [
         // Redirects are not followed: the run ends.
-        (&["--url", &http][..], &[][..], 1, ": 301"),
+        (
+            &["--url", &http][..],
+            &[][..],
+            1,
+            ": 301, a redirect: name the address that it leads to with --url",
+        ),
         (&["--url", &url], &trusts, 1, "failed"),
         // Of the configuration: the port for TLS, since the other one redirects.
         (&[], &own, 0, "3 from the store, 0 from the cache"),

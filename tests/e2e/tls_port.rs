@@ -296,7 +296,7 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_before_in_force() {
     for (bad, mentions) in [
         ((good.0.clone(), stranger.1), "is not the private key of the certificate"),
         ((String::from("rubbish"), good.1.clone()), "contains no PEM certificate"),
-        (pair(&edge.authority, NAME, true), "it is not valid now"),
+        (pair(&edge.authority, NAME, true), "it is not valid now; it is valid from 1975-01-01"),
     ] {
         edge.write(&bad);
         let line = gateway.expect_log("a refused certificate", |line| {

@@ -8,12 +8,13 @@ use crate::config::{Flags, Loaded, load};
 fn loaded(yaml: &str, files: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
     let read = |path: &Path| match path.to_str() {
         Some("s3proxy.yaml") => Ok(yaml.to_owned()),
+        Some("binary") => Err(ErrorKind::InvalidData.into()),
         Some(path) => files
             .iter()
             .find(|(name, _)| *name == path)
             .map(|(_, text)| (*text).to_owned())
-            .ok_or_else(|| std::io::ErrorKind::NotFound.into()),
-        None => Err(std::io::ErrorKind::NotFound.into()),
+            .ok_or_else(|| ErrorKind::NotFound.into()),
+        None => Err(ErrorKind::NotFound.into()),
     };
     load(&Inputs {
         environment: BTreeMap::new(),
@@ -51,6 +52,10 @@ fn a_listener_needs_a_certificate_and_its_key() {
                 "certificate_file: \"gone\" cannot be read: entity not found",
                 "key_file: \"empty\" contains no unencrypted private key in PEM",
             ],
+        ),
+        (
+            "tls: {listen: '127.0.0.1:8443', certificate_file: binary, key_file: k}",
+            &["tls.certificate_file: \"binary\" is not PEM, which is text"],
         ),
         (
             "tls: {listen: '127.0.0.1:8443', certificate_file: c, key_file: empty}",
@@ -102,11 +107,21 @@ fn a_listener_needs_a_certificate_and_its_key() {
         ),
         (
             "listen: ['127.0.0.1:1', '127.0.0.2:1 proxy_protocol']",
-            &["listen (127.0.0.1:1) and listen (127.0.0.2:1 proxy_protocol) need different ports"],
+            &[
+                "listen (127.0.0.1:1) and listen (127.0.0.2:1 proxy_protocol) need different ports: the port says",
+            ],
+        ),
+        (
+            "trusted_proxies: []\nlisten: '127.0.0.1:1 proxy_protocol'",
+            &["trusted_proxies: listen (127.0.0.1:1 proxy_protocol) needs trusted_proxies"],
+        ),
+        (
+            "trusted_proxies: []\ntls: {listen: '127.0.0.1:1 proxy_protocol', certificate_file: c, key_file: k}",
+            &["trusted_proxies: tls.listen (127.0.0.1:1 proxy_protocol) needs trusted_proxies"],
         ),
         (
             "listen: ['0.0.0.0:1', '[::]:1', '127.0.0.1:1']",
-            &["listen (0.0.0.0:1) and listen (127.0.0.1:1) need different ports"],
+            &["listen (0.0.0.0:1) and listen (127.0.0.1:1) need different ports: one includes"],
         ),
         (
             "admin: {tls: {certificate_file: c}}",
@@ -148,6 +163,56 @@ fn files_without_a_listener_are_a_warning() {
     let found = loaded(yaml, &[("c", &certificate), ("k", &key)]).expect("a configuration");
     assert!(found.config.admin_tls.is_none());
     assert!(found.warnings.iter().any(|it| it.contains("admin.listen is off")));
+}
+
+/// Clients refuse both without a word that an operator would see.
+#[test]
+fn a_certificate_that_no_client_accepts_is_a_warning() {
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
+    let key = KeyPair::generate().expect("a key");
+    let certificate = |names: &[&str], usages: &[ExtendedKeyUsagePurpose]| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.extended_key_usages = usages.to_vec();
+        params.self_signed(&key).expect("a certificate").pem()
+    };
+    let (server, client) =
+        (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
+    for (pem, warning) in [
+        (certificate(&["a"], &[]), None),
+        (certificate(&["a"], &[client.clone(), server]), None),
+        (certificate(&["a"], &[ExtendedKeyUsagePurpose::Any]), None),
+        (certificate(&["a"], &[client]), Some("the certificate in c is not for servers")),
+        (certificate(&[], &[]), Some("the certificate in c has no name")),
+    ] {
+        let yaml = "tls: {listen: '127.0.0.1:1', certificate_file: c, key_file: k}";
+        let found = loaded(yaml, &[("c", &pem), ("k", &key.serialize_pem())]).expect("valid");
+        let told: Vec<_> = found.warnings.iter().filter(|it| it.contains("refuse")).collect();
+        assert_eq!(told.len(), usize::from(warning.is_some()), "{told:?}");
+        assert!(warning.is_none_or(|warning| told[0].contains(warning)), "{told:?}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_told_in_words() {
+    let (certificate, key) = pair();
+    let cut = |pem: &str| pem.lines().take(2).collect::<Vec<_>>().join("\n");
+    let begin =
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n";
+    let old = format!("{begin}AAAA\n-----END EC PRIVATE KEY-----\n");
+    let new = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    for (certificate, key, problem) in [
+        (certificate.as_str(), old.as_str(), "a private key that is encrypted"),
+        (&certificate, new, "a private key that is encrypted"),
+        (&cut(&certificate), &key, "its end, -----END ...-----, is missing"),
+        (&certificate, &cut(&key), "its end, -----END ...-----, is missing"),
+        (&certificate.replace("MII", "M-I"), &key, "a line of it is not base64"),
+    ] {
+        let yaml = "tls: {listen: '127.0.0.1:1', certificate_file: c, key_file: k}";
+        let found = loaded(yaml, &[("c", certificate), ("k", key)]).err().unwrap_or_default();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].contains(problem), "{problem}: {found:?}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use h2::Reason;
 use log::info;
 
 use crate::downstream::rare_line::RareLine;
+use crate::downstream::transport::shown;
 use crate::protocol::frame_scan::Flood;
 
 /// The least time between two log lines.
@@ -130,10 +131,10 @@ impl Http2Counts {
     /// Logs who asked too much, at most one line per [`LOG_INTERVAL`]: an attack must not fill the log.
     pub(super) fn log(&self, end: End, client: Option<IpAddr>) {
         if let Some(ended) = self.line.note(Instant::now()) {
-            let client = client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
             info!(
-                "HTTP/2: a connection of {client} was ended: {}; connections ended because they asked too much \
+                "HTTP/2: a connection of {} was ended: {}; connections ended because they asked too much \
                  since the last such line: {ended}",
+                shown(client),
                 end.label()
             );
         }

@@ -85,9 +85,10 @@ fn is_served(edge: &Edge, connector: &TlsConnector) -> Option<HandshakeKind> {
     (answer.status() == 200).then_some(kind)
 }
 
-/// The keys of the tickets outlived the authorities: a client that had connected before stayed a user.
+/// A session that was resumed brought its certificate without a look at it: a client stayed a user after its certificate
+/// had expired, and once also after its authority was gone.
 #[test]
-fn a_session_from_before_does_not_outlive_the_authorities_of_clients() {
+fn the_certificate_of_a_client_is_verified_with_each_connection() {
     let origin = Origin::start();
     origin.put("a.png", "tile");
     let edge = Edge::new();
@@ -96,15 +97,34 @@ fn a_session_from_before_does_not_outlive_the_authorities_of_clients() {
     let setup = edge.setup(with_cache(&origin.url()));
     let gateway = setup.yaml(json!({ "tls": { "client_ca_file": ca } })).start();
     let connector = edge.connector(Some(&pair(&edge.authority, "reader-1", false)));
-    assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Full));
-    assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Resumed));
+    for _ in 0..3 {
+        assert_eq!(is_served(&edge, &connector), Some(HandshakeKind::Full));
+    }
     let other = Authority::new();
     std::fs::copy(other.file(), edge.path("new")).expect("copied");
     std::fs::rename(edge.path("new"), &ca).expect("renamed");
-    gateway.expect_log("the other authority", |line| event(line).ends_with("in use"));
-    assert_eq!(is_served(&edge, &connector), None, "by a ticket of the authority before");
+    gateway.expect_log("the other authority", |line| {
+        event(line) == "tls.client_ca_file: other authorities of clients are in use"
+    });
+    assert!(!gateway.log_text().contains("is in use"), "its own certificate is the same");
+    assert_eq!(is_served(&edge, &connector), None, "a client of the authority before");
     let client = edge.connector(Some(&pair(&other, "reader-2", false)));
     assert_eq!(is_served(&edge, &client), Some(HandshakeKind::Full));
+}
+
+/// The line did not say whose handshake it was.
+#[test]
+fn a_handshake_that_fails_is_found_in_the_log_by_the_address_of_the_client() {
+    let edge = Edge::new();
+    let setup = edge.setup(Setup::new("http://127.0.0.1:1")).env("S3PROXY_LOG_LEVEL", "DEBUG");
+    let ca = edge.authority.file();
+    let gateway = setup.yaml(json!({ "tls": { "client_ca_file": ca } })).start();
+    let stranger = pair(&Authority::new(), "intruder", false);
+    assert_eq!(is_served(&edge, &edge.connector(Some(&stranger))), None);
+    gateway.expect_log("the failure", |line| {
+        event(line)
+            == "TLS handshake with 127.0.0.1 failed: invalid peer certificate: UnknownIssuer"
+    });
 }
 
 /// Only files that the settings still named were compared.
@@ -124,8 +144,9 @@ fn client_certificates_are_not_required_after_client_ca_file_was_removed() {
     let anyone = edge.connector(None);
     assert_eq!(is_served(&edge, &anyone), None);
     files.write_one(YAML, "# no client_ca_file");
-    gateway.expect_log("the reload", |line| event(line).ends_with("in use"));
+    gateway.expect_log("the reload", |line| event(line).ends_with("clients need no certificate"));
     assert_eq!(is_served(&edge, &anyone), Some(HandshakeKind::Full));
+    assert_eq!(is_served(&edge, &anyone), Some(HandshakeKind::Resumed));
     files.write_one(YAML, &format!("tls: {{client_ca_file: {}}}", ca.display()));
     gateway.expect_log("the reload", |line| event(line).ends_with("in use"));
     assert_eq!(is_served(&edge, &anyone), None);
