@@ -121,9 +121,9 @@ fn a_handshake_that_fails_is_found_in_the_log_by_the_address_of_the_client() {
     let gateway = setup.yaml(json!({ "tls": { "client_ca_file": ca } })).start();
     let stranger = pair(&Authority::new(), "intruder", false);
     assert_eq!(is_served(&edge, &edge.connector(Some(&stranger))), None);
+    // Which fault of the certificate comes first is for the library.
     gateway.expect_log("the failure", |line| {
-        event(line)
-            == "TLS handshake with 127.0.0.1 failed: invalid peer certificate: UnknownIssuer"
+        event(line).starts_with("TLS handshake with 127.0.0.1 failed: invalid peer certificate: ")
     });
 }
 
