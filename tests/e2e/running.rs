@@ -3,7 +3,7 @@
 //! A warning or error in the log that a test did not ask for with [`Gateway::expect_log`] fails
 //! the test when the gateway is dropped.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -56,10 +56,10 @@ impl Gateway {
                     NotServing::Ended { status, log }
                 });
             }
-            if TcpStream::connect_timeout(&self.address, PATIENCE).is_ok() {
-                let mut client = self.connect();
+            // At startup the gateway binds the port to see whether it is free: who connects then gets no answer, and
+            // the next one no connection.
+            if let Ok(mut client) = Client::try_connect(self.address) {
                 client.request("GET", "/", &[("Connection", "close")]);
-                // No connection: at startup the gateway binds the port to see whether it is free.
                 if let Some(answer) = client.answer("GET") {
                     assert_eq!(answer.status(), 200, "{answer:?}");
                     if answer.json()["name"] == name {
