@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::protocol::frames::{
-    CONTINUATION, DATA, FrameHead, Frames, HEADERS, Piece, RST_STREAM, WINDOW_UPDATE,
+    CONTINUATION, DATA, FrameHead, FrameWalk, HEADERS, Piece, RST_STREAM, WINDOW_UPDATE,
 };
 
 /// Bytes of the connection preface (RFC 9113, section 3.4), which precede the first frame.
@@ -74,7 +74,7 @@ impl Allowance {
 /// The state of the scan between two reads.
 #[derive(Debug)]
 pub struct FrameScan {
-    frames: Frames,
+    frames: FrameWalk,
     /// A head has begun whose last frame has not come.
     in_head: bool,
     /// The frame whose payload is skipped is the last one of a head.
@@ -92,7 +92,7 @@ pub struct FrameScan {
 impl Default for FrameScan {
     fn default() -> Self {
         Self {
-            frames: Frames::after(PREFACE),
+            frames: FrameWalk::after(PREFACE),
             in_head: false,
             ends_head: false,
             increment: None,

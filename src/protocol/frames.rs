@@ -33,7 +33,7 @@ pub(super) enum Piece<'a> {
 
 /// The state between two pieces.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FrameWalk {
     /// Bytes that the payload still has, or what precedes the first frame.
     left: usize,
     head: [u8; HEAD],
@@ -41,7 +41,7 @@ pub(super) struct Frames {
     arrived: usize,
 }
 
-impl Frames {
+impl FrameWalk {
     /// Frames after this many other bytes, which count as a payload.
     pub(super) fn after(preface: usize) -> Self {
         Self { left: preface, ..Self::default() }
@@ -81,7 +81,7 @@ impl Frames {
 /// (RFC 9113, section 6.9).
 #[derive(Debug, Default)]
 pub struct SentData {
-    frames: Frames,
+    frames: FrameWalk,
     is_data: bool,
 }
 
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn heads_and_payloads_are_told_apart() {
         let bytes = [b"pre", &frame(DATA, 0x8000_0003, 2)[..], &frame(99, 0, 0)].concat();
-        let (mut rest, mut frames) = (&bytes[..], Frames::after(3));
+        let (mut rest, mut frames) = (&bytes[..], FrameWalk::after(3));
         let mut next = || frames.next(&mut rest);
         let head = |length, kind, stream| Piece::Head(FrameHead { length, kind, flags: 5, stream });
         assert_eq!(next(), Some(Piece::Payload(b"pre")));

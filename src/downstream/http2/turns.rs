@@ -18,7 +18,8 @@ const TURN: usize = 32 << 10;
 const FREE: usize = 4 << 10;
 /// A response that has waited for this long has starved, and goes first now and then, however urgent others are.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Of so many turns one is for a response that has starved: on a slow line all have, and an urgent one is first still.
+/// One of this number of turns is for a response that has starved: on a slow line all have, and an urgent one is first
+/// still.
 const STARVED_OF: u32 = 4;
 /// A response that does not take its turn for this long waits for its store, and keeps no other from it.
 const ABSENT: Duration = Duration::from_millis(50);
@@ -217,7 +218,7 @@ impl ResponseTurns {
         Poll::Ready(granted)
     }
 
-    /// So many bytes of what a response handed over in its turn were not: its client takes no more of it.
+    /// This number of bytes that a response was to hand over in its turn stays with it: its client takes no more.
     pub(super) fn give_back(&self, bytes: usize) {
         let mut state = self.lock();
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
@@ -253,7 +254,8 @@ impl ResponseTurns {
         state.wake_next();
     }
 
-    /// The socket has taken so many bytes of bodies. What else it takes, such as answers to PING, is no progress.
+    /// The socket has taken this number of bytes of bodies. What else it takes, such as answers to PING, is no
+    /// progress.
     pub(super) fn written(&self, bytes: usize, now: Instant) {
         if bytes == 0 {
             return;
