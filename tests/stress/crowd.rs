@@ -14,7 +14,7 @@ use crate::sky::Sky;
 const CLIENTS: u64 = 16;
 /// The number of wrong answers reported in full.
 const MOST_WRONG: usize = 20;
-/// Of so many answers at most one may be cut because its object changed.
+/// The number of answers of which one may be cut because its object changed.
 const FEWEST_WHOLE: u64 = 1000;
 /// How much older than a request the fetch that it joins may be.
 const LONGEST_FETCH: Duration = Duration::from_secs(2);
@@ -210,7 +210,8 @@ impl Crowd<'_> {
             }
         };
         let verdict = verdict.map_err(|wrong| format!("{wrong} ({status})"));
-        (verdict, closes || ask.abort_after.is_some())
+        let is_cut = matches!(verdict, Ok(Kind::Cut));
+        (verdict, closes || is_cut || ask.abort_after.is_some())
     }
 
     /// Changes an object now and then.
