@@ -47,6 +47,7 @@ def files(configuration):
 def certificate(folder):
     """The files of the Secret for TLS."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=s3proxy.example"
+    command += " -addext subjectAltName=DNS:s3proxy.example"
     command = [*command.split(), "-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
     subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     (folder / "clients.crt").write_text((folder / "tls.crt").read_text())
