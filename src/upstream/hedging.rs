@@ -6,7 +6,7 @@
 //!   nearly spent most of the time. Therefore a part of it is for those that are later still: a request that
 //!   finds nothing waits as long again and asks for more of the rest ([`HedgeWait`]).
 //! - Requests alone fill the budget. A request that waits while hardly any other comes would never be hedged once it is
-//!   spent, so there is one hedge in each [`BEYOND`] besides, for a request that has asked for all of it.
+//!   spent, so there is one hedge a second besides, for a request that has asked for all of it.
 //!
 //! Dean and Barroso, The Tail at Scale: <https://research.google/pubs/the-tail-at-scale/>.
 
@@ -144,7 +144,7 @@ impl HedgeWait {
     }
 
     /// How long after its start the request asks for a hedge: when it is late, twice as late, and so on; once it asks for
-    /// all of the budget, at least every [`BEYOND`].
+    /// all of the budget, at least once a second.
     #[must_use]
     pub fn until(&self) -> Duration {
         self.until
