@@ -221,7 +221,7 @@ impl Connection<'_> {
         stopped: Pin<&mut S>,
     ) -> Poll<Event> {
         let seen = &self.shared.seen;
-        let handed = seen.turns.handed();
+        let handed = seen.turns.handed(context);
         let accepted = self.h2.poll_accept(context);
         seen.open_window();
         // Before the rest: of a flood no request is answered.

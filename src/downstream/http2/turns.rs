@@ -52,6 +52,8 @@ struct TurnState {
     /// All up to this count is in the socket.
     sent: u64,
     flushing: Vec<(u64, Waker)>,
+    /// Of the task that writes what was handed over.
+    connection: Option<Waker>,
     /// The connection has ended, with all that was handed over in the socket or not.
     ended: Option<bool>,
 }
@@ -111,6 +113,7 @@ impl Default for TurnState {
             handed: 0,
             sent: 0,
             flushing: Vec::new(),
+            connection: None,
             ended: None,
         }
     }
@@ -243,6 +246,11 @@ impl ResponseTurns {
         let waker = context.waker();
         if !state.flushing.iter().any(|(at, it)| *at == ticket.handed && it.will_wake(waker)) {
             state.flushing.push((ticket.handed, waker.clone()));
+            // It may have written these bytes already, in a turn that had begun before they were handed over. Then nothing
+            // else makes it look again, and say that they are in the socket.
+            if let Some(connection) = &state.connection {
+                connection.wake_by_ref();
+            }
         }
         Poll::Pending
     }
@@ -294,9 +302,15 @@ impl ResponseTurns {
         false
     }
 
-    /// What has been handed over so far, for [`ResponseTurns::all_sent`].
-    pub(super) fn handed(&self) -> u64 {
-        self.lock().handed
+    /// What has been handed over so far, for [`ResponseTurns::all_sent`]. The task of the connection, which asks, is woken
+    /// when a response waits for that.
+    pub(super) fn handed(&self, context: &Context<'_>) -> u64 {
+        let mut state = self.lock();
+        let waker = context.waker();
+        if !state.connection.as_ref().is_some_and(|it| it.will_wake(waker)) {
+            state.connection = Some(waker.clone());
+        }
+        state.handed
     }
 
     /// All that had been handed over at that count is in the socket, or was given up.
@@ -322,6 +336,7 @@ impl ResponseTurns {
     pub(super) fn end(&self, is_whole: bool) {
         let mut state = self.lock();
         state.ended = Some(is_whole);
+        state.connection = None;
         state.waiting_bytes = 0;
         for (_, waker) in std::mem::take(&mut state.flushing) {
             waker.wake();

@@ -114,14 +114,44 @@ fn a_response_is_flushed_when_the_socket_has_all_of_it() {
     let (mut first, mut second) = (ticket(1, 3, true), ticket(3, 3, true));
     assert!(turns.poll_flush(&mut context, &first).is_ready(), "it has handed over nothing");
     turns.head(&mut first);
-    let handed = turns.handed();
+    let handed = turns.handed(&context);
     assert_eq!(poll(&turns, &mut second, 10, now), Some(10));
     turns.all_sent(handed);
     assert!(turns.poll_flush(&mut context, &first).is_ready());
     assert!(turns.poll_flush(&mut context, &second).is_pending());
-    turns.all_sent(turns.handed());
+    turns.all_sent(turns.handed(&context));
     assert!(turns.poll_flush(&mut context, &second).is_ready());
     assert_eq!(turns.lock().waiting_bytes, 0, "also what was given up");
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct CountedWaker(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for CountedWaker {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// The connection wrote the end of a response in a turn that had begun before, and did not look again: the response was
+/// over for its client, and in progress for the gateway.
+#[test]
+fn a_response_whose_end_was_written_meanwhile_is_flushed() {
+    let turns = open_turns();
+    let connection = std::sync::Arc::<CountedWaker>::default();
+    let waker = Waker::from(std::sync::Arc::clone(&connection));
+    let of_connection = Context::from_waker(&waker);
+    let before = turns.handed(&of_connection);
+    let mut response = ticket(1, 3, true);
+    turns.head(&mut response);
+    turns.all_sent(before);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(turns.poll_flush(&mut context, &response).is_pending());
+    let woken = connection.0.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(woken, 1, "the connection looks again");
+    turns.all_sent(turns.handed(&of_connection));
+    assert!(turns.poll_flush(&mut context, &response).is_ready());
 }
 
 #[test]
