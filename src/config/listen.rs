@@ -101,7 +101,10 @@ pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, St
 /// Whether the value is no list.
 fn is_one(written: Written<'_>) -> bool {
     match written {
-        Written::Text(text) => !text.contains(',') && !text.trim_start().starts_with("[\""),
+        Written::Text(text) => {
+            let is_json = text.trim_start().starts_with('[') && !begins_with_address(text);
+            !is_json && !text.contains(',')
+        }
         Written::Yaml(value) => !value.is_sequence(),
     }
 }

@@ -21,6 +21,7 @@ pub(super) enum GatewayReport {
     /// It has no such page or profile, or its cache is disabled.
     Refused {
         admin: SocketAddr,
+        status: String,
         message: String,
     },
     Inspected {
@@ -39,7 +40,7 @@ pub(super) fn read(admin: SocketAddr, status: &str, document: &str) -> GatewayRe
             let json = serde_json::from_str::<serde_json::Value>(document).ok();
             let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
             let message = message.unwrap_or("not an answer of the admin listener of s3proxy");
-            GatewayReport::Refused { admin, message: format!("{status} {message}") }
+            GatewayReport::Refused { admin, status: status.to_owned(), message: message.to_owned() }
         }
     }
 }
@@ -69,12 +70,12 @@ impl GatewayReport {
             Self::Unreachable { admin, why } => {
                 Finding::skipped(format!("no gateway answers on {admin}: {why}"))
             }
-            Self::Refused { admin, message } => Finding::warning(
-                format!("{admin}: {message}"),
-                // A guard of the admin listener, which says what it wants.
-                match message.starts_with("403 ") {
-                    true => "ask as the message says; the other steps are not affected",
-                    false => {
+            Self::Refused { admin, status, message } => Finding::warning(
+                format!("{admin}: {status} {message}"),
+                match status.as_str() {
+                    // A guard of the admin listener, which says what it wants.
+                    "403" => "ask as the message says; the other steps are not affected",
+                    _ => {
                         "the configuration of the running gateway may differ from that of this command"
                     }
                 },
