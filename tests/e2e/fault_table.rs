@@ -62,6 +62,14 @@ impl Place {
         }
     }
 
+    /// Whether the first request after the one for `warm.png` came on its connection.
+    fn reused_a_connection(&self) -> bool {
+        let requests = self.store.as_ref().map(Faulty::requests).unwrap_or_default();
+        let after =
+            requests.iter().rev().take_while(|request| !request.target.ends_with("warm.png"));
+        after.last().is_some_and(|request| request.before > 0)
+    }
+
     /// How many requests came, those for `warm.png` aside.
     fn count(&self) -> usize {
         let requests = self.store.as_ref().map(Faulty::requests).unwrap_or_default();
@@ -82,7 +90,10 @@ fn ask(
         assert_eq!(gateway.get(&path("a")).text(), "old", "{}", row.name);
     }
     if row.reused {
-        assert_eq!(gateway.get(&path("warm")).status(), 200, "{}", row.name);
+        let warm = gateway.get(&path("warm"));
+        assert_eq!(warm.status(), 200, "{}", row.name);
+        // The proxy puts the connection back into the pool after the answer and before its log line.
+        gateway.line_of(&warm);
     }
     let mut client = gateway.connect();
     client.request("GET", &path("a"), &[("X-Request-ID", profile), ("Connection", "close")]);
@@ -100,6 +111,9 @@ fn ask(
         assert_eq!(line["severity"], "warning", "{}: {line}", row.name);
     }
     let requests = place.count() - old;
+    if row.reused {
+        assert!(place.reused_a_connection(), "{}: {road:?}", row.name);
+    }
     if place.store.is_some() {
         // The log line of a fetch of the cache counts the attempts up to the head of the answer.
         let rest = if road == Road::Uncached { 0 } else { row.rest };
