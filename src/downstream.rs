@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{DownstreamConfig, LogFormat};
 use crate::downstream::acknowledged::Acknowledgements;
+use crate::downstream::drain::NewConnection;
 use crate::downstream::final_response::bad_request_response;
 use crate::downstream::http2::request_stream::RequestStream;
 use crate::downstream::limits::ConnectionPermit;
@@ -105,6 +106,10 @@ pub struct ClientConnection {
     flush_timer: Timer,
     linger: Linger,
     exchange: Exchange,
+    /// Until the first request.
+    new: Option<NewConnection>,
+    /// The process ends: no further request is waited for.
+    stopped: bool,
 }
 
 impl ClientConnection {
@@ -115,6 +120,7 @@ impl ClientConnection {
         log_format: LogFormat,
         metrics: Arc<Metrics>,
         transport: Transport,
+        new: Option<NewConnection>,
     ) -> Self {
         Self {
             stream,
@@ -144,6 +150,8 @@ impl ClientConnection {
             flush_timer: Timer::default(),
             linger: Linger::default(),
             exchange: Exchange::new(transport),
+            new,
+            stopped: false,
         }
     }
 

@@ -7,10 +7,10 @@ mod endpoint_watch;
 mod files;
 mod names;
 mod renewals;
+mod sources;
 mod store_certificates;
 mod watched;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,15 +26,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::cache::{Cache, CacheKey, PurgeScope};
-use crate::config::{self, Effective, Flags, Inputs, Loaded, Problem, Profiles, is_live};
+use crate::config::{self, Effective, Loaded, Problem, Profiles, is_live};
 use crate::downstream::tls::TlsAcceptors;
 use crate::profile::Profile;
 use crate::protocol::cors::Cors;
 use crate::reload::changes::changes;
 use crate::reload::endpoint_watch::EndpointWatch;
-use crate::reload::files::{RecordingReader, Snapshot};
+use crate::reload::files::Snapshot;
 use crate::reload::names::EndpointLookups;
 use crate::reload::renewals::Renewals;
+use crate::reload::sources::{CertificateTexts, Reading};
 use crate::reload::watched::{Trigger, WatchedFiles};
 use crate::trace::Tracer;
 use crate::upstream::CurrentStores;
@@ -44,6 +45,7 @@ use crate::upstream::probe::Probes;
 pub use crate::s3::credentials::masked_id;
 pub use certificates::{certificate_line, not_valid_line};
 pub use changes::profile_lines;
+pub use sources::{Sources, Start};
 pub use store_certificates::warn_of_client_certificates;
 
 /// Minimum time between two reloads that a store triggers: a store that does not know an access key says
@@ -59,15 +61,6 @@ const READ_ATTEMPTS: usize = 20;
 
 /// Reading files may take this long before it is logged as an error.
 const SLOW_READ: Duration = Duration::from_secs(2);
-
-/// The inputs of every reading of the configuration.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    pub environment: BTreeMap<String, String>,
-    pub flags: Flags,
-    /// See [`Inputs::processors`].
-    pub processors: usize,
-}
 
 /// Requests to reload the configuration, and the results of reloads.
 #[derive(Debug, Default)]
@@ -129,35 +122,6 @@ impl Reloads {
     }
 }
 
-/// A configuration with the inputs and the files it was read from.
-pub struct Start {
-    pub sources: Sources,
-    pub loaded: Loaded,
-    files: Snapshot,
-}
-
-impl Sources {
-    /// Reads the configuration for the first time.
-    ///
-    /// # Errors
-    /// Every mistake in it.
-    pub fn load(self) -> Result<Start, Vec<Problem>> {
-        let (result, files) = self.read();
-        result.map(|loaded| Start { sources: self, loaded, files })
-    }
-
-    fn read(&self) -> (Result<Loaded, Vec<Problem>>, Snapshot) {
-        let reader = RecordingReader::new(&config::read_file);
-        let loaded = config::load(&Inputs {
-            environment: self.environment.clone(),
-            flags: self.flags.clone(),
-            processors: self.processors,
-            read: &|path| reader.read(path),
-        });
-        (loaded, reader.snapshot())
-    }
-}
-
 /// Applies changes of the files to the stores, and keeps the addresses of their endpoints fresh.
 pub struct Reloader {
     sources: Arc<Sources>,
@@ -185,7 +149,11 @@ struct AppliedConfig {
     warnings: Vec<String>,
     /// The files of TLS.
     tls_files: Vec<PathBuf>,
+    certificates: CertificateTexts,
 }
+
+/// A valid configuration, its files, and their certificates.
+type Accepted = (Loaded, Snapshot, CertificateTexts);
 
 impl Reloader {
     /// A reloader that applies changes of the files of `start` to these stores.
@@ -217,6 +185,7 @@ impl Reloader {
                 settings: start.loaded.settings.clone(),
                 warnings: start.loaded.warnings.clone(),
                 tls_files: certificates::paths(config),
+                certificates: start.certificates.clone(),
             },
             started_with: start.loaded.settings.clone(),
         }
@@ -263,26 +232,48 @@ impl Reloader {
             if !watched.should_read(&seen, trigger) {
                 continue;
             }
-            let Some((result, files)) = self.read_settled(&seen).await else { continue };
-            match self.validate(result, &files, &watched) {
-                Ok(loaded) => {
-                    self.stores.prepare(&loaded.config.profiles, &self.issuer).await;
-                    self.apply(loaded, &watched, &files, &mut applied);
-                    watched.applied(files);
-                    lookups.update(&self.stores, self.dns_refresh);
-                    renewals.update();
-                    endpoints.update(&self.stores, &self.probes);
+            let none = CertificateTexts::default();
+            let Some(reading) = self.read_settled(&seen, &none).await else { continue };
+            let (accepted, rejected) = match self.validate(reading, &watched) {
+                Ok(accepted) => (Some(accepted), None),
+                Err(rejected) => {
+                    (self.read_the_rest(&seen, &watched, &applied).await, Some(rejected))
                 }
-                Err(problems) => {
-                    self.reloads.record(false);
-                    error!(
-                        "configuration not reloaded, the previous configuration stays in force: {}",
-                        problems.join("; ")
-                    );
-                    watched.rejected(files, seen);
-                }
+            };
+            let is_applied = accepted.is_some();
+            if let Some((loaded, files, texts)) = accepted {
+                self.stores.prepare(&loaded.config.profiles, &self.issuer).await;
+                self.apply(loaded, &watched, &files, &mut applied);
+                applied.certificates = texts;
+                watched.applied(files);
+                lookups.update(&self.stores, self.dns_refresh);
+                renewals.update();
+                endpoints.update(&self.stores, &self.probes);
+            }
+            if let Some((problems, files)) = rejected {
+                self.reloads.record(false);
+                let what = match is_applied {
+                    true => "certificates not replaced, the previous ones stay in force",
+                    false => {
+                        "configuration not reloaded, the previous configuration stays in force"
+                    }
+                };
+                error!("{what}: {}", problems.join("; "));
+                watched.rejected(files, seen);
             }
         }
+    }
+
+    /// What has changed besides certificates that cannot be used; `None` if that is nothing, or wrong, too.
+    async fn read_the_rest(
+        &self,
+        seen: &Snapshot,
+        watched: &WatchedFiles,
+        applied: &AppliedConfig,
+    ) -> Option<Accepted> {
+        let reading = self.read_settled(seen, &applied.certificates).await?;
+        let accepted = self.validate(reading, watched).ok();
+        accepted.filter(|(_, files, _)| !watched.is_in_force(files))
     }
 
     /// Waits for a request to reload or for the next tick, whichever comes first. Requests of a store
@@ -307,21 +298,22 @@ impl Reloader {
         }
     }
 
-    /// Reads all files as one consistent snapshot: if one changes meanwhile, all are read again. `None`
-    /// if they do not stop changing.
+    /// Reads all files but these certificates as one consistent snapshot: if one changes meanwhile, all are read
+    /// again. `None` if they do not stop changing.
     async fn read_settled(
         &self,
         seen: &Snapshot,
-    ) -> Option<(Result<Loaded, Vec<Problem>>, Snapshot)> {
+        certificates: &CertificateTexts,
+    ) -> Option<Reading> {
         for _ in 0..READ_ATTEMPTS {
-            let sources = Arc::clone(&self.sources);
-            let (result, files) = self.run_blocking(move || sources.read()).await?;
+            let (sources, kept) = (Arc::clone(&self.sources), certificates.clone());
+            let reading = self.run_blocking(move || sources.read(&kept)).await?;
             sleep(SETTLED).await;
-            let paths = files.paths();
-            let take_snapshot = move || Snapshot::of(paths, &config::read_file);
+            let (paths, kept) = (reading.files.paths(), certificates.clone());
+            let take_snapshot = move || Sources::snapshot(paths, &kept);
             let now = self.run_blocking(take_snapshot).await?;
-            if now == files {
-                return Some((result, files));
+            if now == reading.files {
+                return Some(reading);
             }
         }
         self.reloads.record(false);
@@ -351,23 +343,29 @@ impl Reloader {
         working.await.ok()
     }
 
-    /// Whether the result may be applied.
+    /// Whether what was read may be applied.
     ///
     /// # Errors
     /// Every mistake, and every file that is now empty or unreadable.
     fn validate(
         &self,
-        result: Result<Loaded, Vec<Problem>>,
-        files: &Snapshot,
+        Reading { result, files, certificates }: Reading,
         watched: &WatchedFiles,
-    ) -> Result<Loaded, Vec<String>> {
-        let loaded = result
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let mut problems = watched.in_force().lost(files);
+    ) -> Result<Accepted, (Vec<String>, Snapshot)> {
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                return Err((problems.iter().map(Problem::to_string).collect(), files));
+            }
+        };
+        let mut problems = watched.in_force().lost(&files);
         #[expect(clippy::disallowed_methods, reason = "a certificate is valid for some time")]
         let now = SystemTime::now();
         problems.extend(certificates::problems(&self.tls, &loaded.config, now));
-        if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+        match problems.is_empty() {
+            true => Ok((loaded, files, certificates)),
+            false => Err((problems, files)),
+        }
     }
 
     /// Applies a valid configuration.
@@ -449,6 +447,7 @@ impl Reloader {
             settings: loaded.settings,
             warnings: loaded.warnings,
             tls_files,
+            certificates: std::mem::take(&mut applied.certificates),
         };
         self.reloads.record(true);
     }

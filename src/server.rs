@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use log::{info, warn};
@@ -22,7 +22,7 @@ use crate::cache::memory::limit::budget;
 use crate::collector::TraceCollector;
 use crate::config::{Config, TlsConfig};
 use crate::downstream::app::{Guarded, OneRequest};
-use crate::downstream::drain::Lifecycle;
+use crate::downstream::drain::{FIRST_REQUEST, Lifecycle};
 use crate::downstream::http2::Http2;
 use crate::downstream::limits::ClientLimits;
 use crate::downstream::opening::Openings;
@@ -135,6 +135,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         Arc::clone(&shared.metrics),
     )
     .with_tls(Openings::public(config), shared.tls.public.clone())
+    .counted_by(Arc::clone(&lifecycle))
     .behind(listeners::trusted_proxies(config), shared.proxy_headers.clone().unwrap_or_default());
     let guarded = match http2 {
         Some(counts) => {
@@ -420,10 +421,13 @@ fn run_until_finished(
                 cache.close();
             }
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
+                let first = Instant::now() + FIRST_REQUEST;
                 // Twice, for a request that began just when the last one ended.
                 for _ in 0..2 {
                     std::thread::sleep(Duration::from_millis(20));
-                    while lifecycle.running() > 0 {
+                    while lifecycle.running() > 0
+                        || lifecycle.awaits_first_requests() && Instant::now() < first
+                    {
                         std::thread::sleep(Duration::from_millis(20));
                     }
                 }

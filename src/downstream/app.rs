@@ -12,6 +12,7 @@ use pingora::protocols::{Shutdown as _, Stream};
 use pingora::server::ShutdownWatch;
 
 use crate::config::{Config, DownstreamConfig, LogFormat};
+use crate::downstream::drain::{Lifecycle, NewConnection};
 use crate::downstream::http2::request_stream::RequestStream;
 use crate::downstream::http2::{Http2, begins_with_preface};
 use crate::downstream::limits::{ClientLimits, ConnectionPermit};
@@ -37,6 +38,7 @@ pub struct Guarded<A> {
     proxy_headers: Option<ProxyHeaders>,
     trusted: Option<Arc<TrustedProxies>>,
     http2: Option<Http2>,
+    lifecycle: Option<Arc<Lifecycle>>,
 }
 
 impl<A> Guarded<A> {
@@ -62,6 +64,7 @@ impl<A> Guarded<A> {
             proxy_headers: None,
             trusted: None,
             http2: None,
+            lifecycle: None,
         }
     }
 
@@ -84,6 +87,12 @@ impl<A> Guarded<A> {
         Self { http2: Some(http2), ..self }
     }
 
+    /// The end of the process waits for the first requests of its connections.
+    #[must_use]
+    pub fn counted_by(self, lifecycle: Arc<Lifecycle>) -> Self {
+        Self { lifecycle: Some(lifecycle), ..self }
+    }
+
     /// Goes through what precedes the first request of a new connection; `None` if it ends there.
     async fn open(
         &self,
@@ -99,6 +108,8 @@ impl<A> Guarded<A> {
         if !opening.tls {
             let mut transport = Transport::default();
             if opening.http2 {
+                // What comes first decides; until then it is idle.
+                let deadline = Instant::now() + self.config.keepalive_timeout;
                 (stream, transport.is_http2) =
                     begins_with_preface(stream, permit, deadline).await?;
             }
@@ -119,9 +130,11 @@ impl<A> Guarded<A> {
         stream: Stream,
         permit: ConnectionPermit,
         transport: Transport,
+        new: Option<NewConnection>,
     ) -> ClientConnection {
         let metrics = Arc::clone(&self.metrics);
-        ClientConnection::new(stream, permit, &self.config, self.log_format, metrics, transport)
+        let config = &self.config;
+        ClientConnection::new(stream, permit, config, self.log_format, metrics, transport, new)
     }
 
     /// Who is at the other end of a connection.
@@ -150,7 +163,7 @@ impl<A: ServerApp + Send + Sync + 'static> Guarded<A> {
         self: Arc<Self>,
         http2: &Http2,
         stream: Stream,
-        permit: ConnectionPermit,
+        (permit, new): (ConnectionPermit, Option<NewConnection>),
         transport: Transport,
         shutdown: ShutdownWatch,
     ) {
@@ -160,7 +173,7 @@ impl<A: ServerApp + Send + Sync + 'static> Guarded<A> {
             let shutdown = shutdown.clone();
             async move { this.answer_stream(request, transport, &shutdown).await }
         };
-        http2.serve(stream, peer, &permit, &stopped, answer).await;
+        http2.serve(stream, peer, (&permit, new), &stopped, answer).await;
     }
 
     /// Answers one request of a connection of HTTP/2, which needs as much room as a connection.
@@ -172,7 +185,7 @@ impl<A: ServerApp + Send + Sync + 'static> Guarded<A> {
     ) {
         match self.limits.try_connect() {
             Some(permit) => {
-                let connection = self.connection(Box::new(request), permit, transport);
+                let connection = self.connection(Box::new(request), permit, transport, None);
                 answer(&self.app, connection, shutdown).await;
             }
             None => {
@@ -239,6 +252,7 @@ where
             self.overflow.refuse(stream, opening.tls, &self.limits, metrics, format).await;
             return None;
         };
+        let new = self.lifecycle.as_ref().map(Lifecycle::open_connection);
         let (stream, transport) = match opening == Opening::default() {
             true => (stream, Transport::default()),
             // Boxed: most connections begin with a request, and need no room for it.
@@ -251,11 +265,11 @@ where
             Some(http2) => {
                 let http2 = http2.clone();
                 tokio::spawn(async move {
-                    this.serve(&http2, stream, permit, transport, shutdown).await;
+                    this.serve(&http2, stream, (permit, new), transport, shutdown).await;
                 })
             }
             None => {
-                let connection = self.connection(stream, permit, transport);
+                let connection = self.connection(stream, permit, transport, new);
                 let app = Arc::clone(&self.app);
                 tokio::spawn(async move { answer(&app, connection, &shutdown).await })
             }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite as _, ReadBuf};
 
 use crate::downstream::ClientConnection;
+use crate::downstream::drain::FIRST_REQUEST;
 use crate::downstream::normal_head::normal;
 use crate::downstream::request_head::{RequestHead, head_length, parse};
 use crate::protocol::head_ids::HeadIds;
@@ -34,20 +35,22 @@ pub enum Received {
 
 impl ClientConnection {
     /// Waits for the next request head, at most `idle` for its first byte. `stopped` ends the wait for a
-    /// head that has not begun.
+    /// head that has not begun; a connection without any request has [`FIRST_REQUEST`] then.
     pub async fn receive<S>(&mut self, idle: Duration, mut stopped: Pin<&mut S>) -> Received
     where
         S: Future<Output = ()>,
     {
         let began = Instant::now();
+        let mut end = if self.stopped { began } else { began + idle };
         loop {
             if let Some(length) = self.normalised() {
                 let head = self.ahead.get(..length).unwrap_or_default();
                 let Some(header) = parse(head) else {
                     self.unparsed = Some(Box::new(HeadIds::of(head)));
+                    self.new = None;
                     return Received::Other(length);
                 };
-                self.unparsed = None;
+                (self.unparsed, self.new) = (None, None);
                 return Received::Head(Box::new(RequestHead { header, length }));
             }
             let more = poll_fn(|context| {
@@ -57,9 +60,13 @@ impl ClientConnection {
                 if self.heads.in_head() {
                     return Poll::Pending;
                 }
-                let is_over = stopped.as_mut().poll(context).is_ready()
-                    || self.permit.poll_idle(context, began).is_ready()
-                    || self.idle_timer.poll_lazily(context, began + idle).is_ready();
+                if !self.stopped && stopped.as_mut().poll(context).is_ready() {
+                    self.stopped = true;
+                    let patience = self.new.as_ref().map_or(Duration::ZERO, |_| FIRST_REQUEST);
+                    end = end.min(Instant::now() + patience);
+                }
+                let is_over = self.permit.poll_idle(context, began).is_ready()
+                    || self.idle_timer.poll_lazily(context, end).is_ready();
                 if is_over { Poll::Ready(Ok(false)) } else { Poll::Pending }
             });
             let more = more.await;

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::DownstreamConfig;
-use crate::downstream::drain::Lifecycle;
+use crate::downstream::drain::{Lifecycle, NewConnection};
 use crate::downstream::http2::head::as_http1;
 use crate::downstream::http2::request_stream::{RequestStream, SharedConnection};
 use crate::downstream::http2::turns::Ticket;
@@ -85,6 +85,8 @@ struct Connection<'a> {
     peer: Option<IpAddr>,
     h2: h2::server::Connection<Wire, Bytes>,
     permit: &'a ConnectionPermit,
+    /// Until the first request.
+    new: Option<NewConnection>,
     shared: SharedConnection,
     tasks: JoinSet<()>,
     opened: Instant,
@@ -112,7 +114,7 @@ impl Http2 {
         &self,
         stream: Stream,
         peer: Option<IpAddr>,
-        permit: &ConnectionPermit,
+        (permit, new): (&ConnectionPermit, Option<NewConnection>),
         shutdown: &ShutdownWatch,
         answer: F,
     ) where
@@ -136,6 +138,7 @@ impl Http2 {
             peer,
             h2,
             permit,
+            new,
             shared,
             tasks: JoinSet::new(),
             opened,
@@ -182,6 +185,7 @@ impl Connection<'_> {
             match poll_fn(|context| self.poll_event(context, stopped.as_mut())).await {
                 Event::Request(received) => {
                     // A request of a connection whose place was given to another is not answered.
+                    self.new = None;
                     if !self.permit.end_idle() {
                         break self.leave(End::Displaced).await;
                     }

@@ -17,9 +17,6 @@ use crate::gateway::Gateway;
 use crate::gateway::context::Context;
 use crate::gateway::direct::Ahead;
 
-/// The time a new connection has for the first byte of its first request. It is Pingora's.
-const FIRST_BYTE: Duration = Duration::from_secs(60);
-
 /// Answers the requests of a connection.
 pub struct Front {
     gateway: Gateway,
@@ -50,20 +47,18 @@ impl Front {
         Some(connection)
     }
 
-    /// Answers requests until one needs Pingora; `None` at the end of the connection. `idle` is the time
-    /// that the first request may take to begin.
+    /// Answers requests until one needs Pingora; `None` at the end of the connection.
     async fn answer_directly(
         &self,
         connection: &mut ClientConnection,
         shutdown: &ShutdownWatch,
-        mut idle: Duration,
     ) -> Option<()> {
         let mut shutdown = shutdown.clone();
         let mut stopped = pin!(async move {
             let _stopped_or_gone = shutdown.wait_for(|stopped| *stopped).await;
         });
         loop {
-            let head = match connection.receive(idle, stopped.as_mut()).await {
+            let head = match connection.receive(self.keepalive_timeout, stopped.as_mut()).await {
                 Received::End => return None,
                 Received::Other(length) => {
                     connection.hand_over(length);
@@ -88,7 +83,6 @@ impl Front {
             if !self.gateway.send(connection, &head.header, answer).await {
                 return None;
             }
-            idle = self.keepalive_timeout;
         }
     }
 }
@@ -101,11 +95,9 @@ impl ServerApp for Front {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut connection = stream.into_any().downcast::<ClientConnection>().ok()?;
-        let mut idle = FIRST_BYTE;
-        while self.answer_directly(&mut connection, shutdown, idle).await.is_some() {
+        while self.answer_directly(&mut connection, shutdown).await.is_some() {
             // In a box: an idle connection does not keep the room of Pingora's session.
             connection = Box::pin(self.answer_by_proxy(connection, shutdown)).await?;
-            idle = self.keepalive_timeout;
         }
         connection.shutdown().await;
         None

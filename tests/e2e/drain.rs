@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::cached::with_cache;
 use crate::client::{Client, Ending, PATIENCE};
+use crate::crowd::{Watched, await_that};
 use crate::gateway::Setup;
 use crate::origin::Origin;
 use crate::tally;
@@ -157,6 +158,35 @@ fn terminate(origin: &Origin, setup: Setup, lame_duck: Duration) -> (usize, Dura
     assert!(took >= lame_duck, "{took:?}");
     gateway.assert_log_clean();
     (answered, took)
+}
+
+/// A client that was accepted does not expect a closed connection in answer to its first request.
+#[test]
+fn a_connection_that_was_accepted_before_the_end_has_its_first_request_answered() {
+    let origin = origin();
+    for direct in ["true", "false"] {
+        let setup = with_cache(&origin.url())
+            .yaml(json!({"server": {"lame_duck": "100ms", "grace_period": "10s"}}))
+            .env("S3PROXY_SERVER_DIRECT_HITS", direct);
+        let mut watched = Watched::start(setup);
+        assert_eq!(watched.gateway.object("sky/a.png").text(), "tile");
+        let (mut slow, silent) = (watched.gateway.connect(), watched.gateway.connect());
+        await_that("both are accepted", || watched.metric("s3proxy_connections") >= 2);
+        watched.gateway.signal("TERM");
+        let address = watched.gateway.address;
+        await_that("the port is closed", || Client::try_connect(address).is_err());
+        slow.request("GET", "/s3proxy/s3/sky/a.png", &[]);
+        let answer = slow.answer("GET").expect("an answer");
+        assert_eq!((answer.status(), answer.text()), (200, "tile"), "direct: {direct}");
+        assert_eq!(answer.header("connection"), Some("close"));
+        // One that stays silent is not waited for until the grace period ends.
+        let began = Instant::now();
+        let status = watched.gateway.await_end(PATIENCE);
+        assert_eq!(status.code(), Some(0), "{status}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        drop(silent);
+        watched.gateway.assert_log_clean();
+    }
 }
 
 fn origin() -> Origin {

@@ -23,9 +23,10 @@ use crate::authority::Authority;
 use crate::cached::with_cache;
 use crate::client::{Client, Ending, PATIENCE};
 use crate::faulty::runtime;
+use crate::files::{Files, INI, Way, ini, section, yaml};
 use crate::gateway::{Setup, free_port};
 use crate::origin::Origin;
-use crate::reload::event;
+use crate::reload::{await_reload, event};
 use crate::scrape;
 
 mod clients;
@@ -317,6 +318,57 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_before_in_force() {
     });
     let mut client = edge.connect(None).expect("the certificate before");
     assert_eq!(client.exchange("GET", "/s3proxy/s3/sky/a.png", &[]).text(), "tile");
+}
+
+/// A leaked access key was not replaced until somebody had repaired the certificate.
+#[test]
+fn a_new_access_key_applies_while_a_certificate_and_a_key_do_not_belong_together() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    for of_store in [false, true] {
+        let edge = Edge::new();
+        let of_profile = yaml(&[("hips", &origin.url())]);
+        let (crt, key) = (edge.path("tls.crt"), edge.path("tls.key"));
+        let (crt, key) = (crt.display(), key.display());
+        let text = match of_store {
+            true => format!(
+                "{of_profile}    client_certificate_file: {crt}\n    client_key_file: {key}\n"
+            ),
+            false => {
+                let listen = edge.address;
+                format!(
+                    "{of_profile}tls:\n  listen: {listen}\n  certificate_file: {crt}\n  key_file: {key}\n"
+                )
+            }
+        };
+        let files = Files::new(Way::Rename, &ini(&["hips"]), &text);
+        let setup = files.setup(Setup::new(&origin.url()), "50ms");
+        let gateway = setup.tolerate("which is plain HTTP").start();
+        let good = pair(&edge.authority, NAME, false);
+        edge.write(&(good.0.clone(), pair(&edge.authority, NAME, false).1));
+        let problem = "is not the private key of the certificate";
+        gateway.expect_log("a refused certificate", |line| {
+            event(line).starts_with("configuration not reloaded") && event(line).contains(problem)
+        });
+        for id in ["AKIAROTATED00001", "AKIAROTATED00002"] {
+            origin.accept_key(id, "canary/OfRotation");
+            files.write_one(INI, &section("hips", id, "canary/OfRotation"));
+            gateway.expect_log("the certificate before stays in force", |line| {
+                event(line).starts_with("certificates not replaced")
+                    && event(line).contains(problem)
+            });
+            await_reload(&gateway, &format!("replaced by ...{}", &id[id.len() - 4..]));
+            assert_eq!(gateway.object("hips@sky/a.png").status(), 200);
+            if !of_store {
+                let answer = edge.connect(None).expect("a handshake").exchange("GET", "/", &[]);
+                assert_eq!(answer.status(), 200);
+            }
+        }
+        edge.write(&good);
+        let repaired = if of_store { "TLS now with" } else { "profiles unchanged" };
+        await_reload(&gateway, repaired);
+        gateway.assert_log_clean();
+    }
 }
 
 #[test]
