@@ -93,8 +93,7 @@ async fn explain_object(
         } else {
             inspect_gateway(options.admin.as_ref(), address).await
         };
-        let memory =
-            budget(config.cache.memory, config.downstream.max_connections, config.speaks_http2());
+        let memory = budget(config);
         let whole = Cache::max_object_of(memory, &config.cache, rule);
         let (finding, notes) =
             rules::cache_rule(profile, stored, whole, config.cache.blocks.share > 0);

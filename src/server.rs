@@ -331,8 +331,7 @@ fn max_connections(config: &Config) -> usize {
 /// # Errors
 /// The CA certificates of the engine of the shared tier cannot be read.
 fn cache(config: &Config, heads: &Arc<ObjectHeads>) -> Result<Option<Arc<Cache>>, StartError> {
-    let memory =
-        budget(config.cache.memory, config.downstream.max_connections, config.speaks_http2());
+    let memory = budget(config);
     if memory == 0 {
         return Ok(None);
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use crate::config::CacheMemory;
+use crate::config::{CacheMemory, Config};
 
 /// The budget without a limit, bytes.
 const WITHOUT_LIMIT: u64 = 256 << 20;
@@ -18,28 +18,38 @@ const OWN_CGROUPS: &str = "/proc/self/cgroup";
 /// The folder of the hierarchies: the one of v2 itself, those of v1 in folders by controller.
 const HIERARCHIES: &str = "/sys/fs/cgroup";
 
-/// The memory of an idle connection, bytes.
-const IDLE_CONNECTION: u64 = 8 << 10;
-/// The same of one of HTTP/2: its buffers, and the tables of compressed heads.
-const IDLE_HTTP2: u64 = 48 << 10;
+/// The memory of an idle connection, bytes, of HTTP/1.1 without TLS and with it, which has keys and buffers of its
+/// own, and of HTTP/2, which has the tables of compressed heads besides (`benches/load/curves`).
+const IDLE: [u64; 4] = [8 << 10, 28 << 10, 48 << 10, 64 << 10];
 
 /// The budget of the cache under this memory limit, bytes: 40 % of it, as bodies in flight and the
-/// allocator need room as well, and at most half of what this many idle connections leave, perhaps of HTTP/2;
+/// allocator need room as well, and at most half of what this many idle connections of this many bytes leave;
 /// 256 MiB without a limit.
 #[must_use]
-pub fn auto_budget(limit: Option<u64>, connections: usize, http2: bool) -> u64 {
-    let each = if http2 { IDLE_HTTP2 } else { IDLE_CONNECTION };
+pub fn auto_budget(limit: Option<u64>, connections: usize, each: u64) -> u64 {
     let idle = (connections as u64).saturating_mul(each);
     limit.map_or(WITHOUT_LIMIT, |limit| (limit / 5 * 2).min(limit.saturating_sub(idle) / 2))
 }
 
-/// The memory of the cache by its setting, the limit of connections, and whether they may be of HTTP/2, bytes; 0:
-/// there is no cache.
+/// The memory of an idle connection where some may have TLS, or be of HTTP/2, bytes.
+fn idle_connection(tls: bool, http2: bool) -> u64 {
+    let [plain, with_tls, of_http2, of_both] = IDLE;
+    match (tls, http2) {
+        (false, false) => plain,
+        (true, false) => with_tls,
+        (false, true) => of_http2,
+        (true, true) => of_both,
+    }
+}
+
+/// The memory of the cache under this configuration, bytes; 0: there is no cache.
 #[must_use]
-pub fn budget(setting: CacheMemory, connections: usize, http2: bool) -> u64 {
-    match setting {
+pub fn budget(config: &Config) -> u64 {
+    let connections = config.downstream.max_connections;
+    let each = idle_connection(config.tls.is_some(), config.speaks_http2());
+    match config.cache.memory {
         CacheMemory::Bytes(bytes) => bytes,
-        CacheMemory::Auto => auto_budget(cgroup_limit(), connections, http2),
+        CacheMemory::Auto => auto_budget(cgroup_limit(), connections, each),
     }
 }
 
@@ -116,10 +126,26 @@ mod tests {
             (Some(GIB), 100_000, 127_270_912),
             (Some(GIB), usize::MAX, 0),
         ] {
-            assert_eq!(auto_budget(limit, connections, false), budget, "{limit:?} {connections}");
+            assert_eq!(
+                auto_budget(limit, connections, idle_connection(false, false)),
+                budget,
+                "{limit:?} {connections}"
+            );
         }
-        assert_eq!(auto_budget(Some(GIB), 4096, true), 429_496_728);
-        assert_eq!(auto_budget(Some(320 << 20), 4096, true), 64 << 20, "what 192 MiB leave");
+        let http2 = idle_connection(false, true);
+        assert_eq!(auto_budget(Some(GIB), 4096, http2), 429_496_728);
+        assert_eq!(auto_budget(Some(320 << 20), 4096, http2), 64 << 20, "what 192 MiB leave");
+    }
+
+    /// Connections with TLS were counted as if they had none.
+    #[test]
+    fn connections_with_tls_take_more() {
+        for (tls, http2, left) in
+            [(false, false, 288), (true, false, 208), (false, true, 128), (true, true, 64)]
+        {
+            let budget = auto_budget(Some(320 << 20), 4096, idle_connection(tls, http2));
+            assert_eq!(budget, ((left << 20) / 2).min((320 << 20) / 5 * 2), "{tls} {http2}");
+        }
     }
 
     #[test]
