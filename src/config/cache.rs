@@ -220,7 +220,7 @@ fn report_no_match(layers: &mut Layers<'_>, path: &[&str]) {
     let key = pattern::MATCH.row.key;
     // Both are reported already.
     let is_mapping = file.get(path).is_none_or(Value::is_mapping);
-    if !is_mapping || layers.report.is_wrong(&paths::written(&[path, &[key]].concat())) {
+    if !is_mapping || layers.report.is_unread(&paths::written(&[path, &[key]].concat())) {
         return;
     }
     let message = format!("needs a {key}: the object keys it applies to, such as \"*/Norder*/*\"");

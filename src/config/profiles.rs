@@ -302,7 +302,7 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
         // Without these the credentials are unknown.
         let wrong = profile::credentials::ROWS
             .iter()
-            .any(|setting| layers.report.is_wrong(&key(setting.path)));
+            .any(|setting| layers.report.is_unread(&key(setting.path)));
 
         let tls = self.read_store_tls(&key, &written);
         self.tls = tls.as_ref().ok().cloned().flatten();
