@@ -176,8 +176,7 @@ impl Layers<'_> {
         place: &Location<'_>,
         setting: &Setting<T>,
     ) -> Result<T, Reported> {
-        // A default is written as in the file.
-        let default = serde_yaml::from_str(setting.row.default).unwrap_or(Value::Null);
+        let default = setting.row.default_value();
         let path: Vec<&str> =
             place.prefix.iter().copied().chain(setting.row.path.split('.')).collect();
         let default = (ValueSource::Default, Written::Yaml(&default));
@@ -223,12 +222,12 @@ impl Layers<'_> {
         let mut effective = default.unwrap_or(nothing);
         let mut result = None;
         for written in written.into_iter().flatten() {
+            result = self.value(&key, setting, &written).ok();
             if result.is_none() {
                 self.report.unread.insert(key.clone());
             } else {
                 self.report.unread.remove(&key);
             }
-            result = self.value(&key, setting, &written).ok();
             effective = written;
         }
         let how = if place.is_shown_elsewhere { Shown::Elsewhere } else { setting.shown };

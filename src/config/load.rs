@@ -27,6 +27,7 @@ use crate::config::shape;
 use crate::config::tls;
 use crate::config::tracing;
 use crate::config::value::{Written, size};
+use crate::config::without_effect;
 use crate::config::{
     Config, DownstreamConfig, GatewayConfig, LogConfig, ServerConfig, UpstreamConfig,
 };
@@ -232,6 +233,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         admin_hosts,
         admin_tls,
     };
+    without_effect::warn(layers, &config);
     Ok(ResolvedConfig { config, orphan_sections, credentials_file: credentials.path })
 }
 

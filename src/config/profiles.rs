@@ -337,20 +337,6 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
         };
         let further: Vec<_> = further.into_iter().map(way).collect();
         let report = &mut self.layers.report;
-        if !written.surveys.is_empty() && !written.listed {
-            report.warnings.push(format!(
-                "{} has no effect without {}",
-                key(store::surveys().row.path),
-                key(store::listed().row.path)
-            ));
-        }
-        if written.hedge && further.is_empty() {
-            report.warnings.push(format!(
-                "{} has no effect without several {}",
-                key(store::hedge().row.path),
-                key(store::endpoints().row.path)
-            ));
-        }
         if let Some(tls) = &tls {
             let setting = if further.is_empty() { "endpoint" } else { "endpoints" };
             let all = std::iter::once(&endpoint).chain(further.iter().map(|way| &way.endpoint));

@@ -90,13 +90,7 @@ pub(super) fn read(
     let nobody_is_trusted = gateway.trusted_proxies.is_empty();
     listen::check(layers, (&gateway.listen, &listen), of_admin, nobody_is_trusted);
     let written = WrittenFiles { certificates, keys, client_ca };
-    if listen.is_empty() {
-        let others = redirect_to_https || hsts_max_age > 0 || hsts_include_subdomains;
-        if written.are_named() || others {
-            let warning = "the settings of tls are not used: tls.listen is off";
-            layers.report.warnings.push(warning.to_owned());
-        }
-    } else {
+    if !listen.is_empty() {
         require(layers, &tls::listen().row, &PUBLIC.certificate, !written.certificates.is_empty());
         require(layers, &tls::listen().row, &PUBLIC.key, !written.keys.is_empty());
     }
@@ -127,10 +121,6 @@ pub(super) fn admin(
     let written = WrittenFiles { certificates, keys, client_ca };
     if !written.are_named() {
         return Ok(None);
-    }
-    if !is_on {
-        let warning = "the files of admin.tls are not used: admin.listen is off";
-        layers.report.warnings.push(warning.to_owned());
     }
     // Each of the three needs the other two: without them the listener would speak plain HTTP.
     let named = [&ADMIN.certificate, &ADMIN.key, &ADMIN.client_ca]
