@@ -58,6 +58,8 @@ impl Gateway {
         let query_start = path_and_query.iter().position(|byte| *byte == b'?');
         let (path, query) = path_and_query.split_at(query_start.unwrap_or(path_and_query.len()));
         let route = route(&self.prefix, path);
+        // A browser gets the landing page, or is redirected to it; programs get the metadata.
+        ctx.depends_on_accept = matches!(route, Route::Index | Route::Metadata);
         // Kubelet requests `/`, and follows no redirect to another host.
         let is_probe = route == Route::Index && !wants_page(client);
         if !is_probe && let Some(response) = self.to_https.redirect(client, &ctx.transport)? {
