@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::HandshakeKind;
 
-use super::{Edge, await_handshakes, pair};
+use super::{Edge, await_handshakes, nameless, pair};
 use crate::admin::Admin;
 use crate::authority::Authority;
 use crate::cached::with_cache;
@@ -46,6 +46,36 @@ fn a_client_certificate_is_required_and_names_the_user() {
     let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
     assert_eq!((answer.status(), answer.text()), (200, "tile"));
     assert_eq!(gateway.line_of(&answer)["user"], "reader-1");
+}
+
+/// It was told that a header is missing, which does not count on its connection; and the header counted all the same.
+#[test]
+fn a_certificate_without_a_common_name_is_told_what_it_lacks_and_names_nobody() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let setup = edge.setup(with_cache(&origin.url())).yaml(json!({
+        "tls": { "client_ca_file": edge.authority.file() },
+        "require_user": true,
+    }));
+    let gateway = setup.start();
+    let mut client = edge.connect(Some(&nameless(&edge.authority))).expect("accepted");
+    let header = ("X-Auth-Request-User", "somebody");
+    for headers in [&[][..], &[header]] {
+        let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", headers);
+        assert_eq!(answer.status(), 422, "{headers:?}");
+        let detail = answer.refused("user_missing", "detail");
+        let message = detail[0]["msg"].as_str().expect("a message");
+        assert!(message.contains("certificate has no common name (CN)"), "{detail}");
+        assert!(!detail.to_string().to_lowercase().contains("x-auth-request-user"), "{detail}");
+        assert!(gateway.line_of(&answer)["user"].is_null());
+    }
+    let page = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[("Accept", "text/html")]);
+    assert!(page.text().contains("Use a certificate with a common name,"), "{}", page.text());
+    assert_eq!(origin.count(), 0);
+    // Without TLS the header is what is missing.
+    let detail = gateway.object("sky/a.png").refused("user_missing", "detail").to_string();
+    assert!(detail.contains("x-auth-request-user"), "{detail}");
 }
 
 #[test]
