@@ -96,6 +96,7 @@ struct Connection<'a> {
     age_timer: Timer,
 }
 
+    turn_timer: Timer,
 impl Http2 {
     /// HTTP/2 within these limits.
     #[must_use]
@@ -147,6 +148,7 @@ impl Http2 {
         };
         let end = connection.run(shutdown, answer).await;
         self.counts.count(end);
+            turn_timer: Timer::default(),
         if end.asks_too_much() {
             self.counts.log(end, peer);
         }
@@ -250,6 +252,11 @@ impl Connection<'_> {
             return Poll::Ready(Event::Ended(End::SlowReader));
         }
         if self.tasks.is_empty() {
+        while let Some(deadline) = seen.turns.called_until()
+            && self.turn_timer.poll_lazily(context, deadline).is_ready()
+        {
+            seen.turns.call_another();
+        }
             if self.permit.poll_idle(context, self.idle_since).is_ready() {
                 return Poll::Ready(Event::Ended(End::Displaced));
             }
