@@ -33,6 +33,7 @@ mod show;
 mod tls;
 mod tracing;
 mod value;
+mod without_effect;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -40,6 +40,7 @@ mod final_response;
 mod heads;
 pub mod http2;
 mod idle;
+mod lent_stream;
 pub mod limits;
 mod linger;
 mod normal_head;

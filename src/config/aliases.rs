@@ -5,7 +5,7 @@ use crate::config::layers::{Layers, Location, Reported};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::profiles::ResolvedProfiles;
 use crate::config::settings::gateway::{WrittenAliases, aliases};
-use crate::config::value::{Written, all, boolean, list_of};
+use crate::config::value::{Written, all, boolean, list_of, text_pairs};
 use crate::profile::WhichFolders;
 use crate::profile::alias::{Alias, Aliases, overlap};
 use crate::s3::address::ObjectAddress;
@@ -25,8 +25,12 @@ pub(super) fn resolve(
     let written = WrittenAliases::read(layers, &Location::default())?;
     let row = aliases::aliases().row;
     // A pair that is no text hides no mistake of another.
-    let is_wrong = layers.report.is_wrong(row.path);
-    let pairs = if is_wrong { layers.text_pairs(&row) } else { written.aliases };
+    let is_unread = layers.report.is_unread(row.path);
+    let pairs = if is_unread {
+        layers.last_written(&row).map(text_pairs).unwrap_or_default()
+    } else {
+        written.aliases
+    };
     let mut problems = Vec::new();
     let mut read: Vec<(&String, Alias)> = Vec::new();
     for (name, target) in &pairs {
@@ -54,7 +58,7 @@ pub(super) fn resolve(
             problems.push((name, chain(alias, other)));
         }
     }
-    let failed = is_wrong || !problems.is_empty();
+    let failed = is_unread || !problems.is_empty();
     for (name, message) in problems {
         let key = row.path;
         let in_file = layers.file.as_ref().filter(|file| file.get(&[key, name]).is_some());

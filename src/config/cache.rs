@@ -11,11 +11,11 @@ use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::Inputs;
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::cache::{
-    RuleOverrides, WrittenDisk, WrittenPatterns, WrittenPins, WrittenRule, WrittenTiers, disk,
-    pattern, pins, rule, tiers,
+    RuleOverrides, WrittenDisk, WrittenPatterns, WrittenPins, WrittenRule, WrittenTiers, pattern,
+    pins, rule, tiers,
 };
 use crate::config::settings::paths::{self, CACHE, PATTERNS};
-use crate::config::value::{Written, size_text};
+use crate::config::value::size_text;
 use crate::config::{CacheConfig, CacheMemory, DiskConfig};
 use crate::profile::cache_rules::{CacheRules, Rule, SURVEY_PINS};
 use crate::profile::globs::Globs;
@@ -82,22 +82,8 @@ pub(super) fn tiers(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<Cach
     } = WrittenTiers::read(layers, &file)?;
     let WrittenDisk { path, size } = WrittenDisk::read(layers, &file)?;
     let blocks = blocks::blocks(layers, memory)?;
-    let path_key = disk::path().row.path;
-    if path.is_some() && memory == CacheMemory::Bytes(0) {
-        let memory_key = tiers::memory().row.path;
-        layers.report.warnings.push(format!(
-            "{path_key} has no effect: {memory_key} is 0, which turns the cache off"
-        ));
-    }
-    let size_row = disk::size().row;
-    let default = (disk::size().read)(Written::Text(size_row.default));
-    // To write the default out is no mistake: the shipped example does.
-    if path.is_none() && Ok(size) != default {
-        let warning = format!("{} has no effect without {path_key}", size_row.path);
-        layers.report.warnings.push(warning);
-    }
     let disk = path.map(|path| DiskConfig { path, size });
-    let shared = shared::shared(layers, inputs, memory)?;
+    let shared = shared::shared(layers, inputs)?;
     Ok(CacheConfig {
         memory,
         disk,
@@ -220,7 +206,7 @@ fn report_no_match(layers: &mut Layers<'_>, path: &[&str]) {
     let key = pattern::MATCH.row.key;
     // Both are reported already.
     let is_mapping = file.get(path).is_none_or(Value::is_mapping);
-    if !is_mapping || layers.report.is_wrong(&paths::written(&[path, &[key]].concat())) {
+    if !is_mapping || layers.report.is_unread(&paths::written(&[path, &[key]].concat())) {
         return;
     }
     let message = format!("needs a {key}: the object keys it applies to, such as \"*/Norder*/*\"");

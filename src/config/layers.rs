@@ -2,6 +2,7 @@
 //! options.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use log::LevelFilter;
@@ -15,7 +16,7 @@ use crate::config::problem::{Problem, ValueSource};
 use crate::config::rules::LOG_LEVELS;
 use crate::config::settings::paths;
 use crate::config::settings::row::{Row, Setting, Shown};
-use crate::config::value::{Written, text_pairs};
+use crate::config::value::Written;
 
 /// Options of the command line that override everything else, as typed.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +73,8 @@ pub(super) struct LoadReport {
     pub(super) problems: Vec<Problem>,
     pub(super) settings: Vec<Effective>,
     pub(super) warnings: Vec<String>,
+    /// The settings whose value cannot be read.
+    unread: BTreeSet<String>,
 }
 
 impl LoadReport {
@@ -105,18 +108,27 @@ impl LoadReport {
         }
     }
 
-    /// Whether a problem of this setting is reported, so that its value is only its default.
+    /// Whether the value of this setting cannot be read, which is reported: what is used is its default.
+    pub(super) fn is_unread(&self, key: &str) -> bool {
+        self.unread.contains(key)
+    }
+
+    /// Whether a problem of this setting is reported. Its value may be known all the same.
     pub(super) fn is_wrong(&self, key: &str) -> bool {
         self.problems.iter().any(|problem| problem.key.as_deref() == Some(key))
     }
 
-    /// A problem of two settings that contradict each other, at the one that was written. No problem
-    /// of its own if one of them is wrong already.
+    /// A problem of two settings that contradict each other, at the one that was written. None if one of
+    /// them cannot be read: a default contradicts nothing that was meant.
     pub(super) fn contradiction(&mut self, first: &Row, second: &Row, message: &str) {
-        let keys = [first.path, second.path];
-        if keys.iter().any(|key| self.is_wrong(key)) {
-            return;
+        if ![first.path, second.path].iter().any(|key| self.is_unread(key)) {
+            self.problem_of_two(first, second, message);
         }
+    }
+
+    /// A problem of two settings, at the one that was written.
+    pub(super) fn problem_of_two(&mut self, first: &Row, second: &Row, message: &str) {
+        let keys = [first.path, second.path];
         let mut written = keys.into_iter().map(|key| (key, self.source(key)));
         let found = written.find(|(_, source)| *source != ValueSource::Default);
         let (key, source) = found.unwrap_or((first.path, ValueSource::Default));
@@ -164,8 +176,7 @@ impl Layers<'_> {
         place: &Location<'_>,
         setting: &Setting<T>,
     ) -> Result<T, Reported> {
-        // A default is written as in the file.
-        let default = serde_yaml::from_str(setting.row.default).unwrap_or(Value::Null);
+        let default = setting.row.default_value();
         let path: Vec<&str> =
             place.prefix.iter().copied().chain(setting.row.path.split('.')).collect();
         let default = (ValueSource::Default, Written::Yaml(&default));
@@ -212,6 +223,11 @@ impl Layers<'_> {
         let mut result = None;
         for written in written.into_iter().flatten() {
             result = self.value(&key, setting, &written).ok();
+            if result.is_none() {
+                self.report.unread.insert(key.clone());
+            } else {
+                self.report.unread.remove(&key);
+            }
             effective = written;
         }
         let how = if place.is_shown_elsewhere { Shown::Elsewhere } else { setting.shown };
@@ -223,11 +239,14 @@ impl Layers<'_> {
         result
     }
 
-    /// Reads a mapping of texts of the whole file once more: the pairs that are right, if others are not.
-    pub(super) fn text_pairs(&self, row: &Row) -> Vec<(String, String)> {
-        let in_file = self.file.as_ref().and_then(|file| file.get(&[row.path]));
-        let in_variable = self.env.get(row.variable).map(|(_, text)| Written::Text(text));
-        in_variable.or(in_file.map(Written::Yaml)).map(text_pairs).unwrap_or_default()
+    /// What is written of a setting of the whole file, in the place that counts; `None` if nothing is. Where it
+    /// cannot be read as a whole, parts of it can.
+    pub(super) fn last_written(&self, row: &Row) -> Option<Written<'_>> {
+        let path: Vec<&str> = row.path.split('.').collect();
+        let flag = self.flags.get(row.path).map(|(_, text)| Written::Text(text));
+        let variable = || self.env.get(row.variable).map(|(_, text)| Written::Text(text));
+        let file = || self.file.as_ref()?.get(&path).map(Written::Yaml);
+        flag.or_else(variable).or_else(file)
     }
 
     fn value<T>(

@@ -8,7 +8,7 @@ use crate::config::settings::gateway::gateway;
 use crate::config::settings::process::admin;
 use crate::config::settings::row::Row;
 use crate::config::settings::tls::tls;
-use crate::config::value::{Written, address, all, list_of, optional, text};
+use crate::config::value::{Written, address, all, items, optional, text};
 
 /// The word after an address whose connections begin with a header of the PROXY protocol, as in nginx.
 const PROXY_PROTOCOL: &str = "proxy_protocol";
@@ -40,11 +40,6 @@ impl Listen {
         let words: Vec<_> =
             words.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
         words.join(" ")
-    }
-
-    /// How its connections begin, besides TLS.
-    fn begins(&self) -> (bool, bool) {
-        (self.proxy_protocol, self.http2)
     }
 
     /// Reads one address. A mistake is shown with the value of the setting; unless it `is_one`, with the address, too.
@@ -120,12 +115,17 @@ fn each_once(written: Written<'_>) -> Result<Vec<Listen>, String> {
         seen.push(listen.address);
         Ok(listen)
     };
+    all(texts(written)?.into_iter().map(|text| read(text?)))
+}
+
+/// The texts of the addresses, or what is wrong with each.
+fn texts(written: Written<'_>) -> Result<Vec<Result<String, String>>, String> {
     match written {
         // A variable: the brackets of IPv6 are no list.
         Written::Text(text) if begins_with_address(text) => {
-            all(text.split(',').map(|text| read(text.to_owned())))
+            Ok(text.split(',').map(|text| Ok(text.to_owned())).collect())
         }
-        _ => list_of(written, read),
+        _ => items(written),
     }
 }
 
@@ -147,66 +147,112 @@ pub(super) fn shown(all: &[Listen]) -> String {
     }
 }
 
-/// Reports listeners that need different ports: the port tells the gateway how a connection begins.
-pub(super) fn check_ports(
-    layers: &mut Layers<'_>,
-    plain: &[Listen],
-    with_tls: &[Listen],
-    of_admin: Option<SocketAddr>,
-) {
-    const KIND: &str = ": the port says how a connection begins";
-    const OVERLAP: &str = ": one includes the other";
-    let (listen, tls, admin) = (gateway::listen().row, tls::listen().row, admin::listen().row);
-    let mut differ = |first: (&Row, &Listen), second: (&Row, &Listen), why: &str| {
-        let name = |(row, at): (&Row, &Listen)| format!("{} ({at})", row.path);
-        let message = format!("{} and {} need different ports{why}", name(first), name(second));
-        layers.report.contradiction(first.0, second.0, &message);
-    };
-    for (row, all) in [(&listen, plain), (&tls, with_tls)] {
-        for (at, one) in all.iter().enumerate() {
-            let others = all.iter().skip(at + 1);
-            let other =
-                others.filter(|it| it.address.port() == one.address.port()).find_map(|it| {
-                    let is_another_kind = it.begins() != one.begins();
-                    let why = is_another_kind.then_some(KIND);
-                    Some((it, why.or(overlap(it.address, one.address).then_some(OVERLAP))?))
-                });
-            if let Some((other, why)) = other {
-                differ((row, one), (row, other), why);
+/// What listens at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Plain,
+    Tls,
+    Admin,
+}
+
+/// An address of a setting.
+#[derive(Debug)]
+struct Claim {
+    row: Row,
+    side: Side,
+    listen: Listen,
+    /// The words after its port can be read: without them it is not known how its connections begin.
+    is_whole: bool,
+}
+
+impl Claim {
+    /// The addresses of a setting. Of one that cannot be read as a whole, those that can: its mistake hides no
+    /// mistake of another address.
+    fn all(layers: &Layers<'_>, row: Row, side: Side, read: &[Listen]) -> Vec<Self> {
+        let claim = |(listen, is_whole)| Self { row, side, listen, is_whole };
+        if !layers.report.is_unread(row.path) {
+            return read.iter().map(|listen| claim((*listen, true))).collect();
+        }
+        let texts = layers.last_written(&row).and_then(|written| texts(written).ok());
+        let mut claims: Vec<Self> = Vec::new();
+        for text in texts.into_iter().flatten().flatten() {
+            let place = text.trim().split(' ').next().unwrap_or_default();
+            let whole = Listen::parse(text.trim(), true).map(|listen| (listen, true));
+            let address = || address(Written::Text(place)).map(|it| (Listen::plain(it), false));
+            let Ok(found) = whole.or_else(|_| address()) else { continue };
+            // One that is there twice is reported as such.
+            if claims.iter().all(|claim| claim.listen.address != found.0.address) {
+                claims.push(claim(found));
             }
         }
+        claims
     }
-    for one in with_tls {
-        if let Some(other) = plain.iter().find(|it| it.address.port() == one.address.port()) {
-            differ((&tls, one), (&listen, other), KIND);
+
+    /// Why both cannot be; `None` if they can.
+    fn conflict(&self, other: &Self) -> Option<&'static str> {
+        const KIND: &str = ": the port says how a connection begins";
+        const OVERLAP: &str = ": one includes the other";
+        let (own, its) = (self.listen.address, other.listen.address);
+        if own.port() != its.port() {
+            return None;
+        }
+        let sides = [self.side, other.side];
+        let is_another_kind = self.is_whole && other.is_whole && self.begins() != other.begins();
+        match sides {
+            _ if self.side != other.side && sides.contains(&Side::Tls) => Some(KIND),
+            [Side::Admin, _] | [_, Side::Admin] => {
+                let is_any = own.ip().is_unspecified() || its.ip().is_unspecified();
+                (own.port() != 0 && (is_any || own.ip() == its.ip())).then_some("")
+            }
+            _ if is_another_kind => Some(KIND),
+            _ => overlap(own, its).then_some(OVERLAP),
         }
     }
-    let Some(address) = of_admin else { return };
-    let own = Listen::plain(address);
-    let port = address.port();
-    if let Some(one) = with_tls.iter().find(|it| it.address.port() == port) {
-        differ((&tls, one), (&admin, &own), KIND);
-    }
-    let is_same = |it: &&Listen| {
-        let is_any = address.ip().is_unspecified() || it.address.ip().is_unspecified();
-        (is_any || address.ip() == it.address.ip()) && it.address.port() == port && port != 0
-    };
-    if let Some(one) = plain.iter().find(is_same) {
-        differ((&listen, one), (&admin, &own), "");
+
+    /// How its connections begin, besides TLS, whose clients choose HTTP/2 later.
+    fn begins(&self) -> (bool, bool) {
+        (self.listen.proxy_protocol, self.listen.http2 && self.side != Side::Tls)
     }
 }
 
-/// Reports listeners with the PROXY protocol where nobody is trusted: they would close every connection.
-pub(super) fn check_trust(layers: &mut Layers<'_>, plain: &[Listen], with_tls: &[Listen]) {
-    for (row, all) in [(gateway::listen().row, plain), (tls::listen().row, with_tls)] {
-        if let Some(listen) = all.iter().find(|it| it.proxy_protocol) {
-            let trusted = gateway::trusted_proxies().row;
-            let message = format!(
-                "{} ({listen}) needs {}: only those may send a header of the PROXY protocol",
-                row.path, trusted.path
-            );
-            layers.report.contradiction(&trusted, &row, &message);
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.row.path, self.listen)
+    }
+}
+
+/// Reports listeners that need different ports: the port tells the gateway how a connection begins. Where
+/// `nobody_is_trusted` also those with the PROXY protocol: they would close every connection.
+pub(super) fn check(
+    layers: &mut Layers<'_>,
+    (plain, with_tls): (&[Listen], &[Listen]),
+    of_admin: Option<SocketAddr>,
+    nobody_is_trusted: bool,
+) {
+    let of_admin: Vec<_> = of_admin.map(Listen::plain).into_iter().collect();
+    let claims: Vec<Claim> = [
+        (tls::listen().row, Side::Tls, with_tls),
+        (gateway::listen().row, Side::Plain, plain),
+        (admin::listen().row, Side::Admin, &of_admin),
+    ]
+    .into_iter()
+    .flat_map(|(row, side, read)| Claim::all(layers, row, side, read))
+    .collect();
+    for (at, one) in claims.iter().enumerate() {
+        for other in claims.iter().skip(at + 1) {
+            if let Some(why) = one.conflict(other) {
+                let message = format!("{one} and {other} need different ports{why}");
+                layers.report.problem_of_two(&one.row, &other.row, &message);
+            }
         }
+    }
+    for claim in claims.iter().filter(|it| nobody_is_trusted && it.listen.proxy_protocol) {
+        let trusted = gateway::trusted_proxies().row;
+        let message = format!(
+            "{claim} needs {}: only those may send a header of the PROXY protocol",
+            trusted.path
+        );
+        layers.report.problem_of_two(&trusted, &claim.row, &message);
     }
 }
 

@@ -27,6 +27,7 @@ use crate::config::shape;
 use crate::config::tls;
 use crate::config::tracing;
 use crate::config::value::{Written, size};
+use crate::config::without_effect;
 use crate::config::{
     Config, DownstreamConfig, GatewayConfig, LogConfig, ServerConfig, UpstreamConfig,
 };
@@ -85,7 +86,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
     layers.report.warnings.extend(ignored::warnings(layers.env));
     check_stream_chunk_size(&mut layers);
     let resolved = resolve(&mut layers, inputs);
-    let LoadReport { mut problems, settings, warnings } = layers.report;
+    let LoadReport { mut problems, settings, warnings, .. } = layers.report;
     match resolved {
         Ok(ResolvedConfig { config, orphan_sections, credentials_file }) if problems.is_empty() => {
             Ok(Loaded {
@@ -232,6 +233,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
         admin_hosts,
         admin_tls,
     };
+    without_effect::warn(layers, &config);
     Ok(ResolvedConfig { config, orphan_sections, credentials_file: credentials.path })
 }
 
@@ -243,7 +245,7 @@ fn read_credentials_file(
     named: Option<&Path>,
 ) -> CredentialsFile {
     let key = gateway::credentials_file().row.path;
-    if layers.report.is_wrong(key) {
+    if layers.report.is_unread(key) {
         return CredentialsFile::default();
     }
     let home = layers.env.get("HOME").map(|(_, home)| PathBuf::from(home));
@@ -339,7 +341,7 @@ fn upstream(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<UpstreamConf
     let mut config = UpstreamConfig::read(layers, &Location::default())?;
     let key = upstream::ca_file().row.path;
     if config.ca_file.is_none()
-        && !layers.report.is_wrong(key)
+        && !layers.report.is_unread(key)
         && let Some((name, path)) = layers.env.get(variable::CA_BUNDLE)
     {
         config.ca_file = Some(path.into());

@@ -302,7 +302,7 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
         // Without these the credentials are unknown.
         let wrong = profile::credentials::ROWS
             .iter()
-            .any(|setting| layers.report.is_wrong(&key(setting.path)));
+            .any(|setting| layers.report.is_unread(&key(setting.path)));
 
         let tls = self.read_store_tls(&key, &written);
         self.tls = tls.as_ref().ok().cloned().flatten();
@@ -337,20 +337,6 @@ impl<'l, 'a> ProfileReader<'l, 'a> {
         };
         let further: Vec<_> = further.into_iter().map(way).collect();
         let report = &mut self.layers.report;
-        if !written.surveys.is_empty() && !written.listed {
-            report.warnings.push(format!(
-                "{} has no effect without {}",
-                key(store::surveys().row.path),
-                key(store::listed().row.path)
-            ));
-        }
-        if written.hedge && further.is_empty() {
-            report.warnings.push(format!(
-                "{} has no effect without several {}",
-                key(store::hedge().row.path),
-                key(store::endpoints().row.path)
-            ));
-        }
         if let Some(tls) = &tls {
             let setting = if further.is_empty() { "endpoint" } else { "endpoints" };
             let all = std::iter::once(&endpoint).chain(further.iter().map(|way| &way.endpoint));

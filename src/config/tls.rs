@@ -12,7 +12,7 @@ use rustls::RootCertStore;
 use crate::certificate::{CertificateError, Chain, Identity, PrivateKey, authorities};
 use crate::config::GatewayConfig;
 use crate::config::layers::{Layers, Location, Reported};
-use crate::config::listen::{Listen, check_ports, check_trust};
+use crate::config::listen::{self, Listen};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::{Problem, ValueSource};
 use crate::config::settings::row::Row;
@@ -76,7 +76,6 @@ pub(super) fn read(
     gateway: &GatewayConfig,
     of_admin: Option<SocketAddr>,
 ) -> Result<Option<TlsConfig>, Reported> {
-    let plain = &gateway.listen;
     let WrittenTls {
         listen,
         certificate_file: certificates,
@@ -88,18 +87,10 @@ pub(super) fn read(
         hsts_max_age,
         hsts_include_subdomains,
     } = WrittenTls::read(layers, &Location::default())?;
-    check_ports(layers, plain, &listen, of_admin);
-    if gateway.trusted_proxies.is_empty() {
-        check_trust(layers, plain, &listen);
-    }
+    let nobody_is_trusted = gateway.trusted_proxies.is_empty();
+    listen::check(layers, (&gateway.listen, &listen), of_admin, nobody_is_trusted);
     let written = WrittenFiles { certificates, keys, client_ca };
-    if listen.is_empty() {
-        let others = redirect_to_https || hsts_max_age > 0 || hsts_include_subdomains;
-        if written.are_named() || others {
-            let warning = "the settings of tls are not used: tls.listen is off";
-            layers.report.warnings.push(warning.to_owned());
-        }
-    } else {
+    if !listen.is_empty() {
         require(layers, &tls::listen().row, &PUBLIC.certificate, !written.certificates.is_empty());
         require(layers, &tls::listen().row, &PUBLIC.key, !written.keys.is_empty());
     }
@@ -130,10 +121,6 @@ pub(super) fn admin(
     let written = WrittenFiles { certificates, keys, client_ca };
     if !written.are_named() {
         return Ok(None);
-    }
-    if !is_on {
-        let warning = "the files of admin.tls are not used: admin.listen is off";
-        layers.report.warnings.push(warning.to_owned());
     }
     // Each of the three needs the other two: without them the listener would speak plain HTTP.
     let named = [&ADMIN.certificate, &ADMIN.key, &ADMIN.client_ca]
@@ -215,7 +202,7 @@ fn number_of_files(number: usize) -> String {
 
 /// A setting without which another one is of no use.
 fn require(layers: &mut Layers<'_>, by: &Row, row: &Row, is_there: bool) {
-    if !is_there && !layers.report.is_wrong(row.path) {
+    if !is_there && !layers.report.is_unread(row.path) {
         let source = layers.report.source(by.path);
         let message = format!("needs {}", row.path);
         layers.report.problem(Problem::new(source, message).key(by.path));

@@ -62,13 +62,7 @@ pub(super) fn read(
             layers.report.problem(problem.key(row.path).value(path.display().to_string()));
         }
     }
-    let Some(endpoint) = endpoint else {
-        if headers_file.is_some() && !layers.report.is_wrong(endpoint_key) {
-            let warning = format!("{} has no effect without {endpoint_key}", row.path);
-            layers.report.warnings.push(warning);
-        }
-        return Ok(None);
-    };
+    let Some(endpoint) = endpoint else { return Ok(None) };
     if endpoint.port == GRPC_PORT {
         layers.report.warnings.push(format!(
             "{endpoint_key} has the port {GRPC_PORT}, where collectors accept gRPC: spans are sent over \

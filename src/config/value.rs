@@ -296,7 +296,7 @@ pub(super) fn list_of<T>(
 }
 
 /// The items of a list: a text, or what is wrong with the item.
-fn items(written: Written<'_>) -> Result<Vec<Result<String, String>>, String> {
+pub(super) fn items(written: Written<'_>) -> Result<Vec<Result<String, String>>, String> {
     const SUCH_AS: &str = "such as [\"a\", \"b\"]";
     let item = |(at, text): (usize, Option<&str>)| {
         text.map(str::to_owned).ok_or_else(|| {

@@ -57,7 +57,6 @@ impl Exchange {
     pub fn start_response(&self) {
         self.expired.store(false, Ordering::Relaxed);
         self.immediate.store(false, Ordering::Relaxed);
-        self.permit.store(false, Ordering::Relaxed);
         self.patience.store(0, Ordering::Relaxed);
         self.responding.store(true, Ordering::Relaxed);
     }
@@ -138,8 +137,8 @@ impl Exchange {
         self.permit.store(true, Ordering::Relaxed);
     }
 
-    /// The answer that begins needs no store. The one before, on the same connection, may have held a permit.
-    pub(super) fn hold_no_permit(&self) {
+    /// The head of the next request has arrived: the answer before it is out, with its last bytes, and holds no permit.
+    pub(super) fn next_request(&self) {
         self.permit.store(false, Ordering::Relaxed);
     }
 

@@ -44,6 +44,7 @@ impl ClientConnection {
         let mut end = if self.stopped { began } else { began + idle };
         loop {
             if let Some(length) = self.normalised() {
+                self.exchange.next_request();
                 let head = self.ahead.get(..length).unwrap_or_default();
                 let Some(header) = parse(head) else {
                     self.unparsed = Some(Box::new(HeadIds::of(head)));
@@ -133,7 +134,6 @@ impl ClientConnection {
         body: &[Bytes],
         body_bytes: &mut u64,
     ) -> io::Result<()> {
-        self.exchange.hold_no_permit();
         let mut progress = Unwritten { head, body, offset: 0 };
         let mut head_bytes = head.len();
         if let Some(stream) = self.http2_stream() {

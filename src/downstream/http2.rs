@@ -93,9 +93,12 @@ struct Connection<'a> {
     idle_since: Instant,
     /// It ends for this reason, when its requests are answered.
     ending: Option<End>,
+    /// Until then the client may learn that it ends; later requests are refused.
+    last_requests: Instant,
     head_timer: Timer,
     idle_timer: Timer,
     age_timer: Timer,
+    turn_timer: Timer,
 }
 
 impl Http2 {
@@ -144,9 +147,11 @@ impl Http2 {
             opened,
             idle_since: Instant::now(),
             ending: None,
+            last_requests: opened,
             head_timer: Timer::default(),
             idle_timer: Timer::default(),
             age_timer: Timer::default(),
+            turn_timer: Timer::default(),
         };
         let end = connection.run(shutdown, answer).await;
         self.counts.count(end);
@@ -183,7 +188,17 @@ impl Connection<'_> {
         });
         let end = loop {
             match poll_fn(|context| self.poll_event(context, stopped.as_mut())).await {
-                Event::Request(received) => {
+                Event::Request(mut received) => {
+                    if let Some(end) = self.ending.filter(|_| Instant::now() >= self.last_requests)
+                    {
+                        // It may send the request again, over another connection.
+                        received.1.send_reset(Reason::REFUSED_STREAM);
+                        while self.tasks.try_join_next().is_some() {}
+                        if self.tasks.is_empty() {
+                            break self.leave(end).await;
+                        }
+                        continue;
+                    }
                     // A request of a connection whose place was given to another is not answered.
                     self.new = None;
                     if !self.permit.end_idle() {
@@ -241,6 +256,11 @@ impl Connection<'_> {
             Poll::Pending if seen.is_blocked() => {}
             Poll::Pending => seen.turns.all_sent(handed),
         }
+        while let Some(deadline) = seen.turns.called_until()
+            && self.turn_timer.poll_lazily(context, deadline).is_ready()
+        {
+            seen.turns.call_another();
+        }
         while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(context) {
             self.idle_since = Instant::now();
         }
@@ -274,10 +294,13 @@ impl Connection<'_> {
         Poll::Pending
     }
 
-    /// Tells the client to use another connection. Requests that it has sent are answered.
+    /// Tells the client to use another connection. Requests that it has sent are answered: those that come before it has
+    /// acknowledged (`h2` sends GOAWAY, then PING, and a second GOAWAY after its answer), at most for
+    /// `downstream.header_timeout`.
     fn begin_to_end(&mut self, end: End) {
         if self.ending.is_none() {
             self.ending = Some(end);
+            self.last_requests = Instant::now() + self.http2.config.header_timeout;
             self.idle_since = Instant::now();
             self.h2.graceful_shutdown();
         }

@@ -2,6 +2,7 @@
 //! have, and with certificates that are replaced while the process runs.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -19,7 +20,9 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::certificate::by_name::CertificatesByName;
 use crate::certificate::{Identity, common_name};
 use crate::config::TlsFiles;
+use crate::downstream::lent_stream::Lender;
 use crate::downstream::limits::ConnectionPermit;
+use crate::downstream::linger::Linger;
 use crate::downstream::opening::{Ended, before_requests};
 use crate::downstream::transport::{Transport, peer_of, shown};
 use crate::logging::reasons::last_reason;
@@ -178,6 +181,7 @@ impl TlsAcceptor {
             return Handshake::Failed;
         };
         let counts = &self.handshakes;
+        let lender = Arc::new(Lender::default());
         // Boxed: rustls needs much room, which would be there once more for each future around it.
         let handshake = Box::pin(async {
             let mut first = [0];
@@ -190,7 +194,7 @@ impl TlsAcceptor {
                 Err(error) => return Err(error.to_string()),
             }
             let in_force = self.in_force.load_full();
-            let handshake = in_force.acceptor.tls_handshake(*stream).await;
+            let handshake = in_force.acceptor.tls_handshake(lender.lend(*stream)).await;
             let stream = handshake.map_err(|error| error.to_string())?;
             let certificate = stream.get_ssl().and_then(|tls| tls.peer_certificate_der());
             let transport = Transport {
@@ -202,7 +206,9 @@ impl TlsAcceptor {
             };
             Ok(Handshake::Done(Box::new(stream), transport))
         });
-        let (counter, outcome) = match before_requests(permit, deadline, handshake).await {
+        let done = before_requests(permit, deadline, handshake).await;
+        let is_refused = matches!(done, Ok(Err(_)));
+        let (counter, outcome) = match done {
             Ok(Ok(outcome @ Handshake::Plain(_))) => (&counts.plain, outcome),
             Ok(Ok(outcome)) => (&counts.done, outcome),
             Ok(Err(error)) => {
@@ -215,6 +221,12 @@ impl TlsAcceptor {
             Err(Ended::Displaced) => (&counts.displaced, Handshake::Failed),
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if is_refused && let Some(stream) = lender.take_back() {
+            // The alert is sent. Another connection may have the place meanwhile.
+            let (mut stream, mut linger): (Stream, _) = (Box::new(stream), Linger::default());
+            let closed = poll_fn(|context| linger.poll(&mut stream, context));
+            let _closed_or_late = before_requests(permit, deadline, closed).await;
+        }
         outcome
     }
 }

@@ -58,6 +58,8 @@ impl Gateway {
         let query_start = path_and_query.iter().position(|byte| *byte == b'?');
         let (path, query) = path_and_query.split_at(query_start.unwrap_or(path_and_query.len()));
         let route = route(&self.prefix, path);
+        // A browser gets the landing page, or is redirected to it; programs get the metadata.
+        ctx.depends_on_accept = matches!(route, Route::Index | Route::Metadata);
         // Kubelet requests `/`, and follows no redirect to another host.
         let is_probe = route == Route::Index && !wants_page(client);
         if !is_probe && let Some(response) = self.to_https.redirect(client, &ctx.transport)? {
@@ -201,10 +203,13 @@ impl Gateway {
     }
 
     fn require_user(&self, client: &RequestHeader, ctx: &Context) -> Result<(), Refusal> {
-        if self.require_user && user(&client.headers, &ctx.transport).is_none() {
-            return Err(Refusal::UserMissing);
+        if !self.require_user || user(&client.headers, &ctx.transport).is_some() {
+            Ok(())
+        } else if ctx.transport.has_certificate {
+            Err(Refusal::UserNotInCertificate)
+        } else {
+            Err(Refusal::UserMissing)
         }
-        Ok(())
     }
 
     /// The response to a CORS preflight request; `None` for other requests, or without CORS. Its
@@ -264,10 +269,13 @@ fn admit_store(ctx: &mut Context, store: &Store, address: &ObjectAddress) -> Res
     Ok(())
 }
 
-/// The user: the name in the client's certificate, else `X-Auth-Request-User`.
+/// The user: the name in the client's certificate, if it has presented one, else `X-Auth-Request-User`. A client with
+/// a certificate that names nobody cannot name itself.
 pub(super) fn user<'a>(headers: &'a HeaderMap, transport: &'a Transport) -> Option<&'a [u8]> {
-    let certified = transport.user.as_deref().map(str::as_bytes);
-    certified.or_else(|| headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes))
+    if transport.has_certificate {
+        return transport.user.as_deref().map(str::as_bytes);
+    }
+    headers.get(X_AUTH_REQUEST_USER).map(HeaderValue::as_bytes)
 }
 
 /// The client, for its share of permits: the user, else the address that trusted proxies name, else that of the

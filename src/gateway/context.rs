@@ -61,6 +61,8 @@ pub struct Context {
     pub folder_opened: bool,
     /// The request was admitted as one for the list of surveys.
     pub lists_surveys: bool,
+    /// Another client may get another answer to the same request, by its `Accept`.
+    pub depends_on_accept: bool,
     /// Why the client gets no object.
     pub refusal: Option<Refusal>,
     /// The cause of an error after the head of the response, or of a client that disconnected.
@@ -192,6 +194,7 @@ impl Context {
             folder: None,
             folder_opened: false,
             lists_surveys: false,
+            depends_on_accept: false,
             refusal: None,
             failure: None,
             detail: None,

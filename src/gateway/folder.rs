@@ -60,11 +60,9 @@ impl Gateway {
     ) -> Result<Admitted, Refusal> {
         let (path, query) = path_and_query(client);
         let address = Arc::clone(&named.requested);
-        if store.profile.viewer
-            && is_fits(&address.key)
-            && wants_page(client)
-            && parameter(query, "raw").is_none()
-        {
+        let has_page = store.profile.viewer && is_fits(&address.key);
+        ctx.depends_on_accept = has_page;
+        if has_page && wants_page(client) && parameter(query, "raw").is_none() {
             let page = viewer_page(Viewer::Fits, &self.pages.site, &address);
             return Ok(Admitted::Response(page));
         }
@@ -145,7 +143,7 @@ impl Gateway {
         Ok(true)
     }
 
-    /// Answers for a folder, where no object has answered.
+    /// Answers for a folder, where no object has answered. A browser gets a page, and a redirect for more names.
     pub(super) async fn open_folder(
         &self,
         session: &mut Session,
@@ -154,6 +152,7 @@ impl Gateway {
     ) -> Result<()> {
         self.note_exchange(ctx);
         ctx.folder_opened = true;
+        ctx.depends_on_accept = true;
         match folder.answer {
             FolderAnswer::Listing => self.answer_listing(session, ctx, folder).await,
             FolderAnswer::Viewer => {

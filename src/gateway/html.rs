@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HOST, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HOST, IF_NONE_MATCH, REFERRER_POLICY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
@@ -32,7 +32,6 @@ pub(super) fn page_headers() -> Vec<(HeaderName, HeaderValue)> {
     vec![
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(html::CONTENT_SECURITY_POLICY)),
         (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-        (VARY, HeaderValue::from_static("Accept")),
     ]
 }
 

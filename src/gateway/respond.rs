@@ -17,7 +17,6 @@ use crate::gateway::Gateway;
 use crate::gateway::context::{Context, ObjectRequest};
 use crate::gateway::storage::{CACHE_STATUS, cache_status, set_age};
 use crate::gateway::to_https::STRICT_TRANSPORT_SECURITY;
-use crate::pages::viewer::is_fits;
 use crate::protocol::cache_status::CacheStatus;
 use crate::protocol::cors;
 use crate::protocol::freshness_limit::limited;
@@ -64,8 +63,8 @@ impl Gateway {
         added
     }
 
-    /// The headers of this request: `X-Request-ID`, `Strict-Transport-Security`, `Cache-Status`, CORS, `Server-Timing`. No stored head
-    /// has them.
+    /// The headers of this request: `X-Request-ID`, `Strict-Transport-Security`, `Cache-Status`, `Vary`, CORS,
+    /// `Server-Timing`. No stored head has them; the `Vary` of one is for its coding.
     pub(super) fn request_headers(
         &self,
         client: &RequestHeader,
@@ -79,12 +78,8 @@ impl Gateway {
         if let Some(object) = &ctx.object {
             let value = cache_status(object.cache_status(), object.expected);
             add(&CACHE_STATUS, value.as_bytes());
-            let wanted = &object.wanted;
-            if wanted.store.profile.viewer && is_fits(&wanted.address.key) {
-                // A browser gets a page at the same URL.
-                add(&VARY, b"Accept");
-            }
         }
+        let mut varies = ctx.depends_on_accept;
         if let Some(cors) = self.reloads.cors.load().as_ref() {
             let headers = cors::headers(cors, &client.method, &client.headers);
             if self.server_timing
@@ -93,8 +88,16 @@ impl Gateway {
                 add(&TIMING_ALLOW_ORIGIN, origin.as_bytes());
             }
             for (name, value) in &headers {
-                add(name, value.as_bytes());
+                // One list names all that the answer depends on.
+                if *name == VARY && std::mem::take(&mut varies) {
+                    add(name, &[b"Accept, ", value.as_bytes()].concat());
+                } else {
+                    add(name, value.as_bytes());
+                }
             }
+        }
+        if varies {
+            add(&VARY, b"Accept");
         }
         if self.server_timing {
             add(&SERVER_TIMING, timing(ctx).as_bytes());
@@ -176,6 +179,7 @@ impl Gateway {
         ctx: &mut Context,
         refusal: Refusal,
     ) -> GatewayResponse {
+        ctx.depends_on_accept = true;
         let object = ctx.address.as_deref().map(ObjectAddress::name);
         let mut response = refusal.response(object.as_deref(), self.allow(), &ctx.request_id);
         if refusal == Refusal::ObjectNotFound {

@@ -1,7 +1,7 @@
 //! Requests without TLS where clients are to use it (`tls.redirect_to_https`), and the header by which a browser
 //! does so from then on (RFC 6797).
 
-use http::header::{CACHE_CONTROL, HOST, LOCATION};
+use http::header::{CACHE_CONTROL, HOST, LOCATION, VARY};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::http::RequestHeader;
 
@@ -54,7 +54,12 @@ impl ToHttps {
     ) -> Result<Option<GatewayResponse>, Refusal> {
         match self.port {
             Some(port) if !transport.is_tls && transport.scheme(&client.headers) == "http" => {
-                moved(client, port).map(Some)
+                let mut moved = moved(client, port)?;
+                // A proxy that caches would redirect the clients that use TLS already, for ever.
+                if let Some(proxies) = &transport.proxies {
+                    moved.headers.push((VARY, proxies.scheme_header().into()));
+                }
+                Ok(Some(moved))
             }
             _ => Ok(None),
         }

@@ -75,6 +75,17 @@ impl CacheRules {
         self.pins.matches(key)
     }
 
+    /// Whether objects are pinned in memory.
+    #[must_use]
+    pub fn has_pins(&self) -> bool {
+        self.pins.iter().next().is_some()
+    }
+
+    /// All rules.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        std::iter::once(&self.base).chain(&self.by_pattern)
+    }
+
     /// The rule for this key.
     #[must_use]
     pub fn of(&self, key: &str) -> &Rule {

@@ -64,6 +64,15 @@ impl TrustedProxies {
         }
     }
 
+    /// The header that names the scheme.
+    #[must_use]
+    pub fn scheme_header(&self) -> HeaderName {
+        match self.header {
+            ForwardedHeader::XForwardedFor => X_FORWARDED_PROTO,
+            ForwardedHeader::Forwarded => http::header::FORWARDED,
+        }
+    }
+
     /// The entry of the client, or the last that can be read on the way to it.
     fn last_hop(&self, headers: &HeaderMap) -> Option<Hop> {
         let mut last = None;

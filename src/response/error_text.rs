@@ -43,6 +43,12 @@ impl Refusal {
                 OPERATOR,
                 "Open the address through the login of this service.",
             ),
+            Self::UserNotInCertificate => with(
+                "Login required",
+                "The certificate of this client names no user: its subject has no common name (CN).",
+                CLIENT,
+                "Use a certificate with a common name, of the authority that issued yours.",
+            ),
             Self::BadRequest(_) => of("Bad request", CLIENT, "Correct the request."),
             Self::Address(_) => of("Bad address", CLIENT, "Correct the address."),
             Self::ProfileUnknown | Self::NoDefaultProfile => {

@@ -21,6 +21,8 @@ pub enum Refusal {
     BadRequest(BadRequest),
     /// The required header `X-Auth-Request-User` is missing.
     UserMissing,
+    /// A user is required, and the certificate of the client has no common name. The cause is that of `UserMissing`.
+    UserNotInCertificate,
     Address(AddressError),
     ProfileUnknown,
     /// The URL names no profile, and there is no default profile.
@@ -99,7 +101,7 @@ impl Refusal {
             Self::RouteUnknown => "route_unknown",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BadRequest(bad) => bad.cause(),
-            Self::UserMissing => "user_missing",
+            Self::UserMissing | Self::UserNotInCertificate => "user_missing",
             Self::Address(_) => "address_invalid",
             Self::ProfileUnknown | Self::NoDefaultProfile => "profile_unknown",
             Self::BucketNotAllowed => "bucket_not_allowed",
@@ -147,7 +149,7 @@ impl Refusal {
             Self::PreconditionFailed => 412,
             Self::MediaTypeDenied(_) => 415,
             Self::RangeNotSatisfiable(_) => 416,
-            Self::UserMissing => 422,
+            Self::UserMissing | Self::UserNotInCertificate => 422,
             Self::UserSaturated => 429,
             Self::Internal => 500,
             Self::CredentialsMissing
@@ -229,6 +231,9 @@ impl Refusal {
             Self::RouteUnknown => self.body("detail", &json!("Not Found"), request_id),
             Self::MethodNotAllowed => self.body("detail", &json!("Method Not Allowed"), request_id),
             Self::UserMissing => self.body("detail", &user_missing(), request_id),
+            Self::UserNotInCertificate => {
+                self.body("detail", &user_not_in_certificate(), request_id)
+            }
             Self::ObjectNotFound => {
                 self.body("message", &json!(format!("Not found: {object}")), request_id)
             }
@@ -355,6 +360,7 @@ impl Refusal {
             Self::RouteUnknown
             | Self::MethodNotAllowed
             | Self::UserMissing
+            | Self::UserNotInCertificate
             | Self::MediaTypeDenied(_)
             | Self::ObjectNotFound
             | Self::Internal => "The gateway failed; report the request_id to the operator",
@@ -367,6 +373,17 @@ fn user_missing() -> Value {
         "type": "missing",
         "loc": ["header", "x-auth-request-user"],
         "msg": "Field required",
+        "input": null,
+    }])
+}
+
+/// In the form of [`user_missing`].
+fn user_not_in_certificate() -> Value {
+    json!([{
+        "type": "missing",
+        "loc": ["client certificate", "subject", "common name"],
+        "msg": "The subject of your client certificate has no common name (CN), by which this gateway knows its \
+                users: use a certificate with one",
         "input": null,
     }])
 }

@@ -27,8 +27,9 @@ fn without_configuration_no_answer_has_cors_headers() {
     for path in ["/", OBJECT, "/foo", "/s3proxy/s3/sky/a.exe"] {
         let answer = gateway.send("GET", path, &[("Origin", PORTAL)]);
         let names = answer.head.names();
-        let about_cors = names.iter().any(|n| n.starts_with("access-control-") || n == "vary");
-        assert!(!about_cors, "{path}: {names:?}");
+        let about_cors = names.iter().any(|n| n.starts_with("access-control-"));
+        let varies = answer.header("vary").is_some_and(|vary| vary.contains("Origin"));
+        assert!(!about_cors && !varies, "{path}: {names:?}");
     }
 }
 
@@ -63,7 +64,8 @@ fn a_listed_origin_may_read_every_answer() {
             }
             let what = format!("{method} {path} {headers:?}");
             assert_eq!(answer.header("access-control-allow-origin"), Some(PORTAL), "{what}");
-            assert_eq!(answer.header("vary"), Some("Origin"), "{what}");
+            let vary = if status >= 400 { "Accept, Origin" } else { "Origin" };
+            assert_eq!(answer.header("vary"), Some(vary), "{what}");
             let exposed = answer.header("access-control-expose-headers").unwrap_or_default();
             let exposed = exposed.to_ascii_lowercase();
             for name in ["etag", "content-range", "accept-ranges", "content-length", "cache-status"]

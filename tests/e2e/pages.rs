@@ -85,6 +85,39 @@ fn a_browser_is_shown_errors_as_pages_and_programs_get_json() {
     }
 }
 
+/// Only the pages said that there is another answer: a cache gave the JSON of a program to browsers.
+#[test]
+fn every_answer_that_depends_on_accept_says_so_and_no_other_does() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    origin.put("d/b.png", "tile");
+    let setup = Setup::new(&origin.url()).yaml(json!({
+        "default_profile": { "listing": true },
+        "cors": { "origins": ["https://portal.example.org"] },
+    }));
+    let gateway = setup.start();
+    for (path, expected) in [
+        ("/", "Accept, Origin"),
+        ("/s3proxy/", "Accept, Origin"),
+        ("/s3proxy/s3/sky/d/", "Accept, Origin"),
+        ("/s3proxy/s3/sky/d", "Accept, Origin"),
+        ("/s3proxy/s3/sky/none.png", "Accept, Origin"),
+        ("/s3proxy/s3/sky/a.exe", "Accept, Origin"),
+        ("/none", "Accept, Origin"),
+        ("/s3proxy/s3/sky/a.png", "Origin"),
+        ("/s3proxy", "Origin"),
+        ("/s3proxy/docs", "Origin"),
+        ("/s3proxy/openapi.json", "Origin"),
+    ] {
+        for accept in ["text/html", "application/json", "*/*"] {
+            for method in ["GET", "HEAD"] {
+                let answer = gateway.send(method, path, &[("Accept", accept)]);
+                assert_eq!(answer.header("vary"), Some(expected), "{method} {path} {accept}");
+            }
+        }
+    }
+}
+
 /// The reader was told that the address of a folder ends with a slash, and it did.
 #[test]
 fn the_page_of_a_folder_that_is_not_listed_says_what_the_operator_can_set() {

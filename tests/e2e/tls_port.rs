@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream as AsyncStream};
@@ -39,6 +39,16 @@ pub(crate) fn pair(authority: &Authority, name: &str, has_expired: bool) -> (Str
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_after = date_time_ymd(if has_expired { 2020 } else { 2090 }, 1, 1);
+    let certificate = params.signed_by(&key, &authority.issuer).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// A certificate whose subject has no common name, and its private key, PEM.
+fn nameless(authority: &Authority) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["client.example".to_owned()]).expect("a name");
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "an organization");
     let certificate = params.signed_by(&key, &authority.issuer).expect("a certificate");
     (certificate.pem(), key.serialize_pem())
 }

@@ -6,20 +6,19 @@ use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::Problem;
 use crate::config::profiles::ResolvedProfiles;
-use crate::config::settings::cache::{WrittenShared, shared, tiers};
+use crate::config::settings::cache::{WrittenShared, shared};
 use crate::config::settings::row::Row;
-use crate::config::{CacheMemory, EngineConfig, SharedConfig};
+use crate::config::{EngineConfig, SharedConfig};
 use crate::profile::DEFAULT_LABEL;
 use crate::s3::secret::Secret;
 
 /// The shortest secret that values are authenticated with, bytes.
 const MIN_MAC_KEY: usize = 32;
 
-/// Reads the settings of the shared tier. `memory` is the memory of the whole cache.
+/// Reads the settings of the shared tier.
 pub(in crate::config) fn shared(
     layers: &mut Layers<'_>,
     inputs: &Inputs<'_>,
-    memory: CacheMemory,
 ) -> Result<Option<SharedConfig>, Reported> {
     let written = WrittenShared::read(layers, &Location::default())?;
     let WrittenShared {
@@ -33,29 +32,7 @@ pub(in crate::config) fn shared(
         profiles,
     } = written;
     let url_key = shared::url().row.path;
-    let Some(url) = url else {
-        let files = [
-            (shared::password_file().row, password_file.is_some()),
-            (shared::ca_file().row, ca_file.is_some()),
-            (shared::mac_key_file().row, mac_key_file.is_some()),
-            (shared::profiles().row, profiles.is_some()),
-        ];
-        let idle = files.iter().filter(|(_, is_written)| *is_written).map(|(row, _)| row.path);
-        let idle: Vec<&str> = idle.collect();
-        if !idle.is_empty() && !layers.report.is_wrong(url_key) {
-            let verb = if idle.len() == 1 { "has" } else { "have" };
-            let warning = format!("{} {verb} no effect without {url_key}", idle.join(", "));
-            layers.report.warnings.push(warning);
-        }
-        return Ok(None);
-    };
-    if memory == CacheMemory::Bytes(0) {
-        let memory_key = tiers::memory().row.path;
-        layers
-            .report
-            .warnings
-            .push(format!("{url_key} has no effect: {memory_key} is 0, which turns the cache off"));
-    }
+    let Some(url) = url else { return Ok(None) };
     if let Some(path) = &password_file {
         let row = shared::password_file().row;
         secret(layers, inputs, &row, path, 1);

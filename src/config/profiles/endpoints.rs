@@ -29,7 +29,7 @@ impl ProfileReader<'_, '_> {
         let report = &mut self.layers.report;
         let (one, several) = (key("endpoint"), key("endpoints"));
         // Without these the store is unknown.
-        if report.is_wrong(&several) {
+        if report.is_unread(&several) {
             return Err(Reported);
         }
         let found = match (&written.endpoint, &written.endpoints[..]) {

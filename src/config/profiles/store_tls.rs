@@ -25,7 +25,7 @@ impl ProfileReader<'_, '_> {
         let keys = rows.map(|setting| key(setting.row.path));
         let WrittenProfile { ca_file, client_certificate_file, client_key_file, .. } = written;
         let files = [ca_file, client_certificate_file, client_key_file].map(Option::as_deref);
-        let is_unreadable = keys.iter().any(|key| self.layers.report.is_wrong(key));
+        let is_unreadable = keys.iter().any(|key| self.layers.report.is_unread(key));
         if files.iter().all(Option::is_none) && !is_unreadable {
             return Ok(None);
         }
@@ -34,7 +34,7 @@ impl ProfileReader<'_, '_> {
         for (one, other, missing) in
             [(certificate, private_key, key_key), (private_key, certificate, certificate_key)]
         {
-            if one.is_some() && other.is_none() && !self.layers.report.is_wrong(missing) {
+            if one.is_some() && other.is_none() && !self.layers.report.is_unread(missing) {
                 let present = if missing == key_key { certificate_key } else { key_key };
                 let source = self.layers.report.source(present);
                 let problem = Problem::new(source, format!("needs {missing}")).key(present.clone());

@@ -158,7 +158,7 @@ settings! {
             kind: kind::time::<1000, DAY>(),
             variable: "S3PROXY_DOWNSTREAM_HTTP2_MAX_AGE",
             default: "1h",
-            text: "How long a connection of HTTP/2 may be used for new requests. The client then opens another one, perhaps to another replica; requests on their way are answered.",
+            text: "How long a connection of HTTP/2 may be used for new requests. The client then opens another one, perhaps to another replica; requests on their way are answered. Of a client that does not acknowledge this, requests are accepted for `downstream.header_timeout` more.",
         }
         max_requests_per_user: usize {
             kind: kind::count::<usize, 0, 1_000_000>(),

@@ -1,5 +1,7 @@
 //! A setting as it is declared.
 
+use serde_yaml::Value;
+
 use crate::config::kind::Accepts;
 use crate::config::value::Read;
 
@@ -19,6 +21,13 @@ pub(in crate::config) struct Row {
     pub(in crate::config) reload: bool,
     /// Sentences in Markdown.
     pub(in crate::config) text: &'static str,
+}
+
+impl Row {
+    /// The default, which is written as in the file.
+    pub(in crate::config) fn default_value(&self) -> Value {
+        serde_yaml::from_str(self.default).unwrap_or(Value::Null)
+    }
 }
 
 /// One setting.

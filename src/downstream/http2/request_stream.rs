@@ -19,9 +19,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::downstream::http2::turns::{LOOK, Ticket};
+use crate::downstream::http2::turns::Ticket;
 use crate::downstream::http2::wire::Seen;
-use crate::downstream::timer::Timer;
 use crate::protocol::response_scan::{NoResponse, Part, ResponseScan};
 
 /// What the streams of a connection share.
@@ -42,7 +41,6 @@ pub(in crate::downstream) struct RequestStream {
     body: Option<SendStream<Bytes>>,
     response: ResponseScan,
     ticket: Ticket,
-    turn_timer: Timer,
     /// The response waits for its own window: the client takes nothing more of it.
     waits_for_window: bool,
     /// The client gave the stream up, or the connection has failed.
@@ -70,7 +68,6 @@ impl RequestStream {
             body: None,
             response: ResponseScan::new(is_head),
             ticket,
-            turn_timer: Timer::default(),
             waits_for_window: false,
             is_reset: false,
             offered: Mutex::default(),
@@ -139,14 +136,13 @@ impl RequestStream {
             }
             let turns = &self.shared.seen.turns;
             let now = Instant::now();
-            let Poll::Ready(turn) = turns.poll_turn(context, &mut self.ticket, bytes.len(), now)
-            else {
-                body.reserve_capacity(0);
-                if let Poll::Ready(gone) = self.poll_reset(context) {
-                    return Poll::Ready(Err(gone));
+            let turn = match turns.poll_turn(context, &mut self.ticket, bytes.len(), now) {
+                Poll::Ready(Some(turn)) => turn,
+                Poll::Ready(None) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Poll::Pending => {
+                    body.reserve_capacity(0);
+                    return self.poll_reset(context).map(Err);
                 }
-                ready!(self.turn_timer.poll(context, now + LOOK));
-                continue;
             };
             body.reserve_capacity(turn);
             let granted = body.capacity().min(turn);

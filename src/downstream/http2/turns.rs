@@ -23,8 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const STARVED_OF: u32 = 4;
 /// A response that does not take its turn for this long waits for its store, and keeps no other from it.
 const ABSENT: Duration = Duration::from_millis(50);
-/// A response looks this often whether its turn has come, besides being woken.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// Room in the window of a connection before its client opens it further (RFC 9113, section 6.9.2).
 const INITIAL_WINDOW: i64 = 65_535;
 
@@ -43,6 +41,8 @@ struct TurnState {
     /// When it took some last.
     progress: Instant,
     responses: Vec<WaitingResponse>,
+    /// When a response was woken last for its turn.
+    called: Option<Instant>,
     /// Turns since the last one of a response that had starved.
     unstarved: u32,
     /// Counts turns of incremental responses.
@@ -52,7 +52,7 @@ struct TurnState {
     /// All up to this count is in the socket.
     sent: u64,
     flushing: Vec<(u64, Waker)>,
-    /// Of the task that writes what was handed over.
+    /// Of the task that writes what was handed over, and has the timer of [`ResponseTurns::called_until`].
     connection: Option<Waker>,
     /// The connection has ended, with all that was handed over in the socket or not.
     ended: Option<bool>,
@@ -63,6 +63,8 @@ struct TurnState {
 struct WaitingResponse {
     order: Order,
     since: Instant,
+    /// It has so few bytes that it needs no turn, only room.
+    is_small: bool,
     waker: Waker,
     /// When it was woken for its turn.
     woken: Option<Instant>,
@@ -108,6 +110,7 @@ impl Default for TurnState {
             pace: Pace::default(),
             progress: Instant::now(),
             responses: Vec::new(),
+            called: None,
             unstarved: 0,
             round: 0,
             handed: 0,
@@ -143,15 +146,37 @@ impl TurnState {
         starved.map(|starved| (starved, true)).or_else(by_order)
     }
 
-    fn wake_next(&mut self) {
-        if self.is_full() {
-            return;
+    /// Wakes the response whose turn is next, and those that need only room. Whether one was called that others wait for:
+    /// they are passed over for it until [`ABSENT`] is over.
+    fn wake_next(&mut self) -> bool {
+        if self.room() == 0 {
+            return false;
         }
         let now = Instant::now();
-        let Some(stream) = self.next(now).map(|(next, _)| next.order.stream) else { return };
-        if let Some(next) = self.find(stream) {
-            next.woken.get_or_insert(now);
-            next.waker.wake_by_ref();
+        for small in self.responses.iter_mut().filter(|it| it.is_small && it.woken.is_none()) {
+            small.woken = Some(now);
+            small.waker.wake_by_ref();
+        }
+        if self.is_full() {
+            return false;
+        }
+        let next = self.next(now).map(|(next, _)| next.order.stream);
+        let Some(next) = next.and_then(|stream| self.find(stream)) else { return false };
+        let is_called = next.woken.is_none();
+        next.woken.get_or_insert(now);
+        next.waker.wake_by_ref();
+        if is_called {
+            self.called = Some(now);
+        }
+        is_called && self.responses.len() > 1
+    }
+
+    /// The same in the task of a response. That of the connection has the timer, and has to know of the call.
+    fn wake_next_by_response(&mut self) {
+        if self.wake_next()
+            && let Some(connection) = &self.connection
+        {
+            connection.wake_by_ref();
         }
     }
 
@@ -175,15 +200,20 @@ impl ResponseTurns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the turn of a response that has `bytes` to send, and says how many of them it hands over now.
+    /// Waits for the turn of a response that has `bytes` to send, and says how many of them it hands over now; `None` if
+    /// the connection has ended. The response is woken when it may have its turn: by what another response does, by what
+    /// the socket takes, by the client's window, or by the end of the connection.
     pub(super) fn poll_turn(
         &self,
         context: &mut Context<'_>,
         ticket: &mut Ticket,
         bytes: usize,
         now: Instant,
-    ) -> Poll<usize> {
+    ) -> Poll<Option<usize>> {
         let mut state = self.lock();
+        if state.ended.is_some() {
+            return Poll::Ready(None);
+        }
         let order = ticket.order;
         if let Some(own) = state.find(order.stream) {
             own.woken = None;
@@ -196,15 +226,16 @@ impl ResponseTurns {
         let is_full = if bytes > FREE { state.is_full() } else { state.room() == 0 };
         if !is_next || is_full {
             let waker = context.waker().clone();
+            let is_small = bytes <= FREE;
             match state.find(order.stream) {
-                Some(own) => own.waker = waker,
+                Some(own) => (own.waker, own.is_small) = (waker, is_small),
                 None => {
-                    let own = WaitingResponse { order, since: now, waker, woken: None };
+                    let own = WaitingResponse { order, since: now, is_small, waker, woken: None };
                     state.responses.push(own);
                 }
             }
             if !is_next {
-                state.wake_next();
+                state.wake_next_by_response();
             }
             return Poll::Pending;
         }
@@ -217,15 +248,15 @@ impl ResponseTurns {
             state.round += 1;
             ticket.order.place = state.round;
         }
-        state.wake_next();
-        Poll::Ready(granted)
+        state.wake_next_by_response();
+        Poll::Ready(Some(granted))
     }
 
     /// This number of bytes that a response was to hand over in its turn stays with it: its client takes no more.
     pub(super) fn give_back(&self, bytes: usize) {
         let mut state = self.lock();
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
-        state.wake_next();
+        state.wake_next_by_response();
     }
 
     /// A head is handed over, which needs no turn.
@@ -259,6 +290,20 @@ impl ResponseTurns {
     pub(super) fn leave(&self, ticket: &Ticket) {
         let mut state = self.lock();
         state.remove(ticket.order.stream);
+        state.wake_next_by_response();
+    }
+
+    /// Until when the others wait for a response that was called; `None` if none waits for it.
+    pub(super) fn called_until(&self) -> Option<Instant> {
+        let state = self.lock();
+        let called = state.called.filter(|_| state.responses.len() > 1 && !state.is_full())?;
+        Some(called + ABSENT)
+    }
+
+    /// That time is over: another response is called, if it has not come.
+    pub(super) fn call_another(&self) {
+        let mut state = self.lock();
+        state.called = None;
         state.wake_next();
     }
 

@@ -168,7 +168,13 @@ fn overloaded(text: &str) -> Value {
 }
 
 fn user_missing() -> (&'static str, Value) {
-    ("422", failed("the required header X-Auth-Request-User is missing", "Detail"))
+    (
+        "422",
+        failed(
+            "the required header X-Auth-Request-User, or the name in the client certificate, is missing",
+            "Detail",
+        ),
+    )
 }
 
 fn page(text: &str, media_type: &str, schema: &Value) -> Responses {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::raw::Raw;
 use super::{Http2, answer, await_ends, prior_knowledge, start};
 use crate::admin::Admin;
 use crate::cached::with_cache;
-use crate::client::{Client, Ending};
+use crate::client::{Client, Ending, PATIENCE};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step, runtime};
 use crate::gateway::Setup;
 use crate::origin::Origin;
@@ -27,6 +28,29 @@ fn an_idle_or_old_connection_ends_with_goaway_and_a_busy_one_answers_first() {
         assert!(began.elapsed() < Duration::from_secs(5), "{end}");
         await_ends(&admin, end, 1);
     }
+}
+
+/// It stayed for as long as it sent requests: the last GOAWAY waits for the answer to a PING.
+#[test]
+fn a_client_that_never_answers_the_ping_of_goaway_is_ended_all_the_same() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let limits = json!({"http2_max_age": "1s", "header_timeout": "1s"});
+    let setup = with_cache(&origin.url()).yaml(json!({ "downstream": limits }));
+    let (setup, admin) = Admin::of(setup);
+    let gateway = start(setup);
+    let mut client = Raw::open(gateway.address, 65_535);
+    let (began, mut late) = (Instant::now(), 0);
+    while !client.is_closed {
+        assert!(began.elapsed() < PATIENCE, "it stays");
+        let is_told = client.goaway.is_some();
+        let stream = client.request("/s3proxy/s3/sky/a.png", &[]);
+        client.read_for(Duration::from_millis(50));
+        late += usize::from(is_told && client.received[&stream].is_whole);
+    }
+    assert!(late > 0, "what it sent before it could know was answered");
+    assert_eq!(client.goaway, Some(0), "without an error");
+    await_ends(&admin, "age", 1);
 }
 
 #[test]

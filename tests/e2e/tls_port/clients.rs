@@ -1,14 +1,17 @@
 //! Clients with certificates: who is served, as which user, and what a session of before is worth.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::HandshakeKind;
 
-use super::{Edge, await_handshakes, pair};
+use super::{Edge, await_handshakes, nameless, pair};
 use crate::admin::Admin;
 use crate::authority::Authority;
 use crate::cached::with_cache;
-use crate::faulty::Gate;
+use crate::faulty::{Gate, runtime};
 use crate::files::{Files, Way, YAML};
 use crate::gateway::Setup;
 use crate::origin::Origin;
@@ -46,6 +49,57 @@ fn a_client_certificate_is_required_and_names_the_user() {
     let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", &spoofed);
     assert_eq!((answer.status(), answer.text()), (200, "tile"));
     assert_eq!(gateway.line_of(&answer)["user"], "reader-1");
+}
+
+/// A reset overtook the alert: a client of TLS 1.3 sends its request before it can know that its certificate is refused.
+#[test]
+fn a_client_whose_certificate_is_refused_reads_the_alert_although_it_has_sent_its_request() {
+    let edge = Edge::new();
+    let setup = edge.setup(Setup::new("http://127.0.0.1:1"));
+    let ca = edge.authority.file();
+    let _gateway = setup.yaml(json!({ "tls": { "client_ca_file": ca } })).start();
+    let connector = edge.connector(Some(&pair(&Authority::new(), "intruder", false)));
+    let told = runtime().block_on(async {
+        let mut stream = edge.handshake(&connector).await.expect("the client's part of it");
+        for _ in 0..10 {
+            stream.write_all(&[b'x'; 1000]).await?;
+            stream.flush().await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stream.read(&mut [0; 100]).await
+    });
+    let alert = told.expect_err("an alert").to_string();
+    assert!(alert.contains("received fatal alert"), "{alert}");
+}
+
+/// It was told that a header is missing, which does not count on its connection; and the header counted all the same.
+#[test]
+fn a_certificate_without_a_common_name_is_told_what_it_lacks_and_names_nobody() {
+    let origin = Origin::start();
+    origin.put("a.png", "tile");
+    let edge = Edge::new();
+    let setup = edge.setup(with_cache(&origin.url())).yaml(json!({
+        "tls": { "client_ca_file": edge.authority.file() },
+        "require_user": true,
+    }));
+    let gateway = setup.start();
+    let mut client = edge.connect(Some(&nameless(&edge.authority))).expect("accepted");
+    let header = ("X-Auth-Request-User", "somebody");
+    for headers in [&[][..], &[header]] {
+        let answer = client.exchange("GET", "/s3proxy/s3/sky/a.png", headers);
+        assert_eq!(answer.status(), 422, "{headers:?}");
+        let detail = answer.refused("user_missing", "detail");
+        let message = detail[0]["msg"].as_str().expect("a message");
+        assert!(message.contains("certificate has no common name (CN)"), "{detail}");
+        assert!(!detail.to_string().to_lowercase().contains("x-auth-request-user"), "{detail}");
+        assert!(gateway.line_of(&answer)["user"].is_null());
+    }
+    let page = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[("Accept", "text/html")]);
+    assert!(page.text().contains("Use a certificate with a common name,"), "{}", page.text());
+    assert_eq!(origin.count(), 0);
+    // Without TLS the header is what is missing.
+    let detail = gateway.object("sky/a.png").refused("user_missing", "detail").to_string();
+    assert!(detail.contains("x-auth-request-user"), "{detail}");
 }
 
 #[test]

@@ -113,6 +113,83 @@ fn settings_that_contradict_each_other_are_refused() {
     }
 }
 
+/// Any other mistake of one of the two settings hid it, although the addresses could be read.
+#[test]
+fn one_port_in_two_settings_is_told_whatever_else_is_wrong_with_them() {
+    const TLS: &str = "tls: {certificate_file: ca.pem, key_file: denied, listen:";
+    for (text, expected) in [
+        // A problem that is not of the value.
+        (
+            "listen: ['127.0.0.1:7', '127.0.0.2:7 http2']\nadmin: {listen: '127.0.0.1:7'}"
+                .to_owned(),
+            &[
+                "listen (127.0.0.1:7) and listen (127.0.0.2:7 http2)",
+                "listen (127.0.0.1:7) and admin",
+            ][..],
+        ),
+        // A list with a part that cannot be read.
+        (
+            "listen: ['127.0.0.1:7', nowhere]\nadmin: {listen: '127.0.0.1:7'}".to_owned(),
+            &["listen (127.0.0.1:7) and admin.listen (127.0.0.1:7)"],
+        ),
+        // An address with a word that cannot be read.
+        (
+            format!("listen: '127.0.0.1:7 http3'\n{TLS} '127.0.0.1:7 http2'}}"),
+            &["tls.listen (127.0.0.1:7 http2) and listen (127.0.0.1:7)"],
+        ),
+        (
+            "listen: '127.0.0.1:7'\nadmin: {listen: '127.0.0.1:7 http2'}".to_owned(),
+            &["listen (127.0.0.1:7) and admin.listen (127.0.0.1:7 http2)"],
+        ),
+        // Several conflicts of one setting.
+        (
+            format!(
+                "listen: '127.0.0.1:7'\n{TLS} '127.0.0.1:7'}}\nadmin: {{listen: '127.0.0.1:7'}}"
+            ),
+            &[
+                "tls.listen (127.0.0.1:7) and listen (127.0.0.1:7)",
+                "tls.listen (127.0.0.1:7) and admin.listen (127.0.0.1:7)",
+                "listen (127.0.0.1:7) and admin.listen (127.0.0.1:7)",
+            ],
+        ),
+    ] {
+        let problems = yaml(&text).bad();
+        let told: Vec<_> = problems.iter().filter(|it| it.contains("need different")).collect();
+        assert_eq!(told.len(), expected.len(), "{text}: {problems:#?}");
+        for part in expected {
+            assert!(told.iter().any(|it| it.contains(&format!(": {part}"))), "{part}: {told:#?}");
+        }
+    }
+    // A default that stands in for what cannot be read is on no port.
+    let problems = yaml("listen: nowhere\nadmin: {listen: '127.0.0.1:8080'}").bad();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    // A mistake in the file that a variable replaces hides none of the variable.
+    let replaced = Case {
+        yaml: "listen: nowhere\nadmin: {listen: '127.0.0.1:7'}",
+        ..env(&[("S3PROXY_LISTEN", "127.0.0.1:7")])
+    };
+    assert_eq!(replaced.bad().len(), 2, "{:#?}", replaced.bad());
+}
+
+/// The first listener made `trusted_proxies` wrong, which hid the second.
+#[test]
+fn every_listener_with_a_header_of_proxies_nobody_trusts_is_told() {
+    let text = "trusted_proxies: []\nlisten: '127.0.0.1:7 proxy_protocol'\ntls: {certificate_file: ca.pem, \
+                key_file: denied, listen: '127.0.0.1:8 proxy_protocol'}";
+    let problems = yaml(text).bad();
+    let told = problems.iter().filter(|it| it.contains("needs trusted_proxies")).count();
+    assert_eq!(told, 2, "{problems:#?}");
+}
+
+/// One contradiction of a setting hid another one.
+#[test]
+fn a_setting_that_contradicts_two_others_is_told_twice() {
+    let text = "upstream: {first_byte_timeout: 9s, read_timeout: 5s, ca_file: empty}\ncache: {shared: {url: \
+                'redis://h', ca_file: password}}";
+    let problems = yaml(text).bad();
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+}
+
 #[test]
 fn what_was_hardly_meant_is_a_warning() {
     for (case, part) in [

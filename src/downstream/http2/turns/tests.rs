@@ -1,6 +1,41 @@
 //! The turns of responses, by cases.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct CountedWaker(AtomicUsize);
+
+impl std::task::Wake for CountedWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl CountedWaker {
+    fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// How often it was woken since it was asked last.
+    fn take(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Polls as a task of its own would, with its waker.
+fn poll_as(
+    task: &Arc<CountedWaker>,
+    turns: &ResponseTurns,
+    ticket: &mut Ticket,
+    bytes: usize,
+) -> Poll<Option<usize>> {
+    let waker = task.waker();
+    turns.poll_turn(&mut Context::from_waker(&waker), ticket, bytes, Instant::now())
+}
 
 fn ticket(stream: u32, urgency: u8, incremental: bool) -> Ticket {
     Ticket::new(stream, ResponsePriority { urgency, incremental })
@@ -9,7 +44,7 @@ fn ticket(stream: u32, urgency: u8, incremental: bool) -> Ticket {
 fn poll(turns: &ResponseTurns, ticket: &mut Ticket, bytes: usize, now: Instant) -> Option<usize> {
     let mut context = Context::from_waker(Waker::noop());
     match turns.poll_turn(&mut context, ticket, bytes, now) {
-        Poll::Ready(granted) => Some(granted),
+        Poll::Ready(granted) => granted,
         Poll::Pending => None,
     }
 }
@@ -124,23 +159,13 @@ fn a_response_is_flushed_when_the_socket_has_all_of_it() {
     assert_eq!(turns.lock().waiting_bytes, 0, "also what was given up");
 }
 
-/// Counts how often it is woken.
-#[derive(Default)]
-struct CountedWaker(std::sync::atomic::AtomicUsize);
-
-impl std::task::Wake for CountedWaker {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
 /// The connection wrote the end of a response in a turn that had begun before, and did not look again: the response was
 /// over for its client, and in progress for the gateway.
 #[test]
 fn a_response_whose_end_was_written_meanwhile_is_flushed() {
     let turns = open_turns();
-    let connection = std::sync::Arc::<CountedWaker>::default();
-    let waker = Waker::from(std::sync::Arc::clone(&connection));
+    let connection = Arc::<CountedWaker>::default();
+    let waker = connection.waker();
     let of_connection = Context::from_waker(&waker);
     let before = turns.handed(&of_connection);
     let mut response = ticket(1, 3, true);
@@ -148,8 +173,7 @@ fn a_response_whose_end_was_written_meanwhile_is_flushed() {
     turns.all_sent(before);
     let mut context = Context::from_waker(Waker::noop());
     assert!(turns.poll_flush(&mut context, &response).is_pending());
-    let woken = connection.0.load(std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(woken, 1, "the connection looks again");
+    assert_eq!(connection.take(), 1, "the connection looks again");
     turns.all_sent(turns.handed(&of_connection));
     assert!(turns.poll_flush(&mut context, &response).is_ready());
 }
@@ -167,6 +191,87 @@ fn at_the_end_of_the_connection_nobody_waits() {
         turns.head(&mut second);
         assert_eq!(turns.poll_flush(&mut context, &second), Poll::Ready(is_whole));
     }
+}
+
+/// It looked every 100 ms whether the window was open.
+#[test]
+fn a_response_that_waits_is_woken_by_what_lets_it_go_on() {
+    let task = Arc::<CountedWaker>::default();
+    let closed = || {
+        let turns = ResponseTurns::default();
+        let mut first = ticket(1, 3, true);
+        let mut handed = 0;
+        while let Some(bytes) = poll(&turns, &mut first, 1 << 20, Instant::now()) {
+            handed += bytes;
+        }
+        turns.leave(&first);
+        (turns, handed)
+    };
+    let (turns, handed) = closed();
+    let mut waiting = ticket(3, 3, true);
+    assert!(poll_as(&task, &turns, &mut waiting, 1 << 20).is_pending());
+    turns.written(handed, Instant::now());
+    assert_eq!(task.take(), 0, "the window is closed");
+    turns.opened(100);
+    assert_eq!(task.take(), 1, "the window is open");
+    assert_eq!(poll_as(&task, &turns, &mut waiting, 1 << 20), Poll::Ready(Some(100)));
+
+    let (turns, handed) = closed();
+    assert!(poll_as(&task, &turns, &mut waiting, 1 << 20).is_pending());
+    turns.give_back(handed);
+    assert_eq!(task.take(), 1, "another response gave back what it was to hand over");
+
+    let (turns, _) = closed();
+    assert!(poll_as(&task, &turns, &mut waiting, 1 << 20).is_pending());
+    turns.end(false);
+    assert_eq!(task.take(), 1, "the connection has ended");
+    assert_eq!(poll_as(&task, &turns, &mut waiting, 1 << 20), Poll::Ready(None));
+}
+
+#[test]
+fn a_few_bytes_are_woken_by_room_alone() {
+    let turns = ResponseTurns::default();
+    let (big, small) = (Arc::<CountedWaker>::default(), Arc::<CountedWaker>::default());
+    let (mut first, mut second) = (ticket(1, 0, false), ticket(3, 7, false));
+    let now = Instant::now();
+    let mut handed = 0;
+    while let Poll::Ready(Some(bytes)) = poll_as(&big, &turns, &mut first, 1 << 20) {
+        handed += bytes;
+    }
+    assert!(poll_as(&small, &turns, &mut second, 10).is_pending());
+    turns.written(handed, now);
+    turns.opened(100_000);
+    assert_eq!((big.take(), small.take()), (1, 1));
+    assert_eq!(poll_as(&small, &turns, &mut second, 10), Poll::Ready(Some(10)));
+}
+
+/// Nothing else may happen on the connection: then its timer is what passes a response over that does not come.
+#[test]
+fn the_connection_is_told_of_a_call_and_calls_another_response_after_it() {
+    let turns = open_turns();
+    let connection = Arc::<CountedWaker>::default();
+    let waker = connection.waker();
+    let _handed = turns.handed(&Context::from_waker(&waker));
+    let (absent, present) = (Arc::<CountedWaker>::default(), Arc::<CountedWaker>::default());
+    let (mut filler, mut first, mut second) =
+        (ticket(1, 0, false), ticket(3, 1, false), ticket(5, 7, false));
+    while poll(&turns, &mut filler, 1 << 20, Instant::now()).is_some() {}
+    assert!(poll_as(&absent, &turns, &mut first, 1 << 20).is_pending());
+    assert!(poll_as(&present, &turns, &mut second, 1 << 20).is_pending());
+    assert_eq!(turns.called_until(), None, "none is called");
+    turns.leave(&filler);
+    connection.take();
+    // A response gives its bytes back: there is room.
+    turns.give_back(TURN);
+    assert_eq!((absent.take(), present.take(), connection.take()), (1, 0, 1));
+    let until = turns.called_until().expect("it is called");
+    while Instant::now() < until {
+        std::thread::sleep(until - Instant::now());
+    }
+    turns.call_another();
+    assert_eq!((absent.take(), present.take()), (0, 1));
+    assert!(turns.called_until().expect("another is called") > until);
+    assert_eq!(poll_as(&present, &turns, &mut second, 1 << 20), Poll::Ready(Some(TURN)));
 }
 
 #[test]
