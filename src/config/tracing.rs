@@ -7,11 +7,16 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue};
 
+use crate::config::Profiles;
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::Problem;
+use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::profile::store;
 use crate::config::settings::tracing::{WrittenTracing, tracing};
 use crate::config::value::{Written, optional, text};
+use crate::profile::Profile;
+use crate::protocol::trace_context::TRACEPARENT;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::secret::Secret;
 
@@ -81,6 +86,24 @@ pub(super) fn read(
         ));
     }
     Ok(Some(TracingConfig { endpoint, headers_file, sample, trust_clients, service_name, queue }))
+}
+
+/// Warns of profiles that send a `traceparent` of their own, which is signed and so stays as it is.
+pub(super) fn check_profiles(
+    layers: &mut Layers<'_>,
+    tracing: Option<&TracingConfig>,
+    profiles: &Profiles,
+) {
+    let adds = |it: &&Profile| it.upstream_headers.iter().any(|(name, _)| *name == TRACEPARENT);
+    for profile in profiles.iter().filter(|_| tracing.is_some()).filter(adds) {
+        let name = profile.name.as_ref();
+        let place = name.map_or(DEFAULT_PROFILE.to_owned(), |name| format!("{PROFILES}.{name}"));
+        layers.report.warnings.push(format!(
+            "{place}.{} has {TRACEPARENT}, which is sent as it is: the spans of this store are not part of the \
+             traces of the gateway",
+            store::upstream_headers().row.path
+        ));
+    }
 }
 
 /// The headers in a file, one `Name: value` a line; blank lines and those that begin with `#` are passed over.
@@ -199,6 +222,19 @@ mod tests {
 
     #[test]
     fn a_path_that_would_be_there_twice_is_a_warning() {
+    #[test]
+    fn a_profile_with_a_traceparent_of_its_own_is_warned_of_where_there_are_traces() {
+        let profiles = "profiles: {a: {endpoint: 'http://s', upstream_headers: {Traceparent: x}}, \
+                        b: {endpoint: 'http://s', upstream_headers: {x-a: x}}}";
+        for (tracing, expected) in [("", 0), ("\ntracing: {endpoint: 'http://c:4318'}", 1)] {
+            let found = loaded(&format!("{profiles}{tracing}"), &[], None).expect("valid").warnings;
+            let own = found.iter().filter(|it| {
+                it.contains("profiles.a.upstream_headers has traceparent, which is sent as it is")
+            });
+            assert_eq!(own.count(), expected, "{found:?}");
+        }
+    }
+
         for (path, is_warned) in [("", false), ("/v1/traces", true), ("/otlp/v1/traces/", true)] {
             let yaml = format!("tracing: {{endpoint: 'http://c:4318{path}'}}");
             let found = loaded(&yaml, &[], None).expect("valid").warnings;

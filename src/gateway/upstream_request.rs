@@ -14,7 +14,8 @@ use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::upstream::answer::Ask;
-use crate::upstream::attempt_span::with_traceparent;
+use crate::protocol::trace_context::TRACESTATE;
+use crate::upstream::attempt_span::{passed_trace_state, with_traceparent};
 use crate::upstream::request::{signed_request, signing_time};
 
 impl Gateway {
@@ -44,7 +45,16 @@ impl Gateway {
         let passed = &store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration accepts no pattern that matches a header set by the gateway.
-            let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
+            let mut ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
+            let listed = |name: &HeaderName| passed.iter().any(|glob| glob.matches(name.as_str()));
+            if object.upstream.span.is_some() {
+                if listed(&TRACESTATE)
+                    && let Some(state) = passed_trace_state(&client.headers, &head)
+                {
+                    head.insert_header(TRACESTATE, state)?;
+                }
+                ours.push(TRACESTATE);
+            }
             for (name, value) in &client.headers {
                 let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
                 if listed && !ours.contains(name) {
