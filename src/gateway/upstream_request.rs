@@ -12,9 +12,10 @@ use pingora::proxy::Session;
 use crate::gateway::context::Context;
 use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
+use crate::protocol::connection_options::connection_options;
 use crate::protocol::forwarded_conditions::UpstreamConditions;
-use crate::upstream::answer::Ask;
 use crate::protocol::trace_context::TRACESTATE;
+use crate::upstream::answer::Ask;
 use crate::upstream::attempt_span::{passed_trace_state, with_traceparent};
 use crate::upstream::request::{signed_request, signing_time};
 
@@ -56,8 +57,10 @@ impl Gateway {
                 ours.push(TRACESTATE);
             }
             for (name, value) in &client.headers {
-                let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
-                if listed && !ours.contains(name) {
+                // Such a field belongs to the connection of the client (RFC 9110, section 7.6.1).
+                let is_name = |it: &[u8]| it.eq_ignore_ascii_case(name.as_str().as_bytes());
+                let of_the_hop = connection_options(&client.headers).any(is_name);
+                if listed(name) && !ours.contains(name) && !of_the_hop {
                     head.append_header(name.clone(), value.clone())?;
                 }
             }
