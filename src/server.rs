@@ -135,6 +135,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
         Arc::clone(&shared.metrics),
     )
     .with_tls(Openings::public(config), shared.tls.public.clone())
+    .with_hsts(config.tls.as_ref().and_then(|tls| tls.hsts.as_ref()))
     .behind(listeners::trusted_proxies(config), shared.proxy_headers.clone().unwrap_or_default());
     let guarded = match http2 {
         Some(counts) => {
