@@ -111,6 +111,8 @@ pub(super) fn check_profiles(
 /// # Errors
 /// Which lines are no headers. The messages show no value.
 pub fn collector_headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, Vec<String>> {
+    // Some editors put a byte order mark before the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = (1..).zip(text.lines().map(str::trim));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let header = |(number, line): (usize, &str)| {
@@ -214,14 +216,12 @@ mod tests {
         assert_eq!((config.sample, config.service_name.as_str()), (250_000, "sky"));
         assert!(!config.trust_clients);
         let yaml = "tracing: {endpoint: 'http://c:4317', headers_file: headers, sample: 1}";
-        let found = loaded(yaml, &[], Some("# for us\nAuthorization: Bearer s3cret\n\n"));
+        let found = loaded(yaml, &[], Some("\u{feff}# for us\nAuthorization: Bearer s3cret\n\n"));
         let found = found.expect("valid");
         assert_eq!(found.config.tracing.expect("traces").sample, 1_000_000);
         assert!(found.warnings.iter().any(|it| it.contains("4318")), "{:?}", found.warnings);
     }
 
-    #[test]
-    fn a_path_that_would_be_there_twice_is_a_warning() {
     #[test]
     fn a_profile_with_a_traceparent_of_its_own_is_warned_of_where_there_are_traces() {
         let profiles = "profiles: {a: {endpoint: 'http://s', upstream_headers: {Traceparent: x}}, \
@@ -235,6 +235,8 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_path_that_would_be_there_twice_is_a_warning() {
         for (path, is_warned) in [("", false), ("/v1/traces", true), ("/otlp/v1/traces/", true)] {
             let yaml = format!("tracing: {{endpoint: 'http://c:4318{path}'}}");
             let found = loaded(&yaml, &[], None).expect("valid").warnings;
