@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 pub mod by_name;
 pub mod command_tls;
+mod links;
 pub mod store_tls;
 
 /// A certificate chain and the private key of its first certificate.
@@ -32,6 +33,8 @@ pub struct Identity {
 /// Why PEM text is no usable certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateError {
+    /// An editor has put a byte order mark before a certificate or a key, which hides it.
+    ByteOrderMark,
     /// There is no `CERTIFICATE` in the text.
     NoCertificate,
     /// A certificate cannot be read.
@@ -40,8 +43,10 @@ pub enum CertificateError {
     NoKey,
     /// The private key is encrypted.
     EncryptedKey,
-    /// The private key cannot be read, or is of an unknown kind.
+    /// The private key cannot be read.
     Key(String),
+    /// The private key is of a kind that is not supported, or none at all.
+    KeyKind,
     /// The private key belongs to another certificate.
     Mismatch,
 }
@@ -49,6 +54,9 @@ pub enum CertificateError {
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ByteOrderMark => f.write_str(
+                "has a byte order mark (BOM) before -----BEGIN: save the file as UTF-8 without it",
+            ),
             Self::NoCertificate => f.write_str("contains no PEM certificate"),
             Self::Certificate(error) => {
                 write!(f, "contains a certificate that cannot be read: {error}")
@@ -58,6 +66,10 @@ impl fmt::Display for CertificateError {
                 "contains a private key that is encrypted: the gateway has no password for it",
             ),
             Self::Key(error) => write!(f, "contains a private key that cannot be used: {error}"),
+            Self::KeyKind => f.write_str(
+                "contains a private key that is damaged, or of a kind that is not supported: RSA \
+                 with 2,048 to 4,096 bits, ECDSA with P-256 or P-384, and Ed25519 are",
+            ),
             Self::Mismatch => f.write_str(
                 "is not the private key of the certificate, which is the first one in its file",
             ),
@@ -110,6 +122,7 @@ impl PrivateKey {
     /// # Errors
     /// When there is none, or it is damaged.
     pub fn parse(pem: &str) -> Result<Self, CertificateError> {
+        refuse_byte_order_marks(pem)?;
         match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
             Ok(key) => Ok(Self(key)),
             // PKCS#8 has a label for it, the older forms a header (RFC 1421, section 4.6.1.1).
@@ -147,6 +160,8 @@ impl Identity {
             CertifiedKey::from_der(chain.clone(), key, &default_provider()).map_err(|error| {
                 match error {
                     rustls::Error::InconsistentKeys(_) => CertificateError::Mismatch,
+                    // All that the library says of the key is that it is none of those that it knows.
+                    rustls::Error::General(_) => CertificateError::KeyKind,
                     other => CertificateError::Key(other.to_string()),
                 }
             })?;
@@ -185,6 +200,19 @@ impl Identity {
         (!is_for_servers).then_some("is not for servers (extended key usage)")
     }
 
+    /// Why clients refuse the chain, whatever they trust: a certificate is not issued by the next one. `None`: each is.
+    #[must_use]
+    pub fn broken_link(&self) -> Option<String> {
+        links::broken_link(&self.key.cert)
+    }
+
+    /// The authority that clients have to know: who issued the last certificate of the chain. `None` if that is an
+    /// authority itself.
+    #[must_use]
+    pub fn last_issuer(&self) -> Option<String> {
+        links::last_issuer(&self.key.cert)
+    }
+
     /// Whether the certificate is valid at this time.
     #[must_use]
     pub fn is_valid(&self, now: SystemTime) -> bool {
@@ -214,9 +242,18 @@ pub fn common_name(certificate: &[u8]) -> Option<String> {
 }
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    refuse_byte_order_marks(pem)?;
     let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let all = all.map_err(|error| CertificateError::Certificate(damage(&error)))?;
     if all.is_empty() { Err(CertificateError::NoCertificate) } else { Ok(all) }
+}
+
+/// A mark in front of a block would hide this block, and leave the others.
+fn refuse_byte_order_marks(pem: &str) -> Result<(), CertificateError> {
+    match pem.contains("\u{feff}-----BEGIN") {
+        true => Err(CertificateError::ByteOrderMark),
+        false => Ok(()),
+    }
 }
 
 /// What is wrong with PEM text, for a person: the library writes bytes as numbers.

@@ -5,12 +5,14 @@ mod options;
 mod progress;
 mod survey;
 mod tls;
+mod validity;
 mod warm;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -148,7 +150,15 @@ impl Cli {
             Command::Config { json, schema: false, overrides } => {
                 let flags = overrides.or(serve.overrides).flags(flags);
                 with_configuration(environment, flags, |loaded| {
-                    print(&if json { config::show_json(loaded) } else { config::show(loaded) });
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "a certificate is valid for some time"
+                    )]
+                    let more = validity::warnings(&loaded.config, SystemTime::now());
+                    print(&match json {
+                        true => config::show_json(loaded, &more),
+                        false => config::show(loaded, &more),
+                    });
                     SUCCESS
                 })
             }

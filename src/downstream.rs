@@ -79,6 +79,8 @@ pub struct ClientConnection {
     pace: Pace,
     log_format: LogFormat,
     metrics: Arc<Metrics>,
+    /// Header lines of answers over TLS.
+    tls_lines: Arc<str>,
     /// When the first byte of the current request head arrived.
     head_started: Option<Instant>,
     /// Bytes that `heads` has scanned and nobody has taken: of the next head, and of heads after it.
@@ -120,7 +122,7 @@ impl ClientConnection {
         limits: &DownstreamConfig,
         log_format: LogFormat,
         metrics: Arc<Metrics>,
-        transport: Transport,
+        (transport, tls_lines): (Transport, Arc<str>),
         new: Option<NewConnection>,
     ) -> Self {
         Self {
@@ -133,6 +135,7 @@ impl ClientConnection {
             pace: Pace::default(),
             log_format,
             metrics,
+            tls_lines,
             head_started: None,
             ahead: Vec::new(),
             handed_over: 0,
@@ -167,12 +170,13 @@ impl ClientConnection {
     /// fit into the socket buffer, the client is not reading.
     fn refuse(&mut self, context: &mut Context<'_>, error: BadRequest, ids: &HeadIds) {
         self.ended = true;
-        let client = self.exchange.transport().peer;
-        access::refused_head(self.log_format, client, error, ids);
+        let Transport { peer, is_tls, .. } = *self.exchange.transport();
+        let more = if is_tls { &*self.tls_lines } else { "" };
+        access::refused_head(self.log_format, peer, error, ids);
         self.metrics.page(Page::Other, Some(error.status()));
         self.metrics.cause(error.cause());
         if Pin::new(&mut self.stream)
-            .poll_write(context, &bad_request_response(error, ids))
+            .poll_write(context, &bad_request_response(error, ids, more))
             .is_ready()
         {
             let _sent_or_not = Pin::new(&mut self.stream).poll_flush(context);

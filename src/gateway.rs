@@ -33,6 +33,7 @@ use crate::gateway::storage::{LookupSlot, ReadThrough};
 use crate::gateway::to_https::ToHttps;
 use crate::gateway::upstream_response::receive_body;
 use crate::metrics::Metrics;
+use crate::protocol::connection_options::keeps_open;
 use crate::protocol::request_id::{X_REQUEST_ID, new_request_id, sane_request_id};
 use crate::protocol::selection::Selection;
 use crate::reload::Reloads;
@@ -183,8 +184,9 @@ impl ProxyHttp for Gateway {
                 ctx.span = self.begin_span(session.req_header());
             }
         }
-        // Pingora has evaluated the Connection header of the request.
-        let keep_alive = session.as_downstream().get_keepalive().is_some();
+        // Pingora reads one line of `Connection`, and `keep-alive` only where nothing else is in it.
+        let client = session.req_header();
+        let keep_alive = keeps_open(client.version, &client.headers);
         let keepalive = (keep_alive && !self.lifecycle.is_draining())
             .then_some(self.downstream.keepalive_timeout.as_secs());
         if ctx.request_id.is_empty() {

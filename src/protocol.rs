@@ -2,8 +2,9 @@
 //! output, no clock, no Pingora.
 //!
 //! - Requests: [`head_scan`] finds request heads in a byte stream (RFC 9112), [`request_check`] refuses
-//!   ambiguous and malformed requests (RFC 9110 and 9112), [`request_id`] handles `X-Request-ID`,
-//!   [`trace_context`] reads and writes `traceparent` (W3C), [`head_ids`] finds both in a head that is refused.
+//!   ambiguous and malformed requests (RFC 9110 and 9112), [`connection_options`] reads `Connection`,
+//!   [`request_id`] handles `X-Request-ID`, [`trace_context`] reads and writes `traceparent` (W3C), [`head_ids`]
+//!   finds both in a head that is refused.
 //! - Clients behind proxies: [`forwarded`] reads `X-Forwarded-For` and `Forwarded` (RFC 7239), [`proxy_header`] the
 //!   PROXY protocol, [`network`] says who is trusted.
 //! - HTTP/2 (RFC 9113): [`frames`] finds the frames in a byte stream, [`frame_scan`] the heads and floods among those
@@ -23,6 +24,7 @@ pub mod accept;
 pub mod cache_status;
 pub mod conditional;
 pub mod connect;
+pub mod connection_options;
 pub mod cors;
 pub mod entity_tag;
 pub mod forwarded;

@@ -136,6 +136,7 @@ pub fn run(start: &Start, upgrade: bool) -> Result<(), StartError> {
     )
     .with_tls(Openings::public(config), shared.tls.public.clone())
     .counted_by(Arc::clone(&lifecycle))
+    .with_hsts(config.tls.as_ref().and_then(|tls| tls.hsts.as_ref()))
     .behind(listeners::trusted_proxies(config), shared.proxy_headers.clone().unwrap_or_default());
     let guarded = match http2 {
         Some(counts) => {

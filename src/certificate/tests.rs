@@ -53,7 +53,17 @@ fn what_is_wrong_is_said() {
     assert_eq!(with(&other), CertificateError::Mismatch);
     assert_eq!(with(&certificate), CertificateError::NoKey);
     let rubbish = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    assert!(matches!(with(rubbish), CertificateError::Key(_)));
+    // As of a key with P-521: the message was that of the library, an unexpected error.
+    assert_eq!(with(rubbish), CertificateError::KeyKind);
+    assert!(with(rubbish).to_string().contains("ECDSA with P-256 or P-384"));
+    // In front of the first block, or of another one where files were joined.
+    let marked = format!("\u{feff}{certificate}");
+    let joined = format!("{certificate}{marked}");
+    for pem in [&marked, &joined] {
+        assert_eq!(Chain::parse(pem).unwrap_err(), CertificateError::ByteOrderMark);
+        assert!(matches!(authorities(pem), Err(CertificateError::ByteOrderMark)));
+    }
+    assert_eq!(with(&format!("\u{feff}{key}")), CertificateError::ByteOrderMark);
     assert!(authorities(&certificate).is_ok_and(|store| store.len() == 1));
     assert!(matches!(authorities(&key), Err(CertificateError::NoCertificate)));
 }

@@ -26,7 +26,9 @@ fn finding(section: &str, identity: &Identity, now: SystemTime) -> Finding {
     if !identity.is_valid(now) {
         return Finding::failed(format!("{section}: {}", not_valid_line(identity)), renew());
     }
-    let line = format!("{section}: {}", certificate_line(identity));
+    let issuer = identity.last_issuer();
+    let issuer = issuer.map(|it| format!("; its clients have to know the authority {it}"));
+    let line = format!("{section}: {}{}", certificate_line(identity), issuer.unwrap_or_default());
     match identity.is_valid(now + SOON) {
         true => Finding::ok(line),
         false => Finding::warning(format!("{line}, less than 14 days"), renew()),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use serde_yaml::Value;
+
 use crate::config::layers::Layers;
 use crate::config::settings::gateway::gateway;
 use crate::config::settings::process::admin;
@@ -93,6 +95,15 @@ pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, St
     }
 }
 
+/// A number in place of a text is the mistake of a missing host, and not one of YAML's types.
+fn without_numbers(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::Sequence(items) => Value::Sequence(items.iter().map(without_numbers).collect()),
+        other => other.clone(),
+    }
+}
+
 /// Whether the value is no list.
 fn is_one(written: Written<'_>) -> bool {
     match written {
@@ -125,7 +136,8 @@ fn texts(written: Written<'_>) -> Result<Vec<Result<String, String>>, String> {
         Written::Text(text) if begins_with_address(text) => {
             Ok(text.split(',').map(|text| Ok(text.to_owned())).collect())
         }
-        _ => items(written),
+        Written::Text(_) => items(written),
+        Written::Yaml(value) => items(Written::Yaml(&without_numbers(value))),
     }
 }
 
@@ -324,6 +336,16 @@ mod tests {
         ] {
             let error = read(text).expect_err(text);
             assert!(error.contains(mentions), "{text}: {error}");
+        }
+        // A number in YAML was asked to be a list of texts.
+        for yaml in ["8080", "[8080]", "['0.0.0.0:80', 8080]"] {
+            let value: Value = serde_yaml::from_str(yaml).expect("YAML");
+            for error in
+                [addresses(Written::Yaml(&value)), optional_addresses(Written::Yaml(&value))]
+            {
+                let error = error.expect_err(yaml);
+                assert!(error.contains("and a port, such as 0.0.0.0:8080"), "{yaml}: {error}");
+            }
         }
         for off in ["off", ""] {
             assert_eq!(optional_addresses(Written::Text(off)), Ok(Vec::new()));

@@ -211,6 +211,7 @@ fn resolve(layers: &mut Layers<'_>, inputs: &Inputs<'_>) -> Result<ResolvedConfi
     let aliases = aliases::resolve(layers, &profiles, gateway.bucket_validation);
     cache::shared::check_profiles(layers, cache.shared.as_ref(), &profiles);
     archives::check(layers, &cache, &profiles.profiles);
+    tracing::check_profiles(layers, tracing.as_ref(), &profiles.profiles);
     let profiles::ResolvedProfiles { mut profiles, orphan_sections, wrong } = profiles;
     proxies?;
     if !wrong.is_empty() {

@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::config::layers::Effective;
 use crate::config::load::Loaded;
 
-/// One line per setting, `key = value   (source)`, then the warnings. No secrets.
+/// One line per setting, `key = value   (source)`, then the warnings, and `more` of them. No secrets.
 #[must_use]
-pub fn show(loaded: &Loaded) -> String {
+pub fn show(loaded: &Loaded, more: &[String]) -> String {
     /// A longer value moves its own source to the right, and no other.
     const WIDEST: usize = 44;
     let width = |text: &str| text.chars().count();
@@ -25,7 +25,7 @@ pub fn show(loaded: &Loaded) -> String {
     for Effective { key, value, source } in &loaded.settings {
         let _ = writeln!(out, "{key:keys$} = {value:values$}   ({source})");
     }
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(more) {
         let _ = writeln!(out, "warning: {warning}");
     }
     out
@@ -33,7 +33,8 @@ pub fn show(loaded: &Loaded) -> String {
 
 /// The same for machines: `{"settings": [{"key", "value", "source"}], "warnings": [text]}`.
 #[must_use]
-pub fn show_json(loaded: &Loaded) -> String {
+pub fn show_json(loaded: &Loaded, more: &[String]) -> String {
+    let warnings: Vec<_> = loaded.warnings.iter().chain(more).collect();
     let settings: Vec<_> = loaded
         .settings
         .iter()
@@ -41,7 +42,7 @@ pub fn show_json(loaded: &Loaded) -> String {
             json!({ "key": key, "value": value, "source": source.to_string() })
         })
         .collect();
-    let mut out = json!({ "settings": settings, "warnings": loaded.warnings }).to_string();
+    let mut out = json!({ "settings": settings, "warnings": warnings }).to_string();
     out.push('\n');
     out
 }

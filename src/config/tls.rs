@@ -183,6 +183,14 @@ fn files(
                             certificate.display()
                         ));
                     }
+                    if let Some(why) = identity.broken_link() {
+                        layers.report.warnings.push(format!(
+                            "{}: {} {why}: clients will refuse it; each certificate has to be followed by \
+                             that of its issuer",
+                            rows.certificate.path,
+                            certificate.display()
+                        ));
+                    }
                     identities.push(identity);
                 }
                 Err(error) => wrong(layers, rows.key.path, path, &error),

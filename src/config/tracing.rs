@@ -1,17 +1,23 @@
 //! Traces: the collector that they are sent to, and which requests are recorded.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
 };
 use http::{HeaderName, HeaderValue};
 
+use crate::config::Profiles;
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::Problem;
+use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::profile::store;
 use crate::config::settings::tracing::{WrittenTracing, tracing};
 use crate::config::value::{Written, optional, text};
+use crate::profile::Profile;
+use crate::protocol::trace_context::TRACEPARENT;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::secret::Secret;
 
@@ -77,11 +83,32 @@ pub(super) fn read(
     Ok(Some(TracingConfig { endpoint, headers_file, sample, trust_clients, service_name, queue }))
 }
 
+/// Warns of profiles that send a `traceparent` of their own, which is signed and so stays as it is.
+pub(super) fn check_profiles(
+    layers: &mut Layers<'_>,
+    tracing: Option<&TracingConfig>,
+    profiles: &Profiles,
+) {
+    let adds =
+        |it: &&Arc<Profile>| it.upstream_headers.iter().any(|(name, _)| *name == TRACEPARENT);
+    for profile in profiles.iter().filter(|_| tracing.is_some()).filter(adds) {
+        let name = profile.name.as_ref();
+        let place = name.map_or(DEFAULT_PROFILE.to_owned(), |name| format!("{PROFILES}.{name}"));
+        layers.report.warnings.push(format!(
+            "{place}.{} has {TRACEPARENT}, which is sent as it is: the spans of this store are not part of the \
+             traces of the gateway",
+            store::upstream_headers().row.path
+        ));
+    }
+}
+
 /// The headers in a file, one `Name: value` a line; blank lines and those that begin with `#` are passed over.
 ///
 /// # Errors
 /// Which lines are no headers. The messages show no value.
 pub fn collector_headers(text: &str) -> Result<Vec<(HeaderName, Secret)>, Vec<String>> {
+    // Some editors put a byte order mark before the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = (1..).zip(text.lines().map(str::trim));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let header = |(number, line): (usize, &str)| {
@@ -185,10 +212,23 @@ mod tests {
         assert_eq!((config.sample, config.service_name.as_str()), (250_000, "sky"));
         assert!(!config.trust_clients);
         let yaml = "tracing: {endpoint: 'http://c:4317', headers_file: headers, sample: 1}";
-        let found = loaded(yaml, &[], Some("# for us\nAuthorization: Bearer s3cret\n\n"));
+        let found = loaded(yaml, &[], Some("\u{feff}# for us\nAuthorization: Bearer s3cret\n\n"));
         let found = found.expect("valid");
         assert_eq!(found.config.tracing.expect("traces").sample, 1_000_000);
         assert!(found.warnings.iter().any(|it| it.contains("4318")), "{:?}", found.warnings);
+    }
+
+    #[test]
+    fn a_profile_with_a_traceparent_of_its_own_is_warned_of_where_there_are_traces() {
+        let profiles = "profiles: {a: {endpoint: 'http://s', upstream_headers: {Traceparent: x}}, \
+                        b: {endpoint: 'http://s', upstream_headers: {x-a: x}}}";
+        for (tracing, expected) in [("", 0), ("\ntracing: {endpoint: 'http://c:4318'}", 1)] {
+            let found = loaded(&format!("{profiles}{tracing}"), &[], None).expect("valid").warnings;
+            let own = found.iter().filter(|it| {
+                it.contains("profiles.a.upstream_headers has traceparent, which is sent as it is")
+            });
+            assert_eq!(own.count(), expected, "{found:?}");
+        }
     }
 
     #[test]

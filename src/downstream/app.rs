@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use pingora::apps::ServerApp;
 use pingora::protocols::{Shutdown as _, Stream};
 use pingora::server::ShutdownWatch;
@@ -39,6 +40,8 @@ pub struct Guarded<A> {
     trusted: Option<Arc<TrustedProxies>>,
     http2: Option<Http2>,
     lifecycle: Option<Arc<Lifecycle>>,
+    /// Header lines of answers over TLS that are written here.
+    tls_lines: Arc<str>,
 }
 
 impl<A> Guarded<A> {
@@ -65,6 +68,7 @@ impl<A> Guarded<A> {
             trusted: None,
             http2: None,
             lifecycle: None,
+            tls_lines: "".into(),
         }
     }
 
@@ -72,6 +76,14 @@ impl<A> Guarded<A> {
     #[must_use]
     pub fn with_tls(self, openings: Openings, tls: Option<Arc<TlsAcceptor>>) -> Self {
         Self { openings, tls, ..self }
+    }
+
+    /// Its answers over TLS have this `Strict-Transport-Security`.
+    #[must_use]
+    pub fn with_hsts(self, value: Option<&HeaderValue>) -> Self {
+        let value = value.and_then(|value| value.to_str().ok());
+        let lines = value.map(|value| format!("Strict-Transport-Security: {value}\r\n"));
+        Self { tls_lines: lines.unwrap_or_default().into(), ..self }
     }
 
     /// These proxies name its clients.
@@ -133,8 +145,9 @@ impl<A> Guarded<A> {
         new: Option<NewConnection>,
     ) -> ClientConnection {
         let metrics = Arc::clone(&self.metrics);
-        let config = &self.config;
-        ClientConnection::new(stream, permit, config, self.log_format, metrics, transport, new)
+        let (config, format) = (&self.config, self.log_format);
+        let tls = (transport, Arc::clone(&self.tls_lines));
+        ClientConnection::new(stream, permit, config, format, metrics, tls, new)
     }
 
     /// Who is at the other end of a connection.
@@ -190,8 +203,9 @@ impl<A: ServerApp + Send + Sync + 'static> Guarded<A> {
             }
             None => {
                 let (metrics, format) = (&self.metrics, self.log_format);
-                let stream = Box::new(request);
-                self.overflow.refuse(stream, false, &self.limits, metrics, format).await;
+                let (stream, limits) = (Box::new(request), &self.limits);
+                let more = if transport.is_tls { &*self.tls_lines } else { "" };
+                self.overflow.refuse(stream, Some(more), limits, metrics, format).await;
             }
         }
     }
@@ -249,7 +263,8 @@ where
         let opening = self.openings.of(&stream);
         let Some(permit) = self.limits.try_connect() else {
             let (metrics, format) = (&self.metrics, self.log_format);
-            self.overflow.refuse(stream, opening.tls, &self.limits, metrics, format).await;
+            let more = (!opening.tls).then_some("");
+            self.overflow.refuse(stream, more, &self.limits, metrics, format).await;
             return None;
         };
         let new = self.lifecycle.as_ref().map(Lifecycle::open_connection);

@@ -3,8 +3,9 @@
 use crate::protocol::head_ids::HeadIds;
 use crate::protocol::request_check::BadRequest;
 
-/// The complete response to a request head that Pingora does not pass to the gateway.
-pub(super) fn bad_request_response(error: BadRequest, ids: &HeadIds) -> Vec<u8> {
+/// The complete response to a request head that Pingora does not pass to the gateway. `more` are further header lines,
+/// each ending in `\r\n`.
+pub(super) fn bad_request_response(error: BadRequest, ids: &HeadIds, more: &str) -> Vec<u8> {
     let reason = match error {
         BadRequest::HeadersTooLarge => "Request Header Fields Too Large",
         BadRequest::HeadersTooSlow => "Request Timeout",
@@ -12,7 +13,7 @@ pub(super) fn bad_request_response(error: BadRequest, ids: &HeadIds) -> Vec<u8> 
     };
     let mut body = serde_json::json!({ "message": error.message(), "cause": error.cause() });
     ids.add_to(&mut body);
-    final_response(error.status(), reason, "", &ids.request_id, &body.to_string())
+    final_response(error.status(), reason, more, &ids.request_id, &body.to_string())
 }
 
 /// A complete response with `Connection: close`. `more` are further header lines, each ending in

@@ -43,12 +43,13 @@ impl Overflow {
         Self { limit, lingering: AtomicUsize::new(0), line: RareLine::new(LOG_INTERVAL) }
     }
 
-    /// Sends a 503, logs it with the request id and the address of the client, and closes the connection. A
-    /// client of TLS could not read the response: its connection is just closed.
+    /// Sends a 503 with `more` header lines, logs it with the request id and the address of the client, and closes the
+    /// connection. A client that waits for a handshake of TLS could not read the response: its connection is just closed,
+    /// with `None`.
     pub(super) async fn refuse(
         &self,
         stream: Stream,
-        is_tls: bool,
+        more: Option<&str>,
         limits: &ClientLimits,
         metrics: &Metrics,
         log_format: LogFormat,
@@ -59,16 +60,14 @@ impl Overflow {
         self.log_refusal(limits);
         let ids = HeadIds::unknown();
         access::refused(log_format, peer_of(&stream), (refusal.status(), refusal.cause()), &ids);
-        if is_tls {
-            return;
-        }
+        let Some(more) = more else { return };
         let id = ids.request_id.as_str();
         let lingering = self.lingering.fetch_add(1, Ordering::Relaxed);
         let linger = if lingering < MAX_LINGERING { LINGER } else { SHORT_LINGER };
         let refused = refusal.response(None, "", id);
         let body = String::from_utf8_lossy(&refused.body);
-        let more = "Retry-After: 1\r\n";
-        let response = final_response(refused.status, "Service Unavailable", more, id, &body);
+        let more = format!("Retry-After: 1\r\n{more}");
+        let response = final_response(refused.status, "Service Unavailable", &more, id, &body);
         let _gone_or_late = timeout(linger, send_last(stream, &response)).await;
         self.lingering.fetch_sub(1, Ordering::Relaxed);
     }
@@ -93,7 +92,7 @@ pub(super) async fn refuse_plain(stream: Stream, metrics: &Metrics, log_format: 
     metrics.cause(error.cause());
     let ids = HeadIds::unknown();
     access::refused_head(log_format, peer_of(&stream), error, &ids);
-    let response = bad_request_response(error, &ids);
+    let response = bad_request_response(error, &ids, "");
     let _gone_or_late = timeout(LINGER, send_last(stream, &response)).await;
 }
 

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AGE, CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::header::{AGE, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::proxy::{MultiRangeInfo, RangeType};
 
@@ -20,6 +20,7 @@ use crate::gateway::respond::{NOT_IN_304, limit_freshness, may_have_a_body, to_n
 use crate::gateway::storage::{is_age_due, part_of, refused};
 use crate::gateway::{Gateway, request_id};
 use crate::protocol::conditional::VALIDATORS;
+use crate::protocol::connection_options::keeps_open;
 use crate::protocol::selection::{Selection, select};
 use crate::response::gateway_response::GatewayResponse;
 use crate::response::refusal::Refusal;
@@ -385,12 +386,5 @@ fn keeps_alive(client: &RequestHeader) -> Option<bool> {
     if !is_readable || other.iter().any(|name| headers.contains_key(name)) {
         return None;
     }
-    let mut options = headers.get_all(CONNECTION).iter();
-    let by_default = client.version == Version::HTTP_11;
-    match (options.next(), options.next()) {
-        (None, _) => Some(by_default),
-        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"keep-alive") => Some(true),
-        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"close") => Some(false),
-        _ => None,
-    }
+    Some(keeps_open(client.version, headers))
 }

@@ -12,9 +12,11 @@ use pingora::proxy::Session;
 use crate::gateway::context::Context;
 use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
+use crate::protocol::connection_options::connection_options;
 use crate::protocol::forwarded_conditions::UpstreamConditions;
+use crate::protocol::trace_context::TRACESTATE;
 use crate::upstream::answer::Ask;
-use crate::upstream::attempt_span::with_traceparent;
+use crate::upstream::attempt_span::{passed_trace_state, with_traceparent};
 use crate::upstream::request::{signed_request, signing_time};
 
 impl Gateway {
@@ -44,10 +46,21 @@ impl Gateway {
         let passed = &store.profile.request_headers;
         if !passed.is_empty() {
             // The configuration accepts no pattern that matches a header set by the gateway.
-            let ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
+            let mut ours: Vec<HeaderName> = head.headers.keys().cloned().collect();
+            let listed = |name: &HeaderName| passed.iter().any(|glob| glob.matches(name.as_str()));
+            if object.upstream.span.is_some() {
+                if listed(&TRACESTATE)
+                    && let Some(state) = passed_trace_state(&client.headers, &head)
+                {
+                    head.insert_header(TRACESTATE, state)?;
+                }
+                ours.push(TRACESTATE);
+            }
             for (name, value) in &client.headers {
-                let listed = passed.iter().any(|glob| glob.matches(name.as_str()));
-                if listed && !ours.contains(name) {
+                // Such a field belongs to the connection of the client (RFC 9110, section 7.6.1).
+                let is_name = |it: &[u8]| it.eq_ignore_ascii_case(name.as_str().as_bytes());
+                let of_the_hop = connection_options(&client.headers).any(is_name);
+                if listed(name) && !ours.contains(name) && !of_the_hop {
                     head.append_header(name.clone(), value.clone())?;
                 }
             }

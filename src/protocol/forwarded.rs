@@ -28,11 +28,23 @@ pub struct TrustedProxies {
     pub header: ForwardedHeader,
 }
 
-/// One entry of the list: who sent the request to the proxy that wrote the entry.
+/// One entry of the list: who sent the request to the proxy that wrote the entry, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hop {
-    address: IpAddr,
+    /// `None` if the proxy does not say.
+    address: Option<IpAddr>,
     scheme: Option<&'static str>,
+}
+
+/// What was read of the list, from the right.
+#[derive(Debug, Default)]
+struct ReadEntries {
+    /// The last address that was found: that of the client.
+    address: Option<IpAddr>,
+    /// The scheme in the last entry that was read.
+    scheme: Option<&'static str>,
+    /// How many entries with addresses were read.
+    addresses: usize,
 }
 
 impl TrustedProxies {
@@ -48,19 +60,26 @@ impl TrustedProxies {
     /// wrote this entry.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap, proxy: IpAddr) -> IpAddr {
-        self.last_hop(headers).map_or(proxy.to_canonical(), |hop| hop.address)
+        self.read(headers).address.unwrap_or(proxy.to_canonical())
     }
 
     /// The scheme of the URL as the client wrote it, if the proxies say.
+    ///
+    /// `X-Forwarded-Proto` may have one value for the whole way, or one for each address: each proxy adds to the end
+    /// of both. Several lines are one list (RFC 9110, section 5.3). The value is the one at the place of the client's
+    /// address, counted from the right; if there are fewer, the first. As in s3proxy 2.0.1 it counts beside an
+    /// address only. An element of `Forwarded` has its own, also if it hides the address (RFC 7239, section 6.3).
     #[must_use]
     pub fn scheme(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let read = self.read(headers);
         match self.header {
-            // One value for the whole way; as in s3proxy 2.0.1 it counts beside an address only.
+            ForwardedHeader::Forwarded => read.scheme,
             ForwardedHeader::XForwardedFor => {
-                self.last_hop(headers)?;
-                known_scheme(headers.get(X_FORWARDED_PROTO)?.as_bytes())
+                let lines = headers.get_all(X_FORWARDED_PROTO).iter().rev();
+                let values = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+                let values = values.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
+                known_scheme(values.take(read.addresses).last()?)
             }
-            ForwardedHeader::Forwarded => self.last_hop(headers)?.scheme,
         }
     }
 
@@ -73,9 +92,9 @@ impl TrustedProxies {
         }
     }
 
-    /// The entry of the client, or the last that can be read on the way to it.
-    fn last_hop(&self, headers: &HeaderMap) -> Option<Hop> {
-        let mut last = None;
+    /// Reads the list up to the entry of the client, or to the last that can be read on the way to it.
+    fn read(&self, headers: &HeaderMap) -> ReadEntries {
+        let mut read = ReadEntries::default();
         let name = match self.header {
             ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
             ForwardedHeader::Forwarded => http::header::FORWARDED,
@@ -85,10 +104,10 @@ impl TrustedProxies {
             let ended = match self.header {
                 ForwardedHeader::XForwardedFor => {
                     let entries = line.rsplit(',').map(str::trim).filter(|entry| !entry.is_empty());
-                    self.walk(entries.map(x_forwarded_for), &mut last)
+                    self.walk(entries.map(x_forwarded_for), &mut read)
                 }
                 ForwardedHeader::Forwarded => match elements(line) {
-                    Some(elements) => self.walk(elements.into_iter().rev(), &mut last),
+                    Some(elements) => self.walk(elements.into_iter().rev(), &mut read),
                     None => true,
                 },
             };
@@ -96,15 +115,17 @@ impl TrustedProxies {
                 break;
             }
         }
-        last
+        read
     }
 
     /// Goes through the entries of a line, from the right; true at the client, or where nobody is known.
-    fn walk(&self, hops: impl Iterator<Item = Option<Hop>>, last: &mut Option<Hop>) -> bool {
+    fn walk(&self, hops: impl Iterator<Item = Hop>, read: &mut ReadEntries) -> bool {
         for hop in hops {
-            let Some(hop) = hop else { return true };
-            *last = Some(hop);
-            if !self.trusts(hop.address) {
+            read.scheme = hop.scheme;
+            let Some(address) = hop.address else { return true };
+            read.address = Some(address);
+            read.addresses += 1;
+            if !self.trusts(address) {
                 return true;
             }
         }
@@ -112,11 +133,11 @@ impl TrustedProxies {
     }
 }
 
-fn x_forwarded_for(entry: &str) -> Option<Hop> {
-    Some(Hop { address: node(entry)?, scheme: None })
+fn x_forwarded_for(entry: &str) -> Hop {
+    Hop { address: node(entry), scheme: None }
 }
 
-/// An address with or without a port; IPv6 with or without brackets, although RFC 7239 requires them.
+/// An address with or without a port; IPv6 with or without brackets. No RFC has a form for `X-Forwarded-For`.
 fn node(text: &str) -> Option<IpAddr> {
     let address = text.parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
@@ -124,13 +145,39 @@ fn node(text: &str) -> Option<IpAddr> {
     address.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
 }
 
+/// An address of `Forwarded`, with or without a port, which may be obfuscated; IPv6 in brackets (RFC 7239, section 6).
+fn node_of_rfc_7239(text: &str) -> Option<IpAddr> {
+    let (address, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            (
+                IpAddr::V6(address.parse().ok()?),
+                (!rest.is_empty()).then_some(rest.strip_prefix(':')),
+            )
+        }
+        None => {
+            let (address, port) =
+                text.split_once(':').map_or((text, None), |(it, port)| (it, Some(port)));
+            (IpAddr::V4(address.parse().ok()?), port.map(Some))
+        }
+    };
+    let is_port = |port: &str| match port.strip_prefix('_') {
+        Some(name) => {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            !name.is_empty() && name.bytes().all(is_part)
+        }
+        None => (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    port.is_none_or(|port| port.is_some_and(is_port)).then(|| address.to_canonical())
+}
+
 fn known_scheme(text: &[u8]) -> Option<&'static str> {
     ["https", "http"].into_iter().find(|known| text.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// The elements of a line of `Forwarded` (RFC 7239, section 4), each as the entry of a client, `None` where it
-/// names no address. `None` if the line is not well-formed: a client could hide what proxies add to it.
-fn elements(line: &str) -> Option<Vec<Option<Hop>>> {
+/// The elements of a line of `Forwarded` (RFC 7239, section 4), each as the entry of a client. `None`
+/// if the line is not well-formed: a client could hide what proxies add to it.
+fn elements(line: &str) -> Option<Vec<Hop>> {
     let mut elements = Vec::new();
     let mut element = Element::default();
     let mut rest = line;
@@ -206,7 +253,7 @@ impl Element {
             return None;
         }
         match name.as_str() {
-            "for" => self.address = node(value),
+            "for" => self.address = node_of_rfc_7239(value),
             "proto" => self.scheme = known_scheme(value.as_bytes()),
             _ => {}
         }
@@ -215,8 +262,8 @@ impl Element {
         Some(())
     }
 
-    fn hop(&self) -> Option<Hop> {
-        Some(Hop { address: self.address?, scheme: self.scheme })
+    fn hop(&self) -> Hop {
+        Hop { address: self.address, scheme: self.scheme }
     }
 }
 

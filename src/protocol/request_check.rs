@@ -57,7 +57,9 @@ impl BadRequest {
     pub fn message(self) -> &'static str {
         match self {
             Self::Body => "this service is read-only: send the request without a body",
-            Self::HostMissing => "the Host header is missing: HTTP/1.1 requires one",
+            Self::HostMissing => {
+                "the request names no host: it needs the Host header, or :authority in HTTP/2"
+            }
             Self::HostInvalid => {
                 "the Host header must be a host name or an IP address, with an optional port"
             }
@@ -68,7 +70,7 @@ impl BadRequest {
                 "the request line must be a method, a target and a version, with one space between \
                  them; percent-encode spaces, control characters and # in the target"
             }
-            Self::Malformed => "the request head is not valid HTTP/1.1",
+            Self::Malformed => "the request head is not valid HTTP",
             Self::HeadersTooLarge => {
                 "the request line and headers exceed the size limit: send fewer or shorter headers"
             }

@@ -16,6 +16,8 @@ const SAMPLED: u8 = 1;
 const MAX_STATE: usize = 512;
 /// The most members of a `tracestate` (section 3.3.1.3).
 const MAX_MEMBERS: usize = 32;
+/// The longest key, and the longest value, of a member, bytes (section 3.3.1.3).
+const MAX_PART: usize = 256;
 
 /// A span, as others name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,20 +87,22 @@ impl TraceContext {
 }
 
 /// The `tracestate` that belongs to the context of a request, its lines joined; `None` if there is none, or
-/// one that is too long or has a member that is none.
+/// one that is too long, names a key twice, or has a member that is none.
 #[must_use]
 pub fn trace_state(headers: &HeaderMap) -> Option<String> {
     let mut state = String::new();
-    let mut members = 0;
+    let mut keys = Vec::new();
     for line in headers.get_all(TRACESTATE) {
         for member in line.to_str().ok()?.split(',').map(|it| it.trim_matches([' ', '\t'])) {
             if member.is_empty() {
                 continue;
             }
-            members += 1;
-            if member.find('=').is_none_or(|at| at == 0) || members > MAX_MEMBERS {
+            let (key, value) = member.split_once('=')?;
+            let is_new = keys.iter().all(|other| *other != key);
+            if !is_new || !is_key(key) || !is_value(value) || keys.len() == MAX_MEMBERS {
                 return None;
             }
+            keys.push(key);
             if !state.is_empty() {
                 state.push(',');
             }
@@ -106,6 +110,21 @@ pub fn trace_state(headers: &HeaderMap) -> Option<String> {
         }
     }
     (1..=MAX_STATE).contains(&state.len()).then_some(state)
+}
+
+/// Whether this is the name of a tracing system (section 3.3.1.3.1). The first character of a tenant's may be a digit.
+fn is_key(text: &str) -> bool {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let first = text.bytes().next();
+    first.is_some_and(is_alphanumeric)
+        && text.len() <= MAX_PART
+        && text.bytes().all(|byte| is_alphanumeric(byte) || b"_-*/@".contains(&byte))
+}
+
+/// Whether this is the note of one (section 3.3.1.3.2); spaces at its end are gone already.
+fn is_value(text: &str) -> bool {
+    let is_part = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
+    (1..=MAX_PART).contains(&text.len()) && text.bytes().all(is_part)
 }
 
 /// A number of exactly `digits` lower-case hexadecimal digits.
@@ -191,7 +210,9 @@ mod tests {
 
     #[test]
     fn the_state_is_kept_if_it_is_a_list_of_members() {
-        let many = |number: usize| vec!["a=1"; number].join(",");
+        let many =
+            |number: u32| (0..number).map(|nth| format!("a{nth}=1")).collect::<Vec<_>>().join(",");
+        let long = |more: usize| format!("a={},b={}", "x".repeat(253), "x".repeat(254 + more));
         for (lines, expected) in [
             (vec![], None),
             (vec![""], None),
@@ -202,8 +223,20 @@ mod tests {
             (vec!["a=\u{e9}"], None),
             (vec![&many(32)], Some(many(32))),
             (vec![&many(33)], None),
-            (vec![&format!("a={}", "x".repeat(510))], Some(format!("a={}", "x".repeat(510)))),
-            (vec![&format!("a={}", "x".repeat(511))], None),
+            (vec![&long(0)], Some(long(0))),
+            (vec![&long(1)], None),
+            (vec![&format!("a={}", "x".repeat(257))], None),
+            (vec![&format!("{}=x", "a".repeat(257))], None),
+            (vec!["1a@b/c-d_e*=x y;!"], Some("1a@b/c-d_e*=x y;!".to_owned())),
+            // Only one entry for a key; keys are lower case.
+            (vec!["a=1,a=2"], None),
+            (vec!["a=1", "b=2,a=1"], None),
+            (vec!["A=1;;"], None),
+            (vec!["a =1"], None),
+            (vec!["_a=1"], None),
+            (vec!["a="], None),
+            (vec!["a=1=2"], None),
+            (vec!["a=1\t2"], None),
         ] {
             let mut headers = HeaderMap::new();
             for line in &lines {

@@ -2,9 +2,9 @@
 //! by the gateway. The head of a cached object is made once.
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES,
-    LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora::Result;
@@ -13,6 +13,7 @@ use pingora::http::ResponseHeader;
 use crate::config::Config;
 use crate::mime::{KeyType, MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
+use crate::protocol::connection_options::connection_options;
 use crate::protocol::entity_tag::EntityTag;
 use crate::protocol::http_date;
 use crate::response::gateway_response::NOSNIFF;
@@ -77,14 +78,14 @@ impl ObjectHeads {
     ) -> Result<ResponseHeader> {
         let mut head = ResponseHeader::build_no_case(status, Some(16))?;
         let not_modified = status == StatusCode::NOT_MODIFIED;
-        let hop_by_hop = connection_options(store);
         for (name, value) in store {
             let passes = is_object_header(name) || is_listed(name, profile);
             let of_a_body = *name == CONTENT_LENGTH || *name == CONTENT_ENCODING;
             let of_a_part = *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT;
             // A repeated header of the object would contradict itself: only the first is forwarded.
             let repeated = is_object_header(name) && head.headers.contains_key(name);
-            let of_the_hop = hop_by_hop.iter().any(|option| name.as_str() == option);
+            let is_name = |option: &[u8]| option.eq_ignore_ascii_case(name.as_str().as_bytes());
+            let of_the_hop = connection_options(store).any(is_name);
             if !passes || not_modified && of_a_body || of_a_part || repeated || of_the_hop {
                 continue;
             }
@@ -197,14 +198,6 @@ impl ObjectHeads {
 #[must_use]
 pub fn is_listed(name: &HeaderName, profile: &Profile) -> bool {
     profile.response_headers.iter().any(|glob| glob.matches(name.as_str()))
-}
-
-/// The names in the store's `Connection`: these headers belong to its connection with the gateway and
-/// are not forwarded (RFC 9110, section 7.6.1).
-fn connection_options(store: &HeaderMap) -> Vec<String> {
-    let values = store.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let options = values.flat_map(|value| value.split(','));
-    options.map(|option| option.trim().to_ascii_lowercase()).collect()
 }
 
 /// An entity tag in the quotes that RFC 9110, section 8.8.3, requires: without them a client's

@@ -7,6 +7,7 @@ use std::time::Duration;
 use httparse::{EMPTY_HEADER, Response, Status};
 
 use crate::certificate::command_tls::{CommandStream, CommandTls};
+use crate::protocol::connection_options::options;
 
 /// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -176,7 +177,11 @@ fn parse_head(head: &[u8]) -> io::Result<(u16, bool, Length, bool)> {
     };
     let is_hit =
         value("cache-status").is_some_and(|text| text.split(';').any(|it| it.trim() == "hit"));
-    let closes = value("connection").is_some_and(|text| text.eq_ignore_ascii_case("close"));
+    let closes = response.headers.iter().any(|header| {
+        let mut options = options(header.value);
+        header.name.eq_ignore_ascii_case("connection")
+            && options.any(|option| option.eq_ignore_ascii_case(b"close"))
+    });
     let length = match (status, value("transfer-encoding"), value("content-length")) {
         (100..=199 | 204 | 304, _, _) => Length::Known(0),
         (_, Some(_), _) => Length::Chunked,

@@ -287,6 +287,29 @@ fn the_scheme_is_taken_from_trusted_proxies_alone() {
     }
 }
 
+/// Requests that came over TLS were redirected again and again where two proxies have added to the list.
+#[test]
+fn a_list_of_schemes_is_no_reason_for_another_redirect() {
+    let edge = Edge::new();
+    let gateway = edge
+        .setup(Setup::new("http://127.0.0.1:1"))
+        .yaml(json!({ "tls": { "redirect_to_https": true } }))
+        .start();
+    let addresses = ("X-Forwarded-For", "203.0.113.5, 10.0.0.1");
+    for (schemes, status) in [
+        (&["https, https"][..], 200),
+        (&["https, http"], 200),
+        (&["https", "http"], 200),
+        (&["https"], 200),
+        (&["http, https"], 301),
+        (&["http", "https"], 301),
+    ] {
+        let lines = schemes.iter().map(|scheme| ("X-Forwarded-Proto", *scheme));
+        let sent: Vec<_> = std::iter::once(addresses).chain(lines).collect();
+        assert_eq!(gateway.send("GET", "/s3proxy/", &sent).status(), status, "{schemes:?}");
+    }
+}
+
 /// Two clients behind one load balancer have a share each; one that names others has its own alone.
 #[test]
 fn the_share_of_a_client_is_that_of_its_address() {

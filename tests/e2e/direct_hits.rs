@@ -183,6 +183,10 @@ fn old_clients_and_those_that_close_are_answered_once() {
             ("HTTP/1.1", "Connection: Close\r\n", false),
             ("HTTP/1.0", "", false),
             ("HTTP/1.0", "Connection: Keep-Alive\r\n", true),
+            ("HTTP/1.0", "Connection: foo, Keep-Alive\r\n", true),
+            ("HTTP/1.0", "Connection: foo\r\nConnection: keep-alive\r\n", true),
+            ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
+            ("HTTP/1.1", "Connection: foo\r\nConnection: close\r\n", false),
             ("HTTP/1.1", "Connection: keep-alive, close\r\n", false),
         ] {
             let mut client = gateway.connect();

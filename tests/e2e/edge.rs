@@ -168,6 +168,13 @@ fn requests_without_tls_are_redirected_and_probes_are_not() {
         assert!(answer.status() != 301, "{path}");
         assert_eq!(answer.header("strict-transport-security"), Some("max-age=86400"), "{path}");
     }
+    // Also where the head is no request.
+    for head in ["GET / HTTP/1.1\r\nHost: h\r\nHost: h", "GET /a b HTTP/1.1"] {
+        let mut client = edge.connect(None).expect("a handshake");
+        client.send(format!("{head}\r\n\r\n"));
+        let answer = client.answer("GET").expect("an answer");
+        assert_eq!(answer.header("strict-transport-security"), Some("max-age=86400"), "{head}");
+    }
     let head = client.exchange("GET", "/s3proxy/s3/sky/a.png", &[("Range", "bytes=0-1")]);
     assert_eq!(
         (head.status(), head.header("strict-transport-security")),

@@ -388,6 +388,12 @@ fn requests_that_http_1_refuses_are_refused_and_the_connection_goes_on() {
             cause => assert_eq!(answer.json()["cause"], cause),
         }
     }
+    let crumbs: Vec<_> = (0..300).map(|number| format!("a{number}=b")).collect();
+    let crumbs: Vec<_> = crumbs.iter().map(|crumb| ("cookie", crumb.as_str())).collect();
+    let answer = http2.exchange("GET", "/s3proxy/s3/sky/a.png", &crumbs);
+    assert_eq!(answer.text(), "tile", "they are one field");
+    let answer = http2.exchange("GET", "/s3proxy/s3/sky/a.png", &[("host", "other.example.org")]);
+    assert_eq!(answer.json()["message"], "the request head is not valid HTTP");
     for (method, body, cause) in
         [("POST", "body", "method_not_allowed"), ("GET", "body", "request_body")]
     {

@@ -279,7 +279,7 @@ fn a_connection_of_http_1_0_is_kept_when_asked_for_in_any_case() {
     let spy = Faulty::spy();
     let gateway = Setup::new(&spy.url()).start();
     for path in ["/", "/s3proxy/s3/sky/a.png", "/no-such-page"] {
-        for value in ["keep-alive", "Keep-Alive", "KEEP-ALIVE"] {
+        for value in ["keep-alive", "Keep-Alive", "KEEP-ALIVE", "foo, Keep-Alive"] {
             let mut client = gateway.connect();
             for _ in 0..3 {
                 client.send(format!("GET {path} HTTP/1.0\r\nConnection: {value}\r\n\r\n"));

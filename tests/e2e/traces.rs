@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::admin::Admin;
 use crate::authority::Authority;
@@ -267,6 +267,43 @@ fn a_client_that_is_not_trusted_is_linked_and_decides_nothing() {
         .map(|it| (hex::encode(&it.trace_id), hex::encode(&it.span_id)))
         .collect();
     assert_eq!(links, [(TRACE.to_owned(), PARENT.to_owned())]);
+}
+
+/// A `traceparent` of the profile was replaced after it had been signed, and the `tracestate` of a client stood beside
+/// the id of another trace.
+#[test]
+fn headers_of_traces_that_a_profile_sends_keep_signature_and_trace() {
+    let (collector, store) = (Collector::start(), Faulty::spy());
+    let (own, value) = (TRACE.replace("4b", "bb"), traceparent(TRACE, PARENT, "01"));
+    let own = traceparent(&own, PARENT, "01");
+    let state = [("Traceparent", value.as_str()), ("Tracestate", "a=1"), ("Tracestate", "b=2")];
+    for (trusts, sent, expected) in [
+        ("true", &state[..], Some("a=1,b=2")),
+        ("false", &state, None),
+        ("true", &state[1..], None),
+        ("true", &[state[0], ("Tracestate", "a=1,a=2")], None),
+    ] {
+        let profiles = json!({
+            "signs": {"upstream_headers": {"traceparent": own}},
+            "passes": {"request_headers": ["traceparent", "tracestate"]},
+        });
+        let gateway = traced(Setup::new(&store.url()), &collector.url())
+            .env("S3PROXY_TRACING_TRUST_CLIENTS", trusts)
+            .profile("signs", &store.url())
+            .profile("passes", &store.url())
+            .yaml(json!({ "profiles": profiles }))
+            .tolerate("which is sent as it is")
+            .start();
+        assert_eq!(gateway.object_with("signs@sky/a.png", sent).status(), 200);
+        let asked = store.requests().pop().expect("a request");
+        assert_eq!(asked.header("traceparent"), Some(own.as_str()), "{trusts} {sent:?}");
+        assert!(asked.signed_headers().contains(&"traceparent"), "{asked:?}");
+        assert_eq!(gateway.object_with("passes@sky/a.png", sent).status(), 200);
+        let asked = store.requests().pop().expect("a request");
+        assert_eq!(asked.header("tracestate"), expected, "{trusts} {sent:?}");
+        let goes_on = trusts == "true" && sent[0].0 == "Traceparent";
+        assert_eq!(sent_to_store(&asked).0 == TRACE, goes_on, "{asked:?}");
+    }
 }
 
 #[test]

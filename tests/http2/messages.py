@@ -125,6 +125,7 @@ table(
     ("8.1", "GET with a body", lambda lab: request(1, lab.never(), end=False) + data(1, b"test", True)),
     # Trailers.
     ("8.1", "trailers that do not end the stream", lambda lab: request(1, lab.never(), ("content-length", "4"), end=False, method="POST") + data(1, b"te") + headers(1, literal("x-test", "a"), end=False)),
+    ("8.1", "GET with trailers that have a pseudo-header field", lambda lab: request(1, lab.never(), end=False) + headers(1, literal(":method", "GET"))),
     ("8.1", "trailers with a pseudo-header field", lambda lab: request(1, lab.never(), end=False, method="POST") + data(1, b"test") + headers(1, literal(":method", "GET"))),
     ("8.1", "POST with trailers", lambda lab: request(1, lab.never(), end=False, method="POST") + data(1, b"test") + headers(1, literal("x-test", "a"))),
 )

@@ -114,7 +114,7 @@ settings! {
             kind: kind::request_headers(),
             default: "[]",
             reload: "true",
-            text: "Request headers of the client to forward to the store, unsigned, such as `[traceparent]`. The profile is then not cached.",
+            text: "Request headers of the client to forward to the store, unsigned, such as `[traceparent]`. With `tracing.endpoint` a `tracestate` passes only with the trace to which it belongs. The profile is then not cached.",
         }
         upstream_headers: Vec<(HeaderName, Secret)> {
             kind: kind::upstream_headers(),

@@ -29,7 +29,7 @@ settings! {
             variable: "S3PROXY_TLS_KEY_FILE",
             default: "[]",
             reload: "true",
-            text: "A PEM file with the unencrypted private key of the certificate; or a list, in the order of the certificates. Read again when they change.",
+            text: "A PEM file with the unencrypted private key of the certificate: RSA with 2,048 to 4,096 bits, ECDSA with P-256 or P-384, or Ed25519; or a list, in the order of the certificates. Read again when they change.",
         }
         client_ca_file: Option<PathBuf> {
             kind: kind::optional_path(),

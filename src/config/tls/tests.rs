@@ -30,6 +30,23 @@ fn pair() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
+/// The file of a server without the certificate of its issuer, and with that of another authority.
+#[test]
+fn a_chain_of_which_a_certificate_is_not_issued_by_the_next_one_is_warned_of() {
+    let (certificate, key) = pair();
+    let (other, _) = pair();
+    let both = format!("{certificate}{other}");
+    let yaml = |file: &str| {
+        format!("tls: {{listen: '127.0.0.1:8443', certificate_file: {file}, key_file: k}}")
+    };
+    let files = [("alone", certificate.as_str()), ("both", &both), ("k", &key)];
+    for (file, is_warned) in [("alone", false), ("both", true)] {
+        let warnings = loaded(&yaml(file), &files).expect("a configuration").warnings;
+        let of_chain = warnings.iter().any(|it| it.contains("tls.certificate_file: both has cert"));
+        assert_eq!(of_chain, is_warned, "{warnings:?}");
+    }
+}
+
 #[test]
 fn a_listener_needs_a_certificate_and_its_key() {
     let (certificate, key) = pair();

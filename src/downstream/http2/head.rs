@@ -1,7 +1,7 @@
 //! The head of a request of HTTP/2 as one of HTTP/1.1, so that every rule for heads is there once: the limits, the
 //! refusals, and what the gateway admits. Values in, bytes out.
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
@@ -9,7 +9,8 @@ use http::{HeaderValue, Method};
 /// ends with white space (section 8.2.1): the request is malformed.
 ///
 /// `:authority` is the host. A `Host` that says the same is left out, and one that says something else makes two,
-/// which are refused. A body without length is marked as in HTTP/1.1.
+/// which are refused. A body without length is marked as in HTTP/1.1. Fields of `Cookie` become one, in the place of
+/// the first (section 8.2.3).
 pub(super) fn as_http1(request: &Parts, has_body: bool) -> Option<Vec<u8>> {
     let authority = request.uri.authority().map(http::uri::Authority::as_str);
     let target = match authority {
@@ -39,9 +40,20 @@ pub(super) fn as_http1(request: &Parts, has_body: bool) -> Option<Vec<u8>> {
     let is_same = |host: &HeaderValue| {
         authority.is_some_and(|name| host.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
     };
-    let mut has_length = false;
+    let (mut has_length, mut has_cookie) = (false, false);
     for (name, value) in fields() {
         if name == HOST && is_same(value) {
+            continue;
+        }
+        if name == COOKIE {
+            if !std::mem::replace(&mut has_cookie, true) {
+                add(&[b"cookie: "]);
+                for (number, crumb) in request.headers.get_all(COOKIE).iter().enumerate() {
+                    let separator = if number > 0 { &b"; "[..] } else { b"" };
+                    add(&[separator, crumb.as_bytes()]);
+                }
+                add(&[b"\r\n"]);
+            }
             continue;
         }
         has_length |= name == CONTENT_LENGTH && value.as_bytes() != b"0";
@@ -93,6 +105,16 @@ mod tests {
         assert_eq!(connect.as_deref(), Some("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"));
         let all = head("OPTIONS", "*", &[("host", "h")], false);
         assert_eq!(all.as_deref(), Some("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n"));
+    }
+
+    /// Three hundred of them were more fields than a head may have.
+    #[test]
+    fn the_crumbs_of_cookies_are_one_field() {
+        let fields =
+            [("cookie", "a=1"), ("range", "bytes=0-1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];
+        let expected = "GET / HTTP/1.1\r\nHost: h\r\ncookie: a=1; b=2; c=3; d=4\r\n\
+                        range: bytes=0-1\r\n\r\n";
+        assert_eq!(head("GET", "https://h/", &fields, false).as_deref(), Some(expected));
     }
 
     #[test]

@@ -65,6 +65,19 @@ fn forwarded_is_read_as_rfc_7239_has_it() {
         (&["for=\"192.0.2.1\\:47\""], "192.0.2.1"),
         (&["host=\"a,b;for=192.0.2.9\";for=192.0.2.1"], "192.0.2.1"),
         (&["for=192.0.2.43, for=_hidden"], PROXY),
+        (&["for=\"192.0.2.1:_a.b\""], "192.0.2.1"),
+        (&["for=\"[2001:db8::1]:_x\""], "2001:db8::1"),
+        (&["for=\"[::ffff:192.0.2.1]\""], "192.0.2.1"),
+        // Section 6 has other forms of addresses and ports.
+        (&["for=\"2001:db8::1\""], PROXY),
+        (&["for=\"::1\""], PROXY),
+        (&["for=\"[192.0.2.1]\""], PROXY),
+        (&["for=\"[2001:db8::1]80\""], PROXY),
+        (&["for=\"[2001:db8::1]:\""], PROXY),
+        (&["for=\"192.0.2.1:\""], PROXY),
+        (&["for=\"192.0.2.1:123456\""], PROXY),
+        (&["for=\"192.0.2.1:_\""], PROXY),
+        (&["for=\"192.0.2.1:_a b\""], PROXY),
         (&["for=192.0.2.43, for=unknown, for=10.0.0.7"], "10.0.0.7"),
         (&["for=192.0.2.43, by=10.0.0.9"], PROXY),
         // What a client wrote must not hide what proxies have added.
@@ -102,6 +115,64 @@ fn the_scheme_is_that_of_the_client() {
     assert_eq!(scheme(forwarded, &[lines]), Some("https"));
     assert_eq!(scheme(forwarded, &[("x-forwarded-proto", "https")]), None);
     assert_eq!(scheme(x, &[lines]), None);
+}
+
+/// A list of schemes was none that is known, so that requests over TLS were redirected again and again.
+#[test]
+fn a_list_of_schemes_is_read_as_the_list_of_addresses_in_one_line_or_several() {
+    let (one, two) = ("192.0.2.1", "192.0.2.9, 192.0.2.1, 10.0.0.7");
+    for (addresses, schemes, expected) in [
+        (two, &["https, https"][..], Some("https")),
+        // The first proxy has received it over TLS, and passed it on without.
+        (two, &["https, http"], Some("https")),
+        (two, &["http,https"], Some("http")),
+        // What the client has written stands before that.
+        (two, &["https, http, https"], Some("http")),
+        (two, &["http, https, http"], Some("https")),
+        (one, &["https, http"], Some("http")),
+        (one, &["http, https"], Some("https")),
+        // One value for the whole way, or for its beginning.
+        (two, &["https"], Some("https")),
+        (two, &[" , HTTPS\t,"], Some("https")),
+        ("192.0.2.1, 10.0.0.7, 10.0.0.8", &["https, http"], Some("https")),
+        (two, &["gopher, https"], None),
+        (two, &["https, gopher"], Some("https")),
+        (two, &["https http"], None),
+        (two, &[","], None),
+        ("unknown", &["https, https"], None),
+        ("192.0.2.1, unknown, 10.0.0.7", &["https, http"], Some("http")),
+        ("10.0.0.3, 10.0.0.7", &["https, http"], Some("https")),
+    ] {
+        let line = schemes.join(",");
+        let split: Vec<&str> = line.split(',').collect();
+        for lines in [schemes, &split[..]] {
+            let mut pairs = vec![("x-forwarded-for", addresses)];
+            pairs.extend(lines.iter().map(|line| ("x-forwarded-proto", *line)));
+            let found = trusted(ForwardedHeader::XForwardedFor).scheme(&headers_of(&pairs));
+            assert_eq!(found, expected, "{addresses} {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn an_element_that_hides_the_client_has_its_scheme_all_the_same() {
+    for (lines, expected) in [
+        (&["for=_hidden;proto=https"][..], Some("https")),
+        (&["for=unknown;proto=https, for=10.0.0.7;proto=http"], Some("https")),
+        (&["proto=https"], Some("https")),
+        (&["for=192.0.2.9;proto=https, for=_hidden"], None),
+        (&["for=192.0.2.9;proto=https", "for=_hidden;proto=http"], Some("http")),
+        (
+            &["for=192.0.2.9;proto=https, for=_hidden;proto=http, for=10.0.0.7;proto=https"],
+            Some("http"),
+        ),
+        (&["for=192.0.2.1, for=10.0.0.7;proto=https"], None),
+        (&["for=192.0.2.1;proto=https;x=\""], None),
+    ] {
+        let pairs: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
+        let found = trusted(ForwardedHeader::Forwarded).scheme(&headers_of(&pairs));
+        assert_eq!(found, expected, "{lines:?}");
+    }
 }
 
 proptest! {

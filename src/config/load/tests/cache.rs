@@ -160,7 +160,7 @@ fn a_profile_shows_the_value_it_has_and_where_it_comes_from() {
         let shown = setting(&loaded, key);
         assert_eq!((shown.value.as_str(), shown.source.to_string().as_str()), (value, source));
     }
-    assert!(!show(&loaded).contains("patterns["), "{}", show(&loaded));
+    assert!(!show(&loaded, &[]).contains("patterns["), "{}", show(&loaded, &[]));
 }
 
 #[test]

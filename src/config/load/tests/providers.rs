@@ -33,7 +33,7 @@ fn a_section_names_a_role_a_token_or_a_program_as_for_awss_own_tools() {
         let ini = format!("{BASE}[hips]\n{section}");
         let loaded = Case { yaml: HIPS, ini: &ini, ..Case::default() }.good();
         assert_eq!(source(named(&loaded, "hips")), expected, "{section}");
-        assert!(!show(&loaded).contains("hush"));
+        assert!(!show(&loaded, &[]).contains("hush"));
     }
     for (section, problem) in [
         (
