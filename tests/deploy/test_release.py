@@ -75,6 +75,55 @@ class Workflow(unittest.TestCase):
         self.assertIn("No findings", linted.stdout)
 
 
+class Packages(unittest.TestCase):
+    """The step that packs, with a program of a few bytes in the place of the real one."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        # In the place of what runs programs of another architecture.
+        for arch in ("x86_64", "aarch64"):
+            self.script(self.folder / f"bin/qemu-{arch}-static", '#!/bin/sh\nexec "$@"\n')
+            self.script(self.folder / f"target/release-files/{arch}/s3proxy", f'#!/bin/sh\necho "{arch} $*"\n')
+
+    def script(self, file, text):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def package(self, arch, debian):
+        environment = os.environ | {
+            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+            "CARGO_TARGET_DIR": str(self.folder / "target"),
+        }
+        ran = subprocess.run([".ci/release", "--arch", arch, "archive", "package"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        return self.folder / f"target/release-files/s3proxy_{VERSION}_{debian}.deb"
+
+    def test_a_package_has_the_program_of_its_architecture(self):
+        for arch, debian in (("x86_64", "amd64"), ("aarch64", "arm64")):
+            package = self.package(arch, debian)
+            self.assertEqual(run("dpkg-deb", "--field", package, "Architecture").stdout, f"{debian}\n")
+            tree = self.folder / debian
+            self.assertEqual(run("dpkg-deb", "--extract", package, tree).returncode, 0)
+            self.assertIn(arch, (tree / "usr/bin/s3proxy").read_text())
+            completions = (tree / "usr/share/bash-completion/completions/s3proxy").read_text()
+            self.assertEqual(completions, f"{arch} completions bash\n")
+
+    def test_the_same_commit_gives_the_same_bytes(self):
+        made = self.package("x86_64", "amd64").parent
+        files = [file for file in made.iterdir() if file.is_file()]
+        self.assertEqual(len(files), 2)
+        before = {file: file.read_bytes() for file in files}
+        for file in files:
+            file.unlink()
+        # Files are made at another time, with another mask of modes.
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.package("x86_64", "amd64")
+        self.assertEqual({file: file.read_bytes() for file in files}, before)
+
+
 class Scripts(unittest.TestCase):
     def test_the_notes_are_the_section_of_the_version(self):
         notes = run(".ci/notes", f"v{VERSION}")
@@ -112,8 +161,9 @@ case "$*" in *push*) echo sha256:{'0' * 64}; echo {digest} size: 1 ;; esac
         self.assertTrue(calls[0].endswith(" . 1"), "docker may make a list of an image, which the manifest refuses")
 
     def test_what_is_not_understood_is_refused(self):
-        for script in (".ci/release", ".ci/image", "tests/deploy/package"):
+        for script in (".ci/release", ".ci/image", "tests/deploy/package", "tests/deploy/service", "tests/deploy/certbot"):
             self.assertEqual(run(script, "--no-such-option").returncode, 2, script)
+        self.assertEqual(run(".ci/release", "--arch", "riscv64").returncode, 1)
 
     def test_the_provenance_names_each_file_by_its_digest(self):
         with tempfile.NamedTemporaryFile(suffix=".deb") as file:
