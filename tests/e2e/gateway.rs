@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{answers, canary};
 use crate::client::PATIENCE;
 use crate::log::Log;
 pub(crate) use crate::ports::free_port;
 pub(crate) use crate::running::Gateway;
 use crate::running::{NotServing, wait};
+use crate::{answers, canary};
 
 pub(crate) const ACCESS_KEY: &str = "AKIDE2EXAMPLE";
 /// This secret must never leave the gateway; [`canary`] checks that.

@@ -7,30 +7,31 @@ import re
 
 # What two requests to one sender do not share. Order matters: the special before the general.
 VARIABLE = [
-    (re.compile(pattern, re.IGNORECASE), replacement)
+    (re.compile(pattern), replacement)
     for pattern, replacement in [
-        (r"(^|\n)(date|age|last-modified|expires): [^\r\n]*", r"\1\2: *"),
-        (r"(x-request-id: )[^\r\n]*", r"\1*"),
-        (r"(dur=)[0-9.]+", r"\1*"),
-        (r"(ttl=)-?[0-9]+", r"\1*"),
-        (r"(max-age=)[0-9]+", r"\1*"),
-        (r"(retry-after: )[0-9]+", r"\1*"),
-        (r"(boundary=)[0-9a-z\"-]+", r"\1*"),
+        (r"(?im)^(date|age|last-modified|expires|x-request-id): [^\r\n]*", r"\1: *"),
+        (r"(?im)^((?:retry-after|x-slow): )(?:\d+|x+)", r"\1*"),
+        (r"dur=[0-9.]+", "dur=*"),
+        (r"ttl=-?[0-9]+", "ttl=*"),
+        (r"max-age=[0-9]+", "max-age=*"),
+        (r"boundary=[0-9a-zA-Z\"-]+", "boundary=*"),
         # The id of the request by which the suite knows that the log is complete: it counts all tests of a process.
-        (r"\bsettle-\d+", "settle-*"),
+        (r"settle-\d+", "settle-*"),
         (r"127\.0\.0\.\d+:\d+", "*"),
-        (r"(localhost|gateway\.test|@sky):\d+", r"\1:*"),
-        (r"(x-slow: )x+", r"\1*"),
+        (r"localhost:\d+", "localhost:*"),
+        (r"gateway\.test:\d+", "gateway.test:*"),
+        (r"@sky:\d+", "@sky:*"),
         # The store's id of a request.
-        (r"\btx[0-9a-f]{21}-", "*-"),
+        (r"tx[0-9a-f]{21}-", "*-"),
         # The host and process of a replica.
         (r"\"[\w.-]+/\d+\"", "\"*\""),
         # What a purge has removed by the time of its answer.
         (r"\"removed\":\{[^}]*\}", "\"removed\":*"),
-        (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "*"),
+        (r"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "-uuid"),
+        (r"\b[0-9a-f]{8}-uuid", "*"),
         (r"\be2e-\d+-\d+", "*"),
-        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?", "*"),
-        (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "*"),
+        (r"\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?", "*"),
+        (r"\w\w\w, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "*"),
         (r"\b[0-9a-f]{32}\b", "*"),
         (r"/tmp/\.tmp\w+", "*"),
     ]
