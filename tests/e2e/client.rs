@@ -122,12 +122,12 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, unread: Vec::new(), record: Answers::default() })
+        Ok(Self { stream, unread: Vec::new(), record: Answers::of(address) })
     }
 
     /// A client with a small receive buffer.
     pub(crate) fn narrow(address: SocketAddr) -> Self {
-        Self { stream: narrow(address), unread: Vec::new(), record: Answers::default() }
+        Self { stream: narrow(address), unread: Vec::new(), record: Answers::of(address) }
     }
 
     /// Writes the bytes; if the gateway has already closed the connection, reading detects it.
@@ -200,6 +200,7 @@ impl Client {
                     "the connection ended inside a head: {:?}",
                     String::from_utf8_lossy(&self.unread)
                 );
+                self.record.none();
                 return None;
             }
         }

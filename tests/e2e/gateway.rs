@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::canary;
 use crate::client::PATIENCE;
 use crate::log::Log;
 pub(crate) use crate::ports::free_port;
 pub(crate) use crate::running::Gateway;
 use crate::running::{NotServing, wait};
+use crate::{answers, canary};
 
 pub(crate) const ACCESS_KEY: &str = "AKIDE2EXAMPLE";
 /// This secret must never leave the gateway; [`canary`] checks that.
@@ -153,7 +153,9 @@ impl Setup {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let own = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let address = self.listen.unwrap_or_else(own);
-        let name = format!("e2e-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
+        // Always as long, as is what contains it.
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e-{:07}-{serial:05}", std::process::id());
         let mut setup = self.clone();
         // A test of the flag sets another address here.
         setup.env.entry("S3PROXY_LISTEN".to_owned()).or_insert_with(|| address.to_string());
@@ -162,6 +164,7 @@ impl Setup {
             setup.env.entry("S3PROXY_ADMIN_LISTEN".to_owned()).or_insert_with(|| own().to_string());
         }
         let admin = setup.env.get("S3PROXY_ADMIN_LISTEN").and_then(|text| text.parse().ok());
+        answers::of_this_test([address].into_iter().chain(admin));
         let name = if self.unnamed {
             "s3proxy".to_owned()
         } else {

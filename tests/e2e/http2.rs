@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::admin::Admin;
+use crate::answers::Answers;
 use crate::cached::with_cache;
 use crate::client::{Answer, Ending, Head, PATIENCE};
 use crate::direct_hits::REQUESTS;
@@ -109,12 +110,14 @@ impl Http2 {
     /// Sends a request with this body.
     pub(crate) fn send_body(&mut self, method: &str, path: &str, body: &'static str) -> Answer {
         let request = self.request(method, path, &[]);
-        runtime().block_on(async {
+        let answer = runtime().block_on(async {
             let mut sender = self.sender.clone().ready().await.expect("a stream");
             let (response, mut stream) = sender.send_request(request, false).expect("sent");
             stream.send_data(body.into(), true).expect("sent");
             answer(response).await.expect("an answer")
-        })
+        });
+        record(method, path, &[], body, &answer);
+        answer
     }
 
     pub(crate) fn exchange(
@@ -124,7 +127,9 @@ impl Http2 {
         headers: &[(&str, &str)],
     ) -> Answer {
         let response = self.begin(method, path, headers);
-        runtime().block_on(answer(response)).expect("an answer")
+        let answer = runtime().block_on(answer(response)).expect("an answer");
+        record(method, path, headers, "", &answer);
+        answer
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
@@ -156,6 +161,19 @@ pub(crate) async fn answer(response: ResponseFuture) -> Result<Answer, h2::Error
     }
     let head = head(&Response::from_parts(parts, ()));
     Ok(Answer { head, body: bytes, ending })
+}
+
+/// For the comparison of both senders, as text of HTTP/1.1.
+fn record(method: &str, path: &str, headers: &[(&str, &str)], body: &str, answer: &Answer) {
+    let lines = |headers: &mut dyn Iterator<Item = (&str, &str)>| {
+        headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
+    };
+    let sent = lines(&mut headers.iter().copied());
+    let received = lines(&mut answer.head.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+    let mut record = Answers::default();
+    record.sent(format!("{method} {path} HTTP/2\r\n{sent}\r\n{body}").as_bytes());
+    record.head(format!("HTTP/2 {}\r\n{received}\r\n", answer.status()).as_bytes());
+    record.body(&answer.body, answer.ending != Ending::Cut, &format!("{:?}", answer.ending));
 }
 
 fn head(response: &Response<()>) -> Head {

@@ -172,7 +172,7 @@ impl Gateway {
         if self.ended.is_some() {
             return;
         }
-        let id = format!("settle-{}", SERIAL.fetch_add(1, Ordering::Relaxed));
+        let id = format!("settle-{:06}", SERIAL.fetch_add(1, Ordering::Relaxed));
         self.send("GET", "/no-such-route", &[("X-Request-ID", &id)]);
         self.line_of_id(&id);
     }
