@@ -1,6 +1,7 @@
 """Objects in the tiers of the gateway: the memory of small ones, and hits from disk beside nginx's."""
 
 import statistics
+import threading
 import time
 
 import cases
@@ -29,11 +30,16 @@ def files(stack, folder, counts):
     return stage.nginx(stack, folder, "files", 1, stage.DIRECT, FILES)
 
 
+def ask(server, size, count, connections, seconds, first=0):
+    """Requests objects of a size, one after the other and again from the first."""
+    return cases.wrk(server, f"{size}/", seconds, (), connections, "many.lua", (count, first))
+
+
 def ask_each(server, size, count, connections=16):
     """Requests each object of a size at least once."""
     asked = 0
     while asked < count:
-        seen = cases.wrk(server, f"{size}/", 2, (), connections, "many.lua", (count, asked))
+        seen = ask(server, size, count, connections, 2, asked)
         assert not seen["not_2xx"] and not seen["broken"], seen
         asked += seen["requests"]
 
@@ -66,9 +72,30 @@ def small(start, size, count):
     return {"used": (gateway.memory() - before) / entries, "counted": bytes_counted / entries}
 
 
-def disk(start, folder, store, size, count, readers, seconds, rounds):
-    """Microseconds of CPU of a hit from disk, and of nginx for the same file; the part of the requests that
-    the disk answered; and the gateway's memory in bytes."""
+def purged(gateway, hits):
+    """p99 of hits in ms, before and while prefixes that match nothing are purged one after the other, and how many
+    were."""
+    before = hits()["p99"] / 1000
+    ended, purges = threading.Event(), 0
+
+    def purge():
+        nonlocal purges
+        while not ended.is_set():
+            gateway.purge(purges)
+            purges += 1
+
+    purging = threading.Thread(target=purge)
+    purging.start()
+    try:
+        during = hits()["p99"] / 1000
+    finally:
+        ended.set()
+        purging.join()
+    return {"before": before, "during": during, "purges": purges}
+
+
+def on_disk(start, folder, size, count, readers):
+    """A gateway with `count` objects of this size on its disk, and few of them in memory."""
     # Room for what is being read, and little more.
     memory = 16 + 3 * readers * size // MIB
     gateway = start({
@@ -83,14 +110,20 @@ def disk(start, folder, store, size, count, readers, seconds, rounds):
         ask_each(gateway, size, count)
         time.sleep(0.5)
         before = hits(gateway, "disk")
-        seen = cases.wrk(gateway, f"{size}/", 2, (), 4, "many.lua", (count, 0))
+        seen = ask(gateway, size, count, 4, 2)
         if hits(gateway, "disk") - before > 0.9 * seen["requests"]:
             break
+    return gateway
+
+
+def disk(gateway, store, size, count, readers, seconds, rounds):
+    """Microseconds of CPU of a hit from disk, and of nginx for the same file; the part of the requests that
+    the disk answered; and the gateway's memory in bytes."""
     costs, parts = {"gateway": [], "nginx": []}, []
     for _ in range(rounds):
         for name, server in (("gateway", gateway), ("nginx", store)):
             before, from_disk = sum(server.cpu()), hits(gateway, "disk")
-            seen = cases.wrk(server, f"{size}/", seconds, (), readers, "many.lua", (count, 0))
+            seen = ask(server, size, count, readers, seconds)
             costs[name].append(1e6 * (sum(server.cpu()) - before) / seen["requests"])
             if name == "gateway":
                 parts.append((hits(gateway, "disk") - from_disk) / seen["requests"])

@@ -269,6 +269,17 @@ TRUST = """proxy_ssl_protocols TLSv1.3; proxy_ssl_verify on; proxy_ssl_session_r
       proxy_ssl_trusted_certificate {folder}/store.crt; proxy_ssl_name 127.0.0.1;"""
 
 
+def certificate(folder, name):
+    """A certificate for 127.0.0.1 that nobody signed, and its key."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt"],
+        check=True, capture_output=True,
+    )
+
+
 def store(stack, folder, sizes, tls=False):
     """The store: files of these sizes (bytes, by key), without a byte of them on the disk."""
     bucket = folder / "store" / "bucket"
@@ -278,13 +289,7 @@ def store(stack, folder, sizes, tls=False):
             file.truncate(size)
     (folder / "store" / "404.xml").write_text(NO_SUCH_KEY)
     if tls:
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-addext", "basicConstraints=critical,CA:FALSE",
-             "-keyout", folder / "store.key", "-out", folder / "store.crt"],
-            check=True, capture_output=True,
-        )
+        certificate(folder, "store")
     speaks = STORE_TLS.format(folder=folder) if tls else ""
     server = nginx(stack, folder, "store", 1, DIRECT, STORE, tls=speaks)
     server.scheme = "https" if tls else "http"

@@ -12,7 +12,7 @@ use crate::tally::trial;
 
 const MIB: usize = 1 << 20;
 const MEMORY: usize = 64 * MIB;
-/// The bound of `docs/caching.md`: twice the memory of the cache, and this much besides.
+/// The bound of `docs/operations.md`: twice the memory of the cache, and this much besides.
 const BESIDES: usize = 64 * MIB;
 const TILES: usize = 1500;
 /// Tiles of 4 to 400 KiB, which take more than the disk has.

@@ -57,7 +57,7 @@ def connection_error(connection, *codes):
 
 
 def stream_error(connection, stream, *codes):
-    """RST_STREAM with one of these codes. Each stream error may be treated as one of the connection (RFC 9113, 5.4.2)."""
+    """RST_STREAM with one of these codes. Each stream error may be treated as one of the connection (RFC 9113, 5.4.1)."""
     connection.settle()
     if connection.goaway and connection.goaway[1] in codes and connection.closed:
         return

@@ -64,7 +64,7 @@ settings! {
             kind: kind::boolean(),
             variable: "S3PROXY_SERVER_DIRECT_HITS",
             default: "true",
-            text: "Whether cached objects, pages and refusals that need no store are answered in front of the framework, at less than half the CPU. `false` sends every request through the framework.",
+            text: "Whether cached objects, pages and refusals that need no store are answered in front of the framework, for less CPU, see [direct-hits.md](decisions/direct-hits.md). `false` sends every request through the framework.",
         }
         upgrade_sock: Option<PathBuf> {
             kind: kind::optional_path(),
