@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::config::layers::Layers;
 use crate::config::problem::ValueSource;
-use crate::config::settings::cache::{blocks, disk, patterns, pins, rule, shared, tiers};
+use crate::config::settings::cache::{disk, patterns, pins, rule, shared, tiers};
 use crate::config::settings::connections::downstream;
 use crate::config::settings::gateway::{aliases, cors, gateway};
 use crate::config::settings::paths::{self, DEFAULT_PROFILE, PROFILES};
@@ -39,8 +39,13 @@ struct Dependence<F: 'static> {
     has_effect: F,
 }
 
+/// Whether settings of the whole gateway have an effect.
+type OfGateway = fn(&Config) -> bool;
+/// The same of settings of a profile.
+type OfProfile = fn(&Config, &Profile) -> bool;
+
 /// The settings of the whole gateway. Of several that apply to a setting, the first is told.
-static GLOBAL: &[Dependence<fn(&Config) -> bool>] = &[
+static GLOBAL: &[Dependence<OfGateway>] = &[
     Dependence {
         settings: &[tls::ROWS],
         need: Lacking::Setting(tls::listen().row),
@@ -87,17 +92,10 @@ static GLOBAL: &[Dependence<fn(&Config) -> bool>] = &[
         has_effect: Config::speaks_http2,
     },
     Dependence {
-        settings: &[
-            tiers::ROWS,
-            disk::ROWS,
-            shared::ROWS,
-            blocks::ROWS,
-            rule::ROWS,
-            pins::ROWS,
-            patterns::ROWS,
-        ],
-        need: CACHE_OFF,
-        has_effect: caches,
+        // Its rules stay as they are where the cache is turned off.
+        settings: &[disk::ROWS, shared::ROWS],
+        need: Lacking::Zero(tiers::memory().row, "turns the cache off"),
+        has_effect: |config| config.cache.memory != CacheMemory::Bytes(0),
     },
     Dependence {
         settings: &[disk::ROWS],
@@ -108,11 +106,6 @@ static GLOBAL: &[Dependence<fn(&Config) -> bool>] = &[
         settings: &[shared::ROWS],
         need: Lacking::Setting(shared::url().row),
         has_effect: |config| config.cache.shared.is_some(),
-    },
-    Dependence {
-        settings: &[blocks::ROWS],
-        need: Lacking::Zero(blocks::share().row, "caches no blocks"),
-        has_effect: |config| config.cache.blocks.share > 0,
     },
     Dependence {
         settings: &[
@@ -143,7 +136,7 @@ static GLOBAL: &[Dependence<fn(&Config) -> bool>] = &[
 ];
 
 /// The settings of each profile.
-static OF_PROFILE: &[Dependence<fn(&Config, &Profile) -> bool>] = &[
+static OF_PROFILE: &[Dependence<OfProfile>] = &[
     Dependence {
         settings: &[&[store::hedge().row]],
         need: Lacking::Several(store::endpoints().row),
@@ -161,11 +154,6 @@ static OF_PROFILE: &[Dependence<fn(&Config, &Profile) -> bool>] = &[
     },
     Dependence {
         settings: &[rule::ROWS, pins::ROWS, patterns::ROWS, &[store::hips().row]],
-        need: CACHE_OFF,
-        has_effect: |config, _| caches(config),
-    },
-    Dependence {
-        settings: &[rule::ROWS, pins::ROWS, patterns::ROWS, &[store::hips().row]],
         need: Lacking::Setting(rule::store().row),
         has_effect: |_, profile| profile.cache.rules().any(|rule| rule.store),
     },
@@ -176,12 +164,7 @@ static OF_PROFILE: &[Dependence<fn(&Config, &Profile) -> bool>] = &[
     },
 ];
 
-const CACHE_OFF: Lacking = Lacking::Zero(tiers::memory().row, "turns the cache off");
 const NO_PINS: Lacking = Lacking::Zero(tiers::pin_share().row, "pins nothing");
-
-fn caches(config: &Config) -> bool {
-    config.cache.memory != CacheMemory::Bytes(0)
-}
 
 /// Whether this holds for a profile, or there is none that a setting could have an effect on.
 fn any(config: &Config, holds: impl Fn(&Profile) -> bool) -> bool {

@@ -195,6 +195,7 @@ impl Gateway {
         let terse =
             matches!(refusal, Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable(_));
         ctx.refusal = Some(refusal);
+        ctx.depends_on_accept = true;
         let is_head = session.req_header().method == Method::HEAD;
         let asked_for_head = matches!(object.upstream.ask, Ask::Length | Ask::Validators);
         let has_body = error_document::has_body(head.status, &head.headers, asked_for_head);
