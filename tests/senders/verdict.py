@@ -60,12 +60,14 @@ def without_races(counted):
 
 def of_request(one, other):
     """The relation of the answers to one request: those in each run with one sender, and with the other."""
+    # Where time decides whether a request is made, its answers need not repeat either.
+    do_repeat = repeats(one) and repeats(other)
     one, other = [run for run in one if run], [run for run in other if run]
     if not one or not other:
         return "one_alone"
     if share(one, other):
         return "by_requests"
-    if repeats(one) and repeats(other):
+    if do_repeat:
         return "different"
     if set().union(*one) == set().union(*other):
         return "by_sets"
