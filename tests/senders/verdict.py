@@ -19,7 +19,7 @@ CACHE_STATUS = re.compile(r"^cache-status: ([^\r\n]*)", re.IGNORECASE | re.MULTI
 NAME = re.compile(r"^([^:\r\n]+):", re.MULTILINE)
 DETAIL = re.compile(r"detail=(?:\"[^\"]*\"|\w+)")
 NUMBER = re.compile(r"\d+")
-# Without so many runs with each sender it is not known whether a test repeats its answers.
+# Without this number of runs with each sender it is not known whether a test repeats its answers.
 REPEATS = 3
 STRICTEST_FIRST = ["by_connections", "by_requests", "by_sets", "by_races", "one_alone", "different"]
 
