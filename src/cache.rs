@@ -169,7 +169,7 @@ impl Cache {
                 Evaluation::AskStore { old, why } => (old, why),
             };
             if old.is_none()
-                && let Some(lookup) = self.excluded(request, began)
+                && let Some(lookup) = self.excluded(request, began, true)
             {
                 return lookup;
             }
@@ -236,14 +236,16 @@ impl Cache {
             return None;
         }
         let now = now();
-        let Some(entry) = self.tiers.lookup(request) else { return self.excluded(request, now) };
+        let Some(entry) = self.tiers.lookup(request) else {
+            return self.excluded(request, now, false);
+        };
         let state = entry.freshness.at(now);
         let is_fresh = matches!(state, FreshnessState::Fresh);
         let is_young = is_fresh || matches!(state, FreshnessState::StaleWhileRevalidate);
         match &entry.content {
             EntryContent::Object(_) if is_young => {}
             EntryContent::Negative(_) if is_fresh => {}
-            EntryContent::Negative(_) => return self.excluded(request, now),
+            EntryContent::Negative(_) => return self.excluded(request, now, false),
             _ => return None,
         }
         match self.evaluate(request, Some(entry), false, now) {
@@ -363,8 +365,14 @@ impl Cache {
     }
 
     /// The answer for a tile that its survey excludes.
-    fn excluded(&self, request: &Arc<CacheRequest>, now: SystemTime) -> Option<Lookup> {
-        let is_excluded = self.surveys.excludes(&self.tiers, &self.fetches, request, now);
+    fn excluded(
+        &self,
+        request: &Arc<CacheRequest>,
+        now: SystemTime,
+        may_ask_store: bool,
+    ) -> Option<Lookup> {
+        let (tiers, fetches) = (&self.tiers, &self.fetches);
+        let is_excluded = self.surveys.excludes(tiers, fetches, request, now, may_ask_store);
         let refused = LookupResult::Refused(Refusal::ObjectNotFound);
         is_excluded.then(|| Lookup::of(refused, CacheStatus::Excluded))
     }

@@ -61,13 +61,15 @@ struct Files {
 }
 
 impl Surveys {
-    /// Whether the survey of the requested tile excludes it.
+    /// Whether the survey of the requested tile excludes it. Unless the caller `may_ask_store`, exclusions about which
+    /// the store decides are not counted: the request is asked about again.
     pub(super) fn excludes(
         self: &Arc<Self>,
         tiers: &Arc<Tiers>,
         fetches: &Arc<Fetches>,
         request: &Arc<CacheRequest>,
         now: SystemTime,
+        may_ask_store: bool,
     ) -> bool {
         let surveys = &request.store.profile.hips;
         let is_of_surveys = *surveys != WhichFolders::None
@@ -92,6 +94,9 @@ impl Surveys {
         let exclusion = survey.exclusion.get().and_then(Option::as_ref);
         let is_excluded = exclusion.is_some_and(|exclusion| exclusion.excludes(tile, format));
         if !is_excluded || survey.is_off.load(Ordering::Relaxed) {
+            return false;
+        }
+        if !may_ask_store && survey.excluded.load(Ordering::Relaxed) < FIRST {
             return false;
         }
         let before = survey.excluded.fetch_add(1, Ordering::Relaxed);

@@ -19,7 +19,7 @@ CACHE_STATUS = re.compile(r"^cache-status: ([^\r\n]*)", re.IGNORECASE | re.MULTI
 NAME = re.compile(r"^([^:\r\n]+):", re.MULTILINE)
 DETAIL = re.compile(r"detail=(?:\"[^\"]*\"|\w+)")
 NUMBER = re.compile(r"\d+")
-# Without so many runs with each sender it is not known whether a test repeats its answers.
+# Without this number of runs with each sender it is not known whether a test repeats its answers.
 REPEATS = 3
 STRICTEST_FIRST = ["by_connections", "by_requests", "by_sets", "by_races", "one_alone", "different"]
 
@@ -60,12 +60,14 @@ def without_races(counted):
 
 def of_request(one, other):
     """The relation of the answers to one request: those in each run with one sender, and with the other."""
+    # Where time decides whether a request is made, its answers need not repeat either.
+    do_repeat = repeats(one) and repeats(other)
     one, other = [run for run in one if run], [run for run in other if run]
     if not one or not other:
         return "one_alone"
     if share(one, other):
         return "by_requests"
-    if repeats(one) and repeats(other):
+    if do_repeat:
         return "different"
     if set().union(*one) == set().union(*other):
         return "by_sets"
