@@ -19,6 +19,9 @@ pub mod command_tls;
 mod links;
 pub mod store_tls;
 
+/// Renewal is late when less is left, whatever the lifetime. The alert S3ProxyCertificateExpires has the same rule.
+const LATE: Duration = Duration::from_secs(14 * 24 * 3600);
+
 /// A certificate chain and the private key of its first certificate.
 #[derive(Clone)]
 pub struct Identity {
@@ -180,10 +183,13 @@ impl Identity {
         self.key.cert.first() == other.key.cert.first()
     }
 
-    /// When the certificate expires, seconds since the Unix epoch.
+    /// Whether the certificate should have been renewed by now: less than 14 days are left, and less than a quarter of
+    /// its lifetime. Renewal is usual when a third is left.
     #[must_use]
-    pub fn expiry(&self) -> u64 {
-        self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    pub fn is_renewal_late(&self, now: SystemTime) -> bool {
+        let left = self.not_after.duration_since(now).unwrap_or_default();
+        let lifetime = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        left < LATE.min(lifetime / 4)
     }
 
     /// Why clients refuse the certificate of a server, whatever they trust: it has no name (RFC 9525, section 2.2), or

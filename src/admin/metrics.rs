@@ -4,7 +4,6 @@
 use std::fmt::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -123,7 +122,7 @@ impl Collector for MetricSources {
         }
         self.state(page)?;
         edge::handshakes(page, &self.tls)?;
-        edge::expiries(page, &self.tls)?;
+        edge::validities(page, &self.tls)?;
         edge::http2(page, self.http2.as_deref())?;
         if let Some(counts) = &self.proxy_headers {
             edge::proxy_headers(page, counts)?;
@@ -339,17 +338,7 @@ fn upstream(page: &mut DescriptorEncoder<'_>, stores: &Stores) -> Result<(), Err
         "Addresses of the store, by their health.",
         addresses,
     )?;
-    let certificates = stores.iter().filter_map(|store| {
-        let client = store.profile.tls.as_ref()?.client()?;
-        let expires = client.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(([("profile", store.profile.label())], ConstGauge::new(expires.as_secs())))
-    });
-    family(
-        page,
-        "s3proxy_upstream_certificate_not_after_timestamp_seconds",
-        "When the client certificate towards the store expires.",
-        certificates,
-    )?;
+    edge::client_certificates(page, stores)?;
     endpoints(page, stores)
 }
 

@@ -1,14 +1,11 @@
 //! The certificates that the gateway shows its clients: whether they are valid, and for how long.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::certificate::Identity;
 use crate::check::report::{CheckStep, Finding};
 use crate::config::{Config, TlsFiles};
 use crate::reload::{certificate_line, not_valid_line};
-
-/// The alert S3ProxyCertificateExpires fires as early.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// A step for each certificate of `tls` and of `admin.tls`.
 pub(super) fn certificates(config: &Config, now: SystemTime) -> Vec<CheckStep> {
@@ -29,14 +26,16 @@ fn finding(section: &str, identity: &Identity, now: SystemTime) -> Finding {
     let issuer = identity.last_issuer();
     let issuer = issuer.map(|it| format!("; its clients have to know the authority {it}"));
     let line = format!("{section}: {}{}", certificate_line(identity), issuer.unwrap_or_default());
-    match identity.is_valid(now + SOON) {
-        true => Finding::ok(line),
-        false => Finding::warning(format!("{line}, less than 14 days"), renew()),
+    match identity.is_renewal_late(now) {
+        true => Finding::warning(format!("{line}: its renewal is late"), renew()),
+        false => Finding::ok(line),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::certificate::{Chain, PrivateKey};
     use crate::check::report::StepState;
@@ -47,16 +46,29 @@ mod tests {
         let made = made.expect("a certificate");
         let chain = Chain::parse(&made.cert.pem()).expect("a chain");
         let key = PrivateKey::parse(&made.signing_key.serialize_pem()).expect("a key");
-        let identity = Identity::new(chain, key).expect("a pair");
+        let mut identity = Identity::new(chain, key).expect("a pair");
         let day = Duration::from_secs(24 * 3600);
-        for (now, state, words) in [
-            (identity.not_after - 15 * day, StepState::Ok, "sky.example.org, valid until"),
-            (identity.not_after - 13 * day, StepState::Warning, "less than 14 days"),
-            (identity.not_after + day, StepState::Failed, "not valid now"),
-            (identity.not_before - day, StepState::Failed, "it is valid from"),
+        let late = "its renewal is late";
+        for (days, left, state, words) in [
+            (90, 15.0, StepState::Ok, "sky.example.org, valid until"),
+            (90, 13.0, StepState::Warning, late),
+            (90, -1.0, StepState::Failed, "not valid now"),
+            (90, 91.0, StepState::Failed, "it is valid from"),
+            // A third is left when it is usually renewed.
+            (40, 13.0, StepState::Ok, "sky.example.org, valid until"),
+            (40, 9.0, StepState::Warning, late),
+            (7, 6.5, StepState::Ok, "sky.example.org, valid until"),
+            (7, 2.3, StepState::Ok, "sky.example.org, valid until"),
+            (7, 1.7, StepState::Warning, late),
         ] {
+            identity.not_before = identity.not_after - days * day;
+            let after = day.mul_f64((f64::from(days) - left).abs());
+            let now = match f64::from(days) < left {
+                true => identity.not_before - after,
+                false => identity.not_before + after,
+            };
             let found = finding("tls", &identity, now);
-            assert_eq!(found.state, state, "{}", found.detail);
+            assert_eq!(found.state, state, "{days} {left} {}", found.detail);
             assert!(found.detail.contains(words), "{}", found.detail);
             assert_eq!(found.fix.is_some(), state != StepState::Ok);
         }

@@ -1,11 +1,12 @@
 //! TLS with clients: the handshake of a new connection, with limits that Pingora's own listener does not
 //! have, and with certificates that are replaced while the process runs.
 
+use std::cmp::min_by_key;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use log::debug;
@@ -156,17 +157,18 @@ impl TlsAcceptor {
             == authorities.map(|it| &it.roots)
     }
 
-    /// When certificates expire, seconds since the Unix epoch, by the first name of each; of two with one name the
-    /// earlier time.
+    /// From when until when certificates are valid, by the first name of each; of two with one name that of the one which
+    /// expires earlier.
     #[must_use]
-    pub fn expiries(&self) -> BTreeMap<String, u64> {
-        let mut expiries = BTreeMap::new();
+    pub fn validities(&self) -> BTreeMap<String, (SystemTime, SystemTime)> {
+        let mut validities = BTreeMap::new();
         for identity in &self.in_force.load().identities {
             let name = identity.names.first().map_or("", String::as_str).to_owned();
-            let earliest = expiries.entry(name).or_insert(u64::MAX);
-            *earliest = identity.expiry().min(*earliest);
+            let own = (identity.not_before, identity.not_after);
+            let earliest = validities.entry(name).or_insert(own);
+            *earliest = min_by_key(own, *earliest, |(_, not_after)| *not_after);
         }
-        expiries
+        validities
     }
 
     /// Makes the handshake of a new connection until this time.

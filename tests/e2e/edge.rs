@@ -74,10 +74,13 @@ fn a_client_gets_the_certificate_for_the_name_that_it_asks_for() {
     let page = client::send(gateway.admin.expect("an admin listener"), "GET", "/metrics", &[]);
     let series = scrape::parse(page.text());
     for name in names {
-        let series_name = format!(
-            "s3proxy_tls_certificate_not_after_timestamp_seconds{{listener=\"public\",name=\"{name}\"}}"
-        );
-        assert_eq!(series.get(&series_name), Some(&3_786_912_000.0), "{name}");
+        // 1975-01-01 to 2090-01-01.
+        for (end, seconds) in [("not_before", 157_766_400.0), ("not_after", 3_786_912_000.0)] {
+            let series_name = format!(
+                "s3proxy_tls_certificate_{end}_timestamp_seconds{{listener=\"public\",name=\"{name}\"}}"
+            );
+            assert_eq!(series.get(&series_name), Some(&seconds), "{name} {end}");
+        }
     }
 }
 

@@ -24,7 +24,7 @@ tls:
   key_file: {folder}/tls.key
 credentials_file: {folder}/aws-credentials.ini
 log: {{ format: production, level: WARNING }}
-server: {{ lame_duck: 500ms, grace_period: 10s }}
+server: {{ lame_duck: 500ms, grace_period: 10s, direct_hits: {direct_hits} }}
 cache: {{ memory: 256MiB }}
 downstream: {{ {downstream} }}
 profiles:
@@ -126,13 +126,13 @@ class Server:
 class Gateway(Server):
     uncached = PROXIED.replace("lab@", "pass@")
 
-    def __init__(self, stack, folder, binary, store, name, downstream=""):
+    def __init__(self, stack, folder, binary, store, name, downstream="", direct_hits="true"):
         super().__init__()
         self.store, self.admin = store, free_port()
         configuration = folder / f"{name}.yaml"
         configuration.write_text(CONFIGURATION.format(
             port=self.port, tls_port=self.tls_port, prior_port=self.prior_port, admin=self.admin, folder=folder,
-            store=store.port, downstream=downstream,
+            store=store.port, downstream=downstream, direct_hits=direct_hits,
         ))
         keys = CREDENTIALS.format(access_key=store.access_key, secret_key=store.secret_key)
         (folder / "aws-credentials.ini").write_text(keys)

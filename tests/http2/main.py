@@ -56,6 +56,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--gateway", required=True)
     parser.add_argument("--store", required=True)
+    parser.add_argument("--direct-hits", choices=["true", "false"], default="true")
     parser.add_argument("--nginx", action="store_true")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--only", default="")
@@ -70,7 +71,7 @@ def main():
         def start(name, downstream=""):
             if options.nginx:
                 return Nginx(stack, folder)
-            return Gateway(stack, folder, os.path.abspath(options.gateway), store, name, downstream)
+            return Gateway(stack, folder, os.path.abspath(options.gateway), store, name, downstream, options.direct_hits)
 
         if "cases" in parts or "clients" in parts:
             server = start("gateway")
