@@ -1,7 +1,6 @@
 //! Traces: the collector that they are sent to, and which requests are recorded.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
@@ -16,7 +15,6 @@ use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
 use crate::config::settings::profile::store;
 use crate::config::settings::tracing::{WrittenTracing, tracing};
 use crate::config::value::{Written, optional, text};
-use crate::profile::Profile;
 use crate::protocol::trace_context::TRACEPARENT;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::secret::Secret;
@@ -89,9 +87,10 @@ pub(super) fn check_profiles(
     tracing: Option<&TracingConfig>,
     profiles: &Profiles,
 ) {
-    let adds =
-        |it: &&Arc<Profile>| it.upstream_headers.iter().any(|(name, _)| *name == TRACEPARENT);
-    for profile in profiles.iter().filter(|_| tracing.is_some()).filter(adds) {
+    for profile in profiles.iter().filter(|_| tracing.is_some()) {
+        if !profile.upstream_headers.iter().any(|(name, _)| *name == TRACEPARENT) {
+            continue;
+        }
         let name = profile.name.as_ref();
         let place = name.map_or(DEFAULT_PROFILE.to_owned(), |name| format!("{PROFILES}.{name}"));
         layers.report.warnings.push(format!(
