@@ -343,7 +343,7 @@ impl Reloader {
         working.await.ok()
     }
 
-    /// Whether what was read may be applied.
+    /// Whether this reading may be applied.
     ///
     /// # Errors
     /// Every mistake, and every file that is now empty or unreadable.

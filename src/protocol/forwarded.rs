@@ -36,7 +36,7 @@ struct Hop {
     scheme: Option<&'static str>,
 }
 
-/// What was read of the list, from the right.
+/// The entries of the list that were read, from the right.
 #[derive(Debug, Default)]
 struct ReadEntries {
     /// The last address that was found: that of the client.

@@ -32,7 +32,7 @@ pub struct Start {
 #[derive(Debug, Clone, Default)]
 pub(super) struct CertificateTexts(BTreeMap<PathBuf, Secret>);
 
-/// What was read.
+/// A reading of the configuration.
 pub(super) struct Reading {
     pub(super) result: Result<Loaded, Vec<Problem>>,
     pub(super) files: Snapshot,

@@ -26,6 +26,8 @@ const MAY_EXPOSE: &[&str] = &[
     // Private keys of client certificates.
     "src/certificate.rs",
     "src/certificate/store_tls.rs",
+    // The same, while others take their place.
+    "src/reload/sources.rs",
     "src/upstream/peer_tls.rs",
 ];
 
