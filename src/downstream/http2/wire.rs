@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::downstream::http2::turns::ResponseTurns;
 use crate::protocol::frame_scan::{Flood, FrameScan, HeadClock};
-use crate::protocol::frames::{SentData, SentFrames};
+use crate::protocol::frames::SentData;
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 struct Frames {
     scan: FrameScan,
-    sent: SentFrames,
+    sent: SentData,
     head: HeadClock,
     /// The last write could not be completed: bytes of `h2` wait for the socket.
     is_blocked: bool,
@@ -69,15 +69,15 @@ impl Wire {
         let mut frames = self.seen.lock();
         frames.is_blocked = written.is_pending();
         let Poll::Ready(Ok(bytes)) = written else { return };
-        let (mut left, mut data) = (*bytes, SentData::default());
+        frames.scan.sent(*bytes as u64);
+        let (mut left, mut data) = (*bytes, 0);
         for slice in slices {
             let taken = slice.get(..left.min(slice.len())).unwrap_or_default();
             data += frames.sent.feed(taken);
             left -= taken.len();
         }
-        frames.scan.sent(data);
         drop(frames);
-        self.seen.turns.written(data.bytes, Instant::now());
+        self.seen.turns.written(data, Instant::now());
     }
 }
 

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::raw::{self, DATA, Raw, WINDOW_UPDATE};
 use super::{Http2, answer, await_ends, prior_knowledge, start};
 use crate::admin::Admin;
 use crate::cached::with_cache;
-use crate::client::{Client, Ending, PATIENCE};
+use crate::client::{Client, Ending};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step, runtime};
 use crate::gateway::Setup;
 use crate::origin::Origin;
@@ -132,30 +131,6 @@ fn a_stream_that_is_not_read_is_given_up_and_others_go_on() {
             false
         });
         assert!(cut, "a short body looks whole");
-    }
-}
-
-/// A client that opens both windows after each frame was taken for a flood after a thousand frames.
-#[test]
-fn a_client_with_small_windows_gets_a_large_object() {
-    let origin = Origin::start();
-    let gateway = start(with_cache(&origin.url()));
-    for (window, size) in [(100, 256 << 10), (1000, 2 << 20)] {
-        origin.put(&format!("{window}.png"), "0123456789abcdef".repeat(size / 16));
-        let mut raw = Raw::open(gateway.address, window);
-        let stream = raw.request(&format!("/s3proxy/s3/sky/{window}.png"), &[]);
-        while let Some(frame) = raw.next_within(PATIENCE) {
-            if frame.kind == DATA && !frame.payload.is_empty() {
-                let length = u32::try_from(frame.payload.len()).expect("a length").to_be_bytes();
-                let both = [stream, 0].map(|it| raw::frame(WINDOW_UPDATE, 0, it, &length));
-                raw.send(&both.concat());
-            }
-            if raw.received[&stream].is_whole {
-                break;
-            }
-        }
-        assert_eq!(raw.goaway, None, "a window of {window} bytes");
-        assert_eq!(raw.received[&stream].bytes, size, "a window of {window} bytes");
     }
 }
 
