@@ -95,15 +95,6 @@ pub(super) fn optional_addresses(written: Written<'_>) -> Result<Vec<Listen>, St
     }
 }
 
-/// A number in place of a text is the mistake of a missing host, and not one of YAML's types.
-fn without_numbers(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => Value::String(number.to_string()),
-        Value::Sequence(items) => Value::Sequence(items.iter().map(without_numbers).collect()),
-        other => other.clone(),
-    }
-}
-
 /// Whether the value is no list.
 fn is_one(written: Written<'_>) -> bool {
     match written {
@@ -136,8 +127,9 @@ fn texts(written: Written<'_>) -> Result<Vec<Result<String, String>>, String> {
         Written::Text(text) if begins_with_address(text) => {
             Ok(text.split(',').map(|text| Ok(text.to_owned())).collect())
         }
-        Written::Text(_) => items(written),
-        Written::Yaml(value) => items(Written::Yaml(&without_numbers(value))),
+        // A port alone: its mistake is the missing host, and not that it is a number of YAML.
+        Written::Yaml(Value::Number(port)) => Ok(vec![Ok(port.to_string())]),
+        _ => items(written),
     }
 }
 
@@ -338,14 +330,10 @@ mod tests {
             assert!(error.contains(mentions), "{text}: {error}");
         }
         // A number in YAML was asked to be a list of texts.
-        for yaml in ["8080", "[8080]", "['0.0.0.0:80', 8080]"] {
-            let value: Value = serde_yaml::from_str(yaml).expect("YAML");
-            for error in
-                [addresses(Written::Yaml(&value)), optional_addresses(Written::Yaml(&value))]
-            {
-                let error = error.expect_err(yaml);
-                assert!(error.contains("and a port, such as 0.0.0.0:8080"), "{yaml}: {error}");
-            }
+        let port: Value = serde_yaml::from_str("8080").expect("YAML");
+        for read in [addresses, optional_addresses] {
+            let error = read(Written::Yaml(&port)).expect_err("no address");
+            assert!(error.contains("and a port, such as 0.0.0.0:8080"), "{error}");
         }
         for off in ["off", ""] {
             assert_eq!(optional_addresses(Written::Text(off)), Ok(Vec::new()));

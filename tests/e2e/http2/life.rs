@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::raw::Raw;
 use super::{Http2, answer, await_ends, prior_knowledge, start};
 use crate::admin::Admin;
 use crate::cached::with_cache;
-use crate::client::{Client, Ending};
+use crate::client::{Client, Ending, PATIENCE};
 use crate::faulty::{self, Faulty, Gate, Recorded, Step, runtime};
 use crate::gateway::Setup;
 use crate::origin::Origin;
