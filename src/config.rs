@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::certificate::Identity;
 use crate::mime::MimePolicy;
 use crate::profile::alias::Aliases;
 use crate::profile::{DEFAULT_LABEL, Profile};
@@ -88,6 +89,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// The certificates of the listeners, each with the section that names its files.
+    pub fn identities(&self) -> impl Iterator<Item = (&'static str, &Identity)> {
+        let public = self.tls.iter().map(|tls| ("tls", &tls.files));
+        let all = public.chain(self.admin_tls.iter().map(|files| ("admin.tls", files)));
+        all.flat_map(|(section, files)| files.identities.iter().map(move |it| (section, it)))
+    }
+
     /// Whether clients may use HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {

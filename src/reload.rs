@@ -243,8 +243,7 @@ impl Reloader {
             let is_applied = accepted.is_some();
             if let Some((loaded, files, texts)) = accepted {
                 self.stores.prepare(&loaded.config.profiles, &self.issuer).await;
-                self.apply(loaded, &watched, &files, &mut applied);
-                applied.certificates = texts;
+                self.apply((loaded, texts), &watched, &files, &mut applied);
                 watched.applied(files);
                 lookups.update(&self.stores, self.dns_refresh);
                 renewals.update();
@@ -371,7 +370,7 @@ impl Reloader {
     /// Applies a valid configuration.
     fn apply(
         &self,
-        loaded: Loaded,
+        (loaded, certificates): (Loaded, CertificateTexts),
         watched: &WatchedFiles,
         files: &Snapshot,
         applied: &mut AppliedConfig,
@@ -447,7 +446,7 @@ impl Reloader {
             settings: loaded.settings,
             warnings: loaded.warnings,
             tls_files,
-            certificates: std::mem::take(&mut applied.certificates),
+            certificates,
         };
         self.reloads.record(true);
     }

@@ -23,8 +23,8 @@ pub(super) fn broken_link(chain: &[CertificateDer<'_>]) -> Option<String> {
         }
         (!fits(certificate, next)).then(|| {
             format!(
-                "has certificate {number} issued by another key than that of the certificate after it, which \
-                 has the name of its issuer"
+                "has certificate {number} signed by a key that the next one does not have, although it has the \
+                 name of the issuer"
             )
         })
     })
@@ -104,7 +104,11 @@ mod tests {
             (vec![&leaf, &root], Some("certificate 1 issued by"), None),
             (vec![&leaf, &middle, &other], Some("certificate 2 issued by"), None),
             (vec![&middle, &leaf], Some("certificate 1 issued by"), Some("CN=Middle")),
-            (vec![&leaf, &twin], Some("certificate 1 issued by another key"), None),
+            (
+                vec![&leaf, &twin],
+                Some("certificate 1 signed by a key that the next one does not have"),
+                None,
+            ),
         ] {
             let chain: Vec<_> = chain.into_iter().cloned().collect();
             let found = broken_link(&chain);

@@ -4,18 +4,13 @@ use std::time::SystemTime;
 
 use crate::certificate::Identity;
 use crate::check::report::{CheckStep, Finding};
-use crate::config::{Config, TlsFiles};
+use crate::config::Config;
 use crate::reload::{certificate_line, not_valid_line};
 
 /// A step for each certificate of `tls` and of `admin.tls`.
 pub(super) fn certificates(config: &Config, now: SystemTime) -> Vec<CheckStep> {
-    let public = config.tls.iter().map(|tls| ("tls", &tls.files));
-    let all = public.chain(config.admin_tls.iter().map(|files| ("admin.tls", files)));
-    let steps = |(section, files): (&'static str, &TlsFiles)| {
-        let findings = files.identities.iter().map(|identity| finding(section, identity, now));
-        findings.map(|finding| CheckStep::new("listener", finding)).collect::<Vec<_>>()
-    };
-    all.flat_map(steps).collect()
+    let findings = config.identities().map(|(section, identity)| finding(section, identity, now));
+    findings.map(|finding| CheckStep::new("listener", finding)).collect()
 }
 
 fn finding(section: &str, identity: &Identity, now: SystemTime) -> Finding {

@@ -7,11 +7,7 @@ use crate::reload::not_valid_line;
 
 /// A warning for each certificate that is not valid at this time: of the listeners, and towards stores.
 pub(super) fn warnings(config: &Config, now: SystemTime) -> Vec<String> {
-    let public = config.tls.iter().map(|tls| ("tls", &tls.files));
-    let all = public.chain(config.admin_tls.iter().map(|files| ("admin.tls", files)));
-    let identities =
-        all.flat_map(|(section, files)| files.identities.iter().map(move |it| (section, it)));
-    let expired = identities.filter(|(_, identity)| !identity.is_valid(now));
+    let expired = config.identities().filter(|(_, identity)| !identity.is_valid(now));
     let mut warnings: Vec<String> = expired
         .map(|(section, identity)| format!("{section}: {}", not_valid_line(identity)))
         .collect();

@@ -3,7 +3,7 @@
 use crate::config::layers::Layers;
 use crate::config::problem::Problem;
 use crate::config::settings::cache::{blocks, rule, tiers};
-use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::paths;
 use crate::config::settings::profile::store;
 use crate::config::{CacheConfig, CacheMemory, Profiles};
 use crate::profile::WhichFolders;
@@ -16,8 +16,7 @@ pub(super) fn check(layers: &mut Layers<'_>, cache: &CacheConfig, profiles: &Pro
         (cache.blocks.share == 0).then_some(blocks::share().row.path)
     };
     for profile in profiles.iter().filter(|profile| profile.archives != WhichFolders::None) {
-        let name = profile.name.as_ref();
-        let place = name.map_or(DEFAULT_PROFILE.to_owned(), |name| format!("{PROFILES}.{name}"));
+        let place = paths::written(&layers.profile_path(profile.name.as_deref()));
         let setting = store::archives().row.path;
         let key = format!("{place}.{setting}");
         let message = match off {

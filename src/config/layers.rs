@@ -17,6 +17,7 @@ use crate::config::rules::LOG_LEVELS;
 use crate::config::settings::paths;
 use crate::config::settings::row::{Row, Setting, Shown};
 use crate::config::value::Written;
+use crate::profile::DEFAULT_LABEL;
 
 /// Options of the command line that override everything else, as typed.
 #[derive(Debug, Clone, Default)]
@@ -247,6 +248,21 @@ impl Layers<'_> {
         let variable = || self.env.get(row.variable).map(|(_, text)| Written::Text(text));
         let file = || self.file.as_ref()?.get(&path).map(Written::Yaml);
         flag.or_else(variable).or_else(file)
+    }
+
+    /// Where the settings of a profile are in the file; `profiles.default` is another name of `default_profile`.
+    pub(super) fn profile_path<'n>(&self, name: Option<&'n str>) -> Vec<&'n str> {
+        let other = [paths::PROFILES, DEFAULT_LABEL];
+        match name {
+            Some(name) => vec![paths::PROFILES, name],
+            None if self.is_in_file(&other) => other.to_vec(),
+            None => vec![paths::DEFAULT_PROFILE],
+        }
+    }
+
+    /// Whether the file has something at this path.
+    pub(super) fn is_in_file(&self, path: &[&str]) -> bool {
+        self.file.as_ref().is_some_and(|file| file.get(path).is_some())
     }
 
     fn value<T>(

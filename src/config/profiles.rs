@@ -143,8 +143,7 @@ pub(super) fn resolve(
 /// in `~/.aws/credentials` may read.
 fn default_location(layers: &mut Layers<'_>) -> Option<Vec<&'static str>> {
     let (section, alias) = (vec![DEFAULT_PROFILE], vec![PROFILES, DEFAULT_LABEL]);
-    let written = |path: &[&str]| layers.file.as_ref().is_some_and(|file| file.get(path).is_some());
-    let (has_section, has_alias) = (written(&section), written(&alias));
+    let (has_section, has_alias) = (layers.is_in_file(&section), layers.is_in_file(&alias));
     if has_section && has_alias {
         let source = layers.file.as_ref().map_or(ValueSource::Default, |file| file.source(&alias));
         let message =

@@ -11,7 +11,7 @@ use crate::config::Profiles;
 use crate::config::layers::{Layers, Location, Reported};
 use crate::config::load::{Inputs, unreadable};
 use crate::config::problem::Problem;
-use crate::config::settings::paths::{DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::paths;
 use crate::config::settings::profile::store;
 use crate::config::settings::tracing::{WrittenTracing, tracing};
 use crate::config::value::{Written, optional, text};
@@ -91,8 +91,7 @@ pub(super) fn check_profiles(
         if !profile.upstream_headers.iter().any(|(name, _)| *name == TRACEPARENT) {
             continue;
         }
-        let name = profile.name.as_ref();
-        let place = name.map_or(DEFAULT_PROFILE.to_owned(), |name| format!("{PROFILES}.{name}"));
+        let place = paths::written(&layers.profile_path(profile.name.as_deref()));
         layers.report.warnings.push(format!(
             "{place}.{} has {TRACEPARENT}, which is sent as it is: the spans of this store are not part of the \
              traces of the gateway",

@@ -8,7 +8,7 @@ use crate::config::problem::ValueSource;
 use crate::config::settings::cache::{disk, patterns, pins, rule, shared, tiers};
 use crate::config::settings::connections::downstream;
 use crate::config::settings::gateway::{aliases, cors, gateway};
-use crate::config::settings::paths::{self, DEFAULT_PROFILE, PROFILES};
+use crate::config::settings::paths;
 use crate::config::settings::process::admin;
 use crate::config::settings::profile::store;
 use crate::config::settings::row::Row;
@@ -17,7 +17,7 @@ use crate::config::settings::tracing::tracing;
 use crate::config::value::Written;
 use crate::config::{CacheMemory, Config};
 use crate::profile::cache_rules::Rule;
-use crate::profile::{DEFAULT_LABEL, Profile, WhichFolders};
+use crate::profile::{Profile, WhichFolders};
 
 /// What settings have no effect without.
 enum Lacking {
@@ -184,13 +184,7 @@ pub(super) fn warn(layers: &mut Layers<'_>, config: &Config) {
         warnings.add(&[], dependence);
     }
     for profile in config.profiles.iter() {
-        let prefix = match &profile.name {
-            Some(name) => vec![PROFILES, name],
-            None if warnings.is_in_file(&[PROFILES, DEFAULT_LABEL]) => {
-                vec![PROFILES, DEFAULT_LABEL]
-            }
-            None => vec![DEFAULT_PROFILE],
-        };
+        let prefix = warnings.layers.profile_path(profile.name.as_deref());
         for dependence in OF_PROFILE.iter().filter(|it| !(it.has_effect)(config, profile)) {
             warnings.add(&prefix, dependence);
         }
@@ -243,14 +237,10 @@ impl Warnings<'_, '_> {
         let mut settings = self.layers.report.settings.iter();
         let Some(setting) = settings.find(|setting| setting.key == key) else { return false };
         // A rule that a profile does not have is shown with its place among those for all profiles.
-        let is_here = prefix.is_empty() || self.is_in_file(&path);
+        let is_here = prefix.is_empty() || self.layers.is_in_file(&path);
         let is_default = setting.value.is_empty()
             || setting.value == Written::Yaml(&row.default_value()).shown();
         is_here && setting.source != ValueSource::Default && !is_default
-    }
-
-    fn is_in_file(&self, path: &[&str]) -> bool {
-        self.layers.file.as_ref().is_some_and(|file| file.get(path).is_some())
     }
 }
 

@@ -45,13 +45,13 @@ impl ClientConnection {
         loop {
             if let Some(length) = self.normalised() {
                 self.exchange.next_request();
+                self.new = None;
                 let head = self.ahead.get(..length).unwrap_or_default();
                 let Some(header) = parse(head) else {
                     self.unparsed = Some(Box::new(HeadIds::of(head)));
-                    self.new = None;
                     return Received::Other(length);
                 };
-                (self.unparsed, self.new) = (None, None);
+                self.unparsed = None;
                 return Received::Head(Box::new(RequestHead { header, length }));
             }
             let more = poll_fn(|context| {

@@ -91,10 +91,9 @@ struct Connection<'a> {
     tasks: JoinSet<()>,
     opened: Instant,
     idle_since: Instant,
-    /// It ends for this reason, when its requests are answered.
-    ending: Option<End>,
-    /// Until then the client may learn that it ends; later requests are refused.
-    last_requests: Instant,
+    /// It ends for this reason, when its requests are answered. Until then the client may learn it; later requests are
+    /// refused.
+    ending: Option<(End, Instant)>,
     head_timer: Timer,
     idle_timer: Timer,
     age_timer: Timer,
@@ -147,7 +146,6 @@ impl Http2 {
             opened,
             idle_since: Instant::now(),
             ending: None,
-            last_requests: opened,
             head_timer: Timer::default(),
             idle_timer: Timer::default(),
             age_timer: Timer::default(),
@@ -189,7 +187,8 @@ impl Connection<'_> {
         let end = loop {
             match poll_fn(|context| self.poll_event(context, stopped.as_mut())).await {
                 Event::Request(mut received) => {
-                    if let Some(end) = self.ending.filter(|_| Instant::now() >= self.last_requests)
+                    if let Some((end, until)) = self.ending
+                        && Instant::now() >= until
                     {
                         // It may send the request again, over another connection.
                         received.1.send_reset(Reason::REFUSED_STREAM);
@@ -199,8 +198,8 @@ impl Connection<'_> {
                         }
                         continue;
                     }
-                    // A request of a connection whose place was given to another is not answered.
                     self.new = None;
+                    // A request of a connection whose place was given to another is not answered.
                     if !self.permit.end_idle() {
                         break self.leave(End::Displaced).await;
                     }
@@ -217,7 +216,7 @@ impl Connection<'_> {
                     }
                 }
                 Event::Ending(end) => self.begin_to_end(end),
-                Event::Closed => break self.ending.unwrap_or(End::Closed),
+                Event::Closed => break self.ending.map_or(End::Closed, |(end, _)| end),
                 Event::Failed(error) => {
                     // At this level only: a client must not fill the log.
                     debug!("HTTP/2 with {} failed: {error}", shown(self.peer));
@@ -279,7 +278,8 @@ impl Connection<'_> {
             }
             let most = self.ending.map_or(config.keepalive_timeout, |_| GOODBYE);
             if self.idle_timer.poll_lazily(context, self.idle_since + most).is_ready() {
-                let event = self.ending.map_or(Event::Ending(End::Idle), Event::Ended);
+                let event =
+                    self.ending.map_or(Event::Ending(End::Idle), |(end, _)| Event::Ended(end));
                 return Poll::Ready(event);
             }
         }
@@ -299,9 +299,9 @@ impl Connection<'_> {
     /// `downstream.header_timeout`.
     fn begin_to_end(&mut self, end: End) {
         if self.ending.is_none() {
-            self.ending = Some(end);
-            self.last_requests = Instant::now() + self.http2.config.header_timeout;
-            self.idle_since = Instant::now();
+            let now = Instant::now();
+            self.ending = Some((end, now + self.http2.config.header_timeout));
+            self.idle_since = now;
             self.h2.graceful_shutdown();
         }
     }

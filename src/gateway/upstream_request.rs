@@ -12,7 +12,7 @@ use pingora::proxy::Session;
 use crate::gateway::context::Context;
 use crate::gateway::failure::give_up;
 use crate::gateway::{Gateway, exchange};
-use crate::protocol::connection_options::connection_options;
+use crate::protocol::connection_options::has_option;
 use crate::protocol::forwarded_conditions::UpstreamConditions;
 use crate::protocol::trace_context::TRACESTATE;
 use crate::upstream::answer::Ask;
@@ -57,10 +57,9 @@ impl Gateway {
                 ours.push(TRACESTATE);
             }
             for (name, value) in &client.headers {
-                // Such a field belongs to the connection of the client (RFC 9110, section 7.6.1).
-                let is_name = |it: &[u8]| it.eq_ignore_ascii_case(name.as_str().as_bytes());
-                let of_the_hop = connection_options(&client.headers).any(is_name);
-                if listed(name) && !ours.contains(name) && !of_the_hop {
+                // A field that `Connection` names is none of the store (RFC 9110, section 7.6.1).
+                let is_of_the_hop = || has_option(&client.headers, name.as_str());
+                if listed(name) && !ours.contains(name) && !is_of_the_hop() {
                     head.append_header(name.clone(), value.clone())?;
                 }
             }

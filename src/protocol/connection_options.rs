@@ -3,10 +3,11 @@
 use http::header::CONNECTION;
 use http::{HeaderMap, Version};
 
-/// The options in all lines of `Connection`. The fields that they name belong to this connection, and are not
-/// forwarded.
-pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(CONNECTION).iter().flat_map(|line| options(line.as_bytes()))
+/// Whether `Connection` has this option, or names this field: it belongs to the connection then, and is not forwarded.
+#[must_use]
+pub fn has_option(headers: &HeaderMap, name: &str) -> bool {
+    let mut all = headers.get_all(CONNECTION).iter().flat_map(|line| options(line.as_bytes()));
+    all.any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// The options in the value of `Connection`.
@@ -18,10 +19,8 @@ pub fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether the client wants a connection to stay open after its request.
 #[must_use]
 pub fn keeps_open(version: Version, headers: &HeaderMap) -> bool {
-    let has = |name: &str| {
-        connection_options(headers).any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    !has("close") && (version == Version::HTTP_11 || has("keep-alive"))
+    let is_default = version == Version::HTTP_11;
+    !has_option(headers, "close") && (is_default || has_option(headers, "keep-alive"))
 }
 
 #[cfg(test)]

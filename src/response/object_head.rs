@@ -13,7 +13,7 @@ use pingora::http::ResponseHeader;
 use crate::config::Config;
 use crate::mime::{KeyType, MimePolicy, StoredVerdict, is_image, is_scriptable};
 use crate::profile::Profile;
-use crate::protocol::connection_options::connection_options;
+use crate::protocol::connection_options::has_option;
 use crate::protocol::entity_tag::EntityTag;
 use crate::protocol::http_date;
 use crate::response::gateway_response::NOSNIFF;
@@ -84,8 +84,7 @@ impl ObjectHeads {
             let of_a_part = *name == CONTENT_RANGE && status != StatusCode::PARTIAL_CONTENT;
             // A repeated header of the object would contradict itself: only the first is forwarded.
             let repeated = is_object_header(name) && head.headers.contains_key(name);
-            let is_name = |option: &[u8]| option.eq_ignore_ascii_case(name.as_str().as_bytes());
-            let of_the_hop = connection_options(store).any(is_name);
+            let of_the_hop = has_option(store, name.as_str());
             if !passes || not_modified && of_a_body || of_a_part || repeated || of_the_hop {
                 continue;
             }

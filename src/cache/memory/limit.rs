@@ -18,10 +18,6 @@ const OWN_CGROUPS: &str = "/proc/self/cgroup";
 /// The folder of the hierarchies: the one of v2 itself, those of v1 in folders by controller.
 const HIERARCHIES: &str = "/sys/fs/cgroup";
 
-/// The memory of an idle connection, bytes, of HTTP/1.1 without TLS and with it, which has keys and buffers of its
-/// own, and of HTTP/2, which has the tables of compressed heads besides (`benches/load/curves`).
-const IDLE: [u64; 4] = [8 << 10, 28 << 10, 48 << 10, 64 << 10];
-
 /// The budget of the cache under this memory limit, bytes: 40 % of it, as bodies in flight and the
 /// allocator need room as well, and at most half of what this many idle connections of this many bytes leave;
 /// 256 MiB without a limit.
@@ -31,14 +27,14 @@ pub fn auto_budget(limit: Option<u64>, connections: usize, each: u64) -> u64 {
     limit.map_or(WITHOUT_LIMIT, |limit| (limit / 5 * 2).min(limit.saturating_sub(idle) / 2))
 }
 
-/// The memory of an idle connection where some may have TLS, or be of HTTP/2, bytes.
+/// The memory of an idle connection, bytes. TLS has keys and buffers of its own, HTTP/2 the tables of compressed heads
+/// (`benches/load/curves`).
 fn idle_connection(tls: bool, http2: bool) -> u64 {
-    let [plain, with_tls, of_http2, of_both] = IDLE;
     match (tls, http2) {
-        (false, false) => plain,
-        (true, false) => with_tls,
-        (false, true) => of_http2,
-        (true, true) => of_both,
+        (false, false) => 8 << 10,
+        (true, false) => 28 << 10,
+        (false, true) => 48 << 10,
+        (true, true) => 64 << 10,
     }
 }
 
